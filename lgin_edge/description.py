@@ -1,0 +1,144 @@
+"""The description that travels inside a model file, and the age groups that it names.
+
+The JSON stands in the ONNX ``metadata_props`` under the key ``lgin`` (and in a TensorRT engine's name), so that a model
+file says for itself how faces are cut, pasted and aged.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError, ModelError
+
+#: Key of the description in ONNX ``metadata_props``.
+METADATA_KEY = "lgin"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class AgeGroup:
+    """One age group: a label, its bounds in years [low, high) and the age that its one-hot code stands for."""
+
+    label: str
+    low: float
+    high: float
+    center: float
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model file says of itself.
+
+    Attributes:
+        model: name and version of the model.
+        groups: the K age groups, by rising age.
+        face_size: S, side of the face view in pixels.
+        patch_size: P, side of the five local views in pixels.
+        face_taper, region_taper: rise of the blending windows w_0 and w_r (``geometry.window``).
+        template: the five landmarks of the canonical face that the model was trained with.
+        precision: "fp32" or "fp16", the arithmetic of the graph.
+        training_data: where the faces came from and under which rights.
+        onnx_sha256: for an engine, the hash of the ONNX file that it was built from; empty in the ONNX itself.
+    """
+
+    model: str
+    groups: tuple[AgeGroup, ...]
+    face_size: int
+    patch_size: int
+    face_taper: float
+    region_taper: float
+    template: tuple[tuple[float, float], ...]
+    precision: str
+    training_data: str
+    onnx_sha256: str = ""
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str) -> Description:
+        """Parse and check a description. Raises ModelError, naming what is wrong."""
+        try:
+            raw = json.loads(text)
+            if not isinstance(raw, dict):
+                raise ModelError("the model's description is not a JSON object")
+            if raw.get("format") != FORMAT:
+                raise ModelError(
+                    f"the model's description has format {raw.get('format')!r}; this version of lgin-edge reads format "
+                    f"{FORMAT}: export the model again, or install the lgin-edge that it was made for"
+                )
+            raw["groups"] = tuple(AgeGroup(**group) for group in raw["groups"])
+            raw["template"] = tuple((float(x), float(y)) for x, y in raw["template"])
+            description = Description(**raw)
+            description._check()
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ModelError(f"the model's description cannot be read: {error}") from error
+        return description
+
+    def _check(self) -> None:
+        for name in ("face_size", "patch_size"):
+            size = getattr(self, name)
+            if not isinstance(size, int) or not 16 <= size <= 1024:
+                raise ValueError(f"{name} must be a whole number from 16 to 1024, got {size!r}")
+        for name in ("face_taper", "region_taper"):
+            if not 0.0 < getattr(self, name) <= 0.5:
+                raise ValueError(f"{name} must be in (0, 0.5], got {getattr(self, name)!r}")
+        centers = [group.center for group in self.groups]
+        if not 2 <= len(centers) <= 64 or not all(a < b for a, b in zip(centers, centers[1:], strict=False)):
+            raise ValueError(f"groups must be 2 to 64 with rising centres, got centres {centers}")
+        if len(self.template) != 5:
+            raise ValueError(f"template must have 5 points, got {len(self.template)}")
+
+    def age_code(self, *, group: float | None = None, years: float | None = None) -> npt.NDArray[np.float32]:
+        """The soft one-hot code ``l`` of an age: exactly one of ``group`` and ``years``.
+
+        Args:
+            group: index of a group, 0 to K - 1; 3.5 is half way between groups 3 and 4.
+            years: an age in years; the convex combination of the two groups whose centres enclose it. Ages beyond the
+                first or the last centre get that group.
+
+        Returns:
+            [K] float32, not negative, sum 1.
+
+        Raises:
+            InputError: neither or both given, not a finite number, or a group out of range.
+        """
+        last = len(self.groups) - 1
+        if (group is None) == (years is None):
+            raise InputError(f"give exactly one of group= and years=, got group={group!r} and years={years!r}")
+        if years is not None:
+            if not isinstance(years, (int, float, np.number)) or not math.isfinite(years) or not 0 <= years <= 130:
+                raise InputError(f"years: expected an age from 0 to 130, got {years!r}")
+            position = float(np.interp(years, [g.center for g in self.groups], np.arange(last + 1)))
+        else:
+            if not isinstance(group, (int, float, np.number)) or not 0 <= group <= last:
+                labels = ", ".join(f"{i} = {g.label}" for i, g in enumerate(self.groups))
+                raise InputError(f"group: expected a number from 0 to {last} ({labels}), got {group!r}")
+            position = float(group)
+        return soft_one_hot(position, last + 1)
+
+
+def soft_one_hot(position: float, size: int) -> npt.NDArray[np.float32]:
+    """Code of a (fractional) group position in [0, size - 1]: linear weights on the two neighbours, [size] float32."""
+    weights = np.maximum(0.0, 1.0 - np.abs(np.arange(size) - position))
+    return weights.astype(np.float32)
+
+
+def groups_from_centers(bounds: Sequence[float], centers: Sequence[float]) -> tuple[AgeGroup, ...]:
+    """Age groups from their K - 1 inner bounds and K centres, labelled as people say them."""
+    edges = [0.0, *bounds, 130.0]
+    groups = []
+    for i, center in enumerate(centers):
+        low, high = edges[i], edges[i + 1]
+        label = f"under {high:.0f}" if i == 0 else f"{low:.0f}-{high - 1:.0f}"
+        if i == len(centers) - 1:
+            label = f"{low:.0f} and over"
+        groups.append(AgeGroup(label, low, high, center))
+    return tuple(groups)
