@@ -1,0 +1,159 @@
+#include "plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+#include <stdexcept>
+
+namespace lgin {
+namespace {
+
+// An affine map [2, 3]: (x, y) -> (xx x + xy y + x0, yx x + yy y + y0).
+struct Affine {
+  double xx, xy, x0;
+  double yx, yy, y0;
+
+  explicit Affine(const double* m) : xx(m[0]), xy(m[1]), x0(m[2]), yx(m[3]), yy(m[4]), y0(m[5]) {}
+  Affine(double xx_, double xy_, double x0_, double yx_, double yy_, double y0_)
+      : xx(xx_), xy(xy_), x0(x0_), yx(yx_), yy(yy_), y0(y0_) {}
+
+  double x(double u, double v) const { return xx * u + xy * v + x0; }
+  double y(double u, double v) const { return yx * u + yy * v + y0; }
+};
+
+struct Bounds {
+  double x_min, x_max, y_min, y_max;
+};
+
+// Bounding box of the image of the unit square.
+Bounds bounds_of(const Affine& m) {
+  const double left = m.x0 + std::min(0.0, m.xx) + std::min(0.0, m.xy);
+  const double right = m.x0 + std::max(0.0, m.xx) + std::max(0.0, m.xy);
+  const double top = m.y0 + std::min(0.0, m.yx) + std::min(0.0, m.yy);
+  const double bottom = m.y0 + std::max(0.0, m.yx) + std::max(0.0, m.yy);
+  return Bounds{left, right, top, bottom};
+}
+
+double length(double x, double y) { return std::sqrt(x * x + y * y); }
+
+// geometry.view_affine: the unit square of a box to frame pixels.
+Affine view_affine(const Affine& face, const double* box) {
+  const double w = box[2] - box[0];
+  const double h = box[3] - box[1];
+  return Affine(face.xx * w, face.xy * h, face.x(box[0], box[1]), face.yx * w, face.yy * h, face.y(box[0], box[1]));
+}
+
+[[noreturn]] void fail(const std::ostringstream& message) { throw std::invalid_argument(message.str()); }
+
+void check_reach(const Affine& m, const std::string& name) {
+  const Bounds bounds = bounds_of(m);
+  const double reach = std::max({-bounds.x_min, bounds.x_max, -bounds.y_min, bounds.y_max});
+  if (!(reach <= kMaxCoordinate)) {
+    std::ostringstream message;
+    message << name << ": the view reaches " << reach << " px from the frame's origin; expected at most "
+            << kMaxCoordinate << ": check the landmarks that it was fitted to";
+    fail(message);
+  }
+}
+
+void check_one_affine(const double* affine, const std::string& name) {
+  std::ostringstream message;
+  for (int i = 0; i < 6; ++i) {
+    if (!std::isfinite(affine[i])) {
+      message << name << ": expected finite numbers, got " << affine[i] << " at [" << i / 3 << ", " << i % 3 << "]";
+      fail(message);
+    }
+  }
+  const Affine m(affine);
+  const double a = length(m.xx, m.yx);
+  const double b = length(m.xy, m.yy);
+  if (!(std::min(a, b) >= kMinFaceSide && std::max(a, b) <= kMaxFaceSide)) {
+    message << name << ": the unit square maps to sides of " << a << " and " << b << " px; expected " << kMinFaceSide
+            << " to " << kMaxFaceSide << " px";
+    fail(message);
+  }
+  if (!(m.xx * m.yy - m.xy * m.yx > 1e-3 * a * b)) {
+    message << name << ": singular or mirrored (determinant " << m.xx * m.yy - m.xy * m.yx
+            << "); expected a map that keeps the orientation, as geometry.fit_similarity gives";
+    fail(message);
+  }
+  check_reach(m, name);
+}
+
+// Samples along a step of `step` frame pixels: one a pixel. A step that is 1 but for rounding takes one.
+int sample_count(double step) {
+  return static_cast<int>(std::min<double>(kMaxSamples, std::max(1.0, std::ceil(step - 1e-3))));
+}
+
+}  // namespace
+
+void check_affine(const double* affine, const char* name) { check_one_affine(affine, name); }
+
+void check_faces(const double* affines, const double* boxes, int count) {
+  for (int n = 0; n < count; ++n) {
+    const double* affine = affines + 6 * static_cast<std::ptrdiff_t>(n);
+    check_one_affine(affine, "affines[" + std::to_string(n) + "]");
+    for (int r = 0; r < kRegions; ++r) {
+      const double* box = boxes + 4 * (static_cast<std::ptrdiff_t>(n) * kRegions + r);
+      const std::string name = "boxes[" + std::to_string(n) + ", " + std::to_string(r) + "]";
+      std::ostringstream message;
+      for (int i = 0; i < 4; ++i) {
+        if (!(std::fabs(box[i]) <= kMaxBoxCoordinate)) {
+          message << name << ": expected canonical coordinates within +-" << kMaxBoxCoordinate << ", got " << box[i];
+          fail(message);
+        }
+      }
+      if (!(box[2] - box[0] >= kMinBoxSide && box[3] - box[1] >= kMinBoxSide)) {
+        message << name << ": expected (x0, y0, x1, y1) with x1 - x0 and y1 - y0 of at least " << kMinBoxSide
+                << ", got (" << box[0] << ", " << box[1] << ", " << box[2] << ", " << box[3] << ")";
+        fail(message);
+      }
+      check_reach(view_affine(Affine(affine), box), name);
+    }
+  }
+}
+
+ViewPlan plan_view(const double* view, int height, int width, int frame_height, int frame_width) {
+  const Affine m(view);
+  const Bounds bounds = bounds_of(m);
+  ViewPlan plan;
+  plan.width = width;
+  plan.height = height;
+  // Even, so that half of it is the origin of NV12's chroma.
+  plan.origin_x = 2 * static_cast<int>(std::floor((bounds.x_min + bounds.x_max) * 0.25));
+  plan.origin_y = 2 * static_cast<int>(std::floor((bounds.y_min + bounds.y_max) * 0.25));
+  const double ax = m.xx / width, ay = m.yx / width;
+  const double bx = m.xy / height, by = m.yy / height;
+  plan.x0 = static_cast<float>(m.x(0.5 / width, 0.5 / height) - 0.5 - plan.origin_x);
+  plan.y0 = static_cast<float>(m.y(0.5 / width, 0.5 / height) - 0.5 - plan.origin_y);
+  plan.ax = static_cast<float>(ax);
+  plan.ay = static_cast<float>(ay);
+  plan.bx = static_cast<float>(bx);
+  plan.by = static_cast<float>(by);
+  plan.na = sample_count(length(ax, ay));
+  plan.nb = sample_count(length(bx, by));
+  // All samples lie in the bounds (less half a pixel, in index coordinates). The margin covers the right and lower
+  // neighbours, NV12's chroma neighbours and float's rounding, which is below 2^-20 of the view's extent.
+  const double slack = 1.5 + 1e-5 * std::max(bounds.x_max - bounds.x_min, bounds.y_max - bounds.y_min);
+  plan.interior = bounds.x_min - slack >= 0 && bounds.x_max + slack <= frame_width && bounds.y_min - slack >= 0 &&
+                  bounds.y_max + slack <= frame_height;
+  return plan;
+}
+
+std::vector<ViewPlan> plan_crop(const double* affines, const double* boxes, int count, int face_size, int patch_size,
+                                int frame_height, int frame_width) {
+  std::vector<ViewPlan> plans;
+  plans.reserve(static_cast<std::size_t>(count) * kViews);
+  for (int n = 0; n < count; ++n) {
+    const double* affine = affines + 6 * static_cast<std::ptrdiff_t>(n);
+    plans.push_back(plan_view(affine, face_size, face_size, frame_height, frame_width));
+    for (int r = 0; r < kRegions; ++r) {
+      const Affine view = view_affine(Affine(affine), boxes + 4 * (static_cast<std::ptrdiff_t>(n) * kRegions + r));
+      const double m[6] = {view.xx, view.xy, view.x0, view.yx, view.yy, view.y0};
+      plans.push_back(plan_view(m, patch_size, patch_size, frame_height, frame_width));
+    }
+  }
+  return plans;
+}
+
+}  // namespace lgin

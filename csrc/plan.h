@@ -1,0 +1,40 @@
+// What is worked out once a face, on the host and in double, before any pixel is touched: checks and plans.
+#pragma once
+
+#include <vector>
+
+#include "residual.h"
+#include "sampling.h"
+
+namespace lgin {
+
+// Limits that keep every coordinate far from the edge of int and of float's whole numbers.
+constexpr int kMaxFrameSide = 1 << 24;
+constexpr int kMaxViewSide = 4096;
+constexpr double kMinFaceSide = 1.0;
+constexpr double kMaxFaceSide = 65536.0;
+constexpr double kMaxCoordinate = 1 << 24;
+constexpr double kMinBoxSide = 1e-3;
+constexpr double kMaxBoxCoordinate = 16.0;
+constexpr int kMaxSamples = 64;
+
+// All functions throw std::invalid_argument, saying what was given and what is expected.
+
+// Check `count` affines [count, 2, 3] and their boxes [count, 5, 4].
+void check_faces(const double* affines, const double* boxes, int count);
+
+// Plan of a `height` x `width` view whose unit square `view` [2, 3] maps to the frame.
+ViewPlan plan_view(const double* view, int height, int width, int frame_height, int frame_width);
+
+// Plans of the six views of each face, [count * 6]: the face, then its five patches.
+std::vector<ViewPlan> plan_crop(const double* affines, const double* boxes, int count, int face_size, int patch_size,
+                                int frame_height, int frame_width);
+
+// Check one affine [2, 3] that is not a face's (resample); `name` goes into the message.
+void check_affine(const double* affine, const char* name);
+
+// Plan of the paste of one face.
+PastePlan plan_paste(const double* affine, const double* boxes, int face_size, int patch_size, double face_taper,
+                     double region_taper, int frame_height, int frame_width);
+
+}  // namespace lgin
