@@ -1,0 +1,133 @@
+"""Models in ONNX files, run by ONNX Runtime: on the CPU by default, on anything else by the provider's name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._ops import Floats
+from ..description import METADATA_KEY, Description
+from ..errors import BackendError, ClosedError, ModelError
+
+DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
+_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_OUTPUTS = ["face_delta", "patch_delta"]
+
+
+def open_session(path: Path, *, providers: Sequence[str] = DEFAULT_PROVIDERS, threads: int = 1) -> Any:
+    """An ``onnxruntime.InferenceSession`` on a file.
+
+    Raises:
+        ModelError: the file is missing or ONNX Runtime cannot load it.
+        BackendError: ONNX Runtime is not installed, or lacks a provider that was asked for.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file; expected an .onnx file (Transformer() uses the bundled one)")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BackendError(f"ONNX Runtime cannot be imported ({error}): pip install onnxruntime") from error
+    available = onnxruntime.get_available_providers()
+    missing = [name for name in providers if name not in available]
+    if missing or not providers:
+        raise BackendError(
+            f"ONNX Runtime providers {list(providers)} were asked for; this installation has {available}. Choose among "
+            "those, or install the onnxruntime package that contains the other (onnxruntime-gpu for CUDA)"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # fatal only: what goes wrong comes back as an exception, and is ours to tell
+    # The arena keeps the peak of every call for good; without it memory falls back after a call.
+    options.enable_cpu_mem_arena = False
+    # Several sessions and the caller share the cores: a thread that waits must not spin on one.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+    except Exception as error:  # ONNX Runtime's exceptions share no base but this one
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{path}: not an ONNX file that ONNX Runtime can run: {reason}") from error
+
+
+class OnnxBackend:
+    """A model of lgin-edge in an ONNX file.
+
+    Args:
+        path: the file; it must carry its description (``training.export`` writes it).
+        providers: ONNX Runtime providers, the preferred first.
+        threads: CPU threads of one call.
+
+    Raises:
+        ModelError: missing, damaged, without a description, or its inputs and outputs contradict the description.
+        BackendError: a provider is not there.
+    """
+
+    def __init__(self, path: Path, *, providers: Sequence[str] = DEFAULT_PROVIDERS, threads: int = 1) -> None:
+        session = open_session(path, providers=providers, threads=threads)
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is None:
+            raise ModelError(
+                f"{path}: an ONNX file, but not a model of lgin-edge: it carries no description (metadata "
+                f"{METADATA_KEY!r}); export it with python -m training.export"
+            )
+        try:
+            self.description = Description.from_json(text)
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from error
+        self._inputs = _check_interface(path, session, self.description)
+        self._session: Any = session
+
+    def run(self, face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, Floats]:
+        """Residuals of N faces at M = N G ages; see ``backends.Backend``.
+
+        Raises:
+            BackendError: ONNX Runtime failed.
+            ClosedError: after ``close``.
+        """
+        session = self._session  # held here, so that a close() in another thread waits for this call's end
+        if session is None:
+            raise ClosedError("this model was closed")
+        arrays = {"face": face, "patches": patches, "boxes": boxes, "age": age}
+        feed = {name: np.ascontiguousarray(arrays[name], dtype) for name, dtype in self._inputs.items()}
+        try:
+            face_delta, patch_delta = session.run(_OUTPUTS, feed)
+        except Exception as error:  # ONNX Runtime's exceptions share no base but this one
+            raise BackendError(f"ONNX Runtime failed on {len(face)} faces at {len(age)} ages: {error}") from error
+        return face_delta, patch_delta
+
+    def close(self) -> None:
+        """Free the session's memory, once no call is running."""
+        self._session = None
+
+
+def _check_interface(path: Path, session: Any, description: Description) -> dict[str, type]:
+    """Check names and shapes against the description; the dtype of each input by name."""
+    s, p, k = description.face_size, description.patch_size, len(description.groups)
+    inputs = {"face": (3, s, s), "patches": (5, 3, p, p), "boxes": (5, 4), "age": (k,)}
+    outputs = {"face_delta": (3, s, s), "patch_delta": (5, 3, p, p)}
+    dtypes = {}
+    for kind, values, expected in (
+        ("input", session.get_inputs(), inputs),
+        ("output", session.get_outputs(), outputs),
+    ):
+        found = {value.name: value for value in values}
+        if set(found) != set(expected):
+            raise ModelError(f"{path}: expected the {kind}s {sorted(expected)}, got {sorted(found)}; export it again")
+        for name, shape in expected.items():
+            value = found[name]
+            # A dimension without a number is left to the run; the batch must be such a one.
+            given = tuple(value.shape)
+            fits = len(given) == len(shape) + 1 and all(
+                not isinstance(have, int) or have == want for have, want in zip(given[1:], shape, strict=True)
+            )
+            if not fits or isinstance(given[0], int) or value.type not in _DTYPES:
+                raise ModelError(
+                    f"{path}: {kind} {name!r} is {value.type} {list(given)}; its description asks for float or float16 "
+                    f"{['N', *shape]} with a dynamic N; export it again"
+                )
+            if kind == "input":
+                dtypes[name] = _DTYPES[value.type]
+    return dtypes
