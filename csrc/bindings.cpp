@@ -22,6 +22,10 @@ std::string shape_of(const py::array& array) { return py::str(array.attr("shape"
 
 // ---- layout -------------------------------------------------------------------------------------------------------
 
+void check_contiguous(const py::array& array, const char* name) {
+  if (!(array.flags() & py::array::c_style)) fail(std::string(name) + ": expected a C-contiguous array");
+}
+
 void check_layout(const py::array& array, const char* name, std::initializer_list<py::ssize_t> shape) {
   bool same = array.ndim() == static_cast<py::ssize_t>(shape.size());
   std::string expected;
@@ -32,7 +36,8 @@ void check_layout(const py::array& array, const char* name, std::initializer_lis
     ++axis;
   }
   if (!same) fail(std::string(name) + ": expected shape (" + expected + "), got " + shape_of(array));
-  if (!(array.flags() & py::array::c_style)) fail(std::string(name) + ": expected a C-contiguous array");
+  check_contiguous(array, name);
+  if (!array.attr("flags").attr("aligned").cast<bool>()) fail(std::string(name) + ": expected an aligned array");
 }
 
 void check_side(const char* name, py::ssize_t side) {
@@ -49,7 +54,9 @@ const double* doubles(const py::array& array, const char* name) {
   return static_cast<const double*>(array.data());
 }
 
-bool is_half(const py::array& array) { return array.dtype().kind() == 'f' && array.itemsize() == 2; }
+bool is_half(const py::array& array) {
+  return array.dtype().kind() == 'f' && array.itemsize() == 2 && array.dtype().attr("isnative").cast<bool>();
+}
 
 void check_float(const py::array& array, const char* name) {
   if (!is_half(array) && !py::isinstance<py::array_t<float>>(array)) {
@@ -108,6 +115,16 @@ void with_frame(const AnyFrame& frame, const F& f) {
   }
 }
 
+// Call f with a value of the arrays' element type.
+template <class F>
+void with_type(bool half, const F& f) {
+  if (half) {
+    f(Half{});
+  } else {
+    f(float{});
+  }
+}
+
 // ---- faces --------------------------------------------------------------------------------------------------------
 
 lgin::Faces faces_of(const py::array& affines, const py::array& boxes) {
@@ -121,38 +138,79 @@ lgin::Faces faces_of(const py::array& affines, const py::array& boxes) {
   return faces;
 }
 
-template <class T>
-lgin::Views<T> views_of(void* face, void* patches, py::ssize_t face_size, py::ssize_t patch_size) {
-  return lgin::Views<T>{static_cast<T*>(face), static_cast<T*>(patches), static_cast<int>(face_size),
-                        static_cast<int>(patch_size)};
+struct ViewSizes {
+  int face, patch;
+};
+
+ViewSizes check_views(const py::array& face, const py::array& patches, int count) {
+  if (face.ndim() != 4) fail("face: expected shape (N, 3, S, S), got " + shape_of(face));
+  if (patches.ndim() != 5) fail("patches: expected shape (N, 5, 3, P, P), got " + shape_of(patches));
+  const py::ssize_t s = face.shape(3), p = patches.shape(4);
+  check_side("face_size", s);
+  check_side("patch_size", p);
+  check_layout(face, "face", {count, 3, s, s});
+  check_layout(patches, "patches", {count, lgin::kRegions, 3, p, p});
+  check_float(face, "face");
+  check_float(patches, "patches");
+  if (is_half(face) != is_half(patches)) fail("face, patches: expected the same dtype");
+  return ViewSizes{static_cast<int>(s), static_cast<int>(p)};
+}
+
+template <class T, class Pointer>
+lgin::Views<T> views_of(Pointer face, Pointer patches, const ViewSizes& sizes) {
+  return lgin::Views<T>{static_cast<T*>(face), static_cast<T*>(patches), sizes.face, sizes.patch};
 }
 
 // ---- operations ---------------------------------------------------------------------------------------------------
 
 void region_crop(const py::array& frame, const std::string& color, const py::array& affines, const py::array& boxes,
-                 py::array face, py::array patches, int threads) {
+                 py::array face, py::array patches, int threads, int device) {
   const AnyFrame source = frame_of(frame, color, false);
   const lgin::Faces faces = faces_of(affines, boxes);
-  if (face.ndim() != 4 || patches.ndim() != 5) fail("face, patches: wrong number of axes");
-  const py::ssize_t s = face.shape(3), p = patches.shape(4);
-  check_side("face_size", s);
-  check_side("patch_size", p);
-  check_layout(face, "face", {faces.count, 3, s, s});
-  check_layout(patches, "patches", {faces.count, lgin::kRegions, 3, p, p});
-  check_float(face, "face");
-  check_float(patches, "patches");
-  if (is_half(face) != is_half(patches)) fail("face, patches: expected one dtype");
+  const ViewSizes sizes = check_views(face, patches, faces.count);
   void* const face_data = face.mutable_data();
   void* const patch_data = patches.mutable_data();
   const bool half = is_half(face);
 
+  if (device >= 0) check_contiguous(frame, "frame");
+
   const py::gil_scoped_release release;
   with_frame(source, [&](const auto& f) {
-    if (half) {
-      lgin::cpu::region_crop(f, faces, views_of<Half>(face_data, patch_data, s, p), threads);
-    } else {
-      lgin::cpu::region_crop(f, faces, views_of<float>(face_data, patch_data, s, p), threads);
-    }
+    with_type(half, [&](auto type) {
+      const auto views = views_of<decltype(type)>(face_data, patch_data, sizes);
+      if (device < 0) {
+        lgin::cpu::region_crop(f, faces, views, threads);
+      } else {
+        lgin::cuda::region_crop(f, faces, views, device);
+      }
+    });
+  });
+}
+
+void region_paste(const py::array& frame, const std::string& color, const py::array& affines, const py::array& boxes,
+                  const py::array& face, const py::array& patches, double face_taper, double region_taper, int threads,
+                  int device) {
+  const AnyFrame target = frame_of(frame, color, true);
+  const lgin::Faces faces = faces_of(affines, boxes);
+  const ViewSizes sizes = check_views(face, patches, faces.count);
+  const lgin::Tapers tapers{face_taper, region_taper};
+  lgin::check_tapers(tapers);
+  const bool half = is_half(face);
+  const void* const face_data = face.data();
+  const void* const patch_data = patches.data();
+
+  if (device >= 0) check_contiguous(frame, "frame");
+
+  const py::gil_scoped_release release;
+  with_frame(target, [&](const auto& f) {
+    with_type(half, [&](auto type) {
+      const auto views = views_of<const decltype(type)>(face_data, patch_data, sizes);
+      if (device < 0) {
+        lgin::cpu::region_paste(f, faces, views, tapers, threads);
+      } else {
+        lgin::cuda::region_paste(f, faces, views, tapers, device);
+      }
+    });
   });
 }
 
@@ -173,11 +231,9 @@ void resample(const py::array& frame, const std::string& color, const py::array&
 
   const py::gil_scoped_release release;
   with_frame(source, [&](const auto& f) {
-    if (half) {
-      lgin::cpu::resample(f, matrix, static_cast<Half*>(data), height, width, threads);
-    } else {
-      lgin::cpu::resample(f, matrix, static_cast<float*>(data), height, width, threads);
-    }
+    with_type(half, [&](auto type) {
+      lgin::cpu::resample(f, matrix, static_cast<decltype(type)*>(data), height, width, threads);
+    });
   });
 }
 
@@ -186,8 +242,13 @@ void resample(const py::array& frame, const std::string& color, const py::array&
 PYBIND11_MODULE(_native, module) {
   module.doc() = "Kernels of lgin-edge. Private: call lgin_edge._ops.";
   module.attr("version") = LGIN_VERSION;
+  module.attr("cuda_built") = lgin::cuda::built();
+  module.def("cuda_device_count", &lgin::cuda::device_count);
   module.def("region_crop", &region_crop, py::arg("frame"), py::arg("color"), py::arg("affines"), py::arg("boxes"),
-             py::arg("face"), py::arg("patches"), py::arg("threads"));
+             py::arg("face"), py::arg("patches"), py::arg("threads"), py::arg("device"));
+  module.def("region_paste", &region_paste, py::arg("frame"), py::arg("color"), py::arg("affines"), py::arg("boxes"),
+             py::arg("face"), py::arg("patches"), py::arg("face_taper"), py::arg("region_taper"), py::arg("threads"),
+             py::arg("device"));
   module.def("resample", &resample, py::arg("frame"), py::arg("color"), py::arg("affine"), py::arg("view"),
              py::arg("threads"));
 }

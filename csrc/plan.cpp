@@ -113,15 +113,15 @@ void check_faces(const double* affines, const double* boxes, int count) {
   }
 }
 
-ViewPlan plan_view(const double* view, int height, int width, int frame_height, int frame_width) {
+ViewPlan plan_view(const double* view, int height, int width) {
   const Affine m(view);
   const Bounds bounds = bounds_of(m);
   ViewPlan plan;
   plan.width = width;
   plan.height = height;
-  // Even, so that half of it is the origin of NV12's chroma.
-  plan.origin_x = 2 * static_cast<int>(std::floor((bounds.x_min + bounds.x_max) * 0.25));
-  plan.origin_y = 2 * static_cast<int>(std::floor((bounds.y_min + bounds.y_max) * 0.25));
+  // Even, so that half of it is the origin of NV12's chroma; two pixels before the view, so that nothing is negative.
+  plan.origin_x = 2 * static_cast<int>(std::floor(bounds.x_min * 0.5)) - 2;
+  plan.origin_y = 2 * static_cast<int>(std::floor(bounds.y_min * 0.5)) - 2;
   const double ax = m.xx / width, ay = m.yx / width;
   const double bx = m.xy / height, by = m.yy / height;
   plan.x0 = static_cast<float>(m.x(0.5 / width, 0.5 / height) - 0.5 - plan.origin_x);
@@ -132,28 +132,81 @@ ViewPlan plan_view(const double* view, int height, int width, int frame_height, 
   plan.by = static_cast<float>(by);
   plan.na = sample_count(length(ax, ay));
   plan.nb = sample_count(length(bx, by));
-  // All samples lie in the bounds (less half a pixel, in index coordinates). The margin covers the right and lower
-  // neighbours, NV12's chroma neighbours and float's rounding, which is below 2^-20 of the view's extent.
-  const double slack = 1.5 + 1e-5 * std::max(bounds.x_max - bounds.x_min, bounds.y_max - bounds.y_min);
-  plan.interior = bounds.x_min - slack >= 0 && bounds.x_max + slack <= frame_width && bounds.y_min - slack >= 0 &&
-                  bounds.y_max + slack <= frame_height;
   return plan;
 }
 
-std::vector<ViewPlan> plan_crop(const double* affines, const double* boxes, int count, int face_size, int patch_size,
-                                int frame_height, int frame_width) {
+std::vector<ViewPlan> plan_crop(const double* affines, const double* boxes, int count, int face_size,
+                                int patch_size) {
   std::vector<ViewPlan> plans;
   plans.reserve(static_cast<std::size_t>(count) * kViews);
   for (int n = 0; n < count; ++n) {
     const double* affine = affines + 6 * static_cast<std::ptrdiff_t>(n);
-    plans.push_back(plan_view(affine, face_size, face_size, frame_height, frame_width));
+    plans.push_back(plan_view(affine, face_size, face_size));
     for (int r = 0; r < kRegions; ++r) {
       const Affine view = view_affine(Affine(affine), boxes + 4 * (static_cast<std::ptrdiff_t>(n) * kRegions + r));
       const double m[6] = {view.xx, view.xy, view.x0, view.yx, view.yy, view.y0};
-      plans.push_back(plan_view(m, patch_size, patch_size, frame_height, frame_width));
+      plans.push_back(plan_view(m, patch_size, patch_size));
     }
   }
   return plans;
+}
+
+namespace {
+
+// Frame position (index coordinates relative to the origin) to the local unit square of `view`.
+ViewMap map_to(const Affine& view, int origin_x, int origin_y, double taper, int size) {
+  const double determinant = view.xx * view.yy - view.xy * view.yx;
+  const double xx = view.yy / determinant, xy = -view.xy / determinant;
+  const double yx = -view.yx / determinant, yy = view.xx / determinant;
+  const double px = origin_x + 0.5 - view.x0, py = origin_y + 0.5 - view.y0;
+  ViewMap map;
+  map.x0 = static_cast<float>(xx * px + xy * py);
+  map.x_dx = static_cast<float>(xx);
+  map.x_dy = static_cast<float>(xy);
+  map.y0 = static_cast<float>(yx * px + yy * py);
+  map.y_dx = static_cast<float>(yx);
+  map.y_dy = static_cast<float>(yy);
+  map.inverse_taper = static_cast<float>(1.0 / taper);
+  map.size = size;
+  return map;
+}
+
+int clipped(double position, int size) {
+  return static_cast<int>(std::min<double>(std::max(position, 0.0), size));
+}
+
+void check_taper(double taper, const char* name) {
+  if (!(taper >= kMinTaper && taper <= 0.5)) {
+    std::ostringstream message;
+    message << name << ": expected the share of a side, " << kMinTaper << " to 0.5, got " << taper;
+    fail(message);
+  }
+}
+
+}  // namespace
+
+void check_tapers(const Tapers& tapers) {
+  check_taper(tapers.face, "face_taper");
+  check_taper(tapers.region, "region_taper");
+}
+
+PastePlan plan_paste(const double* affine, const double* boxes, const Tapers& tapers, int face_size, int patch_size,
+                     int frame_height, int frame_width) {
+  const Affine face(affine);
+  const Bounds bounds = bounds_of(face);
+  PastePlan plan;
+  plan.origin_x = static_cast<int>(std::floor((bounds.x_min + bounds.x_max) * 0.5));
+  plan.origin_y = static_cast<int>(std::floor((bounds.y_min + bounds.y_max) * 0.5));
+  plan.column_begin = clipped(std::floor(bounds.x_min), frame_width);
+  plan.column_end = clipped(std::ceil(bounds.x_max), frame_width);
+  plan.row_begin = clipped(std::floor(bounds.y_min), frame_height);
+  plan.row_end = clipped(std::ceil(bounds.y_max), frame_height);
+  plan.views[0] = map_to(face, plan.origin_x, plan.origin_y, tapers.face, face_size);
+  for (int r = 0; r < kRegions; ++r) {
+    plan.views[1 + r] =
+        map_to(view_affine(face, boxes + 4 * r), plan.origin_x, plan.origin_y, tapers.region, patch_size);
+  }
+  return plan;
 }
 
 }  // namespace lgin

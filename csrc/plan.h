@@ -17,6 +17,7 @@ constexpr double kMaxCoordinate = 1 << 24;
 constexpr double kMinBoxSide = 1e-3;
 constexpr double kMaxBoxCoordinate = 16.0;
 constexpr int kMaxSamples = 64;
+constexpr double kMinTaper = 1e-3;
 
 // All functions throw std::invalid_argument, saying what was given and what is expected.
 
@@ -24,17 +25,23 @@ constexpr int kMaxSamples = 64;
 void check_faces(const double* affines, const double* boxes, int count);
 
 // Plan of a `height` x `width` view whose unit square `view` [2, 3] maps to the frame.
-ViewPlan plan_view(const double* view, int height, int width, int frame_height, int frame_width);
+ViewPlan plan_view(const double* view, int height, int width);
 
 // Plans of the six views of each face, [count * 6]: the face, then its five patches.
-std::vector<ViewPlan> plan_crop(const double* affines, const double* boxes, int count, int face_size, int patch_size,
-                                int frame_height, int frame_width);
+std::vector<ViewPlan> plan_crop(const double* affines, const double* boxes, int count, int face_size,
+                                int patch_size);
 
 // Check one affine [2, 3] that is not a face's (resample); `name` goes into the message.
 void check_affine(const double* affine, const char* name);
 
-// Plan of the paste of one face.
-PastePlan plan_paste(const double* affine, const double* boxes, int face_size, int patch_size, double face_taper,
-                     double region_taper, int frame_height, int frame_width);
+// The rise of the windows: w_0, and w_r of the regions.
+struct Tapers {
+  double face, region;
+};
+void check_tapers(const Tapers& tapers);
+
+// Plan of the paste of one face with its boxes [5, 4].
+PastePlan plan_paste(const double* affine, const double* boxes, const Tapers& tapers, int face_size, int patch_size,
+                     int frame_height, int frame_width);
 
 }  // namespace lgin

@@ -1,7 +1,8 @@
 // The operations behind the binding: plain pointers in, nothing of Python. One declaration, an implementation a device.
 #pragma once
 
-#include <string>
+#include <cstddef>
+#include <stdexcept>
 
 #include "plan.h"
 
@@ -24,6 +25,21 @@ struct Views {
   int patch_size;
 };
 
+// Elements of one face in each of the two arrays.
+template <class T>
+std::size_t face_elements(const Views<T>& views) {
+  return 3 * static_cast<std::size_t>(views.face_size) * static_cast<std::size_t>(views.face_size);
+}
+template <class T>
+std::size_t patch_elements(const Views<T>& views) {
+  return kRegions * 3 * static_cast<std::size_t>(views.patch_size) * static_cast<std::size_t>(views.patch_size);
+}
+
+// A device that was asked for is not there, or failed.
+struct DeviceError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 namespace cpu {
 
 template <class Frame, class T>
@@ -34,8 +50,24 @@ void resample(const Frame& frame, const double* affine, T* view, int height, int
 
 // `frame` is read and written in place.
 template <class Frame, class T>
-void region_paste(const Frame& frame, const Faces& faces, const Views<const T>& residuals, double face_taper,
-                  double region_taper, int threads);
+void region_paste(const Frame& frame, const Faces& faces, const Views<const T>& residuals, const Tapers& tapers,
+                  int threads);
 
 }  // namespace cpu
+
+// The same on CUDA device number `device`, with host arrays: staged up and down on a stream of their own. The frame is
+// C-contiguous. Throw DeviceError; in a build without CUDA, always.
+namespace cuda {
+
+template <class Frame, class T>
+void region_crop(const Frame& frame, const Faces& faces, const Views<T>& views, int device);
+
+template <class Frame, class T>
+void region_paste(const Frame& frame, const Faces& faces, const Views<const T>& residuals, const Tapers& tapers,
+                  int device);
+
+int device_count() noexcept;  // 0 also when there is no driver
+bool built() noexcept;
+
+}  // namespace cuda
 }  // namespace lgin

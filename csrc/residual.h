@@ -48,25 +48,66 @@ LGIN_HD float window(float t, float inverse_taper) {
   return rise >= 1.0f ? 1.0f : raised_cosine(rise);
 }
 
-LGIN_HD bool inside(float tx, float ty) { return tx > 0.0f && tx < 1.0f && ty > 0.0f && ty < 1.0f; }
+// Position inside a view's box.
+struct Local {
+  float tx, ty;
+};
 
-LGIN_HD Rgb lerp(const Rgb& a, const Rgb& b, float t) {
-  return Rgb{lerp(a.r, b.r, t), lerp(a.g, b.g, t), lerp(a.b, b.b, t)};
+LGIN_HD Local local(const ViewMap& map, float dx, float dy) {
+  return Local{(map.x0 + map.x_dy * dy) + map.x_dx * dx, (map.y0 + map.y_dy * dy) + map.y_dx * dx};
 }
 
-// d += w_v d_v at the local position (tx, ty) of a view. `texels(y, x)` gives the view's residual at a pixel.
-template <class Texels>
-LGIN_HD void add_view(const Texels& texels, const ViewMap& map, float tx, float ty, Rgb* d) {
-  const float w = window(tx, map.inverse_taper) * window(ty, map.inverse_taper);
+LGIN_HD bool inside(const Local& t) { return t.tx > 0.0f && t.tx < 1.0f && t.ty > 0.0f && t.ty < 1.0f; }
+
+// d += w_v d_v at a position in a view. `texels(y, x)` gives the view's residual at a pixel.
+template <class Color, class Texels>
+LGIN_HD void add_view(const Texels& texels, const ViewMap& map, const Local& t, Color* d) {
+  const float w = window(t.tx, map.inverse_taper) * window(t.ty, map.inverse_taper);
   const float size = static_cast<float>(map.size);
-  const Tap x = tap<true>(tx * size - 0.5f, 0, map.size);
-  const Tap y = tap<true>(ty * size - 0.5f, 0, map.size);
-  const Rgb top = lerp(texels(y.low, x.low), texels(y.low, x.high), x.fraction);
-  const Rgb bottom = lerp(texels(y.high, x.low), texels(y.high, x.high), x.fraction);
-  const Rgb value = lerp(top, bottom, y.fraction);
-  d->r += w * value.r;
-  d->g += w * value.g;
-  d->b += w * value.b;
+  // Index coordinates are tx * size - 1/2; counted from the pixel -1 they are not negative.
+  const Tap x = tap<true>(t.tx * size + 0.5f, -1, map.size);
+  const Tap y = tap<true>(t.ty * size + 0.5f, -1, map.size);
+  *d = *d + w * bilerp<Color>(texels(y.low, x.low), texels(y.low, x.high), texels(y.high, x.low),
+                              texels(y.high, x.high), x.fraction, y.fraction);
+}
+
+// The residual's views as they lie in memory, planar: face [3, S, S] and patches [5, 3, P, P].
+template <class T>
+struct PlanarResiduals {
+  const T* face;
+  const T* patches;
+
+  struct View {
+    const T* planes;
+    int size;
+    LGIN_HD Rgb operator()(int y, int x) const {
+      const std::ptrdiff_t plane = static_cast<std::ptrdiff_t>(size) * size;
+      const T* const p = planes + static_cast<std::ptrdiff_t>(y) * size + x;
+      return Rgb{to_float(p[0]), to_float(p[plane]), to_float(p[2 * plane])};
+    }
+  };
+  LGIN_HD View view(int v, int size) const {
+    return View{v == 0 ? face : patches + static_cast<std::ptrdiff_t>(v - 1) * 3 * size * size, size};
+  }
+};
+
+LGIN_HD Rgb levels(const Rgb& d) { return 127.5f * d; }
+
+// The change at a position, in levels of a byte; false outside the face's square, which stays as it is.
+template <class Residuals>
+LGIN_HD bool residual_at(const PastePlan& plan, const Residuals& residuals, float dx, float dy, Rgb* change) {
+  Rgb d{0.0f, 0.0f, 0.0f};
+  for (int v = 0; v < kViews; ++v) {
+    const ViewMap& map = plan.views[v];
+    const Local t = local(map, dx, dy);
+    if (inside(t)) {
+      add_view(residuals.view(v, map.size), map, t, &d);
+    } else if (v == 0) {
+      return false;
+    }
+  }
+  *change = levels(d);
+  return true;
 }
 
 // A byte changed by `change` levels: clamped, then rounded half up. A change that is not a number is none.

@@ -5,7 +5,9 @@ The definitions stand in ``geometry`` and, readable, in ``reference``: same name
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+import re
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -58,18 +60,71 @@ def region_crop(
         InputError: an argument has the wrong type, shape, dtype or value.
         BackendError: the device is not there, or this build has no CUDA kernels.
     """
-    _check_frame(frame, color)
+    _check_frame("frame", frame, color)
     a, b = _check_faces(affines, boxes)
     s, p = _check_side("face_size", face_size), _check_side("patch_size", patch_size)
     kind = _check_dtype(dtype)
     _check_threads(threads)
-    face = np.empty((len(a), 3, s, s), kind)
-    patches = np.empty((len(a), 5, 3, p, p), kind)
-    try:
-        _native.region_crop(frame, color, a, b, face, patches, threads)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    ordinal = _device_ordinal(device)
+    face: Floats = np.empty((len(a), 3, s, s), kind)
+    patches: Floats = np.empty((len(a), 5, 3, p, p), kind)
+    source = frame if ordinal < 0 else np.ascontiguousarray(frame)
+    _call(_native.region_crop, source, color, a, b, face, patches, int(threads), ordinal)
     return face, patches
+
+
+def region_paste(
+    frame: Frame,  # [H, W, C] or [H * 3/2, W] uint8
+    affines: npt.ArrayLike,  # [N, 2, 3]
+    boxes: npt.ArrayLike,  # [N, 5, 4]
+    face_delta: Floats,  # [N, 3, S, S]
+    patch_delta: Floats,  # [N, 5, 3, P, P]
+    *,
+    color: Color = "rgb",
+    face_taper: float = FACE_TAPER,
+    region_taper: float = REGION_TAPER,
+    out: Frame | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+) -> Frame:
+    """Add the residuals of each face to a frame: ``frame + 127.5 d(u)`` under the face's square, clamped and rounded.
+
+    ``d(u) = w_0(u) d_g(u) + sum_r w_r(u) d_r(u)`` with ``geometry.window``'s products as weights, each residual sampled
+    bilinearly. Every byte outside the squares, and alpha, stays as it is. Faces are pasted in order; where they overlap,
+    they add up. A residual that is not a number counts as 0. In NV12 a pixel's Y changes by the BT.601 luma of the
+    change, a block's U and V by the chroma of the change at the block's centre.
+
+    Args:
+        frame, affines, boxes, color, threads, device: as in ``region_crop``.
+        face_delta: [N, 3, S, S] float32 or float16, residual of the face view in [-2, 2] (1 is 127.5 levels).
+        patch_delta: [N, 5, 3, P, P], residuals of the local views.
+        face_taper, region_taper: rise of the windows w_0 and w_r as a share of the side, 0.001 to 0.5.
+        out: where the result goes: None for a new C-contiguous array, ``frame`` itself for in place, or another writable
+            array of the frame's shape that shares no memory with it.
+
+    Returns:
+        The changed frame: ``out``, or the new array.
+
+    Raises:
+        InputError: an argument has the wrong type, shape, dtype or value.
+        BackendError: the device is not there, or this build has no CUDA kernels.
+    """
+    _check_frame("frame", frame, color)
+    a, b = _check_faces(affines, boxes)
+    face, patches = _check_residuals(face_delta, patch_delta, len(a))
+    tapers = _check_real("face_taper", face_taper), _check_real("region_taper", region_taper)
+    _check_threads(threads)
+    ordinal = _device_ordinal(device)
+    if out is not None:
+        _check_out(out, frame, color)
+    # Only a call that cannot fail any more writes to ``out``.
+    work = out if out is not None and ordinal < 0 and _same_elements(out, frame) else frame.copy("C")
+    _call(_native.region_paste, work, color, a, b, face, patches, *tapers, int(threads), ordinal)
+    if out is None:
+        return work
+    if out is not work:
+        np.copyto(out, work)
+    return out
 
 
 def resample(
@@ -96,36 +151,82 @@ def resample(
     Raises:
         InputError: an argument has the wrong type, shape, dtype or value.
     """
-    _check_frame(frame, color)
+    _check_frame("frame", frame, color)
     matrix = _check_floats("affine", affine, (2, 3))
     size = (3, _check_side("height", height), _check_side("width", width))
     _check_threads(threads)
-    view = np.empty(size, _check_dtype(dtype))
-    try:
-        _native.resample(frame, color, matrix, view, threads)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    view: Floats = np.empty(size, _check_dtype(dtype))
+    _call(_native.resample, frame, color, matrix, view, int(threads))
     return view
 
 
-def _check_frame(frame: Frame, color: str) -> None:
+def _call(function: Callable[..., None], *arguments: Any) -> None:
+    """Call a native function, with its exceptions as this package's."""
+    try:
+        function(*arguments)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    except RuntimeError as error:
+        raise BackendError(str(error)) from error
+
+
+def _check_frame(name: str, frame: Frame, color: str) -> None:
     if color not in get_args(Color):
         raise InputError(f"color: expected one of {', '.join(get_args(Color))}, got {color!r}")
     if not isinstance(frame, np.ndarray):
-        raise InputError(f"frame: expected a NumPy array, got {type(frame).__name__}")
+        raise InputError(f"{name}: expected a NumPy array, got {type(frame).__name__}")
     if frame.dtype != np.uint8:
-        raise InputError(f"frame: expected dtype uint8, got {frame.dtype}; convert to 8 bits a channel first")
+        raise InputError(f"{name}: expected dtype uint8, got {frame.dtype}; convert to 8 bits a channel first")
     if frame.size == 0:
-        raise InputError(f"frame: expected at least one pixel, got shape {frame.shape}")
+        raise InputError(f"{name}: expected at least one pixel, got shape {frame.shape}")
     if color == "nv12":
         if frame.ndim != 2 or frame.shape[0] % 3 or frame.shape[1] % 2:
             raise InputError(
-                f"frame: NV12 is [H * 3/2, W] with even H and W (the rows of Y, then the rows of U and V), got shape "
-                f"{frame.shape}"
+                f"{name}: color 'nv12' is [H * 3/2, W] with even H and W (the rows of Y, then the rows of U and V), got "
+                f"shape {frame.shape}"
             )
     elif frame.ndim != 3 or frame.shape[2] != _CHANNELS[color]:
         hint = "; repeat a grey picture three times" if frame.ndim == 2 or frame.shape[-1] == 1 else ""
-        raise InputError(f"frame: color {color!r} is [H, W, {_CHANNELS[color]}], got shape {frame.shape}{hint}")
+        raise InputError(f"{name}: color {color!r} is [H, W, {_CHANNELS[color]}], got shape {frame.shape}{hint}")
+
+
+def _check_out(out: Frame, frame: Frame, color: str) -> None:
+    _check_frame("out", out, color)
+    if out.shape != frame.shape:
+        raise InputError(f"out: expected the frame's shape {frame.shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise InputError("out: the array is read-only; give a writable copy, or out=None for a new array")
+    if _overlaps_itself(out):
+        raise InputError(
+            f"out: several elements share one byte (strides {out.strides}); give an array of its own memory"
+        )
+    if not _same_elements(out, frame) and _shares_memory(out, frame):
+        raise InputError(
+            "out: shares memory with frame but is not the same array; give frame itself or a separate array"
+        )
+
+
+def _same_elements(a: Frame, b: Frame) -> bool:
+    return a is b or (a.ctypes.data, a.shape, a.strides) == (b.ctypes.data, b.shape, b.strides)
+
+
+def _shares_memory(a: Frame, b: Frame) -> bool:
+    effort: Any = 10_000
+    try:
+        return bool(np.shares_memory(a, b, max_work=effort))
+    except RuntimeError:  # TooHardError: the strides are so odd that the answer would take long
+        return True
+
+
+def _overlaps_itself(array: Frame) -> bool:
+    """Whether two elements may lie at one address: an axis steps less far than the finer axes reach."""
+    reach = 0
+    for step, length in sorted((abs(step), length) for step, length in zip(array.strides, array.shape, strict=True)):
+        if length > 1:
+            if step <= reach:
+                return True
+            reach += step * (length - 1)
+    return False
 
 
 def _check_floats(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
@@ -133,9 +234,9 @@ def _check_floats(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> np
     try:
         array = np.require(np.asarray(value), np.float64, ["C", "A"])
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: expected numbers of shape {shape}, got {type(value).__name__}: {error}") from error
+        raise InputError(f"{name}: expected numbers of shape {_text(shape)}, got {type(value).__name__}") from error
     if array.ndim != len(shape) or any(want not in (-1, got) for got, want in zip(array.shape, shape, strict=True)):
-        raise InputError(f"{name}: expected shape {str(shape).replace('-1', 'N')}, got {array.shape}")
+        raise InputError(f"{name}: expected shape {_text(shape)}, got {array.shape}")
     return array
 
 
@@ -146,15 +247,36 @@ def _check_faces(
     return a, _check_floats("boxes", boxes, (len(a), 5, 4))
 
 
+def _check_residuals(face: Floats, patches: Floats, count: int) -> tuple[Floats, Floats]:
+    for name, array, ndim in (("face_delta", face, 4), ("patch_delta", patches, 5)):
+        if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float16):
+            got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+            raise InputError(f"{name}: expected a float32 or float16 array, got {got}")
+        side = array.shape[-1] if array.ndim else 0
+        shape = (count, 3, side, side) if ndim == 4 else (count, 5, 3, side, side)
+        if array.shape != shape or not 1 <= side <= _MAX_SIDE:
+            expected = f"({count}, 3, S, S)" if ndim == 4 else f"({count}, 5, 3, P, P)"
+            raise InputError(f"{name}: expected shape {expected} with sides of 1 to {_MAX_SIDE}, got {array.shape}")
+    kind = face.dtype if face.dtype == patches.dtype else np.dtype(np.float32)
+    kind = kind.newbyteorder("=")
+    return np.require(face, kind, ["C", "A"]), np.require(patches, kind, ["C", "A"])
+
+
 def _check_side(name: str, side: int) -> int:
     if not isinstance(side, (int, np.integer)) or not 1 <= side <= _MAX_SIDE:
         raise InputError(f"{name}: expected a whole number of pixels from 1 to {_MAX_SIDE}, got {side!r}")
     return int(side)
 
 
-def _check_dtype(dtype: npt.DTypeLike) -> np.dtype[np.float32] | np.dtype[np.float16]:
+def _check_real(name: str, value: float) -> float:
+    if not isinstance(value, (int, float, np.number)):
+        raise InputError(f"{name}: expected a number, got {value!r}")
+    return float(value)
+
+
+def _check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     try:
-        kind = np.dtype(dtype)
+        kind: np.dtype[Any] = np.dtype(dtype)
     except TypeError as error:
         raise InputError(f"dtype: expected float32 or float16, got {dtype!r}") from error
     if kind not in (np.float32, np.float16):
@@ -165,3 +287,15 @@ def _check_dtype(dtype: npt.DTypeLike) -> np.dtype[np.float32] | np.dtype[np.flo
 def _check_threads(threads: int) -> None:
     if not isinstance(threads, (int, np.integer)) or not 1 <= threads <= 1024:
         raise InputError(f"threads: expected a whole number from 1 to 1024, got {threads!r}")
+
+
+def _device_ordinal(device: str) -> int:
+    """-1 for the CPU, else the CUDA device's number."""
+    match = re.fullmatch(r"cpu|cuda(?::(\d{1,4}))?", device) if isinstance(device, str) else None
+    if match is None:
+        raise InputError(f"device: expected 'cpu', 'cuda' or 'cuda:1', got {device!r}")
+    return -1 if device == "cpu" else int(match[1] or 0)
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return str(shape).replace("-1", "N")

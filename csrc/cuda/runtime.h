@@ -1,0 +1,93 @@
+// Owners of CUDA resources, and errors as exceptions.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <string>
+
+#include "region_ops.h"
+
+namespace lgin::cuda {
+
+inline void check(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // clear what the run time remembers, so that the next call starts clean
+  throw DeviceError(std::string(what) + ": CUDA error " + std::to_string(static_cast<int>(error)) + ", " +
+                    cudaGetErrorString(error));
+}
+
+// Makes a device current for a scope.
+class DeviceScope {
+ public:
+  explicit DeviceScope(int device) {
+    const int count = device_count();
+    if (device < 0 || device >= count) {
+      throw DeviceError("device cuda:" + std::to_string(device) + ": this machine has " + std::to_string(count) +
+                        " usable CUDA devices; use device \"cpu\", or see nvidia-smi for what the driver finds");
+    }
+    check(cudaGetDevice(&previous_), "cudaGetDevice");
+    check(cudaSetDevice(device), "cudaSetDevice");
+  }
+  ~DeviceScope() { cudaSetDevice(previous_); }
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+ private:
+  int previous_ = 0;
+};
+
+class Stream {
+ public:
+  Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate"); }
+  ~Stream() { cudaStreamDestroy(stream_); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  operator cudaStream_t() const { return stream_; }
+  void synchronize() const { check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
+template <class T>
+class Buffer {
+ public:
+  explicit Buffer(std::size_t count) : bytes_(count * sizeof(T)) {
+    if (bytes_) check(cudaMalloc(reinterpret_cast<void**>(&data_), bytes_), "cudaMalloc");
+  }
+  ~Buffer() { cudaFree(data_); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  T* data() const { return data_; }
+  void upload(const T* source, const Stream& stream) const {
+    if (bytes_) check(cudaMemcpyAsync(data_, source, bytes_, cudaMemcpyHostToDevice, stream), "upload");
+  }
+  void download(T* target, const Stream& stream) const {
+    if (bytes_) check(cudaMemcpyAsync(target, data_, bytes_, cudaMemcpyDeviceToHost, stream), "download");
+  }
+
+ private:
+  T* data_ = nullptr;
+  std::size_t bytes_;
+};
+
+// A C-contiguous host frame's bytes, and the same frame with another address.
+inline std::size_t byte_count(const PackedFrame& frame) {
+  return static_cast<std::size_t>(frame.y_stride) * static_cast<std::size_t>(frame.height);
+}
+inline std::size_t byte_count(const Nv12Frame& frame) {
+  return static_cast<std::size_t>(frame.y_stride) * static_cast<std::size_t>(frame.height / 2 * 3);
+}
+inline PackedFrame at_address(PackedFrame frame, std::uint8_t* data) {
+  frame.data = data;
+  return frame;
+}
+inline Nv12Frame at_address(Nv12Frame frame, std::uint8_t* data) {
+  frame.chroma = data + (frame.chroma - frame.data);
+  frame.data = data;
+  return frame;
+}
+
+}  // namespace lgin::cuda

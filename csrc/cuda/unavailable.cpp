@@ -1,0 +1,39 @@
+// Stands in for the .cu files in a build without CUDA: the functions are there and say how to get them.
+#include "region_ops.h"
+
+namespace lgin::cuda {
+namespace {
+
+[[noreturn]] void fail() {
+  throw DeviceError(
+      "device cuda: this build of lgin-edge has CPU kernels only; install the CUDA toolkit and rebuild with "
+      "LGIN_CUDA=ON pip install --force-reinstall --no-deps --no-binary lgin-edge lgin-edge (in a checkout: "
+      "LGIN_CUDA=ON pip install .), or use device \"cpu\"");
+}
+
+}  // namespace
+
+template <class Frame, class T>
+void region_crop(const Frame&, const Faces&, const Views<T>&, int) {
+  fail();
+}
+
+template <class Frame, class T>
+void region_paste(const Frame&, const Faces&, const Views<const T>&, const Tapers&, int) {
+  fail();
+}
+
+template void region_crop(const PackedFrame&, const Faces&, const Views<float>&, int);
+template void region_crop(const PackedFrame&, const Faces&, const Views<Half>&, int);
+template void region_crop(const Nv12Frame&, const Faces&, const Views<float>&, int);
+template void region_crop(const Nv12Frame&, const Faces&, const Views<Half>&, int);
+template void region_paste(const PackedFrame&, const Faces&, const Views<const float>&, const Tapers&, int);
+template void region_paste(const PackedFrame&, const Faces&, const Views<const Half>&, const Tapers&, int);
+template void region_paste(const Nv12Frame&, const Faces&, const Views<const float>&, const Tapers&, int);
+template void region_paste(const Nv12Frame&, const Faces&, const Views<const Half>&, const Tapers&, int);
+
+int device_count() noexcept { return 0; }
+
+bool built() noexcept { return false; }
+
+}  // namespace lgin::cuda

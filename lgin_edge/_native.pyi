@@ -1,0 +1,39 @@
+# Kept by hand; tests/test_native_stub.py compares it with the built module.
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+version: Final[str]
+cuda_built: Final[bool]
+
+def cuda_device_count() -> int: ...
+def region_crop(
+    frame: npt.NDArray[np.uint8],  # [H, W, C] or [H * 3/2, W]
+    color: str,
+    affines: npt.NDArray[np.float64],  # [N, 2, 3]
+    boxes: npt.NDArray[np.float64],  # [N, 5, 4]
+    face: npt.NDArray[np.float32] | npt.NDArray[np.float16],  # [N, 3, S, S], written
+    patches: npt.NDArray[np.float32] | npt.NDArray[np.float16],  # [N, 5, 3, P, P], written
+    threads: int,
+    device: int,  # -1 is the CPU, else a CUDA device; the frame is then C-contiguous
+) -> None: ...
+def region_paste(
+    frame: npt.NDArray[np.uint8],  # [H, W, C] or [H * 3/2, W], changed in place
+    color: str,
+    affines: npt.NDArray[np.float64],  # [N, 2, 3]
+    boxes: npt.NDArray[np.float64],  # [N, 5, 4]
+    face: npt.NDArray[np.float32] | npt.NDArray[np.float16],  # [N, 3, S, S]
+    patches: npt.NDArray[np.float32] | npt.NDArray[np.float16],  # [N, 5, 3, P, P]
+    face_taper: float,
+    region_taper: float,
+    threads: int,
+    device: int,
+) -> None: ...
+def resample(
+    frame: npt.NDArray[np.uint8],  # [H, W, C] or [H * 3/2, W]
+    color: str,
+    affine: npt.NDArray[np.float64],  # [2, 3]
+    view: npt.NDArray[np.float32] | npt.NDArray[np.float16],  # [3, height, width], written
+    threads: int,
+) -> None: ...
