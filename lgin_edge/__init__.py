@@ -1,1 +1,51 @@
-"""lgin-edge: make a face in a picture or a camera frame younger or older, on the device that holds the camera."""
+"""lgin-edge: make a face in a picture or a camera frame younger or older, on the device that holds the camera.
+
+>>> import lgin_edge
+>>> t = lgin_edge.Transformer()
+>>> older = t.age(img, group=3)  # img: [H, W, 3] uint8 RGB, or a Pillow image; the same type comes back
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import BackendError, ClosedError, ImageError, InputError, LginError, ModelError
+
+if TYPE_CHECKING:
+    from .detection import CenterFace, Face, YuNet
+    from .transformer import Transformer
+
+__all__ = [
+    "BackendError",
+    "CenterFace",
+    "ClosedError",
+    "Face",
+    "ImageError",
+    "InputError",
+    "LginError",
+    "ModelError",
+    "Transformer",
+    "YuNet",
+    "__version__",
+]
+
+_WHERE = {"Transformer": "transformer", "CenterFace": "detection", "Face": "detection", "YuNet": "detection"}
+
+
+def __getattr__(name: str) -> Any:
+    # On first use, so that importing the package (and its errors, its geometry) costs next to nothing.
+    from importlib import import_module, metadata
+
+    if name == "__version__":
+        try:
+            value: Any = metadata.version("lgin-edge")
+        except metadata.PackageNotFoundError:
+            value = "0+unknown"  # run from a checkout that was not installed
+    elif name in _WHERE:
+        value = getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

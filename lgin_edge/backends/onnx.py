@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from ..description import METADATA_KEY, Description
 from ..errors import BackendError, ClosedError, ModelError
 
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
-_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_Dtype: TypeAlias = type[np.float32] | type[np.float16]
+_DTYPES: dict[str, _Dtype] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _OUTPUTS = ["face_delta", "patch_delta"]
 
 
@@ -91,7 +92,7 @@ class OnnxBackend:
         if session is None:
             raise ClosedError("this model was closed")
         arrays = {"face": face, "patches": patches, "boxes": boxes, "age": age}
-        feed = {name: np.ascontiguousarray(arrays[name], dtype) for name, dtype in self._inputs.items()}
+        feed: dict[str, Any] = {name: np.ascontiguousarray(arrays[name], dtype) for name, dtype in self._inputs.items()}
         try:
             face_delta, patch_delta = session.run(_OUTPUTS, feed)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
@@ -103,12 +104,12 @@ class OnnxBackend:
         self._session = None
 
 
-def _check_interface(path: Path, session: Any, description: Description) -> dict[str, type]:
+def _check_interface(path: Path, session: Any, description: Description) -> dict[str, _Dtype]:
     """Check names and shapes against the description; the dtype of each input by name."""
     s, p, k = description.face_size, description.patch_size, len(description.groups)
     inputs = {"face": (3, s, s), "patches": (5, 3, p, p), "boxes": (5, 4), "age": (k,)}
     outputs = {"face_delta": (3, s, s), "patch_delta": (5, 3, p, p)}
-    dtypes = {}
+    dtypes: dict[str, _Dtype] = {}
     for kind, values, expected in (
         ("input", session.get_inputs(), inputs),
         ("output", session.get_outputs(), outputs),

@@ -1,0 +1,303 @@
+"""The command line: ``lgin-edge age``, ``info`` and ``demo``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from .errors import BackendError, ImageError, InputError, LginError, ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from .transformer import Transformer
+
+# Everything that does the work (NumPy, ONNX Runtime, Pillow) is imported inside the commands: --help is instant.
+
+NO_FACE, BAD_INPUT, BAD_MODEL, INTERRUPTED = 3, 4, 5, 130
+EXIT_CODES = (
+    "Exit codes: 0 all went well, 2 wrong usage, 3 no face in any picture, 4 a picture could not be read or written (the "
+    "others were still done), 5 the model or its run time is not usable, 130 interrupted."
+)
+
+app = typer.Typer(
+    name="lgin-edge",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Make the faces in pictures younger or older, on this machine. Nothing is sent anywhere.",
+    epilog=EXIT_CODES,
+)
+_out = Console(highlight=False, markup=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+ModelOption = Annotated[
+    Path | None,
+    typer.Option("--model", "-m", help="An .onnx model file. Default: the bundled model.", show_default=False),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False),
+]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to read and the file to write."""
+
+    source: Path
+    target: Path
+
+
+@app.command(epilog=EXIT_CODES)
+def age(
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures, or folders of pictures.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="A file for one picture; else a folder, in which folders given as IN are mirrored. Default: beside each "
+            "picture, as NAME.group3.jpg. A folder given as IN needs it.",
+            show_default=False,
+        ),
+    ] = None,
+    group: Annotated[
+        float | None,
+        typer.Option(
+            help="Age group, 0 is the youngest; 3.5 is between two. `lgin-edge info` lists them.", show_default=False
+        ),
+    ] = None,
+    years: Annotated[float | None, typer.Option(help="Or an age in years.", show_default=False)] = None,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Or a labelled strip: every face, original and all age groups.")
+    ] = False,
+    model: ModelOption = None,
+    threads: ThreadsOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist. IN itself is never replaced.")
+    ] = False,
+) -> None:
+    """Make every face in a picture younger or older.
+
+    Examples:
+
+      lgin-edge age portrait.jpg --years 70
+
+      lgin-edge age portrait.jpg --group 3 -o older.png
+
+      lgin-edge age holiday/ --group 0 -o younger/
+
+      lgin-edge age portrait.jpg --timeline -o strip.png
+
+    The EXIF orientation is applied, metadata and colour profile are kept, and pixels away from the faces do not change.
+    """
+    if (group is not None) + (years is not None) + timeline != 1:
+        raise typer.BadParameter("give exactly one of --group, --years and --timeline")
+    label = "timeline" if timeline else f"{years:g}years" if years is not None else f"group{group:g}"
+    with _explained():
+        jobs = _plan(inputs, out, label)
+        from .transformer import Transformer
+
+        with Transformer(model, threads=threads) as transformer:
+            if not timeline:
+                transformer.description.age_code(
+                    group=group, years=years
+                )  # a wrong age fails before any picture is read
+            faces, failures = _run(transformer, jobs, group, years, overwrite)
+    if failures:
+        _err.print(f"{failures} of {len(jobs)} pictures failed")
+        raise typer.Exit(BAD_INPUT)
+    if not faces:
+        _err.print("no face found in any picture, nothing written")
+        raise typer.Exit(NO_FACE)
+
+
+@app.command(epilog=EXIT_CODES)
+def info(
+    model: Annotated[
+        Path | None, typer.Argument(help="An .onnx model file. Default: the bundled model.", show_default=False)
+    ] = None,
+) -> None:
+    """Say what a model file is: its age groups, sizes, training data and checksum."""
+    with _explained():
+        import hashlib
+
+        from rich.table import Table
+
+        from .backends import open_model
+        from .transformer import WEIGHTS
+
+        path = model or WEIGHTS
+        backend = open_model(path, providers=("CPUExecutionProvider",), threads=1)
+        about = backend.description
+        backend.close()
+        data = path.read_bytes()
+        table = Table(box=None, pad_edge=False)
+        for name in ("group", "ages", "stands for"):
+            table.add_column(name)
+        for i, one in enumerate(about.groups):
+            table.add_row(str(i), one.label, f"{one.center:g} years")
+        _out.print(f"{about.model}\n{path}, {len(data):,} bytes\nSHA-256 {hashlib.sha256(data).hexdigest()}\n")
+        _out.print(table)
+        _out.print(
+            f"\nface view {about.face_size} px, local views {about.patch_size} px, {about.precision}, format {about.format}"
+            f"\ntraining data: {about.training_data}"
+        )
+
+
+@app.command(epilog=EXIT_CODES)
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The strip, .png or .jpg; replaced if it exists.")] = Path(
+        "lgin-edge-demo.png"
+    ),
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            help="A photograph of your own. Default: scikit-image's portrait of an astronaut.", show_default=False
+        ),
+    ] = None,
+    model: ModelOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Age a real photograph and write a strip: the original and every age group."""
+    with _explained():
+        from PIL import Image
+
+        from . import imagefile
+        from .strip import timeline_strip
+        from .transformer import Transformer
+
+        if image is not None and out.resolve() == image.resolve():
+            raise typer.BadParameter("--out would replace the photograph itself; choose another name")
+        photograph = Image.fromarray(_astronaut()) if image is None else imagefile.read(image).image
+        with Transformer(model, threads=threads) as transformer:
+            faces = transformer.detect(photograph)
+            if not faces:
+                _err.print(f"no face found in {image}, nothing written")
+                raise typer.Exit(NO_FACE)
+            strip = timeline_strip(transformer, photograph, faces)
+        imagefile.write(out, strip, overwrite=True)
+        _out.print(f"wrote {out} ({strip.width} x {strip.height} pixels)")
+
+
+def _astronaut() -> npt.NDArray[np.uint8]:
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise InputError(
+            "the demo's portrait comes with scikit-image, which is not installed: pip install 'lgin-edge[demo]', or give a "
+            "photograph of your own with --image FILE"
+        ) from error
+    portrait: npt.NDArray[np.uint8] = data.astronaut()  # type: ignore[no-untyped-call,unused-ignore]
+    return portrait
+
+
+def _plan(inputs: Sequence[Path], out: Path | None, label: str) -> list[Job]:
+    """Which file is written for which picture. Usage errors are found here, before anything is done."""
+    from .imagefile import SUFFIXES, WRITABLE
+
+    def name(path: Path) -> str:
+        if label == "timeline":
+            return f"{path.stem}.timeline.png"
+        suffix = path.suffix if path.suffix.lower() in WRITABLE else ".png"
+        return path.stem + suffix if out is not None else f"{path.stem}.{label}{suffix}"
+
+    one_file = out is not None and out.suffix.lower() in WRITABLE and not out.is_dir()
+    if one_file and (len(inputs) > 1 or inputs[0].is_dir()):
+        raise typer.BadParameter(f"-o {out} is one picture, and IN is several; give a folder")
+    jobs = []
+    for path in inputs:
+        if not path.is_dir():
+            target = path.parent / name(path) if out is None else out if one_file else out / name(path)
+            jobs.append(Job(path, target))
+            continue
+        if out is None:
+            raise typer.BadParameter(f"{path} is a folder: say with -o where its pictures go")
+        for file in sorted(path.rglob("*")):
+            # An OUT inside IN is what an earlier run wrote.
+            written = out.resolve() != path.resolve() and file.resolve().is_relative_to(out.resolve())
+            if file.is_file() and file.suffix.lower() in SUFFIXES and not written and not file.name.startswith("."):
+                jobs.append(Job(file, out / file.relative_to(path).with_name(name(file))))
+    if not jobs:
+        raise typer.BadParameter(f"no pictures in {', '.join(map(str, inputs))} (looked for {' '.join(SUFFIXES)})")
+    sources = {job.source.resolve() for job in jobs}
+    for target, count in Counter(job.target.resolve() for job in jobs).items():
+        if target in sources:
+            raise typer.BadParameter(f"{target} is one of the pictures given and would be replaced; choose another -o")
+        if count > 1:
+            raise typer.BadParameter(f"{count} pictures would be written to {target}; do them apart")
+    return jobs
+
+
+def _run(
+    transformer: Transformer, jobs: Sequence[Job], group: float | None, years: float | None, overwrite: bool
+) -> tuple[int, int]:
+    """Do the jobs; returns how many faces were found and how many pictures failed."""
+    from rich.progress import Progress
+
+    faces = failures = 0
+    with Progress(console=_err, transient=True, disable=len(jobs) == 1) as progress:
+        for job in progress.track(jobs, description="ageing"):
+            try:
+                found = _age_file(transformer, job, group, years, overwrite)
+            except (ImageError, InputError) as error:
+                failures += 1
+                _err.print(f"error: {error}")
+                continue
+            faces += found
+            if found:
+                _out.print(f"{job.source} -> {job.target} ({found} face{'s' if found > 1 else ''})")
+            else:
+                _err.print(f"{job.source}: no face found, nothing written")
+    return faces, failures
+
+
+def _age_file(transformer: Transformer, job: Job, group: float | None, years: float | None, overwrite: bool) -> int:
+    """One picture, from file to file; the number of its faces. Without a face nothing is written."""
+    from . import imagefile
+
+    if job.target.exists() and not overwrite:
+        raise ImageError(f"{job.target}: exists already; --overwrite replaces it")
+    picture = imagefile.read(job.source)
+    faces = transformer.detect(picture.image)
+    if not faces:
+        return 0
+    source: imagefile.Picture | None = picture
+    if group is None and years is None:
+        from .strip import timeline_strip
+
+        result = timeline_strip(transformer, picture.image, faces)
+        source = None  # a drawing, not the photograph: it gets none of its metadata
+    else:
+        result = transformer.age(picture.image, group=group, years=years, faces=faces)
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    imagefile.write(job.target, result, source, overwrite=overwrite)
+    return len(faces)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Our errors as one line and an exit code, never as a stack trace."""
+    try:
+        yield
+    except LginError as error:
+        _err.print(f"error: {error}")
+        code = BAD_MODEL if isinstance(error, (ModelError, BackendError)) else BAD_INPUT
+        raise typer.Exit(2 if isinstance(error, InputError) else code) from error
+    except KeyboardInterrupt:
+        _err.print("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def main() -> None:
+    """Entry point of ``lgin-edge``."""
+    app()

@@ -1,0 +1,388 @@
+"""``Transformer``: a model, a detector and the kernels behind one noun."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from . import geometry
+from ._ops import Color, Frame, region_crop, region_paste
+from .backends import Backend, open_model
+from .description import AgeGroup, Description
+from .detection import CenterFace, Detector, Face
+from .errors import ClosedError, ImageError, InputError, ModelError
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from typing_extensions import Self
+
+#: The model that comes with the package.
+WEIGHTS = Path(__file__).parent / "weights" / "lgin.onnx"
+#: Faces that go through the model in one call: bounds the memory of a group photograph.
+_CHUNK = 4
+
+# A picture comes back as what it was: an array as an array, a Pillow image as a Pillow image.
+ImageT = TypeVar("ImageT", Frame, "Image.Image")
+
+
+@dataclass
+class Details:
+    """What the last call of this thread did.
+
+    Attributes:
+        faces: the faces that were found, or given; empty means that the picture came back unchanged.
+        times: milliseconds by stage: "detect", "crop", "model", "paste" and "total".
+    """
+
+    faces: list[Face] = field(default_factory=list)
+    times: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.times[name] = self.times.get(name, 0.0) + 1e3 * (time.perf_counter() - start)
+
+
+class Transformer:
+    """Makes the faces of a picture younger or older.
+
+    >>> t = lgin_edge.Transformer()
+    >>> older = t.age(img, group=3)  # img: [H, W, 3] uint8 RGB, or a Pillow image
+
+    One transformer may be used by several threads at once. It is a context manager; ``close`` frees the models.
+
+    Args:
+        model: an ``.onnx`` model file; the bundled one when not given.
+        detector: finds the faces, ``detection.Detector``; the bundled ``detection.CenterFace`` when not given.
+        providers: ONNX Runtime providers for the model, the preferred first.
+        threads: CPU threads of one call, 1 to 1024; when not given, as many as this process may use cores.
+
+    Raises:
+        ModelError: the model file is missing, damaged, or not one that this version can run.
+        BackendError: a run time or a provider that is needed is not there.
+        InputError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        detector: Detector | None = None,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+        threads: int | None = None,
+    ) -> None:
+        self._threads = _usable_cores() if threads is None else threads
+        if not isinstance(self._threads, int) or not 1 <= self._threads <= 1024:
+            raise InputError(f"threads: expected a whole number from 1 to 1024, got {threads!r}")
+        path = WEIGHTS if model is None else Path(model)
+        self._backend: Backend | None = open_model(path, providers=providers, threads=self._threads)
+        self._description = self._backend.description
+        if not np.allclose(self._description.template, geometry.TEMPLATE, atol=1e-4):
+            raise ModelError(
+                f"{path}: made for another canonical face (template {self._description.template}); this version of "
+                "lgin-edge cuts faces by lgin_edge.geometry.TEMPLATE"
+            )
+        self._detector: Detector | None = CenterFace(threads=self._threads) if detector is None else detector
+        self._local = threading.local()
+
+    @property
+    def groups(self) -> tuple[AgeGroup, ...]:
+        """The age groups of the model, by rising age: label, bounds and centre in years."""
+        return self._description.groups
+
+    @property
+    def description(self) -> Description:
+        """What the model file says of itself."""
+        return self._description
+
+    @property
+    def last(self) -> Details:
+        """Details of this thread's last call: the faces found and the time of each stage."""
+        details: Details = getattr(self._local, "details", Details())
+        return details
+
+    def detect(self, image: Frame | Image.Image, *, color: Color | None = None) -> list[Face]:
+        """Find the faces of a picture.
+
+        Args:
+            image: as for ``age``.
+            color: as for ``age``.
+
+        Returns:
+            The faces, the largest first, in pixels of the picture as it is.
+
+        Raises:
+            InputError: the picture has the wrong type, shape or dtype.
+            ClosedError: after ``close``.
+        """
+        self._open_backend()
+        frame, order, _ = _to_frame(image, color)
+        details = self._begin()
+        with details.stage("total"):
+            details.faces = self._find(frame, order, details)
+        return details.faces
+
+    def age(
+        self,
+        image: ImageT,
+        *,
+        group: float | None = None,
+        years: float | None = None,
+        faces: Sequence[Face] | None = None,
+        landmarks: npt.ArrayLike | None = None,
+        color: Color | None = None,
+        out: Frame | None = None,
+    ) -> ImageT:
+        """The picture with its faces at another age. Bytes outside the face squares stay as they are.
+
+        Args:
+            image: uint8 array, [H, W, 3] RGB by default, or a Pillow image. Pillow images of mode L, LA, RGB and RGBA come
+                back in their mode; palettes, CMYK and the like come back as RGB or RGBA. The EXIF orientation is not
+                applied: turn a photograph upright first (``PIL.ImageOps.exif_transpose``).
+            group: index into ``groups``, 0 to K - 1; 3.5 is half way between groups 3 and 4.
+            years: or an age in years, 0 to 130. Exactly one of the two.
+            faces: the faces to change, from ``detect``; all that are found when not given.
+            landmarks: or their landmarks, [5, 2] or [N, 5, 2] (x, y) in pixels, ordered as
+                ``geometry.LANDMARK_NAMES``: no face is searched.
+            color: channel order of an array: "rgb", "bgr", "rgba", "bgra" or "nv12" ([H * 3/2, W]). By default "rgb" for
+                three channels, "rgba" for four. Alpha is kept.
+            out: for arrays: where the result goes, of the same shape; ``out=image`` changes the picture in place.
+
+        Returns:
+            A new picture of the same type, or ``out``. Without a face an unchanged copy, and ``last.faces`` is empty.
+
+        Raises:
+            InputError: an argument has the wrong type, shape, dtype or value.
+            BackendError: the run time failed.
+            ClosedError: after ``close``.
+        """
+        code = self._description.age_code(group=group, years=years)
+        return self._change(image, code[None], faces, landmarks, color, out)[0]
+
+    def timeline(
+        self,
+        image: ImageT,
+        *,
+        faces: Sequence[Face] | None = None,
+        landmarks: npt.ArrayLike | None = None,
+        color: Color | None = None,
+    ) -> list[ImageT]:
+        """The picture at every age group: K pictures, by rising age. Each face is encoded once.
+
+        Args, errors: as for ``age``.
+        """
+        codes = np.eye(len(self.groups), dtype=np.float32)
+        return self._change(image, codes, faces, landmarks, color, None)
+
+    def close(self) -> None:
+        """Free the models once no call is running; every later call raises ClosedError."""
+        backend, self._backend, self._detector = self._backend, None, None
+        if backend is not None:
+            backend.close()
+
+    def __enter__(self) -> Self:
+        self._open_backend()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open_backend(self) -> Backend:
+        backend = self._backend
+        if backend is None:
+            raise ClosedError("this Transformer was closed; make a new one")
+        return backend
+
+    def _begin(self) -> Details:
+        details = self._local.details = Details()
+        return details
+
+    def _find(self, frame: Frame, color: Color, details: Details) -> list[Face]:
+        detector = self._detector
+        if detector is None:
+            raise ClosedError("this Transformer was closed; make a new one")
+        with details.stage("detect"):
+            found = detector(frame, color)
+        return [face for face in found if _is_face(face)]
+
+    def _change(
+        self,
+        image: ImageT,
+        codes: npt.NDArray[np.float32],  # [G, K], the ages
+        faces: Sequence[Face] | None,
+        landmarks: npt.ArrayLike | None,
+        color: Color | None,
+        out: Frame | None,
+    ) -> list[ImageT]:
+        backend = self._open_backend()
+        frame, order, restore = _to_frame(image, color)
+        given = _given_faces(faces, landmarks)
+        if out is not None:
+            _check_out(image, frame, out)
+        details = self._begin()
+        with details.stage("total"):
+            details.faces = self._find(frame, order, details) if given is None else given
+            affines = [geometry.fit_similarity(face.landmarks) for face in details.faces]
+            boxes = [geometry.region_boxes(f.landmarks, a) for f, a in zip(details.faces, affines, strict=True)]
+            chunk = max(1, _CHUNK // len(codes))
+            source = frame
+            if out is None:
+                results = [np.array(frame, order="C") for _ in codes]
+            else:
+                # Faces are cut out of the picture as it was, also where they overlap and the result replaces it.
+                if np.may_share_memory(out, frame) and (out is not frame or len(affines) > chunk):
+                    source = frame.copy()
+                if out is not frame:
+                    np.copyto(out, source)
+                results = [out]
+            for start in range(0, len(affines), chunk):
+                part = slice(start, start + chunk)
+                self._change_some(
+                    backend, source, order, np.array(affines[part]), np.array(boxes[part]), codes, results, details
+                )
+        return [cast(ImageT, restore(result)) for result in results]
+
+    def _change_some(
+        self,
+        backend: Backend,
+        source: Frame,
+        order: Color,
+        affines: geometry.Float64,  # [N, 2, 3]
+        boxes: geometry.Float64,  # [N, 5, 4]
+        codes: npt.NDArray[np.float32],  # [G, K]
+        results: list[Frame],  # G copies of the source, changed in place
+        details: Details,
+    ) -> None:
+        about = self._description
+        with details.stage("crop"):
+            face, patches = region_crop(
+                source,
+                affines,
+                boxes,
+                face_size=about.face_size,
+                patch_size=about.patch_size,
+                color=order,
+                threads=self._threads,
+            )
+        with details.stage("model"):
+            ages = np.tile(codes, (len(affines), 1))
+            face_delta, patch_delta = backend.run(face, patches, boxes.astype(np.float32), ages)
+        with details.stage("paste"):
+            for i, result in enumerate(results):
+                region_paste(
+                    result,
+                    affines,
+                    boxes,
+                    face_delta[i :: len(codes)],
+                    patch_delta[i :: len(codes)],
+                    color=order,
+                    face_taper=about.face_taper,
+                    region_taper=about.region_taper,
+                    out=result,
+                    threads=self._threads,
+                )
+
+
+def _usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def _is_face(face: Face) -> bool:
+    """Whether a detector's landmarks can be used: one bad face must not fail the whole picture."""
+    try:
+        geometry.fit_similarity(face.landmarks)
+    except InputError:
+        return False
+    return True
+
+
+def _given_faces(faces: Sequence[Face] | None, landmarks: npt.ArrayLike | None) -> list[Face] | None:
+    """The faces that the caller chose; None if they are to be found."""
+    if faces is not None and landmarks is not None:
+        raise InputError("give faces= or landmarks=, not both")
+    if landmarks is not None:
+        try:
+            points = np.asarray(landmarks, np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"landmarks: expected numbers of shape (5, 2) or (N, 5, 2): {error}") from error
+        if points.shape[-2:] != (5, 2) or points.ndim not in (2, 3):
+            raise InputError(
+                f"landmarks: expected shape (5, 2) or (N, 5, 2), {geometry.LANDMARK_NAMES} as (x, y) pixels, got {points.shape}"
+            )
+        return [Face.from_landmarks(one) for one in points.reshape(-1, 5, 2)]
+    if faces is None:
+        return None
+    if not isinstance(faces, Sequence) or not all(isinstance(face, Face) for face in faces):
+        raise InputError(f"faces: expected a list of Face, as detect() gives, got {type(faces).__name__}")
+    return list(faces)
+
+
+def _to_frame(image: Any, color: Color | None) -> tuple[Frame, Color, Callable[[Frame], Any]]:
+    """An array for the kernels, its channel order, and the way back to what the caller gave."""
+    if isinstance(image, np.ndarray):
+        return image, color or _color_of(image), lambda result: result
+    pillow = sys.modules.get("PIL.Image")  # whoever gives a Pillow image has imported it
+    if pillow is None or not isinstance(image, pillow.Image):
+        raise InputError(f"image: expected a NumPy array [H, W, 3] uint8 or a Pillow image, got {type(image).__name__}")
+    if color is not None:
+        raise InputError(f"color: a Pillow image knows its own; leave color out, got {color!r}")
+    from .imagefile import to_plain
+
+    try:
+        plain = to_plain(image)
+    except ImageError as error:
+        raise InputError(f"image: {error}") from error
+    order: Color = "rgba" if plain.mode in ("RGBA", "LA") else "rgb"
+
+    def restore(result: Frame) -> Any:
+        back = pillow.fromarray(result)
+        if back.mode != plain.mode:
+            back = back.convert(plain.mode)
+        back.info = dict(image.info)
+        if plain.mode != image.mode:
+            back.info.pop("transparency", None)
+            if image.mode in ("CMYK", "LAB"):
+                back.info.pop("icc_profile", None)  # it describes the old colours
+        return back
+
+    return np.asarray(plain.convert(order.upper())), order, restore
+
+
+def _color_of(frame: Frame) -> Color:
+    if frame.ndim == 3 and frame.shape[2] in (3, 4):
+        return "rgb" if frame.shape[2] == 3 else "rgba"
+    if frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 1):
+        raise InputError(
+            f"image: expected [H, W, 3 or 4], got shape {frame.shape}. Make a grey picture RGB with "
+            'np.stack([gray] * 3, axis=-1); if it is NV12, say color="nv12"'
+        )
+    raise InputError(f"image: expected [H, W, 3] RGB or [H, W, 4] RGBA, got shape {frame.shape}")
+
+
+def _check_out(image: Any, frame: Frame, out: Frame) -> None:
+    if not isinstance(image, np.ndarray):
+        raise InputError("out: only for arrays; a Pillow image comes back as a new one")
+    if not isinstance(out, np.ndarray) or out.shape != frame.shape or out.dtype != frame.dtype:
+        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise InputError(f"out: expected an array like the image, {frame.dtype} {frame.shape}, got {got}")
+    if not out.flags.writeable:
+        raise InputError("out: expected an array that can be written to")

@@ -1,0 +1,112 @@
+"""Tiny models with the interface of a real one, whose answers are known in closed form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from lgin_edge import geometry
+from lgin_edge.description import METADATA_KEY, Description, groups_from_centers
+
+S, P = 64, 32
+GROUPS = groups_from_centers((35, 45, 55, 65), (30, 40, 50, 60, 70))
+#: Residual of each group, in [-1, 1] units: older is darker, and group 2 changes nothing.
+SHIFTS = np.array([0.4, 0.2, 0.0, -0.2, -0.4], np.float32)
+
+
+def describe(**changes: object) -> Description:
+    values: dict[str, object] = {
+        "model": "test model",
+        "groups": GROUPS,
+        "face_size": S,
+        "patch_size": P,
+        "face_taper": 0.12,
+        "region_taper": 0.30,
+        "template": tuple((float(x), float(y)) for x, y in geometry.TEMPLATE),
+        "precision": "fp32",
+        "training_data": "none: made by tests/models.py",
+    }
+    return Description(**(values | changes))  # type: ignore[arg-type]
+
+
+def build(
+    *,
+    face_gain: float = 0.0,
+    patch_gain: float = 0.0,
+    description: str | None = "",
+    batch: int | str = "N",
+    inputs: tuple[str, ...] = ("face", "patches", "boxes", "age"),
+    side: int = S,
+) -> onnx.ModelProto:
+    """A model with ``face_delta = age . SHIFTS + face_gain * face`` and ``patch_delta = patch_gain * patches + 0 * boxes``.
+
+    M = N G rows come out, face-major, like those of a real model. ``description`` None leaves it out.
+    """
+    constants = {
+        "shifts": SHIFTS[:, None],
+        "n_g_k": np.array([-1, len(SHIFTS)], np.int64),
+        "n_g": np.array([-1, 1, 1, 1], np.int64),
+        "n_g_patch": np.array([-1, 1, 1, 1, 1], np.int64),
+        "first": np.array([0], np.int64),
+        "one": np.array([1], np.int64),
+        "rows": np.array([-1, 3, side, side], np.int64),
+        "patch_rows": np.array([-1, 5, 3, P, P], np.int64),
+        "face_gain": np.array(face_gain, np.float32),
+        "patch_gain": np.array(patch_gain, np.float32),
+        "zero": np.array(0, np.float32),
+    }
+    node = helper.make_node
+    nodes = [
+        node("Shape", ["face"], ["face_shape"]),
+        node("Gather", ["face_shape", "first"], ["n"]),
+        node("Concat", ["n", "n_g_k"], ["age_shape"], axis=0),
+        node("Reshape", ["age", "age_shape"], ["ages"]),  # [N, G, K]
+        node("MatMul", ["ages", "shifts"], ["shift"]),  # [N, G, 1]
+        node("Concat", ["n", "n_g"], ["shift_shape"], axis=0),
+        node("Reshape", ["shift", "shift_shape"], ["shift5"]),  # [N, G, 1, 1, 1]
+        node("Unsqueeze", ["face", "one"], ["face5"]),  # [N, 1, 3, S, S]
+        node("Mul", ["face5", "face_gain"], ["gained"]),
+        node("Add", ["gained", "shift5"], ["delta5"]),  # [N, G, 3, S, S]
+        node("Reshape", ["delta5", "rows"], ["face_delta"]),
+        node("Mul", ["patches", "patch_gain"], ["patch_gained"]),
+        node("Unsqueeze", ["patch_gained", "one"], ["patch6"]),  # [N, 1, 5, 3, P, P]
+        node("Concat", ["n", "n_g_patch"], ["shift6_shape"], axis=0),
+        node("Concat", ["shift6_shape", "one"], ["shift7_shape"], axis=0),
+        node("Mul", ["shift", "zero"], ["nothing"]),
+        node("ReduceSum", ["boxes"], ["box_sum"], keepdims=0),
+        node("Mul", ["box_sum", "zero"], ["no_box"]),
+        node("Reshape", ["nothing", "shift7_shape"], ["nothing6"]),
+        node("Add", ["patch6", "nothing6"], ["patch_ages"]),
+        node("Add", ["patch_ages", "no_box"], ["patch_sum"]),
+        node("Reshape", ["patch_sum", "patch_rows"], ["patch_delta"]),
+    ]
+    shapes = {
+        "face": [batch, 3, side, side],
+        "patches": [batch, 5, 3, P, P],
+        "boxes": [batch, 5, 4],
+        "age": ["M", len(SHIFTS)],
+    }
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [value(name, TensorProto.FLOAT, shapes[name]) for name in inputs],
+        [
+            value("face_delta", TensorProto.FLOAT, ["M", 3, side, side]),
+            value("patch_delta", TensorProto.FLOAT, ["M", 5, 3, P, P]),
+        ],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    if description is not None:
+        helper.set_model_props(model, {METADATA_KEY: description or describe().to_json()})
+    return model
+
+
+def save(path: Path, **options: object) -> Path:
+    """Build a model into a file; see ``build``."""
+    path.write_bytes(build(**options).SerializeToString())  # type: ignore[arg-type]
+    return path
