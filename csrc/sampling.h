@@ -71,7 +71,7 @@ struct ViewPlan {
 
 LGIN_HD int clamp_int(int i, int low, int high) { return i < low ? low : (i > high ? high : i); }
 
-LGIN_HD float clamp_byte(float x) { return x < 0.0f ? 0.0f : (x > 255.0f ? 255.0f : x); }
+LGIN_HD float clamp_byte(float x) { return x > 0.0f ? (x < 255.0f ? x : 255.0f) : 0.0f; }
 
 // Exact when both ends are equal, so that a flat picture stays flat. V is a float or a colour.
 template <class V>

@@ -160,6 +160,16 @@ def resample(
     return view
 
 
+def cuda_built() -> bool:
+    """Whether this build has the CUDA kernels."""
+    return _native.cuda_built
+
+
+def cuda_device_count() -> int:
+    """CUDA devices that the kernels can use; 0 without a driver or in a build without CUDA. Never raises."""
+    return _native.cuda_device_count()
+
+
 def _call(function: Callable[..., None], *arguments: Any) -> None:
     """Call a native function, with its exceptions as this package's."""
     try:
@@ -249,7 +259,7 @@ def _check_faces(
 
 def _check_residuals(face: Floats, patches: Floats, count: int) -> tuple[Floats, Floats]:
     for name, array, ndim in (("face_delta", face, 4), ("patch_delta", patches, 5)):
-        if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float16):
+        if not isinstance(array, np.ndarray) or array.dtype.newbyteorder("=") not in (np.float32, np.float16):
             got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
             raise InputError(f"{name}: expected a float32 or float16 array, got {got}")
         side = array.shape[-1] if array.ndim else 0

@@ -32,7 +32,9 @@ struct Interval {
 
 // The j in `within` with low <= base + j * step <= high.
 Interval solve(Interval within, double base, double step, double low, double high) {
-  if (step == 0.0) return low <= base && base <= high ? within : Interval{1.0, 0.0};
+  constexpr Interval none{1.0, 0.0};
+  if (low > high) return none;  // a frame of a few pixels
+  if (step == 0.0) return low <= base && base <= high ? within : none;
   const double a = (low - base) / step;
   const double b = (high - base) / step;
   return Interval{std::max(within.begin, std::min(a, b)), std::min(within.end, std::max(a, b))};

@@ -136,9 +136,13 @@ void paste_unit(const PackedFrame& frame, const PastePlan& plan, const Residuals
   for (int k = span.begin; k < span.end; ++k) {
     const Rgb change = change_at(d, k);
     std::uint8_t* const p = frame.address(row, plan.column_begin + k);
-    p[frame.offset[0]] = changed_byte(p[frame.offset[0]], change.r);
-    p[frame.offset[1]] = changed_byte(p[frame.offset[1]], change.g);
-    p[frame.offset[2]] = changed_byte(p[frame.offset[2]], change.b);
+    std::uint8_t* const r = p + frame.offset[0];
+    std::uint8_t* const g = p + frame.offset[1];
+    std::uint8_t* const b = p + frame.offset[2];
+    const Int4 bytes = changed_bytes(Int4{*r, *g, *b, 0}, Color4{change.r, change.g, change.b, 0.0f});
+    *r = static_cast<std::uint8_t>(bytes[0]);
+    *g = static_cast<std::uint8_t>(bytes[1]);
+    *b = static_cast<std::uint8_t>(bytes[2]);
   }
 }
 
@@ -148,7 +152,7 @@ void paste_unit(const Nv12Frame& frame, const PastePlan& plan, const Residuals& 
     const Span span = residual_line(plan, residuals, pixel_line(plan, row), d);
     for (int k = span.begin; k < span.end; ++k) {
       std::uint8_t* const y = frame.luma_address(row, plan.column_begin + k);
-      *y = changed_byte(*y, luma_change(change_at(d, k)));
+      *y = static_cast<std::uint8_t>(changed_bytes(Int4{*y}, Color4{luma_change(change_at(d, k))})[0]);
     }
   }
   // A block's centre is the corner that its four pixels share: half a pixel beyond the first one's centre.
@@ -160,8 +164,9 @@ void paste_unit(const Nv12Frame& frame, const PastePlan& plan, const Residuals& 
     const Rgb change = change_at(d, k);
     std::uint8_t* const u = frame.chroma_address(row_pair, begin + k);
     std::uint8_t* const v = u + frame.x_stride;
-    *u = changed_byte(*u, u_change(change));
-    *v = changed_byte(*v, v_change(change));
+    const Int4 bytes = changed_bytes(Int4{*u, *v, 0, 0}, Color4{u_change(change), v_change(change), 0.0f, 0.0f});
+    *u = static_cast<std::uint8_t>(bytes[0]);
+    *v = static_cast<std::uint8_t>(bytes[1]);
   }
 }
 

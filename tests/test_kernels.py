@@ -1,0 +1,628 @@
+"""region_crop, region_paste and resample against the reference, and what must hold exactly."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from frames import COLORS, DEVICES, LAYOUTS, Layout, face_affine, in_layout, random_frame, template_boxes
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tolerances import assert_close, assert_identical
+
+from lgin_edge import _ops, geometry, reference
+from lgin_edge._ops import Color
+from lgin_edge.errors import BackendError, InputError
+
+#: Fewer under the sanitizers (tests/sanitizers.sh).
+EXAMPLES = int(os.environ.get("LGIN_TEST_EXAMPLES", "150"))
+properties = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A frame, faces in it and residuals to paste."""
+
+    seed: int
+    height: int
+    width: int
+    color: Color
+    layout: Layout
+    faces: tuple[tuple[float, float, float, float], ...]  # centre (of the frame's size), side in px, angle
+    face_size: int
+    patch_size: int
+    dtype: str
+    threads: int
+
+    def frame(self) -> np.ndarray:
+        return random_frame(np.random.default_rng(self.seed), self.height, self.width, self.color)
+
+    def affines(self) -> np.ndarray:
+        scale = (self.width, self.height)
+        affines = [face_affine((x * scale[0], y * scale[1]), side, angle) for x, y, side, angle in self.faces]
+        return np.array(affines).reshape(-1, 2, 3)
+
+    def boxes(self) -> np.ndarray:
+        """Template boxes, moved and resized; some leave the unit square."""
+        boxes = template_boxes(len(self.faces))
+        return boxes + np.random.default_rng(self.seed + 1).uniform(-0.06, 0.06, boxes.shape)
+
+    def residuals(self) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(self.seed + 2)
+        n, s, p = len(self.faces), self.face_size, self.patch_size
+        face = rng.uniform(-1.0, 1.0, (n, 3, s, s)).astype(self.dtype)
+        return face, rng.uniform(-1.0, 1.0, (n, 5, 3, p, p)).astype(self.dtype)
+
+
+def scenes(max_faces: int = 3, max_side: float = 200.0) -> st.SearchStrategy[Scene]:
+    position = st.floats(-0.5, 1.5)
+    face = st.tuples(position, position, st.floats(1.0, max_side), st.floats(-3.2, 3.2))
+    return st.builds(
+        Scene,
+        seed=st.integers(0, 2**32 - 1),
+        height=st.integers(1, 80),
+        width=st.integers(1, 80),
+        color=st.sampled_from(COLORS),
+        layout=st.sampled_from(LAYOUTS),
+        faces=st.lists(face, max_size=max_faces).map(tuple),
+        face_size=st.integers(1, 24),
+        patch_size=st.integers(1, 12),
+        dtype=st.sampled_from(["float32", "float16"]),
+        threads=st.integers(1, 4),
+    )
+
+
+# ---- against the reference ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@properties
+@given(scene=scenes())
+def test_crop_equals_the_reference(device: str, scene: Scene) -> None:
+    frame = in_layout(scene.frame(), scene.layout)
+    sizes = {"face_size": scene.face_size, "patch_size": scene.patch_size}
+    common = {**sizes, "color": scene.color, "dtype": scene.dtype}
+    face, patches = _ops.region_crop(
+        frame, scene.affines(), scene.boxes(), threads=scene.threads, device=device, **common
+    )
+    expected_face, expected_patches = reference.region_crop(frame, scene.affines(), scene.boxes(), **common)
+    assert_close(face, expected_face, kind="view")
+    assert_close(patches, expected_patches, kind="view")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@properties
+@given(scene=scenes(), taper=st.sampled_from([(0.12, 0.30), (0.5, 0.5), (0.01, 0.02)]))
+def test_paste_equals_the_reference(device: str, scene: Scene, taper: tuple[float, float]) -> None:
+    frame = in_layout(scene.frame(), scene.layout)
+    arguments = (frame, scene.affines(), scene.boxes(), *scene.residuals())
+    common = {"color": scene.color, "face_taper": taper[0], "region_taper": taper[1]}
+    result = _ops.region_paste(*arguments, threads=scene.threads, device=device, **common)
+    assert_close(result, reference.region_paste(*arguments, **common), kind="frame")
+
+
+@properties
+@given(scene=scenes(max_faces=1), height=st.integers(1, 60), width=st.integers(1, 60))
+def test_resample_equals_the_reference(scene: Scene, height: int, width: int) -> None:
+    frame = in_layout(scene.frame(), scene.layout)
+    affine = scene.affines()[0] if scene.faces else np.array([[scene.width, 0.0, 0.0], [0.0, scene.height, 0.0]])
+    view = _ops.resample(frame, affine, height, width, color=scene.color, dtype=scene.dtype, threads=scene.threads)
+    expected = reference.resample(frame, affine, height, width, color=scene.color, dtype=scene.dtype)
+    assert_close(view, expected, kind="view")
+
+
+def test_a_tiny_paste_worked_out_by_hand() -> None:
+    # A face of 4 px fills a 4x4 frame; d_g = 0.2 everywhere, the regions are 0. Pixel centres lie at 1/8, 3/8, 5/8 and
+    # 7/8, so with a taper of 1/2 the window is (1 - cos(pi/4))/2 = 0.146447 and (1 - cos(3 pi/4))/2 = 0.853553.
+    # 127.5 * 0.2 = 25.5 levels; corners 25.5 * 0.146447^2 = 0.547, edges 25.5 * 0.125 = 3.1875, middle 18.578.
+    frame = np.full((4, 4, 3), 100, np.uint8)
+    face = np.full((1, 3, 2, 2), 0.2, np.float32)
+    patches = np.zeros((1, 5, 3, 2, 2), np.float32)
+    affine = np.array([[[4.0, 0.0, 0.0], [0.0, 4.0, 0.0]]])
+    result = _ops.region_paste(frame, affine, template_boxes(1), face, patches, face_taper=0.5)
+    expected = [[101, 103, 103, 101], [103, 119, 119, 103], [103, 119, 119, 103], [101, 103, 103, 101]]
+    assert result[..., 0].tolist() == result[..., 1].tolist() == result[..., 2].tolist() == expected
+
+
+def test_a_tiny_crop_worked_out_by_hand() -> None:
+    # Columns 0, 100, 200, 40 of a 1x4 frame, cut to two view pixels: each is the mean of two samples at pixel centres.
+    frame = np.repeat(np.array([[0, 100, 200, 40]], np.uint8)[..., None], 3, axis=2)
+    half = _ops.resample(frame, [[4.0, 0.0, 0.0], [0.0, 1.0, 0.0]], 1, 2)
+    assert_close(half, np.full((3, 1, 2), [50 / 127.5 - 1, 120 / 127.5 - 1], np.float32), kind="view")
+    # Enlarged to eight: samples at 0.25, 0.75, 1.25, ... px; the first and last are the border's pixel.
+    double = _ops.resample(frame, [[4.0, 0.0, 0.0], [0.0, 1.0, 0.0]], 1, 8)
+    levels = np.array([0, 25, 75, 125, 175, 160, 80, 40])
+    assert_close(double, np.tile(levels / 127.5 - 1, (3, 1, 1)).astype(np.float32), kind="view")
+
+
+# ---- what holds exactly ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@properties
+@given(scene=scenes(), level=st.integers(0, 255))
+def test_a_flat_picture_crops_to_its_colour(device: str, scene: Scene, level: int) -> None:
+    frame = np.full((scene.height, scene.width, 3), level, np.uint8)
+    for view in _ops.region_crop(frame, scene.affines(), scene.boxes(), face_size=9, patch_size=5, device=device):
+        assert (view == np.float32(level) / np.float32(127.5) - np.float32(1)).all()
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, -2.0])
+@pytest.mark.parametrize("side", [7.0, 21.0, 60.0])
+def test_a_linear_ramp_crops_to_a_linear_ramp(side: float, angle: float) -> None:
+    # Bilinear samples and means of symmetric sets of them reproduce a ramp inside the frame.
+    y, x = np.mgrid[0:100, 0:100]
+    frame = np.stack([x, y, (x + y) // 2 * 2 // 2], axis=-1).astype(np.uint8)
+    affine = face_affine((50.0, 50.0), side, angle)
+    face, _ = _ops.region_crop(frame, affine[None], template_boxes(1), face_size=16, patch_size=8)
+    v, u = np.mgrid[0:16, 0:16] / 16 + 1 / 32
+    position = geometry.apply(affine, np.stack([u, v], axis=-1)) - 0.5
+    expected = np.moveaxis(position, -1, 0) / 127.5 - 1
+    assert_close(face[0, :2], expected.astype(np.float32), kind="view")
+
+
+@properties
+@given(scene=scenes())
+def test_layouts_and_threads_change_no_bit(scene: Scene) -> None:
+    plain, other = scene.frame(), in_layout(scene.frame(), scene.layout)
+    sizes = {"face_size": scene.face_size, "patch_size": scene.patch_size, "color": scene.color, "dtype": scene.dtype}
+    one = _ops.region_crop(plain, scene.affines(), scene.boxes(), **sizes)
+    many = _ops.region_crop(other, scene.affines(), scene.boxes(), threads=scene.threads, **sizes)
+    for a, b in zip(one, many, strict=True):
+        assert_identical(a, b)
+    rest = (scene.affines(), scene.boxes(), *scene.residuals())
+    pasted = _ops.region_paste(plain, *rest, color=scene.color)
+    assert_identical(_ops.region_paste(other, *rest, color=scene.color, threads=scene.threads), pasted)
+
+
+@properties
+@given(scene=scenes(), reverse=st.booleans())
+def test_channel_orders_are_the_same_picture(scene: Scene, reverse: bool) -> None:
+    rng = np.random.default_rng(scene.seed)
+    rgba = random_frame(rng, scene.height, scene.width, "rgba")
+    frames: dict[Color, np.ndarray] = {
+        "rgb": np.ascontiguousarray(rgba[..., :3]),
+        "bgr": rgba[..., 2::-1] if reverse else np.ascontiguousarray(rgba[..., 2::-1]),
+        "rgba": rgba,
+        "bgra": np.ascontiguousarray(rgba[..., [2, 1, 0, 3]]),
+    }
+    arguments = (scene.affines(), scene.boxes())
+    crops = {c: _ops.region_crop(f, *arguments, face_size=8, patch_size=4, color=c) for c, f in frames.items()}
+    pasted = {c: _ops.region_paste(f, *arguments, *scene.residuals(), color=c) for c, f in frames.items()}
+    for color in ("bgr", "rgba", "bgra"):
+        assert_identical(crops[color][0], crops["rgb"][0])
+        assert_identical(crops[color][1], crops["rgb"][1])
+    assert_identical(pasted["rgba"][..., :3].copy(), pasted["rgb"])
+    assert_identical(pasted["bgr"][..., ::-1].copy(), pasted["rgb"])
+    assert_identical(pasted["bgra"][..., 2::-1].copy(), pasted["rgb"])
+    assert_identical(pasted["rgba"][..., 3].copy(), rgba[..., 3].copy())
+    assert_identical(pasted["bgra"][..., 3].copy(), rgba[..., 3].copy())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@properties
+@given(scene=scenes())
+def test_bytes_outside_the_square_stay(device: str, scene: Scene) -> None:
+    frame = scene.frame()
+    result = _ops.region_paste(
+        frame, scene.affines(), scene.boxes(), *scene.residuals(), color=scene.color, device=device
+    )
+    height, width = (frame.shape[0] // 3 * 2, frame.shape[1]) if scene.color == "nv12" else frame.shape[:2]
+    y, x = np.mgrid[0:height, 0:width] + 0.5
+    centers = np.stack([x, y], axis=-1)
+    blocks = centers[::2, ::2] + 0.5
+    outside = np.ones((height, width), bool)
+    outside_blocks = np.ones(blocks.shape[:2], bool)
+    for affine in scene.affines():
+        for points, mask in ((centers, outside), (blocks, outside_blocks)):
+            u = geometry.apply(geometry.invert(affine), points)
+            mask &= ~((u > 0) & (u < 1)).all(axis=-1)
+    if scene.color == "nv12":
+        assert (result[:height] == frame[:height])[outside].all()
+        chroma = (result[height:] == frame[height:]).reshape(height // 2, width // 2, 2)
+        assert chroma[outside_blocks].all()
+    else:
+        assert (result == frame)[outside].all()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@properties
+@given(scene=scenes(), value=st.sampled_from([0.0, -0.0, float("nan")]))
+def test_no_residual_changes_no_byte(device: str, scene: Scene, value: float) -> None:
+    frame = scene.frame()
+    face, patches = (np.full_like(residual, value) for residual in scene.residuals())
+    result = _ops.region_paste(frame, scene.affines(), scene.boxes(), face, patches, color=scene.color, device=device)
+    assert_identical(result, frame)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 3e38, -3e38])
+def test_huge_residuals_clamp(value: float) -> None:
+    frame = np.full((20, 20, 3), 100, np.uint8)
+    face = np.full((1, 3, 4, 4), value, np.float32)
+    patches = np.zeros((1, 5, 3, 4, 4), np.float32)
+    result = _ops.region_paste(frame, face_affine((10.0, 10.0), 12.0)[None], template_boxes(1), face, patches)
+    assert set(np.unique(result)) <= {0, 100, 255}
+
+
+@pytest.mark.parametrize("taper", [0.05, 0.12, 0.3, 0.5])
+def test_a_constant_residual_shows_the_window(taper: float) -> None:
+    # frame + 127.5 c w_0 on a big face; c is chosen so that a level is 1/250 of the window.
+    size = 257
+    frame = np.zeros((size, size, 3), np.uint8)
+    c = 250 / 127.5
+    result = _ops.region_paste(
+        frame,
+        np.array([[[float(size), 0.0, 0.0], [0.0, float(size), 0.0]]]),
+        template_boxes(1),
+        np.full((1, 3, 4, 4), c, np.float32),
+        np.zeros((1, 5, 3, 4, 4), np.float32),
+        face_taper=taper,
+    )
+    w = geometry.window((np.arange(size) + 0.5) / size, taper)
+    expected = np.floor(250 * np.outer(w, w) + 0.5).astype(np.uint8)
+    assert_close(result, np.repeat(expected[..., None], 3, axis=2), kind="frame")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@properties
+@given(scene=scenes())
+def test_in_place_and_into_another_array_equal_the_copy(device: str, scene: Scene) -> None:
+    rest = (scene.affines(), scene.boxes(), *scene.residuals())
+    frame = in_layout(scene.frame(), scene.layout)
+    before = frame.copy()
+    copy = _ops.region_paste(frame, *rest, color=scene.color, device=device)
+    assert copy.flags.c_contiguous
+    assert_identical(frame.copy(), before)
+    other = in_layout(np.zeros_like(before), "padded")
+    assert _ops.region_paste(frame, *rest, color=scene.color, out=other, device=device) is other
+    assert_identical(other.copy(), copy)
+    assert_identical(frame.copy(), before)
+    assert _ops.region_paste(frame, *rest, color=scene.color, out=frame, device=device) is frame
+    assert_identical(frame.copy(), copy)
+
+
+def test_a_paste_into_a_view_keeps_the_bytes_between() -> None:
+    rng = np.random.default_rng(3)
+    whole = random_frame(rng, 40, 90, "rgba")
+    before = whole.copy()
+    view = whole[::2, 1::3, :3]
+    rest = (face_affine((15.0, 10.0), 14.0, 0.4)[None], template_boxes(1))
+    residuals = rng.uniform(-1, 1, (1, 3, 8, 8)).astype(np.float32), np.ones((1, 5, 3, 8, 8), np.float32)
+    _ops.region_paste(view, *rest, *residuals, out=view)
+    expected = before.copy()
+    expected[::2, 1::3, :3] = _ops.region_paste(before[::2, 1::3, :3], *rest, *residuals)
+    assert_identical(whole, expected)
+
+
+def test_faces_are_pasted_in_order() -> None:
+    # Clamping makes the order visible: +, - on a bright frame is not -, + on it.
+    frame = np.full((30, 30, 3), 200, np.uint8)
+    affines = np.repeat(face_affine((15.0, 15.0), 28.0)[None], 2, axis=0)
+    face = np.stack([np.full((3, 4, 4), 1.0, np.float32), np.full((3, 4, 4), -1.0, np.float32)])
+    patches = np.zeros((2, 5, 3, 4, 4), np.float32)
+    both = _ops.region_paste(frame, affines, template_boxes(2), face, patches)
+    one = _ops.region_paste(frame, affines[:1], template_boxes(1), face[:1], patches[:1])
+    assert_identical(both, _ops.region_paste(one, affines[1:], template_boxes(1), face[1:], patches[1:]))
+    assert both[15, 15, 0] != _ops.region_paste(frame, affines, template_boxes(2), face[::-1], patches)[15, 15, 0]
+
+
+def test_float16_is_rounded_and_read_as_numpy_does() -> None:
+    # Every level of grey through the rounding; every half, subnormal and infinite ones too, through the reading.
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    whole = [[256.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    single = _ops.resample(ramp, whole, 3, 1111)
+    assert_identical(_ops.resample(ramp, whole, 3, 1111, dtype=np.float16), single.astype(np.float16))
+
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(1, 1, 256, 256)
+    face = np.repeat(halves, 3, axis=1)
+    patches = np.zeros((1, 5, 3, 4, 4), np.float16)
+    frame = np.full((256, 256, 3), 128, np.uint8)
+    arguments = (frame, np.array([[[256.0, 0.0, 0.0], [0.0, 256.0, 0.0]]]), template_boxes(1))
+    assert_identical(
+        _ops.region_paste(*arguments, face, patches),
+        _ops.region_paste(*arguments, face.astype(np.float32), patches.astype(np.float32)),
+    )
+
+
+def test_mixed_residual_dtypes_are_read_as_they_are() -> None:
+    rng = np.random.default_rng(5)
+    frame = random_frame(rng, 40, 40, "rgb")
+    face = rng.uniform(-1, 1, (1, 3, 8, 8)).astype(np.float16)
+    patches = rng.uniform(-1, 1, (1, 5, 3, 6, 6)).astype(np.float32)
+    arguments = (frame, face_affine((20.0, 20.0), 30.0)[None], template_boxes(1))
+    assert_identical(
+        _ops.region_paste(*arguments, face, patches), _ops.region_paste(*arguments, face.astype(np.float32), patches)
+    )
+    swapped = face.astype(face.dtype.newbyteorder()), patches.astype(patches.dtype.newbyteorder())
+    assert_identical(_ops.region_paste(*arguments, *swapped), _ops.region_paste(*arguments, face, patches))
+
+
+def test_nv12_agrees_with_rgb_on_a_grey_picture() -> None:
+    # Grey has no chroma: RGB = 1.164 (Y - 16) at every sample.
+    luma = np.random.default_rng(0).integers(16, 236, (40, 60), dtype=np.uint8)
+    nv12 = np.concatenate([luma, np.full((20, 60), 128, np.uint8)])
+    affine = face_affine((30.0, 20.0), 25.0, 0.3)[None]
+    face, patches = _ops.region_crop(nv12, affine, template_boxes(1), face_size=16, patch_size=8, color="nv12")
+    grey = _ops.region_crop(
+        np.repeat(luma[..., None], 3, axis=2), affine, template_boxes(1), face_size=16, patch_size=8
+    )
+    for view, same in zip((face, patches), grey, strict=True):
+        rgb = np.clip(1.164 * ((same.astype(np.float64) + 1) * 127.5 - 16), 0, 255) / 127.5 - 1
+        assert_close(view, rgb.astype(np.float32), kind="view")
+
+
+# ---- the edges of the domain ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("color", COLORS)
+@pytest.mark.parametrize("device", DEVICES)
+def test_no_faces(color: Color, device: str) -> None:
+    frame = random_frame(np.random.default_rng(0), 6, 8, color)
+    face, patches = _ops.region_crop(
+        frame, np.zeros((0, 2, 3)), np.zeros((0, 5, 4)), face_size=8, patch_size=4, color=color, device=device
+    )
+    assert face.shape == (0, 3, 8, 8)
+    assert patches.shape == (0, 5, 3, 4, 4)
+    result = _ops.region_paste(
+        frame, np.zeros((0, 2, 3)), np.zeros((0, 5, 4)), face, patches, color=color, device=device
+    )
+    assert result is not frame
+    assert_identical(result, frame)
+
+
+@pytest.mark.parametrize("center", [(-500.0, 10.0), (10.0, 9e6), (-9e6, -9e6), (21.1, 10.0)])
+def test_a_face_outside_the_frame_is_the_border_and_pastes_nothing(center: tuple[float, float]) -> None:
+    frame = random_frame(np.random.default_rng(0), 20, 16, "rgb")
+    affine = face_affine(center, 10.0)[None]
+    face, patches = _ops.region_crop(frame, affine, template_boxes(1), face_size=8, patch_size=4)
+    expected = reference.region_crop(frame, affine, template_boxes(1), face_size=8, patch_size=4)
+    if max(map(abs, center)) < 1e6:  # beyond, float's rounding moves the samples along the border
+        assert_close(face, expected[0], kind="view")
+        assert_close(patches, expected[1], kind="view")
+    pasted = _ops.region_paste(frame, affine, template_boxes(1), np.ones_like(face), np.ones_like(patches))
+    assert_identical(pasted, frame)
+
+
+def test_a_frame_of_one_pixel() -> None:
+    frame = np.array([[[10, 20, 30]]], np.uint8)
+    affine = face_affine((0.5, 0.5), 1.0, 0.7)[None]
+    face, patches = _ops.region_crop(frame, affine, template_boxes(1), face_size=4, patch_size=2)
+    for c, level in enumerate((10, 20, 30)):
+        assert (face[0, c] == np.float32(level) / np.float32(127.5) - 1).all()
+    result = _ops.region_paste(frame, affine, template_boxes(1), np.ones_like(face), np.zeros_like(patches))
+    assert_identical(result, np.array([[[138, 148, 158]]], np.uint8))
+
+
+@pytest.mark.parametrize("side", [16384.0, 65536.0])
+def test_a_16k_frame_full_of_one_face(side: float) -> None:
+    # A frame of 768 MB that lies in 48 kB: all rows are the same bytes.
+    row = random_frame(np.random.default_rng(0), 1, 16384, "rgb")
+    frame = np.broadcast_to(row, (16384, 16384, 3))
+    affine = face_affine((8192.0, 8192.0), side, 0.01)[None]
+    face, patches = _ops.region_crop(frame, affine, template_boxes(1), face_size=8, patch_size=4, threads=2)
+    expected = reference.region_crop(frame, affine, template_boxes(1), face_size=8, patch_size=4)
+    assert_close(face, expected[0], kind="large view")
+    assert_close(patches, expected[1], kind="large view")
+
+
+def test_positions_stay_exact_far_from_the_frames_origin() -> None:
+    frame = np.zeros((64, 16384, 3), np.uint8)
+    tile = random_frame(np.random.default_rng(0), 64, 64, "rgb")
+    frame[:, 16300:16364] = tile
+    near = face_affine((32.0, 32.0), 30.0, 0.2)
+    far = near + np.array([[0, 0, 16300.0], [0, 0, 0]])
+    for a, b in zip(
+        _ops.region_crop(frame, far[None], template_boxes(1), face_size=32, patch_size=16),
+        _ops.region_crop(tile, near[None], template_boxes(1), face_size=32, patch_size=16),
+        strict=True,
+    ):
+        assert_close(a, b, kind="view")
+    rng = np.random.default_rng(1)
+    residuals = (
+        rng.uniform(-1, 1, (1, 3, 8, 8)).astype(np.float32),
+        rng.uniform(-1, 1, (1, 5, 3, 8, 8)).astype(np.float32),
+    )
+    pasted = _ops.region_paste(frame, far[None], template_boxes(1), *residuals)
+    expected = _ops.region_paste(tile, near[None], template_boxes(1), *residuals)
+    assert_close(pasted[:, 16300:16364].copy(), expected, kind="frame")
+
+
+GOOD_AFFINE = face_affine((10.0, 10.0), 8.0)
+BAD_AFFINES = {
+    "nan": GOOD_AFFINE * np.nan,
+    "inf": GOOD_AFFINE + np.array([[0, 0, np.inf], [0, 0, 0]]),
+    "zero": GOOD_AFFINE * 0,
+    "singular": np.array([[8.0, 8.0, 0.0], [8.0, 8.0, 0.0]]),
+    "mirrored": GOOD_AFFINE * [[-1], [1]],
+    "tiny": face_affine((10.0, 10.0), 0.5),
+    "huge": face_affine((10.0, 10.0), 70000.0),
+    "enormous": GOOD_AFFINE * 1e300,
+    "far": GOOD_AFFINE + np.array([[0, 0, 1e12], [0, 0, 0]]),
+}
+BAD_BOXES = {
+    "nan": (0.1, np.nan, 0.4, 0.5),
+    "inf": (0.1, 0.1, np.inf, 0.5),
+    "empty": (0.4, 0.4, 0.4, 0.5),
+    "reversed": (0.4, 0.4, 0.3, 0.5),
+    "thin": (0.1, 0.1, 0.5, 0.1 + 1e-9),
+    "far": (1e6, 0.1, 1e6 + 1, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", BAD_AFFINES)
+def test_bad_affines_are_refused(name: str) -> None:
+    frame = np.zeros((20, 20, 3), np.uint8)
+    affines = np.stack([GOOD_AFFINE, BAD_AFFINES[name]])
+    residuals = np.ones((2, 3, 4, 4), np.float32), np.ones((2, 5, 3, 4, 4), np.float32)
+    with pytest.raises(InputError, match=r"affines\[1\]"):
+        _ops.region_crop(frame, affines, template_boxes(2))
+    with pytest.raises(InputError, match=r"affines\[1\]"):
+        _ops.region_paste(frame, affines, template_boxes(2), *residuals, out=frame)
+    assert not frame.any()
+    with pytest.raises(InputError, match="affine"):
+        _ops.resample(frame, BAD_AFFINES[name], 4, 4)
+
+
+@pytest.mark.parametrize("name", BAD_BOXES)
+def test_bad_boxes_are_refused(name: str) -> None:
+    frame = np.zeros((20, 20, 3), np.uint8)
+    boxes = template_boxes(1)
+    boxes[0, 3] = BAD_BOXES[name]
+    residuals = np.ones((1, 3, 4, 4), np.float32), np.ones((1, 5, 3, 4, 4), np.float32)
+    with pytest.raises(InputError, match=r"boxes\[0, 3\]"):
+        _ops.region_crop(frame, GOOD_AFFINE[None], boxes)
+    with pytest.raises(InputError, match=r"boxes\[0, 3\]"):
+        _ops.region_paste(frame, GOOD_AFFINE[None], boxes, *residuals, out=frame)
+    assert not frame.any()
+
+
+FRAME = np.zeros((12, 10, 3), np.uint8)
+BAD_FRAMES = {
+    "a list": (FRAME.tolist(), "rgb"),
+    "none": (None, "rgb"),
+    "float": (FRAME.astype(np.float32), "rgb"),
+    "16 bit": (FRAME.astype(np.uint16), "rgb"),
+    "grey": (FRAME[..., 0], "rgb"),
+    "one channel": (FRAME[..., :1], "rgb"),
+    "a batch": (FRAME[None], "rgb"),
+    "no rows": (FRAME[:0], "rgb"),
+    "no columns": (FRAME[:, :0], "rgb"),
+    "three for four": (FRAME, "rgba"),
+    "nv12 of three axes": (FRAME, "nv12"),
+    "nv12 of odd width": (FRAME[:, :9, 0], "nv12"),
+    "nv12 of odd height": (FRAME[:11, :, 0], "nv12"),
+    "unknown colour": (FRAME, "yuv"),
+    "colour not a name": (FRAME, 3),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FRAMES)
+def test_bad_frames_are_refused(name: str) -> None:
+    frame, color = BAD_FRAMES[name]
+    faces = GOOD_AFFINE[None], template_boxes(1)
+    residuals = np.ones((1, 3, 4, 4), np.float32), np.ones((1, 5, 3, 4, 4), np.float32)
+    with pytest.raises(InputError, match=r"frame|color"):
+        _ops.region_crop(frame, *faces, color=color)
+    with pytest.raises(InputError, match=r"frame|color"):
+        _ops.region_paste(frame, *faces, *residuals, color=color)
+    with pytest.raises(InputError, match=r"frame|color"):
+        _ops.resample(frame, GOOD_AFFINE, 4, 4, color=color)
+
+
+BAD_CROPS = {
+    "affines": {"affines": np.zeros((1, 3, 3))},
+    "affines of text": {"affines": "abc"},
+    "affines ragged": {"affines": [[1, 2], [3]]},
+    "boxes": {"boxes": np.zeros((2, 5, 4))},
+    "boxes of one region": {"boxes": np.zeros((1, 1, 4))},
+    "face_size 0": {"face_size": 0},
+    "face_size huge": {"face_size": 10**9},
+    "patch_size float": {"patch_size": 8.0},
+    "dtype": {"dtype": np.float64},
+    "dtype unknown": {"dtype": "half a float"},
+    "threads 0": {"threads": 0},
+    "threads many": {"threads": 10**9},
+    "device": {"device": "gpu"},
+    "device number": {"device": 0},
+    "device out of range": {"device": "cuda:123456789"},
+}
+
+
+@pytest.mark.parametrize("name", BAD_CROPS)
+def test_bad_crop_arguments_are_refused(name: str) -> None:
+    arguments = {"affines": GOOD_AFFINE[None], "boxes": template_boxes(1), **BAD_CROPS[name]}
+    with pytest.raises(InputError, match=name.split()[0]):
+        _ops.region_crop(FRAME, **arguments)
+
+
+FACE, PATCHES = np.ones((1, 3, 4, 4), np.float32), np.ones((1, 5, 3, 4, 4), np.float32)
+READ_ONLY = FRAME.copy()
+READ_ONLY.flags.writeable = False
+BAD_PASTES = {
+    "face_delta double": {"face_delta": FACE.astype(np.float64)},
+    "face_delta list": {"face_delta": FACE.tolist()},
+    "face_delta oblong": {"face_delta": FACE[..., :3]},
+    "face_delta scalar": {"face_delta": np.float32(1)},
+    "face_delta empty": {"face_delta": FACE[..., :0, :0]},
+    "face_delta of two faces": {"face_delta": np.repeat(FACE, 2, axis=0)},
+    "patch_delta of four regions": {"patch_delta": PATCHES[:, :4]},
+    "patch_delta flat": {"patch_delta": PATCHES[:, 0]},
+    "face_taper": {"face_taper": 0.0},
+    "face_taper nan": {"face_taper": float("nan")},
+    "region_taper": {"region_taper": 0.6},
+    "region_taper text": {"region_taper": "wide"},
+    "out read-only": {"out": READ_ONLY},
+    "out shape": {"out": np.zeros((10, 12, 3), np.uint8)},
+    "out dtype": {"out": np.zeros(FRAME.shape, np.float32)},
+    "out repeated": {"out": np.lib.stride_tricks.as_strided(np.zeros(30, np.uint8), FRAME.shape, (0, 3, 1))},
+}
+
+
+@pytest.mark.parametrize("name", BAD_PASTES)
+def test_bad_paste_arguments_are_refused(name: str) -> None:
+    arguments = {"face_delta": FACE, "patch_delta": PATCHES, **BAD_PASTES[name]}
+    with pytest.raises(InputError, match=name.split()[0]):
+        _ops.region_paste(FRAME, GOOD_AFFINE[None], template_boxes(1), **arguments)
+
+
+def test_an_out_that_overlaps_the_frame_is_refused() -> None:
+    memory = np.zeros((13, 10, 3), np.uint8)
+    frame, shifted = memory[:-1], memory[1:]
+    with pytest.raises(InputError, match="shares memory"):
+        _ops.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, out=shifted)
+    with pytest.raises(InputError, match="shares memory"):
+        _ops.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, out=frame[::-1])
+    same = memory[:-1]  # another view of the same elements is in place
+    assert _ops.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, out=same) is same
+    assert memory.any()
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7"])
+def test_a_missing_device_is_a_backend_error(device: str) -> None:
+    if _ops.cuda_device_count() > 7 or (device == "cuda" and _ops.cuda_device_count()):
+        pytest.skip("this machine has the device")
+    with pytest.raises(BackendError, match="cuda"):
+        _ops.region_crop(FRAME, GOOD_AFFINE[None], template_boxes(1), device=device)
+    frame = FRAME.copy()
+    with pytest.raises(BackendError, match="cuda"):
+        _ops.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, device=device, out=frame)
+    assert not frame.any()
+
+
+# ---- several callers ------------------------------------------------------------------------------------------------
+
+
+def test_eight_python_threads_at_once_equal_one_after_the_other() -> None:
+    rng = np.random.default_rng(0)
+    frames = [random_frame(rng, 120, 160, "rgb") for _ in range(8)]
+    affines = [face_affine((80.0, 60.0), 60.0 + 5 * i, 0.1 * i)[None] for i in range(8)]
+    residuals = (
+        rng.uniform(-1, 1, (1, 3, 32, 32)).astype(np.float32),
+        rng.uniform(-1, 1, (1, 5, 3, 16, 16)).astype(np.float32),
+    )
+    barrier = threading.Barrier(8)
+
+    def work(i: int, together: bool = False) -> list[np.ndarray]:
+        if together:
+            barrier.wait()
+        views = _ops.region_crop(
+            frames[i], affines[i], template_boxes(1), face_size=64, patch_size=32, threads=1 + i % 3
+        )
+        return [*views, _ops.region_paste(frames[i], affines[i], template_boxes(1), *residuals, threads=1 + i % 3)]
+
+    alone = [work(i) for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda i: work(i, True), range(8)))
+    for a, b in zip(alone, together, strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert_identical(x, y)
