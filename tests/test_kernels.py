@@ -48,8 +48,12 @@ class Scene:
         return random_frame(np.random.default_rng(self.seed), self.height, self.width, self.color)
 
     def affines(self) -> np.ndarray:
-        scale = (self.width, self.height)
-        affines = [face_affine((x * scale[0], y * scale[1]), side, angle) for x, y, side, angle in self.faces]
+        # The reference loops over the samples of a footprint: at most 16 along an axis keep it quick.
+        longest = 16.0 * min(self.face_size, self.patch_size)
+        affines = [
+            face_affine((x * self.width, y * self.height), min(side, longest), angle)
+            for x, y, side, angle in self.faces
+        ]
         return np.array(affines).reshape(-1, 2, 3)
 
     def boxes(self) -> np.ndarray:

@@ -42,8 +42,8 @@ void launch_region_crop(const Frame& frame, const ViewPlan* plans, int count, co
   const int face_blocks = blocks_for(views.face_size), patch_blocks = blocks_for(views.patch_size);
   const long long grid = static_cast<long long>(count) * (face_blocks + kRegions * patch_blocks);
   if (grid > 0x7fffffff) throw DeviceError("region_crop: too many faces for one launch; cut fewer at a time");
-  crop_kernel<<<static_cast<unsigned>(grid), kThreads, 0, stream>>>(frame, plans, views, face_blocks, patch_blocks);
-  check(cudaGetLastError(), "region_crop launch");
+  launch("region_crop", crop_kernel<Frame, T>, dim3(static_cast<unsigned>(grid)), dim3(kThreads), stream, frame, plans,
+         views, face_blocks, patch_blocks);
 }
 
 template <class Frame, class T>

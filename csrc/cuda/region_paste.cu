@@ -4,7 +4,8 @@
 namespace lgin::cuda {
 namespace {
 
-const dim3 kThreads(32, 8);
+// Threads of a block.
+constexpr unsigned kColumns = 32, kRows = 8;
 
 template <class T>
 __device__ void change_pixel(const PackedFrame& frame, const PastePlan& plan, const PlanarResiduals<T>& residuals,
@@ -22,7 +23,7 @@ __device__ void change_pixel(const PackedFrame& frame, const PastePlan& plan, co
 
 // One thread a frame pixel of the face's bounding box.
 template <class T>
-__global__ void paste_kernel(PackedFrame frame, PastePlan plan, PlanarResiduals<T> residuals) {
+__global__ void paste_packed(PackedFrame frame, PastePlan plan, PlanarResiduals<T> residuals) {
   const int row = plan.row_begin + static_cast<int>(blockIdx.y * blockDim.y + threadIdx.y);
   const int column = plan.column_begin + static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (row < plan.row_end && column < plan.column_end) change_pixel(frame, plan, residuals, row, column);
@@ -30,7 +31,7 @@ __global__ void paste_kernel(PackedFrame frame, PastePlan plan, PlanarResiduals<
 
 // One thread a 2x2 block of the face's bounding box: its four Y, its U and its V.
 template <class T>
-__global__ void paste_kernel(Nv12Frame frame, PastePlan plan, PlanarResiduals<T> residuals) {
+__global__ void paste_nv12(Nv12Frame frame, PastePlan plan, PlanarResiduals<T> residuals) {
   const int block_row = plan.row_begin / 2 + static_cast<int>(blockIdx.y * blockDim.y + threadIdx.y);
   const int block_column = plan.column_begin / 2 + static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (2 * block_row >= plan.row_end || 2 * block_column >= plan.column_end) return;
@@ -51,11 +52,22 @@ __global__ void paste_kernel(Nv12Frame frame, PastePlan plan, PlanarResiduals<T>
   *v = changed_byte(*v, v_change(d));
 }
 
-// Threads needed across the bounding box: pixels, or blocks of two.
-int threads_across(const PackedFrame&, int begin, int end) { return end - begin; }
-int threads_across(const Nv12Frame&, int begin, int end) { return (end + 1) / 2 - begin / 2; }
-
 unsigned blocks_for(int threads, unsigned size) { return (static_cast<unsigned>(threads) + size - 1) / size; }
+
+dim3 grid_over(int columns, int rows) { return dim3(blocks_for(columns, kColumns), blocks_for(rows, kRows)); }
+
+template <class T>
+void start(const PackedFrame& frame, const PastePlan& plan, const PlanarResiduals<T>& residuals, cudaStream_t stream) {
+  const dim3 grid = grid_over(plan.column_end - plan.column_begin, plan.row_end - plan.row_begin);
+  launch("region_paste", paste_packed<T>, grid, dim3(kColumns, kRows), stream, frame, plan, residuals);
+}
+
+template <class T>
+void start(const Nv12Frame& frame, const PastePlan& plan, const PlanarResiduals<T>& residuals, cudaStream_t stream) {
+  const dim3 grid = grid_over((plan.column_end + 1) / 2 - plan.column_begin / 2,
+                              (plan.row_end + 1) / 2 - plan.row_begin / 2);
+  launch("region_paste", paste_nv12<T>, grid, dim3(kColumns, kRows), stream, frame, plan, residuals);
+}
 
 }  // namespace
 
@@ -63,10 +75,7 @@ template <class Frame, class T>
 void launch_region_paste(const Frame& frame, const PastePlan& plan, const T* face, const T* patches,
                          cudaStream_t stream) {
   if (plan.column_begin >= plan.column_end || plan.row_begin >= plan.row_end) return;
-  const dim3 grid(blocks_for(threads_across(frame, plan.column_begin, plan.column_end), kThreads.x),
-                  blocks_for(threads_across(frame, plan.row_begin, plan.row_end), kThreads.y));
-  paste_kernel<<<grid, kThreads, 0, stream>>>(frame, plan, PlanarResiduals<T>{face, patches});
-  check(cudaGetLastError(), "region_paste launch");
+  start(frame, plan, PlanarResiduals<T>{face, patches}, stream);
 }
 
 template <class Frame, class T>

@@ -16,6 +16,19 @@ inline void check(cudaError_t error, const char* what) {
                     cudaGetErrorString(error));
 }
 
+// Start a kernel. In one place, because `<<< >>>` is what a host compiler cannot read (tests/cuda_on_host).
+template <class... Parameters, class... Arguments>
+void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, cudaStream_t stream,
+            const Arguments&... arguments) {
+#if defined(__CUDACC__)
+  kernel<<<grid, block, 0, stream>>>(arguments...);
+#else
+  static_cast<void>(stream);
+  launch_on_host(kernel, grid, block, arguments...);
+#endif
+  check(cudaGetLastError(), name);
+}
+
 // Makes a device current for a scope.
 class DeviceScope {
  public:

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Build the kernels with AddressSanitizer and UndefinedBehaviorSanitizer and run their tests under them; any report fails.
+# The CUDA kernels are built for the host (tests/cuda_on_host), so that the tests marked `cuda` run here as well.
+#
+#   tests/sanitizers.sh [build folder] [python] [hypothesis examples]
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+build=${1:-$root/build/sanitizers}
+python=${2:-python}
+examples=${3:-25}
+
+cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPython_EXECUTABLE="$(command -v "$python")" \
+  -DLGIN_CUDA=HOST -DLGIN_SANITIZE=address,undefined
+cmake --build "$build" --parallel 2
+
+# A copy of the package beside the sanitized module, away from the checkout: nothing else can be imported by mistake.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/site" "$work/tests"
+cp -R "$root/lgin_edge" "$work/site/"
+rm -f "$work"/site/lgin_edge/_native*.so
+cmake --install "$build" --prefix "$work/site"
+cp "$root"/tests/test_kernels.py "$root"/tests/test_kernels_cuda.py "$root"/tests/test_native_stub.py \
+  "$root"/tests/frames.py "$root"/tests/tolerances.py "$work/tests/"
+cp "$root/pyproject.toml" "$work/"
+
+cxx=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt")
+cd "$work"
+LD_PRELOAD="$("$cxx" -print-file-name=libasan.so) $("$cxx" -print-file-name=libubsan.so)" \
+  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+  PYTHONPATH="$work/site" OPENBLAS_NUM_THREADS=1 LGIN_TEST_EXAMPLES="$examples" LGIN_REQUIRE_CUDA=1 \
+  "$python" -m pytest -q -p no:cacheprovider --tb=short tests
