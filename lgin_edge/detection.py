@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import geometry
-from ._ops import Color, Floats, Frame, resample
+from ._ops import Color, Floats, Frame, _check_frame, resample
 from .errors import BackendError, InputError, ModelError
 from .geometry import Float64
 
@@ -59,7 +59,8 @@ class Detector(Protocol):
 
 
 def frame_size(frame: Frame, color: Color) -> tuple[int, int]:
-    """Height and width of a frame in pixels."""
+    """Height and width of a frame in pixels. Raises InputError if it is none."""
+    _check_frame("frame", frame, color)
     height, width = frame.shape[:2]
     return (height * 2 // 3 if color == "nv12" else height), width
 
@@ -123,7 +124,7 @@ class CenterFace:
         if not faces:
             faces = self._search(frame, color, self._max_side // 2, margin=0.25)
         if self._refine and faces:
-            faces = self._look_again(frame, color, faces)
+            faces = _distinct([self._look_again(frame, color, face) for face in faces])
         return sorted(faces, key=lambda face: face.size, reverse=True)
 
     def _search(self, frame: Frame, color: Color, max_side: int, margin: float) -> list[Face]:
@@ -143,23 +144,27 @@ class CenterFace:
             if _fits(landmarks[i])
         ]
 
-    def _look_again(self, frame: Frame, color: Color, faces: list[Face]) -> list[Face]:
-        """The same faces with the landmarks of the second pass (where it finds the face again)."""
-        result = []
-        for face in faces:
+    def _look_again(self, frame: Frame, color: Color, face: Face) -> Face:
+        """The same face with the landmarks of the second pass, if that finds it again."""
+        for _ in range(_MAX_LOOKS):
             affine = geometry.fit_similarity(face.landmarks)
             view = resample(frame, affine, _REFINE_SIZE, _REFINE_SIZE, color=color, threads=self._threads)
-            outputs = self._run(np.stack([view, view[..., ::-1]]))
-            points = [_central_landmarks(*(output[i] for output in outputs)) for i in range(2)]
-            if points[0] is None or points[1] is None:
-                result.append(face)
-                continue
-            mirrored = (points[1] * (-1.0, 1.0) + (1.0, 0.0))[_MIRROR]
-            canonical = (points[0] + mirrored) / 2 - _BIAS
-            strayed = np.abs(canonical - geometry.TEMPLATE).max() > 0.2
-            landmarks = face.landmarks if strayed else geometry.apply(affine, canonical)
-            result.append(Face(face.box, landmarks, face.score) if _fits(landmarks) else face)
-        return result
+            heatmaps, sizes, offsets, points = self._run(np.stack([view, view[..., ::-1]]))
+            plain = _central_landmarks(heatmaps[0], sizes[0], offsets[0], points[0])
+            mirrored = _central_landmarks(heatmaps[1], sizes[1], offsets[1], points[1])
+            if plain is None or mirrored is None:
+                break
+            canonical = (plain + (mirrored * (-1.0, 1.0) + (1.0, 0.0))[_MIRROR]) / 2 - _BIAS
+            landmarks = geometry.apply(affine, canonical)
+            if not _fits(landmarks) or np.abs(canonical - geometry.TEMPLATE).max() > _MAX_STRAY:
+                break
+            change = geometry.fit_similarity(
+                canonical
+            )  # canonical landmarks, fitted again: how far the first fit was off
+            face = Face(_moved(face.box, affine, change), landmarks, face.score)
+            if np.abs(geometry.apply(change, geometry.TEMPLATE) - geometry.TEMPLATE).max() < _CLOSE_ENOUGH:
+                break
+        return face
 
     def _run(self, views: npt.NDArray[Any]) -> list[Any]:
         """Outputs of the network on views [N, 3, H, W] in [-1, 1]."""
@@ -173,6 +178,10 @@ _ENLARGE_TO = 128
 _MAX_ENLARGE = 2.0
 #: Side of the upright view of the second pass. Eyes are then 47 px apart, in the middle of what the network was made for.
 _REFINE_SIZE = 192
+#: A face that the first pass saw badly (it reaches over the frame's border) is looked at again, canonical units.
+_MAX_LOOKS = 3
+_CLOSE_ENOUGH = 0.05
+_MAX_STRAY = 0.2
 #: Landmarks of a mirrored face, in the order of the face.
 _MIRROR = [1, 0, 2, 4, 3]
 #: Mean of (found - labelled) landmarks in the second pass, canonical units, made symmetric; ``python -m training.detector
@@ -247,6 +256,28 @@ def _central_landmarks(heatmap: Floats, size: Floats, offset: Floats, landmarks:
     best = _suppress(scores, boxes, points)[0]
     result: Float64 = points[best] / side
     return result
+
+
+def _moved(box: Float64, affine: Float64, change: Float64) -> Float64:
+    """A box after its face's fit changed from ``affine`` to ``affine change``."""
+    centre = geometry.apply(change, geometry.apply(geometry.invert(affine), (box[:2] + box[2:]) / 2))
+    half = (box[2:] - box[:2]) / 2 * np.linalg.norm(change[:, 0])
+    middle = geometry.apply(affine, centre)
+    return np.concatenate([middle - half, middle + half])
+
+
+def _distinct(faces: list[Face]) -> list[Face]:
+    """Faces whose landmarks differ: parts of one large face that the first pass took for several end up as one."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: face.score, reverse=True):
+        apart = [
+            np.linalg.norm(face.landmarks - other.landmarks, axis=1).mean()
+            > 0.5 * np.linalg.norm(other.landmarks[1] - other.landmarks[0])
+            for other in kept
+        ]
+        if all(apart):
+            kept.append(face)
+    return kept
 
 
 def _fits(landmarks: Float64) -> bool:

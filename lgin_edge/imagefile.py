@@ -223,9 +223,10 @@ def _metadata(file: Any, image: Image.Image) -> dict[str, Any]:
         kept["xmp"] = xmp.encode() if isinstance(xmp, str) else xmp
     try:
         exif = image.getexif()
-        if file.format == "TIFF":
-            for tag in [tag for tag in exif if tag not in _TIFF_TAGS]:
-                del exif[tag]
+        if file.format == "TIFF":  # here the tags are the file's own, and Pillow drops them when it turns the picture
+            exif = type(exif)()
+            for tag in set(_TIFF_TAGS) & set(file.tag_v2):
+                exif[tag] = file.tag_v2[tag]
         if len(exif):
             exif[_ORIENTATION] = 1
             kept["exif"] = exif.tobytes()

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import geometry
-from ._ops import Color, Frame, region_crop, region_paste
+from ._ops import Color, Frame, _check_frame, region_crop, region_paste
 from .backends import Backend, open_model
 from .description import AgeGroup, Description
 from .detection import CenterFace, Detector, Face
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).parent / "weights" / "lgin.onnx"
 #: Faces that go through the model in one call: bounds the memory of a group photograph.
 _CHUNK = 4
+#: Widest face square that the kernels cut out, pixels.
+_MAX_FACE = 65536
 
 # A picture comes back as what it was: an array as an array, a Pillow image as a Pillow image.
 ImageT = TypeVar("ImageT", Frame, "Image.Image")
@@ -238,7 +240,7 @@ class Transformer:
         details = self._begin()
         with details.stage("total"):
             details.faces = self._find(frame, order, details) if given is None else given
-            affines = [geometry.fit_similarity(face.landmarks) for face in details.faces]
+            affines = [_fit(face) for face in details.faces]
             boxes = [geometry.region_boxes(f.landmarks, a) for f, a in zip(details.faces, affines, strict=True)]
             chunk = max(1, _CHUNK // len(codes))
             source = frame
@@ -306,10 +308,22 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def _fit(face: Face) -> geometry.Float64:
+    """``A`` of a face, [2, 3]. Raises InputError if it is none that the kernels can cut out."""
+    affine = geometry.fit_similarity(face.landmarks)
+    side = float(np.linalg.norm(affine[:, 0]))
+    if not 1.0 <= side <= _MAX_FACE:
+        raise InputError(
+            f"landmarks: this face's square would be {side:.3g} px wide; expected 1 to {_MAX_FACE}, got "
+            f"{np.asarray(face.landmarks).tolist()}"
+        )
+    return affine
+
+
 def _is_face(face: Face) -> bool:
-    """Whether a detector's landmarks can be used: one bad face must not fail the whole picture."""
+    """Whether a detector's face can be used: one bad face must not fail the whole picture."""
     try:
-        geometry.fit_similarity(face.landmarks)
+        _fit(face)
     except InputError:
         return False
     return True
@@ -338,8 +352,11 @@ def _given_faces(faces: Sequence[Face] | None, landmarks: npt.ArrayLike | None) 
 
 def _to_frame(image: Any, color: Color | None) -> tuple[Frame, Color, Callable[[Frame], Any]]:
     """An array for the kernels, its channel order, and the way back to what the caller gave."""
+    order: Color
     if isinstance(image, np.ndarray):
-        return image, color or _color_of(image), lambda result: result
+        order = color or _color_of(image)
+        _check_frame("image", image, order)
+        return image, order, lambda result: result
     pillow = sys.modules.get("PIL.Image")  # whoever gives a Pillow image has imported it
     if pillow is None or not isinstance(image, pillow.Image):
         raise InputError(f"image: expected a NumPy array [H, W, 3] uint8 or a Pillow image, got {type(image).__name__}")
@@ -351,7 +368,7 @@ def _to_frame(image: Any, color: Color | None) -> tuple[Frame, Color, Callable[[
         plain = to_plain(image)
     except ImageError as error:
         raise InputError(f"image: {error}") from error
-    order: Color = "rgba" if plain.mode in ("RGBA", "LA") else "rgb"
+    order = "rgba" if plain.mode in ("RGBA", "LA") else "rgb"
 
     def restore(result: Frame) -> Any:
         back = pillow.fromarray(result)

@@ -74,11 +74,10 @@ def build(
         node("Mul", ["patches", "patch_gain"], ["patch_gained"]),
         node("Unsqueeze", ["patch_gained", "one"], ["patch6"]),  # [N, 1, 5, 3, P, P]
         node("Concat", ["n", "n_g_patch"], ["shift6_shape"], axis=0),
-        node("Concat", ["shift6_shape", "one"], ["shift7_shape"], axis=0),
         node("Mul", ["shift", "zero"], ["nothing"]),
         node("ReduceSum", ["boxes"], ["box_sum"], keepdims=0),
         node("Mul", ["box_sum", "zero"], ["no_box"]),
-        node("Reshape", ["nothing", "shift7_shape"], ["nothing6"]),
+        node("Reshape", ["nothing", "shift6_shape"], ["nothing6"]),
         node("Add", ["patch6", "nothing6"], ["patch_ages"]),
         node("Add", ["patch_ages", "no_box"], ["patch_sum"]),
         node("Reshape", ["patch_sum", "patch_rows"], ["patch_delta"]),

@@ -86,6 +86,7 @@ class OnnxBackend:
 
         Raises:
             BackendError: ONNX Runtime failed.
+            ModelError: the residuals have other shapes than the description says.
             ClosedError: after ``close``.
         """
         session = self._session  # held here, so that a close() in another thread waits for this call's end
@@ -97,6 +98,12 @@ class OnnxBackend:
             face_delta, patch_delta = session.run(_OUTPUTS, feed)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
             raise BackendError(f"ONNX Runtime failed on {len(face)} faces at {len(age)} ages: {error}") from error
+        s, p = self.description.face_size, self.description.patch_size
+        if face_delta.shape != (len(age), 3, s, s) or patch_delta.shape != (len(age), 5, 3, p, p):
+            raise ModelError(
+                f"{self.description.model}: gave residuals of shapes {face_delta.shape} and {patch_delta.shape} for "
+                f"{len(age)} rows of age codes; export it again"
+            )
         return face_delta, patch_delta
 
     def close(self) -> None:

@@ -1,0 +1,85 @@
+"""What the tests share: real photographs, a tiny model, and the rules for tests that need a GPU."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import models
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import lgin_edge
+from lgin_edge import transformer
+
+
+def cuda_devices() -> int:
+    """CUDA devices that this build can use."""
+    from lgin_edge import _native
+
+    return _native.cuda_device_count() if _native.cuda_built else 0
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cuda") and not cuda_devices():
+        reason = "needs a CUDA build of lgin-edge and a GPU"
+        if os.environ.get("LGIN_REQUIRE_CUDA") == "1":
+            pytest.fail(f"{reason}, and LGIN_REQUIRE_CUDA=1")
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> npt.NDArray[np.uint8]:
+    """scikit-image's portrait of Eileen Collins, [512, 512, 3] RGB, read-only."""
+    from skimage import data
+
+    image: npt.NDArray[np.uint8] = data.astronaut()
+    image.flags.writeable = False
+    return image
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file that shifts the brightness of the face by group (``models.SHIFTS``)."""
+    return models.save(tmp_path_factory.mktemp("models") / "tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_model: Path) -> Iterator[lgin_edge.Transformer]:
+    with lgin_edge.Transformer(tiny_model, threads=2) as t:
+        yield t
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Iterator[lgin_edge.Transformer]:
+    """The transformer with the bundled weights."""
+    if not transformer.WEIGHTS.is_file():
+        pytest.skip(f"no bundled weights at {transformer.WEIGHTS}: python -m training.export writes them")
+    with lgin_edge.Transformer(threads=2) as t:
+        yield t
+
+
+@pytest.fixture(scope="session")
+def portraits() -> list[tuple[Path, npt.NDArray[np.float64]]]:
+    """Files and labelled landmarks [5, 2] of the aligned portraits' test split."""
+    default = Path(__file__).parent.parent.parent / "shared" / "portraits"
+    folder = Path(os.environ.get("LGIN_PORTRAITS", default))
+    if not (folder / "labels.csv").is_file():
+        pytest.skip(f"no aligned portraits at {folder}; LGIN_PORTRAITS names their folder")
+    names = ("leye", "reye", "nose", "lmouth", "rmouth")
+    with (folder / "labels.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    return [
+        (folder / row["file"], np.array([[float(row[f"{name}_x"]), float(row[f"{name}_y"])] for name in names]))
+        for row in rows
+    ]
+
+
+@pytest.fixture(scope="session")
+def subprocess_env() -> dict[str, str]:
+    """Environment in which a fresh interpreter imports the package that is being tested, wherever it is started."""
+    package = str(Path(lgin_edge.__file__).parent.parent)
+    return os.environ | {"PYTHONPATH": package, "PYTHONWARNINGS": "error", "COLUMNS": "120"}

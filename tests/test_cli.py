@@ -1,0 +1,390 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import lgin_edge
+from lgin_edge import cli, imagefile, transformer
+
+Image8 = npt.NDArray[np.uint8]
+
+
+class Run:
+    """The command line with the tiny model."""
+
+    def __init__(self, model: Path) -> None:
+        self.model = model
+
+    def __call__(self, *arguments: Any, model: Path | None = None) -> Any:
+        words = [str(argument) for argument in arguments]
+        if words[0] in ("age", "demo"):
+            words += ["--model", str(model or self.model), "--threads", "2"]
+        result = CliRunner().invoke(cli.app, words, env={"COLUMNS": "200"})
+        assert "Traceback" not in result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result
+
+
+@pytest.fixture
+def run(tiny_model: Path) -> Run:
+    return Run(tiny_model)
+
+
+@pytest.fixture
+def portrait(tmp_path: Path, astronaut: Image8) -> Path:
+    path = tmp_path / "portrait.jpg"
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    Image.fromarray(astronaut).save(path, quality=90, exif=exif)
+    return path
+
+
+def pixels(path: Path) -> Image8:
+    return np.asarray(imagefile.read(path).image)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_one_picture(run: Run, portrait: Path, tmp_path: Path) -> None:
+    before = portrait.read_bytes()
+    out = tmp_path / "older.png"
+    result = run("age", portrait, "--group", 4, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert f"{portrait} -> {out} (1 face)" in result.stdout
+    assert portrait.read_bytes() == before
+    change = pixels(out).astype(int) - pixels(portrait)
+    assert change.min() < -40
+    assert (change[300:] == 0).all()
+    with Image.open(out) as written:
+        assert written.getexif()[0x010E] == "a description"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["--group", 3], "portrait.group3.jpg"),
+        (["--group", 0.5], "portrait.group0.5.jpg"),
+        (["--years", 62], "portrait.62years.jpg"),
+        (["--timeline"], "portrait.timeline.png"),
+    ],
+)
+def test_without_out_the_result_stands_beside(run: Run, portrait: Path, arguments: list[Any], name: str) -> None:
+    result = run("age", portrait, *arguments)
+    assert result.exit_code == 0, result.output
+    assert files(portrait.parent) == sorted(["portrait.jpg", name])
+
+
+def test_existing_files_stay(run: Run, portrait: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    out.write_bytes(b"mine")
+    result = run("age", portrait, "--group", 1, "-o", out)
+    assert result.exit_code == cli.BAD_INPUT
+    assert "--overwrite" in result.stderr
+    assert out.read_bytes() == b"mine"
+    assert run("age", portrait, "--group", 1, "-o", out, "--overwrite").exit_code == 0
+    assert pixels(out).shape == (512, 512, 3)
+
+
+def test_the_input_is_never_replaced(run: Run, portrait: Path) -> None:
+    before = portrait.read_bytes()
+    for out in (portrait, portrait.parent, portrait.parent / "." / "portrait.jpg"):
+        result = run("age", portrait, "--group", 1, "-o", out, "--overwrite")
+        assert result.exit_code == 2
+        assert "would be replaced" in result.stderr
+    assert run("age", portrait.parent, "--group", 1, "-o", portrait.parent, "--overwrite").exit_code == 2
+    assert portrait.read_bytes() == before
+
+
+@pytest.fixture
+def album(tmp_path: Path, astronaut: Image8) -> Path:
+    """A folder with two pictures of a face, one without, one that is damaged, and what is no picture at all."""
+    folder = tmp_path / "album"
+    (folder / "deep" / "er").mkdir(parents=True)
+    picture = Image.fromarray(astronaut)
+    picture.save(folder / "a.png")
+    picture.save(folder / "deep" / "er" / "b [1].JPG")
+    picture.quantize(64).save(folder / "deep" / "c.gif")
+    Image.new("RGB", (50, 50)).save(folder / "empty.png")
+    (folder / "broken.jpg").write_text("I am not a picture")
+    (folder / "notes.txt").write_text("nor am I")
+    (folder / ".hidden.png").write_bytes((folder / "a.png").read_bytes())
+    return folder
+
+
+def test_a_folder_is_mirrored(run: Run, album: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run("age", album, "--group", 4, "-o", out)
+    assert result.exit_code == cli.BAD_INPUT  # the broken one is reported, the others are done
+    assert "broken.jpg: not an image" in result.stderr
+    assert "1 of 5 pictures failed" in result.stderr
+    assert "empty.png: no face found" in result.stderr
+    assert files(out) == ["a.png", "deep/c.png", "deep/er/b [1].JPG"]
+    assert (pixels(out / "a.png") != pixels(album / "a.png")).any()
+
+
+def test_what_an_earlier_run_wrote_inside_the_folder_is_left_out(run: Run, album: Path) -> None:
+    (album / "broken.jpg").unlink()
+    out = album / "older"
+    assert run("age", album, "--group", 4, "-o", out).exit_code == 0
+    result = run("age", album, "--group", 4, "-o", out, "--overwrite")
+    assert result.exit_code == 0
+    assert files(out) == ["a.png", "deep/c.png", "deep/er/b [1].JPG"]
+
+
+def test_several_inputs_into_a_folder(run: Run, portrait: Path, album: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    result = run("age", portrait, album / "a.png", "--group", 1, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert files(out) == ["a.png", "portrait.jpg"]
+
+
+def test_no_face(run: Run, album: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    result = run("age", album / "empty.png", "--group", 1, "-o", out)
+    assert result.exit_code == cli.NO_FACE
+    assert "no face found" in result.stderr
+    assert not out.exists()
+    assert run("age", album / "empty.png", "--timeline", "-o", out).exit_code == cli.NO_FACE
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "exactly one"),
+        (["--group", 1, "--years", 50], "exactly one"),
+        (["--group", 1, "--timeline"], "exactly one"),
+        (["--group", 9], "group: expected a number from 0 to 4"),
+        (["--years", -5], "years: expected an age"),
+        (["--group", "old"], "valid"),
+    ],
+)
+def test_wrong_usage(run: Run, portrait: Path, arguments: list[Any], message: str) -> None:
+    result = run("age", portrait, *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert files(portrait.parent) == ["portrait.jpg"]
+
+
+def test_wrong_threads(portrait: Path) -> None:
+    result = CliRunner().invoke(cli.app, ["age", str(portrait), "--group", "1", "--threads", "0"])
+    assert result.exit_code == 2
+    assert files(portrait.parent) == ["portrait.jpg"]
+
+
+def test_wrong_places(run: Run, portrait: Path, album: Path, tmp_path: Path) -> None:
+    cases: list[tuple[list[Any], str]] = [
+        ([album], "is a folder: say with -o"),
+        ([portrait, album / "a.png", "-o", tmp_path / "out.png"], "give a folder"),
+        ([album, "-o", tmp_path / "out.png"], "give a folder"),
+        ([portrait, portrait, "-o", tmp_path / "out"], "2 pictures would be written"),
+        ([album / "deep" / "er" / "..", "-o", album / "deep"], "no pictures"),
+    ]
+    (album / "deep" / "c.gif").unlink()
+    (album / "deep" / "er" / "b [1].JPG").unlink()
+    for arguments, message in cases:
+        result = run("age", *arguments, "--group", 1)
+        assert result.exit_code == 2, arguments
+        assert message in " ".join(result.stderr.replace("│", " ").split()), arguments
+
+
+def test_unreadable_inputs(run: Run, tmp_path: Path) -> None:
+    text = tmp_path / "text.jpg"
+    text.write_text("I am not a picture")
+    for path, message in ((text, "not an image"), (tmp_path / "missing.jpg", "no such file")):
+        result = run("age", path, "--group", 1)
+        assert result.exit_code == cli.BAD_INPUT
+        assert message in result.stderr
+    assert files(tmp_path) == ["text.jpg"]
+
+
+def test_unusable_models(run: Run, portrait: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.onnx"
+    text.write_text("I am not a model")
+    for model in (text, tmp_path / "missing.onnx", tmp_path / "engine.plan"):
+        result = run("age", portrait, "--group", 1, model=model)
+        assert result.exit_code == cli.BAD_MODEL
+        assert str(model) in result.stderr
+        assert run("info", model).exit_code == cli.BAD_MODEL
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_photographs_come_out_upright(run: Run, tmp_path: Path, astronaut: Image8, orientation: int) -> None:
+    turned = {3: np.rot90(astronaut, 2), 6: np.rot90(astronaut, 1), 8: np.rot90(astronaut, -1)}[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path, out = tmp_path / "in.png", tmp_path / "out.png"
+    Image.fromarray(np.ascontiguousarray(turned)).save(path, exif=exif)
+    assert run("age", path, "--group", 2, "-o", out).exit_code == 0  # group 2 changes nothing
+    np.testing.assert_array_equal(pixels(out), astronaut)
+    with Image.open(out) as written:
+        assert written.getexif().get(0x0112, 1) == 1
+
+
+def test_timeline(run: Run, album: Path, tmp_path: Path, astronaut: Image8) -> None:
+    two = tmp_path / "two.png"
+    Image.fromarray(np.concatenate([astronaut, astronaut], axis=1)).save(two)
+    out = tmp_path / "strip.png"
+    result = run("age", two, "--timeline", "-o", out)
+    assert result.exit_code == 0, result.output
+    assert "(2 faces)" in result.stdout
+    strip = pixels(out)
+    assert strip.shape[1] > 5.5 * 256
+    assert strip.shape[0] > 2 * 256
+    # The middles of the six cells of a row darken from "under 35" to "65 and over"; the original equals group 2.
+    step = (strip.shape[1] - 6) // 6
+    cells = [strip[100:280, 6 + i * step :][:, 60:190].mean() for i in range(6)]
+    assert cells[1] > cells[2] > cells[3] > cells[4] > cells[5]
+    assert cells[0] == cells[3]
+
+
+def test_timeline_of_a_folder(run: Run, album: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("age", album, "--timeline", "-o", out)
+    assert files(out) == ["a.timeline.png", "deep/c.timeline.png", "deep/er/b [1].timeline.png"]
+
+
+@pytest.mark.slow
+def test_12_megapixels_with_two_faces_outside_the_squares(run: Run, tmp_path: Path, astronaut: Image8) -> None:
+    canvas = np.random.default_rng(0).integers(90, 120, (3000, 4000, 3), dtype=np.uint8)
+    for side, x, y in ((1500, 300, 700), (1100, 2500, 1200)):
+        canvas[y : y + side, x : x + side] = np.asarray(Image.fromarray(astronaut).resize((side, side)))
+    path, out = tmp_path / "photo.jpg", tmp_path / "photo.png"
+    Image.fromarray(canvas).save(path, quality=92)
+    result = run("age", path, "--group", 4, "-o", out)
+    assert "(2 faces)" in result.stdout
+    before, after = pixels(path), pixels(out)
+    changed = (after != before).any(axis=2)
+    for side, x, y in ((1500, 300, 700), (1100, 2500, 1200)):
+        here = changed[y : y + side, x : x + side]
+        assert here.any()
+        # The face square of the astronaut lies within the middle and the upper half of the portrait.
+        changed[y : y + side * 5 // 8, x + side // 4 : x + side * 3 // 4] = False
+    assert not changed.any()
+
+
+def test_info(run: Run, tiny_model: Path) -> None:
+    result = run("info", tiny_model)
+    assert result.exit_code == 0
+    for words in (
+        "test model",
+        "under 35",
+        "65 and over",
+        "64 px",
+        "32 px",
+        "none: made by tests/models.py",
+        "SHA-256",
+    ):
+        assert words in result.stdout
+    import hashlib
+
+    assert hashlib.sha256(tiny_model.read_bytes()).hexdigest() in result.stdout
+
+
+def test_demo(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "strip.png"
+    for _ in range(2):  # it may replace its own picture
+        result = run("demo", "-o", out)
+        assert result.exit_code == 0, result.output
+        assert f"wrote {out}" in result.stdout
+    assert pixels(out).shape[1] > 1500
+
+
+def test_demo_with_a_photograph(run: Run, portrait: Path, album: Path, tmp_path: Path) -> None:
+    out = tmp_path / "strip.jpg"
+    assert run("demo", "--image", portrait, "-o", out).exit_code == 0
+    assert run("demo", "--image", album / "empty.png", "-o", tmp_path / "no.png").exit_code == cli.NO_FACE
+    assert run("demo", "--image", portrait, "-o", portrait).exit_code == 2
+    assert not (tmp_path / "no.png").exists()
+
+
+def test_demo_without_scikit_image(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    result = run("demo", "-o", tmp_path / "strip.png")
+    assert result.exit_code == 2
+    assert "pip install 'lgin-edge[demo]'" in result.stderr
+
+
+def test_interrupted(run: Run, portrait: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(transformer.Transformer, "age", stop)
+    result = run("age", portrait, "--group", 1)
+    assert result.exit_code == cli.INTERRUPTED
+    assert "interrupted" in result.stderr
+    assert files(portrait.parent) == ["portrait.jpg"]
+
+
+def test_help_teaches() -> None:
+    result = CliRunner().invoke(cli.app, ["age", "--help"], env={"COLUMNS": "200"})
+    for words in ("--group", "--years", "--timeline", "Exit codes", "3 no face", "lgin-edge age portrait.jpg"):
+        assert words in result.stdout
+    assert "demo" in CliRunner().invoke(cli.app, ["--help"]).stdout
+
+
+def test_as_a_process(subprocess_env: dict[str, str], portrait: Path, tiny_model: Path, tmp_path: Path) -> None:
+    code = "from lgin_edge.cli import main; main()"
+    out = tmp_path / "out.png"
+    command = [sys.executable, "-c", code, "age", portrait, "--group", "3", "-o", out, "--model", tiny_model]
+    done = subprocess.run(command, env=subprocess_env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{portrait} -> {out} (1 face)\n"
+
+
+def test_diagnosis(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
+    from lgin_edge import __main__
+
+    monkeypatch.setattr(transformer, "WEIGHTS", tiny_model)
+    assert __main__.main() == 0
+    text = capsys.readouterr().out
+    for words in (
+        "numpy",
+        "onnxruntime",
+        "CUDA kernels",
+        "weights/centerface.onnx",
+        "tensorrt-rtx",
+        "self-test",
+        "passed",
+    ):
+        assert words in text
+    monkeypatch.setattr(transformer, "WEIGHTS", tiny_model.with_name("missing.onnx"))
+    assert __main__.main() == 1
+    assert "self-test:                 FAILED: ModelError" in capsys.readouterr().out
+
+
+def test_diagnosis_finds_a_model_that_changes_too_much(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny_model: Path
+) -> None:
+    from lgin_edge import __main__
+
+    def everything(self: lgin_edge.Transformer, image: Image8, **_: Any) -> Image8:
+        return 255 - image
+
+    monkeypatch.setattr(transformer, "WEIGHTS", tiny_model)
+    monkeypatch.setattr(transformer.Transformer, "age", everything)
+    assert __main__.main() == 1
+    assert "outside the face" in capsys.readouterr().out
+    monkeypatch.setattr(transformer.Transformer, "age", lambda self, image, **_: image.copy())
+    assert __main__.main() == 1
+    assert "changed nothing" in capsys.readouterr().out
+
+
+def test_bundled_demo(bundled: lgin_edge.Transformer, tmp_path: Path) -> None:
+    out = tmp_path / "strip.png"
+    result = CliRunner().invoke(cli.app, ["demo", "-o", str(out), "--threads", "2"])
+    assert result.exit_code == 0, result.output
+    strip = pixels(out).astype(int)
+    cells = [strip[40:290, 6 + 262 * i :][:, :256] for i in range(6)]
+    assert np.abs(cells[5] - cells[1]).mean() > 1
+    assert CliRunner().invoke(cli.app, ["info"]).exit_code == 0

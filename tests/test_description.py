@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import models
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lgin_edge.description import Description, groups_from_centers, soft_one_hot
+from lgin_edge.errors import InputError, ModelError
+
+ABOUT = models.describe()
+
+
+def test_json_there_and_back() -> None:
+    assert Description.from_json(ABOUT.to_json()) == ABOUT
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "format 2"),
+        ({"format": None}, "format None"),
+        ({"face_size": 8}, "face_size"),
+        ({"patch_size": 64.5}, "patch_size"),
+        ({"face_taper": 0.0}, "face_taper"),
+        ({"region_taper": 0.7}, "region_taper"),
+        ({"groups": []}, "groups"),
+        ({"groups": [{"label": "x"}]}, "cannot be read"),
+        ({"groups": 5}, "cannot be read"),
+        ({"template": [[0, 0]]}, "template"),
+        ({"template": "none"}, "cannot be read"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_wrong_description_is_refused(change: dict[str, Any], message: str) -> None:
+    raw = json.loads(ABOUT.to_json()) | change
+    with pytest.raises(ModelError, match=message):
+        Description.from_json(json.dumps(raw))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", "[" * 100_000, '{"format": 1}'])
+def test_what_is_no_description_is_refused(text: str) -> None:
+    with pytest.raises(ModelError):
+        Description.from_json(text)
+
+
+def test_groups_must_rise() -> None:
+    raw = json.loads(ABOUT.to_json())
+    raw["groups"].reverse()
+    with pytest.raises(ModelError, match="rising"):
+        Description.from_json(json.dumps(raw))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ({"group": 0}, [1, 0, 0, 0, 0]),
+        ({"group": 4}, [0, 0, 0, 0, 1]),
+        ({"group": 3.5}, [0, 0, 0, 0.5, 0.5]),
+        ({"years": 50}, [0, 0, 1, 0, 0]),
+        ({"years": 62}, [0, 0, 0, 0.8, 0.2]),
+        ({"years": 0}, [1, 0, 0, 0, 0]),
+        ({"years": 130}, [0, 0, 0, 0, 1]),
+        ({"years": np.float32(42.5)}, [0, 0.75, 0.25, 0, 0]),
+    ],
+)
+def test_age_code(arguments: dict[str, float], code: list[float]) -> None:
+    got = ABOUT.age_code(**arguments)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, code, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"group": 1, "years": 40},
+        {"group": -0.1},
+        {"group": 4.01},
+        {"group": float("nan")},
+        {"group": "3"},
+        {"years": -1},
+        {"years": 131},
+        {"years": float("nan")},
+        {"years": float("inf")},
+        {"years": "62"},
+    ],
+)
+def test_a_wrong_age_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        ABOUT.age_code(**arguments)
+
+
+@given(st.floats(0, 130))
+def test_years_and_the_mean_of_the_centres_agree(years: float) -> None:
+    centers = np.array([group.center for group in ABOUT.groups])
+    mean = float(ABOUT.age_code(years=years) @ centers)
+    assert mean == pytest.approx(min(max(years, 30), 70), abs=1e-3)
+
+
+@given(st.integers(2, 9), st.floats(0, 1))
+def test_soft_one_hot(size: int, share: float) -> None:
+    code = soft_one_hot(share * (size - 1), size)
+    assert code.shape == (size,)
+    assert (code >= 0).all()
+    assert code.sum() == pytest.approx(1, abs=1e-6)
+    assert np.count_nonzero(code) <= 2
+
+
+def test_labels_are_what_people_say() -> None:
+    groups = groups_from_centers((35, 45), (30, 40, 50))
+    assert [group.label for group in groups] == ["under 35", "35-44", "45 and over"]
+    assert [(group.low, group.high) for group in groups] == [(0, 35), (35, 45), (45, 130)]

@@ -1,0 +1,532 @@
+from __future__ import annotations
+
+import gc
+import io
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import models
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from lgin_edge import BackendError, ClosedError, Face, InputError, ModelError, Transformer, geometry
+from lgin_edge.backends.onnx import OnnxBackend
+
+Image8 = npt.NDArray[np.uint8]
+
+#: A face square of 100 px whose top left corner is (20, 30), without a face in it: for tests that give landmarks.
+LANDMARKS = geometry.TEMPLATE * 100 + (20, 30)
+
+
+def inside(shape: tuple[int, ...], faces: list[Face]) -> npt.NDArray[np.bool_]:
+    """Pixels whose centre lies in the square of one of the faces, [H, W]."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    points = np.stack([x + 0.5, y + 0.5], axis=-1)
+    mask = np.zeros(shape[:2], bool)
+    for face in faces:
+        u = geometry.apply(geometry.invert(geometry.fit_similarity(face.landmarks)), points)
+        mask |= ((u >= 0) & (u <= 1)).all(axis=-1)
+    return mask
+
+
+@pytest.fixture(scope="module")
+def noise() -> Image8:
+    image = np.random.default_rng(1).integers(60, 190, (160, 200, 3), dtype=np.uint8)
+    image.flags.writeable = False
+    return image
+
+
+def test_the_model_decides_what_changes(tiny: Transformer, noise: Image8) -> None:
+    """Where both windows are 1 the picture shifts by exactly the model's residual, and outside the square by nothing."""
+    mask = inside(noise.shape, [Face.from_landmarks(LANDMARKS)])
+    for group, shift in enumerate(models.SHIFTS):
+        out = tiny.age(noise, group=group, landmarks=LANDMARKS)
+        change = out.astype(int) - noise
+        assert (change[~mask] == 0).all()
+        middle = change[30 + 15 : 30 + 85, 20 + 15 : 20 + 85]
+        assert (np.abs(middle - 127.5 * shift) <= 1).all()
+
+
+def test_years_and_fractions_are_between(tiny: Transformer, noise: Image8) -> None:
+    out = {age: tiny.age(noise, landmarks=LANDMARKS, **{key: age}) for key, age in (("group", 3.5), ("years", 62))}
+    for age, shift in ((3.5, -0.3), (62, -0.24)):
+        change = out[age][80, 70].astype(int) - noise[80, 70]
+        assert (np.abs(change - 127.5 * shift) <= 1).all()
+
+
+@pytest.mark.parametrize("options", [{"face_gain": -0.5}, {"patch_gain": -0.5}], ids=str)
+def test_the_views_reach_the_model(tmp_path: Path, options: dict[str, float]) -> None:
+    """With d = -x / 2 the contrast halves around 127.5, through the face's residual as through a region's."""
+    y, x = np.mgrid[:160, :200]
+    waves = 127.5 + 60 * np.sin(x / 9) * np.cos(y / 7)
+    image = np.stack([waves, 255 - waves, waves], axis=-1).astype(np.uint8)
+    with Transformer(models.save(tmp_path / "gain.onnx", **options)) as t:
+        out = t.age(image, group=2, landmarks=LANDMARKS)
+    # The middle of the forehead's box: no other region reaches there, and both windows are 1.
+    part = np.s_[30 + 26 : 30 + 34, 20 + 41 : 20 + 59]
+    before, after = image[part].astype(float) - 127.5, out[part].astype(float) - 127.5
+    assert np.abs(before).max() > 30
+    assert np.abs(after - before / 2).max() < 3
+
+
+def test_timeline_is_every_group(tiny: Transformer, astronaut: Image8) -> None:
+    pictures = tiny.timeline(astronaut)
+    assert len(pictures) == len(tiny.groups) == 5
+    for group, picture in enumerate(pictures):
+        np.testing.assert_array_equal(picture, tiny.age(astronaut, group=group))
+
+
+def test_timeline_encodes_each_face_once(tiny: Transformer, noise: Image8, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    run = OnnxBackend.run
+
+    def watched(self: OnnxBackend, face: Any, patches: Any, boxes: Any, age: Any) -> Any:
+        calls.append((face.shape, patches.shape, boxes.shape, age.shape))
+        return run(self, face, patches, boxes, age)
+
+    monkeypatch.setattr(OnnxBackend, "run", watched)
+    tiny.timeline(noise, landmarks=[LANDMARKS, LANDMARKS + 20])
+    assert calls == [((1, 3, 64, 64), (1, 5, 3, 32, 32), (1, 5, 4), (5, 5))] * 2
+    calls.clear()
+    tiny.age(noise, group=1, landmarks=[LANDMARKS + i for i in range(10)])
+    assert [age[0] for *_, age in calls] == [4, 4, 2]  # a crowd goes through the model in pieces
+
+
+def test_pieces_change_nothing(tiny: Transformer, noise: Image8, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [LANDMARKS + np.array([3 * i, i]) for i in range(6)]
+    whole = tiny.age(noise, group=0, landmarks=many)
+    monkeypatch.setattr("lgin_edge.transformer._CHUNK", 1)
+    np.testing.assert_array_equal(tiny.age(noise, group=0, landmarks=many), whole)
+
+
+def test_the_input_is_left_alone(tiny: Transformer, astronaut: Image8) -> None:
+    image = astronaut.copy()
+    out = tiny.age(image, group=4)
+    np.testing.assert_array_equal(image, astronaut)
+    assert not np.shares_memory(out, image)
+    assert (out != image).any()
+
+
+def test_out(tiny: Transformer, noise: Image8) -> None:
+    many = [LANDMARKS + np.array([3 * i, i]) for i in range(6)]  # overlapping, and more than one piece
+    wanted = tiny.age(noise, group=0, landmarks=many)
+    other = np.zeros_like(noise)
+    assert tiny.age(noise, group=0, landmarks=many, out=other) is other
+    np.testing.assert_array_equal(other, wanted)
+    same = noise.copy()
+    assert tiny.age(same, group=0, landmarks=many, out=same) is same
+    np.testing.assert_array_equal(same, wanted)
+    overlapping = np.zeros((161, 200, 3), np.uint8)
+    overlapping[:-1] = noise
+    tiny.age(overlapping[:-1], group=0, landmarks=many, out=overlapping[1:])
+    np.testing.assert_array_equal(overlapping[1:], wanted)
+
+
+@pytest.mark.parametrize("color", ["bgr", "rgba", "bgra"])
+def test_colors(tiny: Transformer, noise: Image8, color: Any) -> None:
+    wanted = tiny.age(noise, group=0, landmarks=LANDMARKS)
+    alpha = np.random.default_rng(0).integers(0, 256, (160, 200, 1), dtype=np.uint8)
+    order = slice(None, None, -1) if color.startswith("bgr") else slice(None)
+    frame = noise[..., order]
+    if color.endswith("a"):
+        frame = np.concatenate([frame, alpha], axis=2)
+    out = tiny.age(frame, group=0, landmarks=LANDMARKS, color=color)
+    np.testing.assert_array_equal(out[..., :3][..., order], wanted)
+    if color.endswith("a"):
+        np.testing.assert_array_equal(out[..., 3:], alpha)
+
+
+def test_four_channels_are_rgba_unless_said_otherwise(tiny: Transformer, noise: Image8) -> None:
+    frame = np.concatenate([noise, noise[..., :1]], axis=2)
+    out = tiny.age(frame, group=0, landmarks=LANDMARKS)
+    np.testing.assert_array_equal(out, tiny.age(frame, group=0, landmarks=LANDMARKS, color="rgba"))
+
+
+def test_nv12(tiny: Transformer) -> None:
+    frame = np.full((240, 200), 128, np.uint8)
+    out = tiny.age(frame, group=4, landmarks=LANDMARKS, color="nv12")
+    assert out.shape == frame.shape
+    assert out[80, 70] < 100  # luma falls
+    assert (out[160:] == 128).all()  # grey stays grey
+    assert (out[:30] == 128).all()
+
+
+def test_strided_views(tiny: Transformer, noise: Image8) -> None:
+    wide = np.zeros((160, 400, 4), np.uint8)
+    wide[:, ::2, :3] = noise
+    view = wide[:, ::2, :3]
+    wanted = tiny.age(noise, group=0, landmarks=LANDMARKS)
+    np.testing.assert_array_equal(tiny.age(view, group=0, landmarks=LANDMARKS), wanted)
+    tiny.age(view, group=0, landmarks=LANDMARKS, out=view)
+    np.testing.assert_array_equal(view, wanted)
+    assert (wide[:, 1::2] == 0).all()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA"])
+def test_pillow_modes_come_back(tiny: Transformer, noise: Image8, mode: str) -> None:
+    image = Image.fromarray(noise).convert(mode)
+    if mode.endswith("A"):
+        image.putalpha(Image.fromarray(noise[..., 0]))
+    image.info["dpi"] = (300, 300)
+    before = np.asarray(image).copy()
+    out = tiny.age(image, group=0, landmarks=LANDMARKS)
+    assert isinstance(out, Image.Image)
+    assert out.mode == mode
+    assert out.info["dpi"] == (300, 300)
+    np.testing.assert_array_equal(np.asarray(image), before)
+    mask = inside(noise.shape, tiny.last.faces)
+    np.testing.assert_array_equal(np.asarray(out)[~mask], before[~mask])
+    assert np.asarray(out)[mask].mean() > before[mask].mean() + 10
+    if mode.endswith("A"):
+        np.testing.assert_array_equal(np.asarray(out)[..., -1], before[..., -1])
+
+
+@pytest.mark.parametrize(("mode", "back"), [("P", "RGB"), ("1", "L"), ("CMYK", "RGB"), ("YCbCr", "RGB"), ("I;16", "L")])
+def test_other_pillow_modes_become_plain_ones(tiny: Transformer, noise: Image8, mode: str, back: str) -> None:
+    image = (
+        Image.fromarray(noise[..., 0].astype(np.uint16) << 8)
+        if mode == "I;16"
+        else Image.fromarray(noise).convert(mode)
+    )
+    out = tiny.age(image, group=0, landmarks=LANDMARKS)
+    assert out.mode == back
+    if mode != "I;16":
+        still = np.asarray(image.convert(back))[:, 130:]
+        np.testing.assert_array_equal(np.asarray(out)[:, 130:], still)
+
+
+def test_pillow_timeline(tiny: Transformer, noise: Image8) -> None:
+    pictures = tiny.timeline(Image.fromarray(noise), landmarks=LANDMARKS)
+    assert [picture.mode for picture in pictures] == ["RGB"] * 5
+    np.testing.assert_array_equal(np.asarray(pictures[2]), noise)
+
+
+def test_faces_choose(tiny: Transformer, astronaut: Image8) -> None:
+    two = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)
+    faces = tiny.detect(two)
+    assert len(faces) == 2
+    assert tiny.last.faces == faces
+    out = tiny.age(two, group=0, faces=faces[1:])
+    changed = (out != two).any(axis=2)
+    assert not (changed & ~inside(two.shape, faces[1:])).any()
+    assert changed.any()
+    assert tiny.last.faces == faces[1:]
+    assert "detect" not in tiny.last.times
+    np.testing.assert_array_equal(tiny.age(two, group=0, faces=[]), two)
+    np.testing.assert_array_equal(tiny.age(two, group=0), tiny.age(two, group=0, faces=faces))
+
+
+@pytest.mark.slow
+def test_two_faces_in_a_jpeg_of_12_megapixels(tiny: Transformer, astronaut: Image8) -> None:
+    canvas = np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), dtype=np.uint8)
+    for side, x, y in ((1500, 300, 700), (1100, 2500, 1200)):
+        canvas[y : y + side, x : x + side] = np.asarray(Image.fromarray(astronaut).resize((side, side)))
+    file = io.BytesIO()
+    Image.fromarray(canvas).save(file, "JPEG", quality=90)
+    photo = np.asarray(Image.open(file))
+    out = tiny.age(photo, group=4)
+    assert len(tiny.last.faces) == 2
+    changed = (out != photo).any(axis=2)
+    for face in tiny.last.faces:
+        mask = inside(photo.shape, [face])
+        assert changed[mask].mean() > 0.7
+    assert not (changed & ~inside(photo.shape, tiny.last.faces)).any()
+
+
+def test_no_face(tiny: Transformer, noise: Image8) -> None:
+    out = tiny.age(noise, group=4)
+    np.testing.assert_array_equal(out, noise)
+    assert not np.shares_memory(out, noise)
+    assert tiny.last.faces == []
+    assert set(tiny.last.times) == {"detect", "total"}
+    assert tiny.detect(noise) == []
+    for picture in tiny.timeline(noise):
+        np.testing.assert_array_equal(picture, noise)
+
+
+def test_details(tiny: Transformer, astronaut: Image8) -> None:
+    tiny.age(astronaut, group=1)
+    (face,) = tiny.last.faces
+    assert face.score > 0.5
+    times = tiny.last.times
+    assert set(times) == {"detect", "crop", "model", "paste", "total"}
+    assert 0 < sum(times.values()) - times["total"] <= times["total"]
+
+
+def test_details_belong_to_the_thread(tiny: Transformer, noise: Image8) -> None:
+    tiny.age(noise, group=1, landmarks=LANDMARKS)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: tiny.last.times).result() == {}
+    assert len(tiny.last.faces) == 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 3)])
+def test_the_smallest_pictures(tiny: Transformer, size: tuple[int, int]) -> None:
+    image = np.full((*size, 3), 100, np.uint8)
+    np.testing.assert_array_equal(tiny.age(image, group=0), image)
+    # One whose pixels all lie in the middle of a face much larger than itself.
+    out = tiny.age(image, group=0, landmarks=geometry.TEMPLATE * 4000 - 2000)
+    assert (out == 151).all()
+
+
+def test_tiny_faces(tiny: Transformer, noise: Image8) -> None:
+    out = tiny.age(noise, group=0, landmarks=geometry.TEMPLATE * 12 + 50)  # eyes 3 px apart
+    changed = np.argwhere((out != noise).any(axis=2))
+    assert len(changed) > 50
+    assert changed.min() >= 50
+    assert changed.max() < 62
+
+
+def test_a_face_outside_the_picture(tiny: Transformer, noise: Image8) -> None:
+    out = tiny.age(noise, group=0, landmarks=LANDMARKS + 1000)
+    np.testing.assert_array_equal(out, noise)
+
+
+def test_threads_agree_bit_for_bit(tmp_path: Path, astronaut: Image8) -> None:
+    path = models.save(tmp_path / "gain.onnx", face_gain=-0.3, patch_gain=0.2)
+    jobs = [(np.ascontiguousarray(np.roll(astronaut, 16 * i, axis=1)), i % 9 / 2) for i in range(8)]
+    with Transformer(path, threads=1) as t:
+        alone = [t.age(image, group=group) for image, group in jobs]
+        start = threading.Barrier(8)
+
+        def work(job: tuple[Image8, float]) -> tuple[Image8, list[Face]]:
+            start.wait()
+            return t.age(job[0], group=job[1]), t.last.faces
+
+        with ThreadPoolExecutor(8) as pool:
+            together = list(pool.map(work, jobs))
+    for one, (other, faces), (image, group) in zip(alone, together, jobs, strict=True):
+        np.testing.assert_array_equal(other, one)
+        assert len(faces) == 1
+        assert group == 2 or (one != image).any()
+
+
+def test_the_number_of_threads_changes_nothing(tiny_model: Path, astronaut: Image8) -> None:
+    results = []
+    for threads in (1, 3):
+        with Transformer(tiny_model, threads=threads) as t:
+            results.append(t.age(astronaut, group=0))
+    np.testing.assert_array_equal(*results)
+
+
+def test_close_frees(tiny_model: Path, noise: Image8) -> None:
+    t = Transformer(tiny_model)
+    assert isinstance(t._backend, OnnxBackend)
+    sessions = [weakref.ref(t._backend._session), weakref.ref(t._detector._session)]  # type: ignore[union-attr]
+    backend = t._backend
+    t.age(noise, group=1)
+    t.close()
+    t.close()
+    gc.collect()
+    assert [session() for session in sessions] == [None, None]
+    calls: list[Any] = [
+        lambda: t.age(noise, group=1),
+        lambda: t.timeline(noise),
+        lambda: t.detect(noise),
+        t.__enter__,
+        lambda: backend.run(*[np.zeros(1, np.float32)] * 4),
+    ]
+    for call in calls:
+        with pytest.raises(ClosedError):
+            call()
+    assert len(t.groups) == 5  # what the file said is still known
+
+
+def test_context_manager(tiny_model: Path, noise: Image8) -> None:
+    with Transformer(tiny_model) as t:
+        t.age(noise, group=1)
+    with pytest.raises(ClosedError):
+        t.age(noise, group=1)
+
+
+def test_a_detector_of_your_own(tiny_model: Path, noise: Image8) -> None:
+    seen = []
+
+    def detector(frame: Image8, color: str) -> list[Face]:
+        seen.append((frame.shape, color))
+        broken = Face(np.zeros(4), np.zeros((5, 2)), 0.9)
+        return [broken, Face.from_landmarks(LANDMARKS)]
+
+    with Transformer(tiny_model, detector=detector) as t:
+        out = t.age(noise, group=0, color="bgr")
+        assert len(t.last.faces) == 1  # one bad face does not fail the picture
+    assert seen == [(noise.shape, "bgr")]
+    assert (out != noise).any()
+
+
+SWAPPED = LANDMARKS[[1, 0, 2, 4, 3]]
+
+
+@pytest.mark.parametrize(
+    ("image", "arguments", "message"),
+    [
+        (np.zeros((8, 8), np.uint8), {}, "np.stack"),
+        (np.zeros((8, 8, 1), np.uint8), {}, "np.stack"),
+        (np.zeros((8, 8, 2), np.uint8), {}, r"\[H, W, 3\]"),
+        (np.zeros((8, 8, 3), np.float32), {}, "uint8"),
+        (np.zeros((8, 8, 3), np.float32), {"landmarks": np.zeros((0, 5, 2))}, "uint8"),
+        (np.zeros((0, 8, 3), np.uint8), {}, "at least one pixel"),
+        (np.zeros(8, np.uint8), {"color": "rgb"}, "image: color"),
+        (np.zeros((8, 8, 4), np.uint8), {"color": "rgb"}, "rgb"),
+        (np.zeros((8, 8, 3), np.uint8), {"color": "cmyk"}, "cmyk"),
+        (np.zeros((8, 8), np.uint8), {"color": "nv12"}, "nv12"),
+        ("portrait.jpg", {}, "Pillow image, got str"),
+        (None, {}, "got NoneType"),
+        (Image.new("RGB", (8, 8)), {"color": "bgr"}, "leave color out"),
+        (Image.new("F", (8, 8)), {}, "floating-point"),
+        (Image.new("RGB", (8, 8)), {"out": np.zeros((8, 8, 3), np.uint8)}, "only for arrays"),
+        (np.zeros((8, 8, 3), np.uint8), {"out": np.zeros((8, 9, 3), np.uint8)}, "expected an array like"),
+        (np.zeros((8, 8, 3), np.uint8), {"out": [1]}, "got list"),
+        (np.zeros((8, 8, 3), np.uint8), {"landmarks": np.zeros((4, 2))}, r"\(5, 2\)"),
+        (np.zeros((8, 8, 3), np.uint8), {"landmarks": "here"}, "numbers"),
+        (np.zeros((8, 8, 3), np.uint8), {"landmarks": [[1, 2], [3]]}, "numbers"),
+        (np.zeros((8, 8, 3), np.uint8), {"landmarks": np.full((5, 2), np.nan)}, "finite"),
+        (np.zeros((8, 8, 3), np.uint8), {"landmarks": SWAPPED}, "swapped"),
+        (np.zeros((8, 8, 3), np.uint8), {"landmarks": LANDMARKS * 1e7}, "landmarks"),
+        (np.zeros((8, 8, 3), np.uint8), {"landmarks": LANDMARKS, "faces": []}, "not both"),
+        (np.zeros((8, 8, 3), np.uint8), {"faces": LANDMARKS}, "list of Face"),
+        (np.zeros((8, 8, 3), np.uint8), {"faces": [LANDMARKS]}, "list of Face"),
+        (np.zeros((8, 8, 3), np.uint8), {"group": 5}, "65 and over"),
+        (np.zeros((8, 8, 3), np.uint8), {"group": None, "years": -3}, "0 to 130"),
+        (np.zeros((8, 8, 3), np.uint8), {"years": 30}, "exactly one"),
+    ],
+)
+def test_wrong_input(tiny: Transformer, image: Any, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        tiny.age(image, **({"group": 1} | arguments))
+
+
+def test_out_must_be_writable(tiny: Transformer, noise: Image8) -> None:
+    with pytest.raises(InputError, match="written"):
+        tiny.age(noise, group=1, landmarks=LANDMARKS, out=noise)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, 10**6])
+def test_wrong_threads(tiny_model: Path, threads: Any) -> None:
+    with pytest.raises(InputError, match="threads"):
+        Transformer(tiny_model, threads=threads)
+
+
+def foreign_model(**metadata: str) -> bytes:
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    other = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value], [other])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    helper.set_model_props(model, metadata)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def mangled(change: Any, **options: Any) -> bytes:
+    model = models.build(**options)
+    change(model)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def drop_output(model: onnx.ModelProto) -> None:
+    del model.graph.output[1]
+
+
+BAD_MODELS: dict[str, tuple[bytes, str]] = {
+    "text": (b"I am not a model", "not an ONNX file"),
+    "empty": (b"", "."),
+    "noise": (np.random.default_rng(0).bytes(5000), "not an ONNX file"),
+    "cut off": (models.build().SerializeToString()[:1500], "."),
+    "foreign": (foreign_model(), "no description"),
+    "described but foreign": (foreign_model(lgin=models.describe().to_json()), "expected the inputs"),
+    "no description": (models.build(description=None).SerializeToString(), "no description"),
+    "bad description": (models.build(description="{").SerializeToString(), "description"),
+    "later format": (models.build(description=models.describe(format=2).to_json()).SerializeToString(), "format 2"),
+    "other sizes": (models.build(description=models.describe(face_size=128).to_json()).SerializeToString(), "128"),
+    "other groups": (
+        models.build(description=models.describe(groups=models.GROUPS[:4]).to_json()).SerializeToString(),
+        "age",
+    ),
+    "fixed batch": (models.build(batch=1).SerializeToString(), "dynamic N"),
+    "an output less": (mangled(drop_output), "expected the outputs"),
+    "another canonical face": (
+        models.build(description=models.describe(template=((0.0, 0.0),) * 5).to_json()).SerializeToString(),
+        "canonical face",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_MODELS)
+def test_bad_models(tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    data, message = BAD_MODELS[name]
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=message) as caught:
+        Transformer(path)
+    assert str(path) in str(caught.value)
+    assert capfd.readouterr() == ("", "")  # ONNX Runtime's own log is silent
+
+
+def test_missing_models(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model file"):
+        Transformer(tmp_path / "missing.onnx")
+    with pytest.raises(ModelError, match="no such model file"):
+        Transformer(tmp_path)
+    with pytest.raises(ModelError, match=r"later version .* \.onnx"):
+        Transformer(tmp_path / "engine.plan")
+
+
+def test_providers(tiny_model: Path) -> None:
+    with pytest.raises(BackendError, match="CPUExecutionProvider"):
+        Transformer(tiny_model, providers=["NoSuchProvider"])
+    with pytest.raises(BackendError, match="asked for"):
+        Transformer(tiny_model, providers=[])
+
+
+def test_a_run_that_fails(tiny_model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    backend = OnnxBackend(tiny_model)
+    good = [np.zeros(shape, np.float32) for shape in ((1, 3, 64, 64), (1, 5, 3, 32, 32), (1, 5, 4), (1, 5))]
+    backend.run(*good)
+    with pytest.raises(BackendError, match="failed on 1 faces at 1 ages"):
+        backend.run(np.zeros((1, 3, 8, 8), np.float32), *good[1:])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_model_that_gives_too_many_rows(tmp_path: Path, noise: Image8) -> None:
+    def double(model: onnx.ModelProto) -> None:
+        next(node for node in model.graph.node if node.output[0] == "patch_delta").output[0] = "once"
+        model.graph.node.append(helper.make_node("Concat", ["once", "once"], ["patch_delta"], axis=0))
+
+    path = tmp_path / "double.onnx"
+    path.write_bytes(mangled(double))
+    with Transformer(path) as t, pytest.raises(ModelError, match="for 1 rows"):
+        t.age(noise, group=1, landmarks=LANDMARKS)
+
+
+def test_bundled_weights_change_the_face_alone(bundled: Transformer, astronaut: Image8) -> None:
+    younger, older = bundled.age(astronaut, group=0), bundled.age(astronaut, group=len(bundled.groups) - 1)
+    mask = inside(astronaut.shape, bundled.last.faces)
+    for out in (younger, older):
+        np.testing.assert_array_equal(out[~mask], astronaut[~mask])
+    assert np.abs(older.astype(int) - younger)[mask].mean() > 2
+
+
+def test_bundled_timeline_agrees_with_single_ages(bundled: Transformer, astronaut: Image8) -> None:
+    for group, picture in enumerate(bundled.timeline(astronaut)):
+        change = np.abs(picture.astype(int) - bundled.age(astronaut, group=group))
+        assert change.max() <= 1  # the batch has another size, so sums may be ordered differently
+        assert change.mean() < 0.01
+
+
+def test_bundled_age_is_continuous(bundled: Transformer, astronaut: Image8) -> None:
+    at = [bundled.age(astronaut, years=years).astype(int) for years in (50, 50.5, 60)]
+    assert np.abs(at[1] - at[0]).max() < np.abs(at[2] - at[0]).max()
+    assert np.abs(at[1] - at[0]).mean() < 0.2 * np.abs(at[2] - at[0]).mean()
+
+
+def test_bundled_description(bundled: Transformer) -> None:
+    assert [group.label for group in bundled.groups] == ["under 35", "35-44", "45-54", "55-64", "65 and over"]
+    assert bundled.description.training_data
