@@ -100,7 +100,8 @@ def region_paste(
         patch_delta: [N, 5, 3, P, P], residuals of the local views.
         face_taper, region_taper: rise of the windows w_0 and w_r as a share of the side, 0.001 to 0.5.
         out: where the result goes: None for a new C-contiguous array, ``frame`` itself for in place, or another writable
-            array of the frame's shape that shares no memory with it.
+            array of the frame's shape that shares no memory with it. Only the bytes under the squares are written, but on
+            a CUDA device, or with an array other than ``frame``, the whole of ``out``.
 
     Returns:
         The changed frame: ``out``, or the new array.

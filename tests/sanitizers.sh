@@ -20,8 +20,8 @@ mkdir "$work/site" "$work/tests"
 cp -R "$root/lgin_edge" "$work/site/"
 rm -f "$work"/site/lgin_edge/_native*.so
 cmake --install "$build" --prefix "$work/site"
-cp "$root"/tests/test_kernels.py "$root"/tests/test_kernels_cuda.py "$root"/tests/test_native_stub.py \
-  "$root"/tests/frames.py "$root"/tests/tolerances.py "$work/tests/"
+cp "$root"/tests/test_kernels*.py "$root"/tests/test_native_stub.py "$root"/tests/frames.py "$root"/tests/tolerances.py \
+  "$work/tests/"
 cp "$root/pyproject.toml" "$work/"
 
 cxx=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt")

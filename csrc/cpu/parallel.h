@@ -5,7 +5,6 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -39,7 +38,7 @@ void parallel_for(int count, int chunk, int threads, const Body& body) {
   pool.reserve(static_cast<std::size_t>(workers));
   try {
     for (int i = 0; i < workers; ++i) pool.emplace_back(work);
-  } catch (const std::system_error&) {  // no more threads to be had
+  } catch (const std::exception&) {  // no more threads, or no memory for one
   }
   work();
   for (std::thread& thread : pool) thread.join();
