@@ -140,5 +140,5 @@ def groups_from_centers(bounds: Sequence[float], centers: Sequence[float]) -> tu
         label = f"under {high:.0f}" if i == 0 else f"{low:.0f}-{high - 1:.0f}"
         if i == len(centers) - 1:
             label = f"{low:.0f} and over"
-        groups.append(AgeGroup(label, low, high, center))
+        groups.append(AgeGroup(label, float(low), float(high), float(center)))
     return tuple(groups)

@@ -1,0 +1,297 @@
+"""The networks of LGIN: five local generators, one global generator, their interaction, and the two critics.
+
+Sizes are chosen so that the whole ``T`` at S = 256, P = 128 costs less than a ResNet-18 at 256x256 (2.37 GMAC):
+``python -m training.networks`` counts and prints it. What keeps it cheap on every device:
+
+- pictures enter and leave by space-to-depth, so no convolution runs at full resolution;
+- there is no normalisation layer at all: residual branches start at zero (SkipInit, De & Smith 2020), so nothing has to
+  be folded and training equals inference;
+- widths are multiples of 16, and enlarging is a resize before a convolution, not a transposed one;
+- the age code enters after the encoders and the interaction, so a timeline of K ages encodes each face once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from lgin_edge import geometry
+
+from . import canonical
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Widths and depths of T. ``groups`` is K, the length of the age code."""
+
+    groups: int = 5
+    face_size: int = geometry.FACE_SIZE
+    patch_size: int = geometry.PATCH_SIZE
+    global_widths: tuple[int, int, int] = (32, 64, 96)
+    global_blocks: int = 4
+    decoder_width: int = 48
+    local_widths: tuple[int, int] = (16, 32)
+    local_blocks: int = 2
+
+
+def activation() -> nn.Module:
+    return nn.LeakyReLU(0.1)
+
+
+def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
+    nn.init.kaiming_normal_(layer.weight, a=0.1)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def zero(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(layer.weight)
+    return layer
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(conv(width, width), activation(), zero(conv(width, width)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class Modulation(nn.Module):
+    """Feature-wise affine modulation by the age code (FiLM, Perez et al. 2018): ``(1 + gamma(l)) h + beta(l)``.
+
+    ``h`` is [N, 1, C, H, W] (encoded once for all ages) or [N, G, C, H, W]; ``l`` is [N, G, K]; the result is
+    [N * G, C, H, W]: every face at each of its G ages, faces together.
+    """
+
+    def __init__(self, width: int, groups: int) -> None:
+        super().__init__()
+        self.gamma = nn.Linear(groups, width, bias=False)
+        self.beta = nn.Linear(groups, width, bias=False)
+        nn.init.normal_(self.gamma.weight, std=0.1)
+        nn.init.normal_(self.beta.weight, std=0.1)
+
+    def forward(self, h: Tensor, l: Tensor) -> Tensor:  # noqa: E741 - the paper's symbol
+        gamma, beta = self.gamma(l)[..., None, None], self.beta(l)[..., None, None]
+        return (h * (1 + gamma) + beta).flatten(0, 1)
+
+
+def masked_residual(raw: Tensor) -> Tensor:
+    """Residual with a learnt mask: 16 channels at half size -> ``sigmoid(mask) * rgb`` [N, 3, 2H, 2W]."""
+    rgb, mask = F.pixel_shuffle(raw, 2).split((3, 1), dim=1)
+    return torch.sigmoid(mask) * rgb
+
+
+def per_age(skip: Tensor, l: Tensor) -> Tensor:  # noqa: E741
+    """Repeat the encoder's features [N, ...] for the G ages of each face: [N * G, ...], faces together."""
+    return skip[:, None].expand(-1, l.shape[1], -1, -1, -1).flatten(0, 1)
+
+
+class LocalGenerator(nn.Module):
+    """``G_r``: residual of one region's patch, ``G_r(x_r, l) = x_r + d_r``."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        narrow, wide = config.local_widths
+        self.stem = nn.Sequential(nn.PixelUnshuffle(2), conv(12, narrow), activation())
+        self.body = nn.Sequential(
+            conv(narrow, wide, stride=2), activation(), *(ResidualBlock(wide) for _ in range(config.local_blocks))
+        )
+        self.modulation = Modulation(wide, config.groups)
+        self.reduce = nn.Sequential(activation(), conv(wide, narrow, 1))
+        self.decode = nn.Sequential(activation(), conv(narrow, narrow), activation())
+        self.head = zero(conv(narrow, 16))
+
+    def encode(self, x_r: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, 3, P, P] -> skip [N, narrow, P/2, P/2], features [N, wide, P/4, P/4]."""
+        skip = self.stem(x_r)
+        return skip, self.body(skip)
+
+    def forward(self, skip: Tensor, features: Tensor, l: Tensor) -> Tensor:  # noqa: E741
+        h = self.reduce(self.modulation(features[:, None], l))
+        h = F.interpolate(h, scale_factor=2.0, mode="nearest")
+        h = self.decode(h + per_age(skip, l))
+        return masked_residual(self.head(h))
+
+
+class GlobalGenerator(nn.Module):
+    """``G_g``: residual of the whole face, ``G_g(x, l) = x + d_g``, and one residual for each coarser decoder scale."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        w1, w2, w3 = config.global_widths
+        d = config.decoder_width
+        self.stem = nn.Sequential(nn.PixelUnshuffle(2), conv(12, w1), activation())
+        self.down = nn.Sequential(conv(w1, w2, stride=2), activation())
+        self.body = nn.Sequential(
+            conv(w2, w3, stride=2), activation(), *(ResidualBlock(w3) for _ in range(config.global_blocks))
+        )
+        self.modulation = Modulation(w3, config.groups)
+        self.mix = nn.Sequential(ResidualBlock(w3), activation())
+        self.reduce3 = conv(w3, d, 1)
+        self.skip2 = conv(w2, d, 1)
+        self.decode2 = nn.Sequential(activation(), conv(d, d))
+        self.modulation2 = Modulation(d, config.groups)
+        self.reduce2 = nn.Sequential(activation(), conv(d, w1, 1))
+        self.decode1 = nn.Sequential(activation(), conv(w1, w1), activation())
+        self.head = zero(conv(w1, 16))
+        # Images at the coarser decoder scales (S/4, S/2), for L_I only; the export leaves them out.
+        self.coarse_heads = nn.ModuleList([zero(conv(w3, 16, 1)), zero(conv(d, 16, 1))])
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[N, 3, S, S] -> features at S/2, S/4 and S/8."""
+        e1 = self.stem(x)
+        e2 = self.down(e1)
+        return e1, e2, self.body(e2)
+
+    def forward(self, e1: Tensor, e2: Tensor, e3: Tensor, l: Tensor) -> tuple[Tensor, list[Tensor]]:  # noqa: E741
+        h3 = self.mix(self.modulation(e3[:, None], l))
+        h2 = F.interpolate(self.reduce3(h3), scale_factor=2.0, mode="nearest")
+        h2 = self.decode2(h2 + per_age(self.skip2(e2), l))
+        h2 = self.modulation2(h2.unflatten(0, l.shape[:2]), l)
+        h1 = F.interpolate(self.reduce2(h2), scale_factor=2.0, mode="nearest")
+        h1 = self.decode1(h1 + per_age(e1, l))
+        coarse = [masked_residual(head(h)) for head, h in zip(self.coarse_heads, (h3, h2), strict=True)]
+        return masked_residual(self.head(h1)), coarse
+
+
+class Interaction(nn.Module):
+    """The interactive structure: each local branch reads its box of the global features, and writes its own back.
+
+    ``q_r <- q_r + read(crop_r(F))`` and ``F <- F + write(sum_r paste_r(w_r q_r))`` with the same boxes (design section 2).
+    ``paste`` is the adjoint of ``crop``, so it adds up all samples that fall on one global pixel; the density of the
+    samples is divided out first.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        wide, local = config.global_widths[-1], config.local_widths[-1]
+        self.read = conv(wide, local, 1)
+        self.write = zero(conv(local, wide, 1))
+
+    def forward(self, features: Tensor, patches: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """features [N, C, H, W], patches [N, 5, c, p, p], boxes [N, 5, 4] -> the same two shapes."""
+        side, patch = features.shape[-1], patches.shape[-1]
+        ay, ax = canonical.crop_matrices(boxes, patch, side)
+        t = (torch.arange(patch, device=boxes.device, dtype=boxes.dtype) + 0.5) / patch
+        w = canonical.window(t, geometry.REGION_TAPER)
+        extent = (boxes[..., 2:] - boxes[..., :2]) * (side / patch)
+        wy, wx = (ay * w[:, None] * extent[..., 1, None, None], ax * w[:, None] * extent[..., 0, None, None])
+        dtype = features.dtype
+        read = canonical.crop(self.read(features), ay.to(dtype), ax.to(dtype))
+        written = canonical.paste(patches, wy.to(dtype), wx.to(dtype))
+        return features + self.write(written), patches + read
+
+
+class LGIN(nn.Module):
+    """``T = {G_g, G_f, G_e, G_n, G_m, G_c, l}``: all generators and their interaction."""
+
+    def __init__(self, config: NetworkConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or NetworkConfig()
+        self.whole = GlobalGenerator(config)
+        self.regions = nn.ModuleDict({name: LocalGenerator(config) for name in geometry.REGION_NAMES})
+        self.interaction = Interaction(config)
+
+    def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """All residuals at G ages a face.
+
+        Args:
+            face: ``x`` [N, 3, S, S] in [-1, 1]; patches: ``x_r`` [N, 5, 3, P, P]; boxes: [N, 5, 4] canonical.
+            age: ``l`` [N, G, K].
+
+        Returns:
+            face_delta ``d_g`` [N * G, 3, S, S], patch_delta ``d_r`` [N * G, 5, 3, P, P], and ``d_g`` at S/4 and S/2.
+        """
+        e1, e2, e3 = self.whole.encode(face)
+        local = [g.encode(x_r) for g, x_r in zip(self.regions.values(), patches.unbind(1), strict=True)]
+        e3, mixed = self.interaction(e3, torch.stack([features for _, features in local], 1), boxes)
+        face_delta, coarse = self.whole(e1, e2, e3, age)
+        patch_delta = [
+            g(skip, features, age)
+            for g, (skip, _), features in zip(self.regions.values(), local, mixed.unbind(1), strict=True)
+        ]
+        return face_delta, torch.stack(patch_delta, 1), coarse
+
+
+class Critic(nn.Module):
+    """Convolutional trunk of D and of C: [N, 3, side, side] -> [N, 256, side/32, side/32]."""
+
+    def __init__(self, spectral: bool) -> None:
+        super().__init__()
+        widths = (32, 64, 128, 192, 256)
+        layers: list[nn.Module] = [nn.PixelUnshuffle(2)]
+        inputs = 12
+        for i, width in enumerate(widths):
+            layer = conv(inputs, width, stride=1 if i == 0 else 2)
+            layers += [spectral_norm(layer) if spectral else layer, nn.LeakyReLU(0.2)]
+            inputs = width
+        self.body = nn.Sequential(*layers)
+        self.width = inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+
+class Discriminator(nn.Module):
+    """``D(x, l)``: a map of logits, conditioned on the age group by projection (Miyato & Koyama 2018)."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.trunk = Critic(spectral=True)
+        self.real = nn.Conv2d(self.trunk.width, 1, 1)
+        self.embed = nn.Linear(groups, self.trunk.width, bias=False)
+
+    def forward(self, x: Tensor, l: Tensor) -> Tensor:  # noqa: E741
+        """[N, 3, side, side] in [-1, 1] and [N, K] -> logits [N, 1, side/32, side/32]."""
+        h = self.trunk(x)
+        return self.real(h) + (self.embed(l)[..., None, None] * h).sum(1, keepdim=True) / self.trunk.width**0.5
+
+
+class AgeClassifier(nn.Module):
+    """``C``: log-probabilities of the K age groups, [N, 3, side, side] -> [N, K]."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.trunk = Critic(spectral=False)
+        self.head = nn.Sequential(nn.Dropout(0.4), nn.Linear(self.trunk.width, groups))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.log_softmax(self.head(self.trunk(x).mean((2, 3))), dim=-1)
+
+
+def count_macs(module: nn.Module, *inputs: Tensor) -> int:
+    """Multiply-accumulates of one forward pass: convolutions, linear layers and matrix products."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(*inputs)
+    return counter.get_total_flops() // 2
+
+
+def example_inputs(config: NetworkConfig, faces: int = 1, ages: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Zeros of the shapes that ``LGIN.forward`` takes, with template boxes."""
+    boxes = torch.tensor(geometry.REGION_BOXES, dtype=torch.float32).expand(faces, -1, -1)
+    s, p = config.face_size, config.patch_size
+    age = torch.zeros(faces, ages, config.groups)
+    return torch.zeros(faces, 3, s, s), torch.zeros(faces, 5, 3, p, p), boxes.contiguous(), age
+
+
+def main() -> None:
+    config = NetworkConfig()
+    model = LGIN(config)
+    parameters = sum(p.numel() for p in model.parameters())
+    one, six = (count_macs(model, *example_inputs(config, 1, ages)) for ages in (1, 6))
+    print(f"T at S = {config.face_size}, P = {config.patch_size}: {parameters / 1e6:.2f} M parameters")
+    print(f"  one age:                {one / 1e9:.2f} GMAC (ResNet-18 at 256x256: 2.37)")
+    print(f"  timeline of six ages:   {six / 1e9:.2f} GMAC, {six / one:.2f} times one age")
+
+
+if __name__ == "__main__":
+    main()
