@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,11 @@ import pytest
 
 import lgin_edge
 from lgin_edge import transformer
+
+# Tests run in parallel, a process a core: threads inside PyTorch would only wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# training/ is run from a checkout and in no wheel; appended, so that the installed lgin_edge stays the one that is tested.
+sys.path.append(str(Path(__file__).parent.parent))
 
 
 def cuda_devices() -> int:
