@@ -59,8 +59,12 @@ def machine() -> dict[str, str]:
     cpu = platform.processor()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        cpu = next((line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line), cpu)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
+        cpu = next(
+            (line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line), cpu
+        )
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], check=False, capture_output=True, text=True, cwd=Path(__file__).parent
+    )
     return {
         "cpu": cpu,
         "cores": str(os.cpu_count()),
@@ -81,7 +85,13 @@ def main(
         for turn in track(range(rounds + 1), description="measuring", transient=True):
             for name, (code, unit) in CANDIDATES.items():
                 start = time.perf_counter()
-                done = subprocess.run([sys.executable, "-c", code.format(**paths)], capture_output=True, text=True, cwd=folder)
+                done = subprocess.run(
+                    [sys.executable, "-c", code.format(**paths)],
+                    check=False,
+                    capture_output=True,
+                    text=True,
+                    cwd=folder,
+                )
                 wall = time.perf_counter() - start
                 if done.returncode:
                     raise SystemExit(f"{name} failed:\n{done.stderr}")
@@ -91,7 +101,9 @@ def main(
     table = Table("candidate", "median", "spread (min to max)", "unit")
     for name, values in samples.items():
         unit, median = CANDIDATES[name][1], statistics.median(values)
-        rows.append({"candidate": name, "unit": unit, "median": round(median, 4), "samples": [round(v, 4) for v in values]})
+        rows.append(
+            {"candidate": name, "unit": unit, "median": round(median, 4), "samples": [round(v, 4) for v in values]}
+        )
         table.add_row(name, f"{median:.3g}", f"{min(values):.3g} to {max(values):.3g}", unit)
     Console().print(table)
     if out:

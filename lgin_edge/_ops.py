@@ -60,7 +60,7 @@ def region_crop(
         InputError: an argument has the wrong type, shape, dtype or value.
         BackendError: the device is not there, or this build has no CUDA kernels.
     """
-    _check_frame("frame", frame, color)
+    check_frame("frame", frame, color)
     a, b = _check_faces(affines, boxes)
     s, p = _check_side("face_size", face_size), _check_side("patch_size", patch_size)
     kind = _check_dtype(dtype)
@@ -110,7 +110,7 @@ def region_paste(
         InputError: an argument has the wrong type, shape, dtype or value.
         BackendError: the device is not there, or this build has no CUDA kernels.
     """
-    _check_frame("frame", frame, color)
+    check_frame("frame", frame, color)
     a, b = _check_faces(affines, boxes)
     face, patches = _check_residuals(face_delta, patch_delta, len(a))
     tapers = _check_real("face_taper", face_taper), _check_real("region_taper", region_taper)
@@ -152,7 +152,7 @@ def resample(
     Raises:
         InputError: an argument has the wrong type, shape, dtype or value.
     """
-    _check_frame("frame", frame, color)
+    check_frame("frame", frame, color)
     matrix = _check_floats("affine", affine, (2, 3))
     size = (3, _check_side("height", height), _check_side("width", width))
     _check_threads(threads)
@@ -181,7 +181,7 @@ def _call(function: Callable[..., None], *arguments: Any) -> None:
         raise BackendError(str(error)) from error
 
 
-def _check_frame(name: str, frame: Frame, color: str) -> None:
+def check_frame(name: str, frame: Frame, color: str) -> None:
     if color not in get_args(Color):
         raise InputError(f"color: expected one of {', '.join(get_args(Color))}, got {color!r}")
     if not isinstance(frame, np.ndarray):
@@ -202,7 +202,7 @@ def _check_frame(name: str, frame: Frame, color: str) -> None:
 
 
 def _check_out(out: Frame, frame: Frame, color: str) -> None:
-    _check_frame("out", out, color)
+    check_frame("out", out, color)
     if out.shape != frame.shape:
         raise InputError(f"out: expected the frame's shape {frame.shape}, got {out.shape}")
     if not out.flags.writeable:

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +92,7 @@ class Description:
             if not 0.0 < getattr(self, name) <= 0.5:
                 raise ValueError(f"{name} must be in (0, 0.5], got {getattr(self, name)!r}")
         centers = [group.center for group in self.groups]
-        if not 2 <= len(centers) <= 64 or not all(a < b for a, b in zip(centers, centers[1:], strict=False)):
+        if not 2 <= len(centers) <= 64 or not all(a < b for a, b in pairwise(centers)):
             raise ValueError(f"groups must be 2 to 64 with rising centres, got centres {centers}")
         if len(self.template) != 5:
             raise ValueError(f"template must have 5 points, got {len(self.template)}")
@@ -127,8 +128,8 @@ class Description:
 
 def soft_one_hot(position: float, size: int) -> npt.NDArray[np.float32]:
     """Code of a (fractional) group position in [0, size - 1]: linear weights on the two neighbours, [size] float32."""
-    weights = np.maximum(0.0, 1.0 - np.abs(np.arange(size) - position))
-    return weights.astype(np.float32)
+    weights: npt.NDArray[np.float32] = np.maximum(0.0, 1.0 - np.abs(np.arange(size) - position)).astype(np.float32)
+    return weights
 
 
 def groups_from_centers(bounds: Sequence[float], centers: Sequence[float]) -> tuple[AgeGroup, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import geometry
-from ._ops import Color, Floats, Frame, _check_frame, resample
+from ._ops import Color, Floats, Frame, check_frame, resample
 from .errors import BackendError, InputError, ModelError
 from .geometry import Float64
 
@@ -60,7 +60,7 @@ class Detector(Protocol):
 
 def frame_size(frame: Frame, color: Color) -> tuple[int, int]:
     """Height and width of a frame in pixels. Raises InputError if it is none."""
-    _check_frame("frame", frame, color)
+    check_frame("frame", frame, color)
     height, width = frame.shape[:2]
     return (height * 2 // 3 if color == "nv12" else height), width
 

@@ -19,9 +19,7 @@ Float64 = npt.NDArray[np.float64]
 
 #: Five landmarks of the canonical face, named as seen in the picture, [5, 2] (x, y).
 LANDMARK_NAMES = ("left eye", "right eye", "nose tip", "left mouth corner", "right mouth corner")
-TEMPLATE: Float64 = np.array(
-    [(0.3769, 0.4687), (0.6229, 0.4691), (0.5012, 0.6133), (0.3931, 0.7254), (0.6115, 0.7249)]
-)
+TEMPLATE: Float64 = np.array([(0.3769, 0.4687), (0.6229, 0.4691), (0.5012, 0.6133), (0.3931, 0.7254), (0.6115, 0.7249)])
 
 #: The five local regions and their boxes (x0, y0, x1, y1) on the template, [5, 4].
 REGION_NAMES = ("forehead", "eyes", "nose", "mouth", "cheeks_chin")
@@ -106,7 +104,8 @@ def region_boxes(landmarks: npt.ArrayLike, affine: Float64) -> Float64:
     shift = apply(invert(affine), landmarks) - TEMPLATE
     moves = np.array([shift[list(anchor)].mean(axis=0) for anchor in REGION_ANCHORS])
     moves = np.clip(moves, -REGION_BOXES[:, :2], 1.0 - REGION_BOXES[:, 2:])
-    return REGION_BOXES + np.tile(moves, 2)
+    boxes: Float64 = REGION_BOXES + np.tile(moves, 2)
+    return boxes
 
 
 def view_affine(affine: Float64, box: npt.ArrayLike) -> Float64:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import geometry
-from ._ops import Color, Frame, _check_frame, region_crop, region_paste
+from ._ops import Color, Frame, check_frame, region_crop, region_paste
 from .backends import Backend, open_model
 from .description import AgeGroup, Description
 from .detection import CenterFace, Detector, Face
@@ -355,7 +355,7 @@ def _to_frame(image: Any, color: Color | None) -> tuple[Frame, Color, Callable[[
     order: Color
     if isinstance(image, np.ndarray):
         order = color or _color_of(image)
-        _check_frame("image", image, order)
+        check_frame("image", image, order)
         return image, order, lambda result: result
     pillow = sys.modules.get("PIL.Image")  # whoever gives a Pillow image has imported it
     if pillow is None or not isinstance(image, pillow.Image):

@@ -6,8 +6,8 @@ from tolerances import assert_close
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
 
-from lgin_edge import geometry, reference  # noqa: E402
-from training import canonical  # noqa: E402
+from lgin_edge import geometry, reference
+from training import canonical
 
 SEED = 7
 
@@ -81,7 +81,9 @@ def test_compose_equals_the_paste_of_the_reference(boxes):
     patch_delta = rng.uniform(-0.4, 0.4, (3, 5, 3, 16, 16)).astype(np.float32)
     frame = np.full((side, side, 3), 127, np.uint8)
     affine = np.array([[side, 0.0, 0.0], [0.0, side, 0.0]])
-    composed = canonical.compose(torch.from_numpy(face_delta).double(), torch.from_numpy(patch_delta).double(), boxes, side)
+    composed = canonical.compose(
+        torch.from_numpy(face_delta).double(), torch.from_numpy(patch_delta).double(), boxes, side
+    )
     for n in range(3):
         pasted = reference.region_paste(
             frame, affine[None], boxes[n : n + 1].numpy(), face_delta[n : n + 1], patch_delta[n : n + 1]

@@ -8,11 +8,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
 
-from PIL import Image  # noqa: E402
+from PIL import Image
 
-from lgin_edge import geometry  # noqa: E402
-from training import data, export, fit, losses, prototypes  # noqa: E402
-from training.config import TrainConfig, override  # noqa: E402
+from lgin_edge import geometry
+from training import data, export, fit, losses, prototypes
+from training.config import TrainConfig, override
 
 SEED = 3
 TINY = ["batch=2", "network.global_blocks=1", "network.local_blocks=1", "network.decoder_width=16"]

@@ -6,11 +6,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
 onnx = pytest.importorskip("onnx")
 
-import onnxruntime  # noqa: E402
+import onnxruntime
 
-from lgin_edge.description import METADATA_KEY, Description  # noqa: E402
-from training import data, export, losses  # noqa: E402
-from training.networks import LGIN, AgeClassifier, Discriminator, NetworkConfig, count_macs, example_inputs  # noqa: E402
+from lgin_edge.description import METADATA_KEY, Description
+from training import data, export, losses
+from training.networks import LGIN, AgeClassifier, Discriminator, NetworkConfig, count_macs, example_inputs
 
 SEED = 11
 SMALL = NetworkConfig(
@@ -144,7 +144,7 @@ def test_onnx_equals_pytorch(exported):
 
 
 def test_onnx_outputs_are_not_trivial(exported):
-    net, path = exported
+    _, path = exported
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     face, patches, boxes, age = random_inputs(SMALL, 1, 1)
     feeds = dict(zip(export.INPUTS, (face, patches, boxes, age[:, 0]), strict=True))

@@ -44,9 +44,9 @@ class TrainConfig:
     ema: float = 0.998
     r1: float = 1.0
     r1_every: int = 8
-    colour: float = 2.6
-    lines: float = 6.0
-    texture: float = 5.0
+    colour: float = 3.2
+    lines: float = 8.0
+    texture: float = 7.0
     seed: int = 20261123
     weights: LossWeights = field(default_factory=LossWeights)
     network: NetworkConfig = field(default_factory=NetworkConfig)

@@ -79,7 +79,9 @@ def load_portraits(root: Path, split: str, limit: int | None = None) -> Faces:
     for i, row in enumerate(rows):
         with Image.open(root / row["file"]) as picture:
             side = picture.width
-            pixels[i] = np.asarray(picture.convert("RGB").resize((CANVAS, CANVAS), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+            pixels[i] = np.asarray(
+                picture.convert("RGB").resize((CANVAS, CANVAS), Image.Resampling.BILINEAR)
+            ).transpose(2, 0, 1)
         landmarks[i] = [[float(row[f"{name}_{axis}"]) / side for axis in "xy"] for name in names]
 
     def column(values: list[float]) -> Tensor:

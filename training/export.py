@@ -180,7 +180,9 @@ def main(
 ) -> None:
     """Export T of a checkpoint to ONNX with its description, and compare it with PyTorch in ONNX Runtime."""
     if not checkpoint.is_file():
-        typer.echo(f"no checkpoint at {checkpoint}; python -m training.fit --run FOLDER makes FOLDER/checkpoint.pt", err=True)
+        typer.echo(
+            f"no checkpoint at {checkpoint}; python -m training.fit --run FOLDER makes FOLDER/checkpoint.pt", err=True
+        )
         raise typer.Exit(2)
     net = load(checkpoint, average=not last)
     model = export(net, output, name)

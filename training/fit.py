@@ -31,7 +31,9 @@ PHASES = ("classifier", "warm", "adversarial")
 class Trainer:
     """The networks, their optimisers and one step of each phase."""
 
-    def __init__(self, config: TrainConfig, faces: data.Faces, fitted: prototypes.Prototypes, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainConfig, faces: data.Faces, fitted: prototypes.Prototypes, device: torch.device
+    ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.device = config, device
         self.faces, self.fitted = faces.to(device), fitted.to(device)
@@ -94,7 +96,9 @@ class Trainer:
         face_delta, patch_delta = face_delta.float(), patch_delta.float()
         return composed, patch_delta, [face_delta, *(c.float() for c in coarse)], code
 
-    def generator_losses(self, views: data.Views, composed: Tensor, patch_delta: Tensor, scales: list[Tensor]) -> dict[str, Tensor]:
+    def generator_losses(
+        self, views: data.Views, composed: Tensor, patch_delta: Tensor, scales: list[Tensor]
+    ) -> dict[str, Tensor]:
         w = self.config.weights
         canvas, target = views.canvas[:, :3], views.canvas[:, 3:]
         return {
@@ -115,7 +119,7 @@ class Trainer:
 
     def adversarial_step(self) -> dict[str, float]:
         present, wanted, views, _ = self.batch()
-        self._rate("net", self.config.lr * 0.3, "adversarial", self.config.adversarial_steps)
+        self._rate("net", self.config.lr * 0.8, "adversarial", self.config.adversarial_steps)
         real = self.critic_view(views.canvas[:, :3])
         composed, patch_delta, scales, code = self.transform(views, wanted)
         fake = self.critic_view((views.canvas[:, :3] + composed).clamp(-1, 1))
@@ -144,11 +148,16 @@ class Trainer:
         return loss.item()
 
     def _weigh(self, parts: dict[str, Tensor]) -> Tensor:
-        return sum((getattr(self.config.weights, name) * value for name, value in parts.items()), torch.zeros(()).to(self.device))
+        return sum(
+            (getattr(self.config.weights, name) * value for name, value in parts.items()),
+            torch.zeros(()).to(self.device),
+        )
 
     def _update(self, name: str, loss: Tensor) -> None:
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss of {name!r} is {loss.item()} after {self.steps} steps; resume with a smaller lr")
+            raise FloatingPointError(
+                f"the loss of {name!r} is {loss.item()} after {self.steps} steps; resume with a smaller lr"
+            )
         optimiser = self.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -262,7 +271,9 @@ def run(
                     progress.update(task, report=" ".join(f"{k} {v:.4g}" for k, v in list(row.items())[2:]))
                     sums, window, counted = {}, now, 0
                 if phase == "classifier" and last:
-                    metrics.write(json.dumps({"phase": "classifier", **evaluate_classifier(trainer.c, held_out)}) + "\n")
+                    metrics.write(
+                        json.dumps({"phase": "classifier", **evaluate_classifier(trainer.c, held_out)}) + "\n"
+                    )
                 if phase != "classifier" and (step % sample_every == 0 or last):
                     sheets.write(trainer.average, held_out, folder / f"{phase}-{step:06d}.jpg")
                 out_of_time = now - start > max_minutes * 60
@@ -275,11 +286,17 @@ def run(
 
 
 def main(
-    folder: Annotated[Path, typer.Option("--run", help="Folder of this run; made if missing, resumed if it has a checkpoint.")],
-    portraits: Annotated[Path | None, typer.Option("--data", help="Folder with labels.csv [default: ../shared/portraits]")] = None,
+    folder: Annotated[
+        Path, typer.Option("--run", help="Folder of this run; made if missing, resumed if it has a checkpoint.")
+    ],
+    portraits: Annotated[
+        Path | None, typer.Option("--data", help="Folder with labels.csv [default: ../shared/portraits]")
+    ] = None,
     max_minutes: Annotated[float, typer.Option(help="Stop (and save) after this long.")] = 1e9,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of training.config, e.g. weights.local=0.1")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE of training.config, e.g. weights.local=0.1")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Use only this many faces of each split (for a smoke run).")] = None,
     sample_every: Annotated[int, typer.Option(help="Steps between sample sheets of held-out faces.")] = 500,
 ) -> None:
@@ -291,7 +308,15 @@ def main(
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
         config = override(TrainConfig(), set_ or [])
-        done = run(folder, config, portraits or data.default_portraits(), torch.device(chosen), max_minutes, limit, sample_every)
+        done = run(
+            folder,
+            config,
+            portraits or data.default_portraits(),
+            torch.device(chosen),
+            max_minutes,
+            limit,
+            sample_every,
+        )
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(f"training.fit: {error}", file=sys.stderr)
         raise typer.Exit(2) from None

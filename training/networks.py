@@ -77,7 +77,7 @@ class Modulation(nn.Module):
         nn.init.normal_(self.gamma.weight, std=0.1)
         nn.init.normal_(self.beta.weight, std=0.1)
 
-    def forward(self, h: Tensor, l: Tensor) -> Tensor:  # noqa: E741 - the paper's symbol
+    def forward(self, h: Tensor, l: Tensor) -> Tensor:
         gamma, beta = self.gamma(l)[..., None, None], self.beta(l)[..., None, None]
         return (h * (1 + gamma) + beta).flatten(0, 1)
 
@@ -88,7 +88,7 @@ def masked_residual(raw: Tensor) -> Tensor:
     return torch.sigmoid(mask) * rgb
 
 
-def per_age(skip: Tensor, l: Tensor) -> Tensor:  # noqa: E741
+def per_age(skip: Tensor, l: Tensor) -> Tensor:
     """Repeat the encoder's features [N, ...] for the G ages of each face: [N * G, ...], faces together."""
     return skip[:, None].expand(-1, l.shape[1], -1, -1, -1).flatten(0, 1)
 
@@ -113,7 +113,7 @@ class LocalGenerator(nn.Module):
         skip = self.stem(x_r)
         return skip, self.body(skip)
 
-    def forward(self, skip: Tensor, features: Tensor, l: Tensor) -> Tensor:  # noqa: E741
+    def forward(self, skip: Tensor, features: Tensor, l: Tensor) -> Tensor:
         h = self.reduce(self.modulation(features[:, None], l))
         h = F.interpolate(h, scale_factor=2.0, mode="nearest")
         h = self.decode(h + per_age(skip, l))
@@ -150,7 +150,7 @@ class GlobalGenerator(nn.Module):
         e2 = self.down(e1)
         return e1, e2, self.body(e2)
 
-    def forward(self, e1: Tensor, e2: Tensor, e3: Tensor, l: Tensor) -> tuple[Tensor, list[Tensor]]:  # noqa: E741
+    def forward(self, e1: Tensor, e2: Tensor, e3: Tensor, l: Tensor) -> tuple[Tensor, list[Tensor]]:
         h3 = self.mix(self.modulation(e3[:, None], l))
         h2 = F.interpolate(self.reduce3(h3), scale_factor=2.0, mode="nearest")
         h2 = self.decode2(h2 + per_age(self.skip2(e2), l))
@@ -248,7 +248,7 @@ class Discriminator(nn.Module):
         self.real = nn.Conv2d(self.trunk.width, 1, 1)
         self.embed = nn.Linear(groups, self.trunk.width, bias=False)
 
-    def forward(self, x: Tensor, l: Tensor) -> Tensor:  # noqa: E741
+    def forward(self, x: Tensor, l: Tensor) -> Tensor:
         """[N, 3, side, side] in [-1, 1] and [N, K] -> logits [N, 1, side/32, side/32]."""
         h = self.trunk(x)
         return self.real(h) + (self.embed(l)[..., None, None] * h).sum(1, keepdim=True) / self.trunk.width**0.5

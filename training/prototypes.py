@@ -78,7 +78,9 @@ def slope(values: Tensor, design: Tensor, smooth: float) -> Tensor:
     value (positive-part James-Stein), [1, C, H, W].
     """
     flat = values.flatten(1)
-    ridge = 1e-3 * torch.eye(design.shape[1])  # of no weight with hundreds of faces; keeps a smoke run on a dozen solvable
+    ridge = 1e-3 * torch.eye(
+        design.shape[1]
+    )  # of no weight with hundreds of faces; keeps a smoke run on a dozen solvable
     inverse = torch.linalg.inv(design.T @ design + ridge)
     coefficients = inverse @ design.T @ flat
     residual = flat - design @ coefficients
@@ -99,7 +101,9 @@ class Prototypes:
     def to(self, device: torch.device | str) -> Prototypes:
         return Prototypes([t.to(device) for t in self.colour], [t.to(device) for t in self.texture])
 
-    def residual(self, x: Tensor, years: Tensor, colour: float = 1.0, lines: float = 1.0, texture: float = 1.0) -> Tensor:
+    def residual(
+        self, x: Tensor, years: Tensor, colour: float = 1.0, lines: float = 1.0, texture: float = 1.0
+    ) -> Tensor:
         """Residual that makes faces ``x`` [N, 3, H, W] in [-1, 1] older by ``years`` [N] (younger where negative).
 
         The gains exaggerate (or soften) the fitted change of coarse ``colour``, of the mean ``lines`` and of the person's
