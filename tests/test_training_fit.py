@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 from PIL import Image
 
 from lgin_edge import geometry
-from training import data, export, fit, losses, prototypes
+from training import data, export, fit, prototypes
 from training.config import TrainConfig, override
 
 SEED = 3
@@ -61,10 +61,10 @@ def test_prototypes_find_the_change_that_is_there(made_up):
     older = fitted.residual(x, torch.tensor([10.0]))
     younger = fitted.residual(x, torch.tensor([-10.0]))
     forehead, corner = (slice(None), slice(None), slice(115, 155), slice(150, 230)), (..., slice(0, 20), slice(0, 20))
-    # Ten levels of 127.5 in ten years, less what the low-pass rest and the shrinkage take.
-    assert 0.03 < older[forehead].mean() < 0.10
-    assert -0.10 < younger[forehead].mean() < -0.03
-    assert older[corner].abs().mean() < 0.02
+    # Ten levels of 127.5 in ten years are 0.078; the low-pass rest (64 px a pixel, left alone) keeps about half of it.
+    assert 0.02 < older[forehead].mean() < 0.09
+    assert -0.09 < younger[forehead].mean() < -0.02
+    assert older[corner].abs().mean() < 0.005
 
 
 def test_no_change_of_age_is_no_residual(made_up):
@@ -94,21 +94,17 @@ def test_all_phases_then_export(made_up, tmp_path):
     assert (tmp_path / "run.onnx").stat().st_size > 100_000
 
 
-def test_training_learns(made_up):
+def test_training_learns_a_batch_by_heart(made_up, monkeypatch):
     faces = data.load_portraits(made_up, "train")
-    config = override(steps(0, 40, 0), ["lr=4e-3", "colour=8"])
+    config = override(steps(0, 30, 0), ["lr=2e-3", "colour=8"])
     trainer = fit.Trainer(config, faces, prototypes.fit(faces), torch.device("cpu"))
-    _, wanted, views, _ = trainer.batch()
-
-    def error() -> float:
-        with torch.no_grad():
-            return losses.prototype(trainer.transform(views, wanted)[0], views.canvas[:, 3:]).item()
-
-    before = error()
-    for _ in range(40):
-        trainer.warm_step()
+    batch = trainer.batch()
+    monkeypatch.setattr(trainer, "batch", lambda: batch)
+    first = trainer.warm_step()["prototype"]
+    for _ in range(30):
         trainer.steps["warm"] += 1
-    assert error() < 0.9 * before
+        last = trainer.warm_step()["prototype"]
+    assert last < 0.8 * first
 
 
 def test_resumed_equals_uninterrupted(made_up, tmp_path):
