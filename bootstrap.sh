@@ -1,5 +1,6 @@
 #!/bin/sh
-# Make a fresh virtual environment with lgin-edge built from this checkout:   ./bootstrap.sh [extra,extra]   [python]
+# Make a fresh virtual environment with lgin-edge built from this checkout (editable: Python files are used where they lie):
+#   ./bootstrap.sh [extra,extra]   [python]
 # On Debian and Ubuntu, installs what a bare python3 lacks (venv, headers). The folder is .venv, or $VENV.
 set -eu
 cd "$(dirname "$0")"
@@ -16,4 +17,4 @@ if ! ready; then
   $sudo apt-get update -q && $sudo apt-get install -y -q python3-venv python3-dev g++
 fi
 "$python" -m venv --clear "$venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check ".${extras:+[$extras]}"
+"$venv/bin/pip" install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}"

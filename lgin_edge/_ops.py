@@ -12,9 +12,16 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from . import _native
 from .errors import BackendError, InputError
 from .geometry import FACE_SIZE, FACE_TAPER, PATCH_SIZE, REGION_TAPER
+
+try:
+    from . import _native
+except ImportError as error:
+    raise ImportError(
+        f"the kernels of lgin-edge are not built beside {__file__}: is this a checkout that hides the installed package? "
+        f"Run ./bootstrap.sh there, or start Python in another folder ({error})"
+    ) from error
 
 #: Channel order of a frame: packed 8-bit [H, W, 3 or 4], or NV12 [H * 3/2, W].
 Color: TypeAlias = Literal["rgb", "bgr", "rgba", "bgra", "nv12"]
