@@ -11,9 +11,11 @@ from .errors import BackendError, ClosedError, ImageError, InputError, LginError
 
 if TYPE_CHECKING:
     from .detection import CenterFace, Face, YuNet
+    from .estimation import AgeEstimate
     from .transformer import Transformer
 
 __all__ = [
+    "AgeEstimate",
     "BackendError",
     "CenterFace",
     "ClosedError",
@@ -27,7 +29,13 @@ __all__ = [
     "__version__",
 ]
 
-_WHERE = {"Transformer": "transformer", "CenterFace": "detection", "Face": "detection", "YuNet": "detection"}
+_WHERE = {
+    "AgeEstimate": "estimation",
+    "CenterFace": "detection",
+    "Face": "detection",
+    "Transformer": "transformer",
+    "YuNet": "detection",
+}
 
 
 def __getattr__(name: str) -> Any:

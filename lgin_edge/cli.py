@@ -1,4 +1,4 @@
-"""The command line: ``lgin-edge age``, ``info`` and ``demo``."""
+"""The command line: ``lgin-edge age``, ``estimate``, ``info`` and ``demo``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from .description import AgeDescription, Description
+    from .detection import Face
+    from .estimation import AgeEstimate
     from .transformer import Transformer
 
 # Everything that does the work (NumPy, ONNX Runtime, Pillow) is imported inside the commands: --help is instant.
@@ -33,7 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
-    help="Make the faces in pictures younger or older, on this machine. Nothing is sent anywhere.",
+    help="Make the faces in pictures younger or older, or estimate their ages, on this machine. Nothing is sent anywhere.",
     epilog=EXIT_CODES,
 )
 _out = Console(highlight=False, markup=False, soft_wrap=True)
@@ -122,36 +125,76 @@ def age(
 
 
 @app.command(epilog=EXIT_CODES)
+def estimate(
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures, or folders of pictures.")],
+    json_: Annotated[
+        bool, typer.Option("--json", help="A JSON array, one object a picture, with boxes and probabilities.")
+    ] = False,
+    age_model: Annotated[
+        Path | None,
+        typer.Option("--age-model", help="An .onnx age model. Default: the bundled one.", show_default=False),
+    ] = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Estimate how old every face in a picture looks.
+
+    Examples:
+
+      lgin-edge estimate portrait.jpg
+
+      lgin-edge estimate holiday/ --json
+
+    Faces are numbered from the largest. A rough estimate: it never leaves the centres of the first and the last age group
+    and leans to the middle; `lgin-edge info` lists the groups.
+    """
+    with _explained():
+        files = [file for path in inputs for file in (_pictures(path) if path.is_dir() else [path])]
+        if not files:
+            raise _no_pictures(inputs)
+        from .transformer import Transformer
+
+        with Transformer(age_model=age_model, threads=threads) as transformer:
+            found, failures = _estimate_files(transformer, files)
+    if json_:
+        _print_json(found)
+    else:
+        _print_table(found)
+    if failures:
+        _err.print(f"{failures} of {len(files)} pictures failed")
+        raise typer.Exit(BAD_INPUT)
+    if not any(faces for _, faces in found):
+        _err.print("no face found in any picture")
+        raise typer.Exit(NO_FACE)
+
+
+@app.command(epilog=EXIT_CODES)
 def info(
     model: Annotated[
-        Path | None, typer.Argument(help="An .onnx model file. Default: the bundled model.", show_default=False)
+        Path | None,
+        typer.Argument(help="An .onnx model file. Default: the two bundled models.", show_default=False),
     ] = None,
 ) -> None:
     """Say what a model file is: its age groups, sizes, training data and checksum."""
     with _explained():
-        import hashlib
+        from . import estimation, transformer
+        from .backends import model_kind, open_model
 
-        from rich.table import Table
-
-        from .backends import open_model
-        from .transformer import WEIGHTS
-
-        path = model or WEIGHTS
-        backend = open_model(path, providers=("CPUExecutionProvider",), threads=1)
-        about = backend.description
-        backend.close()
-        data = path.read_bytes()
-        table = Table(box=None, pad_edge=False)
-        for name in ("group", "ages", "stands for"):
-            table.add_column(name)
-        for i, one in enumerate(about.groups):
-            table.add_row(str(i), one.label, f"{one.center:g} years")
-        _out.print(f"{about.model}\n{path}, {len(data):,} bytes\nSHA-256 {hashlib.sha256(data).hexdigest()}\n")
-        _out.print(table)
-        _out.print(
-            f"\nface view {about.face_size} px, local views {about.patch_size} px, {about.precision}, format {about.format}"
-            f"\ntraining data: {about.training_data}"
-        )
+        paths = (transformer.WEIGHTS, estimation.WEIGHTS) if model is None else (model,)
+        for i, path in enumerate(paths):
+            about: Description | AgeDescription
+            if model_kind(path) == "age":
+                age_model = estimation.AgeModel(path)
+                about = age_model.description
+                age_model.close()
+                what = f"estimates ages: face view {about.face_size} px"
+            else:
+                backend = open_model(path, providers=("CPUExecutionProvider",), threads=1)
+                about = backend.description
+                backend.close()
+                what = f"makes younger or older: face view {about.face_size} px, local views {about.patch_size} px"
+            if i:
+                _out.print()
+            _print_model(path, about, what)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -189,6 +232,71 @@ def demo(
         _out.print(f"wrote {out} ({strip.width} x {strip.height} pixels)")
 
 
+def _print_model(path: Path, about: Description | AgeDescription, what: str) -> None:
+    import hashlib
+
+    from rich.table import Table
+
+    data = path.read_bytes()
+    table = Table(box=None, pad_edge=False)
+    for name in ("group", "ages", "stands for"):
+        table.add_column(name)
+    for i, one in enumerate(about.groups):
+        table.add_row(str(i), one.label, f"{one.center:g} years")
+    _out.print(f"{about.model}\n{path}, {len(data):,} bytes\nSHA-256 {hashlib.sha256(data).hexdigest()}\n")
+    _out.print(table)
+    _out.print(f"\n{what}, {about.precision}, format {about.format}\ntraining data: {about.training_data}")
+
+
+def _estimate_files(
+    transformer: Transformer, files: Sequence[Path]
+) -> tuple[list[tuple[Path, list[tuple[Face, AgeEstimate]]]], int]:
+    """The faces of each picture that could be read, and how many could not."""
+    from rich.progress import Progress
+
+    from . import imagefile
+
+    found, failures = [], 0
+    with Progress(console=_err, transient=True, disable=len(files) == 1) as progress:
+        for file in progress.track(files, description="looking"):
+            try:
+                estimates = transformer.estimate_age(imagefile.read(file).image)
+            except (ImageError, InputError) as error:
+                failures += 1
+                _err.print(f"error: {error}")
+                continue
+            found.append((file, list(zip(transformer.last.faces, estimates, strict=True))))
+    return found, failures
+
+
+def _print_table(found: Sequence[tuple[Path, Sequence[tuple[Face, AgeEstimate]]]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("file", "face", "years", "group"):
+        table.add_column(name, justify="left" if name in ("file", "group") else "right", no_wrap=True)
+    for file, faces in found:
+        if not faces:
+            _err.print(f"{file}: no face found")
+        for i, (_, one) in enumerate(faces):
+            table.add_row(str(file), str(i), f"{one.years:.0f}", f"{one.group} ({one.label})")
+    if table.row_count:
+        # As wide as it needs: no path is cut short, in a narrow terminal or in a pipe.
+        wide = _out.measure(table, options=_out.options.update(max_width=1_000_000)).maximum
+        Console(highlight=False, markup=False, width=wide).print(table)
+
+
+def _print_json(found: Sequence[tuple[Path, Sequence[tuple[Face, AgeEstimate]]]]) -> None:
+    import json
+    from dataclasses import asdict
+
+    pictures = [
+        {"file": str(file), "faces": [{"box": face.box.tolist(), **asdict(one)} for face, one in faces]}
+        for file, faces in found
+    ]
+    typer.echo(json.dumps(pictures, indent=2))
+
+
 def _astronaut() -> npt.NDArray[np.uint8]:
     try:
         from skimage import data
@@ -203,7 +311,7 @@ def _astronaut() -> npt.NDArray[np.uint8]:
 
 def _plan(inputs: Sequence[Path], out: Path | None, label: str) -> list[Job]:
     """Which file is written for which picture. Usage errors are found here, before anything is done."""
-    from .imagefile import SUFFIXES, WRITABLE
+    from .imagefile import WRITABLE
 
     def name(path: Path) -> str:
         if label == "timeline":
@@ -222,13 +330,12 @@ def _plan(inputs: Sequence[Path], out: Path | None, label: str) -> list[Job]:
             continue
         if out is None:
             raise typer.BadParameter(f"{path} is a folder: say with -o where its pictures go")
-        for file in sorted(path.rglob("*")):
-            # An OUT inside IN is what an earlier run wrote.
-            written = out.resolve() != path.resolve() and file.resolve().is_relative_to(out.resolve())
-            if file.is_file() and file.suffix.lower() in SUFFIXES and not written and not file.name.startswith("."):
-                jobs.append(Job(file, out / file.relative_to(path).with_name(name(file))))
+        # An OUT inside IN is what an earlier run wrote.
+        inside = out.resolve() != path.resolve()
+        new = [file for file in _pictures(path) if not (inside and file.resolve().is_relative_to(out.resolve()))]
+        jobs += [Job(file, out / file.relative_to(path).with_name(name(file))) for file in new]
     if not jobs:
-        raise typer.BadParameter(f"no pictures in {', '.join(map(str, inputs))} (looked for {' '.join(SUFFIXES)})")
+        raise _no_pictures(inputs)
     sources = {job.source.resolve() for job in jobs}
     for target, count in Counter(job.target.resolve() for job in jobs).items():
         if target in sources:
@@ -236,6 +343,23 @@ def _plan(inputs: Sequence[Path], out: Path | None, label: str) -> list[Job]:
         if count > 1:
             raise typer.BadParameter(f"{count} pictures would be written to {target}; do them apart")
     return jobs
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """The pictures in a folder and the folders in it, in order, without hidden ones."""
+    from .imagefile import SUFFIXES
+
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    ]
+
+
+def _no_pictures(inputs: Sequence[Path]) -> typer.BadParameter:
+    from .imagefile import SUFFIXES
+
+    return typer.BadParameter(f"no pictures in {', '.join(map(str, inputs))} (looked for {' '.join(SUFFIXES)})")
 
 
 def _run(

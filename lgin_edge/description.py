@@ -11,15 +11,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from . import geometry
 from .errors import InputError, ModelError
 
 #: Key of the description in ONNX ``metadata_props``.
 METADATA_KEY = "lgin"
 FORMAT = 1
+#: The kinds of model and where each belongs. A description that names none is a transformer's: the first files had no kind.
+KINDS = {
+    "transformer": "it makes faces younger or older; it belongs in Transformer(model=FILE), on the command line --model FILE",
+    "age": "it estimates ages; it belongs in Transformer(age_model=FILE), on the command line --age-model FILE",
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ class Description:
     training_data: str
     onnx_sha256: str = ""
     format: int = FORMAT
+    kind: str = "transformer"
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -66,36 +75,16 @@ class Description:
     @staticmethod
     def from_json(text: str) -> Description:
         """Parse and check a description. Raises ModelError, naming what is wrong."""
+        raw = _parse(text, "transformer")
         try:
-            raw = json.loads(text)
-            if not isinstance(raw, dict):
-                raise ModelError("the model's description is not a JSON object")
-            if raw.get("format") != FORMAT:
-                raise ModelError(
-                    f"the model's description has format {raw.get('format')!r}; this version of lgin-edge reads format "
-                    f"{FORMAT}: export the model again, or install the lgin-edge that it was made for"
-                )
-            raw["groups"] = tuple(AgeGroup(**group) for group in raw["groups"])
-            raw["template"] = tuple((float(x), float(y)) for x, y in raw["template"])
             description = Description(**raw)
-            description._check()
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            _check(description, "face_size", "patch_size")
+            for name in ("face_taper", "region_taper"):
+                if not 0.0 < raw[name] <= 0.5:
+                    raise ValueError(f"{name} must be in (0, 0.5], got {raw[name]!r}")
+        except (ValueError, TypeError) as error:
             raise ModelError(f"the model's description cannot be read: {error}") from error
         return description
-
-    def _check(self) -> None:
-        for name in ("face_size", "patch_size"):
-            size = getattr(self, name)
-            if not isinstance(size, int) or not 16 <= size <= 1024:
-                raise ValueError(f"{name} must be a whole number from 16 to 1024, got {size!r}")
-        for name in ("face_taper", "region_taper"):
-            if not 0.0 < getattr(self, name) <= 0.5:
-                raise ValueError(f"{name} must be in (0, 0.5], got {getattr(self, name)!r}")
-        centers = [group.center for group in self.groups]
-        if not 2 <= len(centers) <= 64 or not all(a < b for a, b in pairwise(centers)):
-            raise ValueError(f"groups must be 2 to 64 with rising centres, got centres {centers}")
-        if len(self.template) != 5:
-            raise ValueError(f"template must have 5 points, got {len(self.template)}")
 
     def age_code(self, *, group: float | None = None, years: float | None = None) -> npt.NDArray[np.float32]:
         """The soft one-hot code ``l`` of an age: exactly one of ``group`` and ``years``.
@@ -124,6 +113,96 @@ class Description:
                 raise InputError(f"group: expected a number from 0 to {last} ({labels}), got {group!r}")
             position = float(group)
         return soft_one_hot(position, last + 1)
+
+
+@dataclass(frozen=True)
+class AgeDescription:
+    """What the file of an age model says of itself.
+
+    Attributes:
+        model: name and version of the model.
+        groups: the K age groups whose probabilities it gives, by rising age.
+        face_size: side of the face view in pixels (not the S of the transformer's face view).
+        template, precision, training_data: as in ``Description``.
+    """
+
+    model: str
+    groups: tuple[AgeGroup, ...]
+    face_size: int
+    template: tuple[tuple[float, float], ...]
+    precision: str
+    training_data: str
+    format: int = FORMAT
+    kind: str = "age"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str) -> AgeDescription:
+        """Parse and check a description. Raises ModelError, naming what is wrong."""
+        raw = _parse(text, "age")
+        try:
+            description = AgeDescription(**raw)
+            _check(description, "face_size")
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"the model's description cannot be read: {error}") from error
+        return description
+
+
+def kind_of(text: str) -> str:
+    """The kind of model that a description is of, one of ``KINDS``. Raises ModelError."""
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"the model's description cannot be read: {error}") from error
+    if not isinstance(raw, dict):
+        raise ModelError("the model's description is not a JSON object")
+    if raw.get("format") != FORMAT:
+        raise ModelError(
+            f"the model's description has format {raw.get('format')!r}; this version of lgin-edge reads format "
+            f"{FORMAT}: export the model again, or install the lgin-edge that it was made for"
+        )
+    kind = raw.get("kind", "transformer")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ModelError(f"the model's description is of kind {kind!r}; this version knows {' and '.join(KINDS)}")
+    return kind
+
+
+def _parse(text: str, kind: str) -> dict[str, Any]:
+    """The fields of a description of this kind. Raises ModelError."""
+    found = kind_of(text)
+    if found != kind:
+        raise ModelError(f"a model of kind {found!r}, expected {kind!r}: {KINDS[found]}")
+    raw: dict[str, Any] = json.loads(text)
+    try:
+        raw["groups"] = tuple(AgeGroup(**group) for group in raw["groups"])
+        raw["template"] = tuple((float(x), float(y)) for x, y in raw["template"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"the model's description cannot be read: {error}") from error
+    return raw
+
+
+def _check(description: Description | AgeDescription, *sizes: str) -> None:
+    """Raises ValueError, or TypeError where a value is no number."""
+    for name in sizes:
+        size = getattr(description, name)
+        if not isinstance(size, int) or not 16 <= size <= 1024:
+            raise ValueError(f"{name} must be a whole number from 16 to 1024, got {size!r}")
+    centers = [group.center for group in description.groups]
+    if not 2 <= len(centers) <= 64 or not all(a < b for a, b in pairwise(centers)):
+        raise ValueError(f"groups must be 2 to 64 with rising centres, got centres {centers}")
+    if len(description.template) != 5:
+        raise ValueError(f"template must have 5 points, got {len(description.template)}")
+
+
+def check_template(path: Path, description: Description | AgeDescription) -> None:
+    """Raises ModelError if the model was made for faces that are cut out in another way than ours."""
+    if not np.allclose(description.template, geometry.TEMPLATE, atol=1e-4):
+        raise ModelError(
+            f"{path}: made for another canonical face (template {description.template}); this version of lgin-edge cuts "
+            "faces by lgin_edge.geometry.TEMPLATE"
+        )
 
 
 def soft_one_hot(position: float, size: int) -> npt.NDArray[np.float32]:

@@ -54,8 +54,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_model: Path) -> Iterator[lgin_edge.Transformer]:
-    with lgin_edge.Transformer(tiny_model, threads=2) as t:
+def tiny_age_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An age model for which brighter is older (``models.SLOPES``)."""
+    return models.save_age(tmp_path_factory.mktemp("models") / "tiny-age.onnx")
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_model: Path, tiny_age_model: Path) -> Iterator[lgin_edge.Transformer]:
+    with lgin_edge.Transformer(tiny_model, age_model=tiny_age_model, threads=2) as t:
         yield t
 
 

@@ -9,12 +9,15 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lgin_edge import geometry
-from lgin_edge.description import METADATA_KEY, Description, groups_from_centers
+from lgin_edge.description import METADATA_KEY, AgeDescription, Description, groups_from_centers
 
 S, P = 64, 32
 GROUPS = groups_from_centers((35, 45, 55, 65), (30, 40, 50, 60, 70))
 #: Residual of each group, in [-1, 1] units: older is darker, and group 2 changes nothing.
 SHIFTS = np.array([0.4, 0.2, 0.0, -0.2, -0.4], np.float32)
+AGE_S = 48
+#: Logit of each group for a white face: brighter is older, and mid-grey is every age.
+SLOPES = np.array([-4, -2, 0, 2, 4], np.float32)
 
 
 def describe(**changes: object) -> Description:
@@ -108,4 +111,44 @@ def build(
 def save(path: Path, **options: object) -> Path:
     """Build a model into a file; see ``build``."""
     path.write_bytes(build(**options).SerializeToString())  # type: ignore[arg-type]
+    return path
+
+
+def describe_age(**changes: object) -> AgeDescription:
+    about = describe()
+    values: dict[str, object] = {"model": "test age model", "face_size": AGE_S}
+    values |= {name: getattr(about, name) for name in ("groups", "template", "precision", "training_data")}
+    return AgeDescription(**(values | changes))  # type: ignore[arg-type]
+
+
+def build_age(
+    *, description: str | None = "", batch: int | str = "N", output: str = "probability", scale: float = 1.0
+) -> onnx.ModelProto:
+    """An age model with ``probability = scale * softmax(SLOPES * mean(face))``."""
+    k = len(SLOPES)
+    nodes = [
+        helper.make_node("ReduceMean", ["face", "axes"], ["mean"], keepdims=1),  # [N, 1, 1, 1]
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("Mul", ["flat", "slopes"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["softmax"], axis=1),
+        helper.make_node("Mul", ["softmax", "scale"], [output]),
+    ]
+    constants = {"axes": np.array([1, 2, 3], np.int64), "slopes": SLOPES[None], "scale": np.array(scale, np.float32)}
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [value("face", TensorProto.FLOAT, [batch, 3, AGE_S, AGE_S])],
+        [value(output, TensorProto.FLOAT, [batch, k])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    if description is not None:
+        helper.set_model_props(model, {METADATA_KEY: description or describe_age().to_json()})
+    return model
+
+
+def save_age(path: Path, **options: object) -> Path:
+    """Build an age model into a file; see ``build_age``."""
+    path.write_bytes(build_age(**options).SerializeToString())  # type: ignore[arg-type]
     return path

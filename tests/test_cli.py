@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import models
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -18,15 +20,18 @@ Image8 = npt.NDArray[np.uint8]
 
 
 class Run:
-    """The command line with the tiny model."""
+    """The command line with the tiny models."""
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, age_model: Path) -> None:
         self.model = model
+        self.age_model = age_model
 
     def __call__(self, *arguments: Any, model: Path | None = None) -> Any:
         words = [str(argument) for argument in arguments]
         if words[0] in ("age", "demo"):
             words += ["--model", str(model or self.model), "--threads", "2"]
+        if words[0] == "estimate":
+            words += ["--age-model", str(model or self.age_model), "--threads", "2"]
         result = CliRunner().invoke(cli.app, words, env={"COLUMNS": "200"})
         assert "Traceback" not in result.output
         assert result.exception is None or isinstance(result.exception, SystemExit)
@@ -34,8 +39,8 @@ class Run:
 
 
 @pytest.fixture
-def run(tiny_model: Path) -> Run:
-    return Run(tiny_model)
+def run(tiny_model: Path, tiny_age_model: Path) -> Run:
+    return Run(tiny_model, tiny_age_model)
 
 
 @pytest.fixture
@@ -291,6 +296,67 @@ def test_info(run: Run, tiny_model: Path) -> None:
     assert hashlib.sha256(tiny_model.read_bytes()).hexdigest() in result.stdout
 
 
+def test_info_of_an_age_model(run: Run, tiny_age_model: Path) -> None:
+    result = run("info", tiny_age_model)
+    assert result.exit_code == 0
+    for words in ("test age model", "under 35", "65 and over", "48 px", "estimates ages", "SHA-256"):
+        assert words in result.stdout
+
+
+def test_info_of_the_bundled_models(bundled: lgin_edge.Transformer) -> None:
+    result = CliRunner().invoke(cli.app, ["info"])
+    assert result.exit_code == 0, result.output
+    for words in ("lgin.onnx", "makes younger or older", "age.onnx", "estimates ages"):
+        assert words in result.stdout
+
+
+def test_estimate(run: Run, portrait: Path, album: Path) -> None:
+    (album / "broken.jpg").unlink()
+    result = run("estimate", portrait, album)
+    assert result.exit_code == 0, result.output
+    head, *rows = result.stdout.splitlines()
+    assert head.split() == ["file", "face", "years", "group"]
+    assert [row.split()[0] for row in rows[:2]] == [str(portrait), str(album / "a.png")]
+    assert len(rows) == 4
+    assert str(album / "deep" / "er" / "b [1].JPG") in result.stdout
+    for row in rows:
+        years, group = row.removesuffix(")").split(" (")[0].split()[-2:]
+        assert 30 <= int(years) <= 70
+        assert row.endswith(f"({models.GROUPS[int(group)].label})")
+    assert "empty.png: no face found" in result.stderr
+
+
+def test_estimate_as_json(run: Run, album: Path, tmp_path: Path, astronaut: Image8) -> None:
+    two = tmp_path / "two.png"
+    Image.fromarray(np.concatenate([astronaut, astronaut], axis=1)).save(two)
+    result = run("estimate", two, album / "empty.png", "--json")
+    assert result.exit_code == 0, result.output
+    first, second = json.loads(result.stdout)
+    assert (first["file"], second) == (str(two), {"file": str(album / "empty.png"), "faces": []})
+    assert len(first["faces"]) == 2
+    for face in first["faces"]:
+        assert set(face) == {"box", "years", "group", "label", "probability"}
+        assert len(face["box"]) == 4
+        assert sum(face["probability"]) == pytest.approx(1)
+
+
+def test_estimate_says_what_went_wrong(run: Run, portrait: Path, album: Path, tmp_path: Path, tiny_model: Path) -> None:
+    result = run("estimate", album, "--json")
+    assert result.exit_code == cli.BAD_INPUT  # the broken one is reported, the others are done
+    assert "broken.jpg: not an image" in result.stderr
+    assert "1 of 5 pictures failed" in result.stderr
+    assert len(json.loads(result.stdout)) == 4
+    result = run("estimate", album / "empty.png")
+    assert result.exit_code == cli.NO_FACE
+    assert result.stdout == ""
+    (tmp_path / "nothing").mkdir()
+    assert run("estimate", tmp_path / "nothing").exit_code == 2
+    for model in (tiny_model, tmp_path / "missing.onnx"):
+        result = run("estimate", portrait, model=model)
+        assert result.exit_code == cli.BAD_MODEL
+        assert str(model) in result.stderr
+
+
 def test_demo(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "strip.png"
     for _ in range(2):  # it may replace its own picture
@@ -387,4 +453,3 @@ def test_bundled_demo(bundled: lgin_edge.Transformer, tmp_path: Path) -> None:
     strip = pixels(out).astype(int)
     cells = [strip[40:290, 6 + 262 * i :][:, :256] for i in range(6)]
     assert np.abs(cells[5] - cells[1]).mean() > 1
-    assert CliRunner().invoke(cli.app, ["info"]).exit_code == 0

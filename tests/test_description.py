@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgin_edge.description import Description, groups_from_centers, soft_one_hot
+from lgin_edge.description import AgeDescription, Description, groups_from_centers, soft_one_hot
 from lgin_edge.errors import InputError, ModelError
 
 ABOUT = models.describe()
@@ -17,6 +17,17 @@ ABOUT = models.describe()
 
 def test_json_there_and_back() -> None:
     assert Description.from_json(ABOUT.to_json()) == ABOUT
+    about_age = models.describe_age()
+    assert AgeDescription.from_json(about_age.to_json()) == about_age
+
+
+def test_a_description_without_a_kind_is_a_transformers() -> None:
+    """The first files had none."""
+    raw = json.loads(ABOUT.to_json())
+    del raw["kind"]
+    assert Description.from_json(json.dumps(raw)) == ABOUT
+    with pytest.raises(ModelError, match="kind 'transformer', expected 'age'"):
+        AgeDescription.from_json(json.dumps(raw))
 
 
 @pytest.mark.parametrize(
@@ -34,12 +45,33 @@ def test_json_there_and_back() -> None:
         ({"template": [[0, 0]]}, "template"),
         ({"template": "none"}, "cannot be read"),
         ({"surprise": 1}, "surprise"),
+        ({"kind": "age"}, "kind 'age', expected 'transformer'"),
+        ({"kind": "hat"}, "kind 'hat'"),
+        ({"kind": ["age"]}, "kind"),
     ],
 )
 def test_a_wrong_description_is_refused(change: dict[str, Any], message: str) -> None:
     raw = json.loads(ABOUT.to_json()) | change
     with pytest.raises(ModelError, match=message):
         Description.from_json(json.dumps(raw))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "format 2"),
+        ({"face_size": 8}, "face_size"),
+        ({"groups": []}, "groups"),
+        ({"groups": 5}, "cannot be read"),
+        ({"template": [[0, 0]]}, "template"),
+        ({"patch_size": 128}, "patch_size"),
+        ({"kind": "transformer"}, "kind 'transformer', expected 'age'"),
+    ],
+)
+def test_a_wrong_description_of_an_age_model_is_refused(change: dict[str, Any], message: str) -> None:
+    raw = json.loads(models.describe_age().to_json()) | change
+    with pytest.raises(ModelError, match=message):
+        AgeDescription.from_json(json.dumps(raw))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", "[" * 100_000, '{"format": 1}'])

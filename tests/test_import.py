@@ -26,7 +26,7 @@ def test_import_loads_nothing_heavy(subprocess_env: dict[str, str], tmp_path: Pa
 
 
 def test_names_alone_load_nothing_heavy(subprocess_env: dict[str, str], tmp_path: Path) -> None:
-    code = "import lgin_edge; lgin_edge.Transformer, lgin_edge.Face, lgin_edge.YuNet"
+    code = "import lgin_edge; lgin_edge.Transformer, lgin_edge.Face, lgin_edge.YuNet, lgin_edge.AgeEstimate"
     assert loaded(code, subprocess_env, tmp_path) == set()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from .networks import NetworkConfig
@@ -10,7 +11,7 @@ from .networks import NetworkConfig
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the generators' losses. The first five are the paper's, ``prototype`` is ours (0 switches it off)."""
+    """Weights of the generators' losses; 0 switches one off. The first five are the paper's, the last two are ours."""
 
     adversarial: float = 0.05
     classification: float = 0.05
@@ -19,37 +20,91 @@ class LossWeights:
     identity: float = 0.02
     identity_lambda: float = 1.0
     prototype: float = 2.0
+    embedding: float = 0.0
+
+
+@dataclass(frozen=True)
+class PrototypeGains:
+    """How much the parts of the prototype residual are exaggerated (``prototypes.Prototypes.residual``).
+
+    ``chroma`` is the share of a colour change that is kept beside its brightness; ``wrinkles`` the depth of drawn lines.
+    """
+
+    colour: float = 1.4
+    chroma: float = 0.6
+    lines: float = 7.0
+    texture: float = 7.0
+    wrinkles: float = 0.25
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """One run of ``training.fit``: three phases, each a number of steps.
 
-    1. C alone learns the age groups of real faces.
+    1. C alone learns the age groups of real faces, and is frozen.
     2. The generators are warmed up on the prototype residuals, with L_I, L_local and L_V.
     3. The whole GAN: D and the generators in turn, with all five losses.
 
     Attributes:
-        colour, lines, texture: gains of the prototype's parts (``prototypes.Prototypes.residual``).
+        batch, classifier_batch: faces a step and device, of the generators and of C.
+        lr, critic_lr: peak learning rates of the generators and of D.
         ema: decay per step of the averaged weights, which are what is sampled and exported.
-        r1: weight of the gradient penalty on real faces (Mescheder et al. 2018), every ``r1_every`` steps.
+        r1: weight of the gradient penalty on real faces (Mescheder et al. 2018), every ``r1_every`` steps; 0: none.
+        spectral: spectral normalisation of D (Miyato et al. 2018).
+        d_augment: differentiable augmentation of all that D sees (Zhao et al. 2020), without which D learns a few
+            hundred faces by heart.
+        d_detail: D also sees squares of the canvas at full resolution, of the faces whose source is sharp enough.
+        augment: strength of the augmentation of the inputs; 0 leaves pictures as they are.
+        balance: 0 draws faces as they come, 1 all age groups (and sharp and soft faces) equally often.
+        embedder: file of ``torch.export.save``: [N, 3, 256, 256] in [-1, 1] -> [N, E]; needed if ``weights.embedding``.
     """
 
-    classifier_steps: int = 800
+    classifier_steps: int = 2500
     warm_steps: int = 3500
     adversarial_steps: int = 1600
     batch: int = 8
+    classifier_batch: int = 32
     lr: float = 6e-4
     critic_lr: float = 2e-4
     ema: float = 0.998
     r1: float = 1.0
     r1_every: int = 8
-    colour: float = 3.2
-    lines: float = 8.0
-    texture: float = 7.0
+    spectral: bool = True
+    d_augment: bool = True
+    d_detail: bool = True
+    augment: float = 1.0
+    balance: float = 0.5
+    embedder: str = ""
     seed: int = 20261123
     weights: LossWeights = field(default_factory=LossWeights)
+    prototype: PrototypeGains = field(default_factory=PrototypeGains)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+
+
+def paper() -> TrainConfig:
+    """Only what the paper states: five losses, C pre-trained on real faces, the GAN from random weights."""
+    return TrainConfig(
+        warm_steps=0,
+        adversarial_steps=5000,
+        r1=0.0,
+        spectral=False,
+        d_augment=False,
+        d_detail=False,
+        augment=0.0,
+        balance=0.0,
+        weights=LossWeights(adversarial=1.0, classification=1.0, local=0.5, variation=0.1, identity=1.0, prototype=0.0),
+    )
+
+
+def smoke() -> TrainConfig:
+    """Every phase in a minute on two cores; the result is of no use."""
+    network = NetworkConfig(global_widths=(16, 16, 32), global_blocks=1, decoder_width=16, local_blocks=1)
+    return TrainConfig(
+        classifier_steps=4, warm_steps=6, adversarial_steps=6, batch=4, classifier_batch=8, r1_every=2, network=network
+    )
+
+
+PRESETS: dict[str, Callable[[], TrainConfig]] = {"default": TrainConfig, "paper": paper, "smoke": smoke}
 
 
 def override(config: Any, assignments: list[str]) -> Any:
@@ -72,10 +127,27 @@ def _set(config: Any, path: list[str], value: str, key: str) -> Any:
         raise ValueError(f"{key}: no setting {path[0]!r}; there are {', '.join(names)}")
     old = getattr(config, path[0])
     if path[1:]:
+        if not is_dataclass(old):
+            raise ValueError(f"{key}: {path[0]!r} is a {type(old).__name__} and has no parts")
         return replace(config, **{path[0]: _set(old, path[1:], value, key)})
-    if not isinstance(old, (int, float)):
-        raise ValueError(f"{key}: only numbers can be set here, this is a {type(old).__name__}")
+    return replace(config, **{path[0]: _parse(old, value, key)})
+
+
+def _parse(old: Any, value: str, key: str) -> Any:
+    kind = type(old)
     try:
-        return replace(config, **{path[0]: type(old)(value)})
-    except ValueError:
-        raise ValueError(f"{key}: expected {type(old).__name__}, got {value!r}") from None
+        if kind is bool:
+            return {"true": True, "false": False}[value.lower()]
+        if kind in (int, float, str):
+            return kind(value)
+        if kind is tuple and len(parts := value.split(",")) == len(old):
+            return tuple(int(part) for part in parts)
+    except (ValueError, KeyError):
+        pass
+    expected = {
+        bool: "true or false",
+        tuple: f"numbers with commas like {','.join(map(str, old))}" if kind is tuple else "",
+    }
+    if kind in (bool, int, float, str, tuple):
+        raise ValueError(f"{key}: expected {expected.get(kind, kind.__name__)}, got {value!r}")
+    raise ValueError(f"{key}: name one of its parts, {', '.join(f'{key}.{f.name}' for f in fields(old))}")

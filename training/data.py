@@ -1,4 +1,4 @@
-"""The portraits as tensors, and the augmented batches that training sees.
+"""Aligned faces as tensors, and the views that T takes of them.
 
 The whole set (925 pictures at 384 px, 400 MB as bytes) lives on the training device, so a batch is a few tensor operations
 and needs no worker processes.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import csv
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -40,8 +39,9 @@ class Faces:
 
     Attributes:
         pixels: [N, 3, CANVAS, CANVAS] uint8 RGB; pictures stored smaller are enlarged bilinearly.
-        age: [N] years. sex: [N] +-1. sharp: [N] bool, real detail at CANVAS (tier A). detail: [N] log2 of source pixels
-        per pixel of the canvas. landmarks: [N, 5, 2] canonical.
+        age: [N] years. sex: [N] +1 male, -1 female, 0 unknown. sharp: [N] bool, real detail at CANVAS (tier A). detail: [N] log2 of source pixels
+        per pixel of the canvas. landmarks: [N, 5, 2] canonical. masks: [N, 2, side, side] uint8, skin and hair
+        (``training.masks``); empty where nobody asked for them.
     """
 
     pixels: Tensor
@@ -50,6 +50,7 @@ class Faces:
     sharp: Tensor
     detail: Tensor
     landmarks: Tensor
+    masks: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.uint8))
 
     def __len__(self) -> int:
         return len(self.age)
@@ -91,7 +92,7 @@ def load_portraits(root: Path, split: str, limit: int | None = None) -> Faces:
     return Faces(
         pixels=torch.from_numpy(pixels),
         age=column([float(row["age"]) for row in rows]),
-        sex=column([1.0 if row["gender"] == "M" else -1.0 for row in rows]),
+        sex=column([{"M": 1.0, "F": -1.0}.get(row["gender"], 0.0) for row in rows]),
         sharp=torch.tensor([row["tier"] == "A" for row in rows]),
         detail=column([np.log2(float(row["src_eye_px"]) / template_px) for row in rows]),
         landmarks=torch.from_numpy(landmarks),
@@ -151,57 +152,3 @@ def cut_views(frames: Tensor, affines: Tensor, landmarks: Tensor) -> Views:
 def plain_affines(n: int, device: torch.device | str = "cpu") -> Tensor:
     """Affines of pictures that are aligned already: canonical unit square to CANVAS pixels, [n, 2, 3]."""
     return torch.tensor([[CANVAS, 0.0, 0.0], [0.0, CANVAS, 0.0]], device=device).expand(n, 2, 3)
-
-
-def jittered_affines(n: int, generator: torch.Generator, strength: float = 1.0) -> Tensor:
-    """Affines of faces that a detector would align a little differently: turned, scaled and moved, [n, 2, 3]."""
-
-    def uniform(limit: float) -> Tensor:
-        return (torch.rand(n, generator=generator) * 2 - 1) * limit * strength
-
-    angle, scale = uniform(0.10), CANVAS * torch.exp(uniform(0.08))
-    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    linear = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
-    center = CANVAS * (0.5 + torch.stack([uniform(0.025), uniform(0.025)], -1))
-    return torch.cat([linear, (center - (linear @ torch.full((2,), 0.5)))[..., None]], -1)
-
-
-def mirror(frames: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor]:
-    """Left-right mirror of frames [N, C, H, W] and their landmarks [N, 5, 2] in pixels."""
-    flipped = landmarks[:, [1, 0, 2, 4, 3]].clone()
-    flipped[..., 0] = frames.shape[-1] - flipped[..., 0]
-    return frames.flip(-1), flipped
-
-
-def photometric(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """Random exposure, contrast, saturation and colour cast, alike for all RGB triples of a frame [N, 3 k, H, W] in [-1, 1]."""
-    n = len(frames)
-
-    def factor(limit: float, channels: int = 1) -> Tensor:
-        values = torch.exp((torch.rand(n, channels, 1, 1, generator=generator) * 2 - 1) * limit)
-        return values.to(frames.device)[:, None]
-
-    triples = (frames.unflatten(1, (-1, 3)) + 1) / 2  # [N, k, 3, H, W]
-    gamma = factor(0.25)
-    triples = triples.clamp(1e-4, 1) ** gamma * factor(0.10, 3)
-    gray = triples.mean(2, keepdim=True)
-    triples = gray + (triples - gray) * factor(0.30)
-    triples = 0.5 + (triples - 0.5) * factor(0.20)
-    return (triples * 2 - 1).clamp(-1, 1).flatten(1, 2)
-
-
-def degrade(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """Camera faults on some of the frames [N, 3, H, W]: lost resolution (down and up again) and sensor noise."""
-    result = []
-    for frame in frames:
-        kind, amount = torch.rand(2, generator=generator).tolist()
-        picture = frame[None]
-        if kind < 0.35:
-            side = int(CANVAS / (1 + 3 * amount))
-            picture = F.interpolate(picture, size=(side, side), mode="area")
-            picture = F.interpolate(picture, size=(CANVAS, CANVAS), mode="bilinear", align_corners=False)
-        if 0.25 < kind < 0.6:
-            noise = torch.randn(picture.shape, generator=generator).to(picture.device)
-            picture = picture + noise * (0.06 * amount)
-        result.append(picture)
-    return torch.cat(result).clamp(-1, 1)

@@ -1,7 +1,8 @@
-"""Write the ONNX model: ``python -m training.export runs/first/checkpoint.pt lgin_edge/weights/lgin.onnx``.
+"""Write the ONNX models: ``python -m training.export runs/first my.onnx --classifier age.onnx``.
 
-One file is the whole model: weights, graph and the description (design section 5). Each face is encoded once however many
-ages are asked for: ``age`` has M rows for N faces, M a multiple of N, the ages of one face together.
+One file is a whole model: weights, graph and the description (design section 5). Each face is encoded once however many
+ages are asked for: ``age`` has M rows for N faces, M a multiple of N, the ages of one face together. C goes to a file of
+its own, if asked for: the run time's ``estimate_age`` is not needed to age a face.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import json
 import logging
 import tempfile
 import warnings
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import onnx
@@ -21,14 +23,17 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from lgin_edge import geometry
-from lgin_edge.description import METADATA_KEY, Description
+from lgin_edge.description import METADATA_KEY, AgeDescription, Description
 
-from . import data
-from .networks import LGIN, NetworkConfig, count_macs, example_inputs
+from . import checkpoint, data
+from .detector import store_weights, weights_of
+from .networks import LGIN, AgeClassifier, NetworkConfig, count_macs, example_inputs
 
 OPSET = 20  # the newest that TensorRT 10.3 (JetPack 6) reads
 INPUTS = ("face", "patches", "boxes", "age")
 OUTPUTS = ("face_delta", "patch_delta")
+CONFIG = "config.json"
+CRITIC_SIZE = data.CANVAS // 2  # side of the face that C looks at (fit.critic_view)
 
 TRAINING_DATA = (
     "775 official portraits of members of the US Congress (mostly presumed US-government works, not checked per image; "
@@ -49,6 +54,17 @@ class Exported(nn.Module):
         return face_delta, patch_delta
 
 
+class ExportedClassifier(nn.Module):
+    """C with probabilities for log-probabilities."""
+
+    def __init__(self, classifier: AgeClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, face: Tensor) -> Tensor:
+        return self.classifier(face).exp()
+
+
 def describe(config: NetworkConfig, name: str) -> Description:
     return Description(
         model=name,
@@ -57,7 +73,22 @@ def describe(config: NetworkConfig, name: str) -> Description:
         patch_size=config.patch_size,
         face_taper=geometry.FACE_TAPER,
         region_taper=geometry.REGION_TAPER,
-        template=tuple((float(x), float(y)) for x, y in geometry.TEMPLATE),
+        template=canonical_template(),
+        precision="fp32",
+        training_data=TRAINING_DATA,
+    )
+
+
+def canonical_template() -> tuple[tuple[float, float], ...]:
+    return tuple((float(x), float(y)) for x, y in geometry.TEMPLATE)
+
+
+def describe_classifier(name: str) -> AgeDescription:
+    return AgeDescription(
+        model=name,
+        groups=data.GROUPS,
+        face_size=CRITIC_SIZE,
+        template=canonical_template(),
         precision="fp32",
         training_data=TRAINING_DATA,
     )
@@ -70,35 +101,68 @@ def export(net: LGIN, path: Path, name: str = "lgin") -> onnx.ModelProto:
         net: on the CPU, in evaluation mode.
     """
     config = net.config
-    example = example_inputs(config, faces=2, ages=3)
     faces, ages = torch.export.Dim("faces"), torch.export.Dim("ages")
     shapes = ({0: faces}, {0: faces}, {0: faces}, {0: faces, 1: ages})
+    model = to_onnx(Exported(net), example_inputs(config, faces=2, ages=3), shapes, INPUTS, OUTPUTS)
+    flatten_ages(model, config)
+    save(model, describe(config, name), path)
+    return model
+
+
+def export_classifier(classifier: AgeClassifier, path: Path, name: str = "lgin") -> onnx.ModelProto:
+    """Export C to ``path``: ``face`` [N, 3, CRITIC_SIZE, CRITIC_SIZE] in [-1, 1] -> ``probability`` [N, K].
+
+    Its kernels are stored as float16 behind a Cast and run as float32.
+
+    Args:
+        classifier: on the CPU, in evaluation mode.
+    """
+    side, groups = CRITIC_SIZE, len(data.GROUPS)
+    example = (torch.zeros(2, 3, side, side),)
+    shapes = ({0: torch.export.Dim("faces")},)
+    model = to_onnx(ExportedClassifier(classifier), example, shapes, ("face",), ("probability",))
+    store_weights(model, weights_of(model), half=True)
+    name_shapes(model, {"face": ["N", 3, side, side], "probability": ["N", groups]})
+    save(model, describe_classifier(name), path)
+    return model
+
+
+def to_onnx(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    shapes: tuple[dict[int, Any], ...],
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+) -> onnx.ModelProto:
+    """The exporter's graph as it is; ``shapes`` names the dynamic dimensions of each input."""
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
         warnings.simplefilter("ignore")  # the exporter's notes on its own internals
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is not there
         raw = Path(scratch) / "raw.onnx"
         program = torch.onnx.export(
-            Exported(net).eval(),
+            module.eval(),
             example,
             dynamo=True,
             opset_version=OPSET,
             dynamic_shapes=shapes,
-            input_names=INPUTS,
-            output_names=OUTPUTS,
+            input_names=inputs,
+            output_names=outputs,
             external_data=False,
             verbose=False,
         )
         program.save(str(raw))
-        model = onnx.load(str(raw))
-    flatten_ages(model, config)
+        return onnx.load(str(raw))
+
+
+def save(model: onnx.ModelProto, description: Description | AgeDescription, path: Path) -> None:
+    """Write a checked model with its description, under its final name only when it is whole."""
     forget_source(model)
-    helper.set_model_props(model, {METADATA_KEY: describe(config, name).to_json()})
+    helper.set_model_props(model, {METADATA_KEY: description.to_json()})
     model.producer_name, model.doc_string = "lgin-edge training.export", ""
     onnx.checker.check_model(model, full_check=True)
     partial = path.with_suffix(".partial")
     onnx.save(model, str(partial))
     partial.replace(path)
-    return model
 
 
 def flatten_ages(model: onnx.ModelProto, config: NetworkConfig) -> None:
@@ -126,6 +190,12 @@ def flatten_ages(model: onnx.ModelProto, config: NetworkConfig) -> None:
         "face_delta": ["M", 3, s, s],
         "patch_delta": ["M", 5, 3, p, p],
     }
+    name_shapes(model, wanted)
+
+
+def name_shapes(model: onnx.ModelProto, wanted: dict[str, list[int | str]]) -> None:
+    """Give the graph's inputs and outputs, all float, these shapes."""
+    graph = model.graph
     for values in (graph.input, graph.output):
         named = [helper.make_tensor_value_info(v.name, TensorProto.FLOAT, wanted[v.name]) for v in values]
         del values[:]
@@ -141,14 +211,58 @@ def forget_source(model: onnx.ModelProto) -> None:
         item.doc_string = ""
 
 
-def load(checkpoint: Path, average: bool = True) -> LGIN:
-    """T from a checkpoint of ``training.fit``: its averaged weights, or the last ones."""
-    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
-    network = json.loads(state["config"])["network"]
-    config = NetworkConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in network.items()})
-    net = LGIN(config)
-    net.load_state_dict(state["average" if average else "net"])
+def load(run: Path, average: bool = True) -> LGIN:
+    """T from the folder of a run of ``training.fit``: its averaged weights, or the last ones.
+
+    Raises:
+        FileNotFoundError: the folder lacks its networks or its config.
+        ValueError: they hold something that this version does not know, or lack something that it needs.
+    """
+    net = LGIN(network_config(run))
+    _load_into(net, run, "average" if average else "net")
     return net.eval()
+
+
+def load_classifier(run: Path) -> AgeClassifier:
+    """C from the folder of a run of ``training.fit``. Errors: as for ``load``."""
+    classifier = AgeClassifier(network_config(run).groups)
+    _load_into(classifier, run, "c")
+    return classifier.eval()
+
+
+def network_config(run: Path) -> NetworkConfig:
+    """Widths and depths of a run's networks. Errors: as for ``load``."""
+    path = _file(run, CONFIG)
+    config = json.loads(path.read_text())
+    if not isinstance(config, dict) or not isinstance(config.get("network"), dict):
+        raise ValueError(f"{path}: expected an object with a 'network', as training.fit writes it")
+    network, known = config["network"], {field.name for field in fields(NetworkConfig)}
+    if set(network) != known:
+        raise ValueError(
+            f"{path}: 'network' has {_listed(set(network) - known)} that this version does not know and lacks "
+            f"{_listed(known - set(network))}; export with the version that trained it"
+        )
+    return NetworkConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in network.items()})
+
+
+def _load_into(module: nn.Module, run: Path, network: str) -> None:
+    """Load the weights of one of a run's networks. Raises ValueError, naming what does not fit."""
+    weights, _ = checkpoint.load(_file(run, checkpoint.FILE), f"{network}.")
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{run / checkpoint.FILE}: {network!r} does not fit {run / CONFIG}: {error}") from error
+
+
+def _file(run: Path, name: str) -> Path:
+    path = run / name
+    if not path.is_file():
+        raise FileNotFoundError(f"no {name} in {run}; python -m training.fit --run FOLDER makes such a folder")
+    return path
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(map(repr, names))) or "nothing"
 
 
 def compare(net: LGIN, path: Path, seed: int = 0) -> float:
@@ -172,23 +286,53 @@ def compare(net: LGIN, path: Path, seed: int = 0) -> float:
     return worst
 
 
+def compare_classifier(classifier: AgeClassifier, path: Path, seed: int = 0) -> float:
+    """Largest difference of a probability between PyTorch (float32 weights) and ONNX Runtime, over random faces."""
+    import onnxruntime
+
+    rng = np.random.default_rng(seed)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for n in (1, 2, 5):
+        # From smooth to noisy: a single kind of picture may be one group's for certain, and then nothing differs.
+        coarse = torch.from_numpy(rng.uniform(-1, 1, (n, 3, 12 * n, 12 * n)).astype(np.float32))
+        face = nn.functional.interpolate(coarse, size=(CRITIC_SIZE, CRITIC_SIZE), mode="bilinear")
+        with torch.no_grad():
+            expected = ExportedClassifier(classifier)(face).numpy()
+        (have,) = session.run(["probability"], {"face": face.numpy()})
+        worst = max(worst, float(np.abs(have - expected).max()))
+    return worst
+
+
 def main(
-    checkpoint: Annotated[Path, typer.Argument(help="checkpoint.pt of a run of training.fit")],
+    run: Annotated[Path, typer.Argument(help="folder of a run of training.fit")],
     output: Annotated[Path, typer.Argument(help="the .onnx to write")] = Path("lgin_edge/weights/lgin.onnx"),
-    name: Annotated[str, typer.Option(help="Name and version that the file carries.")] = "lgin-edge-0.1",
+    classifier: Annotated[
+        Path | None, typer.Option(help="Write C too, the age model of estimate_age, to this .onnx.", show_default=False)
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name and version that the files carry.")] = "lgin-edge-0.1",
     last: Annotated[bool, typer.Option("--last", help="Export the last weights instead of the averaged ones.")] = False,
 ) -> None:
-    """Export T of a checkpoint to ONNX with its description, and compare it with PyTorch in ONNX Runtime."""
-    if not checkpoint.is_file():
-        typer.echo(
-            f"no checkpoint at {checkpoint}; python -m training.fit --run FOLDER makes FOLDER/checkpoint.pt", err=True
-        )
-        raise typer.Exit(2)
-    net = load(checkpoint, average=not last)
+    """Export T of a run to ONNX with its description, and compare it with PyTorch in ONNX Runtime."""
+    try:
+        net = load(run, average=not last)
+        c = load_classifier(run) if classifier is not None else None
+    except (FileNotFoundError, ValueError) as error:
+        typer.echo(f"training.export: {error}", err=True)
+        raise typer.Exit(2) from None
     model = export(net, output, name)
     macs = count_macs(Exported(net), *example_inputs(net.config))
-    typer.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {len(model.graph.node)} nodes, {macs / 1e9:.2f} GMAC")
-    typer.echo(f"largest difference to PyTorch: {compare(net, output):.1e}")
+    report(output, model, macs, compare(net, output))
+    if c is not None and classifier is not None:
+        model = export_classifier(c, classifier, name)
+        macs = count_macs(ExportedClassifier(c), torch.zeros(1, 3, CRITIC_SIZE, CRITIC_SIZE))
+        report(classifier, model, macs, compare_classifier(c, classifier))
+
+
+def report(path: Path, model: onnx.ModelProto, macs: int, difference: float) -> None:
+    size = path.stat().st_size / 1e6
+    typer.echo(f"{path}: {size:.1f} MB, {len(model.graph.node)} nodes, {macs / 1e9:.2f} GMAC")
+    typer.echo(f"largest difference to PyTorch: {difference:.1e}")
 
 
 if __name__ == "__main__":

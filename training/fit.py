@@ -1,6 +1,8 @@
 """Train LGIN on aligned portraits: ``python -m training.fit --run runs/first --max-minutes 60``.
 
-Progress, checkpoints and sample sheets go to the run's folder; the same command again resumes where it stopped.
+Progress, checkpoints, TensorBoard scalars and sample sheets go to the run's folder; the same command again resumes where it
+stopped, with the same batches that an uninterrupted run would have seen. Several GPUs or machines: put
+``torchrun --nproc-per-node N`` in front (README, "Train it").
 """
 
 from __future__ import annotations
@@ -8,105 +10,148 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import sys
 import time
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from . import data, losses, prototypes, sheets
-from .canonical import compose
-from .config import TrainConfig, override
+from lgin_edge import geometry
+
+from . import augment, checkpoint, data, losses, masks, prototypes, sheets
+from .canonical import compose, sample_views
+from .config import PRESETS, TrainConfig, override
 from .networks import LGIN, AgeClassifier, Discriminator
 
 PHASES = ("classifier", "warm", "adversarial")
+NETWORKS = ("net", "d", "c", "fine")
+#: Side of the squares that the fine discriminator sees at the canvas' full resolution.
+DETAIL_SIDE = 128
 
 
 class Trainer:
     """The networks, their optimisers and one step of each phase."""
 
-    def __init__(
-        self, config: TrainConfig, faces: data.Faces, fitted: prototypes.Prototypes, device: torch.device
-    ) -> None:
+    def __init__(self, config: TrainConfig, faces: data.Faces, fitted: prototypes.Prototypes, fabric: Fabric) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.device = config, device
-        self.faces, self.fitted = faces.to(device), fitted.to(device)
-        self.generator = torch.Generator().manual_seed(config.seed)
+        self.config, self.fabric, self.device = config, fabric, fabric.device
+        self.faces, self.fitted = faces.to(self.device), fitted.to(self.device)
+        self.likelihood = sampling_weights(faces, config.balance)
         k = config.network.groups
-        self.net = LGIN(config.network).to(device, memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
-        self.d = Discriminator(k).to(device, memory_format=torch.channels_last)
-        self.c = AgeClassifier(k).to(device, memory_format=torch.channels_last)
-        self.optimisers = {
-            "net": torch.optim.AdamW(self.net.parameters(), config.lr, betas=(0.9, 0.99), weight_decay=1e-4),
-            "d": torch.optim.Adam(self.d.parameters(), config.critic_lr, betas=(0.0, 0.99)),
-            "c": torch.optim.AdamW(self.c.parameters(), 1e-3, weight_decay=0.02),
+        last = {"memory_format": torch.channels_last}
+        modules: dict[str, nn.Module] = {
+            "net": LGIN(config.network).to(**last),
+            "d": Discriminator(k, config.spectral).to(**last),
+            "c": AgeClassifier(k).to(**last),
+            "fine": Discriminator(k, config.spectral).to(**last),
         }
+        self.optimisers: dict[str, Any] = {
+            "net": torch.optim.AdamW(modules["net"].parameters(), config.lr, betas=(0.9, 0.99), weight_decay=1e-4),
+            "d": torch.optim.Adam(modules["d"].parameters(), config.critic_lr, betas=(0.0, 0.99)),
+            "c": torch.optim.AdamW(modules["c"].parameters(), 1e-3, weight_decay=0.02),
+            "fine": torch.optim.Adam(modules["fine"].parameters(), config.critic_lr, betas=(0.0, 0.99)),
+        }
+        self.modules: dict[str, Any] = {}
+        for name, module in modules.items():
+            self.modules[name], self.optimisers[name] = fabric.setup(module, self.optimisers[name])
+        self.net, self.d, self.c, self.fine = (self.modules[name] for name in NETWORKS)
+        self.average = copy.deepcopy(modules["net"]).eval().requires_grad_(False).to(self.device)
+        self.embedder = torch.export.load(config.embedder).module().to(self.device) if config.embedder else None
         self.steps = dict.fromkeys(PHASES, 0)
-        # bfloat16 keeps float32's range, so no loss scaling. On CPUs it pays only with AVX512-BF16 or AMX instructions.
-        fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-        self.autocast = (lambda: torch.autocast(device.type, torch.bfloat16)) if fast else nullcontext
+        # Every process draws its own faces.
+        torch.manual_seed(config.seed + fabric.global_rank)
+        self.generator = torch.Generator().manual_seed(config.seed + fabric.global_rank)
 
     def batch(self) -> tuple[Tensor, Tensor, data.Views, Tensor]:
-        """One augmented batch: present age [N], wanted age [N], views of the frames, and the prototype residual on the canvas."""
-        g, n = self.generator, self.config.batch
-        index = torch.randint(len(self.faces), (n,), generator=g).to(self.device)
+        """One augmented batch.
+
+        Returns:
+            present and wanted age [N] in years, views of the frames (the canvas has six channels: the picture and its
+            prototype residual), and whether each face has real detail at the canvas' resolution [N].
+        """
+        g, c = self.generator, self.config
+        index = torch.multinomial(self.likelihood, c.batch, replacement=True, generator=g).to(self.device)
         x = data.to_float(self.faces.pixels[index])
         landmarks = self.faces.landmarks[index] * data.CANVAS
         low, high = data.GROUPS[0].center, data.GROUPS[-1].center
         present = self.faces.age[index]
-        wanted = low + (high - low) * torch.rand(n, generator=g).to(self.device)
-        if torch.rand((), generator=g) < 0.5:
-            x, landmarks = data.mirror(x, landmarks)
+        wanted = low + (high - low) * torch.rand(c.batch, generator=g).to(self.device)
         with torch.no_grad():
-            c = self.config
-            change = self.fitted.residual(x, wanted - present.clamp(low, high), c.colour, c.lines, c.texture)
-            pair = data.photometric(torch.cat([x, x + change], 1), g)
-            x, change = pair[:, :3], pair[:, 3:] - pair[:, :3]
-            frames = torch.cat([data.degrade(x, g), change], 1)
-            affines = data.jittered_affines(n, g).to(self.device)
-            return present, wanted, data.cut_views(frames, affines, landmarks), affines
+            change = torch.zeros_like(x)
+            if c.weights.prototype:
+                soft = masks.to_float(self.faces.masks[index], data.CANVAS)
+                change = self.fitted.residual(x, soft, present, wanted, c.prototype)
+            frames = torch.cat([x, change], 1)
+            if torch.rand((), generator=g) < 0.5:
+                frames, landmarks = augment.mirror(frames, landmarks)
+            if c.augment:
+                x, change = frames[:, :3], frames[:, 3:]
+                pair = augment.photometric(torch.cat([x, x + change], 1), g, c.augment)
+                x, change = pair[:, :3], pair[:, 3:] - pair[:, :3]
+                frames = torch.cat([augment.degrade(x, g, c.augment), change], 1)
+            affines = augment.jittered_affines(c.batch, g, c.augment).to(self.device)
+            return present, wanted, data.cut_views(frames, affines, landmarks), self.faces.sharp[index]
+
+    def classifier_batch(self) -> tuple[Tensor, Tensor]:
+        """Augmented real faces as C sees them [N, 3, CANVAS / 2, CANVAS / 2], and their ages [N]: cheaper than ``batch``."""
+        g, c = self.generator, self.config
+        index = torch.multinomial(self.likelihood, c.classifier_batch, replacement=True, generator=g).to(self.device)
+        x = self.critic_view(data.to_float(self.faces.pixels[index]))
+        if torch.rand((), generator=g) < 0.5:
+            x = x.flip(-1)
+        x = augment.degrade(augment.photometric(x, g, c.augment), g, c.augment)
+        affines = augment.jittered_affines(len(x), g, c.augment).to(self.device) * (x.shape[-1] / data.CANVAS)
+        full = torch.tensor(geometry.FULL_BOX, dtype=torch.float32, device=self.device).expand(len(x), 1, 4)
+        return sample_views(x, affines, full, x.shape[-1])[:, 0], self.faces.age[index]
 
     def critic_view(self, canvas: Tensor) -> Tensor:
         """What D and C look at: the canvas at half its side."""
         return nn.functional.avg_pool2d(canvas, 2)
 
     def classifier_step(self) -> dict[str, float]:
-        present, _, views, _ = self.batch()
+        pictures, age = self.classifier_batch()
         self._rate("c", 1e-3, "classifier", self.config.classifier_steps)
         self.c.train()
-        with self.autocast():
-            loss = losses.classification(self.c(self.critic_view(views.canvas[:, :3])), data.age_codes(present))
+        loss = losses.classification(self.c(pictures).float(), data.age_codes(age))
         self._update("c", loss)
         return {"L_c(real)": loss.item()}
 
     def transform(self, views: data.Views, wanted: Tensor) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
         """``T``: composed residual on the canvas, the residuals it was made of, and the age code."""
         code = data.age_codes(wanted)
-        with self.autocast():
-            face = views.face.contiguous(memory_format=torch.channels_last)
-            face_delta, patch_delta, coarse = self.net(face, views.patches, views.boxes, code[:, None])
+        face = views.face.contiguous(memory_format=torch.channels_last)
+        face_delta, patch_delta, coarse = self.net(face, views.patches, views.boxes, code[:, None])
+        with self.fabric.autocast():
             composed = compose(face_delta, patch_delta, views.boxes, data.CANVAS).float()
-        face_delta, patch_delta = face_delta.float(), patch_delta.float()
-        return composed, patch_delta, [face_delta, *(c.float() for c in coarse)], code
+        return composed, patch_delta.float(), [face_delta.float(), *(c.float() for c in coarse)], code
 
     def generator_losses(
         self, views: data.Views, composed: Tensor, patch_delta: Tensor, scales: list[Tensor]
     ) -> dict[str, Tensor]:
         w = self.config.weights
         canvas, target = views.canvas[:, :3], views.canvas[:, 3:]
-        return {
+        parts = {
             "local": losses.local(patch_delta),
             "variation": losses.variation((canvas + composed).clamp(-1, 1)),
             "identity": losses.identity(scales, composed, w.identity_lambda),
-            "prototype": losses.prototype(composed, target),
         }
+        if w.prototype:
+            parts["prototype"] = losses.prototype(composed, target)
+        if self.embedder is not None and w.embedding:
+            aged = nn.functional.interpolate(canvas + composed, size=views.face.shape[-2:], mode="area").clamp(-1, 1)
+            with torch.no_grad():
+                original = self.embedder(views.face)
+            parts["embedding"] = losses.embedding(self.embedder(aged), original)
+        return parts
 
     def warm_step(self) -> dict[str, float]:
         _, wanted, views, _ = self.batch()
@@ -118,40 +163,65 @@ class Trainer:
         return {name: value.item() for name, value in parts.items()}
 
     def adversarial_step(self) -> dict[str, float]:
-        present, wanted, views, _ = self.batch()
+        present, wanted, views, sharp = self.batch()
         self._rate("net", self.config.lr * 0.8, "adversarial", self.config.adversarial_steps)
-        real = self.critic_view(views.canvas[:, :3])
+        canvas, real_code = views.canvas[:, :3], data.age_codes(present)
         composed, patch_delta, scales, code = self.transform(views, wanted)
-        fake = self.critic_view((views.canvas[:, :3] + composed).clamp(-1, 1))
-        report = {"L_d": self._discriminator_step(real, data.age_codes(present), fake.detach(), code)}
-        self.d.requires_grad_(False)
-        self.c.eval().requires_grad_(False)
+        made = (canvas + composed).clamp(-1, 1)
+        report = self._discriminators_step(canvas, made.detach(), real_code, code, sharp)
+        for critic in (self.d, self.c, self.fine):
+            critic.requires_grad_(False)
+        self.c.eval()
         parts = self.generator_losses(views, composed, patch_delta, scales)
-        with self.autocast():
-            parts["adversarial"] = losses.adversarial_g(self.d(fake, code).float())
-            parts["classification"] = losses.classification(self.c(fake).float(), code)
+        if self.config.weights.adversarial:
+            seen = self._augmented(self.critic_view(made))
+            parts["adversarial"] = losses.adversarial_g(self.d(seen, code).float())
+            if self.config.d_detail and bool(sharp.any()):
+                seen = self._augmented(augment.detail_squares(made[sharp], DETAIL_SIDE, self.generator))
+                fine = losses.adversarial_g(self.fine(seen, code[sharp]).float())
+                parts["adversarial"] = (parts["adversarial"] + fine) / 2
+        if self.config.weights.classification:
+            parts["classification"] = losses.classification(self.c(self.critic_view(made)).float(), code)
         self._update("net", self._weigh(parts))
-        self.d.requires_grad_(True)
-        self.c.requires_grad_(True)
+        for critic in (self.d, self.c, self.fine):
+            critic.requires_grad_(True)
         self._average()
         return report | {name: value.item() for name, value in parts.items()}
 
-    def _discriminator_step(self, real: Tensor, real_code: Tensor, fake: Tensor, code: Tensor) -> float:
-        with self.autocast():
-            loss = losses.adversarial_d(self.d(real, real_code).float(), self.d(fake, code).float())
+    def _augmented(self, pictures: Tensor) -> Tensor:
+        return augment.differentiable(pictures, self.generator) if self.config.d_augment else pictures
+
+    def _discriminators_step(
+        self, real: Tensor, made: Tensor, real_code: Tensor, code: Tensor, sharp: Tensor
+    ) -> dict[str, float]:
+        if not self.config.weights.adversarial:
+            return {}
+        report = {"L_d": self._critic_step("d", self.critic_view(real), self.critic_view(made), real_code, code)}
+        if self.config.d_detail and bool(sharp.any()):
+            # Only faces whose source has the detail: what enlarging lost is never taught as skin.
+            squares = (augment.detail_squares(p[sharp], DETAIL_SIDE, self.generator) for p in (real, made))
+            report["L_d(fine)"] = self._critic_step("fine", *squares, real_code[sharp], code[sharp])
+        return report
+
+    def _critic_step(self, name: str, real: Tensor, made: Tensor, real_code: Tensor, code: Tensor) -> float:
+        critic, c = getattr(self, name), self.config
+        real, made = self._augmented(real), self._augmented(made)
+        # One forward pass for both: distributed training synchronises once a pass.
+        logits = critic(torch.cat([real, made]), torch.cat([real_code, code])).float()
+        loss = losses.adversarial_d(*logits.chunk(2))
         total = loss
-        if self.config.r1 and self.steps["adversarial"] % self.config.r1_every == 0:
+        if c.r1 and self.steps["adversarial"] % c.r1_every == 0:
             picture = real.detach().requires_grad_(True)
-            (slope,) = torch.autograd.grad(self.d(picture, real_code).mean((1, 2, 3)).sum(), picture, create_graph=True)
-            total = total + self.config.r1 * self.config.r1_every / 2 * slope.square().sum((1, 2, 3)).mean()
-        self._update("d", total)
+            score = critic.module(picture, real_code).mean((1, 2, 3)).sum()
+            (slope,) = torch.autograd.grad(score, picture, create_graph=True)
+            total = total + c.r1 * c.r1_every / 2 * slope.square().sum((1, 2, 3)).mean()
+        self._update(name, total)
         return loss.item()
 
     def _weigh(self, parts: dict[str, Tensor]) -> Tensor:
-        return sum(
-            (getattr(self.config.weights, name) * value for name, value in parts.items()),
-            torch.zeros(()).to(self.device),
-        )
+        weights = self.config.weights
+        zero = torch.zeros((), device=self.device)
+        return sum((getattr(weights, name) * value for name, value in parts.items()), zero)
 
     def _update(self, name: str, loss: Tensor) -> None:
         if not torch.isfinite(loss):
@@ -160,8 +230,8 @@ class Trainer:
             )
         optimiser = self.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(getattr(self, name).parameters(), 1.0)
+        self.fabric.backward(loss)
+        nn.utils.clip_grad_norm_(self.modules[name].parameters(), 1.0)
         optimiser.step()
 
     def _rate(self, name: str, peak: float, phase: str, total: int) -> None:
@@ -175,113 +245,257 @@ class Trainer:
         done = self.steps["warm"] + self.steps["adversarial"]
         decay = min(self.config.ema, (1 + done) / (10 + done))
         with torch.no_grad():
-            for mean, value in zip(self.average.parameters(), self.net.parameters(), strict=True):
+            for mean, value in zip(self.average.parameters(), self.net.module.parameters(), strict=True):
                 mean.lerp_(value, 1 - decay)
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "config": json.dumps(asdict(self.config)),
-            "steps": self.steps,
-            "generator": self.generator.get_state(),
-            "torch_rng": torch.get_rng_state(),
-            **{name: getattr(self, name).state_dict() for name in ("net", "average", "d", "c")},
-            **{f"optimiser_{name}": optimiser.state_dict() for name, optimiser in self.optimisers.items()},
-        }
+    def raw(self) -> dict[str, nn.Module]:
+        """The networks by name, without what Fabric wraps around them."""
+        return {"average": self.average} | {name: module.module for name, module in self.modules.items()}
 
-    def load(self, state: dict[str, Any]) -> None:
-        self.steps = dict(state["steps"])
-        self.generator.set_state(state["generator"].cpu())
-        torch.set_rng_state(state["torch_rng"].cpu())
-        for name in ("net", "average", "d", "c"):
-            getattr(self, name).load_state_dict(state[name])
+    def save(self, path: Path) -> None:
+        """Write everything that the next step depends on. Every process calls it, the first one writes."""
+        states = torch.stack([torch.cat([self.generator.get_state(), torch.get_rng_state()])]).to(self.device)
+        everyone = (
+            self.fabric.all_gather(states).reshape(-1, states.shape[-1]) if self.fabric.world_size > 1 else states
+        )
+        if not self.fabric.is_global_zero:
+            return
+        tensors = {f"{name}.{key}": t for name, net in self.raw().items() for key, t in net.state_dict().items()}
+        tensors["rng.states"] = everyone
+        groups = {}
         for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(state[f"optimiser_{name}"])
+            flat, groups[name] = checkpoint.flatten_optimiser(name, getattr(optimiser, "optimizer", optimiser))
+            tensors |= flat
+        checkpoint.save(path, tensors, {"steps": self.steps, "groups": groups, "config": asdict(self.config)})
+
+    def resume(self, path: Path) -> None:
+        """Go on exactly where ``save`` was called.
+
+        Raises:
+            ValueError: the run had another number of processes, or networks of other sizes.
+        """
+        tensors, counters = checkpoint.load(path)
+        states = tensors["rng.states"].cpu()
+        if len(states) != self.fabric.world_size:
+            raise ValueError(
+                f"{path} is of a run with {len(states)} processes and this one has {self.fabric.world_size}; start as many,"
+                " or begin a new run from its weights with --init"
+            )
+        self.adopt(tensors, path)
+        own = states[self.fabric.global_rank]
+        split = len(self.generator.get_state())
+        self.generator.set_state(own[:split].clone())
+        torch.set_rng_state(own[split:].clone())
+        for name, optimiser in self.optimisers.items():
+            prefix = f"optimiser.{name}."
+            entries = {key[len(prefix) :]: t for key, t in tensors.items() if key.startswith(prefix)}
+            raw = getattr(optimiser, "optimizer", optimiser)
+            checkpoint.restore_optimiser(raw, entries, counters["groups"][name])
+        self.steps = dict(counters["steps"])
+
+    def adopt(self, tensors: dict[str, Tensor], path: Path) -> None:
+        """Take the weights of another run; a network that it did not have keeps its own."""
+        for name, network in self.raw().items():
+            own = {key[len(name) + 1 :]: t for key, t in tensors.items() if key.startswith(f"{name}.")}
+            if not own:
+                continue
+            try:
+                network.load_state_dict(own)
+            except RuntimeError as error:
+                raise ValueError(f"{path} does not fit this configuration: {error}") from None
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint under its final name only when it is whole."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+def sampling_weights(faces: data.Faces, balance: float) -> Tensor:
+    """How likely each face is drawn, [N]: by age group and by sharpness, between as they come (0) and evenly (1)."""
+    group = data.age_codes(faces.age).argmax(-1).cpu() * 2 + faces.sharp.long().cpu()
+    counts = torch.bincount(group, minlength=2 * len(data.GROUPS)).float()
+    return (1 / counts[group]) ** balance
 
 
-def evaluate_classifier(classifier: AgeClassifier, faces: data.Faces) -> dict[str, float]:
-    """Accuracy of C on real faces: share of exact groups, and mean absolute error of its expected age in years."""
+def evaluate_classifier(classifier: nn.Module, faces: data.Faces) -> dict[str, float]:
+    """Accuracy of C on real faces: shares of exact groups and within one group, mean absolute error of its expected age."""
     classifier.eval()
+    device = next(classifier.parameters()).device
     centers = torch.tensor([group.center for group in data.GROUPS])
-    expected, exact = [], []
+    errors, distance = [], []
     with torch.no_grad():
         for pixels, age in zip(faces.pixels.split(32), faces.age.split(32), strict=True):
             canvas = nn.functional.avg_pool2d(data.to_float(pixels), 2)
-            p = classifier(canvas.to(next(classifier.parameters()).device)).exp().cpu()
-            expected.append((p @ centers - age).abs())
-            exact.append(p.argmax(-1) == data.age_codes(age).argmax(-1))
-    return {"mae_years": torch.cat(expected).mean().item(), "exact_group": torch.cat(exact).float().mean().item()}
+            p = classifier(canvas.to(device)).float().exp().cpu()
+            errors.append((p @ centers - age).abs())
+            distance.append((p.argmax(-1) - data.age_codes(age).argmax(-1)).abs())
+    off = torch.cat(distance)
+    return {
+        "mae_years": torch.cat(errors).mean().item(),
+        "exact_group": (off == 0).float().mean().item(),
+        "within_one_group": (off <= 1).float().mean().item(),
+    }
+
+
+class Log:
+    """What a run reports: lines of ``metrics.jsonl``, TensorBoard scalars and sheets. Only the first process writes."""
+
+    def __init__(self, folder: Path, active: bool) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.file = (folder / "metrics.jsonl").open("a") if active else None
+        self.board = SummaryWriter(str(folder / "tensorboard")) if active else None
+
+    def row(self, phase: str, step: int, values: dict[str, float]) -> None:
+        if self.file is None or self.board is None:
+            return
+        rounded = {name: round(value, 5) for name, value in values.items()}
+        self.file.write(json.dumps({"phase": phase, "step": step, **rounded}) + "\n")
+        self.file.flush()
+        for name, value in values.items():
+            self.board.add_scalar(f"{phase}/{name}", value, step)
+
+    def sheet(self, phase: str, step: int, net: LGIN, faces: data.Faces, folder: Path) -> None:
+        if self.board is None:
+            return
+        picture = sheets.write(net, faces, folder / f"{phase}-{step:06d}.jpg")
+        self.board.add_image(f"{phase}/held out", picture, step, dataformats="HWC")
+
+    def close(self) -> None:
+        if self.file is not None and self.board is not None:
+            self.file.close()
+            self.board.close()
+
+
+def load_faces(folder: Path, portraits: Path, limit: int | None, with_masks: bool, fabric: Fabric) -> data.Faces:
+    """The training faces; their masks are kept in the run's folder, because they take a while."""
+    faces = data.load_portraits(portraits, "train", limit)
+    if with_masks:
+        path = folder / "masks.safetensors"
+        if fabric.is_global_zero and not path.is_file():
+            print("looking for skin and hair ...", file=sys.stderr)
+            _save_whole({"masks": masks.of_all(faces.pixels)}, path)
+        fabric.barrier()
+        faces.masks = load_file(path)["masks"]
+        if len(faces.masks) != len(faces):
+            raise ValueError(f"{path} has masks of {len(faces.masks)} faces, the data {len(faces)}: remove that file")
+    return faces
+
+
+def load_prototypes(folder: Path, faces: data.Faces, fabric: Fabric) -> prototypes.Prototypes:
+    path = folder / "prototypes.safetensors"
+    if fabric.is_global_zero and not path.is_file():
+        print("fitting the prototypes ...", file=sys.stderr)
+        _save_whole(prototypes.fit(faces).state(), path)
+    fabric.barrier()
+    return prototypes.Prototypes.from_state(load_file(path))
+
+
+def _save_whole(tensors: dict[str, Tensor], path: Path) -> None:
+    partial = path.with_suffix(".partial")
+    save_file({key: value.contiguous() for key, value in tensors.items()}, partial)
+    partial.replace(path)
+
+
+def make_fabric(device: str, devices: int, nodes: int) -> Fabric:
+    """Fabric for ``device`` ("auto", "cpu", "cuda"); bfloat16 where the arithmetic is fast, which needs no loss scaling."""
+    cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    fast = cuda or torch.cpu._is_avx512_bf16_supported()
+    many = devices * nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
+    # Ablations leave networks out of a step, and spectral norm writes its buffers in every forward pass.
+    strategy: Any = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if many else "auto"
+    return Fabric(
+        accelerator="cuda" if cuda else "cpu",
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", devices)),
+        num_nodes=nodes,
+        precision="bf16-mixed" if fast else "32-true",
+        strategy=strategy,
+    )
 
 
 def run(
     folder: Path,
     config: TrainConfig,
     portraits: Path,
-    device: torch.device,
-    max_minutes: float,
-    limit: int | None,
-    sample_every: int,
+    fabric: Fabric,
+    max_minutes: float = math.inf,
+    limit: int | None = None,
+    sample_every: int = 500,
+    init: Path | None = None,
 ) -> bool:
     """Train until all phases are done (True) or the time is up (False)."""
     start = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2))
-    faces, held_out = (data.load_portraits(portraits, split, limit) for split in ("train", "val"))
-    fitted_path, checkpoint = folder / "prototypes.pt", folder / "checkpoint.pt"
-    if fitted_path.is_file():
-        fitted = prototypes.Prototypes(**torch.load(fitted_path, weights_only=True))
-    else:
-        print("fitting the prototypes ...", file=sys.stderr)
-        fitted = prototypes.fit(faces)
-        save(fitted_path, vars(fitted))
-    trainer = Trainer(config, faces, fitted, device)
-    if checkpoint.is_file():
-        trainer.load(torch.load(checkpoint, weights_only=True, map_location=device))
+    if fabric.is_global_zero:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(asdict(config), indent=2))
+    fabric.barrier()
+    needs_prototype = bool(config.weights.prototype)
+    faces = load_faces(folder, portraits, limit, needs_prototype, fabric)
+    held_out = data.load_portraits(portraits, "val", limit)
+    fitted = (
+        load_prototypes(folder, faces, fabric) if needs_prototype else prototypes.Prototypes([], [], torch.zeros(0))
+    )
+    trainer = Trainer(config, faces, fitted, fabric)
+    saved_at = folder / checkpoint.FILE
+    if saved_at.is_file():
+        trainer.resume(saved_at)
         print(f"resuming after {trainer.steps}", file=sys.stderr)
-    totals = {phase: getattr(config, f"{phase}_steps") for phase in PHASES}
+    elif init is not None:
+        trainer.adopt(checkpoint.load(init / checkpoint.FILE)[0], init)
+    log = Log(folder, fabric.is_global_zero)
     columns = (TextColumn("{task.description:11}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with (
-        Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[report]}")) as progress,
-        (folder / "metrics.jsonl").open("a") as metrics,
-    ):
-        saved = time.monotonic()
-        for phase in PHASES:
-            task = progress.add_task(phase, total=totals[phase], completed=trainer.steps[phase], report="")
-            sums: dict[str, float] = {}
-            window, counted = time.monotonic(), 0
-            while trainer.steps[phase] < totals[phase]:
-                for name, value in getattr(trainer, f"{phase}_step")().items():
-                    sums[name] = sums.get(name, 0.0) + value
-                trainer.steps[phase] += 1
-                counted += 1
-                progress.advance(task)
-                step, now = trainer.steps[phase], time.monotonic()
-                last = step == totals[phase]
-                if counted == 50 or last:
-                    row = {"phase": phase, "step": step, "images_per_s": config.batch * counted / (now - window)}
-                    row |= {name: round(value / counted, 5) for name, value in sums.items()}
-                    metrics.write(json.dumps(row) + "\n")
-                    metrics.flush()
-                    progress.update(task, report=" ".join(f"{k} {v:.4g}" for k, v in list(row.items())[2:]))
-                    sums, window, counted = {}, now, 0
-                if phase == "classifier" and last:
-                    metrics.write(
-                        json.dumps({"phase": "classifier", **evaluate_classifier(trainer.c, held_out)}) + "\n"
-                    )
-                if phase != "classifier" and (step % sample_every == 0 or last):
-                    sheets.write(trainer.average, held_out, folder / f"{phase}-{step:06d}.jpg")
-                out_of_time = now - start > max_minutes * 60
-                if last or out_of_time or now - saved > 120:
-                    save(checkpoint, trainer.state())
-                    saved = time.monotonic()
-                if out_of_time:
-                    return all(trainer.steps[p] >= totals[p] for p in PHASES)
+    shown = Progress(
+        *columns, TimeRemainingColumn(), TextColumn("{task.fields[report]}"), disable=not fabric.is_global_zero
+    )
+    try:
+        with shown as progress:
+            for phase in PHASES:
+                deadline = start + max_minutes * 60
+                if not _run_phase(phase, trainer, held_out, folder, deadline, sample_every, log, progress):
+                    return False
+    finally:
+        log.close()
+    return True
+
+
+def _run_phase(
+    phase: str,
+    trainer: Trainer,
+    held_out: data.Faces,
+    folder: Path,
+    deadline: float,
+    sample_every: int,
+    log: Log,
+    progress: Progress,
+) -> bool:
+    """One phase to its end (True) or until the time is up (False)."""
+    fabric, total = trainer.fabric, getattr(trainer.config, f"{phase}_steps")
+    task = progress.add_task(phase, total=total, completed=trainer.steps[phase], report="")
+    config = trainer.config
+    images = (config.classifier_batch if phase == "classifier" else config.batch) * fabric.world_size
+    sums: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    window = saved = time.monotonic()
+    since = 0
+    while trainer.steps[phase] < total:
+        for name, value in getattr(trainer, f"{phase}_step")().items():
+            sums[name], counts[name] = sums.get(name, 0.0) + value, counts.get(name, 0) + 1
+        trainer.steps[phase] += 1
+        since += 1
+        progress.advance(task)
+        step, now = trainer.steps[phase], time.monotonic()
+        last = step == total
+        if since == 50 or last:
+            row = {name: sums[name] / counts[name] for name in sums}
+            log.row(phase, step, row | {"images_per_s": images * since / (now - window)})
+            progress.update(task, report=" ".join(f"{k} {v:.4g}" for k, v in row.items()))
+            sums, counts, window, since = {}, {}, now, 0
+        if phase == "classifier" and last:
+            log.row("C on held-out faces", step, evaluate_classifier(trainer.raw()["c"], held_out))
+        if phase != "classifier" and (step % sample_every == 0 or last):
+            log.sheet(phase, step, trainer.average, held_out, folder)
+        # The clock of the first process decides, or the others would wait for it for ever.
+        out_of_time, save_now = fabric.broadcast((now > deadline, last or now - saved > 120))
+        if out_of_time or save_now:
+            trainer.save(folder / checkpoint.FILE)
+            saved = time.monotonic()
+        if out_of_time:
+            return all(trainer.steps[p] >= getattr(trainer.config, f"{p}_steps") for p in PHASES)
     return True
 
 
@@ -289,11 +503,17 @@ def main(
     folder: Annotated[
         Path, typer.Option("--run", help="Folder of this run; made if missing, resumed if it has a checkpoint.")
     ],
+    preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)} (training.config).")] = "default",
     portraits: Annotated[
         Path | None, typer.Option("--data", help="Folder with labels.csv [default: ../shared/portraits]")
     ] = None,
     max_minutes: Annotated[float, typer.Option(help="Stop (and save) after this long.")] = 1e9,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[int, typer.Option(help="Devices on this machine (torchrun sets it by itself).")] = 1,
+    nodes: Annotated[int, typer.Option(help="Machines, when started by torchrun on each.")] = 1,
+    init: Annotated[
+        Path | None, typer.Option(help="Start from the weights of another run's folder (not its optimisers).")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE of training.config, e.g. weights.local=0.1")
     ] = None,
@@ -302,25 +522,36 @@ def main(
 ) -> None:
     """Train LGIN: C on real faces, then the generators on the prototypes, then the whole GAN.
 
-    Writes config.json, metrics.jsonl, checkpoint.pt and sample sheets (held-out faces: input and every group) into the
-    run's folder. Ctrl-C loses at most two minutes. Then: python -m training.export RUN/checkpoint.pt
+    Writes config.json, metrics.jsonl, tensorboard/, checkpoint.safetensors and sample sheets (held-out faces: input and
+    every group) into the run's folder. Ctrl-C loses at most two minutes. Then: python -m training.export RUN MODEL.onnx
+
+    Examples:
+
+        python -m training.fit --preset smoke --run runs/smoke
+
+        python -m training.fit --run runs/mine --data faces/ --set weights.adversarial=0.1 --max-minutes 90
+
+        torchrun --nproc-per-node 8 -m training.fit --run runs/mine
     """
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
-        config = override(TrainConfig(), set_ or [])
-        done = run(
-            folder,
-            config,
-            portraits or data.default_portraits(),
-            torch.device(chosen),
-            max_minutes,
-            limit,
-            sample_every,
-        )
+        if preset not in PRESETS:
+            raise ValueError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+        if device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"device is {device!r}; it can be auto, cpu or cuda")
+        config = override(PRESETS[preset](), set_ or [])
+        if bool(config.weights.embedding) != bool(config.embedder):
+            raise ValueError("weights.embedding and embedder (a file of torch.export.save) belong together: set both")
+        if preset == "smoke" and limit is None:
+            limit = 48
+        fabric = make_fabric(device, devices, nodes)
+        fabric.launch()
+        where = portraits or data.default_portraits()
+        done = run(folder, config, where, fabric, max_minutes, limit, sample_every, init)
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(f"training.fit: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
-    print("finished" if done else f"time is up; the same command goes on from {folder / 'checkpoint.pt'}")
+    if fabric.is_global_zero:
+        print("finished" if done else f"time is up; the same command goes on from {folder / checkpoint.FILE}")
 
 
 if __name__ == "__main__":

@@ -67,3 +67,8 @@ def prototype(delta: Tensor, target: Tensor) -> Tensor:
     """
     error = delta - target
     return error.abs().mean() + error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+
+
+def embedding(aged: Tensor, original: Tensor) -> Tensor:
+    """``1 - cos(e(T(x, l)), e(x))`` of face embeddings [N, E]: the person stays who they are."""
+    return (1 - F.cosine_similarity(aged, original, dim=-1)).mean()

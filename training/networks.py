@@ -26,7 +26,10 @@ from . import canonical
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Widths and depths of T. ``groups`` is K, the length of the age code."""
+    """Widths and depths of T. ``groups`` is K, the length of the age code.
+
+    ``local`` and ``interaction`` switch the five local generators and the interactive structure off, for ablations.
+    """
 
     groups: int = 5
     face_size: int = geometry.FACE_SIZE
@@ -36,6 +39,8 @@ class NetworkConfig:
     decoder_width: int = 48
     local_widths: tuple[int, int] = (16, 32)
     local_blocks: int = 2
+    local: bool = True
+    interaction: bool = True
 
 
 def activation() -> nn.Module:
@@ -196,8 +201,9 @@ class LGIN(nn.Module):
         super().__init__()
         self.config = config = config or NetworkConfig()
         self.whole = GlobalGenerator(config)
-        self.regions = nn.ModuleDict({name: LocalGenerator(config) for name in geometry.REGION_NAMES})
-        self.interaction = Interaction(config)
+        names = geometry.REGION_NAMES if config.local else ()
+        self.regions = nn.ModuleDict({name: LocalGenerator(config) for name in names})
+        self.interaction = Interaction(config) if config.local and config.interaction else None
 
     def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """All residuals at G ages a face.
@@ -210,8 +216,13 @@ class LGIN(nn.Module):
             face_delta ``d_g`` [N * G, 3, S, S], patch_delta ``d_r`` [N * G, 5, 3, P, P], and ``d_g`` at S/4 and S/2.
         """
         e1, e2, e3 = self.whole.encode(face)
+        if not self.config.local:
+            face_delta, coarse = self.whole(e1, e2, e3, age)
+            return face_delta, patches.new_zeros(patches.shape).repeat_interleave(age.shape[1], 0), coarse
         local = [g.encode(x_r) for g, x_r in zip(self.regions.values(), patches.unbind(1), strict=True)]
-        e3, mixed = self.interaction(e3, torch.stack([features for _, features in local], 1), boxes)
+        mixed = torch.stack([features for _, features in local], 1)
+        if self.interaction is not None:
+            e3, mixed = self.interaction(e3, mixed, boxes)
         face_delta, coarse = self.whole(e1, e2, e3, age)
         patch_delta = [
             g(skip, features, age)
@@ -242,9 +253,9 @@ class Critic(nn.Module):
 class Discriminator(nn.Module):
     """``D(x, l)``: a map of logits, conditioned on the age group by projection (Miyato & Koyama 2018)."""
 
-    def __init__(self, groups: int) -> None:
+    def __init__(self, groups: int, spectral: bool = True) -> None:
         super().__init__()
-        self.trunk = Critic(spectral=True)
+        self.trunk = Critic(spectral)
         self.real = nn.Conv2d(self.trunk.width, 1, 1)
         self.embed = nn.Linear(groups, self.trunk.width, bias=False)
 

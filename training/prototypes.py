@@ -1,10 +1,13 @@
-"""What age does to the average face: the prototype residual that the generators are warmed up on.
+"""What age does to a face: the prototype residual that the generators are warmed up on.
 
-Prototype-based ageing in two parts, both fitted by least squares on the training faces in canonical space:
+Prototype-based ageing in four parts. Three are fitted on the training faces in canonical space:
 
 - *colour and shape*: how the mean picture changes in ten years (Burt & Perrett 1995), per band of a Laplacian pyramid;
 - *texture*: how the local contrast of each band changes in ten years (Tiddeman, Burt & Perrett 2001), which scales the
-  person's own lines instead of painting the average ones.
+  person's own lines instead of painting the average ones;
+- *hair*: the share of grey at each age, from the brightness of hair.
+
+The fourth, ``training.wrinkles``, draws the lines that no average has.
 
 Age is one regressor of several: sex, tier, source resolution and cheek brightness are the others, so that what differs
 between eras, cameras or people is not taken for age. Slopes that the data does not support shrink towards zero.
@@ -14,10 +17,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import data, masks, wrinkles
+from .config import PrototypeGains
 from .data import Faces, to_float
 
 LEVELS = 6
@@ -91,56 +97,142 @@ def slope(values: Tensor, design: Tensor, smooth: float) -> Tensor:
     return value * (1 - variance / value.square().clamp(min=1e-12)).clamp(min=0)
 
 
+#: Limits of a band's log gain, finest first, when younger and when older: the finest holds noise and JPEG blocks too.
+GAIN_LIMITS = ((-0.54, 0.25), (-0.9, 0.7), (-0.9, 0.9), (-0.9, 0.9))
+#: Brightness of hair that is all grey, in [-1, 1].
+GREY_LUMA = 0.05
+
+
+def interpolate(years: Tensor, ages: list[float], values: list[float]) -> Tensor:
+    """Piecewise linear function of age, [N] -> [N, 1, 1, 1]."""
+    at = np.interp(years.cpu().numpy(), ages, values)
+    return torch.as_tensor(at, dtype=torch.float32).to(years.device).view(-1, 1, 1, 1)
+
+
+def mouth(x: Tensor) -> Tensor:
+    """Soft mask of lips and teeth, [H, W]: smiles differ, and the mean of all would darken everybody's teeth."""
+    h, w = x.shape[-2:]
+    v = ((torch.arange(h, device=x.device) + 0.5) / h)[:, None]
+    u = (torch.arange(w, device=x.device) + 0.5) / w
+    return torch.sigmoid((1 - torch.hypot((u - 0.502) / 0.12, (v - 0.735) / 0.045)) / 0.15)
+
+
 @dataclass
 class Prototypes:
-    """Change of each band in ten years: ``colour`` [1, 3, h, w] added, ``texture`` [1, 1, h, w] log gain."""
+    """Change of each band in ten years: ``colour`` [1, 3, h, w] added, ``texture`` [1, 1, h, w] log gain.
+
+    ``grey`` [K] is the share of grey hair at the centre of each age group, in [0, 1].
+    """
 
     colour: list[Tensor]
     texture: list[Tensor]
+    grey: Tensor
 
     def to(self, device: torch.device | str) -> Prototypes:
-        return Prototypes([t.to(device) for t in self.colour], [t.to(device) for t in self.texture])
+        return Prototypes(
+            [t.to(device) for t in self.colour], [t.to(device) for t in self.texture], self.grey.to(device)
+        )
 
-    def residual(
-        self, x: Tensor, years: Tensor, colour: float = 1.0, lines: float = 1.0, texture: float = 1.0
-    ) -> Tensor:
-        """Residual that makes faces ``x`` [N, 3, H, W] in [-1, 1] older by ``years`` [N] (younger where negative).
+    def state(self) -> dict[str, Tensor]:
+        """As a flat dictionary of tensors."""
+        return {f"{name}.{i}": t for name in ("colour", "texture") for i, t in enumerate(getattr(self, name))} | {
+            "grey": self.grey
+        }
 
-        The gains exaggerate (or soften) the fitted change of coarse ``colour``, of the mean ``lines`` and of the person's
-        own ``texture``: labels with errors, faces that are not quite aligned and pictures chosen to flatter make every
-        regression slope too flat.
+    @staticmethod
+    def from_state(state: dict[str, Tensor]) -> Prototypes:
+        return Prototypes(
+            [state[f"colour.{i}"] for i in range(LEVELS + 1)],
+            [state[f"texture.{i}"] for i in range(FINE_LEVELS)],
+            state["grey"],
+        )
+
+    def residual(self, x: Tensor, soft_masks: Tensor, present: Tensor, wanted: Tensor, gains: PrototypeGains) -> Tensor:
+        """Residual that brings aligned faces from their present age to the wanted one.
+
+        Args:
+            x: [N, 3, H, W] in [-1, 1]. soft_masks: [N, 2, H, W] skin and hair, in [0, 1] (``training.masks``).
+            present, wanted: [N] years; outside the groups' centres they count as the nearest centre.
+            gains: the fitted slopes are too flat: labels have errors, faces are not quite aligned and pictures are
+                chosen to flatter. These exaggerate them.
+
+        Returns:
+            [N, 3, H, W]; 0 where neither skin nor hair is, and where ``present == wanted``.
         """
-        decades = (years / 10).view(-1, 1, 1, 1)
-        changed, colours = [], []
+        low, high = data.GROUPS[0].center, data.GROUPS[-1].center
+        present, wanted = present.clamp(low, high), wanted.clamp(low, high)
+        skin, hair = soft_masks.split(1, 1)
+        rows = (torch.arange(x.shape[-2], device=x.device) + 0.5) / x.shape[-2]
+        skin = skin * torch.sigmoid((0.97 - rows) / 0.015)[:, None]
+        change = skin * (self._skin(x, (wanted - present) / 10, gains) + self._wrinkles(x, present, wanted, gains))
+        change = change + hair * (1 - skin) * self._hair(x, present, wanted)
+        return (x + change).clamp(-1, 1) - x
+
+    def _skin(self, x: Tensor, decades: Tensor, gains: PrototypeGains) -> Tensor:
+        d = decades.view(-1, 1, 1, 1)
+        lines = torch.where(d > 0, 1.5 * gains.lines, gains.lines) * d
+        colour = torch.where(d > 0, 1.3 * gains.colour, 0.7 * gains.colour) * d
+        textured, shaded = [], []
         for level, band in enumerate(pyramid(x)):
-            gain = torch.exp((self.texture[level] * decades * texture).clamp(-1.0, 1.0)) if level < FINE_LEVELS else 1.0
-            changed.append(band * gain)
-            colours.append(self.colour[level] * decades * (lines if level < FINE_LEVELS else colour))
-        return (collapse(changed) + skin_or_hair(x) * collapse(colours)).clamp(-1, 1) - x
+            shade = self.colour[level] * (lines if level < FINE_LEVELS else colour)
+            grey = luma(shade)
+            shaded.append(grey + gains.chroma * (shade - grey))
+            if level < FINE_LEVELS:
+                gain = torch.exp((self.texture[level] * d * gains.texture).clamp(*GAIN_LIMITS[level])) - 1
+                y = luma(band)
+                # Lines are brightness: colour is only ever softened, and hard edges (glasses, teeth) keep their strength.
+                band = band + gain * y.clamp(-0.16, 0.16) + gain.clamp(max=0) * (band - y)
+            textured.append(band)
+        shade = (1 - 0.8 * mouth(x)) * blur(collapse(shaded), 1.0).clamp(-0.35, 0.35)
+        return collapse(textured) - x + shade
+
+    def _wrinkles(self, x: Tensor, present: Tensor, wanted: Tensor, gains: PrototypeGains) -> Tensor:
+        ages, depths = list(wrinkles.AGES), list(wrinkles.DEPTHS)
+        deeper = interpolate(wanted, ages, depths) - interpolate(present, ages, depths)
+        # What is drawn here is not what the person has: taking it away would draw pale lines on a smooth face.
+        deeper = torch.where(deeper < 0, 0.25 * deeper, deeper)
+        grooves = torch.from_numpy(wrinkles.wrinkle_map(x.shape[-1])).to(x)
+        return gains.wrinkles * deeper * grooves * (0.35 + 0.5 * (1 + blur(luma(x), x.shape[-1] / 96)))
+
+    def _hair(self, x: Tensor, present: Tensor, wanted: Tensor) -> Tensor:
+        """Hair that greys keeps its strands, around a brightness lifted to grey; grey hair that gets younger darkens."""
+        ages = [group.center for group in data.GROUPS]
+        now, then = (interpolate(years, ages, self.grey.tolist()) for years in (present, wanted))
+        greying = ((then - now) / (1 - now).clamp(min=0.1)).clamp(min=0)
+        darkening = ((now - then) / now.clamp(min=0.1)).clamp(min=0)
+        y, scale = luma(x), x.shape[-1] / 96
+        base = blur(y, scale)
+        silver = 0.065 + 0.35 * base + 1.25 * (y - base) - x.new_tensor([0.0, 0.01, 0.03])[:, None, None]
+        dark = -0.56 + 0.3 * base + 0.9 * (y - base) + x.new_tensor([0.06, 0.0, -0.06])[:, None, None]
+        chroma = blur(x.amax(1, keepdim=True) - x.amin(1, keepdim=True), scale)
+        is_grey = torch.sigmoid((0.34 - chroma) / 0.06) * torch.sigmoid((base + 0.45) / 0.12)
+        return greying * (silver - x).clamp(min=-0.15) + darkening * is_grey * (dark - x)
 
 
-def skin_or_hair(x: Tensor) -> Tensor:
-    """Where the mean colour change may be applied, [N, 1, H, W] in [0, 1].
+def grey_share(pixels: Tensor, soft_masks: Tensor, age: Tensor, sex: Tensor) -> Tensor:
+    """Share of grey hair at the centre of each group, [K], from the mean brightness of hair by soft age code.
 
-    All of the face's oval; around it only what can be hair (dark, or grey), so that the greying of hair, which the mean
-    face shows as a pale halo, does not light up the wall behind. Nothing below the chin.
+    Men only, where there are enough of them: dyed hair does not tell an age.
     """
-    h, w = x.shape[-2:]
-    v = ((torch.arange(h, device=x.device) + 0.5) / h)[:, None]
-    u = ((torch.arange(w, device=x.device) + 0.5) / w)[None]
-    radius = torch.sqrt(((u - 0.5) / 0.27) ** 2 + ((v - 0.58) / 0.38) ** 2)
-    oval = torch.sigmoid((1 - radius) / 0.06)
-    smooth = F.interpolate(blur(F.avg_pool2d(x, 4), h / 512), size=(h, w), mode="bilinear", align_corners=False)
-    dark = torch.sigmoid((-0.35 - luma(smooth)) / 0.08)
-    chroma = smooth.amax(1, keepdim=True) - smooth.amin(1, keepdim=True)
-    grey = torch.sigmoid((0.16 - chroma) / 0.04) * torch.sigmoid((0.5 - luma(smooth)) / 0.08)
-    above_chin = torch.sigmoid((0.80 - v) / 0.04) * torch.sigmoid((1.9 - radius) / 0.12)
-    hair = torch.maximum(dark, grey) * above_chin
-    return oval + (1 - oval) * hair
+    side = soft_masks.shape[-1]
+    hair = soft_masks[:, 1]
+    luma_of = torch.cat(
+        [luma(F.interpolate(to_float(c), size=(side, side), mode="area"))[:, 0] for c in pixels.split(64)]
+    )
+    known = (hair.mean((1, 2)) > 0.02) & (
+        (sex > 0) if (sex > 0).sum() > 100 else torch.ones_like(sex, dtype=torch.bool)
+    )
+    if known.sum() < len(data.GROUPS):
+        return torch.zeros(len(data.GROUPS))
+    brightness = ((luma_of * hair).sum((1, 2)) / hair.sum((1, 2)).clamp(min=1e-3))[known]
+    code = data.age_codes(age[known])
+    at_center = torch.linalg.solve(code.T @ code + 0.5 * torch.eye(code.shape[1]), code.T @ (brightness + 0.5)) - 0.5
+    at_center = at_center.cummax(0).values  # nobody's hair gets darker
+    return ((at_center - at_center[0]) / (GREY_LUMA - at_center[0]).clamp(min=0.1)).clamp(0, 0.85)
 
 
 def fit(faces: Faces) -> Prototypes:
-    """Fit the prototypes on training faces (a minute on two cores)."""
+    """Fit the prototypes on training faces with masks (a minute on two cores)."""
     cheek = luma(to_float(faces.pixels[:, :, 210:270, 96:288])).mean((1, 2, 3))
     columns = [(faces.age - REFERENCE_AGE) / 10, torch.ones_like(faces.age), faces.sex, cheek - cheek.mean()]
     design = torch.stack([*columns, faces.detail - faces.detail.mean(), faces.sharp.float() - 0.5], 1)
@@ -160,4 +252,5 @@ def fit(faces: Faces) -> Prototypes:
         colour.append(slope(values, rows, smooth) if level < LEVELS else torch.zeros_like(values[:1]))
         if level < FINE_LEVELS:
             texture.append(slope(energy(values), rows, max(1.0, values.shape[-1] / 64)))
-    return Prototypes(colour, texture)
+    grey = grey_share(faces.pixels, masks.to_float(faces.masks, masks.SIDE), faces.age, faces.sex)
+    return Prototypes(colour, texture, grey)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .._ops import Floats
-from ..description import Description
+from ..description import Description, kind_of
 from ..errors import ModelError
 
 
@@ -36,8 +36,21 @@ def open_model(path: Path, *, providers: Sequence[str], threads: int) -> Backend
         ModelError: the file is missing, damaged, or no model of lgin-edge.
         BackendError: the run time or the provider is not there.
     """
-    if path.suffix in (".plan", ".engine", ".trt"):
-        raise ModelError(f"{path}: TensorRT engines come in a later version of lgin-edge; give the .onnx file instead")
+    refuse_engine(path)
     from .onnx import OnnxBackend  # onnxruntime takes longer to import than all of lgin-edge
 
     return OnnxBackend(path, providers=providers, threads=threads)
+
+
+def refuse_engine(path: Path) -> None:
+    """Raises ModelError for a TensorRT engine, by its name."""
+    if path.suffix in (".plan", ".engine", ".trt"):
+        raise ModelError(f"{path}: TensorRT engines come in a later version of lgin-edge; give the .onnx file instead")
+
+
+def model_kind(path: Path) -> str:
+    """What kind of model a file holds, one of ``description.KINDS``. Raises as ``open_model``."""
+    refuse_engine(path)
+    from .onnx import open_session, read_description
+
+    return read_description(path, open_session(path), kind_of)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from ..description import METADATA_KEY, Description
 from ..errors import BackendError, ClosedError, ModelError
 
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
-_Dtype: TypeAlias = type[np.float32] | type[np.float16]
-_DTYPES: dict[str, _Dtype] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+Dtype: TypeAlias = type[np.float32] | type[np.float16]
+_DTYPES: dict[str, Dtype] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+T = TypeVar("T")
 _OUTPUTS = ["face_delta", "patch_delta"]
 
 
@@ -67,17 +68,11 @@ class OnnxBackend:
 
     def __init__(self, path: Path, *, providers: Sequence[str] = DEFAULT_PROVIDERS, threads: int = 1) -> None:
         session = open_session(path, providers=providers, threads=threads)
-        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if text is None:
-            raise ModelError(
-                f"{path}: an ONNX file, but not a model of lgin-edge: it carries no description (metadata "
-                f"{METADATA_KEY!r}); export it with python -m training.export"
-            )
-        try:
-            self.description = Description.from_json(text)
-        except ModelError as error:
-            raise ModelError(f"{path}: {error}") from error
-        self._inputs = _check_interface(path, session, self.description)
+        self.description = read_description(path, session, Description.from_json)
+        s, p, k = self.description.face_size, self.description.patch_size, len(self.description.groups)
+        inputs = {"face": (3, s, s), "patches": (5, 3, p, p), "boxes": (5, 4), "age": (k,)}
+        outputs = {"face_delta": (3, s, s), "patch_delta": (5, 3, p, p)}
+        self._inputs = check_interface(path, session, inputs, outputs)
         self._session: Any = session
 
     def run(self, face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, Floats]:
@@ -110,12 +105,28 @@ class OnnxBackend:
         self._session = None
 
 
-def _check_interface(path: Path, session: Any, description: Description) -> dict[str, _Dtype]:
-    """Check names and shapes against the description; the dtype of each input by name."""
-    s, p, k = description.face_size, description.patch_size, len(description.groups)
-    inputs = {"face": (3, s, s), "patches": (5, 3, p, p), "boxes": (5, 4), "age": (k,)}
-    outputs = {"face_delta": (3, s, s), "patch_delta": (5, 3, p, p)}
-    dtypes: dict[str, _Dtype] = {}
+def read_description(path: Path, session: Any, parse: Callable[[str], T]) -> T:
+    """The description that a loaded model carries, parsed. Raises ModelError, naming the file."""
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise ModelError(
+            f"{path}: an ONNX file, but not a model of lgin-edge: it carries no description (metadata "
+            f"{METADATA_KEY!r}); export it with python -m training.export"
+        )
+    try:
+        return parse(text)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def check_interface(
+    path: Path,
+    session: Any,
+    inputs: Mapping[str, tuple[int, ...]],  # name -> shape without the batch
+    outputs: Mapping[str, tuple[int, ...]],
+) -> dict[str, Dtype]:
+    """Check names and shapes against what the description promises; the dtype of each input by name."""
+    dtypes: dict[str, Dtype] = {}
     for kind, values, expected in (
         ("input", session.get_inputs(), inputs),
         ("output", session.get_outputs(), outputs),
