@@ -1,0 +1,424 @@
+"""The evaluation: measures with known answers, agers whose effect is known, and the third-party judges where they are."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch", reason="training needs torch: pip install -e .[train]")
+pytest.importorskip("matplotlib", reason='the evaluation needs its extra: pip install -e ".[evaluate]"')
+pytest.importorskip("skimage", reason='the evaluation needs its extra: pip install -e ".[evaluate]"')
+
+from lgin_edge import geometry
+from training import data, estimators, evaluate, measures, report, summary
+
+SEED = 20240613
+YEARS = [group.center for group in data.GROUPS]
+IDENTITY = np.array([[96.0, 0.0, 0.0], [0.0, 96.0, 0.0]])
+
+
+def test_slope_and_rank_correlation():
+    x = [30, 40, 50, 60, 70]
+    assert measures.slope(x, [3, 4, 5, 6, 7]) == pytest.approx(0.1)
+    assert measures.slope(x, [65.97] * 5) == 0  # exactly: a rounding error must not count as rising
+    assert measures.rank_correlation(x, [1, 8, 9, 50, 51]) == pytest.approx(1)
+    assert measures.rank_correlation(x, [5, 4, 3, 2, 1]) == pytest.approx(-1)
+    assert measures.rank_correlation(x, [2, 1, 4, 3, 5]) == pytest.approx(0.8)
+    assert measures.rank_correlation([1, 2, 3], [1, 1, 2]) == pytest.approx(np.sqrt(3) / 2)  # ties share a rank
+    assert measures.rank_correlation(x, [5, 5, 5, 5, 5]) == 0
+
+
+def test_kid_of_one_distribution_is_about_zero_and_of_two_is_not():
+    rng = np.random.default_rng(SEED)
+    x, y = rng.normal(size=(2, 150, 16))
+    same = measures.kid(x, y)
+    moved = measures.kid(x, y + 1)
+    assert same.low < 0 < same.high
+    assert abs(same.value) < 0.1
+    assert moved.low > 1
+    assert moved.low < moved.value < moved.high
+    assert measures.kid(x, y) == same
+    assert measures.kid(x[:7], y) is None
+
+
+def test_kid_against_its_definition():
+    x, y = np.random.default_rng(SEED).normal(size=(2, 9, 4))
+
+    def k(a, b):
+        return (a @ b / 4 + 1) ** 3
+
+    def mean(a, b, same):
+        return np.mean([k(a[i], b[j]) for i in range(9) for j in range(9) if not same or i != j])
+
+    assert measures.kid(x, y).value == pytest.approx(mean(x, x, True) + mean(y, y, True) - 2 * mean(x, y, False))
+
+
+def test_skin_tone_bins():
+    assert measures.typology_angle((50 + 10, 5, 10)) == pytest.approx(45)
+    assert measures.typology_angle((50, 5, 10)) == 0
+    angles = (60, 50, 30, 20, 0, -40)
+    assert [measures.tone(angle) for angle in angles] == [name for name, _ in measures.TONES]
+
+
+def test_skin_reads_the_colour_of_the_cheeks():
+    frame = np.zeros((96, 96, 3), np.uint8)
+    frame[50:66, 28:68] = (200, 150, 120)
+    found = measures.skin(frame, IDENTITY)["cheeks"]
+    # The definition: sRGB to XYZ relative to D65's white, then cube roots.
+    linear = ((np.array([200, 150, 120]) / 255 + 0.055) / 1.055) ** 2.4
+    matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.cbrt(matrix @ linear / (0.9505, 1.0, 1.089))
+    np.testing.assert_allclose(found, (116 * y - 16, 500 * (x - y), 200 * (y - z)), atol=0.1)
+
+
+def test_detail_follows_contrast():
+    rng = np.random.default_rng(SEED)
+    noise = rng.normal(0, 10, (384, 384, 1))
+    affine = np.array([[384.0, 0, 0], [0, 384.0, 0]])
+
+    def frame(gain):
+        return np.repeat((128 + gain * noise).clip(0, 255), 3, 2).astype(np.uint8)
+
+    ratio = measures.detail(frame(2.0), affine) / measures.detail(frame(1.0), affine)
+    assert ratio == pytest.approx(2, rel=0.02)
+    assert measures.detail(np.full((384, 384, 3), 90, np.uint8), affine) == pytest.approx(0, abs=1e-4)
+
+
+def test_pairs_tell_people_apart():
+    vectors = np.array([[1.0, 0], [1, 0.1], [0, 1]])
+    found = measures.pairs(vectors, ["a", "a", "b"], ["F", "F", "M"])
+    assert found["same"].distance == pytest.approx([0.1])
+    assert sorted(found["different"].cosine) == pytest.approx([0, 0.1 / np.hypot(1, 0.1)])
+    assert len(found["different, one gender"].cosine) == 0
+
+
+def test_group_of_an_age():
+    assert [summary.group_of(age, data.GROUPS) for age in (25, 34.9, 35, 54.9, 55, 76)] == [0, 0, 1, 2, 3, 4]
+
+
+def test_the_converter_refuses_what_it_does_not_know(tmp_path):
+    path = tmp_path / "model.json"
+    node = {"name": "x", "op": "Einsum", "input": []}
+    path.write_text(json.dumps({"modelTopology": {"node": [node]}, "weightsManifest": []}))
+    with pytest.raises(ValueError, match="Einsum"):
+        estimators.onnx_of_tfjs(path, ["x"])
+
+
+def test_tfjs_graph_runs_as_its_arithmetic_says(tmp_path):
+    """A small graph of the kinds of node in faceres, weights in fp16: convolution, depthwise, relu6, mean, product."""
+    import onnxruntime
+
+    rng = np.random.default_rng(SEED)
+    weights = {
+        "full": rng.normal(size=(1, 1, 3, 2)),  # [kh, kw, in, out]
+        "deep": rng.normal(size=(1, 1, 2, 1)),
+        "scale": rng.normal(size=2),
+        "six": np.array(6.0),
+        "zero": np.array(0.0),
+        "kernel": rng.normal(size=(2, 4)),
+        "bias": rng.normal(size=4),
+    }
+    weights = {name: value.astype("<f2") for name, value in weights.items()}
+    (tmp_path / "w.bin").write_bytes(b"".join(value.tobytes() for value in weights.values()))
+    listed = [
+        {"name": name, "shape": list(value.shape), "dtype": "float32", "quantization": {"dtype": "float16"}}
+        for name, value in weights.items()
+    ]
+    same = {"padding": {"s": "U0FNRQ=="}, "strides": {"list": {"i": ["1", "2", "2", "1"]}}}
+    biased = {"fused_ops": {"list": {"s": ["Qmlhc0FkZA==", "UmVsdQ=="]}}}
+    nodes = [
+        {"name": "input_1", "op": "Placeholder"},
+        {"name": "a", "op": "Conv2D", "input": ["input_1", "full"], "attr": same},
+        {"name": "b", "op": "DepthwiseConv2dNative", "input": ["a", "deep"], "attr": same},
+        {"name": "c", "op": "Mul", "input": ["b", "scale"]},
+        {"name": "d", "op": "Minimum", "input": ["c", "six"]},
+        {"name": "e", "op": "Maximum", "input": ["d", "zero"]},
+        {"name": "f", "op": "Mean", "input": ["e", "axes"]},
+        {"name": "g", "op": "_FusedMatMul", "input": ["f", "kernel", "bias"], "attr": biased},
+        {"name": "h", "op": "Softmax", "input": ["g"]},
+    ]
+    manifest = [{"paths": ["w.bin"], "weights": listed}]
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps({"modelTopology": {"node": nodes}, "weightsManifest": manifest}))
+    session = onnxruntime.InferenceSession(estimators.onnx_of_tfjs(path, ["h"]).SerializeToString())
+    x = rng.normal(size=(2, 8, 8, 3)).astype(np.float32)
+    (found,) = session.run(["h"], {"input_1": x.transpose(0, 3, 1, 2)})
+
+    w = {name: value.astype(np.float64) for name, value in weights.items()}
+    a = x[:, ::2, ::2] @ w["full"][0, 0]
+    b = a[:, ::2, ::2] * w["deep"][0, 0, :, 0] * w["scale"]
+    g = np.maximum(np.clip(b, 0, 6).mean((1, 2)) @ w["kernel"] + w["bias"], 0)
+    expected = np.exp(g) / np.exp(g).sum(-1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_damaged_or_missing_faceres_says_what_to_run(tmp_path):
+    with pytest.raises(estimators.MissingJudge, match="--fetch"):
+        estimators.FaceRes(tmp_path)
+    (tmp_path / "faceres.json").write_text("{}")
+    with pytest.raises(estimators.MissingJudge, match=r"damaged.*--fetch"):
+        estimators.FaceRes(tmp_path)
+
+
+class Brightness:
+    """An "estimator" for which brighter is older: half a year a level over the cheeks."""
+
+    name, about = "brightness", "of the tests"
+
+    def __call__(self, frames, landmarks):
+        level = np.array([frame[50:66, 30:66].mean() for frame in frames], np.float64)
+        return estimators.Reading(level / 2, np.stack([level, level**2], -1) / 255)
+
+
+class Colours:
+    """An "embedder": how the colour of the upper rows differs from that of most pictures."""
+
+    name, threshold = "colours", 30.0
+
+    def __call__(self, frames, landmarks):
+        return np.array([frame[:30].mean((0, 1)) for frame in frames]) - (161, 126, 106)
+
+
+def brighter(frame, landmarks, years):
+    """Adds a level for each year over 50 in the middle of the face, nowhere else."""
+    affine = geometry.fit_similarity(landmarks)
+    at = measures.canonical_positions(affine, *frame.shape[:2])
+    middle = ((at > 0.2) & (at < 0.8)).all(-1)
+    return [np.where(middle[..., None], (frame + (year - 50.0)).clip(0, 255), frame).astype(np.uint8) for year in years]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """Two dozen made-up pictures of 96 px in three splits, a person twice in train."""
+    root = tmp_path_factory.mktemp("faces")
+    rng = np.random.default_rng(SEED)
+    result = []
+    for i in range(24):
+        path = root / f"{i:02}.png"
+        picture = rng.normal((150, 115, 95), 4, (96, 96, 3)) + i
+        picture[:30] += rng.normal(0, 12, 3)  # what the made-up embedder tells people by
+        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(path)
+        split, tier, kind = ("train", "val", "test")[i % 3], "AB"[i % 4 == 0], ("dated", "estimated")[i % 2]
+        age = 30.0 + 2 * i
+        result.append(
+            evaluate.Row(path, path.name, tier, split, f"p{i}", "MF"[i % 2], age, kind, geometry.TEMPLATE * 96)
+        )
+    return result
+
+
+@pytest.fixture(scope="module")
+def judges(rows):
+    embedder = Colours()
+    vectors = np.concatenate([embedder([row.frame()], row.landmarks) for row in rows])
+    people = [f"p{i // 2}" for i in range(len(rows))]
+    real = np.concatenate([Brightness()([row.frame()], row.landmarks).features for row in rows])
+    pairs = measures.pairs(vectors, people, [row.gender for row in rows])
+    features = {"brightness": (real, np.array([row.age for row in rows]))}
+    return evaluate.Judges([Brightness()], embedder, {"brightness": 0.0}, pairs, features)
+
+
+@pytest.fixture(scope="module")
+def brightened(rows, judges):
+    return evaluate.evaluate(brighter, evaluate.of_split(rows, "test"), judges, quiet=True)
+
+
+def test_a_brightening_ager_is_measured_as_what_it_does(brightened):
+    every = brightened["slices"]["all"]
+    assert every["n"] == 8
+    assert every["age"]["brightness"]["slope"] == pytest.approx(0.5, abs=0.02)
+    assert every["age"]["brightness"]["rank"] == every["age"]["brightness"]["rising"] == 1
+    assert every["outside"]["changed"] == 0
+    assert every["outside"]["least_changed_inside"] > 1000
+    assert every["skin"]["lab"][0][0] < -3
+    assert every["skin"]["lab"][4][0] > 3
+    assert abs(every["skin"]["lab"][2][0]) < 0.1
+    assert every["sharpness"]["n"] == sum(person["tier"] == "A" for person in brightened["people"]) < 8
+    assert max(every["background"]) == 0
+    assert brightened["worst"]["not_rising"] == {"brightness": []}
+    assert sum(cut["n"] for name, cut in brightened["slices"].items() if name.startswith("gender")) == 8
+    assert sum(cut["n"] for name, cut in brightened["slices"].items() if name.startswith("tone")) == 8
+
+
+def test_doing_nothing_keeps_everything_and_reaches_no_age(rows, judges):
+    result = evaluate.evaluate(evaluate.do_nothing, evaluate.of_split(rows, "test"), judges, quiet=True)
+    every = result["slices"]["all"]
+    age = every["age"]["brightness"]
+    assert age["slope"] == age["rank"] == age["rising"] == 0
+    assert age["mae"] == age["nothing_mae"]
+    assert every["identity"]["distance"] == [0] * 5
+    assert every["identity"]["accepted"] == [1] * 5
+    assert every["skin"]["de"] == [0] * 5
+    assert every["sharpness"]["min"] == every["sharpness"]["max"] == [1] * 5
+    assert every["outside"]["least_changed_inside"] == 0
+    assert len(result["worst"]["not_rising"]["brightness"]) == 8
+
+
+def test_one_pixel_outside_the_face_is_seen(rows):
+    row = rows[0]
+
+    def leaking(frame, landmarks, years):
+        aged = brighter(frame, landmarks, years)
+        aged[-1][0, 0] ^= 1  # a corner of the larger frame
+        return aged
+
+    found = evaluate.outside(leaking, row.frame(), row.landmarks, (30, 70), seed=3)
+    assert (found["changed"], found["levels"]) == (1, 1)
+    assert evaluate.outside(brighter, row.frame(), row.landmarks, (30, 70), seed=3)["changed"] == 0
+
+
+def test_the_larger_frame_shows_the_face_where_its_landmarks_say(rows):
+    row = rows[0]
+    frame = row.frame()
+    x, y = row.landmarks[2].astype(int)
+    frame[y - 3 : y + 4, x - 3 : x + 4] = (255, 0, 0)
+    wide, points = evaluate.larger(frame, row.landmarks, seed=5)
+    at_x, at_y = points[2].astype(int)
+    assert wide.shape == (163, 163, 3)
+    assert wide[at_y, at_x, 0] > 240
+    assert wide[at_y, at_x, 1] < 20
+
+
+def test_an_ager_that_gives_too_few_pictures_is_refused(rows, judges):
+    with pytest.raises(ValueError, match="5 pictures"):
+        evaluate.evaluate(lambda frame, *_: [frame], rows[:1], judges, quiet=True)
+
+
+def test_the_model_is_called_alike_by_timeline_and_by_years(tiny, rows):
+    ager, row = evaluate.ager_of(tiny), rows[0]
+    centers = [group.center for group in tiny.groups]
+    together = ager(row.frame(), row.landmarks, centers)
+    apart = [ager(row.frame(), row.landmarks, [year])[0] for year in centers]
+    assert len(together) == len(centers)
+    for one, other in zip(together, apart, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert any((one != row.frame()).any() for one in together)
+
+
+def test_report_round_trip(brightened, tmp_path):
+    result = copy.deepcopy(brightened)
+    result["model"] = {"file": "m.onnx", "name": "m", "split": "test", "limit": None}
+    report.write(result, tmp_path)
+    again = json.loads((tmp_path / "report.json").read_text())
+    assert again == result
+    text = (tmp_path / "report.md").read_text()
+    assert report.markdown(again) == text
+    for wanted in ("## Age", "## Identity", "## KID", "## Failures", "gender F", "not a label"):
+        assert wanted in text
+    assert "nan" not in text
+    for name in ("age.png", "identity.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert picture.width > 300
+
+
+def test_sheet_spreads_over_people(brightened, rows, tmp_path):
+    test = evaluate.of_split(rows, "test")
+    report.write_sheet(brightened, test, brighter, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        picture = np.array(sheet)
+    assert picture.shape == (4 * (256 + 14), 2 * (4 * 256 + 8), 3)
+    first = [picture[14 + 100 : 14 + 150, 256 * k + 100 : 256 * k + 150].mean() for k in range(4)]
+    assert first[1] < first[2] - 15 < first[3] - 30  # 30, 50 and 70 years
+    kinds = [
+        {"tone": t, "gender": g, "group": i, "tier": "A", "file": f"{t}{g}{i}{n}"}
+        for t in "xyz"
+        for g in "FM"
+        for i in range(5)
+        for n in range(9 if t == "x" else 1)
+    ]
+    chosen = [kinds[i] for i in report.choose(kinds)]
+    assert len({one["file"] for one in chosen}) == 24
+    for name, count in (("tone", 3), ("gender", 2), ("group", 5)):
+        assert len({one[name] for one in chosen}) == count
+
+
+def test_one_row_of_each_split_and_a_missing_folder(rows, tmp_path):
+    assert len(evaluate.of_split(rows, "test", 3)) == 3
+    with pytest.raises(ValueError, match="holdout"):
+        evaluate.of_split(rows, "holdout")
+    with pytest.raises(FileNotFoundError, match="--data"):
+        evaluate.read_rows(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def real(portraits):
+    rows = evaluate.read_rows(portraits[0][0].parent.parent)
+    assert len(evaluate.of_split(rows, "test")) == len(portraits)
+    return evaluate.of_split(rows, "val", 16)
+
+
+def judge(make):
+    try:
+        return make()
+    except estimators.MissingJudge as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize(("make", "worst"), [(estimators.AgeAndGender, 9.0), (estimators.FaceRes, 6.0)])
+def test_estimators_know_real_ages(make, worst, real):
+    estimator = judge(make)
+    read = [estimator([row.frame()], row.landmarks).ages[0] for row in real]
+    assert np.mean([abs(age - row.age) for age, row in zip(read, real, strict=True)]) < worst
+
+
+def test_estimators_read_pictures_apart_and_wherever_the_face_is(real):
+    row = real[0]
+    frame = row.frame()
+    wide, points = evaluate.larger(frame, row.landmarks, seed=1)
+    for make in (estimators.AgeAndGender, estimators.FaceRes):
+        estimator = judge(make)
+        together = estimator([frame, frame[:, ::-1].copy()], row.landmarks).ages
+        assert together[0] == pytest.approx(estimator([frame], row.landmarks).ages[0], abs=0.05)
+        assert together[1] != pytest.approx(together[0], abs=0.01)
+        assert estimator([wide], points).ages[0] == pytest.approx(together[0], abs=6)
+
+
+def test_embedder_knows_a_turned_face_from_another(real):
+    embedder = judge(estimators.Embedder)
+    vectors = [embedder([row.frame()], row.landmarks)[0] for row in real[:3]]
+    wide, points = evaluate.larger(real[0].frame(), real[0].landmarks, seed=1)
+    turned = embedder([wide], points)
+    assert np.linalg.norm(turned[0] - vectors[0]) < 0.3
+    assert np.linalg.norm(vectors[1] - vectors[0]) > 0.6
+
+
+def test_fidelity_of_a_file_against_itself_rounded(real):
+    from lgin_edge.transformer import WEIGHTS
+    from training import fidelity
+
+    if not Path(WEIGHTS).is_file():
+        pytest.skip(f"no bundled weights at {WEIGHTS}")
+    (found,) = fidelity.compare(WEIGHTS, real[:2])
+    assert found["faces"] == 2
+    assert found["psnr"] is None or found["psnr"] > 40
+    assert found["max_levels"] < 8
+
+
+@pytest.mark.slow
+def test_fidelity_sees_whether_the_run_is_the_file_s_own(rows, tmp_path, monkeypatch):
+    import torch
+
+    from training import export, fidelity
+    from training.networks import LGIN, NetworkConfig
+
+    small = NetworkConfig(
+        global_widths=(8, 16, 16), decoder_width=8, local_widths=(8, 8), global_blocks=1, local_blocks=1
+    )
+    nets = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        nets.append(LGIN(small).eval())
+        for p in nets[-1].parameters():
+            torch.nn.init.normal_(p, std=0.05)
+    export.export(nets[0], tmp_path / "small.onnx")
+    worst = []
+    for net in nets:
+        monkeypatch.setattr(export, "load", lambda run, net=net: copy.deepcopy(net))
+        found = {one["name"]: one for one in fidelity.compare(tmp_path / "small.onnx", rows[:2], tmp_path)}
+        assert {"PyTorch fp32", "PyTorch fp16"} <= set(found)
+        worst.append(found["PyTorch fp32"])
+    assert worst[0]["psnr"] is None or worst[0]["psnr"] > 90
+    assert worst[0]["max_levels"] < 0.01
+    assert worst[1]["max_levels"] > 1

@@ -1,0 +1,341 @@
+"""Measure a model on the held-out people: ``python -m training.evaluate lgin_edge/weights/lgin.onnx --sheet``.
+
+Age is read by estimators and identity by an embedder that training never saw (``training.estimators``). Faces are given
+by their labelled landmarks, so that detection is not what is measured. What is under test is an ``Ager``, any function
+that ages a picture:
+
+    judges = prepare(rows)                    # rows = read_rows(folder); once for several agers
+    evaluate(do_nothing, of_split(rows, "test"), judges)
+
+``report.json`` holds every person's figures, ``report.md`` the tables; docstrings in ``training.measures`` say what each is.
+"""
+
+from __future__ import annotations
+
+import csv
+import platform
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from PIL import Image
+from rich.progress import track
+
+import lgin_edge
+from lgin_edge import geometry
+from lgin_edge._ops import Frame, resample
+from lgin_edge.description import AgeGroup
+
+from . import data, measures, summary
+from .estimators import Embedder, Estimator, MissingJudge, age_estimators
+from .measures import Floats, Pairs
+
+#: Ages a picture: (frame [H, W, 3] uint8 RGB, landmarks [5, 2] px, ages in years) -> one new picture for each age.
+Ager = Callable[[Frame, Floats, Sequence[float]], list[Frame]]
+Json = dict[str, Any]
+
+_POINTS = ("leye", "reye", "nose", "lmouth", "rmouth")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One portrait of ``labels.csv``. ``kind`` says how its age is known: "dated" or "estimated"."""
+
+    path: Path
+    file: str
+    tier: str
+    split: str
+    person: str
+    gender: str
+    age: float
+    kind: str
+    landmarks: Floats = field(repr=False, compare=False)  # [5, 2] px
+
+    def frame(self) -> Frame:
+        """The picture at its own size, [H, W, 3] uint8 RGB."""
+        with Image.open(self.path) as picture:
+            return np.array(picture.convert("RGB"))
+
+
+def read_rows(root: Path) -> list[Row]:
+    """The portraits of all splits. Raises FileNotFoundError without ``labels.csv``."""
+    table = root / "labels.csv"
+    if not table.is_file():
+        raise FileNotFoundError(f"no labels.csv in {root}: give the portraits folder with --data or $LGIN_PORTRAITS")
+    with table.open(newline="", encoding="utf-8") as file:
+        return [
+            Row(
+                path=root / row["file"],
+                file=row["file"],
+                tier=row["tier"],
+                split=row["split"],
+                person=row["bioguide"],
+                gender=row["gender"],
+                age=float(row["age"]),
+                kind=row["age_kind"],
+                landmarks=np.array([[float(row[f"{point}_{axis}"]) for axis in "xy"] for point in _POINTS]),
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def of_split(rows: Sequence[Row], split: str, limit: int | None = None) -> list[Row]:
+    """The rows of a split, or ``limit`` of them spread over it. Raises ValueError if there are none."""
+    chosen = [row for row in rows if row.split == split]
+    if not chosen:
+        raise ValueError(f"no portrait with split = {split!r}; there are {sorted({row.split for row in rows})}")
+    return chosen[:: max(1, len(chosen) // limit)][:limit] if limit else chosen
+
+
+def ager_from_model(path: Path | None = None, threads: int = 1) -> Ager:
+    """The model in an ``.onnx`` file as it runs in the product. Errors: as for ``lgin_edge.Transformer``."""
+    return ager_of(lgin_edge.Transformer(path, threads=threads))
+
+
+def ager_of(transformer: lgin_edge.Transformer) -> Ager:
+    """A Transformer as an Ager; all its groups at once are one timeline."""
+    centers = [group.center for group in transformer.groups]
+
+    def age(frame: Frame, landmarks: Floats, years: Sequence[float]) -> list[Frame]:
+        if list(years) == centers:
+            return transformer.timeline(frame, landmarks=landmarks)
+        return [transformer.age(frame, landmarks=landmarks, years=one) for one in years]
+
+    return age
+
+
+def do_nothing(frame: Frame, landmarks: Floats, years: Sequence[float]) -> list[Frame]:
+    """The baseline: every age is the input."""
+    return [frame.copy() for _ in years]
+
+
+@dataclass
+class Judges:
+    """The estimators, the embedder, and what they make of real portraits; ``prepare`` makes it.
+
+    Attributes:
+        bias: of each estimator on the val split, years; what a figure called "corrected" subtracts.
+        pairs: descriptors of real pictures compared; see ``measures.pairs``.
+        features: of sharp real faces of the train and val splits with their ages, for KID: estimator's name -> ([N, F], [N]).
+    """
+
+    estimators: list[Estimator]
+    embedder: Embedder
+    bias: dict[str, float]
+    pairs: dict[str, Pairs]
+    features: dict[str, tuple[Floats, Floats]]
+
+    @property
+    def threshold(self) -> float:
+        """Least cosine that ``summary.FALSE_ACCEPTS`` of the pairs of different people reach."""
+        return float(np.quantile(self.pairs["different"].cosine, 1 - summary.FALSE_ACCEPTS))
+
+
+def prepare(rows: Sequence[Row], limit: int | None = None, quiet: bool = False) -> Judges:
+    """Load the judges and show them real portraits.
+
+    Args:
+        rows: of all splits.
+        limit: at most so many real portraits in each comparison, for a trial.
+
+    Raises:
+        MissingJudge: a package or a file is not here; says how to get it.
+    """
+    estimators, embedder = age_estimators(), Embedder()
+    tiers = defaultdict(set)
+    for row in rows:
+        tiers[row.person].add(row.tier)
+    twice = [row for row in rows if len(tiers[row.person]) > 1]
+    pictured = [row for row in rows if row in twice or row.split in ("val", "test")][:limit]
+    vectors = [embedder([row.frame()], row.landmarks)[0] for row in _track(pictured, "real pairs", quiet)]
+    errors: dict[str, list[float]] = defaultdict(list)
+    seen: dict[str, list[Floats]] = defaultdict(list)
+    ages: dict[str, list[float]] = defaultdict(list)
+    for row in _track([row for row in rows if row.split in ("train", "val")][:limit], "real faces", quiet):
+        if row.split == "train" and row.tier != "A":
+            continue
+        frame = row.frame()
+        for estimator in estimators:
+            reading = estimator([frame], row.landmarks)
+            if row.split == "val":
+                errors[estimator.name].append(float(reading.ages[0]) - row.age)
+            if row.tier == "A" and reading.features is not None:
+                seen[estimator.name].append(reading.features[0])
+                ages[estimator.name].append(row.age)
+    return Judges(
+        estimators,
+        embedder,
+        {estimator.name: float(np.mean(errors[estimator.name] or [0.0])) for estimator in estimators},
+        measures.pairs(np.array(vectors), [row.person for row in pictured], [row.gender for row in pictured]),
+        {name: (np.array(seen[name]), np.array(ages[name])) for name in seen},
+    )
+
+
+def evaluate(
+    ager: Ager,
+    rows: Sequence[Row],
+    judges: Judges,
+    groups: Sequence[AgeGroup] = data.GROUPS,
+    quiet: bool = False,
+) -> Json:
+    """Age every portrait to every group and measure. The same arguments give the same result.
+
+    Args:
+        ager: what is measured.
+        rows: the portraits to age, held out from its training.
+        judges: from ``prepare``.
+        groups: the targets; each asks for its centre in years.
+
+    Returns:
+        What ``training.report`` writes; JSON throughout.
+    """
+    years = [group.center for group in groups]
+    people, features = [], defaultdict(list)
+    for index, row in enumerate(_track(rows, "aged faces", quiet)):
+        frame = row.frame()
+        aged = ager(frame, row.landmarks, years)
+        if len(aged) != len(years) or any(one.shape != frame.shape or one.dtype != np.uint8 for one in aged):
+            raise ValueError(f"the ager must give {len(years)} pictures of shape {frame.shape} and dtype uint8")
+        readings = {e.name: e([frame, *aged], row.landmarks) for e in judges.estimators}
+        for name, reading in readings.items():
+            if reading.features is not None:
+                features[name].append(reading.features)
+        people.append(
+            {
+                "file": row.file,
+                "tier": row.tier,
+                "gender": row.gender,
+                "age": row.age,
+                "age_kind": row.kind,
+                "group": summary.group_of(row.age, groups),
+                "estimates": {name: summary.rounded(reading.ages) for name, reading in readings.items()},
+                **identity(judges.embedder([frame, *aged], row.landmarks)),
+                **preserved(frame, aged, row),
+                "outside": outside(ager, frame, row.landmarks, (years[0], years[-1]), seed=index),
+            }
+        )
+    cuts = summary.slices(people, groups)
+    return {
+        "groups": [{"label": group.label, "center": group.center} for group in groups],
+        "people": people,
+        "estimators": {e.name: summary.real_error(e, people, judges.bias[e.name]) for e in judges.estimators},
+        "pairs": summary.describe_pairs(judges),
+        "slices": {name: summary.summarise(chosen, years, judges) for name, chosen in cuts.items()},
+        "kid": [
+            row
+            for name in sorted(features)
+            for row in summary.kid_rows(name, np.array(features[name]), people, judges, groups)
+        ],
+        "worst": summary.worst(people, years),
+    }
+
+
+def identity(vectors: Floats) -> Json:
+    """Cosine and Euclidean distance of the aged pictures' descriptors [1 + G, D] to the input's, the first one."""
+    return {
+        "cosine": summary.rounded(measures.cosine(vectors[1:], vectors[:1]), 4),
+        "distance": summary.rounded(np.linalg.norm(vectors[1:] - vectors[:1], axis=-1), 4),
+    }
+
+
+def preserved(frame: Frame, aged: Sequence[Frame], row: Row) -> Json:
+    """Skin colour, sharpness and background of the aged pictures against the input."""
+    affine = geometry.fit_similarity(row.landmarks)
+    behind = measures.background(affine, *frame.shape[:2])
+    before = measures.skin(frame, affine)
+    drift = np.array([measures.skin(one, affine)["skin"] - before["skin"] for one in aged])
+    angle = measures.typology_angle(before["cheeks"])
+    result: Json = {
+        "ita": round(angle, 1),
+        "tone": measures.tone(angle),
+        "skin_drift": [summary.rounded(one) for one in drift],  # (dL, da, db) each
+        "background": summary.rounded([measures.change(frame, one, behind)[0] for one in aged], 3),
+    }
+    if row.tier == "A":  # the others have no detail to keep
+        sharp = measures.detail(frame, affine)
+        result["sharpness"] = summary.rounded([measures.detail(one, affine) / sharp for one in aged], 3)
+    return result
+
+
+def outside(ager: Ager, frame: Frame, landmarks: Floats, years: Sequence[float], seed: int) -> Json:
+    """Pixels outside the square of the face that an ager changes, in a larger frame in which the portrait stands turned."""
+    wide, points = larger(frame, landmarks, seed)
+    mask = measures.outside_face(geometry.fit_similarity(points), *wide.shape[:2])
+    aged = ager(wide, points, years)
+    changes = [measures.change(wide, one, mask) for one in aged]
+    inside = [measures.change(wide, one, ~mask)[2] for one in aged]
+    return {
+        "changed": max(count for _, _, count in changes),
+        "levels": max(most for _, most, _ in changes),
+        "pixels": int(mask.sum()),
+        "changed_inside": min(inside),
+    }
+
+
+def larger(frame: Frame, landmarks: Floats, seed: int) -> tuple[Frame, Floats]:
+    """The portrait turned by up to 25 degrees inside a frame 1.7 times as wide, over noise; its landmarks there."""
+    rng = np.random.default_rng(seed)
+    height, width = frame.shape[:2]
+    tall, broad = round(1.7 * height), round(1.7 * width)
+    angle = np.radians(rng.uniform(-25, 25))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    center = np.array([broad, tall]) / 2 + rng.uniform(-0.05, 0.05, 2) * (broad, tall)
+    to_wide = np.column_stack([turn, center - turn @ (width / 2, height / 2)])
+    back = geometry.invert(to_wide)
+    view = np.column_stack([back[:, :2] * (broad, tall), back[:, 2]])
+    picture = np.rint((resample(frame, view, tall, broad).transpose(1, 2, 0) + 1) * 127.5).astype(np.uint8)
+    y, x = np.mgrid[:tall, :broad] + 0.5
+    at = geometry.apply(back, np.stack([x, y], -1))
+    elsewhere = ((at < 0) | (at > (width, height))).any(-1)
+    picture[elsewhere] = rng.integers(0, 256, (int(elsewhere.sum()), 3), np.uint8)
+    return picture, geometry.apply(to_wide, landmarks)
+
+
+def _track(items: Sequence[Any], what: str, quiet: bool) -> Iterable[Any]:
+    return track(items, what, disable=quiet, transient=True)
+
+
+def main(
+    model: Annotated[Path, typer.Argument(help="The .onnx to measure.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: runs/evaluate/MODEL]")] = None,
+    folder: Annotated[Path | None, typer.Option("--data", help="Folder with labels.csv and its portraits.")] = None,
+    split: Annotated[str, typer.Option(help="Whose portraits to age.")] = "test",
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many portraits, for a trial.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Folder of the model's run: compare PyTorch with it.")] = None,
+    sheet: Annotated[bool, typer.Option("--sheet", help="Also a contact sheet of 24 people.")] = False,
+) -> None:
+    """Measure age, identity and preservation of a model on held-out people."""
+    from . import fidelity, report
+
+    start = time.perf_counter()
+    output = output or Path("runs/evaluate") / model.stem
+    try:
+        rows = read_rows(folder or data.default_portraits())
+        chosen = of_split(rows, split, limit)
+        faithful = fidelity.compare(model, chosen, checkpoint)
+        judges = prepare(rows, limit and max(limit, 60))
+        transformer = lgin_edge.Transformer(model, threads=1)
+    except (FileNotFoundError, ValueError, MissingJudge, lgin_edge.LginError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    with transformer:
+        ager, groups = ager_of(transformer), transformer.groups
+        result = evaluate(ager, chosen, judges, groups)
+        result["model"] = {"file": model.name, "name": transformer.description.model, "split": split, "limit": limit}
+        result["fidelity"] = faithful
+        report.write(result, output)
+        if sheet:
+            report.write_sheet(result, chosen, ager, output / "sheet.png")
+    typer.echo(report.headline(result))
+    typer.echo(f"{output}/report.md, {time.perf_counter() - start:.0f} s on {platform.machine()}, one thread")
+
+
+if __name__ == "__main__":
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command()(main)
+    app()

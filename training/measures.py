@@ -1,0 +1,195 @@
+"""What the evaluation measures: pure functions over arrays.
+
+Pictures are uint8 RGB [H, W, 3] with an affine ``A`` [2, 3] (canonical face to pixels, ``geometry.fit_similarity``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lgin_edge import geometry
+from lgin_edge._ops import Frame, resample
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+#: Skin without beard or brows, canonical (x0, y0, x1, y1): both cheeks, beside the nose and under the eyes; the forehead.
+CHEEKS = ((0.33, 0.56, 0.41, 0.64), (0.59, 0.56, 0.67, 0.64))
+FOREHEAD = (0.42, 0.32, 0.58, 0.39)
+#: Skin tones by the individual typology angle (Chardon et al. 1991, Del Bino & Bernerd 2013): least angle in degrees.
+TONES = (("very light", 55), ("light", 41), ("intermediate", 28), ("tan", 10), ("brown", -30), ("dark", -90))
+#: Side of the view in which colours and sharpness are measured.
+_VIEW = 384
+
+
+def slope(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """Least-squares slope of y over x."""
+    dx = np.asarray(x, np.float64)
+    dx = dx - dx.mean()
+    values = np.asarray(y, np.float64)
+    return float(dx @ (values - values[0]) / (dx @ dx))  # less the first: a constant has a slope of exactly 0
+
+
+def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """Spearman's: Pearson's correlation of the ranks, ties sharing their mean rank; 0 where one of the two is constant."""
+    a, b = (_ranks(np.asarray(v, np.float64)) for v in (x, y))
+    a, b = a - a.mean(), b - b.mean()
+    norm = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / norm) if norm > 0 else 0.0
+
+
+def _ranks(values: Floats) -> Floats:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]
+
+
+def cosine(a: Floats, b: Floats) -> Floats:
+    """Cosine of the angle between vectors [..., D]."""
+    result: Floats = (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
+    return result
+
+
+class Pairs(NamedTuple):
+    """Cosines and Euclidean distances of pairs of different pictures, [P] each."""
+
+    cosine: Floats
+    distance: Floats
+
+
+def pairs(vectors: Floats, people: Sequence[str], genders: Sequence[str]) -> dict[str, Pairs]:
+    """All pairs of ``vectors`` [N, D]: of the same person, of different people, and of different people of one gender."""
+    i, j = np.triu_indices(len(vectors), 1)
+    person, gender = np.array(people), np.array(genders)
+    same, alike = person[i] == person[j], gender[i] == gender[j]
+    both = Pairs(cosine(vectors[i], vectors[j]), np.linalg.norm(vectors[i] - vectors[j], axis=-1))
+    chosen = {"same": same, "different": ~same, "different, one gender": ~same & alike}
+    return {name: Pairs(both.cosine[mask], both.distance[mask]) for name, mask in chosen.items()}
+
+
+class Kid(NamedTuple):
+    """Squared maximum mean discrepancy with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    m: int
+
+
+def kid(x: Floats, y: Floats, rounds: int = 200, seed: int = 0) -> Kid | None:
+    """Unbiased squared MMD of features [n, D] and [m, D] with the kernel (x.y / D + 1)^3 (Binkowski et al. 2018).
+
+    The interval comes from half samples without replacement: their spread about the whole sample's value estimates its
+    own (McCarthy 1969), and no picture meets its own copy as it would in a bootstrap. None with less than 8 pictures.
+    """
+    n, m = len(x), len(y)
+    if min(n, m) < 8:
+        return None
+    both = np.concatenate([x, y])
+    kernel = (both @ both.T / both.shape[1] + 1) ** 3
+    value = _mmd(kernel, np.arange(n), np.arange(n, n + m))
+    rng = np.random.default_rng(seed)
+    spread = [
+        _mmd(kernel, rng.choice(n, n // 2, replace=False), n + rng.choice(m, m // 2, replace=False)) - value
+        for _ in range(rounds)
+    ]
+    # The reflected quantiles, as in the basic bootstrap.
+    return Kid(value, value - float(np.quantile(spread, 0.975)), value - float(np.quantile(spread, 0.025)), n, m)
+
+
+def _mmd(kernel: Floats, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> float:
+    def within(index: npt.NDArray[np.int64]) -> float:
+        block, n = kernel[np.ix_(index, index)], len(index)
+        return float((block.sum() - np.trace(block)) / (n * (n - 1)))
+
+    return within(a) + within(b) - 2 * float(kernel[np.ix_(a, b)].mean())
+
+
+def canonical_positions(affine: Floats, height: int, width: int) -> Floats:
+    """Canonical (x, y) of every pixel's centre, [H, W, 2]."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    return geometry.apply(geometry.invert(affine), np.stack([x, y], -1))
+
+
+def outside_face(affine: Floats, height: int, width: int) -> Mask:
+    """Pixels whose centre lies outside the square of the face, [H, W]: those that must not change."""
+    at = canonical_positions(affine, height, width)
+    return np.asarray(((at < 0) | (at > 1)).any(-1))
+
+
+def background(affine: Floats, height: int, width: int) -> Mask:
+    """Pixels of the face's square beside and above the head, [H, W]: outside an ellipse round head and hair, over the
+    shoulders. Wide hair reaches into it."""
+    x, y = np.moveaxis(canonical_positions(affine, height, width), -1, 0)
+    beside = ((x - 0.5) / 0.40) ** 2 + ((y - 0.50) / 0.46) ** 2 > 1
+    return np.asarray(beside & (x >= 0) & (x <= 1) & (y >= 0) & (y < 0.70))
+
+
+def change(before: Frame, after: Frame, mask: Mask) -> tuple[float, int, int]:
+    """Mean and largest absolute change in levels of a byte, and the number of changed pixels, inside ``mask`` [H, W]."""
+    difference = np.abs(after[mask].astype(np.int16) - before[mask])
+    if not difference.size:
+        return 0.0, 0, 0
+    return float(difference.mean()), int(difference.max()), int(difference.any(-1).sum())
+
+
+def to_lab(picture: Floats) -> Floats:
+    """sRGB in [0, 1], [..., 3], to CIELAB under D65."""
+    from skimage.color import rgb2lab
+
+    result: Floats = rgb2lab(picture)
+    return result
+
+
+def skin(frame: Frame, affine: Floats) -> dict[str, Floats]:
+    """Median CIELAB [3] of the cheeks and of cheeks and forehead together ("skin")."""
+    patches = []
+    for box in (*CHEEKS, FOREHEAD):
+        view = resample(np.ascontiguousarray(frame), geometry.view_affine(affine, box), 24, 24)
+        patches.append(to_lab((view.transpose(1, 2, 0).astype(np.float64) + 1) / 2).reshape(-1, 3))
+    cheeks = np.concatenate(patches[: len(CHEEKS)])
+    return {"cheeks": np.median(cheeks, axis=0), "skin": np.median(np.concatenate(patches), axis=0)}
+
+
+def typology_angle(lab: npt.ArrayLike) -> float:
+    """Individual typology angle of a skin colour, degrees: arctan((L - 50) / b)."""
+    lightness, _, b = np.asarray(lab, np.float64)
+    return float(np.degrees(np.arctan2(lightness - 50, b)))
+
+
+def tone(angle: float) -> str:
+    """Name of the skin tone of a typology angle; an angle on a bound belongs to the darker tone."""
+    return next((name for name, least in TONES if angle > least), TONES[-1][0])
+
+
+def detail(frame: Frame, affine: Floats) -> float:
+    """Root mean square of the two finest bands of an a-trous Laplacian pyramid, luma levels, inside the face's oval."""
+    view = resample(np.ascontiguousarray(frame), affine, _VIEW, _VIEW).astype(np.float64)
+    luma = np.tensordot([0.299, 0.587, 0.114], view, 1) * 127.5
+    fine = luma - _binomial(_binomial(luma, 1), 2)
+    y, x = (np.mgrid[:_VIEW, :_VIEW] + 0.5) / _VIEW
+    oval = ((x - 0.5) / 0.25) ** 2 + ((y - 0.58) / 0.33) ** 2 < 1
+    return float(np.sqrt(np.mean(fine[oval] ** 2)))
+
+
+def _binomial(x: Floats, step: int) -> Floats:
+    """Binomial blur (1 4 6 4 1) / 16 with holes of ``step`` pixels, reflected at the border."""
+    for axis in (0, 1):
+        pad = [(0, 0), (0, 0)]
+        pad[axis] = (2 * step, 2 * step)
+        wide = np.moveaxis(np.pad(x, pad, mode="reflect"), axis, 0)
+        n = x.shape[axis]
+        parts = [w * wide[k * step : k * step + n] for k, w in enumerate((1, 4, 6, 4, 1))]
+        x = np.moveaxis(sum(parts[1:], parts[0]) / 16, 0, axis)
+    return x
+
+
+def psnr(difference: npt.NDArray[Any], peak: float) -> float | None:
+    """Peak signal-to-noise ratio of a difference, dB; None where there is none."""
+    error = float(np.mean(np.square(difference, dtype=np.float64)))
+    return float(10 * np.log10(peak**2 / error)) if error > 0 else None

@@ -1,0 +1,197 @@
+"""What the evaluation says of many people: tables of means, distributions and failures, as plain JSON.
+
+``people`` are the records that ``training.evaluate.evaluate`` makes, one a portrait; lists inside them run over the target
+groups (``estimates`` has the input before them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lgin_edge.description import AgeGroup
+
+from . import measures
+from .measures import Floats
+
+if TYPE_CHECKING:
+    from .estimators import Estimator
+    from .evaluate import Judges
+
+Json = dict[str, Any]
+
+#: Share of pairs of different people that a verification threshold of our own lets through.
+FALSE_ACCEPTS = 0.01
+#: Outputs named in each list of failures.
+_WORST = 8
+_BINS = np.linspace(0.5, 1.0, 51)
+
+
+def number(value: Any, digits: int = 2) -> float:
+    return round(float(value), digits)
+
+
+def rounded(values: Any, digits: int = 2) -> list[float]:
+    return [round(float(value), digits) for value in values]
+
+
+def group_of(age: float, groups: Sequence[AgeGroup]) -> int:
+    """Index of the group that an age falls into."""
+    return int(np.searchsorted([group.high for group in groups[:-1]], age, side="right"))
+
+
+def real_error(estimator: Estimator, people: Sequence[Json], bias: float) -> Json:
+    """An estimator's own error on the real faces: mean absolute error, bias, correlation, slope; by kind of label."""
+    result: Json = {"about": estimator.about, "val_bias": round(bias, 2), "real": {}}
+    for kind in ("all", "dated", "estimated"):
+        chosen = [p for p in people if kind in ("all", p["age_kind"])]
+        if not chosen:
+            continue
+        age = np.array([p["age"] for p in chosen])
+        error = np.array([p["estimates"][estimator.name][0] for p in chosen]) - age
+        row = {"n": len(chosen), "mae": number(np.abs(error).mean()), "bias": number(error.mean())}
+        if np.ptp(age) > 0:
+            row |= {"rank": number(measures.rank_correlation(age, error + age))}
+            row |= {"slope": number(measures.slope(age, error + age))}
+        result["real"][kind] = row
+    return result
+
+
+def describe_pairs(judges: Judges) -> Json:
+    """The distributions of real pairs, as quantiles and a histogram, and the thresholds."""
+    result: Json = {
+        "embedder": judges.embedder.name,
+        "threshold_distance": judges.embedder.threshold,
+        "threshold_cosine": round(judges.threshold, 4),
+        "false_accepts": FALSE_ACCEPTS,
+        "bins": rounded(_BINS),
+    }
+    for name, pairs in judges.pairs.items():
+        if len(pairs.cosine) == 0:
+            continue
+        result[name] = {
+            "n": len(pairs.cosine),
+            "cosine": rounded(np.quantile(pairs.cosine, [0.05, 0.5, 0.95]), 4),
+            "distance": rounded(np.quantile(pairs.distance, [0.05, 0.5, 0.95]), 4),
+            "accepted": number((pairs.cosine >= judges.threshold).mean(), 4),
+            "within_distance": number((pairs.distance < judges.embedder.threshold).mean(), 4),
+            "histogram": np.histogram(pairs.cosine, _BINS)[0].tolist(),
+        }
+    return result
+
+
+def slices(people: Sequence[Json], groups: Sequence[AgeGroup]) -> dict[str, list[Json]]:
+    """The people, all and by age group of the input, gender and measured skin tone; empty ones left out."""
+    result = {"all": list(people)}
+    result |= {f"input {g.label}": [p for p in people if p["group"] == i] for i, g in enumerate(groups)}
+    result |= {f"gender {name}": [p for p in people if p["gender"] == name] for name in ("F", "M")}
+    result |= {f"tone {name}": [p for p in people if p["tone"] == name] for name, _ in measures.TONES}
+    return {name: chosen for name, chosen in result.items() if chosen}
+
+
+def summarise(people: Sequence[Json], years: Sequence[float], judges: Judges) -> Json:
+    """Means over some people; lists are by target group."""
+    target = np.array(years)
+    result: Json = {"n": len(people), "age": {}}
+    for estimator in judges.estimators:
+        estimates = np.array([p["estimates"][estimator.name] for p in people])  # [N, 1 + G]
+        error, idle = estimates[:, 1:] - target, estimates[:, :1] - target
+        slopes = np.array([measures.slope(target, one[1:]) for one in estimates])
+        ranks = np.array([measures.rank_correlation(target, one[1:]) for one in estimates])
+        result["age"][estimator.name] = {
+            "mean": rounded(estimates[:, 1:].mean(0)),
+            "mae": rounded(np.abs(error).mean(0)),
+            "mae_overall": number(np.abs(error).mean()),
+            "corrected_mae": number(np.abs(error - judges.bias[estimator.name]).mean()),
+            "nothing_mae": rounded(np.abs(idle).mean(0)),
+            "nothing_mae_overall": number(np.abs(idle).mean()),
+            "slope": number(slopes.mean(), 3),
+            "rank": number(ranks.mean(), 3),
+            "rising": number((slopes > 0).mean(), 3),
+        }
+    cosine, distance = (np.array([p[name] for p in people]) for name in ("cosine", "distance"))
+    result["identity"] = {
+        "cosine": rounded(cosine.mean(0), 4),
+        "cosine_min": rounded(cosine.min(0), 4),
+        "distance": rounded(distance.mean(0), 4),
+        "accepted": rounded((cosine >= judges.threshold).mean(0), 3),
+        "within_distance": rounded((distance < judges.embedder.threshold).mean(0), 3),
+    }
+    drift = np.array([p["skin_drift"] for p in people])  # [N, G, 3]
+    result["skin"] = {
+        "de": rounded(np.linalg.norm(drift, axis=-1).mean(0)),
+        "lab": [rounded(one) for one in drift.mean(0)],
+    }
+    result["background"] = rounded(np.mean([p["background"] for p in people], axis=0), 3)
+    sharp = np.array([p["sharpness"] for p in people if "sharpness" in p])
+    if len(sharp):
+        result["sharpness"] = {
+            "n": len(sharp),
+            "median": rounded(np.median(sharp, axis=0), 3),
+            "min": rounded(sharp.min(0), 3),
+            "max": rounded(sharp.max(0), 3),
+        }
+    frames = [p["outside"] for p in people]
+    result["outside"] = {name: max(one[name] for one in frames) for name in ("changed", "levels")}
+    result["outside"]["least_changed_inside"] = min(one["changed_inside"] for one in frames)
+    return result
+
+
+def kid_rows(
+    name: str,
+    features: Floats,  # [N, 1 + G, F]
+    people: Sequence[Json],
+    judges: Judges,
+    groups: Sequence[AgeGroup],
+) -> list[Json]:
+    """KID of the sharp aged faces of each group to sharp real ones of that age, and what else lies how far from those.
+
+    "input" are the same people unaged, "real" the half of the real faces of that group against the other half.
+    """
+    real, ages = judges.features[name]
+    group = np.array([group_of(age, groups) for age in ages])
+    sharp = np.array([p["tier"] == "A" for p in people])
+    rows = []
+    for i, target in enumerate(groups):
+        there = real[group == i]
+        halves = np.random.default_rng(i).permutation(len(there))
+        candidates = {
+            "aged": measures.kid(features[sharp, 1 + i], there),
+            "input": measures.kid(features[sharp, 0], there),
+            "real": measures.kid(there[halves[::2]], there[halves[1::2]]),
+        }
+        found = {key: [*rounded(k[:3], 4), k.n, k.m] for key, k in candidates.items() if k is not None}
+        rows.append({"features": name, "group": target.label, "n_real": len(there), **found})
+    return rows
+
+
+def worst(people: Sequence[Json], years: Sequence[float]) -> Json:
+    """The worst outputs by name of the file: what to look at first."""
+
+    def lowest(values: Iterable[tuple[float, str, int | None]], falling: bool = False) -> list[Json]:
+        ordered = sorted(values, key=lambda v: (-v[0] if falling else v[0], v[1], v[2] or 0))[:_WORST]
+        return [{"file": file, "group": group, "value": round(value, 3)} for value, file, group in ordered]
+
+    def each(name: str) -> Iterator[tuple[float, str, int | None]]:
+        return ((value, p["file"], i) for p in people for i, value in enumerate(p.get(name, ())))
+
+    slopes = [
+        (float(np.mean([measures.slope(years, one[1:]) for one in p["estimates"].values()])), p["file"], None)
+        for p in people
+    ]
+    drift = ((float(np.linalg.norm(one)), p["file"], i) for p in people for i, one in enumerate(p["skin_drift"]))
+    wrong = {
+        name: [p["file"] for p in people if measures.slope(years, p["estimates"][name][1:]) <= 0]
+        for name in sorted({name for p in people for name in p["estimates"]})
+    }
+    return {
+        "identity, lowest cosine": lowest(each("cosine")),
+        "age, lowest slope (mean of the estimators)": lowest(slopes),
+        "skin, largest colour drift (dE)": lowest(drift, falling=True),
+        "sharpness, lowest ratio": lowest(each("sharpness")),
+        "sharpness, highest ratio": lowest(each("sharpness"), falling=True),
+        "background, largest change (levels)": lowest(each("background"), falling=True),
+        "not_rising": wrong,
+    }
