@@ -142,6 +142,7 @@ def _ffhq_aging(folder: Path, table: Path, min_confidence: float) -> Iterator[Sa
         group = re.fullmatch(r"(\d{1,3})-(\d{1,3})", row["age_group"], re.ASCII)
         try:
             number = int(row["image_number"])
+            unlabelled.pop(number, None)
             sure = float(row.get("age_group_confidence") or 1)
             gender_sure = float(row.get("gender_confidence") or 1)
             gender = _GENDERS[row.get("gender", "").lower()]
@@ -149,7 +150,6 @@ def _ffhq_aging(folder: Path, table: Path, min_confidence: float) -> Iterator[Sa
             yield Problem(name, MALFORMED_ROW, f"{type(error).__name__}: {error}")
             continue
         path = numbered.get(number)
-        unlabelled.pop(number, None)
         if group is None or int(group[1]) > int(group[2]):
             yield Problem(name, MALFORMED_ROW, f"age_group: expected two ages like 30-39, got {row['age_group']!r}")
         elif path is None:

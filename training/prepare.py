@@ -24,7 +24,7 @@ import platform
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -133,7 +133,7 @@ def look(jobs: Sequence[Job], journal: Journal, workers: int) -> None:
             progress.advance(task)
 
 
-def align_all(jobs: Sequence[Job], workers: int) -> Iterator[Json]:
+def align_all(jobs: Sequence[Job], workers: int) -> Generator[Json, None, None]:
     """Verdicts on pictures as they come. Closing the generator stops the workers after what they have at hand."""
     if min(workers, len(jobs)) <= 1:
         yield from map(align, jobs)
