@@ -25,8 +25,10 @@ Json = dict[str, Any]
 SIZES = {"A": 384, "B": 192}
 #: Source pixels per pixel of tier A that count as real detail there; the portraits' own bound.
 SHARP = 0.7
-#: A face is the picture's subject if it is so many times as large as every other.
+#: A face is the picture's subject if it is so many times as large as every other, or the others are so many times as far from
+#: the middle.
 CLEARLY_LARGER = 1.5
+CLEARLY_NEARER = 2.0
 POINTS = ("leye", "reye", "nose", "lmouth", "rmouth")
 #: Why a photograph is not used.
 NOT_AN_IMAGE, CORRUPT, UNSUITABLE, UNREADABLE = "not an image", "corrupt", "not one photograph", "unreadable"
@@ -126,16 +128,16 @@ def cut(frame: Frame, limits: Limits) -> tuple[Frame, Json]:
 
 
 def subject(faces: Sequence[detection.Face], width: int, height: int) -> detection.Face:
-    """The face that a picture is of: clearly the largest, else the only large one in the middle. Raises Rejected."""
+    """The face that a picture is of: clearly the largest, else of the large ones the clearly most central. Raises Rejected."""
     if not faces:
         raise Rejected(NO_FACE, "")
     large = [face for face in faces if face.size * CLEARLY_LARGER > faces[0].size]
-    if len(large) > 1:
-        middle = np.array((width, height)) / 2
-        large = [face for face in large if (face.box[:2] <= middle).all() and (middle <= face.box[2:]).all()]
-    if len(large) != 1:
-        raise Rejected(SEVERAL_FACES, f"{len(faces)} faces, none clearly larger or alone in the middle")
-    return large[0]
+    middle = np.array((width, height)) / 2
+    away = [float(np.linalg.norm((face.box[:2] + face.box[2:]) / 2 - middle)) for face in large]
+    nearest = int(np.argmin(away))
+    if any(CLEARLY_NEARER * away[nearest] > other for i, other in enumerate(away) if i != nearest):
+        raise Rejected(SEVERAL_FACES, f"{len(faces)} faces, none of them clearly larger or more central")
+    return large[nearest]
 
 
 @functools.cache
