@@ -312,7 +312,8 @@ def main(
 
     Interrupted (Ctrl-C), the same command goes on where it stopped. A person is in one split only, where persons are known;
     without, two pictures of one person may be in two. What is left out, and why, stands in OUT/rejected.csv.
-    A set that is cropped tightly, as UTKFace's own crops are, needs a larger --max-outside; its uncropped pictures do not.
+    From a set of tightly cropped faces much is left out as cut off by the border: take the uncropped pictures if there are
+    any, or raise --max-outside.
 
     Exit codes: 0 done, 2 wrong usage or no usable picture, 4 OUT could not be written or a worker died, 130 interrupted.
     """
