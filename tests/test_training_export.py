@@ -93,11 +93,14 @@ def test_a_config_that_does_not_fit_is_explained(run, change, message):
 
 
 def test_damaged_files_are_explained(run):
-    save_file({"hat.weight": torch.zeros(1)}, run / checkpoint.FILE)
-    with pytest.raises(ValueError, match="unknown networks 'hat'"):
+    checkpoint.save(run / checkpoint.FILE, {"hat.weight": torch.zeros(1)}, {})
+    with pytest.raises(ValueError, match="'average' does not fit"):
+        export.load(run)
+    save_file({"average.weight": torch.zeros(1)}, run / checkpoint.FILE)
+    with pytest.raises(ValueError, match="is not a checkpoint of training.fit"):
         export.load(run)
     (run / checkpoint.FILE).write_bytes(b"I am no tensor")
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="is not a checkpoint of training.fit"):
         export.load(run)
     (run / export.CONFIG).write_text("[]")
     with pytest.raises(ValueError, match="'network'"):
@@ -160,7 +163,7 @@ def test_the_age_model_is_small_plain_and_tells_nothing_of_its_machine(exported)
 def test_the_command_explains(tmp_path):
     result = CliRunner().invoke(export_app(), [str(tmp_path / "none"), str(tmp_path / "t.onnx")])
     assert result.exit_code == 2
-    assert "training.fit --run" in result.stderr
+    assert "training.fit FOLDER" in result.stderr
     assert not (tmp_path / "t.onnx").exists()
 
 

@@ -331,7 +331,7 @@ def test_two_processes_train_together_and_resume(made_up, tmp_path):
     """torchrun with gloo on the CPU: both processes end with the same weights, which differ from one process's."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "training.fit"]
-    command += ["--preset", "smoke", "--device", "cpu", "--run", str(tmp_path / "run"), "--data", str(made_up)]
+    command += ["--preset", "smoke", "--device", "cpu", str(tmp_path / "run"), "--data", str(made_up)]
     for name in ("classifier_steps=2", "warm_steps=2", "adversarial_steps=2", "batch=2", "classifier_batch=2"):
         command += ["--set", name]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}

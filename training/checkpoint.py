@@ -35,7 +35,7 @@ def load(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any
         ValueError: not a checkpoint of training.fit.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}; python -m training.fit --run FOLDER makes FOLDER/{FILE}")
+        raise FileNotFoundError(f"no checkpoint at {path}; python -m training.fit FOLDER makes FOLDER/{FILE}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -257,7 +257,7 @@ def _load_into(module: nn.Module, run: Path, network: str) -> None:
 def _file(run: Path, name: str) -> Path:
     path = run / name
     if not path.is_file():
-        raise FileNotFoundError(f"no {name} in {run}; python -m training.fit --run FOLDER makes such a folder")
+        raise FileNotFoundError(f"no {name} in {run}; python -m training.fit FOLDER makes such a folder")
     return path
 
 

@@ -1,4 +1,4 @@
-"""Train LGIN on aligned portraits: ``python -m training.fit --run runs/first --max-minutes 60``.
+"""Train LGIN on aligned portraits: ``python -m training.fit runs/first --max-minutes 60``.
 
 Progress, checkpoints, TensorBoard scalars and sample sheets go to the run's folder; the same command again resumes where it
 stopped, with the same batches that an uninterrupted run would have seen. Several GPUs or machines: put
@@ -501,11 +501,11 @@ def _run_phase(
 
 def main(
     folder: Annotated[
-        Path, typer.Option("--run", help="Folder of this run; made if missing, resumed if it has a checkpoint.")
+        Path, typer.Argument(metavar="RUN", help="Folder of this run; made if missing, resumed if it has a checkpoint.")
     ],
     preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)} (training.config).")] = "default",
     portraits: Annotated[
-        Path | None, typer.Option("--data", help="Folder with labels.csv [default: ../shared/portraits]")
+        Path | None, typer.Option("--data", help="Folder with labels.csv (default: ../shared/portraits)")
     ] = None,
     max_minutes: Annotated[float, typer.Option(help="Stop (and save) after this long.")] = 1e9,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -527,11 +527,11 @@ def main(
 
     Examples:
 
-        python -m training.fit --preset smoke --run runs/smoke
+        python -m training.fit runs/smoke --preset smoke
 
-        python -m training.fit --run runs/mine --data faces/ --set weights.adversarial=0.1 --max-minutes 90
+        python -m training.fit runs/mine --data faces/ --set weights.adversarial=0.1 --max-minutes 90
 
-        torchrun --nproc-per-node 8 -m training.fit --run runs/mine
+        torchrun --nproc-per-node 8 -m training.fit runs/mine
     """
     try:
         if preset not in PRESETS:

@@ -305,7 +305,7 @@ def main(
 
       python -m training.prepare photos/ faces/ --format csv --labels ages.csv
 
-      python -m training.fit --run runs/mine --data faces/
+      python -m training.fit runs/mine --data faces/
 
     utkface and cacd have the labels in the file names: AGE_GENDER_RACE_DATE.jpg (0 is male), AGE_Name_Surname_0001.jpg. A csv
     has the columns path (relative to SOURCE) and age, and may have gender (M, F) and person.
