@@ -175,18 +175,24 @@ class Trainer:
         parts = self.generator_losses(views, composed, patch_delta, scales)
         if self.config.weights.adversarial:
             seen = self._augmented(self.critic_view(made))
-            parts["adversarial"] = losses.adversarial_g(self.d(seen, code).float())
-            if self.config.d_detail and bool(sharp.any()):
-                seen = self._augmented(augment.detail_squares(made[sharp], DETAIL_SIDE, self.generator))
-                fine = losses.adversarial_g(self.fine(seen, code[sharp]).float())
-                parts["adversarial"] = (parts["adversarial"] + fine) / 2
+            parts["adversarial"] = losses.adversarial_g(self._judge(self.d, seen, code))
+            if self.config.d_detail:
+                chosen, some = _detailed(sharp)
+                seen = self._augmented(augment.detail_squares(made[chosen], DETAIL_SIDE, self.generator))
+                fine = losses.adversarial_g(self._judge(self.fine, seen, code[chosen])) * some
+                parts["adversarial"] = (parts["adversarial"] + fine) / (1 + some)
         if self.config.weights.classification:
-            parts["classification"] = losses.classification(self.c(self.critic_view(made)).float(), code)
+            parts["classification"] = losses.classification(self._judge(self.c, self.critic_view(made)), code)
         self._update("net", self._weigh(parts))
         for critic in (self.d, self.c, self.fine):
             critic.requires_grad_(True)
         self._average()
         return report | {name: value.item() for name, value in parts.items()}
+
+    def _judge(self, critic: Any, *inputs: Tensor) -> Tensor:
+        """What a critic that does not learn in this step says. Not by its wrapper, which would wait for its gradients."""
+        with self.fabric.autocast():
+            return critic.module(*inputs).float()
 
     def _augmented(self, pictures: Tensor) -> Tensor:
         return augment.differentiable(pictures, self.generator) if self.config.d_augment else pictures
@@ -197,13 +203,17 @@ class Trainer:
         if not self.config.weights.adversarial:
             return {}
         report = {"L_d": self._critic_step("d", self.critic_view(real), self.critic_view(made), real_code, code)}
-        if self.config.d_detail and bool(sharp.any()):
+        if self.config.d_detail:
             # Only faces whose source has the detail: what enlarging lost is never taught as skin.
-            squares = (augment.detail_squares(p[sharp], DETAIL_SIDE, self.generator) for p in (real, made))
-            report["L_d(fine)"] = self._critic_step("fine", *squares, real_code[sharp], code[sharp])
+            chosen, some = _detailed(sharp)
+            squares = (augment.detail_squares(p[chosen], DETAIL_SIDE, self.generator) for p in (real, made))
+            loss = self._critic_step("fine", *squares, real_code[chosen], code[chosen], some)
+            report |= {"L_d(fine)": loss} if some else {}
         return report
 
-    def _critic_step(self, name: str, real: Tensor, made: Tensor, real_code: Tensor, code: Tensor) -> float:
+    def _critic_step(
+        self, name: str, real: Tensor, made: Tensor, real_code: Tensor, code: Tensor, weight: float = 1.0
+    ) -> float:
         critic, c = getattr(self, name), self.config
         real, made = self._augmented(real), self._augmented(made)
         # One forward pass for both: distributed training synchronises once a pass.
@@ -215,7 +225,7 @@ class Trainer:
             score = critic.module(picture, real_code).mean((1, 2, 3)).sum()
             (slope,) = torch.autograd.grad(score, picture, create_graph=True)
             total = total + c.r1 * c.r1_every / 2 * slope.square().sum((1, 2, 3)).mean()
-        self._update(name, total)
+        self._update(name, total * weight)
         return loss.item()
 
     def _weigh(self, parts: dict[str, Tensor]) -> Tensor:
@@ -303,6 +313,15 @@ class Trainer:
                 network.load_state_dict(own)
             except RuntimeError as error:
                 raise ValueError(f"{path} does not fit this configuration: {error}") from None
+
+
+def _detailed(sharp: Tensor) -> tuple[Tensor, float]:
+    """Indices of the faces with real detail, and 1.0; where there is none, any face, and 0.0 as its loss's weight.
+
+    Every process has to take part in a step whose gradients are averaged over them all.
+    """
+    chosen = sharp.nonzero()[:, 0]
+    return (chosen, 1.0) if len(chosen) else (chosen.new_zeros(1), 0.0)
 
 
 def sampling_weights(faces: data.Faces, balance: float) -> Tensor:
