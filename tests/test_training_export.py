@@ -97,10 +97,10 @@ def test_damaged_files_are_explained(run):
     with pytest.raises(ValueError, match="'average' does not fit"):
         export.load(run)
     save_file({"average.weight": torch.zeros(1)}, run / checkpoint.FILE)
-    with pytest.raises(ValueError, match="is not a checkpoint of training.fit"):
+    with pytest.raises(ValueError, match=r"is not a checkpoint of training.fit"):
         export.load(run)
     (run / checkpoint.FILE).write_bytes(b"I am no tensor")
-    with pytest.raises(ValueError, match="is not a checkpoint of training.fit"):
+    with pytest.raises(ValueError, match=r"is not a checkpoint of training.fit"):
         export.load(run)
     (run / export.CONFIG).write_text("[]")
     with pytest.raises(ValueError, match="'network'"):

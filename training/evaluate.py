@@ -302,7 +302,9 @@ def _track(items: Sequence[Any], what: str, quiet: bool) -> Iterable[Any]:
 
 def main(
     model: Annotated[Path, typer.Argument(help="The .onnx to measure.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the report (default: runs/evaluate/MODEL)")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder of the report (default: runs/evaluate/MODEL)")
+    ] = None,
     folder: Annotated[Path | None, typer.Option("--data", help="Folder with labels.csv and its portraits.")] = None,
     split: Annotated[str, typer.Option(help="Whose portraits to age.")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many portraits, for a trial.")] = None,
