@@ -19,6 +19,7 @@ from training.canonical import sample_views
 from training.config import PRESETS, PrototypeGains, TrainConfig, override
 
 SEED = 3
+TEMPLATE = torch.from_numpy(np.float32(geometry.TEMPLATE))[None]
 TINY = [
     "batch=2",
     "classifier_batch=2",
@@ -83,8 +84,8 @@ def test_prototypes_find_the_change_that_is_there(train_faces):
     # Without exaggeration: older shades count 1.5 (lines) and 1.3 (colour), younger ones 1 and 0.7.
     gains = PrototypeGains(colour=1.0, chroma=1.0, lines=1.0, texture=1.0, wrinkles=0.0)
     fifty = torch.tensor([50.0])
-    older = fitted.residual(x, everywhere(1), fifty, fifty + 10, gains)
-    younger = fitted.residual(x, everywhere(1), fifty, fifty - 10, gains)
+    older = fitted.residual(x, everywhere(1), TEMPLATE, fifty, fifty + 10, gains)
+    younger = fitted.residual(x, everywhere(1), TEMPLATE, fifty, fifty - 10, gains)
     forehead, corner = (slice(None), slice(None), slice(115, 155), slice(150, 230)), (..., slice(0, 20), slice(0, 20))
     # Ten levels of 127.5 in ten years are 0.078; the low-pass rest (64 px a pixel, left alone) keeps about half of it.
     assert 0.03 < older[forehead].mean() < 0.12
@@ -97,7 +98,7 @@ def test_no_change_of_age_is_no_residual(train_faces):
     x = data.to_float(train_faces.pixels[:2])
     fifty = torch.full((2,), 50.0)
     half = torch.full((2, 2, data.CANVAS, data.CANVAS), 0.5)
-    assert fitted.residual(x, half, fifty, fifty, PrototypeGains()).abs().max() < 1e-5
+    assert fitted.residual(x, half, TEMPLATE, fifty, fifty, PrototypeGains()).abs().max() < 1e-5
 
 
 def test_nothing_changes_outside_skin_and_hair(train_faces):
@@ -105,8 +106,8 @@ def test_nothing_changes_outside_skin_and_hair(train_faces):
     x = data.to_float(train_faces.pixels[:1])
     nowhere = torch.zeros(1, 2, data.CANVAS, data.CANVAS)
     ages = torch.tensor([40.0]), torch.tensor([70.0])
-    assert fitted.residual(x, nowhere, *ages, PrototypeGains()).abs().max() < 1e-6
-    assert fitted.residual(x, everywhere(1), *ages, PrototypeGains()).abs().max() > 0.05
+    assert fitted.residual(x, nowhere, TEMPLATE, *ages, PrototypeGains()).abs().max() < 1e-6
+    assert fitted.residual(x, everywhere(1), TEMPLATE, *ages, PrototypeGains()).abs().max() > 0.05
 
 
 def test_dark_hair_greys_and_grey_hair_darkens():
@@ -118,9 +119,9 @@ def test_dark_hair_greys_and_grey_hair_darkens():
     hair = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1).expand(1, 2, 64, 64)
     young, old = torch.tensor([30.0]), torch.tensor([70.0])
     dark, grey = torch.full((1, 3, 64, 64), -0.7), torch.full((1, 3, 64, 64), 0.0)
-    assert fitted.residual(dark, hair, young, old, PrototypeGains()).mean() > 0.3
-    assert fitted.residual(grey, hair, old, young, PrototypeGains()).mean() < -0.3
-    assert fitted.residual(dark, hair, old, young, PrototypeGains()).abs().mean() < 0.05
+    assert fitted.residual(dark, hair, TEMPLATE, young, old, PrototypeGains()).mean() > 0.3
+    assert fitted.residual(grey, hair, TEMPLATE, old, young, PrototypeGains()).mean() < -0.3
+    assert fitted.residual(dark, hair, TEMPLATE, old, young, PrototypeGains()).abs().mean() < 0.05
 
 
 def test_masks_find_skin_and_hair_of_a_portrait(astronaut):
@@ -267,9 +268,25 @@ def test_a_run_can_begin_from_the_weights_of_another(made_up, tmp_path):
     fit.run(tmp_path / "second", config, made_up, fit.make_fabric("cpu", 1, 1), init=tmp_path / "first")
     trainer = fit.Trainer(config, data.load_portraits(made_up, "train"), no_prototypes(), fit.make_fabric("cpu", 1, 1))
     tensors, _ = checkpoint.load(tmp_path / "first" / checkpoint.FILE)
-    trainer.adopt(tensors, tmp_path)
+    assert trainer.adopt(tensors, tmp_path) == []
     for key, value in trainer.raw()["net"].state_dict().items():
         torch.testing.assert_close(value, tensors[f"net.{key}"], rtol=0, atol=0)
+
+
+def test_weights_that_another_run_did_not_have_start_anew(made_up, tmp_path):
+    assert run(tmp_path / "first", steps(1, 1, 1), made_up)
+    tensors, _ = checkpoint.load(tmp_path / "first" / checkpoint.FILE)
+    older = {key: t for key, t in tensors.items() if ".position." not in key and not key.startswith("fine.")}
+    faces = data.load_portraits(made_up, "train")
+    trainer = fit.Trainer(steps(0, 0, 0), faces, no_prototypes(), fit.make_fabric("cpu", 1, 1))
+    new = trainer.adopt(older, tmp_path)
+    assert "fine" in new
+    assert "net.whole.position.maps" in new
+    torch.testing.assert_close(trainer.raw()["net"].state_dict()["whole.head.bias"], tensors["net.whole.head.bias"])
+    with pytest.raises(ValueError, match=r"has no net\.whole\.position"):
+        trainer.adopt(older, tmp_path, whole=True)
+    with pytest.raises(ValueError, match=r"nothing here takes its net\.elsewhere"):
+        trainer.adopt(tensors | {"net.elsewhere": torch.zeros(1)}, tmp_path)
 
 
 def no_prototypes():

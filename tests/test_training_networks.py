@@ -10,7 +10,7 @@ import onnxruntime
 
 from lgin_edge.description import METADATA_KEY, Description
 from training import data, export, losses
-from training.networks import LGIN, AgeClassifier, Discriminator, NetworkConfig, count_macs, example_inputs
+from training.networks import LGIN, AgeClassifier, Discriminator, NetworkConfig, Position, count_macs, example_inputs
 
 SEED = 11
 SMALL = NetworkConfig(
@@ -48,6 +48,19 @@ def test_whole_network_costs_less_than_resnet18():
 def test_a_fresh_network_changes_nothing():
     face_delta, patch_delta, coarse = LGIN(SMALL)(*random_inputs(SMALL, 2, 1))
     assert not any(t.any() for t in (face_delta, patch_delta, *coarse))
+
+
+def test_a_place_has_no_drawing_of_its_own_before_training():
+    generator = torch.Generator().manual_seed(SEED)
+    age = torch.rand(2, 3, 5, generator=generator)
+    position = Position(width=4, groups=5, side=16)
+    assert not position(age).any()
+    with torch.no_grad():
+        position.weight.normal_(generator=generator)
+    drawn = position(age)
+    assert drawn.shape == (6, 4, 16, 16)
+    torch.testing.assert_close(drawn[4], position(age[1:, 1:2])[0])
+    torch.testing.assert_close(position(2 * age), 2 * drawn)
 
 
 def test_coarse_images_have_the_decoder_scales():

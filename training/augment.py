@@ -22,10 +22,12 @@ def jittered_affines(n: int, generator: torch.Generator, strength: float = 1.0) 
     def uniform(limit: float) -> Tensor:
         return (torch.rand(n, generator=generator) * 2 - 1) * limit * strength
 
-    angle, scale = uniform(0.10), CANVAS * torch.exp(uniform(0.08))
+    # No more than a detector errs by (and less than a line of skin is wide, mostly): what the networks are to draw at a
+    # place has to be at that place.
+    angle, scale = uniform(0.02), CANVAS * torch.exp(uniform(0.02))
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     linear = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
-    center = CANVAS * (0.5 + torch.stack([uniform(0.025), uniform(0.025)], -1))
+    center = CANVAS * (0.5 + torch.stack([uniform(0.01), uniform(0.01)], -1))
     return torch.cat([linear, (center - (linear @ torch.full((2,), 0.5)))[..., None]], -1)
 
 

@@ -89,7 +89,7 @@ class Trainer:
             change = torch.zeros_like(x)
             if c.weights.prototype:
                 soft = masks.to_float(self.faces.masks[index], data.CANVAS)
-                change = self.fitted.residual(x, soft, present, wanted, c.prototype)
+                change = self.fitted.residual(x, soft, self.faces.landmarks[index], present, wanted, c.prototype)
             frames = torch.cat([x, change], 1)
             if torch.rand((), generator=g) < 0.5:
                 frames, landmarks = augment.mirror(frames, landmarks)
@@ -291,7 +291,7 @@ class Trainer:
                 f"{path} is of a run with {len(states)} processes and this one has {self.fabric.world_size}; start as many,"
                 " or begin a new run from its weights with --init"
             )
-        self.adopt(tensors, path)
+        self.adopt(tensors, path, whole=True)
         own = states[self.fabric.global_rank]
         split = len(self.generator.get_state())
         self.generator.set_state(own[:split].clone())
@@ -303,16 +303,32 @@ class Trainer:
             checkpoint.restore_optimiser(raw, entries, counters["groups"][name])
         self.steps = dict(counters["steps"])
 
-    def adopt(self, tensors: dict[str, Tensor], path: Path) -> None:
-        """Take the weights of another run; a network that it did not have keeps its own."""
+    def adopt(self, tensors: dict[str, Tensor], path: Path, whole: bool = False) -> list[str]:
+        """Take the weights of another run.
+
+        Args:
+            whole: nothing may be missing. Otherwise what the other run did not have keeps its own weights.
+
+        Returns:
+            Names of the weights that it did not have.
+
+        Raises:
+            ValueError: it has weights that this configuration has not, or of other shapes.
+        """
+        new: list[str] = []
         for name, network in self.raw().items():
             own = {key[len(name) + 1 :]: t for key, t in tensors.items() if key.startswith(f"{name}.")}
-            if not own:
-                continue
+            missing = [f"{name}.{key}" for key in network.state_dict() if key not in own]
             try:
-                network.load_state_dict(own)
+                if missing and whole:
+                    raise RuntimeError(f"it has no {', '.join(missing)}")
+                unexpected = network.load_state_dict(own, strict=False).unexpected_keys
+                if unexpected:
+                    raise RuntimeError(f"nothing here takes its {', '.join(f'{name}.{key}' for key in unexpected)}")
             except RuntimeError as error:
                 raise ValueError(f"{path} does not fit this configuration: {error}") from None
+            new += missing if own else [name]
+        return new
 
 
 def _detailed(sharp: Tensor) -> tuple[Tensor, float]:
@@ -455,7 +471,9 @@ def run(
         trainer.resume(saved_at)
         print(f"resuming after {trainer.steps}", file=sys.stderr)
     elif init is not None:
-        trainer.adopt(checkpoint.load(init / checkpoint.FILE)[0], init)
+        new = trainer.adopt(checkpoint.load(init / checkpoint.FILE)[0], init)
+        if new and fabric.is_global_zero:
+            print(f"{init} has no {', '.join(new)}: these start anew", file=sys.stderr)
     log = Log(folder, fabric.is_global_zero)
     columns = (TextColumn("{task.description:11}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     shown = Progress(

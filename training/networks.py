@@ -98,6 +98,31 @@ def per_age(skip: Tensor, l: Tensor) -> Tensor:
     return skip[:, None].expand(-1, l.shape[1], -1, -1, -1).flatten(0, 1)
 
 
+class Position(nn.Module):
+    """What is drawn at a place whatever the picture shows there: ``sum_r (W_r l) E_r``, added to the decoder's features.
+
+    Convolutions do not know where they are, but a fold, a beard or grey temples have their place. The maps ``E``
+    [RANK, H, W] start as low cosines and are learnt; ``W`` starts at zero, so that a network begins without them.
+    """
+
+    RANK = 8
+    #: Maps are stored divided by this: Adam moves every weight by about as much, and these have further to go.
+    SCALE = 10.0
+
+    def __init__(self, width: int, groups: int, side: int) -> None:
+        super().__init__()
+        t = (torch.arange(side) + 0.5) / side
+        waves = [torch.cos(torch.pi * k * t) for k in range(3)]
+        pairs = [(i, j) for i in range(3) for j in range(3)][1:]  # without the constant
+        self.maps = nn.Parameter(torch.stack([torch.outer(waves[i], waves[j]) for i, j in pairs]) / self.SCALE)
+        self.weight = nn.Parameter(torch.zeros(groups, width * self.RANK))
+
+    def forward(self, l: Tensor) -> Tensor:
+        """l [N, G, K] -> [N * G, width, H, W]."""
+        weight = (l.flatten(0, 1) @ self.weight).unflatten(-1, (-1, self.RANK))
+        return (weight @ (self.SCALE * self.maps.flatten(1))).unflatten(-1, self.maps.shape[1:])
+
+
 class LocalGenerator(nn.Module):
     """``G_r``: residual of one region's patch, ``G_r(x_r, l) = x_r + d_r``."""
 
@@ -110,6 +135,7 @@ class LocalGenerator(nn.Module):
         )
         self.modulation = Modulation(wide, config.groups)
         self.reduce = nn.Sequential(activation(), conv(wide, narrow, 1))
+        self.position = Position(narrow, config.groups, config.patch_size // 2)
         self.decode = nn.Sequential(activation(), conv(narrow, narrow), activation())
         self.head = zero(conv(narrow, 16))
 
@@ -121,7 +147,7 @@ class LocalGenerator(nn.Module):
     def forward(self, skip: Tensor, features: Tensor, l: Tensor) -> Tensor:
         h = self.reduce(self.modulation(features[:, None], l))
         h = F.interpolate(h, scale_factor=2.0, mode="nearest")
-        h = self.decode(h + per_age(skip, l))
+        h = self.decode(h + per_age(skip, l) + self.position(l))
         return masked_residual(self.head(h))
 
 
@@ -144,6 +170,7 @@ class GlobalGenerator(nn.Module):
         self.decode2 = nn.Sequential(activation(), conv(d, d))
         self.modulation2 = Modulation(d, config.groups)
         self.reduce2 = nn.Sequential(activation(), conv(d, w1, 1))
+        self.position = Position(w1, config.groups, config.face_size // 2)
         self.decode1 = nn.Sequential(activation(), conv(w1, w1), activation())
         self.head = zero(conv(w1, 16))
         # Images at the coarser decoder scales (S/4, S/2), for L_I only; the export leaves them out.
@@ -161,7 +188,7 @@ class GlobalGenerator(nn.Module):
         h2 = self.decode2(h2 + per_age(self.skip2(e2), l))
         h2 = self.modulation2(h2.unflatten(0, l.shape[:2]), l)
         h1 = F.interpolate(self.reduce2(h2), scale_factor=2.0, mode="nearest")
-        h1 = self.decode1(h1 + per_age(e1, l))
+        h1 = self.decode1(h1 + per_age(e1, l) + self.position(l))
         coarse = [masked_residual(head(h)) for head, h in zip(self.coarse_heads, (h3, h2), strict=True)]
         return masked_residual(self.head(h1)), coarse
 

@@ -147,11 +147,20 @@ class Prototypes:
             state["grey"],
         )
 
-    def residual(self, x: Tensor, soft_masks: Tensor, present: Tensor, wanted: Tensor, gains: PrototypeGains) -> Tensor:
+    def residual(
+        self,
+        x: Tensor,
+        soft_masks: Tensor,
+        landmarks: Tensor,
+        present: Tensor,
+        wanted: Tensor,
+        gains: PrototypeGains,
+    ) -> Tensor:
         """Residual that brings aligned faces from their present age to the wanted one.
 
         Args:
             x: [N, 3, H, W] in [-1, 1]. soft_masks: [N, 2, H, W] skin and hair, in [0, 1] (``training.masks``).
+            landmarks: [N, 5, 2] canonical, where the lines are drawn after.
             present, wanted: [N] years; outside the groups' centres they count as the nearest centre.
             gains: the fitted slopes are too flat: labels have errors, faces are not quite aligned and pictures are
                 chosen to flatter. These exaggerate them.
@@ -164,7 +173,8 @@ class Prototypes:
         skin, hair = soft_masks.split(1, 1)
         rows = (torch.arange(x.shape[-2], device=x.device) + 0.5) / x.shape[-2]
         skin = skin * torch.sigmoid((0.97 - rows) / 0.015)[:, None]
-        change = skin * (self._skin(x, (wanted - present) / 10, gains) + self._wrinkles(x, present, wanted, gains))
+        lines = self._wrinkles(x, landmarks, present, wanted, gains)
+        change = skin * (self._skin(x, (wanted - present) / 10, gains) + lines)
         change = change + hair * (1 - skin) * self._hair(x, present, wanted)
         return (x + change).clamp(-1, 1) - x
 
@@ -186,12 +196,12 @@ class Prototypes:
         shade = (1 - 0.8 * mouth(x)) * blur(collapse(shaded), 1.0).clamp(-0.35, 0.35)
         return collapse(textured) - x + shade
 
-    def _wrinkles(self, x: Tensor, present: Tensor, wanted: Tensor, gains: PrototypeGains) -> Tensor:
+    def _wrinkles(self, x: Tensor, landmarks: Tensor, present: Tensor, wanted: Tensor, gains: PrototypeGains) -> Tensor:
         ages, depths = list(wrinkles.AGES), list(wrinkles.DEPTHS)
         deeper = interpolate(wanted, ages, depths) - interpolate(present, ages, depths)
         # What is drawn here is not what the person has: taking it away would draw pale lines on a smooth face.
         deeper = torch.where(deeper < 0, 0.25 * deeper, deeper)
-        grooves = torch.from_numpy(wrinkles.wrinkle_map(x.shape[-1])).to(x)
+        grooves = wrinkles.fitted_map(landmarks, x.shape[-1])
         return gains.wrinkles * deeper * grooves * (0.35 + 0.5 * (1 + blur(luma(x), x.shape[-1] / 96)))
 
     def _hair(self, x: Tensor, present: Tensor, wanted: Tensor) -> Tensor:
