@@ -283,7 +283,7 @@ def test_weights_that_another_run_did_not_have_start_anew(made_up, tmp_path):
     assert "fine" in new
     assert "net.whole.position.maps" in new
     torch.testing.assert_close(trainer.raw()["net"].state_dict()["whole.head.bias"], tensors["net.whole.head.bias"])
-    with pytest.raises(ValueError, match=r"has no net\.whole\.position"):
+    with pytest.raises(ValueError, match=r"has no average\.whole\.position"):
         trainer.adopt(older, tmp_path, whole=True)
     with pytest.raises(ValueError, match=r"nothing here takes its net\.elsewhere"):
         trainer.adopt(tensors | {"net.elsewhere": torch.zeros(1)}, tmp_path)

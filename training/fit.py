@@ -321,14 +321,18 @@ class Trainer:
             missing = [f"{name}.{key}" for key in network.state_dict() if key not in own]
             try:
                 if missing and whole:
-                    raise RuntimeError(f"it has no {', '.join(missing)}")
+                    raise RuntimeError(f"it has no {_some(missing)}")
                 unexpected = network.load_state_dict(own, strict=False).unexpected_keys
                 if unexpected:
-                    raise RuntimeError(f"nothing here takes its {', '.join(f'{name}.{key}' for key in unexpected)}")
+                    raise RuntimeError(f"nothing here takes its {_some([f'{name}.{key}' for key in unexpected])}")
             except RuntimeError as error:
                 raise ValueError(f"{path} does not fit this configuration: {error}") from None
             new += missing if own else [name]
         return new
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _detailed(sharp: Tensor) -> tuple[Tensor, float]:
@@ -473,7 +477,7 @@ def run(
     elif init is not None:
         new = trainer.adopt(checkpoint.load(init / checkpoint.FILE)[0], init)
         if new and fabric.is_global_zero:
-            print(f"{init} has no {', '.join(new)}: these start anew", file=sys.stderr)
+            print(f"{init} has no {_some(new)}: what it has not starts anew", file=sys.stderr)
     log = Log(folder, fabric.is_global_zero)
     columns = (TextColumn("{task.description:11}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     shown = Progress(
