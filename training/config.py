@@ -14,7 +14,7 @@ class LossWeights:
     """Weights of the generators' losses; 0 switches one off. The first five are the paper's, the last two are ours."""
 
     adversarial: float = 0.05
-    classification: float = 0.15
+    classification: float = 0.05
     local: float = 0.02
     variation: float = 0.01
     identity: float = 0.02
@@ -47,7 +47,8 @@ class TrainConfig:
 
     Attributes:
         batch, classifier_batch: faces a step and device, of the generators and of C.
-        lr, critic_lr: peak learning rates of the generators and of D.
+        lr, adversarial_lr, critic_lr: peak learning rates of the generators in the warm-up and in the GAN, and of D. The
+            frozen C is easily fooled: fast generators find paint that it takes for youth before D objects.
         ema: decay per step of the averaged weights, which are what is sampled and exported.
         r1: weight of the gradient penalty on real faces (Mescheder et al. 2018), every ``r1_every`` steps; 0: none.
         spectral: spectral normalisation of D (Miyato et al. 2018).
@@ -65,6 +66,7 @@ class TrainConfig:
     batch: int = 8
     classifier_batch: int = 32
     lr: float = 6e-4
+    adversarial_lr: float = 1e-4
     critic_lr: float = 2e-4
     ema: float = 0.998
     r1: float = 1.0
@@ -86,6 +88,7 @@ def paper() -> TrainConfig:
     return TrainConfig(
         warm_steps=0,
         adversarial_steps=5000,
+        adversarial_lr=2e-4,
         r1=0.0,
         spectral=False,
         d_augment=False,

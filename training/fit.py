@@ -164,7 +164,7 @@ class Trainer:
 
     def adversarial_step(self) -> dict[str, float]:
         present, wanted, views, sharp = self.batch()
-        self._rate("net", self.config.lr * 0.8, "adversarial", self.config.adversarial_steps)
+        self._rate("net", self.config.adversarial_lr, "adversarial", self.config.adversarial_steps)
         canvas, real_code = views.canvas[:, :3], data.age_codes(present)
         composed, patch_delta, scales, code = self.transform(views, wanted)
         made = (canvas + composed).clamp(-1, 1)
