@@ -52,9 +52,9 @@ def measures_of(estimators: Sequence[str]) -> list[Measure]:
         one
         for name in estimators
         for one in (
-            Measure(f"age error, {name}", "years", 2, -1),
-            Measure(f"slope, {name}", "", 3, 0),
-            Measure(f"rank correlation, {name}", "", 3, +1),
+            Measure(f"age error ({name})", "years", 2, -1),
+            Measure(f"slope ({name})", "", 3, 0),
+            Measure(f"rank correlation ({name})", "", 3, +1),
         )
     ]
     return [
@@ -78,9 +78,9 @@ def per_person(result: Json) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
     for name in result["estimators"]:
         read = np.array([person["estimates"][name][1:] for person in people], np.float64)  # [N, G]
-        found[f"age error, {name}"] = np.abs(read - years).mean(1)
-        found[f"slope, {name}"] = np.array([measures.slope(years, one) for one in read])
-        found[f"rank correlation, {name}"] = np.array([measures.rank_correlation(years, one) for one in read])
+        found[f"age error ({name})"] = np.abs(read - years).mean(1)
+        found[f"slope ({name})"] = np.array([measures.slope(years, one) for one in read])
+        found[f"rank correlation ({name})"] = np.array([measures.rank_correlation(years, one) for one in read])
     cosine = np.array([person["cosine"] for person in people], np.float64)
     sharp = np.array([person.get("sharpness", [np.nan] * len(years)) for person in people], np.float64)
     drift = np.array([person["skin_drift"] for person in people], np.float64)
@@ -144,14 +144,12 @@ def sentences(title: str, differences: Mapping[str, Interval | None], listed: Se
 
 
 def effect(part: str, differences: Mapping[str, Interval | None], listed: Sequence[Measure]) -> str:
-    """What leaving a part out did, in one sentence."""
+    """What leaving ``part`` ("the local generators") out did, in one sentence."""
     kinds = [verdict(m, d).split()[0] for m in listed if m.better and (d := differences.get(m.title)) is not None]
     worse, better = kinds.count("worse"), kinds.count("better")
-    of = f"of {len(kinds)} measures with a direction"
-    if not worse and not better:
-        return f"These numbers do not show that {part} matters ({of}, none differs)."
-    if not better:
-        return f"By these numbers {part} helps: without it {worse} {of} are worse and none is better."
-    if not worse:
-        return f"By these numbers {part} costs: without it {better} {of} are better and none is worse."
-    return f"By these numbers {part} is a trade: without it {better} {of} are better and {worse} are worse."
+    text = f"Without {part}, of the {len(kinds)} measures that have a better and a worse, {worse} got worse and {better} better"
+    if worse and better:
+        return f"{text}: a trade."
+    if worse:
+        return f"{text}: it pays, by these numbers, to have."
+    return f"{text}: it costs, by these numbers, to have." if better else f"{text}: {NO_DIFFERENCE}."

@@ -30,6 +30,8 @@ Json = dict[str, Any]
 #: Side of a picture in a figure, pixels; most bytes of the astronaut's; test people in the figures.
 _CELL, _BYTES, _PEOPLE = 128, 150_000, 8
 PICTURE = "astronaut.jpg"
+#: Methods that are compared with the full LGIN, person by person, in sections 2, 3 and 4.
+_COMPARED = (("global-gan", "prototypes", "nothing"), ("no-interaction", "no-local"), ("no-classifier",))
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class Facts:
     """What the document says of how its numbers were made.
 
     Attributes:
+        faces: portraits that train.
         costs: of the runs that were trained here, by folder.
-        images: faces that train.
     """
 
     plan: Plan
@@ -74,12 +76,12 @@ def markdown(methods: Sequence[Method], results: Mapping[str, Json], facts: Fact
         _introduction(methods, results, facts),
         _section_results(results["full"], facts.plan.seed),
         "## 2. Comparison with other methods\n\n",
-        _compared(methods, results, ("global-gan", "prototypes", "nothing"), facts.plan.seed, extra=("bundled",)),
+        _compared(methods, results, _COMPARED[0], facts.plan.seed, extra=("bundled",)),
         "## 3. Effect of the interactive structure and of the local generators\n\n",
-        _compared(methods, results, ("no-interaction", "no-local"), facts.plan.seed),
+        _compared(methods, results, _COMPARED[1], facts.plan.seed),
         _effects(results, {"no-interaction": "the interactive structure", "no-local": "the local generators"}, facts),
         "## 4. Effect of the age classifier\n\n",
-        _compared(methods, results, ("no-classifier",), facts.plan.seed),
+        _compared(methods, results, _COMPARED[2], facts.plan.seed),
         _effects(results, {"no-classifier": "the age classifier"}, facts),
         _limits(results, facts),
     ]
@@ -96,7 +98,7 @@ def _introduction(methods: Sequence[Method], results: Mapping[str, Json], facts:
         f"```sh\n{facts.command}\n```\n\n"
         f"on {facts.machine}. One seed ({plan.seed}) and one training a method; {people} test people who trained nothing, "
         f"one portrait each; {facts.faces} portraits train. "
-        "Every trained method takes the same number of steps of the same batch, with the same C, masks and prototypes. "
+        "Every trained method takes the same number of steps of the same batch, with the same C, and masks and prototypes if it uses any. "
         "Brackets are 95 % intervals over people (bootstrap): how far other people would move a number, **not how far "
         "another training would**.\n\n"
     )
@@ -140,10 +142,10 @@ def _section_results(result: Json, seed: int) -> str:
 
     for name, real in result["estimators"].items():
         read = np.array([person["estimates"][name] for person in people], np.float64)
-        row(f"age read, {name}", read[:, 1:], 1)
-        row(f"age error, {name}, years", np.abs(read[:, 1:] - years), 1)
-        row(f"the same, doing nothing, {name}", np.abs(read[:, :1] - years), 1)
-        text += f"{name}'s own error on the unaltered test portraits: {real['real']['all']['mae']} years. "
+        row(f"age read ({name})", read[:, 1:], 1)
+        row(f"age error ({name}), years", np.abs(read[:, 1:] - years), 1)
+        row(f"the same, doing nothing ({name})", np.abs(read[:, :1] - years), 1)
+        text += f"The own mean error of {name} on the unaltered test portraits is {real['real']['all']['mae']} years.\n"
     cosine = np.array([person["cosine"] for person in people], np.float64)
     row("identity cosine", cosine, 4)
     row("verified, %", 100.0 * (cosine >= result["pairs"]["threshold_cosine"]), 1)
@@ -151,7 +153,7 @@ def _section_results(result: Json, seed: int) -> str:
     row("sharpness ratio", np.array([person.get("sharpness", none) for person in people], np.float64), 3)
     drift = np.array([person["skin_drift"] for person in people], np.float64)
     row("skin-tone drift, dE", np.linalg.norm(drift, axis=-1), 2)
-    return text + "\n\n" + report.table(["asked for", *labels], rows) + _outside(result) + "\n\n"
+    return text + "\n" + report.table(["asked for", *labels], rows) + _outside(result) + "\n\n"
 
 
 def _compared(
@@ -193,8 +195,7 @@ def _effects(results: Mapping[str, Json], parts: Mapping[str, str], facts: Facts
 
 
 def _limits(results: Mapping[str, Json], facts: Facts) -> str:
-    compared = 6  # methods with paired differences, sections 2 to 4
-    intervals = compared * len(comparison.measures_of(list(results["full"]["estimators"])))
+    intervals = sum(map(len, _COMPARED)) * len(comparison.measures_of(list(results["full"]["estimators"])))
     people = len(results["full"]["people"])
     lines = [
         (
