@@ -164,8 +164,10 @@ class Experiments:
         self.fabric = fit.make_fabric("cpu" if plan.smoke else "auto", 1, 1)
         self._judges: evaluate.Judges | None = None
         path = folder / PLAN
+        # With the defaults of training.config, so that a later version of them cannot slip into half of a comparison.
+        now = json.loads(json.dumps(asdict(plan) | {"config": asdict(plan.base())}))
         if path.is_file():
-            begun, now = json.loads(path.read_text()), asdict(plan)
+            begun = json.loads(path.read_text())
             changed = [f"{k}: {begun.get(k)!r} then, {now[k]!r} now" for k in now if begun.get(k) != now[k]]
             if changed:
                 raise ValueError(
@@ -175,7 +177,7 @@ class Experiments:
         else:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / ".gitignore").write_text("*\n")  # figures of real people lie here
-            path.write_text(json.dumps(asdict(plan), indent=2) + "\n")
+            path.write_text(json.dumps(now, indent=2) + "\n")
 
     @property
     def classifier(self) -> Path:
