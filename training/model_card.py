@@ -22,12 +22,13 @@ from lgin_edge.errors import LginError
 from lgin_edge.transformer import WEIGHTS
 
 from . import cost, data, report, summary
+from .measures import TONES
 
 Json = dict[str, Any]
 
-#: Test people of a slice below which its figures are called uncertain, and share of the training faces below which a kind
-#: of people is called under-represented.
-FEW, RARE = 10, 0.10
+#: Test people of a slice below which its figures are called uncertain, and share of an equal share of the training faces
+#: (half of them for a gender, a K-th for an age group) below which a kind of people is called under-represented.
+FEW, RARE = 10, 0.5
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,12 @@ def markdown(
         ValueError: the report or the model lacks something that the card needs.
     """
     try:
+        loaded = onnx.load(str(model))
+        about = description_of(loaded, model)
         parts = [
-            _about(model, result),
+            _about(loaded, about, model, result),
             _use(),
-            _data(labels),
+            _data(about, labels),
             _limits(result, labels),
             _figures(result),
             _training(spent),
@@ -97,12 +100,15 @@ def markdown(
     return "".join(parts)
 
 
-def _about(path: Path, result: Json) -> str:
-    model = onnx.load(str(path))
+def description_of(model: onnx.ModelProto, path: Path) -> Description:
+    """What a model file says of itself. Raises ValueError where it says nothing."""
     properties = {item.key: item.value for item in model.metadata_props}
     if METADATA_KEY not in properties:
         raise ValueError(f"{path} has no description; python -m training.export writes one")
-    about = Description.from_json(properties[METADATA_KEY])
+    return Description.from_json(properties[METADATA_KEY])
+
+
+def _about(model: onnx.ModelProto, about: Description, path: Path, result: Json) -> str:
     groups = ", ".join(f"{group.label} ({group.center:g})" for group in about.groups)
     rows = [
         ["file", f"`{path.name}`, {path.stat().st_size / 1e6:.1f} MB"],
@@ -138,7 +144,7 @@ def _use() -> str:
     )
 
 
-def _data(labels: Sequence[dict[str, str]]) -> str:
+def _data(about: Description, labels: Sequence[dict[str, str]]) -> str:
     splits = [name for name in ("train", "val", "test") if any(row["split"] == name for row in labels)]
     kinds: list[tuple[str, list[str]]] = [
         ("tier", [row["tier"] for row in labels]),
@@ -154,12 +160,15 @@ def _data(labels: Sequence[dict[str, str]]) -> str:
             rows.append([f"{kind} {value}", *(counts[split] for split in splits)])
     ages = [float(row["age"]) for row in labels if row["split"] == "train"]
     text = "## Data\n\n"
-    text += "Official portraits of members of the US Congress, aligned; no person is in two splits. "
-    text += f"The training faces are {min(ages):.0f} to {max(ages):.0f} years old. "
-    text += (
-        "Tier A is sharp at 384 pixels, tier B was enlarged. `dated` ages are known from the date of the photograph; "
-    )
-    text += "`estimated` ones are off by 3 to 5 years themselves.\n\n"
+    text += f"The model file says of its training data: *{about.training_data}*\n\n"
+    text += f"Counted in `labels.csv`: the training faces are {min(ages):.0f} to {max(ages):.0f} years old. "
+    splits_of: dict[str, set[str]] = {}
+    for row in labels:
+        splits_of.setdefault(row["bioguide"], set()).add(row["split"])
+    shared = sum(len(found) > 1 for found in splits_of.values())
+    text += f"**{shared} people are in several splits.** " if shared else "No person is in two splits. "
+    text += "Tier A is sharp, tier B was enlarged. `dated` ages are known from the date of the photograph, `estimated` ones "
+    text += "are off by 3 to 5 years themselves.\n\n"
     text += report.table(["portraits", *splits], rows)
     rights = Counter(row.get("rights", "") or "not stated" for row in labels)
     text += "**Rights** are stated per image by those who collected the portraits: mostly presumed US-government work, not checked "
@@ -171,21 +180,30 @@ def _data(labels: Sequence[dict[str, str]]) -> str:
 def _limits(result: Json, labels: Sequence[dict[str, str]]) -> str:
     train = [row for row in labels if row["split"] == "train"]
     kinds = Counter(f"gender {row['gender']}" for row in train) + Counter(f"age {_group(row)}" for row in train)
-    expected = [*(f"age {group.label}" for group in data.GROUPS), "gender F", "gender M"]
-    rare = [(name, kinds[name]) for name in expected if kinds[name] < RARE * len(train)]
-    few = [(name, cut["n"]) for name, cut in result["slices"].items() if cut["n"] < FEW]
+    equal = {f"age {group.label}": 1 / len(data.GROUPS) for group in data.GROUPS} | {
+        "gender F": 1 / 2,
+        "gender M": 1 / 2,
+    }
+    rare = [(name, kinds[name]) for name, share in equal.items() if kinds[name] < RARE * share * len(train)]
+    few = [(name, one["n"]) for name, one in result["slices"].items() if one["n"] < FEW]
+    known = [
+        *(f"input {g.label}" for g in data.GROUPS),
+        *(f"gender {g}" for g in "FM"),
+        *(f"tone {t}" for t, _ in TONES),
+    ]
+    none = [name for name in known if name not in result["slices"]]
     children = sum(float(row["age"]) < 18 for row in train)
     lines = [
         "Adults in formal portraits, in studio light, facing the camera: expect worse elsewhere.",
         f"Training faces under 18 years: {children}. Do not use it on children.",
         (
             f"Of {len(train)} training faces {kinds['gender F']} are of women and {kinds['gender M']} of men. "
-            f"Under-represented (less than {_percent(RARE)} of them): {_listed(rare) or 'no gender or age group'}."
+            f"Under-represented, by less than half of an equal share: {_listed(rare) or 'no gender or age group'}."
         ),
         "Ethnicity is not labelled; skin tones of the test people are measured from their pictures, light and camera included.",
         (
             f"Fewer than {FEW} test people, so that the figures below are uncertain: {_listed(few) or 'in no slice'}. "
-            "A slice that is missing has none."
+            f"No test person at all: {', '.join(none) or 'in no slice'}."
         ),
     ]
     worst = _worst_slices(result)
@@ -213,11 +231,15 @@ def _worst_slices(result: Json) -> list[str]:
 def _figures(result: Json) -> str:
     about, people = result.get("model", {}), result["slices"]["all"]["n"]
     text = f"## Evaluation\n\n{people} people of the {about.get('split', 'test')} split, who trained nothing; "
-    text += "two age estimators and an embedder that training never used. Both have errors of their own.\n\n"
+    text += "two age estimators and an embedder that training never used, each with errors of its own.\n\n"
     if about.get("limit"):
         text += f"**A trial: {about['limit']} portraits at most.**\n\n"
     rows = [[one.what, one.aim, one.found, "reached" if one.reached else "**missed**"] for one in aims(result)]
     text += report.table(["aim of the project", "aim", "found", ""], rows)
+    pairs = result["pairs"]
+    text += "The cosine's aim says little by itself: with this embedder the median of two strangers is "
+    text += f"{pairs['different']['cosine'][1]:g} already. Verified means at least {pairs['threshold_cosine']:g}, which lets "
+    text += f"{_percent(pairs['false_accepts'])} of strangers through.\n\n"
     names = list(result["estimators"])
     head = ["people", "n", *(f"error, {name}" for name in names), *(f"slope, {name}" for name in names)]
     head += ["cosine", "verified", "sharpness", "skin drift, dE"]
