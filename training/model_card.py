@@ -95,7 +95,7 @@ def markdown(
             _training(spent),
             "## Made by\n\n```sh\n" + "\n".join(commands) + "\n```\n",
         ]
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"the report, the labels or the model lack what the card needs ({error!r})") from error
     return "".join(parts)
 
@@ -161,7 +161,7 @@ def _data(about: Description, labels: Sequence[dict[str, str]]) -> str:
     ages = [float(row["age"]) for row in labels if row["split"] == "train"]
     text = "## Data\n\n"
     text += f"The model file says of its training data: *{about.training_data}*\n\n"
-    text += f"Counted in `labels.csv`: the training faces are {min(ages):.0f} to {max(ages):.0f} years old. "
+    text += f"Counted in `labels.csv`: the training faces are {int(min(ages))} to {int(max(ages))} years old. "
     splits_of: dict[str, set[str]] = {}
     for row in labels:
         splits_of.setdefault(row["bioguide"], set()).add(row["split"])
