@@ -89,7 +89,7 @@ def darkening():
 def test_prototypes_age_from_the_present_age_and_only_inside_the_face(frame):
     wide = np.full((400, 400, 3), 120, np.uint8)
     wide[60:316, 70:326] = frame
-    points = LANDMARKS + (70, 60)
+    points = LANDMARKS + np.array([70, 60])
     ager = experiments.ager_of_prototypes(darkening(), PrototypeGains(wrinkles=0.0), lambda *_: 50.0)
     younger, same, older = ager(wide, points, [30, 50, 70])
     np.testing.assert_array_equal(same, wide)
