@@ -371,6 +371,14 @@ def evaluate_classifier(classifier: nn.Module, faces: data.Faces) -> dict[str, f
     }
 
 
+def classifier_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of C from a run's folder, as ``Trainer.adopt`` takes them. Raises ValueError if it has none."""
+    weights, _ = checkpoint.load(folder / checkpoint.FILE, "c.")
+    if not weights:
+        raise ValueError(f"{folder / checkpoint.FILE} holds no C")
+    return {f"c.{key}": value for key, value in weights.items()}
+
+
 class Log:
     """What a run reports: lines of ``metrics.jsonl``, TensorBoard scalars and sheets. Only the first process writes."""
 
@@ -456,8 +464,14 @@ def run(
     limit: int | None = None,
     sample_every: int = 500,
     init: Path | None = None,
+    classifier: Path | None = None,
 ) -> bool:
-    """Train until all phases are done (True) or the time is up (False)."""
+    """Train until all phases are done (True) or the time is up (False).
+
+    Args:
+        init: a run's folder; this one starts with the weights of all its networks.
+        classifier: a run's folder; this one starts with its C alone, whatever the other networks are.
+    """
     start = time.monotonic()
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
@@ -478,6 +492,8 @@ def run(
         new = trainer.adopt(checkpoint.load(init / checkpoint.FILE)[0], init)
         if new and fabric.is_global_zero:
             print(f"{init} has no {_some(new)}: what it has not starts anew", file=sys.stderr)
+    if classifier is not None and not saved_at.is_file():
+        trainer.adopt(classifier_weights(classifier), classifier)
     log = Log(folder, fabric.is_global_zero)
     columns = (TextColumn("{task.description:11}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     shown = Progress(
@@ -555,6 +571,10 @@ def main(
     init: Annotated[
         Path | None, typer.Option(help="Start from the weights of another run's folder (not its optimisers).")
     ] = None,
+    classifier: Annotated[
+        Path | None,
+        typer.Option(help="Start from C of another run's folder; with --set classifier_steps=0 it stays as it is."),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE of training.config, e.g. weights.local=0.1")
     ] = None,
@@ -587,7 +607,7 @@ def main(
         fabric = make_fabric(device, devices, nodes)
         fabric.launch()
         where = portraits or data.default_portraits()
-        done = run(folder, config, where, fabric, max_minutes, limit, sample_every, init)
+        done = run(folder, config, where, fabric, max_minutes, limit, sample_every, init, classifier)
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(f"training.fit: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
