@@ -14,7 +14,7 @@ class LossWeights:
     """Weights of the generators' losses; 0 switches one off. The first five are the paper's, the last two are ours."""
 
     adversarial: float = 0.05
-    classification: float = 0.05
+    classification: float = 0.012
     local: float = 0.02
     variation: float = 0.01
     identity: float = 0.02
