@@ -30,11 +30,11 @@ class PrototypeGains:
     ``chroma`` is the share of a colour change that is kept beside its brightness; ``wrinkles`` the depth of drawn lines.
     """
 
-    colour: float = 1.0
+    colour: float = 1.2
     chroma: float = 0.6
-    lines: float = 4.5
+    lines: float = 6.0
     texture: float = 7.0
-    wrinkles: float = 0.38
+    wrinkles: float = 0.5
 
 
 @dataclass(frozen=True)
