@@ -1,4 +1,7 @@
-"""``python -m lgin_edge``: a diagnosis of this installation, ending with a small self-test."""
+"""``python -m lgin_edge``: a diagnosis of this installation, ending with a small self-test.
+
+With arguments it is the command ``lgin-edge``, for where that is not on the path.
+"""
 
 from __future__ import annotations
 
@@ -106,4 +109,8 @@ def _self_test() -> str:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        from lgin_edge import cli
+
+        cli.main()
     sys.exit(main())

@@ -453,3 +453,16 @@ def test_bundled_demo(bundled: lgin_edge.Transformer, tmp_path: Path) -> None:
     strip = pixels(out).astype(int)
     cells = [strip[40:290, 6 + 262 * i :][:, :256] for i in range(6)]
     assert np.abs(cells[5] - cells[1]).mean() > 1
+
+
+def test_the_module_with_arguments_is_the_command(tmp_path: Path) -> None:
+    """``python -m lgin_edge demo -o X`` once printed the diagnosis, wrote nothing and succeeded."""
+    out = tmp_path / "made" / "face.png"
+    wrong = subprocess.run(
+        [sys.executable, "-m", "lgin_edge", "age", str(out)], capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode != 0
+    assert "self-test" not in wrong.stdout
+    told = subprocess.run([sys.executable, "-m", "lgin_edge", "--help"], capture_output=True, text=True, check=False)
+    assert told.returncode == 0
+    assert "estimate" in told.stdout
