@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,42 @@ def test_detail_follows_contrast():
     ratio = measures.detail(frame(2.0), affine) / measures.detail(frame(1.0), affine)
     assert ratio == pytest.approx(2, rel=0.02)
     assert measures.detail(np.full((384, 384, 3), 90, np.uint8), affine) == pytest.approx(0, abs=1e-4)
+
+
+def spectacled(side=384, glasses=1.0, light=0.0):
+    """A made-up face that fills a picture [side, side, 3]: grain, two dark eyes, and rims with a bridge as dark as told."""
+    y, x = (np.mgrid[:side, :side] + 0.5) / side
+    face = 150 + light + np.random.default_rng(SEED).normal(0, 1.5, (side, side))
+    for eye_x, eye_y in geometry.TEMPLATE[:2]:
+        face[((x - eye_x) / 0.04) ** 2 + ((y - eye_y) / 0.02) ** 2 < 1] -= 90
+        rim = np.abs(np.hypot((x - eye_x) / 0.10, (y - eye_y - 0.02) / 0.065) - 1) < 0.06
+        face[rim] -= 60 * glasses
+    face[(np.abs(x - 0.5) < 0.03) & (np.abs(y - 0.47) < 0.006)] -= 60 * glasses
+    return np.repeat(face.clip(0, 255).astype(np.uint8)[..., None], 3, 2)
+
+
+def test_rims_that_fade_blur_or_move_lose_their_edges():
+    affine = np.array([[384.0, 0, 0], [0, 384.0, 0]])
+    frame = spectacled()
+
+    def kept(after):
+        return measures.edges_kept(*(measures.rim_edges(one, affine) for one in (frame, after)))
+
+    assert kept(frame) == 1
+    assert kept(spectacled(light=30)) == pytest.approx(1, abs=0.01)
+    assert kept(spectacled(glasses=0.5)) == pytest.approx(0.5, abs=0.03)
+    assert kept(spectacled(glasses=0)) < 0.05  # though the eyes are all there
+    blurred = measures.binomial(measures.binomial(frame.astype(float), 1), 2).astype(np.uint8)
+    assert kept(blurred) < 0.65
+    assert kept(np.roll(frame, 6, axis=0)) < 0.5
+    noisy = (frame + np.random.default_rng(SEED).normal(0, 6, frame.shape)).clip(0, 255).astype(np.uint8)
+    assert kept(noisy) > 0.95
+    half = frame.copy()  # the left rim gone, the right one darker: the one does not make up for the other
+    half[:, :192] = spectacled(glasses=0)[:, :192]
+    half[:, 192:] = spectacled(glasses=1.8)[:, 192:]
+    assert kept(half) == pytest.approx(0.5, abs=0.06)
+    flat = np.full((384, 384, 3), 90, np.uint8)
+    assert measures.edges_kept(*[measures.rim_edges(flat, affine)] * 2) == 1
 
 
 def test_pairs_tell_people_apart():
@@ -256,6 +293,48 @@ def test_doing_nothing_keeps_everything_and_reaches_no_age(rows, judges):
     assert len(result["worst"]["not_rising"]["brightness"]) == 8
 
 
+def test_an_ager_that_dims_glasses_is_told_by_name(rows, judges, tmp_path):
+    """Two of the people wear glasses; the ager dims those of one at 60 and takes them away at 70."""
+    chosen = [replace(row, path=tmp_path / row.file, tier="B") for row in evaluate.of_split(rows, "test")]
+    bold, shy = chosen[1].file, chosen[2].file
+    strength = {bold: 1.0, shy: 0.6}
+    for row in chosen:
+        Image.fromarray(spectacled(96, strength.get(row.file, 0))).save(row.path)
+
+    def dimming(frame, landmarks, years):
+        if frame.shape != (96, 96, 3) or (frame != spectacled(96)).any():
+            return evaluate.do_nothing(frame, landmarks, years)
+        return [spectacled(96, {60: 0.5, 70: 0.0}.get(year, 1.0)) for year in years]
+
+    result = evaluate.evaluate(dimming, chosen, judges, quiet=True, wearers=[bold, shy, "somebody else.png"])
+    assert [p["glasses"] for p in result["people"]] == [row.file in (bold, shy) for row in chosen]
+    found = result["glasses"]
+    assert (found["wearers"]["n"], found["others"]["n"]) == (2, 6)
+    assert found["wearers"]["min"][:3] == found["others"]["median"][:3] == [1] * 3
+    assert found["wearers"]["min"][3:] == pytest.approx([0.5, 0.0], abs=0.1)
+    assert found["least"] == {"file": bold, "group": 4, "value": found["wearers"]["min"][4]}
+    assert [(e["file"], e["group"]) for e in result["worst"]["glasses, least edges kept"][:2]] == [(bold, 4), (bold, 3)]
+    assert result["steadiness"] is None  # nobody of them is sharp
+    text = report.markdown(result)
+    assert f"Least: {Path(bold).stem} to 65 and over, {found['least']['value']}." in text
+    assert "| with glasses, median | 2 |" in text
+    assert "Not measured: none of these portraits is sharp" in text
+
+
+def test_without_labels_nobody_is_said_to_wear_glasses(brightened):
+    assert brightened["glasses"] is None
+    assert not any("glasses" in person for person in brightened["people"])
+    assert "glasses, least edges kept" not in brightened["worst"]
+    assert "Glasses: not measured; none of these portraits" in report.markdown(brightened)
+
+
+def test_glasses_are_labelled_in_the_test_split_alone(portraits):
+    rows = evaluate.read_rows(portraits[0][0].parent.parent)
+    wearers = evaluate.read_glasses()
+    assert len(wearers) == 18
+    assert wearers <= {row.file for row in evaluate.of_split(rows, "test")}
+
+
 def test_one_pixel_outside_the_face_is_seen(rows):
     row = rows[0]
 
@@ -305,7 +384,7 @@ def test_report_round_trip(brightened, tmp_path):
     assert again == result
     text = (tmp_path / "report.md").read_text()
     assert report.markdown(again) == text
-    for wanted in ("## Age", "## Identity", "## KID", "## Failures", "gender F", "not a label"):
+    for wanted in ("## Age", "## Identity", "## Steadiness", "## KID", "## Failures", "gender F", "not a label"):
         assert wanted in text
     assert "nan" not in text
     for name in ("age.png", "identity.png"):

@@ -7,7 +7,9 @@ that ages a picture:
     judges = prepare(rows)                    # rows = read_rows(folder); once for several agers
     evaluate(do_nothing, of_split(rows, "test"), judges)
 
-``report.json`` holds every person's figures, ``report.md`` the tables; docstrings in ``training.measures`` say what each is.
+``report.json`` holds every person's figures, ``report.md`` the tables; docstrings in ``training.measures`` and
+``training.steadiness`` say what each is. The portraits' table does not say who wears glasses: ``glasses.csv`` does, labelled
+by eye from the pictures of the test split, and only of that.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import csv
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,8 +32,9 @@ import lgin_edge
 from lgin_edge import geometry
 from lgin_edge._ops import Frame, resample
 from lgin_edge.description import AgeGroup
+from lgin_edge.detection import Detector
 
-from . import data, measures, summary
+from . import data, measures, steadiness, summary
 from .estimators import Embedder, Estimator, MissingJudge, age_estimators
 from .measures import Floats, Pairs
 
@@ -39,6 +42,10 @@ from .measures import Floats, Pairs
 Ager = Callable[[Frame, Floats, Sequence[float]], list[Frame]]
 Json = dict[str, Any]
 
+#: Files of the test split whose people wear glasses.
+GLASSES = Path(__file__).parent / "glasses.csv"
+#: People whose portraits are put in motion; each costs some 3 seconds.
+MOVED = 8
 _POINTS = ("leye", "reye", "nose", "lmouth", "rmouth")
 
 
@@ -89,7 +96,18 @@ def of_split(rows: Sequence[Row], split: str, limit: int | None = None) -> list[
     chosen = [row for row in rows if row.split == split]
     if not chosen:
         raise ValueError(f"no portrait with split = {split!r}; there are {sorted({row.split for row in rows})}")
-    return chosen[:: max(1, len(chosen) // limit)][:limit] if limit else chosen
+    return spread(chosen, limit) if limit else chosen
+
+
+def spread(rows: Sequence[Row], count: int) -> list[Row]:
+    """At most ``count`` of the rows, spread over them."""
+    return list(rows[:: max(1, len(rows) // count)][:count])
+
+
+def read_glasses(path: Path = GLASSES) -> frozenset[str]:
+    """``Row.file`` of those who wear glasses."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return frozenset(row["file"] for row in csv.DictReader(file))
 
 
 def ager_from_model(path: Path | None = None, threads: int = 1) -> Ager:
@@ -182,6 +200,9 @@ def evaluate(
     judges: Judges,
     groups: Sequence[AgeGroup] = data.GROUPS,
     quiet: bool = False,
+    wearers: Collection[str] | None = None,
+    detector: Detector | None = None,
+    moved: int = MOVED,
 ) -> Json:
     """Age every portrait to every group and measure. The same arguments give the same result.
 
@@ -190,11 +211,17 @@ def evaluate(
         rows: the portraits to age, held out from its training.
         judges: from ``prepare``.
         groups: the targets; each asks for its centre in years.
+        wearers: files of those who wear glasses, ``read_glasses()`` when not given. If none is among the rows, nobody knows
+            who wears them, and the people's records do not say.
+        detector: whose landmarks steadiness is measured with, besides the exact ones; the bundled one when not given.
+        moved: at most so many sharp portraits are put in motion.
 
     Returns:
         What ``training.report`` writes; JSON throughout.
     """
     years = [group.center for group in groups]
+    wearers = read_glasses() if wearers is None else wearers
+    labelled = any(row.file in wearers for row in rows)
     people, features = [], defaultdict(list)
     for index, row in enumerate(_track(rows, "aged faces", quiet)):
         frame = row.frame()
@@ -213,6 +240,7 @@ def evaluate(
                 "age": row.age,
                 "age_kind": row.kind,
                 "group": summary.group_of(row.age, groups),
+                **({"glasses": row.file in wearers} if labelled else {}),
                 "estimates": {name: summary.rounded(reading.ages) for name, reading in readings.items()},
                 **identity(judges.embedder([frame, *aged], row.landmarks)),
                 **preserved(frame, aged, row),
@@ -220,6 +248,8 @@ def evaluate(
             }
         )
     cuts = summary.slices(people, groups)
+    movers = _track(spread([row for row in rows if row.tier == "A"], moved), "moving faces", quiet)
+    steady = steadiness.measure(ager, movers, (years[0], years[-1]), (0, len(years) - 1), detector)
     return {
         "groups": [{"label": group.label, "center": group.center} for group in groups],
         "people": people,
@@ -231,7 +261,9 @@ def evaluate(
             for name in sorted(features)
             for row in summary.kid_rows(name, np.array(features[name]), people, judges, groups)
         ],
-        "worst": summary.worst(people, years),
+        "steadiness": steady,
+        "glasses": summary.glasses(people),
+        "worst": summary.worst(people, years, steady),
     }
 
 
@@ -244,17 +276,19 @@ def identity(vectors: Floats) -> Json:
 
 
 def preserved(frame: Frame, aged: Sequence[Frame], row: Row) -> Json:
-    """Skin colour, sharpness and background of the aged pictures against the input."""
+    """Skin colour, sharpness, background and the rims of glasses (if any) of the aged pictures against the input."""
     affine = geometry.fit_similarity(row.landmarks)
     behind = measures.background(affine, *frame.shape[:2])
     before = measures.skin(frame, affine)
     drift = np.array([measures.skin(one, affine)["skin"] - before["skin"] for one in aged])
     angle = measures.typology_angle(before["cheeks"])
+    rims = measures.rim_edges(frame, affine)
     result: Json = {
         "ita": round(angle, 1),
         "tone": measures.tone(angle),
         "skin_drift": [summary.rounded(one) for one in drift],  # (dL, da, db) each
         "background": summary.rounded([measures.change(frame, one, behind)[0] for one in aged], 3),
+        "rims": summary.rounded([measures.edges_kept(rims, measures.rim_edges(one, affine)) for one in aged], 3),
     }
     if row.tier == "A":  # the others have no detail to keep
         sharp = measures.detail(frame, affine)
@@ -311,7 +345,7 @@ def main(
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of the model's run: compare PyTorch with it.")] = None,
     sheet: Annotated[bool, typer.Option("--sheet", help="Also a contact sheet of 24 people.")] = False,
 ) -> None:
-    """Measure age, identity and preservation of a model on held-out people."""
+    """Measure age, identity, preservation and steadiness of a model on held-out people."""
     from . import fidelity, report
 
     start = time.perf_counter()

@@ -245,7 +245,8 @@ class Experiments:
         if self._judges is None:
             self._judges = evaluate.prepare(self.all_rows, 24 if self.plan.smoke else None)
         start = time.perf_counter()
-        result = evaluate.evaluate(self.ager(method), self.rows, self._judges)
+        moved = 1 if self.plan.smoke else evaluate.MOVED
+        result = evaluate.evaluate(self.ager(method), self.rows, self._judges, moved=moved)
         result |= {"of": of, "seconds": round(time.perf_counter() - start, 1)}
         path.parent.mkdir(exist_ok=True)
         partial = path.with_suffix(".partial")

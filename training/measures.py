@@ -20,6 +20,10 @@ Mask = npt.NDArray[np.bool_]
 #: Skin without beard or brows, canonical (x0, y0, x1, y1): both cheeks, beside the nose and under the eyes; the forehead.
 CHEEKS = ((0.33, 0.56, 0.41, 0.64), (0.59, 0.56, 0.67, 0.64))
 FOREHEAD = (0.42, 0.32, 0.58, 0.39)
+#: Where glasses sit, canonical (x0, y0, x1, y1): where the gradients of portraits with glasses exceed those of others.
+RIMS = (0.24, 0.42, 0.76, 0.59)
+#: Side of the tiles in which edges are compared, in pixels of a view 12 of them wide and 4 high.
+_TILE = 16
 #: Skin tones by the individual typology angle (Chardon et al. 1991, Del Bino & Bernerd 2013): least angle in degrees.
 TONES = (("very light", 55), ("light", 41), ("intermediate", 28), ("tan", 10), ("brown", -30), ("dark", -90))
 #: Side of the view in which colours and sharpness are measured.
@@ -171,16 +175,54 @@ def detail(frame: Frame, affine: Floats) -> float:
     """Root mean square of the two finest bands of an a-trous Laplacian pyramid, luma levels, inside the face's oval."""
     view = resample(np.ascontiguousarray(frame), affine, _VIEW, _VIEW).astype(np.float64)
     luma = np.tensordot([0.299, 0.587, 0.114], view, 1) * 127.5
-    fine = luma - _binomial(_binomial(luma, 1), 2)
-    y, x = (np.mgrid[:_VIEW, :_VIEW] + 0.5) / _VIEW
-    oval = ((x - 0.5) / 0.25) ** 2 + ((y - 0.58) / 0.33) ** 2 < 1
-    return float(np.sqrt(np.mean(fine[oval] ** 2)))
+    fine = luma - binomial(binomial(luma, 1), 2)
+    return float(np.sqrt(np.mean(fine[oval(_VIEW)] ** 2)))
 
 
-def _binomial(x: Floats, step: int) -> Floats:
-    """Binomial blur (1 4 6 4 1) / 16 with holes of ``step`` pixels, reflected at the border."""
+def oval(side: int) -> Mask:
+    """The pixels of a canonical view [side, side] that lie inside the face's oval."""
+    y, x = (np.mgrid[:side, :side] + 0.5) / side
+    return np.asarray(((x - 0.5) / 0.25) ** 2 + ((y - 0.58) / 0.33) ** 2 < 1)
+
+
+def rim_edges(frame: Frame, affine: Floats) -> Floats:
+    """Gradients of the luma where rims, bridge and hinges of glasses run, [H, W, 2] (y, x) in levels a view pixel.
+
+    That is a band about the eyes, but 0 in the eyes themselves, whose lashes and irises would outweigh thin rims.
+    """
+    height, width = 4 * _TILE, 12 * _TILE
+    view = resample(np.ascontiguousarray(frame), geometry.view_affine(affine, RIMS), height, width)
+    luma = binomial(np.tensordot([0.299, 0.587, 0.114], view.astype(np.float64), 1) * 127.5, 1)
+    x0, y0, x1, y1 = RIMS
+    y, x = np.mgrid[:height, :width] + 0.5
+    at = np.stack([x0 + x / width * (x1 - x0), y0 + y / height * (y1 - y0)], -1)
+    eyes = [(((at - eye - (0, 0.005)) / (0.075, 0.042)) ** 2).sum(-1) < 1 for eye in geometry.TEMPLATE[:2]]
+    edges: Floats = np.stack(np.gradient(luma), -1)
+    edges[eyes[0] | eyes[1]] = 0
+    return edges
+
+
+def edges_kept(before: Floats, after: Floats) -> float:
+    """Share of a picture's edges that is left in another, 0 to 1: gradients ``after`` [H, W, 2] projected on those before.
+
+    Contrast, blur and shift count alike: half the contrast is 0.5. New edges elsewhere, wrinkles or noise, hardly count.
+    A tile whose edges grew counts as kept, so that darker brows do not make up for rims that fade. (The correlation of
+    gradient magnitudes is blind to contrast: rims that fade evenly keep a correlation of 1.) 1 where there were no edges.
+    """
+
+    def tiles(x: Floats) -> Floats:
+        height, width = x.shape[:2]
+        sums: Floats = x.reshape(height // _TILE, _TILE, width // _TILE, _TILE, 2).sum((1, 3, 4))
+        return sums
+
+    energy = tiles(before**2)
+    return float(np.clip(tiles(before * after), 0, energy).sum() / energy.sum()) if energy.any() else 1.0
+
+
+def binomial(x: Floats, step: int) -> Floats:
+    """Binomial blur (1 4 6 4 1) / 16 of [H, W, ...] with holes of ``step`` pixels, reflected at the border."""
     for axis in (0, 1):
-        pad = [(0, 0), (0, 0)]
+        pad = [(0, 0)] * x.ndim
         pad[axis] = (2 * step, 2 * step)
         wide = np.moveaxis(np.pad(x, pad, mode="reflect"), axis, 0)
         n = x.shape[axis]

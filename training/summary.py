@@ -167,8 +167,30 @@ def kid_rows(
     return rows
 
 
-def worst(people: Sequence[Json], years: Sequence[float]) -> Json:
-    """The worst outputs by name of the file: what to look at first."""
+def glasses(people: Sequence[Json]) -> Json | None:
+    """Share of the edges that is left where rims run, by target group: of wearers of glasses, and of the others, in whom
+    these edges are folds and lines. None where nobody knows who wears glasses."""
+    wearers = [p for p in people if p.get("glasses")]
+    if not wearers:
+        return None
+    kept = np.array([p["rims"] for p in wearers])
+    who, group = np.unravel_index(kept.argmin(), kept.shape)
+    result: Json = {
+        "wearers": {
+            "n": len(wearers),
+            "median": rounded(np.median(kept, axis=0), 3),
+            "min": rounded(kept.min(0), 3),
+        },
+        "least": {"file": wearers[who]["file"], "group": int(group), "value": number(kept.min(), 3)},
+    }
+    others = [p["rims"] for p in people if not p["glasses"]]
+    if others:
+        result["others"] = {"n": len(others), "median": rounded(np.median(others, axis=0), 3)}
+    return result
+
+
+def worst(people: Sequence[Json], years: Sequence[float], steady: Json | None = None) -> Json:
+    """The worst outputs by name of the file: what to look at first. ``steady`` is ``steadiness.measure``'s."""
 
     def lowest(values: Iterable[tuple[float, str, int | None]], falling: bool = False) -> list[Json]:
         ordered = sorted(values, key=lambda v: (-v[0] if falling else v[0], v[1], v[2] or 0))[:_WORST]
@@ -186,12 +208,17 @@ def worst(people: Sequence[Json], years: Sequence[float]) -> Json:
         name: [p["file"] for p in people if measures.slope(years, p["estimates"][name][1:]) <= 0]
         for name in sorted({name for p in people for name in p["estimates"]})
     }
-    return {
+    kept = [(value, p["file"], i) for p in people if p.get("glasses") for i, value in enumerate(p["rims"])]
+    moved = steady or {"people": [], "groups": []}
+    flicker = [(v, p["file"], i) for p in moved["people"] for i, v in zip(moved["groups"], p["detected"], strict=True)]
+    found = {
         "identity, lowest cosine": lowest(each("cosine")),
         "age, lowest slope (mean of the estimators)": lowest(slopes),
         "skin, largest colour drift (dE)": lowest(drift, falling=True),
         "sharpness, lowest ratio": lowest(each("sharpness")),
         "sharpness, highest ratio": lowest(each("sharpness"), falling=True),
         "background, largest change (levels)": lowest(each("background"), falling=True),
-        "not_rising": wrong,
+        "glasses, least edges kept": lowest(kept),
+        "flicker with detected landmarks, highest (levels)": lowest(flicker, falling=True),
     }
+    return {title: entries for title, entries in found.items() if entries} | {"not_rising": wrong}
