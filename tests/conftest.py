@@ -11,6 +11,7 @@ from pathlib import Path
 import models
 import numpy as np
 import numpy.typing as npt
+import portraits as made_up_portraits
 import pytest
 
 import lgin_edge
@@ -72,6 +73,12 @@ def bundled() -> Iterator[lgin_edge.Transformer]:
         pytest.skip(f"no bundled weights at {transformer.WEIGHTS}: python -m training.export writes them")
     with lgin_edge.Transformer(threads=2) as t:
         yield t
+
+
+@pytest.fixture(scope="session")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like the portraits', made up."""
+    return made_up_portraits.make_up(tmp_path_factory.mktemp("faces"))
 
 
 @pytest.fixture(scope="session")

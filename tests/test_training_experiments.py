@@ -83,7 +83,8 @@ def darkening():
     """Prototypes for which everything gets darker in the coarsest bands, and nothing else happens."""
     sides = [data.CANVAS // 2**level for level in range(LEVELS + 1)]
     colour = [torch.full((1, 3, side, side), -0.05 * (level >= LEVELS - 2)) for level, side in enumerate(sides)]
-    return Prototypes(colour, [torch.zeros(1, 1, s, s) for s in sides[:FINE_LEVELS]], torch.zeros(len(data.GROUPS)))
+    texture = [torch.zeros(1, 1, s, s) for s in sides[:FINE_LEVELS]]
+    return Prototypes(colour, texture, torch.zeros(1, 2, 8, 8), torch.zeros(len(data.GROUPS)))
 
 
 def test_prototypes_age_from_the_present_age_and_only_inside_the_face(frame):

@@ -10,6 +10,7 @@ import onnxruntime
 
 from lgin_edge.description import METADATA_KEY, Description
 from training import data, export, losses
+from training.config import PRESETS
 from training.networks import LGIN, AgeClassifier, Discriminator, NetworkConfig, Position, count_macs, example_inputs
 
 SEED = 11
@@ -61,6 +62,11 @@ def test_a_place_has_no_drawing_of_its_own_before_training():
     assert drawn.shape == (6, 4, 16, 16)
     torch.testing.assert_close(drawn[4], position(age[1:, 1:2])[0])
     torch.testing.assert_close(position(2 * age), 2 * drawn)
+
+
+def test_the_paper_has_no_maps_of_place():
+    assert not [name for name in LGIN(PRESETS["paper"]().network).state_dict() if "position" in name]
+    assert [name for name in LGIN().state_dict() if "position" in name]
 
 
 def test_coarse_images_have_the_decoder_scales():

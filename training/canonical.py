@@ -86,7 +86,7 @@ def compose(face_delta: Tensor, patch_delta: Tensor, boxes: Tensor, size: int) -
     return whole + parts.sum(1)
 
 
-def sample_views(frames: Tensor, affines: Tensor, boxes: Tensor, size: int) -> Tensor:
+def sample_views(frames: Tensor, affines: Tensor, boxes: Tensor, size: int, slack: float = 1e-3) -> Tensor:
     """``region_crop`` of one box a face, differentiable: bilinear, averaged over the footprint where it reduces.
 
     Args:
@@ -94,6 +94,7 @@ def sample_views(frames: Tensor, affines: Tensor, boxes: Tensor, size: int) -> T
         affines: [N, 2, 3] canonical to frame pixels.
         boxes: [N, R, 4] canonical.
         size: side P of the views.
+        slack: how many more frame pixels than samples a view may have per axis.
 
     Returns:
         [N, R, C, P, P]. As the kernels define it, except that the number of samples per axis is the largest of the batch.
@@ -103,7 +104,7 @@ def sample_views(frames: Tensor, affines: Tensor, boxes: Tensor, size: int) -> T
     extent = boxes[..., 2:] - boxes[..., :2]  # [N, R, 2]
     scale = torch.linalg.vector_norm(affines[:, :, 0], dim=-1)[:, None, None]
     most = (scale * extent / size).amax(dim=(0, 1))
-    nx, ny = (max(1, math.ceil(float(m) - 1e-3)) for m in most)
+    nx, ny = (max(1, math.ceil(float(m) - slack)) for m in most)
     u = (torch.arange(size * nx, device=frames.device) + 0.5) / (size * nx)
     v = (torch.arange(size * ny, device=frames.device) + 0.5) / (size * ny)
     x = (boxes[..., 0, None] + u * extent[..., 0, None])[:, :, None, :].expand(n, r, size * ny, size * nx)

@@ -27,13 +27,15 @@ class LossWeights:
 class PrototypeGains:
     """How much the parts of the prototype residual are exaggerated (``prototypes.Prototypes.residual``).
 
-    ``chroma`` is the share of a colour change that is kept beside its brightness; ``wrinkles`` the depth of drawn lines.
+    ``shape`` is how far the features move; ``chroma`` the share of a colour change that is kept beside its brightness;
+    ``wrinkles`` the depth of drawn lines.
     """
 
+    shape: float = 3.0
     colour: float = 1.2
     chroma: float = 0.6
     lines: float = 6.0
-    texture: float = 7.0
+    texture: float = 9.0
     wrinkles: float = 0.5
 
 
@@ -96,6 +98,7 @@ def paper() -> TrainConfig:
         augment=0.0,
         balance=0.0,
         weights=LossWeights(adversarial=1.0, classification=1.0, local=0.5, variation=0.1, identity=1.0, prototype=0.0),
+        network=NetworkConfig(position=False),
     )
 
 

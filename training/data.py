@@ -140,7 +140,8 @@ def cut_views(frames: Tensor, affines: Tensor, landmarks: Tensor) -> Views:
         )
     ).to(frames.device, torch.float32)
     full = torch.tensor(geometry.FULL_BOX, dtype=torch.float32, device=frames.device).expand(len(frames), 1, 4)
-    canvas = canonical.sample_views(frames, affines, full, CANVAS)[:, 0]
+    # A face a few percent larger than the canvas needs no four samples a pixel.
+    canvas = canonical.sample_views(frames, affines, full, CANVAS, slack=0.1)[:, 0]
     face = canonical.sample_views(frames[:, :3], affines, full, geometry.FACE_SIZE)[:, 0]
     patches = [
         canonical.sample_views(frames[:, :3], affines, boxes[:, r : r + 1], geometry.PATCH_SIZE)[:, 0]

@@ -28,7 +28,8 @@ from . import canonical
 class NetworkConfig:
     """Widths and depths of T. ``groups`` is K, the length of the age code.
 
-    ``local`` and ``interaction`` switch the five local generators and the interactive structure off, for ablations.
+    ``local`` and ``interaction`` switch the five local generators and the interactive structure off, for ablations;
+    ``position`` the maps of place, which are ours and not the paper's.
     """
 
     groups: int = 5
@@ -41,6 +42,7 @@ class NetworkConfig:
     local_blocks: int = 2
     local: bool = True
     interaction: bool = True
+    position: bool = True
 
 
 def activation() -> nn.Module:
@@ -123,6 +125,10 @@ class Position(nn.Module):
         return (weight @ (self.SCALE * self.maps.flatten(1))).unflatten(-1, self.maps.shape[1:])
 
 
+def placed(h: Tensor, position: Position | None, l: Tensor) -> Tensor:
+    return h if position is None else h + position(l)
+
+
 class LocalGenerator(nn.Module):
     """``G_r``: residual of one region's patch, ``G_r(x_r, l) = x_r + d_r``."""
 
@@ -135,7 +141,7 @@ class LocalGenerator(nn.Module):
         )
         self.modulation = Modulation(wide, config.groups)
         self.reduce = nn.Sequential(activation(), conv(wide, narrow, 1))
-        self.position = Position(narrow, config.groups, config.patch_size // 2)
+        self.position = Position(narrow, config.groups, config.patch_size // 2) if config.position else None
         self.decode = nn.Sequential(activation(), conv(narrow, narrow), activation())
         self.head = zero(conv(narrow, 16))
 
@@ -147,7 +153,7 @@ class LocalGenerator(nn.Module):
     def forward(self, skip: Tensor, features: Tensor, l: Tensor) -> Tensor:
         h = self.reduce(self.modulation(features[:, None], l))
         h = F.interpolate(h, scale_factor=2.0, mode="nearest")
-        h = self.decode(h + per_age(skip, l) + self.position(l))
+        h = self.decode(placed(h + per_age(skip, l), self.position, l))
         return masked_residual(self.head(h))
 
 
@@ -170,7 +176,7 @@ class GlobalGenerator(nn.Module):
         self.decode2 = nn.Sequential(activation(), conv(d, d))
         self.modulation2 = Modulation(d, config.groups)
         self.reduce2 = nn.Sequential(activation(), conv(d, w1, 1))
-        self.position = Position(w1, config.groups, config.face_size // 2)
+        self.position = Position(w1, config.groups, config.face_size // 2) if config.position else None
         self.decode1 = nn.Sequential(activation(), conv(w1, w1), activation())
         self.head = zero(conv(w1, 16))
         # Images at the coarser decoder scales (S/4, S/2), for L_I only; the export leaves them out.
@@ -188,7 +194,7 @@ class GlobalGenerator(nn.Module):
         h2 = self.decode2(h2 + per_age(self.skip2(e2), l))
         h2 = self.modulation2(h2.unflatten(0, l.shape[:2]), l)
         h1 = F.interpolate(self.reduce2(h2), scale_factor=2.0, mode="nearest")
-        h1 = self.decode1(h1 + per_age(e1, l) + self.position(l))
+        h1 = self.decode1(placed(h1 + per_age(e1, l), self.position, l))
         coarse = [masked_residual(head(h)) for head, h in zip(self.coarse_heads, (h3, h2), strict=True)]
         return masked_residual(self.head(h1)), coarse
 

@@ -1,13 +1,14 @@
 """What age does to a face: the prototype residual that the generators are warmed up on.
 
-Prototype-based ageing in four parts. Three are fitted on the training faces in canonical space:
+Prototype-based ageing in five parts. Four are fitted on the training faces in canonical space:
 
-- *colour and shape*: how the mean picture changes in ten years (Burt & Perrett 1995), per band of a Laplacian pyramid;
+- *shape*: where the features move in ten years (``training.shape``; Rowland & Perrett 1995);
+- *colour*: how the mean picture changes in ten years (Burt & Perrett 1995), per band of a Laplacian pyramid;
 - *texture*: how the local contrast of each band changes in ten years (Tiddeman, Burt & Perrett 2001), which scales the
   person's own lines instead of painting the average ones;
 - *hair*: the share of grey at each age, from the brightness of hair.
 
-The fourth, ``training.wrinkles``, draws the lines that no average has.
+The fifth, ``training.wrinkles``, draws the lines that no average has.
 
 Age is one regressor of several: sex, tier, source resolution and cheek brightness are the others, so that what differs
 between eras, cameras or people is not taken for age. Slopes that the data does not support shrink towards zero.
@@ -22,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import data, masks, wrinkles
+from . import data, masks, shape, wrinkles
 from .config import PrototypeGains
 from .data import Faces, to_float
 
@@ -35,7 +36,9 @@ REFERENCE_AGE = 50.0
 
 
 def blur(x: Tensor, sigma: float) -> Tensor:
-    """Separable Gaussian with a reflected border, [N, C, H, W]."""
+    """Separable Gaussian with a reflected border, [N, C, H, W]; a wide one at half the size, which looks the same."""
+    if sigma >= 3 and x.shape[-2] % 2 == x.shape[-1] % 2 == 0:
+        return enlarge(blur(F.avg_pool2d(x, 2), sigma / 2))
     radius = max(1, round(3 * sigma))
     t = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
     kernel = torch.exp(-0.5 * (t / sigma) ** 2)
@@ -77,11 +80,11 @@ def energy(band: Tensor) -> Tensor:
     return 0.5 * torch.log(blur(luma(band) ** 2, max(1.0, band.shape[-1] / 48)) + 1e-5)
 
 
-def slope(values: Tensor, design: Tensor, smooth: float) -> Tensor:
+def slope(values: Tensor, design: Tensor, smooth: float, mirror: Tensor | float = 1.0) -> Tensor:
     """Least-squares coefficient of the first column of ``design`` [N, R] for every pixel of ``values`` [N, C, H, W].
 
     Smoothed, mirrored and averaged (a face has no preferred side), and shrunk by ``max(0, 1 - 1/t^2)`` with its own t
-    value (positive-part James-Stein), [1, C, H, W].
+    value (positive-part James-Stein), [1, C, H, W]. ``mirror`` [C, 1, 1]: -1 for channels that a mirror turns round.
     """
     flat = values.flatten(1)
     ridge = 1e-3 * torch.eye(
@@ -93,12 +96,12 @@ def slope(values: Tensor, design: Tensor, smooth: float) -> Tensor:
     variance = residual.square().sum(0) / max(1, len(design) - design.shape[1]) * inverse[0, 0]
     shape = (1, *values.shape[1:])
     value, variance = blur(coefficients[0].reshape(shape), smooth), blur(variance.reshape(shape), smooth)
-    value = (value + value.flip(-1)) / 2
+    value = (value + mirror * value.flip(-1)) / 2
     return value * (1 - variance / value.square().clamp(min=1e-12)).clamp(min=0)
 
 
 #: Limits of a band's log gain, finest first, when younger and when older: the finest holds noise and JPEG blocks too.
-GAIN_LIMITS = ((-0.54, 0.25), (-0.9, 0.7), (-0.9, 0.9), (-0.9, 0.9))
+GAIN_LIMITS = ((-0.7, 0.1), (-0.9, 0.35), (-0.9, 0.7), (-0.9, 0.9))
 #: Brightness of hair that is all grey, in [-1, 1].
 GREY_LUMA = 0.05
 
@@ -117,33 +120,48 @@ def mouth(x: Tensor) -> Tensor:
     return torch.sigmoid((1 - torch.hypot((u - 0.502) / 0.12, (v - 0.735) / 0.045)) / 0.15)
 
 
+def inside(x: Tensor) -> Tensor:
+    """Falls from 1 at the features to 0 at the border of the square, where nothing may move, [H, W]."""
+    h, w = x.shape[-2:]
+    v = ((torch.arange(h, device=x.device) + 0.5) / h)[:, None]
+    u = (torch.arange(w, device=x.device) + 0.5) / w
+    return torch.sigmoid((1 - torch.hypot((u - 0.5) / 0.40, (v - 0.57) / 0.40)) / 0.07)
+
+
+def long_hair(soft_masks: Tensor) -> Tensor:
+    """How much hair hangs beside the mouth, 0 to 1, [N, 1, 1, 1]. Half of it is out of the square and would stay dark."""
+    h = soft_masks.shape[-2]
+    beside = soft_masks[:, 1:, round(0.58 * h) : round(0.74 * h)]
+    return (beside.mean((2, 3), keepdim=True) / 0.12).clamp(0, 1)
+
+
 @dataclass
 class Prototypes:
     """Change of each band in ten years: ``colour`` [1, 3, h, w] added, ``texture`` [1, 1, h, w] log gain.
 
-    ``grey`` [K] is the share of grey hair at the centre of each age group, in [0, 1].
+    ``shape`` [1, 2, h, w] is the displacement (x, y) in ten years, canonical units. ``grey`` [K] is the share of grey hair
+    at the centre of each age group, in [0, 1].
     """
 
     colour: list[Tensor]
     texture: list[Tensor]
+    shape: Tensor
     grey: Tensor
 
     def to(self, device: torch.device | str) -> Prototypes:
-        return Prototypes(
-            [t.to(device) for t in self.colour], [t.to(device) for t in self.texture], self.grey.to(device)
-        )
+        return Prototypes.from_state({name: t.to(device) for name, t in self.state().items()})
 
     def state(self) -> dict[str, Tensor]:
         """As a flat dictionary of tensors."""
-        return {f"{name}.{i}": t for name in ("colour", "texture") for i, t in enumerate(getattr(self, name))} | {
-            "grey": self.grey
-        }
+        bands = {f"{name}.{i}": t for name in ("colour", "texture") for i, t in enumerate(getattr(self, name))}
+        return bands | {"shape": self.shape, "grey": self.grey}
 
     @staticmethod
     def from_state(state: dict[str, Tensor]) -> Prototypes:
         return Prototypes(
             [state[f"colour.{i}"] for i in range(LEVELS + 1)],
             [state[f"texture.{i}"] for i in range(FINE_LEVELS)],
+            state["shape"],
             state["grey"],
         )
 
@@ -170,18 +188,29 @@ class Prototypes:
         """
         low, high = data.GROUPS[0].center, data.GROUPS[-1].center
         present, wanted = present.clamp(low, high), wanted.clamp(low, high)
-        skin, hair = soft_masks.split(1, 1)
+        decades = (wanted - present) / 10
+        moved = self._move(torch.cat([x, soft_masks], 1), decades, gains)
+        base, skin, hair = moved.split((3, 1, 1), 1)
         rows = (torch.arange(x.shape[-2], device=x.device) + 0.5) / x.shape[-2]
         skin = skin * torch.sigmoid((0.97 - rows) / 0.015)[:, None]
-        lines = self._wrinkles(x, landmarks, present, wanted, gains)
-        change = skin * (self._skin(x, (wanted - present) / 10, gains) + lines)
-        change = change + hair * (1 - skin) * self._hair(x, present, wanted)
-        return (x + change).clamp(-1, 1) - x
+        long = long_hair(soft_masks)
+        lines = self._wrinkles(base, landmarks, present, wanted, gains)
+        change = skin * (self._skin(base, decades, gains) + lines)
+        change = change + hair * (1 - skin) * (1 - 0.75 * long) * self._hair(base, present, wanted)
+        return (base + change).clamp(-1, 1) - x
+
+    def _move(self, x: Tensor, decades: Tensor, gains: PrototypeGains) -> Tensor:
+        """Frames [N, 3 + 2, H, W] with the parts of the head moved, and their masks with them; the wall stays."""
+        head = blur(F.interpolate(x[:, 3:].sum(1, keepdim=True), size=self.shape.shape[-2:], mode="area"), 3.0)
+        freely = head.clamp(0, 1) * inside(head) * (1 - 0.7 * blur(mouth(head)[None, None], 4.0))  # smiles stay smiles
+        displacement = gains.shape * decades.view(-1, 1, 1, 1) * self.shape * freely
+        return shape.warp(x, displacement).clamp(-1, 1)
 
     def _skin(self, x: Tensor, decades: Tensor, gains: PrototypeGains) -> Tensor:
         d = decades.view(-1, 1, 1, 1)
-        lines = torch.where(d > 0, 1.5 * gains.lines, gains.lines) * d
-        colour = torch.where(d > 0, 1.3 * gains.colour, 0.7 * gains.colour) * d
+        # Younger by as much as older would be light and shade, and no longer skin.
+        lines = torch.where(d > 0, 1.5 * gains.lines, 0.75 * gains.lines) * d
+        colour = torch.where(d > 0, 1.3 * gains.colour, 0.5 * gains.colour) * d
         textured, shaded = [], []
         for level, band in enumerate(pyramid(x)):
             shade = self.colour[level] * (lines if level < FINE_LEVELS else colour)
@@ -212,11 +241,16 @@ class Prototypes:
         darkening = ((now - then) / now.clamp(min=0.1)).clamp(min=0)
         y, scale = luma(x), x.shape[-1] / 96
         base = blur(y, scale)
-        silver = 0.065 + 0.35 * base + 1.25 * (y - base) - x.new_tensor([0.0, 0.01, 0.03])[:, None, None]
+        silver = 0.085 + 0.38 * base + 1.7 * (y - base) - x.new_tensor([0.0, 0.01, 0.03])[:, None, None]
         dark = -0.56 + 0.3 * base + 0.9 * (y - base) + x.new_tensor([0.06, 0.0, -0.06])[:, None, None]
         chroma = blur(x.amax(1, keepdim=True) - x.amin(1, keepdim=True), scale)
         is_grey = torch.sigmoid((0.34 - chroma) / 0.06) * torch.sigmoid((base + 0.45) / 0.12)
         return greying * (silver - x).clamp(min=-0.15) + darkening * is_grey * (dark - x)
+
+
+def none() -> Prototypes:
+    """No prototypes, for what is trained without them."""
+    return Prototypes([], [], torch.zeros(0), torch.zeros(0))
 
 
 def grey_share(pixels: Tensor, soft_masks: Tensor, age: Tensor, sex: Tensor) -> Tensor:
@@ -262,5 +296,8 @@ def fit(faces: Faces) -> Prototypes:
         colour.append(slope(values, rows, smooth) if level < LEVELS else torch.zeros_like(values[:1]))
         if level < FINE_LEVELS:
             texture.append(slope(energy(values), rows, max(1.0, values.shape[-1] / 64)))
+    pictures = torch.cat([luma(to_float(chunk)) for chunk in faces.pixels.split(64)])
+    displacement = shape.flows(shape.local_contrast(pictures))
+    moves = slope(displacement, design, 3.0, mirror=torch.tensor([-1.0, 1.0])[:, None, None])
     grey = grey_share(faces.pixels, masks.to_float(faces.masks, masks.SIDE), faces.age, faces.sex)
-    return Prototypes(colour, texture, grey)
+    return Prototypes(colour, texture, moves, grey)

@@ -30,14 +30,14 @@ PAIRS: tuple[tuple[str, tuple[Point, ...], float, float], ...] = (
     ("eyes", ((0.303, 0.455), (0.285, 0.443), (0.262, 0.437)), 0.0030, 0.7),  # crow's foot, upper
     ("eyes", ((0.300, 0.470), (0.280, 0.471), (0.252, 0.474)), 0.0030, 0.8),  # crow's foot, middle
     ("eyes", ((0.304, 0.485), (0.287, 0.496), (0.266, 0.512)), 0.0030, 0.7),  # crow's foot, lower
-    ("forehead", ((0.482, 0.392), (0.480, 0.415), (0.486, 0.440)), 0.0035, 0.7),  # frown line
+    ("forehead", ((0.482, 0.392), (0.480, 0.415), (0.486, 0.440)), 0.0035, 0.5),  # frown line
     ("cheeks_chin", ((0.315, 0.640), (0.300, 0.690), (0.312, 0.745)), 0.0050, 0.3),  # cheek line
 )
 #: The same for lines across the middle.
 CENTRAL: tuple[tuple[str, tuple[Point, ...], float, float], ...] = (
-    ("forehead", ((0.360, 0.345), (0.5, 0.335), (0.640, 0.345)), 0.0038, 0.65),  # forehead, lower
-    ("forehead", ((0.345, 0.312), (0.5, 0.300), (0.655, 0.312)), 0.0038, 0.75),  # forehead, middle
-    ("forehead", ((0.365, 0.277), (0.5, 0.266), (0.635, 0.277)), 0.0038, 0.55),  # forehead, upper
+    ("forehead", ((0.360, 0.345), (0.5, 0.335), (0.640, 0.345)), 0.0038, 0.40),  # forehead, lower
+    ("forehead", ((0.345, 0.312), (0.5, 0.300), (0.655, 0.312)), 0.0038, 0.50),  # forehead, middle
+    ("forehead", ((0.365, 0.277), (0.5, 0.266), (0.635, 0.277)), 0.0038, 0.32),  # forehead, upper
 )
 #: How marked the lines are at an age in years, 0 to about 1.
 AGES, DEPTHS = (30.0, 40.0, 50.0, 60.0, 70.0), (0.0, 0.05, 0.3, 0.7, 1.2)
