@@ -1,6 +1,5 @@
 """Training end to end on made-up faces: data, prototypes, all three phases, resuming, and the export of the result."""
 
-import csv
 import json
 import os
 import subprocess
@@ -11,12 +10,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
 
-from PIL import Image
+from portraits import training_faces
 
 from lgin_edge import geometry
-from training import augment, checkpoint, data, export, fit, masks, prototypes
-from training.canonical import sample_views
-from training.config import PRESETS, PrototypeGains, TrainConfig, override
+from training import augment, checkpoint, data, export, fit, prototypes
+from training.config import PRESETS, TrainConfig, override
+from training.trainer import Trainer, sampling_weights
 
 SEED = 3
 TEMPLATE = torch.from_numpy(np.float32(geometry.TEMPLATE))[None]
@@ -29,33 +28,6 @@ TINY = [
 ]
 
 
-@pytest.fixture(scope="module")
-def made_up(tmp_path_factory):
-    """A folder like the portraits': 24 pictures whose forehead gets brighter with age, over noise."""
-    root = tmp_path_factory.mktemp("faces")
-    (root / "images").mkdir()
-    rng = np.random.default_rng(SEED)
-    points = dict(zip(("leye", "reye", "nose", "lmouth", "rmouth"), geometry.TEMPLATE, strict=True))
-    rows = []
-    for i in range(24):
-        tier, side = ("A", 384) if i % 3 else ("B", 192)
-        age = 28 + 2 * i
-        picture = rng.normal(110, 12, (side, side, 3))
-        # Above the cheeks, whose brightness is a regressor of its own.
-        picture[int(0.26 * side) : int(0.44 * side), int(0.35 * side) : int(0.65 * side)] += age - 50
-        name = f"images/{i:02}.png"
-        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(root / name)
-        row = {"file": name, "tier": tier, "split": ("train", "train", "train", "val")[i % 4], "age": age}
-        row |= {"gender": "MF"[i % 2], "src_eye_px": 90 if tier == "A" else 30}
-        row |= {f"{p}_{a}": xy[k] * side for p, xy in points.items() for k, a in enumerate("xy")}
-        rows.append(row)
-    with (root / "labels.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    return root
-
-
 def steps(classifier: int, warm: int, adversarial: int) -> TrainConfig:
     counts = [f"classifier_steps={classifier}", f"warm_steps={warm}", f"adversarial_steps={adversarial}"]
     return override(TrainConfig(), [*TINY, *counts])
@@ -63,90 +35,6 @@ def steps(classifier: int, warm: int, adversarial: int) -> TrainConfig:
 
 def run(folder, config, root, minutes=60.0):
     return fit.run(folder, config, root, fit.make_fabric("cpu", 1, 1), minutes, sample_every=1000)
-
-
-@pytest.fixture(scope="module")
-def train_faces(made_up):
-    """Noise has neither skin nor hair, so the masks say skin everywhere."""
-    faces = data.load_portraits(made_up, "train")
-    faces.masks = torch.zeros(len(faces), 2, masks.SIDE, masks.SIDE, dtype=torch.uint8)
-    faces.masks[:, 0] = 255
-    return faces
-
-
-def everywhere(n: int) -> torch.Tensor:
-    return torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(n, 2, data.CANVAS, data.CANVAS)
-
-
-def test_prototypes_find_the_change_that_is_there(train_faces):
-    fitted = prototypes.fit(train_faces)
-    x = torch.full((1, 3, data.CANVAS, data.CANVAS), -0.1)
-    # Without exaggeration: older shades count 1.5 (lines) and 1.3 (colour), younger ones 1 and 0.7.
-    gains = PrototypeGains(colour=1.0, chroma=1.0, lines=1.0, texture=1.0, wrinkles=0.0)
-    fifty = torch.tensor([50.0])
-    older = fitted.residual(x, everywhere(1), TEMPLATE, fifty, fifty + 10, gains)
-    younger = fitted.residual(x, everywhere(1), TEMPLATE, fifty, fifty - 10, gains)
-    forehead, corner = (slice(None), slice(None), slice(115, 155), slice(150, 230)), (..., slice(0, 20), slice(0, 20))
-    # Ten levels of 127.5 in ten years are 0.078; the low-pass rest (64 px a pixel, left alone) keeps about half of it.
-    assert 0.03 < older[forehead].mean() < 0.12
-    assert -0.07 < younger[forehead].mean() < -0.015
-    assert older[corner].abs().mean() < 0.005
-
-
-def test_no_change_of_age_is_no_residual(train_faces):
-    fitted = prototypes.fit(train_faces)
-    x = data.to_float(train_faces.pixels[:2])
-    fifty = torch.full((2,), 50.0)
-    half = torch.full((2, 2, data.CANVAS, data.CANVAS), 0.5)
-    assert fitted.residual(x, half, TEMPLATE, fifty, fifty, PrototypeGains()).abs().max() < 1e-5
-
-
-def test_nothing_changes_outside_skin_and_hair(train_faces):
-    fitted = prototypes.fit(train_faces)
-    x = data.to_float(train_faces.pixels[:1])
-    nowhere = torch.zeros(1, 2, data.CANVAS, data.CANVAS)
-    ages = torch.tensor([40.0]), torch.tensor([70.0])
-    assert fitted.residual(x, nowhere, TEMPLATE, *ages, PrototypeGains()).abs().max() < 1e-6
-    assert fitted.residual(x, everywhere(1), TEMPLATE, *ages, PrototypeGains()).abs().max() > 0.05
-
-
-def test_dark_hair_greys_and_grey_hair_darkens():
-    fitted = prototypes.Prototypes(
-        [torch.zeros(1, 3, 1, 1)] * (prototypes.LEVELS + 1),
-        [torch.zeros(1, 1, 1, 1)] * prototypes.FINE_LEVELS,
-        torch.tensor([0.0, 0.1, 0.3, 0.6, 0.8]),
-    )
-    hair = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1).expand(1, 2, 64, 64)
-    young, old = torch.tensor([30.0]), torch.tensor([70.0])
-    dark, grey = torch.full((1, 3, 64, 64), -0.7), torch.full((1, 3, 64, 64), 0.0)
-    assert fitted.residual(dark, hair, TEMPLATE, young, old, PrototypeGains()).mean() > 0.3
-    assert fitted.residual(grey, hair, TEMPLATE, old, young, PrototypeGains()).mean() < -0.3
-    assert fitted.residual(dark, hair, TEMPLATE, old, young, PrototypeGains()).abs().mean() < 0.05
-
-
-def test_masks_find_skin_and_hair_of_a_portrait(astronaut):
-    # Eyes, nose and mouth of scikit-image's astronaut, as seen.
-    points = np.array([[207, 110], [247, 108], [229, 132], [212, 150], [247, 149]], np.float64)
-    affine = geometry.fit_similarity(points)
-    frame = torch.from_numpy(astronaut.copy()).permute(2, 0, 1)[None].float()
-    full = torch.from_numpy(np.float32([[geometry.FULL_BOX]]))
-    face = sample_views(frame, torch.from_numpy(affine).float()[None], full, data.CANVAS)[0, 0]
-    skin, hair = masks.skin_and_hair(face.permute(1, 2, 0).round().byte().numpy()) / 255
-
-    def at(mask, x, y):
-        return mask[int(y * masks.SIDE), int(x * masks.SIDE)]
-
-    assert at(skin, 0.5, 0.6) > 0.9  # nose
-    assert at(skin, 0.38, 0.62) > 0.9  # cheek
-    assert at(hair, 0.5, 0.6) < 0.1
-    assert at(skin, 0.03, 0.1) < 0.1  # wall
-    assert at(hair, 0.03, 0.1) < 0.1
-    assert hair.mean() > 0.03
-
-
-def test_pyramid_collapses_to_its_picture():
-    x = torch.rand(1, 3, data.CANVAS, data.CANVAS, generator=torch.Generator().manual_seed(SEED))
-    torch.testing.assert_close(prototypes.collapse(prototypes.pyramid(x)), x)
 
 
 def test_all_phases_then_export(made_up, tmp_path):
@@ -164,10 +52,10 @@ def test_all_phases_then_export(made_up, tmp_path):
     assert (tmp_path / "run.onnx").stat().st_size > 100_000
 
 
-def test_training_learns_a_batch_by_heart(train_faces, monkeypatch):
-    faces = train_faces
+def test_training_learns_a_batch_by_heart(made_up, monkeypatch):
+    faces = training_faces(made_up)
     config = override(steps(0, 30, 0), ["lr=2e-3", "prototype.colour=8"])
-    trainer = fit.Trainer(config, faces, prototypes.fit(faces), fit.make_fabric("cpu", 1, 1))
+    trainer = Trainer(config, faces, prototypes.fit(faces), fit.make_fabric("cpu", 1, 1))
     batch = trainer.batch()
     monkeypatch.setattr(trainer, "batch", lambda: batch)
     first = trainer.warm_step()["prototype"]
@@ -266,7 +154,7 @@ def test_a_run_can_begin_from_the_weights_of_another(made_up, tmp_path):
     assert run(tmp_path / "first", steps(1, 2, 1), made_up)
     config = steps(0, 0, 0)
     fit.run(tmp_path / "second", config, made_up, fit.make_fabric("cpu", 1, 1), init=tmp_path / "first")
-    trainer = fit.Trainer(config, data.load_portraits(made_up, "train"), no_prototypes(), fit.make_fabric("cpu", 1, 1))
+    trainer = Trainer(config, data.load_portraits(made_up, "train"), prototypes.none(), fit.make_fabric("cpu", 1, 1))
     tensors, _ = checkpoint.load(tmp_path / "first" / checkpoint.FILE)
     assert trainer.adopt(tensors, tmp_path) == []
     for key, value in trainer.raw()["net"].state_dict().items():
@@ -278,7 +166,7 @@ def test_weights_that_another_run_did_not_have_start_anew(made_up, tmp_path):
     tensors, _ = checkpoint.load(tmp_path / "first" / checkpoint.FILE)
     older = {key: t for key, t in tensors.items() if ".position." not in key and not key.startswith("fine.")}
     faces = data.load_portraits(made_up, "train")
-    trainer = fit.Trainer(steps(0, 0, 0), faces, no_prototypes(), fit.make_fabric("cpu", 1, 1))
+    trainer = Trainer(steps(0, 0, 0), faces, prototypes.none(), fit.make_fabric("cpu", 1, 1))
     new = trainer.adopt(older, tmp_path)
     assert "fine" in new
     assert "net.whole.position.maps" in new
@@ -287,10 +175,6 @@ def test_weights_that_another_run_did_not_have_start_anew(made_up, tmp_path):
         trainer.adopt(older, tmp_path, whole=True)
     with pytest.raises(ValueError, match=r"nothing here takes its net\.elsewhere"):
         trainer.adopt(tensors | {"net.elsewhere": torch.zeros(1)}, tmp_path)
-
-
-def no_prototypes():
-    return prototypes.Prototypes([], [], torch.zeros(0))
 
 
 def test_ablated_networks_train(made_up, tmp_path):
@@ -335,10 +219,10 @@ def test_camera_faults_keep_shape_and_range():
 
 def test_faces_of_rare_groups_are_drawn_more_often(made_up):
     faces = data.load_portraits(made_up, "train")
-    even = fit.sampling_weights(faces, 0.0)
+    even = sampling_weights(faces, 0.0)
     assert even.unique().numel() == 1
     group = data.age_codes(faces.age).argmax(-1) * 2 + faces.sharp.long()
-    balanced = fit.sampling_weights(faces, 1.0)
+    balanced = sampling_weights(faces, 1.0)
     totals = [balanced[group == g].sum().item() for g in group.unique()]
     np.testing.assert_allclose(totals, totals[0], rtol=1e-5)
 

@@ -33,7 +33,7 @@ OPSET = 20  # the newest that TensorRT 10.3 (JetPack 6) reads
 INPUTS = ("face", "patches", "boxes", "age")
 OUTPUTS = ("face_delta", "patch_delta")
 CONFIG = "config.json"
-CRITIC_SIZE = data.CANVAS // 2  # side of the face that C looks at (fit.critic_view)
+CRITIC_SIZE = data.CANVAS // 2  # side of the face that C looks at (trainer.Trainer.critic_view)
 
 TRAINING_DATA = (
     "775 official portraits of members of the US Congress (mostly presumed US-government works, not checked per image; "
