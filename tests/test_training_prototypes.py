@@ -132,3 +132,7 @@ def test_long_hair_hardly_greys():
     ]
     assert changes[0].mean() > 0.3
     assert 0 < changes[1].mean() < 0.4 * changes[0].mean()
+
+
+def test_what_is_trained_without_prototypes_has_none_on_any_device():
+    assert not prototypes.none().to("cpu").colour

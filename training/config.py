@@ -64,7 +64,7 @@ class TrainConfig:
 
     classifier_steps: int = 2500
     warm_steps: int = 3500
-    adversarial_steps: int = 1600
+    adversarial_steps: int = 500
     batch: int = 8
     classifier_batch: int = 32
     lr: float = 6e-4

@@ -149,7 +149,8 @@ class Prototypes:
     grey: Tensor
 
     def to(self, device: torch.device | str) -> Prototypes:
-        return Prototypes.from_state({name: t.to(device) for name, t in self.state().items()})
+        colour, texture = ([t.to(device) for t in bands] for bands in (self.colour, self.texture))
+        return Prototypes(colour, texture, self.shape.to(device), self.grey.to(device))
 
     def state(self) -> dict[str, Tensor]:
         """As a flat dictionary of tensors."""
