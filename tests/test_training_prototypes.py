@@ -117,6 +117,24 @@ def test_the_head_moves_and_the_wall_stays():
     assert row(older, 60) == pytest.approx(row(x, 60), abs=0.1)
 
 
+def test_rims_neither_fade_nor_move(fitted):
+    """Of who is known to wear glasses; elsewhere in the face all goes on."""
+    fitted = prototypes.Prototypes(fitted.colour, [t - 0.2 for t in fitted.texture], moving().shape, fitted.grey)
+    x = torch.full((1, 3, data.CANVAS, data.CANVAS), 0.1)
+    for row in (200, 300):  # below the eye, and across the chin
+        x[..., row : row + 3, 130:254] = -0.05
+    fifty = torch.tensor([50.0])
+    gains = PrototypeGains(colour=0.0, lines=0.0, texture=2.0)
+
+    def contrast(worn: bool, row: int) -> float:
+        younger = x + fitted.residual(x, everywhere(1), TEMPLATE, fifty, fifty - 20, gains, torch.tensor([worn]))
+        return float(younger[0, 0, row - 12, 150:230].mean() - younger[0, 0, row + 1, 150:230].mean()) / 0.15
+
+    assert contrast(True, 200) > 0.9
+    assert contrast(False, 200) < 0.6
+    assert contrast(True, 300) == pytest.approx(contrast(False, 300), abs=0.02)
+
+
 def test_long_hair_hardly_greys():
     """Half of it hangs out of the square, and would stay dark."""
     fitted = moving()

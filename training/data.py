@@ -23,6 +23,8 @@ from . import canonical
 
 #: Side at which pictures are kept and faces composed in training; the sharp tier's own size.
 CANVAS = 384
+#: Files of portraits whose people wear glasses, labelled by eye: the portraits' table does not say.
+GLASSES = Path(__file__).parent / "glasses.csv"
 #: Five groups that suit the ages of the portraits (25 to 76), with the age that each group's code stands for.
 GROUPS: tuple[AgeGroup, ...] = groups_from_centers(bounds=(35, 45, 55, 65), centers=(30, 40, 50, 60, 70))
 
@@ -33,6 +35,12 @@ def default_portraits() -> Path:
     return Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "portraits"
 
 
+def read_glasses(path: Path = GLASSES) -> frozenset[str]:
+    """Files, as the portraits' table names them, of those who wear glasses."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return frozenset(row["file"] for row in csv.DictReader(file))
+
+
 @dataclass
 class Faces:
     """Aligned portraits of one split.
@@ -40,7 +48,7 @@ class Faces:
     Attributes:
         pixels: [N, 3, CANVAS, CANVAS] uint8 RGB; pictures stored smaller are enlarged bilinearly.
         age: [N] years. sex: [N] +1 male, -1 female, 0 unknown. sharp: [N] bool, real detail at CANVAS (tier A). detail: [N] log2 of source pixels
-        per pixel of the canvas. landmarks: [N, 5, 2] canonical. masks: [N, 2, side, side] uint8, skin and hair
+        per pixel of the canvas. landmarks: [N, 5, 2] canonical. glasses: [N] bool, known to wear glasses. masks: [N, 2, side, side] uint8, skin and hair
         (``training.masks``); empty where nobody asked for them.
     """
 
@@ -50,6 +58,7 @@ class Faces:
     sharp: Tensor
     detail: Tensor
     landmarks: Tensor
+    glasses: Tensor
     masks: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.uint8))
 
     def __len__(self) -> int:
@@ -74,6 +83,7 @@ def load_portraits(root: Path, split: str, limit: int | None = None) -> Faces:
     rows = rows[:: max(1, len(rows) // limit)][:limit] if limit else rows
     if not rows:
         raise ValueError(f"{table} has no row with split = {split!r}")
+    wearers = read_glasses()
     pixels = np.empty((len(rows), 3, CANVAS, CANVAS), np.uint8)
     names = ("leye", "reye", "nose", "lmouth", "rmouth")
     landmarks = np.empty((len(rows), 5, 2), np.float32)
@@ -96,6 +106,7 @@ def load_portraits(root: Path, split: str, limit: int | None = None) -> Faces:
         sharp=torch.tensor([row["tier"] == "A" for row in rows]),
         detail=column([np.log2(float(row["src_eye_px"]) / template_px) for row in rows]),
         landmarks=torch.from_numpy(landmarks),
+        glasses=torch.tensor([row["file"] in wearers for row in rows]),
     )
 
 

@@ -42,8 +42,6 @@ from .measures import Floats, Pairs
 Ager = Callable[[Frame, Floats, Sequence[float]], list[Frame]]
 Json = dict[str, Any]
 
-#: Files of the test split whose people wear glasses.
-GLASSES = Path(__file__).parent / "glasses.csv"
 #: People whose portraits are put in motion; each costs some 3 seconds.
 MOVED = 8
 _POINTS = ("leye", "reye", "nose", "lmouth", "rmouth")
@@ -102,12 +100,6 @@ def of_split(rows: Sequence[Row], split: str, limit: int | None = None) -> list[
 def spread(rows: Sequence[Row], count: int) -> list[Row]:
     """At most ``count`` of the rows, spread over them."""
     return list(rows[:: max(1, len(rows) // count)][:count])
-
-
-def read_glasses(path: Path = GLASSES) -> frozenset[str]:
-    """``Row.file`` of those who wear glasses."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return frozenset(row["file"] for row in csv.DictReader(file))
 
 
 def ager_from_model(path: Path | None = None, threads: int = 1) -> Ager:
@@ -211,7 +203,7 @@ def evaluate(
         rows: the portraits to age, held out from its training.
         judges: from ``prepare``.
         groups: the targets; each asks for its centre in years.
-        wearers: files of those who wear glasses, ``read_glasses()`` when not given. If none is among the rows, nobody knows
+        wearers: files of those who wear glasses, ``data.read_glasses()`` when not given. If none is among the rows, nobody knows
             who wears them, and the people's records do not say.
         detector: whose landmarks steadiness is measured with, besides the exact ones; the bundled one when not given.
         moved: at most so many sharp portraits are put in motion.
@@ -220,7 +212,7 @@ def evaluate(
         What ``training.report`` writes; JSON throughout.
     """
     years = [group.center for group in groups]
-    wearers = read_glasses() if wearers is None else wearers
+    wearers = data.read_glasses() if wearers is None else wearers
     labelled = any(row.file in wearers for row in rows)
     people, features = [], defaultdict(list)
     for index, row in enumerate(_track(rows, "aged faces", quiet)):

@@ -120,6 +120,14 @@ def mouth(x: Tensor) -> Tensor:
     return torch.sigmoid((1 - torch.hypot((u - 0.502) / 0.12, (v - 0.735) / 0.045)) / 0.15)
 
 
+def glasses_band(x: Tensor) -> Tensor:
+    """Soft mask of where glasses are worn, from temple to temple, [H, W]."""
+    h, w = x.shape[-2:]
+    v = ((torch.arange(h, device=x.device) + 0.5) / h)[:, None]
+    u = (torch.arange(w, device=x.device) + 0.5) / w
+    return torch.sigmoid((0.3 - (u - 0.5).abs()) / 0.015) * torch.sigmoid((0.105 - (v - 0.495).abs()) / 0.012)
+
+
 def inside(x: Tensor) -> Tensor:
     """Falls from 1 at the features to 0 at the border of the square, where nothing may move, [H, W]."""
     h, w = x.shape[-2:]
@@ -174,6 +182,7 @@ class Prototypes:
         present: Tensor,
         wanted: Tensor,
         gains: PrototypeGains,
+        glasses: Tensor | None = None,
     ) -> Tensor:
         """Residual that brings aligned faces from their present age to the wanted one.
 
@@ -183,6 +192,7 @@ class Prototypes:
             present, wanted: [N] years; outside the groups' centres they count as the nearest centre.
             gains: the fitted slopes are too flat: labels have errors, faces are not quite aligned and pictures are
                 chosen to flatter. These exaggerate them.
+            glasses: [N] bool, who is known to wear some: rims are no wrinkles, and neither fade nor move.
 
         Returns:
             [N, 3, H, W]; 0 where neither skin nor hair is, and where ``present == wanted``.
@@ -190,24 +200,26 @@ class Prototypes:
         low, high = data.GROUPS[0].center, data.GROUPS[-1].center
         present, wanted = present.clamp(low, high), wanted.clamp(low, high)
         decades = (wanted - present) / 10
-        moved = self._move(torch.cat([x, soft_masks], 1), decades, gains)
+        behind = glasses_band(x) * (x.new_zeros(len(x)) if glasses is None else glasses.to(x)).view(-1, 1, 1, 1)
+        moved = self._move(torch.cat([x, soft_masks], 1), decades, gains, behind)
         base, skin, hair = moved.split((3, 1, 1), 1)
         rows = (torch.arange(x.shape[-2], device=x.device) + 0.5) / x.shape[-2]
         skin = skin * torch.sigmoid((0.97 - rows) / 0.015)[:, None]
         long = long_hair(soft_masks)
-        lines = self._wrinkles(base, landmarks, present, wanted, gains)
-        change = skin * (self._skin(base, decades, gains) + lines)
+        lines = (1 - 0.7 * behind) * self._wrinkles(base, landmarks, present, wanted, gains)
+        change = skin * (self._skin(base, decades, gains, behind) + lines)
         change = change + hair * (1 - skin) * (1 - 0.75 * long) * self._hair(base, present, wanted)
         return (base + change).clamp(-1, 1) - x
 
-    def _move(self, x: Tensor, decades: Tensor, gains: PrototypeGains) -> Tensor:
+    def _move(self, x: Tensor, decades: Tensor, gains: PrototypeGains, behind: Tensor) -> Tensor:
         """Frames [N, 3 + 2, H, W] with the parts of the head moved, and their masks with them; the wall stays."""
         head = blur(F.interpolate(x[:, 3:].sum(1, keepdim=True), size=self.shape.shape[-2:], mode="area"), 3.0)
         freely = head.clamp(0, 1) * inside(head) * (1 - 0.7 * blur(mouth(head)[None, None], 4.0))  # smiles stay smiles
+        freely = freely * (1 - F.interpolate(behind, size=head.shape[-2:], mode="area"))
         displacement = gains.shape * decades.view(-1, 1, 1, 1) * self.shape * freely
         return shape.warp(x, displacement).clamp(-1, 1)
 
-    def _skin(self, x: Tensor, decades: Tensor, gains: PrototypeGains) -> Tensor:
+    def _skin(self, x: Tensor, decades: Tensor, gains: PrototypeGains, behind: Tensor) -> Tensor:
         d = decades.view(-1, 1, 1, 1)
         # Younger by as much as older would be light and shade, and no longer skin.
         lines = torch.where(d > 0, 1.5 * gains.lines, 0.75 * gains.lines) * d
@@ -219,6 +231,8 @@ class Prototypes:
             shaded.append(grey + gains.chroma * (shade - grey))
             if level < FINE_LEVELS:
                 gain = torch.exp((self.texture[level] * d * gains.texture).clamp(*GAIN_LIMITS[level])) - 1
+                softer = 1 - F.interpolate(behind, size=band.shape[-2:], mode="area")
+                gain = gain.clamp(min=0) + softer * gain.clamp(max=0)
                 y = luma(band)
                 # Lines are brightness: colour is only ever softened, and hard edges (glasses, teeth) keep their strength.
                 band = band + gain * y.clamp(-0.16, 0.16) + gain.clamp(max=0) * (band - y)

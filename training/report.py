@@ -181,7 +181,7 @@ def _glasses(result: Json) -> str:
     text = (
         "Glasses: share that is left of the luma's gradients where rims, bridge and hinges run, eyes left out; 1: all\n"
     )
-    text += "is there, 0.5: half the contrast, 0: gone. Who wears glasses was labelled by eye, test split only "
+    text += "is there, 0.5: half the contrast, 0: gone. Who wears glasses was labelled by eye "
     text += "(`training/glasses.csv`).\nIn the others these edges are folds and lines, which age is meant to change. Least: "
     text += f"{_stem(least['file'])} to {labels[least['group']]}, {least['value']}.\n\n"
     rows = [[f"with glasses, {name}", worn["n"], *worn[name]] for name in ("median", "min")]

@@ -76,7 +76,8 @@ class Trainer:
             change = torch.zeros_like(x)
             if c.weights.prototype:
                 soft = masks.to_float(self.faces.masks[index], data.CANVAS)
-                change = self.fitted.residual(x, soft, self.faces.landmarks[index], present, wanted, c.prototype)
+                points, glasses = self.faces.landmarks[index], self.faces.glasses[index]
+                change = self.fitted.residual(x, soft, points, present, wanted, c.prototype, glasses)
             frames = torch.cat([x, change], 1)
             if torch.rand((), generator=g) < 0.5:
                 frames, landmarks = augment.mirror(frames, landmarks)
