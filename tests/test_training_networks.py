@@ -146,6 +146,15 @@ def test_identity_loss_is_per_scale_mean():
     assert losses.identity(scales, torch.full((1, 3, 16, 16), 0.1), 2.0).item() == pytest.approx(0.95)
 
 
+def test_prototype_loss_weighs_paint_beyond_brightness():
+    target = torch.zeros(1, 3, 8, 8)
+    brighter = torch.full((1, 3, 8, 8), 0.1)
+    bluer = torch.tensor([-0.1, 0.0, 0.1]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    assert losses.prototype(brighter, target, 6.0).item() == pytest.approx(0.1)
+    assert losses.prototype(bluer, target).item() == pytest.approx(0.2 / 3)
+    assert losses.prototype(bluer, target, 6.0).item() == pytest.approx(7 * 0.2 / 3)
+
+
 # --- export ---
 
 

@@ -11,7 +11,10 @@ from .networks import NetworkConfig
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the generators' losses; 0 switches one off. The first five are the paper's, the last two are ours."""
+    """Weights of the generators' losses; 0 switches one off. The first five are the paper's, what follows is ours.
+
+    ``identity_lambda`` and ``prototype_chroma`` weigh terms inside their losses (``training.losses``).
+    """
 
     adversarial: float = 0.05
     classification: float = 0.012
@@ -20,6 +23,7 @@ class LossWeights:
     identity: float = 0.02
     identity_lambda: float = 1.0
     prototype: float = 2.0
+    prototype_chroma: float = 6.0
     embedding: float = 0.0
 
 

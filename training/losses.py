@@ -60,13 +60,16 @@ def identity(scale_deltas: Sequence[Tensor], composed_delta: Tensor, lam: float)
 # --- Added for better results; each is a weight in ``training.config``, zero where the paper's own losses are wanted. ---
 
 
-def prototype(delta: Tensor, target: Tensor) -> Tensor:
+def prototype(delta: Tensor, target: Tensor, chroma: float = 0.0) -> Tensor:
     """L1 between the composed residual and the prototype residual (``training.prototypes``), and between their gradients.
 
-    The gradient term keeps fine lines, which are small in L1, from being smoothed away.
+    The gradient term keeps fine lines, which are small in L1, from being smoothed away. ``chroma`` weighs what is left of
+    the error without its brightness, ``|e - mean_c e|``: paint (blue lids, white lips) is the cheapest way to fool C.
     """
     error = delta - target
-    return error.abs().mean() + error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    colour = error - error.mean(1, keepdim=True)
+    lines = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    return error.abs().mean() + lines + chroma * colour.abs().mean()
 
 
 def embedding(aged: Tensor, original: Tensor) -> Tensor:

@@ -231,7 +231,8 @@ def _worst_slices(result: Json) -> list[str]:
 def _figures(result: Json) -> str:
     about, people = result.get("model", {}), result["slices"]["all"]["n"]
     text = f"## Evaluation\n\n{people} people of the {about.get('split', 'test')} split, who trained nothing; "
-    text += "two age estimators and an embedder that training never used, each with errors of its own.\n\n"
+    text += "two age estimators and an embedder that gave training no gradient, each with errors of its own. The gains of the "
+    text += "prototypes were chosen by eye on training faces, and with the two estimators on val faces.\n\n"
     if about.get("limit"):
         text += f"**A trial: {about['limit']} portraits at most.**\n\n"
     rows = [[one.what, one.aim, one.found, "reached" if one.reached else "**missed**"] for one in aims(result)]

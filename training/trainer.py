@@ -133,7 +133,7 @@ class Trainer:
             "identity": losses.identity(scales, composed, w.identity_lambda),
         }
         if w.prototype:
-            parts["prototype"] = losses.prototype(composed, target)
+            parts["prototype"] = losses.prototype(composed, target, w.prototype_chroma)
         if self.embedder is not None and w.embedding:
             aged = nn.functional.interpolate(canvas + composed, size=views.face.shape[-2:], mode="area").clamp(-1, 1)
             with torch.no_grad():
