@@ -163,14 +163,26 @@ def test_a_measurement_is_kept_until_its_people_change(tmp_path, faces, monkeypa
     assert asked == [2, 1]
 
 
-@pytest.fixture
-def document():
-    results = {method.name: made_up() for method in METHODS}
+def write(**full):
+    results = {method.name: made_up() for method in METHODS} | {"full": made_up(**full)}
     results["no-local"] = made_up(slope=0.6)
     results["nothing"] = made_up(slope=0.0, cosine=1.0)
     spent = {method.name: cost.RunCost({"warm": 300, "adversarial": 100}, {"warm": 2400}, 0.1) for method in TRAINED}
     facts = experiments_report.Facts(PLAN, "python -m training.experiments x", "a machine", 775, spent)
     return experiments_report.markdown(METHODS, results, facts)
+
+
+@pytest.fixture
+def document():
+    return write()
+
+
+def test_networks_that_learnt_nothing_are_not_compared(document):
+    idle = write(slope=0.01)
+    assert "hardly begun to age faces: 0.010" in idle
+    assert "Nothing can be said of the age classifier" in idle
+    assert "hardly begun" not in document
+    assert "Nothing can be said" not in document
 
 
 def test_the_document_says_what_the_numbers_allow(document):
