@@ -79,6 +79,18 @@ def test_a_network_ages_as_the_reference_does(switches, frame):
     assert np.abs(aged[3].astype(int) - expected).max() <= 1
 
 
+def test_the_parts_of_a_model_file_add_up(tiny_model, frame):
+    """Only to what both do: the tiny model shifts by its global residual alone."""
+    years = [group.center for group in data.GROUPS][: len(YEARS)]
+    both, whole, local = (
+        experiments.ager_of_parts(tiny_model, *w)(frame, LANDMARKS, years) for w in ((1, 1), (1, 0), (0, 1))
+    )
+    assert any(one.tobytes() != frame.tobytes() for one in both)
+    sums = [a.astype(int) + b.astype(int) - frame for a, b in zip(whole, local, strict=True)]
+    inside = [np.abs(total - one).max() for total, one in zip(sums, both, strict=True)]
+    assert max(inside) <= 1
+
+
 def darkening():
     """Prototypes for which everything gets darker in the coarsest bands, and nothing else happens."""
     sides = [data.CANVAS // 2**level for level in range(LEVELS + 1)]

@@ -27,6 +27,7 @@ from safetensors.torch import load_file
 import lgin_edge
 from lgin_edge import geometry
 from lgin_edge._ops import Frame, region_crop, region_paste, resample
+from lgin_edge.backends import open_model
 from lgin_edge.transformer import WEIGHTS
 
 from . import checkpoint, data, evaluate, export, fit, masks
@@ -110,7 +111,17 @@ METHODS = (
         "bundled model, trained longer",
         "`lgin_edge/weights/lgin.onnx`: a longer training of the full LGIN, measured only; compare it with no other row",
     ),
+    Method(
+        "bundled-global",
+        "bundled, global residual alone",
+        "the bundled model, its local generators' residuals left out",
+    ),
+    Method(
+        "bundled-local", "bundled, local residuals alone", "the bundled model, its global generator's residual left out"
+    ),
 )
+#: What is pasted of the bundled model's residuals: (global, local).
+PARTS = {"bundled-global": (1.0, 0.0), "bundled-local": (0.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -230,6 +241,8 @@ class Experiments:
             return evaluate.do_nothing
         if method.name == "bundled":
             return evaluate.ager_from_model(WEIGHTS)
+        if method.name in PARTS:
+            return ager_of_parts(WEIGHTS, *PARTS[method.name])
         if method.name == "prototypes":
             return ager_of_prototypes(self.share(), self.plan.base().prototype, present or labelled(self.rows))
         return ager_of_network(export.load(self.folder / method.name))
@@ -257,7 +270,7 @@ class Experiments:
     def _digest(self, method: Method) -> str:
         if method.name == "nothing":
             return "none"
-        if method.name == "bundled":
+        if method.name == "bundled" or method.name in PARTS:
             return digest(WEIGHTS)
         if method.name == "prototypes":
             self.share()
@@ -281,20 +294,36 @@ def _finished(run: Path, config: TrainConfig) -> bool:
 
 def ager_of_network(net: LGIN) -> Ager:
     """T as it runs in the product, in PyTorch: the kernels cut the views and paste the residuals."""
-    config = net.config
 
     @torch.no_grad()
+    def residuals(face: Floats, patches: Floats, boxes: Floats, codes: Floats) -> Sequence[Floats]:
+        views = (torch.from_numpy(np.asarray(one)).float() for one in (face, patches, boxes))
+        return [delta.float().numpy() for delta in net(*views, torch.from_numpy(codes)[None])[:2]]
+
+    return _ager_of(residuals, net.config.face_size, net.config.patch_size)
+
+
+def ager_of_parts(model: Path, whole: float, local: float) -> Ager:
+    """The model of an ``.onnx`` file with its global and its local residuals weighed: what each of them carries."""
+    backend = open_model(model, providers=("CPUExecutionProvider",), threads=1)
+
+    def residuals(face: Floats, patches: Floats, boxes: Floats, codes: Floats) -> Sequence[Floats]:
+        face_delta, patch_delta = backend.run(face, patches, boxes.astype(np.float32), codes)
+        return [np.asarray(face_delta) * np.float32(whole), np.asarray(patch_delta) * np.float32(local)]
+
+    return _ager_of(residuals, backend.description.face_size, backend.description.patch_size)
+
+
+def _ager_of(residuals: Callable[..., Sequence[Floats]], face_size: int, patch_size: int) -> Ager:
+    """Kernels round ``residuals(face, patches, boxes, codes [G, K]) -> (face_delta [G, ...], patch_delta [G, ...])``."""
+
     def age(frame: Frame, landmarks: Floats, years: Sequence[float]) -> list[Frame]:
         affine = geometry.fit_similarity(landmarks)
         boxes = geometry.region_boxes(landmarks, affine)
-        views = region_crop(
-            frame, affine[None], boxes[None], face_size=config.face_size, patch_size=config.patch_size, threads=1
-        )
-        face, patches = (torch.from_numpy(np.asarray(view)) for view in views)
-        codes = data.age_codes(torch.tensor(years, dtype=torch.float64))[None].float()
-        deltas = net(face, patches, torch.from_numpy(boxes[None]).float(), codes)[:2]
-        residuals = zip(*(delta.float().numpy() for delta in deltas), strict=True)
-        return [region_paste(frame, affine[None], boxes[None], g[None], p[None]) for g, p in residuals]
+        views = region_crop(frame, affine[None], boxes[None], face_size=face_size, patch_size=patch_size, threads=1)
+        codes = data.age_codes(torch.tensor(years, dtype=torch.float64)).float().numpy()
+        deltas = zip(*residuals(*views, boxes[None], codes), strict=True)
+        return [region_paste(frame, affine[None], boxes[None], g[None], p[None]) for g, p in deltas]
 
     return age
 

@@ -83,6 +83,7 @@ def markdown(methods: Sequence[Method], results: Mapping[str, Json], facts: Fact
         "## 3. Effect of the interactive structure and of the local generators\n\n",
         _compared(methods, results, _COMPARED[1], facts.plan.seed),
         _effects(results, {"no-interaction": "the interactive structure", "no-local": "the local generators"}, facts),
+        _parts(methods, results, facts.plan.seed),
         "## 4. Effect of the age classifier\n\n",
         _compared(methods, results, _COMPARED[2], facts.plan.seed),
         _effects(results, {"no-classifier": "the age classifier"}, facts),
@@ -207,6 +208,21 @@ def _compared(
     return text + "\n"
 
 
+def _parts(methods: Sequence[Method], results: Mapping[str, Json], seed: int) -> str:
+    """What the global and the local residuals of the bundled model carry: no training without them, but their absence."""
+    from .experiments import PARTS
+
+    titles = {method.name: method.title for method in methods}
+    listed = comparison.measures_of(list(results["full"]["estimators"]))
+    names = ("bundled", *PARTS)
+    found = {name: comparison.per_person(results[name]) for name in names}
+    rows = [[_head(m), *(_cell(m, comparison.bootstrap(found[name][m.title], seed)) for name in names)] for m in listed]
+    return (
+        "What each carries in the bundled model, whose generators were trained together: its residuals, and those of one kind "
+        "alone. This is not what a network trained without the others would do.\n\n"
+    ) + report.table(["mean over people", *(titles[name] for name in names)], rows)
+
+
 def _effects(results: Mapping[str, Json], parts: Mapping[str, str], facts: Facts) -> str:
     if not learnt(results["full"])[0]:
         return f"Nothing can be said of {' and of '.join(parts.values())}: the full LGIN has learnt too little (above).\n\n"
@@ -314,9 +330,10 @@ def _title(text: str, cell: int) -> Image.Image:
 
 
 def _pictured() -> list[Method]:
-    from .experiments import METHODS
+    from .experiments import METHODS, PARTS
 
-    return [method for method in METHODS if method.name != "nothing"]  # which would be the original six times
+    # Not doing nothing, which would be the original six times, nor the parts of a model that is there.
+    return [method for method in METHODS if method.name not in ("nothing", *PARTS)]
 
 
 def draw_astronaut(work: Experiments, path: Path) -> None:
