@@ -193,6 +193,7 @@ def test_networks_that_learnt_nothing_are_not_compared(document):
     idle = write(slope=0.01)
     assert "hardly begun to age faces: 0.010" in idle
     assert "Nothing can be said of the age classifier" in idle
+    assert "no difference that these numbers show" not in idle
     assert "hardly begun" not in document
     assert "Nothing can be said" not in document
 

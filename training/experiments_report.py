@@ -203,9 +203,10 @@ def _compared(
     rows = [[_head(m), *(_cell(m, differences[name][m.title], "+") for name in names)] for m in listed]
     text += "Differences to the full LGIN, person by person; bold where the interval leaves out 0:\n\n"
     text += report.table(["less the full LGIN", *(titles[name] for name in names)], rows)
-    for name in names:
-        text += "".join(f"- {one}\n" for one in comparison.sentences(titles[name], differences[name], listed))
-    return text + "\n"
+    if learnt(results["full"])[0]:
+        for name in names:
+            text += "".join(f"- {one}\n" for one in comparison.sentences(titles[name], differences[name], listed))
+    return text.rstrip() + "\n\n"
 
 
 def _parts(methods: Sequence[Method], results: Mapping[str, Json], seed: int) -> str:
