@@ -6,6 +6,7 @@ import numpy.typing as npt
 
 version: Final[str]
 cuda_built: Final[bool]
+cuda_is_host: Final[bool]  # LGIN_CUDA=HOST: "device" memory is host memory
 
 def cuda_device_count() -> int: ...
 def region_crop(
@@ -36,4 +37,56 @@ def resample(
     affine: npt.NDArray[np.float64],  # [2, 3]
     view: npt.NDArray[np.float32] | npt.NDArray[np.float16],  # [3, height, width], written
     threads: int,
+) -> None: ...
+def face_rectangle(
+    color: str,
+    height: int,
+    width: int,
+    affines: npt.NDArray[np.float64],  # [N, 2, 3]
+    boxes: npt.NDArray[np.float64],  # [N, 5, 4]
+    face_size: int,
+    patch_size: int,
+) -> tuple[int, int, int, int]: ...
+def block_size(color: str, count: int) -> int: ...
+def write_block(
+    block: npt.NDArray[np.uint8],  # [block_size], written
+    color: str,
+    address: int,
+    pitch: int,
+    height: int,
+    width: int,
+    rectangle: tuple[int, int, int, int],
+    affines: npt.NDArray[np.float64],  # [N, 2, 3]
+    boxes: npt.NDArray[np.float64],  # [N, 5, 4]
+    face_size: int,
+    patch_size: int,
+    face_taper: float,
+    region_taper: float,
+) -> None: ...
+def launch_crop(
+    block: int,
+    color: str,
+    count: int,
+    face: int,
+    patches: int,
+    face_size: int,
+    patch_size: int,
+    half: bool,
+    device: int,
+    stream: int,
+) -> None: ...
+def launch_paste(
+    block: int,
+    color: str,
+    count: int,
+    index: int,
+    face_delta: int,
+    patch_delta: int,
+    face_size: int,
+    patch_size: int,
+    half: bool,
+    pixels: int,
+    target_offset: int,
+    device: int,
+    stream: int,
 ) -> None: ...

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,17 @@ except ImportError as error:
 Color: TypeAlias = Literal["rgb", "bgr", "rgba", "bgra", "nv12"]
 Frame: TypeAlias = npt.NDArray[np.uint8]
 Floats: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float16]
+#: x0, y0, x1, y1 in frame pixels: columns x0 to x1 - 1, rows y0 to y1 - 1.
+Rectangle: TypeAlias = tuple[int, int, int, int]
+
+_Result = TypeVar("_Result")
 
 _CHANNELS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
 _MAX_SIDE = 4096
+_MAX_FRAME_SIDE = 1 << 24
+_MAX_FACES = 1 << 20
+_MAX_ADDRESS = (1 << 63) - 1
+_MAX_ORDINAL = 9999
 
 
 def region_crop(
@@ -168,6 +176,202 @@ def resample(
     return view
 
 
+# ---- on a device: everything that changes from frame to frame lies in one block, so that launches can be captured ----
+
+
+def face_rectangle(
+    color: Color,
+    height: int,
+    width: int,
+    affines: npt.ArrayLike,  # [N, 2, 3]
+    boxes: npt.ArrayLike,  # [N, 5, 4]
+    face_size: int = FACE_SIZE,
+    patch_size: int = PATCH_SIZE,
+) -> Rectangle:
+    """The rectangle of a frame that these faces need: all that their crop reads and all that their paste may write.
+
+    It is the smallest one with even corners (a corner on an odd frame's right or lower border is odd). It lies in the
+    frame and is never empty. ``write_block`` makes the results from it those of the whole frame, bit for bit.
+
+    Args:
+        color: channel order of the frame, which decides what a sample reads.
+        height, width: of the frame in pixels (of an NV12 frame: of its Y, both even).
+        affines, boxes, face_size, patch_size: as in ``region_crop``.
+
+    Returns:
+        (x0, y0, x1, y1) in frame pixels.
+
+    Raises:
+        InputError: an argument has the wrong type, shape or value.
+    """
+    size = _check_integer("height", height, 1, _MAX_FRAME_SIDE), _check_integer("width", width, 1, _MAX_FRAME_SIDE)
+    sides = _check_side("face_size", face_size), _check_side("patch_size", patch_size)
+    return _call(_native.face_rectangle, _check_color(color), *size, *_check_faces(affines, boxes), *sides)
+
+
+def block_size(color: Color, count: int) -> int:
+    """Bytes of the block of ``count`` faces; all packed colours have the same.
+
+    Raises:
+        InputError: an argument has the wrong type or value.
+    """
+    return _call(_native.block_size, _check_color(color), _check_integer("count", count, 0, _MAX_FACES))
+
+
+def write_block(
+    block: npt.NDArray[np.uint8],  # [block_size(color, N)], written
+    color: Color,
+    address: int,
+    pitch: int,
+    height: int,
+    width: int,
+    rectangle: Rectangle,
+    affines: npt.ArrayLike,  # [N, 2, 3]
+    boxes: npt.ArrayLike,  # [N, 5, 4]
+    face_size: int = FACE_SIZE,
+    patch_size: int = PATCH_SIZE,
+    face_taper: float = FACE_TAPER,
+    region_taper: float = REGION_TAPER,
+) -> None:
+    """Write what ``launch_crop`` and ``launch_paste`` read of a frame and its faces: where it lies, and the plans.
+
+    Copied to a device (or in memory mapped into it), the block serves every launch of that frame; a captured graph of
+    launches, replayed with another block in the same place, works on another frame.
+
+    Args:
+        block: uint8, C-contiguous, writable; of exactly ``block_size`` bytes, in host memory.
+        color: channel order of the frame.
+        address: device address of the rectangle's first byte.
+        pitch: bytes from a row to the next. In NV12 the rows of UV follow those of Y, ``pitch * (y1 - y0)`` bytes on.
+        height, width: of the whole frame in pixels (of an NV12 frame: of its Y).
+        rectangle: (x0, y0, x1, y1), what of the frame lies at ``address``: ``(0, 0, width, height)`` for all of it. It
+            holds ``face_rectangle``; its corners are even in NV12.
+        affines, boxes, face_size, patch_size: as in ``region_crop``.
+        face_taper, region_taper: as in ``region_paste``.
+
+    Raises:
+        InputError: an argument has the wrong type, shape, dtype or value; the block is then as it was.
+    """
+    if not isinstance(block, np.ndarray) or block.dtype != np.uint8:
+        raise InputError(f"block: expected a uint8 array, got {getattr(block, 'dtype', type(block).__name__)}")
+    if not isinstance(rectangle, tuple) or len(rectangle) != 4:
+        raise InputError(f"rectangle: expected (x0, y0, x1, y1), got {rectangle!r}")
+    _call(
+        _native.write_block,
+        block,
+        _check_color(color),
+        _check_address("address", address),
+        _check_integer("pitch", pitch, 1, _MAX_ADDRESS),
+        _check_integer("height", height, 1, _MAX_FRAME_SIDE),
+        _check_integer("width", width, 1, _MAX_FRAME_SIDE),
+        tuple(_check_integer("rectangle", side, 0, _MAX_FRAME_SIDE) for side in rectangle),
+        *_check_faces(affines, boxes),
+        _check_side("face_size", face_size),
+        _check_side("patch_size", patch_size),
+        _check_real("face_taper", face_taper),
+        _check_real("region_taper", region_taper),
+    )
+
+
+def launch_crop(
+    block: int,
+    color: Color,
+    count: int,
+    face: int,
+    patches: int,
+    face_size: int,
+    patch_size: int,
+    half: bool,
+    device: int,
+    stream: int,
+) -> None:
+    """Start ``region_crop`` on a CUDA device: nothing is allocated, copied or waited for.
+
+    The first launch of a process may load the kernel: make one before a capture.
+
+    Args:
+        block: device address of what ``write_block`` wrote, a multiple of 16.
+        color, count: the block's, N faces.
+        face, patches: device addresses of [N, 3, S, S] and [N, 5, 3, P, P], float32 or, with ``half``, float16; written.
+        face_size, patch_size: S and P, with which the block was written.
+        half: float16 instead of float32.
+        device: number of the CUDA device, 0 or more.
+        stream: handle of the stream (cudaStream_t), 0 for the default one.
+
+    Raises:
+        InputError: an argument has the wrong type or value, an address is null or misaligned.
+        BackendError: the device is not there, the launch failed, or this build has no CUDA kernels.
+    """
+    _call(
+        _native.launch_crop,
+        _check_address("block", block),
+        _check_color(color),
+        _check_integer("count", count, 0, _MAX_FACES),
+        _check_address("face", face),
+        _check_address("patches", patches),
+        _check_side("face_size", face_size),
+        _check_side("patch_size", patch_size),
+        bool(half),
+        _check_integer("device", device, 0, _MAX_ORDINAL),
+        _check_integer("stream", stream, 0, _MAX_ADDRESS),
+    )
+
+
+def launch_paste(
+    block: int,
+    color: Color,
+    count: int,
+    index: int,
+    face_delta: int,
+    patch_delta: int,
+    face_size: int,
+    patch_size: int,
+    half: bool,
+    pixels: int,
+    target_offset: int,
+    device: int,
+    stream: int,
+) -> None:
+    """Start ``region_paste`` of one face on a CUDA device: nothing is allocated, copied or waited for.
+
+    Faces that may overlap are launched one after another on one stream.
+
+    Args:
+        block, color, count, half, device, stream: as in ``launch_crop``.
+        index: which of the block's faces, 0 to N - 1.
+        face_delta, patch_delta: device addresses of this face's residuals, [3, S, S] and [5, 3, P, P].
+        face_size, patch_size: S and P of the residuals.
+        pixels: how many pixels to start threads for, at least 1. It decides the speed alone: for a smaller face the
+            surplus returns at once, a bigger one is worked off in turns. The rectangle's area is a good value.
+        target_offset: bytes from the block's frame to the one that is changed: 0 for itself, more for a copy of it.
+
+    Raises:
+        InputError: an argument has the wrong type or value, an address is null or misaligned.
+        BackendError: the device is not there, the launch failed, or this build has no CUDA kernels.
+    """
+    _call(
+        _native.launch_paste,
+        _check_address("block", block),
+        _check_color(color),
+        _check_integer("count", count, 0, _MAX_FACES),
+        _check_integer("index", index, 0, _MAX_FACES),
+        _check_address("face_delta", face_delta),
+        _check_address("patch_delta", patch_delta),
+        _check_side("face_size", face_size),
+        _check_side("patch_size", patch_size),
+        bool(half),
+        _check_integer("pixels", pixels, 1, _MAX_ADDRESS),
+        _check_integer("target_offset", target_offset, -_MAX_ADDRESS, _MAX_ADDRESS),
+        _check_integer("device", device, 0, _MAX_ORDINAL),
+        _check_integer("stream", stream, 0, _MAX_ADDRESS),
+    )
+
+
+def cuda_is_host() -> bool:
+    """Whether the CUDA kernels of this build run on the CPU, in host memory (``LGIN_CUDA=HOST``, for tests)."""
+    return _native.cuda_is_host
+
+
 def cuda_built() -> bool:
     """Whether this build has the CUDA kernels."""
     return _native.cuda_built
@@ -178,19 +382,24 @@ def cuda_device_count() -> int:
     return _native.cuda_device_count()
 
 
-def _call(function: Callable[..., None], *arguments: Any) -> None:
+def _call(function: Callable[..., _Result], *arguments: Any) -> _Result:
     """Call a native function, with its exceptions as this package's."""
     try:
-        function(*arguments)
+        return function(*arguments)
     except ValueError as error:
         raise InputError(str(error)) from error
     except RuntimeError as error:
         raise BackendError(str(error)) from error
 
 
-def check_frame(name: str, frame: Frame, color: str) -> None:
+def _check_color(color: str) -> str:
     if color not in get_args(Color):
         raise InputError(f"color: expected one of {', '.join(get_args(Color))}, got {color!r}")
+    return color
+
+
+def check_frame(name: str, frame: Frame, color: str) -> None:
+    _check_color(color)
     if not isinstance(frame, np.ndarray):
         raise InputError(f"{name}: expected a NumPy array, got {type(frame).__name__}")
     if frame.dtype != np.uint8:
@@ -278,6 +487,18 @@ def _check_residuals(face: Floats, patches: Floats, count: int) -> tuple[Floats,
     kind = face.dtype if face.dtype == patches.dtype else np.dtype(np.float32)
     kind = kind.newbyteorder("=")
     return np.require(face, kind, ["C", "A"]), np.require(patches, kind, ["C", "A"])
+
+
+def _check_integer(name: str, value: int, low: int, high: int) -> int:
+    if not isinstance(value, (int, np.integer)) or not low <= value <= high:
+        raise InputError(f"{name}: expected a whole number from {low} to {high}, got {value!r}")
+    return int(value)
+
+
+def _check_address(name: str, address: int) -> int:
+    if not isinstance(address, (int, np.integer)) or not 0 < address <= _MAX_ADDRESS:
+        raise InputError(f"{name}: expected an address in device memory, got {address!r}")
+    return int(address)
 
 
 def _check_side(name: str, side: int) -> int:
