@@ -13,7 +13,8 @@ from .networks import NetworkConfig
 class LossWeights:
     """Weights of the generators' losses; 0 switches one off. The first five are the paper's, what follows is ours.
 
-    ``identity_lambda`` and ``prototype_chroma`` weigh terms inside their losses (``training.losses``).
+    ``identity_lambda`` and ``prototype_chroma`` weigh terms inside their losses (``training.losses``), the second one only
+    beside a critic, in the GAN.
     """
 
     adversarial: float = 0.05
