@@ -41,6 +41,29 @@ class AgeGroup:
 
 
 @dataclass(frozen=True)
+class EngineFacts:
+    """What an engine can run on.
+
+    Attributes:
+        flavour, version: of TensorRT, as in ``backends.flavours``: engines run on the version that built them.
+        targets: compute capabilities of the GPUs that it was built for ("sm87"); none: what the flavour takes by default.
+        max_faces: most faces of one call.
+    """
+
+    flavour: str
+    version: str
+    targets: tuple[str, ...]
+    max_faces: int
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        if not all(isinstance(text, str) for text in (self.flavour, self.version, *self.targets)):
+            raise ValueError("engine: flavour, version and targets must be text")
+        if not isinstance(self.max_faces, int) or not 1 <= self.max_faces <= 1024:
+            raise ValueError(f"engine: max_faces must be a whole number from 1 to 1024, got {self.max_faces!r}")
+
+
+@dataclass(frozen=True)
 class Description:
     """What a model file says of itself.
 
@@ -54,6 +77,7 @@ class Description:
         precision: "fp32" or "fp16", the arithmetic of the graph.
         training_data: where the faces came from and under which rights.
         onnx_sha256: for an engine, the hash of the ONNX file that it was built from; empty in the ONNX itself.
+        engine: for an engine, what it can run on.
     """
 
     model: str
@@ -66,6 +90,7 @@ class Description:
     precision: str
     training_data: str
     onnx_sha256: str = ""
+    engine: EngineFacts | None = None
     format: int = FORMAT
     kind: str = "transformer"
 
@@ -77,12 +102,14 @@ class Description:
         """Parse and check a description. Raises ModelError, naming what is wrong."""
         raw = _parse(text, "transformer")
         try:
+            if raw.get("engine") is not None:
+                raw["engine"] = EngineFacts(**raw["engine"] | {"targets": tuple(raw["engine"]["targets"])})
             description = Description(**raw)
             _check(description, "face_size", "patch_size")
             for name in ("face_taper", "region_taper"):
                 if not 0.0 < raw[name] <= 0.5:
                     raise ValueError(f"{name} must be in (0, 0.5], got {raw[name]!r}")
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise ModelError(f"the model's description cannot be read: {error}") from error
         return description
 
