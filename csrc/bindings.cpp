@@ -5,6 +5,7 @@
 
 #include <initializer_list>
 #include <string>
+#include <tuple>
 
 #include "region_ops.h"
 
@@ -66,19 +67,41 @@ void check_float(const py::array& array, const char* name) {
 
 // ---- frame --------------------------------------------------------------------------------------------------------
 
+struct Order {
+  bool nv12, bgr;
+  int channels;  // bytes of a packed pixel, or of Y
+};
+
+// `color` is the order of the channels, or "nv12".
+Order order_of(const std::string& color) {
+  if (color == "nv12") return Order{true, false, 1};
+  if (color == "rgb" || color == "bgr") return Order{false, color[0] == 'b', 3};
+  if (color == "rgba" || color == "bgra") return Order{false, color[0] == 'b', 4};
+  fail("color: expected rgb, bgr, rgba, bgra or nv12, got " + color);
+}
+
 struct AnyFrame {
   bool nv12;
   PackedFrame packed;
   Nv12Frame planes;
 };
 
-// `color` is the order of the channels, or "nv12".
+// `step` is the bytes from a channel to the next. The rows of UV follow those of Y.
+AnyFrame frame_at(std::uint8_t* data, const Order& order, py::ssize_t y_stride, py::ssize_t x_stride, py::ssize_t step,
+                  int height, int width) {
+  AnyFrame frame{};
+  frame.nv12 = order.nv12;
+  frame.planes = Nv12Frame{data, data + y_stride * height, x_stride, y_stride, width, height};
+  frame.packed = PackedFrame{data,  x_stride, y_stride, {order.bgr ? 2 * step : 0, step, order.bgr ? 0 : 2 * step},
+                             width, height};
+  return frame;
+}
+
 AnyFrame frame_of(const py::array& array, const std::string& color, bool write) {
   if (!py::isinstance<py::array_t<std::uint8_t>>(array)) fail("frame: expected uint8");
   if (write && !array.writeable()) fail("frame: the array is read-only");
-  AnyFrame frame{};
-  frame.nv12 = color == "nv12";
-  if (array.ndim() != (frame.nv12 ? 2 : 3)) fail("frame: wrong number of axes for color " + color);
+  const Order order = order_of(color);
+  if (array.ndim() != (order.nv12 ? 2 : 3)) fail("frame: wrong number of axes for color " + color);
   for (py::ssize_t axis = 0; axis < 2; ++axis) {
     if (array.shape(axis) < 1 || array.shape(axis) > lgin::kMaxFrameSide) {
       fail("frame: expected sides of 1 to " + std::to_string(lgin::kMaxFrameSide) + " pixels, got " + shape_of(array));
@@ -87,23 +110,14 @@ AnyFrame frame_of(const py::array& array, const std::string& color, bool write) 
   std::uint8_t* const data = static_cast<std::uint8_t*>(const_cast<void*>(array.data()));
   const int width = static_cast<int>(array.shape(1));
   const int rows = static_cast<int>(array.shape(0));
-  if (frame.nv12) {
+  if (order.nv12) {
     if (rows % 3 || width % 2) fail("frame: NV12 expects [H * 3/2, W] with even H and W, got " + shape_of(array));
-    const int height = rows / 3 * 2;
-    frame.planes = Nv12Frame{data,  data + array.strides(0) * height, array.strides(1), array.strides(0),
-                             width, height};
-    return frame;
+    return frame_at(data, order, array.strides(0), array.strides(1), 0, rows / 3 * 2, width);
   }
-  const bool alpha = color == "rgba" || color == "bgra";
-  if (!alpha && color != "rgb" && color != "bgr") fail("color: expected rgb, bgr, rgba, bgra or nv12, got " + color);
-  if (array.shape(2) != (alpha ? 4 : 3)) {
-    fail("frame: color " + color + " expects " + (alpha ? "4" : "3") + " channels, got " + shape_of(array));
+  if (array.shape(2) != order.channels) {
+    fail("frame: color " + color + " expects " + std::to_string(order.channels) + " channels, got " + shape_of(array));
   }
-  const py::ssize_t step = array.strides(2);
-  const bool bgr = color[0] == 'b';
-  frame.packed = PackedFrame{data,  array.strides(1), array.strides(0), {bgr ? 2 * step : 0, step, bgr ? 0 : 2 * step},
-                             width, rows};
-  return frame;
+  return frame_at(data, order, array.strides(0), array.strides(1), array.strides(2), rows, width);
 }
 
 template <class F>
@@ -112,6 +126,16 @@ void with_frame(const AnyFrame& frame, const F& f) {
     f(frame.planes);
   } else {
     f(frame.packed);
+  }
+}
+
+// Call f with a value of the frame's type.
+template <class F>
+void with_kind(const Order& order, const F& f) {
+  if (order.nv12) {
+    f(Nv12Frame{});
+  } else {
+    f(PackedFrame{});
   }
 }
 
@@ -127,14 +151,18 @@ void with_type(bool half, const F& f) {
 
 // ---- faces --------------------------------------------------------------------------------------------------------
 
+void check_count(py::ssize_t count) {
+  if (count < 0 || count > 1 << 20) fail("count: expected 0 to 2^20 faces, got " + std::to_string(count));
+}
+
 lgin::Faces faces_of(const py::array& affines, const py::array& boxes) {
   if (affines.ndim() != 3) fail("affines: expected shape (N, 2, 3), got " + shape_of(affines));
   const py::ssize_t count = affines.shape(0);
-  if (count > 1 << 20) fail("affines: expected at most 2^20 faces, got " + std::to_string(count));
+  check_count(count);
   check_layout(affines, "affines", {count, 2, 3});
   check_layout(boxes, "boxes", {count, lgin::kRegions, 4});
   const lgin::Faces faces{doubles(affines, "affines"), doubles(boxes, "boxes"), static_cast<int>(count)};
-  lgin::check_faces(faces.affines, faces.boxes, faces.count);
+  lgin::check_faces(faces);
   return faces;
 }
 
@@ -159,6 +187,44 @@ ViewSizes check_views(const py::array& face, const py::array& patches, int count
 template <class T, class Pointer>
 lgin::Views<T> views_of(Pointer face, Pointer patches, const ViewSizes& sizes) {
   return lgin::Views<T>{static_cast<T*>(face), static_cast<T*>(patches), sizes.face, sizes.patch};
+}
+
+// ---- device memory ------------------------------------------------------------------------------------------------
+
+// An address that the kernels will use as one of `alignment` bytes.
+template <class T>
+T* pointer(std::uintptr_t address, const char* name, std::size_t alignment = sizeof(T)) {
+  if (address == 0) fail(std::string(name) + ": expected an address in device memory, got null");
+  if (address % alignment) {
+    fail(std::string(name) + ": expected a multiple of " + std::to_string(alignment) + ", got " +
+         std::to_string(address));
+  }
+  return reinterpret_cast<T*>(address);
+}
+
+template <class Frame>
+lgin::Block<Frame> block_at(std::uintptr_t address, int count) {
+  return lgin::Block<Frame>{pointer<std::uint8_t>(address, "block", lgin::kBlockAlignment), count};
+}
+
+void check_size(const Order& order, int height, int width) {
+  const int most = lgin::kMaxFrameSide;
+  if (height < 1 || height > most || width < 1 || width > most || (order.nv12 && (height % 2 || width % 2))) {
+    fail("height, width: expected 1 to " + std::to_string(most) + " pixels, in NV12 even, got " +
+         std::to_string(height) + " and " + std::to_string(width));
+  }
+}
+
+using Corners = std::tuple<int, int, int, int>;
+
+lgin::Rectangle rectangle_of(const Corners& corners, const Order& order, int height, int width) {
+  const auto [x0, y0, x1, y1] = corners;
+  const bool odd = order.nv12 && (x0 % 2 || y0 % 2 || x1 % 2 || y1 % 2);
+  if (x0 < 0 || y0 < 0 || x0 >= x1 || y0 >= y1 || x1 > width || y1 > height || odd) {
+    fail("rectangle: expected (x0, y0, x1, y1) inside the frame of " + std::to_string(height) + " x " +
+         std::to_string(width) + ", in NV12 even, got " + py::str(py::cast(corners)).cast<std::string>());
+  }
+  return lgin::Rectangle{x0, y0, x1, y1};
 }
 
 // ---- operations ---------------------------------------------------------------------------------------------------
@@ -237,12 +303,106 @@ void resample(const py::array& frame, const std::string& color, const py::array&
   });
 }
 
+Corners face_rectangle(const std::string& color, int height, int width, const py::array& affines,
+                       const py::array& boxes, int face_size, int patch_size) {
+  const Order order = order_of(color);
+  check_size(order, height, width);
+  const lgin::Faces faces = faces_of(affines, boxes);
+  check_side("face_size", face_size);
+  check_side("patch_size", patch_size);
+
+  const py::gil_scoped_release release;
+  lgin::Rectangle r{};
+  with_kind(order, [&](auto kind) {
+    r = lgin::face_rectangle<decltype(kind)>(height, width, faces, face_size, patch_size);
+  });
+  return Corners{r.x0, r.y0, r.x1, r.y1};
+}
+
+std::size_t block_size(const std::string& color, int count) {
+  const Order order = order_of(color);
+  check_count(count);
+  std::size_t size = 0;
+  with_kind(order, [&](auto kind) { size = lgin::Block<decltype(kind)>::size(count); });
+  return size;
+}
+
+void write_block(py::array block, const std::string& color, std::uintptr_t address, py::ssize_t pitch, int height,
+                 int width, const Corners& rectangle, const py::array& affines, const py::array& boxes, int face_size,
+                 int patch_size, double face_taper, double region_taper) {
+  const Order order = order_of(color);
+  check_size(order, height, width);
+  const lgin::Rectangle part = rectangle_of(rectangle, order, height, width);
+  const py::ssize_t row = static_cast<py::ssize_t>(part.width()) * order.channels;
+  if (pitch < row) fail("pitch: expected at least the row's " + std::to_string(row) + " bytes, got " + std::to_string(pitch));
+  const AnyFrame frame = frame_at(pointer<std::uint8_t>(address, "address"), order, pitch, order.channels, 1,
+                                  part.height(), part.width());
+
+  const lgin::Faces faces = faces_of(affines, boxes);
+  check_side("face_size", face_size);
+  check_side("patch_size", patch_size);
+  const lgin::Tapers tapers{face_taper, region_taper};
+  lgin::check_tapers(tapers);
+
+  if (!py::isinstance<py::array_t<std::uint8_t>>(block)) fail("block: expected uint8");
+  if (!block.writeable()) fail("block: the array is read-only");
+  check_layout(block, "block", {static_cast<py::ssize_t>(block_size(color, faces.count))});
+  std::uint8_t* const target = static_cast<std::uint8_t*>(block.mutable_data());
+
+  const py::gil_scoped_release release;
+  with_frame(frame, [&](const auto& f) {
+    lgin::write_block(target, f, part, height, width, faces, face_size, patch_size, tapers);
+  });
+}
+
+void launch_crop(std::uintptr_t block, const std::string& color, int count, std::uintptr_t face,
+                 std::uintptr_t patches, int face_size, int patch_size, bool half, int device, std::uintptr_t stream) {
+  const Order order = order_of(color);
+  check_count(count);
+  check_side("face_size", face_size);
+  check_side("patch_size", patch_size);
+
+  const py::gil_scoped_release release;
+  with_kind(order, [&](auto kind) {
+    with_type(half, [&](auto type) {
+      using T = decltype(type);
+      const lgin::Views<T> views{pointer<T>(face, "face"), pointer<T>(patches, "patches"), face_size, patch_size};
+      lgin::cuda::launch_crop(block_at<decltype(kind)>(block, count), views, device, reinterpret_cast<void*>(stream));
+    });
+  });
+}
+
+void launch_paste(std::uintptr_t block, const std::string& color, int count, int index, std::uintptr_t face_delta,
+                  std::uintptr_t patch_delta, int face_size, int patch_size, bool half, long long pixels,
+                  py::ssize_t target_offset, int device, std::uintptr_t stream) {
+  const Order order = order_of(color);
+  check_count(count);
+  if (index < 0 || index >= count) {
+    fail("index: expected a face of " + std::to_string(count) + ", got " + std::to_string(index));
+  }
+  if (pixels < 1) fail("pixels: expected at least 1, got " + std::to_string(pixels));
+  check_side("face_size", face_size);
+  check_side("patch_size", patch_size);
+
+  const py::gil_scoped_release release;
+  with_kind(order, [&](auto kind) {
+    with_type(half, [&](auto type) {
+      using T = const decltype(type);
+      const lgin::Views<T> residuals{pointer<T>(face_delta, "face_delta"), pointer<T>(patch_delta, "patch_delta"),
+                                     face_size, patch_size};
+      lgin::cuda::launch_paste(block_at<decltype(kind)>(block, count), index, residuals, pixels, target_offset, device,
+                               reinterpret_cast<void*>(stream));
+    });
+  });
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_native, module) {
   module.doc() = "Kernels of lgin-edge. Private: call lgin_edge._ops.";
   module.attr("version") = LGIN_VERSION;
   module.attr("cuda_built") = lgin::cuda::built();
+  module.attr("cuda_is_host") = lgin::cuda::is_host();
   module.def("cuda_device_count", &lgin::cuda::device_count);
   module.def("region_crop", &region_crop, py::arg("frame"), py::arg("color"), py::arg("affines"), py::arg("boxes"),
              py::arg("face"), py::arg("patches"), py::arg("threads"), py::arg("device"));
@@ -251,4 +411,16 @@ PYBIND11_MODULE(_native, module) {
              py::arg("device"));
   module.def("resample", &resample, py::arg("frame"), py::arg("color"), py::arg("affine"), py::arg("view"),
              py::arg("threads"));
+  module.def("face_rectangle", &face_rectangle, py::arg("color"), py::arg("height"), py::arg("width"),
+             py::arg("affines"), py::arg("boxes"), py::arg("face_size"), py::arg("patch_size"));
+  module.def("block_size", &block_size, py::arg("color"), py::arg("count"));
+  module.def("write_block", &write_block, py::arg("block"), py::arg("color"), py::arg("address"), py::arg("pitch"),
+             py::arg("height"), py::arg("width"), py::arg("rectangle"), py::arg("affines"), py::arg("boxes"),
+             py::arg("face_size"), py::arg("patch_size"), py::arg("face_taper"), py::arg("region_taper"));
+  module.def("launch_crop", &launch_crop, py::arg("block"), py::arg("color"), py::arg("count"), py::arg("face"),
+             py::arg("patches"), py::arg("face_size"), py::arg("patch_size"), py::arg("half"), py::arg("device"),
+             py::arg("stream"));
+  module.def("launch_paste", &launch_paste, py::arg("block"), py::arg("color"), py::arg("count"), py::arg("index"),
+             py::arg("face_delta"), py::arg("patch_delta"), py::arg("face_size"), py::arg("patch_size"),
+             py::arg("half"), py::arg("pixels"), py::arg("target_offset"), py::arg("device"), py::arg("stream"));
 }

@@ -90,12 +90,12 @@ int sample_count(double step) {
 
 void check_affine(const double* affine, const char* name) { check_one_affine(affine, name); }
 
-void check_faces(const double* affines, const double* boxes, int count) {
-  for (int n = 0; n < count; ++n) {
-    const double* affine = affines + 6 * static_cast<std::ptrdiff_t>(n);
+void check_faces(const Faces& faces) {
+  for (int n = 0; n < faces.count; ++n) {
+    const double* affine = faces.affine(n);
     check_one_affine(affine, "affines[" + std::to_string(n) + "]");
     for (int r = 0; r < kRegions; ++r) {
-      const double* box = boxes + 4 * (static_cast<std::ptrdiff_t>(n) * kRegions + r);
+      const double* box = faces.box(n, r);
       const std::string name = "boxes[" + std::to_string(n) + ", " + std::to_string(r) + "]";
       std::ostringstream message;
       for (int i = 0; i < 4; ++i) {
@@ -136,15 +136,13 @@ ViewPlan plan_view(const double* view, int height, int width) {
   return plan;
 }
 
-std::vector<ViewPlan> plan_crop(const double* affines, const double* boxes, int count, int face_size,
-                                int patch_size) {
+std::vector<ViewPlan> plan_crop(const Faces& faces, int face_size, int patch_size) {
   std::vector<ViewPlan> plans;
-  plans.reserve(static_cast<std::size_t>(count) * kViews);
-  for (int n = 0; n < count; ++n) {
-    const double* affine = affines + 6 * static_cast<std::ptrdiff_t>(n);
-    plans.push_back(plan_view(affine, face_size, face_size));
+  plans.reserve(static_cast<std::size_t>(faces.count) * kViews);
+  for (int n = 0; n < faces.count; ++n) {
+    plans.push_back(plan_view(faces.affine(n), face_size, face_size));
     for (int r = 0; r < kRegions; ++r) {
-      const Affine view = view_affine(Affine(affine), boxes + 4 * (static_cast<std::ptrdiff_t>(n) * kRegions + r));
+      const Affine view = view_affine(Affine(faces.affine(n)), faces.box(n, r));
       const double m[6] = {view.xx, view.xy, view.x0, view.yx, view.yy, view.y0};
       plans.push_back(plan_view(m, patch_size, patch_size));
     }
@@ -155,7 +153,7 @@ std::vector<ViewPlan> plan_crop(const double* affines, const double* boxes, int 
 namespace {
 
 // Frame position (index coordinates relative to the origin) to the local unit square of `view`.
-ViewMap map_to(const Affine& view, int origin_x, int origin_y, double taper, int size) {
+ViewMap map_to(const Affine& view, int origin_x, int origin_y, double taper) {
   const double determinant = view.xx * view.yy - view.xy * view.yx;
   const double xx = view.yy / determinant, xy = -view.xy / determinant;
   const double yx = -view.yx / determinant, yy = view.xx / determinant;
@@ -168,7 +166,6 @@ ViewMap map_to(const Affine& view, int origin_x, int origin_y, double taper, int
   map.y_dx = static_cast<float>(yx);
   map.y_dy = static_cast<float>(yy);
   map.inverse_taper = static_cast<float>(1.0 / taper);
-  map.size = size;
   return map;
 }
 
@@ -191,21 +188,26 @@ void check_tapers(const Tapers& tapers) {
   check_taper(tapers.region, "region_taper");
 }
 
-PastePlan plan_paste(const double* affine, const double* boxes, const Tapers& tapers, int face_size, int patch_size,
-                     int frame_height, int frame_width) {
-  const Affine face(affine);
+Rectangle square_bounds(const double* affine, int frame_height, int frame_width) {
+  const Bounds bounds = bounds_of(Affine(affine));
+  return Rectangle{clipped(std::floor(bounds.x_min), frame_width), clipped(std::floor(bounds.y_min), frame_height),
+                   clipped(std::ceil(bounds.x_max), frame_width), clipped(std::ceil(bounds.y_max), frame_height)};
+}
+
+PastePlan plan_paste(const Faces& faces, int n, const Tapers& tapers, int frame_height, int frame_width) {
+  const Affine face(faces.affine(n));
   const Bounds bounds = bounds_of(face);
+  const Rectangle inside = square_bounds(faces.affine(n), frame_height, frame_width);
   PastePlan plan;
   plan.origin_x = static_cast<int>(std::floor((bounds.x_min + bounds.x_max) * 0.5));
   plan.origin_y = static_cast<int>(std::floor((bounds.y_min + bounds.y_max) * 0.5));
-  plan.column_begin = clipped(std::floor(bounds.x_min), frame_width);
-  plan.column_end = clipped(std::ceil(bounds.x_max), frame_width);
-  plan.row_begin = clipped(std::floor(bounds.y_min), frame_height);
-  plan.row_end = clipped(std::ceil(bounds.y_max), frame_height);
-  plan.views[0] = map_to(face, plan.origin_x, plan.origin_y, tapers.face, face_size);
+  plan.column_begin = inside.x0;
+  plan.column_end = inside.x1;
+  plan.row_begin = inside.y0;
+  plan.row_end = inside.y1;
+  plan.views[0] = map_to(face, plan.origin_x, plan.origin_y, tapers.face);
   for (int r = 0; r < kRegions; ++r) {
-    plan.views[1 + r] =
-        map_to(view_affine(face, boxes + 4 * r), plan.origin_x, plan.origin_y, tapers.region, patch_size);
+    plan.views[1 + r] = map_to(view_affine(face, faces.box(n, r)), plan.origin_x, plan.origin_y, tapers.region);
   }
   return plan;
 }

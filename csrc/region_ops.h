@@ -4,16 +4,10 @@
 #include <cstddef>
 #include <stdexcept>
 
+#include "block.h"
 #include "plan.h"
 
 namespace lgin {
-
-// Where faces are cut or pasted: `count` affines [count, 2, 3] and boxes [count, 5, 4], C-contiguous, checked.
-struct Faces {
-  const double* affines;
-  const double* boxes;
-  int count;
-};
 
 // Planar views: `face` [count, 3, face_size, face_size] and `patches` [count, 5, 3, patch_size, patch_size],
 // C-contiguous. Crop writes pictures to them (T is float or Half), paste reads residuals (T is const).
@@ -55,9 +49,10 @@ void region_paste(const Frame& frame, const Faces& faces, const Views<const T>& 
 
 }  // namespace cpu
 
-// The same on CUDA device number `device`, with host arrays: staged up and down on a stream of their own. The frame is
-// C-contiguous. Throw DeviceError; in a build without CUDA, always.
+// The same on CUDA device number `device`. Throw DeviceError; in a build without CUDA, always.
 namespace cuda {
+
+// With host arrays: staged up and down on a stream of their own. The frame is C-contiguous.
 
 template <class Frame, class T>
 void region_crop(const Frame& frame, const Faces& faces, const Views<T>& views, int device);
@@ -66,8 +61,20 @@ template <class Frame, class T>
 void region_paste(const Frame& frame, const Faces& faces, const Views<const T>& residuals, const Tapers& tapers,
                   int device);
 
+// With addresses of device memory, on a stream of the caller's (a cudaStream_t): one launch, nothing staged and nothing
+// waited for. All that changes from frame to frame lies in the block, so that a captured launch serves another frame.
+template <class Frame, class T>
+void launch_crop(const Block<Frame>& block, const Views<T>& views, int device, void* stream);
+
+// One face of the block, whose residuals are `residuals`. The frame that is changed lies `target_offset` bytes beyond the
+// block's. Threads are started for `pixels` pixels, whatever the face's size; they take a bigger face in turns.
+template <class Frame, class T>
+void launch_paste(const Block<Frame>& block, int index, const Views<const T>& residuals, long long pixels,
+                  std::ptrdiff_t target_offset, int device, void* stream);
+
 int device_count() noexcept;  // 0 also when there is no driver
 bool built() noexcept;
+bool is_host() noexcept;  // "device" memory is host memory: LGIN_CUDA=HOST
 
 }  // namespace cuda
 }  // namespace lgin

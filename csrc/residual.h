@@ -16,12 +16,11 @@ constexpr int kRegions = 5;
 constexpr int kViews = 1 + kRegions;
 
 // Frame position to the local unit square of one view: t = t0 + t_dy * dy + t_dx * dx, where (dx, dy) are index
-// coordinates relative to the plan's origin.
-struct ViewMap {
+// coordinates relative to the plan's origin. Aligned, so that a GPU loads it in two words.
+struct alignas(16) ViewMap {
   float x0, x_dx, x_dy;
   float y0, y_dx, y_dy;
   float inverse_taper;
-  int size;                      // pixels along a side of the view
 };
 
 // How one face is pasted. Made in double on the host (plan.cpp).
@@ -59,14 +58,14 @@ LGIN_HD Local local(const ViewMap& map, float dx, float dy) {
 
 LGIN_HD bool inside(const Local& t) { return t.tx > 0.0f && t.tx < 1.0f && t.ty > 0.0f && t.ty < 1.0f; }
 
-// d += w_v d_v at a position in a view. `texels(y, x)` gives the view's residual at a pixel.
+// d += w_v d_v at a position in a view. `texels(y, x)` gives the view's residual at a pixel, `texels.size` its side.
 template <class Color, class Texels>
 LGIN_HD void add_view(const Texels& texels, const ViewMap& map, const Local& t, Color* d) {
   const float w = window(t.tx, map.inverse_taper) * window(t.ty, map.inverse_taper);
-  const float size = static_cast<float>(map.size);
+  const float size = static_cast<float>(texels.size);
   // Index coordinates are tx * size - 1/2; counted from the pixel -1 they are not negative.
-  const Tap x = tap<true>(t.tx * size + 0.5f, -1, map.size);
-  const Tap y = tap<true>(t.ty * size + 0.5f, -1, map.size);
+  const Tap x = tap<true>(t.tx * size + 0.5f, -1, texels.size);
+  const Tap y = tap<true>(t.ty * size + 0.5f, -1, texels.size);
   *d = *d + w * bilerp<Color>(texels(y.low, x.low), texels(y.low, x.high), texels(y.high, x.low),
                               texels(y.high, x.high), x.fraction, y.fraction);
 }
@@ -76,6 +75,7 @@ template <class T>
 struct PlanarResiduals {
   const T* face;
   const T* patches;
+  int face_size, patch_size;
 
   struct View {
     const T* planes;
@@ -86,8 +86,9 @@ struct PlanarResiduals {
       return Rgb{to_float(p[0]), to_float(p[plane]), to_float(p[2 * plane])};
     }
   };
-  LGIN_HD View view(int v, int size) const {
-    return View{v == 0 ? face : patches + static_cast<std::ptrdiff_t>(v - 1) * 3 * size * size, size};
+  LGIN_HD View view(int v) const {
+    if (v == 0) return View{face, face_size};
+    return View{patches + static_cast<std::ptrdiff_t>(v - 1) * 3 * patch_size * patch_size, patch_size};
   }
 };
 
@@ -101,7 +102,7 @@ LGIN_HD bool residual_at(const PastePlan& plan, const Residuals& residuals, floa
     const ViewMap& map = plan.views[v];
     const Local t = local(map, dx, dy);
     if (inside(t)) {
-      add_view(residuals.view(v, map.size), map, t, &d);
+      add_view(residuals.view(v), map, t, &d);
     } else if (v == 0) {
       return false;
     }

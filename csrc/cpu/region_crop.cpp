@@ -112,8 +112,7 @@ void crop_rows(const Frame& frame, const ViewPlan& plan, int begin, int end, T* 
 
 template <class Frame, class T>
 void region_crop(const Frame& frame, const Faces& faces, const Views<T>& views, int threads) {
-  const std::vector<ViewPlan> plans =
-      plan_crop(faces.affines, faces.boxes, faces.count, views.face_size, views.patch_size);
+  const std::vector<ViewPlan> plans = plan_crop(faces, views.face_size, views.patch_size);
   // A chunk is some rows of one view, so that the faces and views of a call share the threads.
   struct Chunk {
     const ViewPlan* plan;

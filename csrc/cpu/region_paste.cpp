@@ -17,11 +17,11 @@ struct alignas(16) Texel {
 
 struct Texels {
   const Texel* view;
-  std::ptrdiff_t size;
+  int size;
 
   Color4 operator()(int y, int x) const {
     Color4 color;
-    std::memcpy(&color, view + y * size + x, sizeof color);
+    std::memcpy(&color, view + static_cast<std::ptrdiff_t>(y) * size + x, sizeof color);
     return color;
   }
 };
@@ -51,7 +51,7 @@ class Residuals {
   }
 
  private:
-  std::ptrdiff_t size_of(int v) const { return v == 0 ? face_size_ : patch_size_; }
+  int size_of(int v) const { return v == 0 ? face_size_ : patch_size_; }
   std::size_t index_of(int v) const {
     const std::size_t face = static_cast<std::size_t>(face_size_) * static_cast<std::size_t>(face_size_);
     const std::size_t patch = static_cast<std::size_t>(patch_size_) * static_cast<std::size_t>(patch_size_);
@@ -178,9 +178,8 @@ void region_paste(const Frame& frame, const Faces& faces, const Views<const T>& 
   if (faces.count == 0) return;
   Residuals residuals(views.face_size, views.patch_size);
   const std::size_t face_step = face_elements(views), patch_step = patch_elements(views);
-  for (std::ptrdiff_t n = 0; n < faces.count; ++n) {  // in order, so that overlapping faces add up the same way
-    const PastePlan plan = plan_paste(faces.affines + 6 * n, faces.boxes + 4 * kRegions * n, tapers, views.face_size,
-                                      views.patch_size, frame.height, frame.width);
+  for (int n = 0; n < faces.count; ++n) {  // in order, so that overlapping faces add up the same way
+    const PastePlan plan = plan_paste(faces, n, tapers, frame.height, frame.width);
     if (plan.column_begin >= plan.column_end || plan.row_begin >= plan.row_end) continue;
     const std::size_t index = static_cast<std::size_t>(n);
     residuals.load(views.face + index * face_step, views.patches + index * patch_step, threads);

@@ -16,6 +16,8 @@ inline void check(cudaError_t error, const char* what) {
                     cudaGetErrorString(error));
 }
 
+constexpr long long kMaxGrid = 0x7fffffff;
+
 // Start a kernel. In one place, because `<<< >>>` is what a host compiler cannot read (tests/cuda_on_host).
 template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, cudaStream_t stream,
@@ -85,22 +87,5 @@ class Buffer {
   T* data_ = nullptr;
   std::size_t bytes_;
 };
-
-// A C-contiguous host frame's bytes, and the same frame with another address.
-inline std::size_t byte_count(const PackedFrame& frame) {
-  return static_cast<std::size_t>(frame.y_stride) * static_cast<std::size_t>(frame.height);
-}
-inline std::size_t byte_count(const Nv12Frame& frame) {
-  return static_cast<std::size_t>(frame.y_stride) * static_cast<std::size_t>(frame.height / 2 * 3);
-}
-inline PackedFrame at_address(PackedFrame frame, std::uint8_t* data) {
-  frame.data = data;
-  return frame;
-}
-inline Nv12Frame at_address(Nv12Frame frame, std::uint8_t* data) {
-  frame.chroma = data + (frame.chroma - frame.data);
-  frame.data = data;
-  return frame;
-}
 
 }  // namespace lgin::cuda

@@ -23,6 +23,16 @@ void region_paste(const Frame&, const Faces&, const Views<const T>&, const Taper
   fail();
 }
 
+template <class Frame, class T>
+void launch_crop(const Block<Frame>&, const Views<T>&, int, void*) {
+  fail();
+}
+
+template <class Frame, class T>
+void launch_paste(const Block<Frame>&, int, const Views<const T>&, long long, std::ptrdiff_t, int, void*) {
+  fail();
+}
+
 template void region_crop(const PackedFrame&, const Faces&, const Views<float>&, int);
 template void region_crop(const PackedFrame&, const Faces&, const Views<Half>&, int);
 template void region_crop(const Nv12Frame&, const Faces&, const Views<float>&, int);
@@ -32,8 +42,23 @@ template void region_paste(const PackedFrame&, const Faces&, const Views<const H
 template void region_paste(const Nv12Frame&, const Faces&, const Views<const float>&, const Tapers&, int);
 template void region_paste(const Nv12Frame&, const Faces&, const Views<const Half>&, const Tapers&, int);
 
+template void launch_crop(const Block<PackedFrame>&, const Views<float>&, int, void*);
+template void launch_crop(const Block<PackedFrame>&, const Views<Half>&, int, void*);
+template void launch_crop(const Block<Nv12Frame>&, const Views<float>&, int, void*);
+template void launch_crop(const Block<Nv12Frame>&, const Views<Half>&, int, void*);
+template void launch_paste(const Block<PackedFrame>&, int, const Views<const float>&, long long, std::ptrdiff_t, int,
+                           void*);
+template void launch_paste(const Block<PackedFrame>&, int, const Views<const Half>&, long long, std::ptrdiff_t, int,
+                           void*);
+template void launch_paste(const Block<Nv12Frame>&, int, const Views<const float>&, long long, std::ptrdiff_t, int,
+                           void*);
+template void launch_paste(const Block<Nv12Frame>&, int, const Views<const Half>&, long long, std::ptrdiff_t, int,
+                           void*);
+
 int device_count() noexcept { return 0; }
 
 bool built() noexcept { return false; }
+
+bool is_host() noexcept { return false; }
 
 }  // namespace lgin::cuda

@@ -1,0 +1,51 @@
+// The block: all that a launch reads of a frame and its faces, in one piece of device memory. It is written on the host.
+// A captured launch knows only its address, so that another block in the same place gives it another frame.
+//
+//   Frame | ViewPlan[count * kViews] | PastePlan[count]
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "plan.h"
+
+namespace lgin {
+
+// Where the parts lie. `data` is an address of host or device, a multiple of kBlockAlignment.
+constexpr std::size_t kBlockAlignment = 16;
+
+template <class Frame>
+struct Block {
+  std::uint8_t* data;
+  int count;
+
+  static constexpr std::size_t kViewsOffset = (sizeof(Frame) + kBlockAlignment - 1) / kBlockAlignment * kBlockAlignment;
+  static constexpr std::size_t pastes_offset(int count) {
+    return kViewsOffset + static_cast<std::size_t>(count) * kViews * sizeof(ViewPlan);
+  }
+  static constexpr std::size_t size(int count) {
+    return pastes_offset(count) + static_cast<std::size_t>(count) * sizeof(PastePlan);
+  }
+
+  const Frame* frame() const { return reinterpret_cast<const Frame*>(data); }
+  const ViewPlan* views() const { return reinterpret_cast<const ViewPlan*>(data + kViewsOffset); }
+  const PastePlan* pastes() const { return reinterpret_cast<const PastePlan*>(data + pastes_offset(count)); }
+};
+
+static_assert(sizeof(ViewPlan) % kBlockAlignment == 0 && sizeof(PastePlan) % kBlockAlignment == 0,
+              "every part of a block is aligned");
+
+// The smallest rectangle with even corners, clipped to the frame, that holds every pixel that the crop of these faces
+// reads and every pixel that their paste may write; never empty. Frame is PackedFrame or Nv12Frame.
+template <class Frame>
+Rectangle face_rectangle(int height, int width, const Faces& faces, int face_size, int patch_size);
+
+// Write Block<Frame>::size(faces.count) bytes, at any alignment. `frame` is what is in memory of a frame of `height` x
+// `width`: its `rectangle`. Everything is planned for the whole frame and then moved by whole pixels, so that the results
+// are the whole frame's, bit for bit. Throws std::invalid_argument, with nothing written, if the faces need more than the
+// rectangle: a launch checks nothing.
+template <class Frame>
+void write_block(std::uint8_t* block, const Frame& frame, const Rectangle& rectangle, int height, int width,
+                 const Faces& faces, int face_size, int patch_size, const Tapers& tapers);
+
+}  // namespace lgin
