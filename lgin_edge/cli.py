@@ -1,10 +1,9 @@
-"""The command line: ``lgin-edge age``, ``estimate``, ``info`` and ``demo``."""
+"""The command line: ``lgin-edge age``, ``estimate``, ``info`` and ``demo``; ``build`` and ``verify`` are in ``cli_engine``."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from .errors import BackendError, ImageError, InputError, LginError, ModelError
+from . import cli_engine
+from .errors import ImageError, InputError
+from .terminal import BAD_INPUT, EXIT_CODES, NO_FACE, explained, stderr, stdout
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
 
 # Everything that does the work (NumPy, ONNX Runtime, Pillow) is imported inside the commands: --help is instant.
 
-NO_FACE, BAD_INPUT, BAD_MODEL, INTERRUPTED = 3, 4, 5, 130
-EXIT_CODES = (
-    "Exit codes: 0 all went well, 2 wrong usage, 3 no face in any picture, 4 a picture could not be read or written (the "
-    "others were still done), 5 the model or its run time is not usable, 130 interrupted."
-)
-
 app = typer.Typer(
     name="lgin-edge",
     no_args_is_help=True,
@@ -39,9 +34,6 @@ app = typer.Typer(
     help="Make the faces in pictures younger or older, or estimate their ages, on this machine. Nothing is sent anywhere.",
     epilog=EXIT_CODES,
 )
-_out = Console(highlight=False, markup=False, soft_wrap=True)
-_err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-
 ModelOption = Annotated[
     Path | None,
     typer.Option("--model", "-m", help="An .onnx model file. Default: the bundled model.", show_default=False),
@@ -106,7 +98,7 @@ def age(
     if (group is not None) + (years is not None) + timeline != 1:
         raise typer.BadParameter("give exactly one of --group, --years and --timeline")
     label = "timeline" if timeline else f"{years:g}years" if years is not None else f"group{group:g}"
-    with _explained():
+    with explained():
         jobs = _plan(inputs, out, label)
         from .transformer import Transformer
 
@@ -117,10 +109,10 @@ def age(
                 )  # a wrong age fails before any picture is read
             faces, failures = _run(transformer, jobs, group, years, overwrite)
     if failures:
-        _err.print(f"{failures} of {len(jobs)} pictures failed")
+        stderr.print(f"{failures} of {len(jobs)} pictures failed")
         raise typer.Exit(BAD_INPUT)
     if not faces:
-        _err.print("no face found in any picture, nothing written")
+        stderr.print("no face found in any picture, nothing written")
         raise typer.Exit(NO_FACE)
 
 
@@ -147,7 +139,7 @@ def estimate(
     Faces are numbered from the largest. A rough estimate: it never leaves the centres of the first and the last age group
     and leans to the middle; `lgin-edge info` lists the groups.
     """
-    with _explained():
+    with explained():
         files = [file for path in inputs for file in (_pictures(path) if path.is_dir() else [path])]
         if not files:
             raise _no_pictures(inputs)
@@ -160,10 +152,10 @@ def estimate(
     else:
         _print_table(found)
     if failures:
-        _err.print(f"{failures} of {len(files)} pictures failed")
+        stderr.print(f"{failures} of {len(files)} pictures failed")
         raise typer.Exit(BAD_INPUT)
     if not any(faces for _, faces in found):
-        _err.print("no face found in any picture")
+        stderr.print("no face found in any picture")
         raise typer.Exit(NO_FACE)
 
 
@@ -175,25 +167,20 @@ def info(
     ] = None,
 ) -> None:
     """Say what a model file is: its age groups, sizes, training data and checksum."""
-    with _explained():
+    with explained():
         from . import estimation, transformer
-        from .backends import model_kind, open_model
+        from .backends import read_description
+        from .description import Description
 
         paths = (transformer.WEIGHTS, estimation.WEIGHTS) if model is None else (model,)
         for i, path in enumerate(paths):
-            about: Description | AgeDescription
-            if model_kind(path) == "age":
-                age_model = estimation.AgeModel(path)
-                about = age_model.description
-                age_model.close()
-                what = f"estimates ages: face view {about.face_size} px"
-            else:
-                backend = open_model(path, providers=("CPUExecutionProvider",), threads=1)
-                about = backend.description
-                backend.close()
+            about = read_description(path)
+            if isinstance(about, Description):
                 what = f"makes younger or older: face view {about.face_size} px, local views {about.patch_size} px"
+            else:
+                what = f"estimates ages: face view {about.face_size} px"
             if i:
-                _out.print()
+                stdout.print()
             _print_model(path, about, what)
 
 
@@ -212,7 +199,7 @@ def demo(
     threads: ThreadsOption = None,
 ) -> None:
     """Age a real photograph and write a strip: the original and every age group."""
-    with _explained():
+    with explained():
         from PIL import Image
 
         from . import imagefile
@@ -225,11 +212,11 @@ def demo(
         with Transformer(model, threads=threads) as transformer:
             faces = transformer.detect(photograph)
             if not faces:
-                _err.print(f"no face found in {image}, nothing written")
+                stderr.print(f"no face found in {image}, nothing written")
                 raise typer.Exit(NO_FACE)
             strip = timeline_strip(transformer, photograph, faces)
         imagefile.write(out, strip, overwrite=True)
-        _out.print(f"wrote {out} ({strip.width} x {strip.height} pixels)")
+        stdout.print(f"wrote {out} ({strip.width} x {strip.height} pixels)")
 
 
 def _print_model(path: Path, about: Description | AgeDescription, what: str) -> None:
@@ -237,15 +224,24 @@ def _print_model(path: Path, about: Description | AgeDescription, what: str) -> 
 
     from rich.table import Table
 
+    from .description import Description
+
     data = path.read_bytes()
     table = Table(box=None, pad_edge=False)
     for name in ("group", "ages", "stands for"):
         table.add_column(name)
     for i, one in enumerate(about.groups):
         table.add_row(str(i), one.label, f"{one.center:g} years")
-    _out.print(f"{about.model}\n{path}, {len(data):,} bytes\nSHA-256 {hashlib.sha256(data).hexdigest()}\n")
-    _out.print(table)
-    _out.print(f"\n{what}, {about.precision}, format {about.format}\ntraining data: {about.training_data}")
+    stdout.print(f"{about.model}\n{path}, {len(data):,} bytes\nSHA-256 {hashlib.sha256(data).hexdigest()}\n")
+    stdout.print(table)
+    stdout.print(f"\n{what}, {about.precision}, format {about.format}\ntraining data: {about.training_data}")
+    if isinstance(about, Description) and about.engine is not None:
+        engine = about.engine
+        gpus = ", ".join(engine.targets) or "those that it takes by default"
+        stdout.print(
+            f"engine of {engine.flavour} {engine.version}, for up to {engine.max_faces} faces a call on GPUs: {gpus}\n"
+            f"built from the ONNX file with SHA-256 {about.onnx_sha256}"
+        )
 
 
 def _estimate_files(
@@ -257,13 +253,13 @@ def _estimate_files(
     from . import imagefile
 
     found, failures = [], 0
-    with Progress(console=_err, transient=True, disable=len(files) == 1) as progress:
+    with Progress(console=stderr, transient=True, disable=len(files) == 1) as progress:
         for file in progress.track(files, description="looking"):
             try:
                 estimates = transformer.estimate_age(imagefile.read(file).image)
             except (ImageError, InputError) as error:
                 failures += 1
-                _err.print(f"error: {error}")
+                stderr.print(f"error: {error}")
                 continue
             found.append((file, list(zip(transformer.last.faces, estimates, strict=True))))
     return found, failures
@@ -277,12 +273,12 @@ def _print_table(found: Sequence[tuple[Path, Sequence[tuple[Face, AgeEstimate]]]
         table.add_column(name, justify="left" if name in ("file", "group") else "right", no_wrap=True)
     for file, faces in found:
         if not faces:
-            _err.print(f"{file}: no face found")
+            stderr.print(f"{file}: no face found")
         for i, (_, one) in enumerate(faces):
             table.add_row(str(file), str(i), f"{one.years:.0f}", f"{one.group} ({one.label})")
     if table.row_count:
         # As wide as it needs: no path is cut short, in a narrow terminal or in a pipe.
-        wide = _out.measure(table, options=_out.options.update(max_width=1_000_000)).maximum
+        wide = stdout.measure(table, options=stdout.options.update(max_width=1_000_000)).maximum
         Console(highlight=False, markup=False, width=wide).print(table)
 
 
@@ -369,19 +365,19 @@ def _run(
     from rich.progress import Progress
 
     faces = failures = 0
-    with Progress(console=_err, transient=True, disable=len(jobs) == 1) as progress:
+    with Progress(console=stderr, transient=True, disable=len(jobs) == 1) as progress:
         for job in progress.track(jobs, description="ageing"):
             try:
                 found = _age_file(transformer, job, group, years, overwrite)
             except (ImageError, InputError) as error:
                 failures += 1
-                _err.print(f"error: {error}")
+                stderr.print(f"error: {error}")
                 continue
             faces += found
             if found:
-                _out.print(f"{job.source} -> {job.target} ({found} face{'s' if found > 1 else ''})")
+                stdout.print(f"{job.source} -> {job.target} ({found} face{'s' if found > 1 else ''})")
             else:
-                _err.print(f"{job.source}: no face found, nothing written")
+                stderr.print(f"{job.source}: no face found, nothing written")
     return faces, failures
 
 
@@ -408,18 +404,8 @@ def _age_file(transformer: Transformer, job: Job, group: float | None, years: fl
     return len(faces)
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Our errors as one line and an exit code, never as a stack trace."""
-    try:
-        yield
-    except LginError as error:
-        _err.print(f"error: {error}")
-        code = BAD_MODEL if isinstance(error, (ModelError, BackendError)) else BAD_INPUT
-        raise typer.Exit(2 if isinstance(error, InputError) else code) from error
-    except KeyboardInterrupt:
-        _err.print("interrupted")
-        raise typer.Exit(INTERRUPTED) from None
+app.command(epilog=EXIT_CODES)(cli_engine.build)
+app.command(epilog=EXIT_CODES)(cli_engine.verify)
 
 
 def main() -> None:

@@ -77,6 +77,7 @@ class Description:
         precision: "fp32" or "fp16", the arithmetic of the graph.
         training_data: where the faces came from and under which rights.
         onnx_sha256: for an engine, the hash of the ONNX file that it was built from; empty in the ONNX itself.
+        fp32_islands: of an "fp16" model, the parts that stay float32 (``engine.fp16``).
         engine: for an engine, what it can run on.
     """
 
@@ -90,9 +91,22 @@ class Description:
     precision: str
     training_data: str
     onnx_sha256: str = ""
+    fp32_islands: tuple[str, ...] = ()
     engine: EngineFacts | None = None
     format: int = FORMAT
     kind: str = "transformer"
+
+    @property
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each input without its first axis, N (for ``age`` M), by name."""
+        s, p = self.face_size, self.patch_size
+        return {"face": (3, s, s), "patches": (5, 3, p, p), "boxes": (5, 4), "age": (len(self.groups),)}
+
+    @property
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each output without its first axis, M, by name."""
+        s, p = self.face_size, self.patch_size
+        return {"face_delta": (3, s, s), "patch_delta": (5, 3, p, p)}
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -102,6 +116,7 @@ class Description:
         """Parse and check a description. Raises ModelError, naming what is wrong."""
         raw = _parse(text, "transformer")
         try:
+            raw["fp32_islands"] = _names(raw.get("fp32_islands", []))
             if raw.get("engine") is not None:
                 raw["engine"] = EngineFacts(**raw["engine"] | {"targets": tuple(raw["engine"]["targets"])})
             description = Description(**raw)
@@ -162,6 +177,16 @@ class AgeDescription:
     format: int = FORMAT
     kind: str = "age"
 
+    @property
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each input without its first axis, N, by name."""
+        return {"face": (3, self.face_size, self.face_size)}
+
+    @property
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each output without its first axis, N, by name."""
+        return {"probability": (len(self.groups),)}
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
 
@@ -208,6 +233,13 @@ def _parse(text: str, kind: str) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(f"the model's description cannot be read: {error}") from error
     return raw
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    """Raises TypeError."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise TypeError(f"fp32_islands must be a list of names, got {value!r}")
+    return tuple(value)
 
 
 def _check(description: Description | AgeDescription, *sizes: str) -> None:

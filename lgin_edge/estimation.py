@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from ._ops import Floats
-from .backends import refuse_engine
+from .backends.plan import is_engine
 from .description import AgeDescription, check_template
 from .errors import BackendError, ClosedError, ModelError
 
 #: The age model that comes with the package.
 WEIGHTS = Path(__file__).parent / "weights" / "age.onnx"
-_OUTPUT = "probability"
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,8 @@ class AgeModel:
     def __init__(
         self, path: Path = WEIGHTS, *, providers: Sequence[str] = ("CPUExecutionProvider",), threads: int = 1
     ) -> None:
-        refuse_engine(path)
+        if is_engine(path):
+            raise ModelError(f"{path}: an engine; estimating ages needs an .onnx age model")
         if not path.is_file():
             raise ModelError(
                 f"{path}: no such age model, and estimating ages needs one. The package comes with {WEIGHTS}: install it "
@@ -65,9 +65,8 @@ class AgeModel:
         session = open_session(path, providers=providers, threads=threads)
         self.description = read_description(path, session, AgeDescription.from_json)
         check_template(path, self.description)
-        side = self.description.face_size
-        face, probability = (3, side, side), (len(self.description.groups),)
-        self._dtype = check_interface(path, session, {"face": face}, {_OUTPUT: probability})["face"]
+        about = self.description
+        self._dtype = check_interface(path, session, about.inputs, about.outputs)["face"]
         self._session: Any = session
 
     def run(
@@ -85,7 +84,7 @@ class AgeModel:
         if session is None:
             raise ClosedError("this age model was closed")
         try:
-            (given,) = session.run([_OUTPUT], {"face": np.ascontiguousarray(face, self._dtype)})
+            (given,) = session.run(["probability"], {"face": np.ascontiguousarray(face, self._dtype)})
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
             raise BackendError(f"ONNX Runtime failed on {len(face)} faces: {error}") from error
         groups = self.description.groups

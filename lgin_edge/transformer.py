@@ -17,22 +17,23 @@ import numpy as np
 import numpy.typing as npt
 
 from . import geometry
-from ._ops import Color, Frame, check_frame, region_crop, region_paste, resample
-from .backends import Backend, open_model
+from ._ops import Color, Frame, check_frame, resample
 from .description import AgeGroup, Description, check_template
 from .detection import CenterFace, Detector, Face
 from .errors import ClosedError, ImageError, InputError
 from .estimation import WEIGHTS as AGE_WEIGHTS
 from .estimation import AgeEstimate, AgeModel
+from .frame_path import CHUNK, CpuFramePath, open_path
+from .gpu.device_frame import device_frame, is_on_device
 
 if TYPE_CHECKING:
     from PIL import Image
     from typing_extensions import Self
 
+    from .gpu.frame_path import GpuFramePath
+
 #: The model that comes with the package.
 WEIGHTS = Path(__file__).parent / "weights" / "lgin.onnx"
-#: Faces that go through the model in one call: bounds the memory of a group photograph.
-_CHUNK = 4
 #: Widest face square that the kernels cut out, pixels.
 _MAX_FACE = 65536
 
@@ -46,7 +47,8 @@ class Details:
 
     Attributes:
         faces: the faces that were found, or given; empty means that the picture came back unchanged.
-        times: milliseconds by stage, of those that the call had: "detect", "crop", "model", "paste" and "total".
+        times: milliseconds by stage, of those that the call had: "detect", "crop", "model", "paste" and "total"; on a GPU
+            "gpu" for the three in the middle, with the copies there and back.
     """
 
     faces: list[Face] = field(default_factory=list)
@@ -70,10 +72,15 @@ class Transformer:
     One transformer may be used by several threads at once. It is a context manager; ``close`` frees the models.
 
     Args:
-        model: an ``.onnx`` model file; the bundled one when not given.
+        model: an ``.onnx`` model file, or an engine that ``lgin-edge build`` made of one; the bundled model when not given. An
+            engine is native code: load only one that you built or trust. It is refused unless its SHA-256 is the one in the
+            file beside it.
+        device: where frames are changed: "cpu", or a GPU by its number, "cuda" or "cuda:1". When not given, the CPU for
+            ``.onnx``, GPU 0 for an engine. A GPU runs ``.onnx`` by ONNX Runtime's CUDA provider.
+        sha256: for an engine: the hash that it must have, instead of the file beside it.
         age_model: an ``.onnx`` file for ``estimate_age``, which loads it when first called; the bundled one when not given.
         detector: finds the faces, ``detection.Detector``; the bundled ``detection.CenterFace`` when not given.
-        providers: ONNX Runtime providers for the models, the preferred first.
+        providers: ONNX Runtime providers for the models on the CPU and for the age model, the preferred first.
         threads: CPU threads of one call, 1 to 1024; when not given, as many as this process may use cores.
 
     Raises:
@@ -86,6 +93,8 @@ class Transformer:
         self,
         model: str | os.PathLike[str] | None = None,
         *,
+        device: int | str | None = None,
+        sha256: str | None = None,
         age_model: str | os.PathLike[str] | None = None,
         detector: Detector | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
@@ -95,8 +104,10 @@ class Transformer:
         if not isinstance(self._threads, int) or not 1 <= self._threads <= 1024:
             raise InputError(f"threads: expected a whole number from 1 to 1024, got {threads!r}")
         path = WEIGHTS if model is None else Path(model)
-        self._backend: Backend | None = open_model(path, providers=providers, threads=self._threads)
-        self._description = self._backend.description
+        self._path: CpuFramePath | GpuFramePath | None = open_path(
+            path, device=device, providers=providers, threads=self._threads, sha256=sha256
+        )
+        self._description = self._path.description
         check_template(path, self._description)
         self._detector: Detector | None = CenterFace(threads=self._threads) if detector is None else detector
         self._age_path = AGE_WEIGHTS if age_model is None else Path(age_model)
@@ -135,7 +146,7 @@ class Transformer:
             InputError: the picture has the wrong type, shape or dtype.
             ClosedError: after ``close``.
         """
-        self._open_backend()
+        self._open_path()
         frame, order, _ = _to_frame(image, color)
         details = self._begin()
         with details.stage("total"):
@@ -158,7 +169,10 @@ class Transformer:
         Args:
             image: uint8 array, [H, W, 3] RGB by default, or a Pillow image. Pillow images of mode L, LA, RGB and RGBA come
                 back in their mode; palettes, CMYK and the like come back as RGB or RGBA. The EXIF orientation is not
-                applied: turn a photograph upright first (``PIL.ImageOps.exif_transpose``).
+                applied: turn a photograph upright first (``PIL.ImageOps.exif_transpose``). Or, with a transformer on a GPU,
+                an array on that GPU by ``__cuda_array_interface__`` (CuPy, PyTorch) or DLPack: changed in place on the
+                array's stream (DLPack: the default one), without waiting for it, and given back. To find faces it is
+                copied down, so give ``faces`` or ``landmarks`` where time counts.
             group: index into ``groups``, 0 to K - 1; 3.5 is half way between groups 3 and 4.
             years: or an age in years, 0 to 130. Exactly one of the two.
             faces: the faces to change, from ``detect``; all that are found when not given.
@@ -177,6 +191,11 @@ class Transformer:
             ClosedError: after ``close``.
         """
         code = self._description.age_code(group=group, years=years)
+        if not isinstance(image, np.ndarray) and is_on_device(image):
+            if out is not None:
+                raise InputError("out: a frame on the device is changed in place; copy it first to keep it")
+            self._change_on_device(image, code, faces, landmarks, color)
+            return image
         return self._change(image, code[None], faces, landmarks, color, out)[0]
 
     def timeline(
@@ -212,7 +231,7 @@ class Transformer:
         Returns:
             One estimate a face, in the order of ``last.faces``; none where there is no face.
         """
-        self._open_backend()
+        self._open_path()
         frame, order, _ = _to_frame(image, color)
         given = _given_faces(faces, landmarks)
         model = self._open_age_model()
@@ -222,9 +241,9 @@ class Transformer:
         with details.stage("total"):
             details.faces = self._find(frame, order, details) if given is None else given
             affines = [_fit(face) for face in details.faces]
-            for start in range(0, len(affines), _CHUNK):
+            for start in range(0, len(affines), CHUNK):
                 with details.stage("crop"):
-                    part = affines[start : start + _CHUNK]
+                    part = affines[start : start + CHUNK]
                     views = np.empty((len(part), 3, side, side), np.float32)
                     for view, affine in zip(views, part, strict=True):
                         view[:] = resample(frame, affine, side, side, color=order, threads=self._threads)
@@ -234,16 +253,16 @@ class Transformer:
 
     def close(self) -> None:
         """Free the models once no call is running; every later call raises ClosedError."""
-        backend, self._backend, self._detector = self._backend, None, None
-        if backend is not None:
-            backend.close()
-        with self._age_lock:  # after a thread that loads the age model just now; a later one finds no backend
+        path, self._path, self._detector = self._path, None, None
+        if path is not None:
+            path.close()
+        with self._age_lock:  # after a thread that loads the age model just now; a later one finds no path
             age_model, self._age_model = self._age_model, None
         if age_model is not None:
             age_model.close()
 
     def __enter__(self) -> Self:
-        self._open_backend()
+        self._open_path()
         return self
 
     def __exit__(
@@ -251,16 +270,16 @@ class Transformer:
     ) -> None:
         self.close()
 
-    def _open_backend(self) -> Backend:
-        backend = self._backend
-        if backend is None:
+    def _open_path(self) -> CpuFramePath | GpuFramePath:
+        path = self._path
+        if path is None:
             raise ClosedError("this Transformer was closed; make a new one")
-        return backend
+        return path
 
     def _open_age_model(self) -> AgeModel:
         """The age model, loaded by the first thread that asks for it."""
         with self._age_lock:
-            self._open_backend()
+            self._open_path()
             if self._age_model is None:
                 self._age_model = AgeModel(self._age_path, providers=self._providers, threads=self._threads)
             return self._age_model
@@ -286,7 +305,7 @@ class Transformer:
         color: Color | None,
         out: Frame | None,
     ) -> list[ImageT]:
-        backend = self._open_backend()
+        path = self._open_path()
         frame, order, restore = _to_frame(image, color)
         given = _given_faces(faces, landmarks)
         if out is not None:
@@ -294,65 +313,39 @@ class Transformer:
         details = self._begin()
         with details.stage("total"):
             details.faces = self._find(frame, order, details) if given is None else given
-            affines = [_fit(face) for face in details.faces]
-            boxes = [geometry.region_boxes(f.landmarks, a) for f, a in zip(details.faces, affines, strict=True)]
-            chunk = max(1, _CHUNK // len(codes))
+            affines, boxes = _placed(details.faces)
             source = frame
             if out is None:
                 results = [np.array(frame, order="C") for _ in codes]
             else:
-                # Faces are cut out of the picture as it was, also where they overlap and the result replaces it.
-                if np.may_share_memory(out, frame) and (out is not frame or len(affines) > chunk):
-                    source = frame.copy()
                 if out is not frame:
+                    if np.may_share_memory(out, frame):
+                        source = frame.copy()
                     np.copyto(out, source)
                 results = [out]
-            for start in range(0, len(affines), chunk):
-                part = slice(start, start + chunk)
-                self._change_some(
-                    backend, source, order, np.array(affines[part]), np.array(boxes[part]), codes, results, details
-                )
+            if details.faces:
+                path.change(source, order, affines, boxes, codes, results, details.stage)
         return [cast(ImageT, restore(result)) for result in results]
 
-    def _change_some(
+    def _change_on_device(
         self,
-        backend: Backend,
-        source: Frame,
-        order: Color,
-        affines: geometry.Float64,  # [N, 2, 3]
-        boxes: geometry.Float64,  # [N, 5, 4]
-        codes: npt.NDArray[np.float32],  # [G, K]
-        results: list[Frame],  # G copies of the source, changed in place
-        details: Details,
+        image: Any,
+        code: npt.NDArray[np.float32],  # [K]
+        faces: Sequence[Face] | None,
+        landmarks: npt.ArrayLike | None,
+        color: Color | None,
     ) -> None:
-        about = self._description
-        with details.stage("crop"):
-            face, patches = region_crop(
-                source,
-                affines,
-                boxes,
-                face_size=about.face_size,
-                patch_size=about.patch_size,
-                color=order,
-                threads=self._threads,
-            )
-        with details.stage("model"):
-            ages = np.tile(codes, (len(affines), 1))
-            face_delta, patch_delta = backend.run(face, patches, boxes.astype(np.float32), ages)
-        with details.stage("paste"):
-            for i, result in enumerate(results):
-                region_paste(
-                    result,
-                    affines,
-                    boxes,
-                    face_delta[i :: len(codes)],
-                    patch_delta[i :: len(codes)],
-                    color=order,
-                    face_taper=about.face_taper,
-                    region_taper=about.region_taper,
-                    out=result,
-                    threads=self._threads,
-                )
+        path = self._open_path()
+        if isinstance(path, CpuFramePath):
+            raise InputError("image: lies on a GPU, and this Transformer works on the CPU; make it with device=0")
+        frame = device_frame(image, color)
+        given = _given_faces(faces, landmarks)
+        details = self._begin()
+        with details.stage("total"):
+            details.faces = self._find(path.download(frame), frame.color, details) if given is None else given
+            affines, boxes = _placed(details.faces)
+            if details.faces:
+                path.change_on_device(frame, affines, boxes, code, details.stage)
 
 
 def _usable_cores() -> int:
@@ -372,6 +365,13 @@ def _fit(face: Face) -> geometry.Float64:
             f"{np.asarray(face.landmarks).tolist()}"
         )
     return affine
+
+
+def _placed(faces: Sequence[Face]) -> tuple[geometry.Float64, geometry.Float64]:
+    """Affines [N, 2, 3] and boxes [N, 5, 4] of faces. Raises InputError as ``_fit``."""
+    affines = [_fit(face) for face in faces]
+    boxes = [geometry.region_boxes(face.landmarks, affine) for face, affine in zip(faces, affines, strict=True)]
+    return np.array(affines).reshape(-1, 2, 3), np.array(boxes).reshape(-1, 5, 4)
 
 
 def _is_face(face: Face) -> bool:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from lgin_edge import BackendError, ClosedError, Face, InputError, ModelError, Transformer, geometry
 from lgin_edge.backends.onnx import OnnxBackend
+from lgin_edge.frame_path import CpuFramePath
 
 Image8 = npt.NDArray[np.uint8]
 
@@ -102,7 +103,7 @@ def test_timeline_encodes_each_face_once(tiny: Transformer, noise: Image8, monke
 def test_pieces_change_nothing(tiny: Transformer, noise: Image8, monkeypatch: pytest.MonkeyPatch) -> None:
     many = [LANDMARKS + np.array([3 * i, i]) for i in range(6)]
     whole = tiny.age(noise, group=0, landmarks=many)
-    monkeypatch.setattr("lgin_edge.transformer._CHUNK", 1)
+    monkeypatch.setattr("lgin_edge.frame_path.CHUNK", 1)
     np.testing.assert_array_equal(tiny.age(noise, group=0, landmarks=many), whole)
 
 
@@ -318,9 +319,9 @@ def test_the_number_of_threads_changes_nothing(tiny_model: Path, astronaut: Imag
 
 def test_close_frees(tiny_model: Path, noise: Image8) -> None:
     t = Transformer(tiny_model)
-    assert isinstance(t._backend, OnnxBackend)
-    sessions = [weakref.ref(t._backend._session), weakref.ref(t._detector._session)]  # type: ignore[union-attr]
-    backend = t._backend
+    assert isinstance(t._path, CpuFramePath)
+    backend = t._path._backend
+    sessions = [weakref.ref(backend._session), weakref.ref(t._detector._session)]  # type: ignore[union-attr]
     t.age(noise, group=1)
     t.close()
     t.close()
@@ -475,7 +476,7 @@ def test_missing_models(tmp_path: Path) -> None:
         Transformer(tmp_path / "missing.onnx")
     with pytest.raises(ModelError, match="no such model file"):
         Transformer(tmp_path)
-    with pytest.raises(ModelError, match=r"later version .* \.onnx"):
+    with pytest.raises(ModelError, match=r"no such engine; build one with lgin-edge build MODEL.onnx -o .*engine\.plan"):
         Transformer(tmp_path / "engine.plan")
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 from .._ops import Floats
-from ..description import Description, kind_of
+from ..description import AgeDescription, Description, kind_of
 from ..errors import ModelError
+from . import plan
 
 
 class Backend(Protocol):
@@ -30,27 +31,36 @@ class Backend(Protocol):
 
 
 def open_model(path: Path, *, providers: Sequence[str], threads: int) -> Backend:
-    """Load a model file with the back end that its kind needs.
+    """Load an ONNX model for arrays on the host.
 
     Raises:
-        ModelError: the file is missing, damaged, or no model of lgin-edge.
+        ModelError: the file is missing, damaged, an engine, or no model of lgin-edge.
         BackendError: the run time or the provider is not there.
     """
-    refuse_engine(path)
+    if plan.is_engine(path):
+        raise ModelError(
+            f"{path}: an engine runs on a GPU alone: Transformer({str(path)!r}); here the .onnx file is needed"
+        )
     from .onnx import OnnxBackend  # onnxruntime takes longer to import than all of lgin-edge
 
     return OnnxBackend(path, providers=providers, threads=threads)
 
 
-def refuse_engine(path: Path) -> None:
-    """Raises ModelError for a TensorRT engine, by its name."""
-    if path.suffix in (".plan", ".engine", ".trt"):
-        raise ModelError(f"{path}: TensorRT engines come in a later version of lgin-edge; give the .onnx file instead")
+def read_description(path: Path) -> Description | AgeDescription:
+    """What a model file says of itself, whatever its kind; an engine needs no GPU for that.
 
+    Raises: as ``open_model``, and ModelError as ``plan.read``.
+    """
+    if plan.is_engine(path):
+        return plan.read(path)[1]
+    from . import onnx
 
-def model_kind(path: Path) -> str:
-    """What kind of model a file holds, one of ``description.KINDS``. Raises as ``open_model``."""
-    refuse_engine(path)
-    from .onnx import open_session, read_description
-
-    return read_description(path, open_session(path), kind_of)
+    session = onnx.open_session(path)
+    kind = onnx.read_description(path, session, kind_of)
+    about: Description | AgeDescription
+    if kind == "age":
+        about = onnx.read_description(path, session, AgeDescription.from_json)
+    else:
+        about = onnx.read_description(path, session, Description.from_json)
+    onnx.check_interface(path, session, about.inputs, about.outputs)
+    return about

@@ -14,12 +14,13 @@ from ..errors import BackendError, ClosedError, ModelError
 
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
 Dtype: TypeAlias = type[np.float32] | type[np.float16]
+#: A provider by its name, or with its options.
+Provider: TypeAlias = str | tuple[str, dict[str, str]]
 _DTYPES: dict[str, Dtype] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 T = TypeVar("T")
-_OUTPUTS = ["face_delta", "patch_delta"]
 
 
-def open_session(path: Path, *, providers: Sequence[str] = DEFAULT_PROVIDERS, threads: int = 1) -> Any:
+def open_session(path: Path, *, providers: Sequence[Provider] = DEFAULT_PROVIDERS, threads: int = 1) -> Any:
     """An ``onnxruntime.InferenceSession`` on a file.
 
     Raises:
@@ -33,10 +34,10 @@ def open_session(path: Path, *, providers: Sequence[str] = DEFAULT_PROVIDERS, th
     except ImportError as error:
         raise BackendError(f"ONNX Runtime cannot be imported ({error}): pip install onnxruntime") from error
     available = onnxruntime.get_available_providers()
-    missing = [name for name in providers if name not in available]
-    if missing or not providers:
+    names = [one if isinstance(one, str) else one[0] for one in providers]
+    if not names or any(name not in available for name in names):
         raise BackendError(
-            f"ONNX Runtime providers {list(providers)} were asked for; this installation has {available}. Choose among "
+            f"ONNX Runtime providers {names} were asked for; this installation has {available}. Choose among "
             "those, or install the onnxruntime package that contains the other (onnxruntime-gpu for CUDA)"
         )
     options = onnxruntime.SessionOptions()
@@ -61,19 +62,27 @@ class OnnxBackend:
         providers: ONNX Runtime providers, the preferred first.
         threads: CPU threads of one call.
 
+    Attributes:
+        dtypes: of every input and output, by name.
+
     Raises:
         ModelError: missing, damaged, without a description, or its inputs and outputs contradict the description.
         BackendError: a provider is not there.
     """
 
-    def __init__(self, path: Path, *, providers: Sequence[str] = DEFAULT_PROVIDERS, threads: int = 1) -> None:
+    def __init__(self, path: Path, *, providers: Sequence[Provider] = DEFAULT_PROVIDERS, threads: int = 1) -> None:
         session = open_session(path, providers=providers, threads=threads)
-        self.description = read_description(path, session, Description.from_json)
-        s, p, k = self.description.face_size, self.description.patch_size, len(self.description.groups)
-        inputs = {"face": (3, s, s), "patches": (5, 3, p, p), "boxes": (5, 4), "age": (k,)}
-        outputs = {"face_delta": (3, s, s), "patch_delta": (5, 3, p, p)}
-        self._inputs = check_interface(path, session, inputs, outputs)
+        self.description = about = read_description(path, session, Description.from_json)
+        self.dtypes = check_interface(path, session, about.inputs, about.outputs)
         self._session: Any = session
+
+    @property
+    def session(self) -> Any:
+        """The ``onnxruntime.InferenceSession``. Raises ClosedError after ``close``."""
+        session = self._session
+        if session is None:
+            raise ClosedError("this model was closed")
+        return session
 
     def run(self, face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, Floats]:
         """Residuals of N faces at M = N G ages; see ``backends.Backend``.
@@ -83,13 +92,11 @@ class OnnxBackend:
             ModelError: the residuals have other shapes than the description says.
             ClosedError: after ``close``.
         """
-        session = self._session  # held here, so that a close() in another thread waits for this call's end
-        if session is None:
-            raise ClosedError("this model was closed")
+        session = self.session  # held here, so that a close() in another thread waits for this call's end
         arrays = {"face": face, "patches": patches, "boxes": boxes, "age": age}
-        feed: dict[str, Any] = {name: np.ascontiguousarray(arrays[name], dtype) for name, dtype in self._inputs.items()}
+        feed: dict[str, Any] = {name: np.ascontiguousarray(array, self.dtypes[name]) for name, array in arrays.items()}
         try:
-            face_delta, patch_delta = session.run(_OUTPUTS, feed)
+            face_delta, patch_delta = session.run(["face_delta", "patch_delta"], feed)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
             raise BackendError(f"ONNX Runtime failed on {len(face)} faces at {len(age)} ages: {error}") from error
         s, p = self.description.face_size, self.description.patch_size
@@ -125,7 +132,7 @@ def check_interface(
     inputs: Mapping[str, tuple[int, ...]],  # name -> shape without the batch
     outputs: Mapping[str, tuple[int, ...]],
 ) -> dict[str, Dtype]:
-    """Check names and shapes against what the description promises; the dtype of each input by name."""
+    """Check names and shapes against what the description promises; the dtype of each input and output by name."""
     dtypes: dict[str, Dtype] = {}
     for kind, values, expected in (
         ("input", session.get_inputs(), inputs),
@@ -146,6 +153,5 @@ def check_interface(
                     f"{path}: {kind} {name!r} is {value.type} {list(given)}; its description asks for float or float16 "
                     f"{['N', *shape]} with a dynamic N; export it again"
                 )
-            if kind == "input":
-                dtypes[name] = _DTYPES[value.type]
+            dtypes[name] = _DTYPES[value.type]
     return dtypes

@@ -1,0 +1,125 @@
+"""TensorRT and TensorRT-RTX: one API, and here all that differs between them (and between their versions)."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import BackendError
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """One of the two.
+
+    Attributes:
+        name: as the command line and the description of an engine say it.
+        module: the Python module.
+        magic: the first four bytes of its engines (found by experiment; bytes 24 to 27 are the version).
+        get: how to get it.
+        network_flags, builder_flags: names of flags that are set where this version has them.
+        cross: it builds for GPUs that are not there (``--target``), and so on a machine without any.
+    """
+
+    name: str
+    module: str
+    magic: bytes
+    get: str
+    network_flags: tuple[str, ...] = ()
+    builder_flags: tuple[str, ...] = ()
+    cross: bool = False
+
+    @property
+    def installed(self) -> bool:
+        """Whether the module can be found; it is not imported."""
+        return importlib.util.find_spec(self.module) is not None
+
+    def load(self) -> Any:
+        """The module. Raises BackendError, saying how to get it."""
+        try:
+            return importlib.import_module(self.module)
+        except Exception as error:  # a missing driver library is an OSError, RuntimeError or ImportError, by version
+            raise BackendError(
+                f"{self.name} cannot be imported ({type(error).__name__}: {error}); {self.get}"
+            ) from error
+
+    def version(self) -> str:
+        """The installed version, as in ``1.7.1.116``. Raises BackendError."""
+        return str(self.load().__version__)
+
+
+FLAVOURS = {
+    flavour.name: flavour
+    for flavour in (
+        Flavour(
+            name="tensorrt",
+            module="tensorrt",
+            magic=b"ftrt",
+            get="on a Jetson it comes with JetPack: make the virtual environment with --system-site-packages; elsewhere "
+            "pip install lgin-edge[tensorrt]",
+            network_flags=("STRONGLY_TYPED",),  # TensorRT 11 is nothing else, and has the flag no more or ignores it
+        ),
+        Flavour(
+            name="tensorrt-rtx",
+            module="tensorrt_rtx",
+            magic=b"vtrt",
+            get="pip install lgin-edge[tensorrt-rtx]",
+            builder_flags=("REQUIRE_USER_ALLOCATION",),  # no allocation while it runs: its stream can be captured
+            cross=True,
+        ),
+    )
+}
+
+#: Compute capabilities that TensorRT-RTX builds for when no target is named: Turing (sm75) is not among them.
+RTX_OLDEST = 80
+
+
+def choose(name: str) -> Flavour:
+    """The flavour of a name, or for ``auto`` the one that is installed, TensorRT before TensorRT-RTX.
+
+    Raises:
+        BackendError: an unknown name, or none is installed.
+    """
+    if name == "auto":
+        for flavour in FLAVOURS.values():
+            if flavour.installed:
+                return flavour
+        ways = "; ".join(f"{flavour.name}: {flavour.get}" for flavour in FLAVOURS.values())
+        raise BackendError(f"neither TensorRT nor TensorRT-RTX is installed. {ways}")
+    if name not in FLAVOURS:
+        raise BackendError(f"flavour: expected auto, {' or '.join(FLAVOURS)}, got {name!r}")
+    return FLAVOURS[name]
+
+
+def flags(kind: Any, names: tuple[str, ...]) -> list[Any]:
+    """The members of an enumeration of TensorRT that this version has."""
+    members = kind.__members__
+    return [members[name] for name in names if name in members]
+
+
+class Log:
+    """What TensorRT reports, kept for the message of an error; ``attach`` gives it to one of its loggers."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+
+    def attach(self, trt: Any) -> Any:
+        """A logger of this flavour that keeps errors and drops everything else."""
+        bad = (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR)
+        errors = self.errors
+
+        class Logger(trt.ILogger):  # type: ignore[misc]
+            def __init__(self) -> None:
+                trt.ILogger.__init__(self)
+
+            def log(self, severity: Any, message: str) -> None:
+                if severity in bad:
+                    errors.append(message.strip())
+
+        return Logger()
+
+    def last(self, otherwise: str) -> str:
+        """The first line of the first error, which is the cause; later ones follow from it."""
+        return self.errors[0].splitlines()[0] if self.errors else otherwise

@@ -1,0 +1,139 @@
+"""Engine files: a raw TensorRT plan, the description inside it, and its SHA-256 beside it.
+
+An engine is native code: whoever makes TensorRT load one runs it. So everything that can be checked is checked on the
+bytes, before TensorRT sees one of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from ..description import Description
+from ..errors import ModelError
+from .flavours import FLAVOURS
+
+#: Endings of engine files.
+SUFFIXES = (".plan", ".engine", ".trt")
+_HASH = re.compile(r"[0-9a-f]{64}")
+#: How a description begins, and the most bytes that one may have.
+_MARK, _LONGEST = b'{"model":', 1 << 16
+
+
+def is_engine(path: Path) -> bool:
+    """Whether a file is an engine, by its name."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def hash_file(path: Path) -> Path:
+    """Where the SHA-256 of an engine stands, in the format of ``sha256sum``."""
+    return path.with_name(path.name + ".sha256")
+
+
+def write(path: Path, data: bytes) -> str:
+    """Write an engine and its hash, each under its name only when it is whole; the SHA-256.
+
+    Between the two an older engine is refused, never run by mistake: the hash is the first to be replaced.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    pairs = ((hash_file(path), f"{digest}  {path.name}\n".encode()), (path, data))
+    partials = [target.with_name(target.name + ".partial") for target, _ in pairs]
+    try:
+        for partial, (_, content) in zip(partials, pairs, strict=True):
+            partial.write_bytes(content)
+        for partial, (target, _) in zip(partials, pairs, strict=True):
+            partial.replace(target)
+    finally:
+        for partial in partials:
+            partial.unlink(missing_ok=True)
+    return digest
+
+
+def read(path: Path, sha256: str | None = None) -> tuple[bytes, Description]:
+    """An engine's bytes and description, its hash checked.
+
+    Args:
+        sha256: the hash that it must have; that of the file beside it when not given.
+
+    Raises:
+        ModelError: missing, empty, changed, no engine, or one without a description of ours.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such engine; build one with lgin-edge build MODEL.onnx -o {path}")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from error
+    if not data:
+        raise ModelError(f"{path}: the file is empty; {rebuild(path)}")
+    wanted = _expected_hash(path) if sha256 is None else sha256.lower()
+    if not _HASH.fullmatch(wanted):
+        raise ModelError(f"{path}: expected a SHA-256 of 64 hexadecimal digits, got {wanted[:80]!r}")
+    found = hashlib.sha256(data).hexdigest()
+    if found != wanted:
+        where = f"{hash_file(path).name} says" if sha256 is None else "sha256= asks for"
+        raise ModelError(
+            f"{path}: its SHA-256 is {found}, and {where} {wanted}: it was changed, damaged or cut off, and an engine is native "
+            f"code, so it is not loaded; {rebuild(path)}"
+        )
+    return data, describe(path, data)
+
+
+def describe(path: Path, data: bytes) -> Description:
+    """The description that stands in an engine's bytes. Raises ModelError; ``path`` goes into the message."""
+    magics = {flavour.magic: name for name, flavour in FLAVOURS.items()}
+    if data[:4] not in magics:
+        raise ModelError(f"{path}: not a TensorRT engine (it begins with {data[:4]!r}); {rebuild(path)}")
+    found = _find(data)
+    if found is None:
+        raise ModelError(
+            f"{path}: a {magics[data[:4]]} engine, but none of lgin-edge: it carries no description; {rebuild(path)}"
+        )
+    try:
+        description = Description.from_json(found)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    if description.engine is None:
+        raise ModelError(f"{path}: its description says nothing of an engine; {rebuild(path)}")
+    return description
+
+
+def rebuild(path: Path, options: str = "") -> str:
+    """What to do about an engine that cannot be used."""
+    return f"build it again: lgin-edge build MODEL.onnx{options} -o {path}"
+
+
+def _expected_hash(path: Path) -> str:
+    beside = hash_file(path)
+    try:
+        text = beside.read_text("ascii")
+    except FileNotFoundError:
+        raise ModelError(
+            f"{path}: {beside.name} is not beside it. An engine is native code and is loaded only with its SHA-256: copy that "
+            "file along with it, or give sha256= (--sha256) from a source that you trust"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{beside}: cannot be read: {error}") from error
+    return text.split(maxsplit=1)[0].lower() if text.strip() else ""
+
+
+def _find(data: bytes) -> str | None:
+    """The first JSON object in the bytes that looks like a description."""
+    start = data.find(_MARK)
+    while start >= 0:
+        # What follows the JSON is binary and may split a character: it is dropped, the JSON itself is ASCII.
+        text = data[start : start + _LONGEST].decode("latin-1")
+        try:
+            value, end = json.JSONDecoder().raw_decode(text)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            if "format" in value:
+                return text[:end]
+        start = data.find(_MARK, start + 1)
+    return None

@@ -1,0 +1,270 @@
+"""From an ONNX model to an engine: fuse, lower to FP16, build with TensorRT or TensorRT-RTX, and write it with its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from ..backends import flavours, plan
+from ..backends.flavours import Flavour, Log
+from ..description import METADATA_KEY, Description, EngineFacts
+from ..errors import BackendError, InputError, ModelError
+from .fp16 import Fp16Report, lower
+from .fuse import FuseReport, description_of, fuse
+
+#: Called as the build goes on: what is being done, how many of its steps are done, and of how many.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model that is ready for TensorRT.
+
+    Attributes:
+        model: fused and, if asked for, in FP16; its description says so.
+        description: that description.
+        fused, lowered: what was done; ``lowered`` is None for FP32.
+    """
+
+    model: onnx.ModelProto
+    description: Description
+    fused: FuseReport
+    lowered: Fp16Report | None
+
+
+@dataclass(frozen=True)
+class Built:
+    """An engine that was written.
+
+    Attributes:
+        description: what it says of itself.
+        sha256: of the file.
+        size: bytes.
+        seconds: that TensorRT took.
+    """
+
+    description: Description
+    sha256: str
+    size: int
+    seconds: float
+
+
+def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
+    """Read, fuse and lower a model.
+
+    Args:
+        path: an ``.onnx`` file that ``training.export`` wrote.
+        precision: "fp16" or "fp32".
+
+    Raises:
+        ModelError: missing, damaged, no model of lgin-edge, or one whose branches cannot be fused.
+        InputError: another precision.
+    """
+    if precision not in ("fp16", "fp32"):
+        raise InputError(f"precision: expected fp16 or fp32, got {precision!r}")
+    if plan.is_engine(path):
+        raise ModelError(f"{path}: is an engine; an engine is built from an .onnx file")
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file; expected an .onnx file")
+    data = path.read_bytes()
+    try:
+        model = onnx.load_from_string(data)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf's and the checker's exceptions share no base
+        raise ModelError(f"{path}: not an ONNX file: {str(error).strip().splitlines()[0]}") from error
+    try:
+        description_of(model)
+        fused, report = fuse(model)
+        lowered, measured = lower(fused) if precision == "fp16" else (fused, None)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    description = replace(description_of(lowered), onnx_sha256=hashlib.sha256(data).hexdigest())
+    onnx.helper.set_model_props(lowered, {METADATA_KEY: description.to_json()})
+    return Prepared(lowered, description, report, measured)
+
+
+def build(
+    prepared: Prepared,
+    output: Path,
+    *,
+    flavour: Flavour,
+    max_faces: int = 4,
+    targets: Sequence[str] = (),
+    device: int = 0,
+    workspace: int | None = None,
+    timing_cache: Path | None = None,
+    progress: Progress = lambda what, done, of: None,
+) -> Built:
+    """Build an engine and write it to ``output``, its SHA-256 beside it.
+
+    Args:
+        prepared: from ``prepare``.
+        flavour: from ``flavours.choose``.
+        max_faces: most faces of one call, 1 to 64; memory on the GPU grows with it.
+        targets: GPUs to build for ("sm86"), for a flavour that can; none: what it takes by default. A flavour that cannot
+            builds for the GPU that is here.
+        device: number of that GPU.
+        workspace: MiB that the engine may use beside its activations; what the flavour takes by default when not given.
+        timing_cache: a file that makes the next build of the same flavour quicker; read if it is there, then written.
+        progress: called from another thread.
+
+    Raises:
+        BackendError: the flavour is not installed, needs a GPU that is not there, or cannot build the model.
+        InputError: an argument out of range.
+        OSError: a file cannot be read or written.
+        KeyboardInterrupt: interrupted; nothing is written.
+    """
+    if not 1 <= max_faces <= 64:
+        raise InputError(f"max_faces: expected 1 to 64, got {max_faces}")
+    trt = flavour.load()
+    log = Log()
+    logger = log.attach(trt)
+    builder = trt.Builder(logger)
+    if builder is None:
+        raise BackendError(f"{flavour.name} made no builder: {log.last('it does not say why')}")
+    settings = builder.create_builder_config()
+    facts = EngineFacts(flavour.name, flavour.version(), _targets(trt, settings, flavour, targets, device), max_faces)
+    description = replace(prepared.description, engine=facts)
+    network = builder.create_network(
+        sum(1 << int(f) for f in flavours.flags(trt.NetworkDefinitionCreationFlag, flavour.network_flags))
+    )
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(prepared.model.SerializeToString()):
+        reasons = "; ".join(parser.get_error(i).desc().strip() for i in range(parser.num_errors))
+        raise BackendError(
+            f"{flavour.name} {facts.version} cannot read the model: {reasons or log.last('no reason given')}"
+        )
+    network.name = description.to_json()
+    settings.add_optimization_profile(_profile(builder, description, max_faces))
+    for flag in flavours.flags(trt.BuilderFlag, flavour.builder_flags):
+        settings.set_flag(flag)
+    if workspace is not None:
+        settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace << 20)
+    cache = _read_cache(settings, timing_cache)
+    start = time.perf_counter()
+    data = _run(trt, builder, network, settings, progress)
+    if data is None:
+        raise BackendError(f"{flavour.name} {facts.version} built no engine: {log.last('it does not say why')}")
+    seconds = time.perf_counter() - start
+    found = plan.describe(output, data)  # an engine that could not be told from a foreign one is not written
+    if found != description:
+        raise BackendError(
+            f"{flavour.name} {facts.version} changed the description on its way into the engine: {found}"
+        )
+    digest = plan.write(output, data)
+    if cache is not None and timing_cache is not None:
+        partial = timing_cache.with_name(timing_cache.name + ".partial")
+        partial.write_bytes(bytes(cache.serialize()))
+        partial.replace(timing_cache)
+    return Built(description, digest, len(data), seconds)
+
+
+def _targets(trt: Any, settings: Any, flavour: Flavour, targets: Sequence[str], device: int) -> tuple[str, ...]:
+    """Set the GPUs to build for; how the description names them."""
+    if flavour.cross:
+        known = {
+            name.lower(): value for name, value in trt.ComputeCapability.__members__.items() if name.startswith("SM")
+        }
+        unknown = [name for name in targets if name.lower() not in known]
+        if unknown:
+            raise InputError(f"target: {flavour.name} builds for {', '.join(known)}, got {', '.join(unknown)}")
+        names = tuple(sorted({name.lower() for name in targets}))
+        if names:
+            settings.num_compute_capabilities = len(names)
+            for i, name in enumerate(names):
+                settings.set_compute_capability(known[name], i)
+        return names
+    if targets:
+        raise InputError(
+            f"target: {flavour.name} builds only for the GPU that is here; --flavour tensorrt-rtx builds for others"
+        )
+    from ..gpu.cuda import Cuda
+
+    try:
+        return (f"sm{Cuda(device).capability}",)
+    except BackendError as error:
+        raise BackendError(
+            f"{flavour.name} times its kernels on the GPU that it builds for, and needs one: {error}. Run lgin-edge build on the "
+            "device itself, or use --flavour tensorrt-rtx, which needs none"
+        ) from error
+
+
+def _profile(builder: Any, description: Description, max_faces: int) -> Any:
+    """From one face at one age, which is what it is tuned for, to ``max_faces`` at every age group."""
+    profile = builder.create_optimization_profile()
+    for name, tail in description.inputs.items():
+        most = max_faces * len(description.groups) if name == "age" else max_faces
+        profile.set_shape(name, (1, *tail), (1, *tail), (most, *tail))
+    return profile
+
+
+def _read_cache(settings: Any, path: Path | None) -> Any:
+    if path is None:
+        return None
+    cache = settings.create_timing_cache(path.read_bytes() if path.is_file() else b"")
+    if cache is None or not settings.set_timing_cache(cache, False):
+        raise InputError(f"timing cache: {path} is none of this version and GPU; remove it")
+    return cache
+
+
+def _run(trt: Any, builder: Any, network: Any, settings: Any, progress: Progress) -> bytes | None:
+    """Build in another thread, so that Ctrl-C is heard: TensorRT asks after each step whether to go on."""
+    stop = threading.Event()
+    if hasattr(trt, "IProgressMonitor"):
+        monitor = _monitor(trt, progress, stop)
+        settings.progress_monitor = monitor
+    built: list[bytes | None] = []
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            serialized = builder.build_serialized_network(network, settings)
+            built.append(None if serialized is None else bytes(serialized))
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that waits
+            failure.append(error)
+
+    thread = threading.Thread(target=work, name="lgin-edge build")
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(0.1)
+    except BaseException:
+        stop.set()
+        thread.join()
+        raise
+    if failure:
+        raise failure[0]
+    return built[0]
+
+
+def _monitor(trt: Any, progress: Progress, stop: threading.Event) -> Any:
+    """TensorRT's progress monitor, which tells only of the outermost phase: the inner ones are many and short."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+            if not parent:
+                self.steps[phase] = steps
+                progress(phase, 0, steps)
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            if phase in self.steps:
+                progress(phase, step + 1, self.steps[phase])
+            return not stop.is_set()
+
+        def phase_finish(self, phase: str) -> None:
+            steps = self.steps.pop(phase, None)
+            if steps is not None:
+                progress(phase, steps, steps)
+
+    return Monitor()

@@ -1,0 +1,140 @@
+"""The way of a frame: faces cut out, aged and pasted back. Here on the CPU; ``gpu.frame_path`` is the same on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from . import geometry
+from ._ops import Color, Frame, region_crop, region_paste
+from .backends import Backend, open_model
+from .backends.plan import is_engine
+from .description import Description
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .gpu.frame_path import GpuFramePath
+
+#: Faces that go through the model in one call: bounds the memory of a group photograph.
+CHUNK = 4
+
+#: Times a stage by its name: ``with stage("crop"): ...``
+Stage: TypeAlias = Callable[[str], AbstractContextManager[None]]
+
+
+class CpuFramePath:
+    """Our kernels on the CPU round a model that any back end runs. Several threads may call ``change`` at once.
+
+    Args:
+        backend: the model; closed with the path.
+        threads: CPU threads of the kernels.
+    """
+
+    def __init__(self, backend: Backend, threads: int) -> None:
+        self._backend, self._threads = backend, threads
+
+    @property
+    def description(self) -> Description:
+        return self._backend.description
+
+    def change(
+        self,
+        source: Frame,
+        color: Color,
+        affines: geometry.Float64,  # [N, 2, 3], N of at least 1
+        boxes: geometry.Float64,  # [N, 5, 4]
+        codes: npt.NDArray[np.float32],  # [G, K], the ages
+        results: Sequence[
+            Frame
+        ],  # G frames with the bytes of the source, changed in place; one may be the source itself
+        stage: Stage,
+    ) -> None:
+        """From a frame and its faces to the frame at other ages.
+
+        Raises:
+            BackendError: the run time failed; earlier chunks of faces are then pasted already.
+            ClosedError: after ``close``.
+        """
+        chunk = max(1, CHUNK // len(codes))
+        if len(affines) > chunk and any(np.may_share_memory(source, result) for result in results):
+            source = source.copy()  # the later faces are cut out of the frame as it was, also where they overlap
+        for start in range(0, len(affines), chunk):
+            part = slice(start, start + chunk)
+            self._change_some(source, color, affines[part], boxes[part], codes, results, stage)
+
+    def _change_some(
+        self,
+        source: Frame,
+        color: Color,
+        affines: geometry.Float64,
+        boxes: geometry.Float64,
+        codes: npt.NDArray[np.float32],
+        results: Sequence[Frame],
+        stage: Stage,
+    ) -> None:
+        about = self.description
+        with stage("crop"):
+            face, patches = region_crop(
+                source,
+                affines,
+                boxes,
+                face_size=about.face_size,
+                patch_size=about.patch_size,
+                color=color,
+                threads=self._threads,
+            )
+        with stage("model"):
+            ages = np.tile(codes, (len(affines), 1))
+            face_delta, patch_delta = self._backend.run(face, patches, boxes.astype(np.float32), ages)
+        with stage("paste"):
+            for i, result in enumerate(results):
+                region_paste(
+                    result,
+                    affines,
+                    boxes,
+                    face_delta[i :: len(codes)],
+                    patch_delta[i :: len(codes)],
+                    color=color,
+                    face_taper=about.face_taper,
+                    region_taper=about.region_taper,
+                    out=result,
+                    threads=self._threads,
+                )
+
+    def close(self) -> None:
+        self._backend.close()
+
+
+def open_path(
+    model: Path, *, device: int | str | None, providers: Sequence[str], threads: int, sha256: str | None
+) -> CpuFramePath | GpuFramePath:
+    """Load a model for frames.
+
+    Args:
+        model: an ``.onnx`` file, or an engine.
+        device: "cpu", or a GPU: its number, "cuda" or "cuda:1". When not given, the CPU for ``.onnx``, GPU 0 for an engine.
+        providers: of ONNX Runtime, on the CPU.
+        threads: CPU threads of one call.
+        sha256: that an engine must have.
+
+    Raises:
+        ModelError, BackendError: as ``backends.open_model`` and ``gpu.open_path``.
+        InputError: a device that there cannot be, an engine on the CPU, or ``sha256`` without an engine.
+    """
+    engine = is_engine(model)
+    if sha256 is not None and not engine:
+        raise InputError(f"sha256: is checked for an engine, and {model} is none")
+    if device is None:
+        device = 0 if engine else "cpu"
+    if device != "cpu":
+        from .gpu import open_path as open_gpu_path
+
+        return open_gpu_path(model, device, sha256)
+    if engine:
+        raise InputError(f'device: {model} is an engine and runs on a GPU alone; give the .onnx file for device="cpu"')
+    return CpuFramePath(open_model(model, providers=providers, threads=threads), threads)

@@ -1,0 +1,278 @@
+"""The CUDA run time, as little of it as the frame path needs: every error an exception, every resource freed by its owner.
+
+``cuda.bindings.runtime`` (package ``cuda-python``) returns error codes; here they become ``BackendError``. Addresses are
+plain ints.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import BackendError, InputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+#: What the frame path asks of a device: ``cudaDeviceAttr`` names.
+_MAJOR, _MINOR, _INTEGRATED = (
+    "cudaDevAttrComputeCapabilityMajor",
+    "cudaDevAttrComputeCapabilityMinor",
+    "cudaDevAttrIntegrated",
+)
+
+
+def load_runtime() -> Any:
+    """The module ``cuda.bindings.runtime``. Raises BackendError, saying how to get it."""
+    try:
+        from cuda.bindings import runtime
+    except Exception as error:  # ImportError, or an error of a library that it loads
+        raise BackendError(
+            f"the CUDA bindings cannot be imported ({type(error).__name__}: {error}): pip install 'cuda-python>=12,<13' for "
+            "CUDA 12 (JetPack 6), 'cuda-python>=13' for CUDA 13"
+        ) from error
+    return runtime
+
+
+def parse_device(device: int | str) -> int | None:
+    """The number of a CUDA device: 0 and "cuda" are the first, 1 and "cuda:1" the second; None for "cpu".
+
+    Raises:
+        InputError: anything else.
+    """
+    if device == "cpu":
+        return None
+    if isinstance(device, int) and not isinstance(device, bool) and device >= 0:
+        return device
+    match = re.fullmatch(r"cuda(?::(\d{1,4}))?", device) if isinstance(device, str) else None
+    if match is None:
+        raise InputError(f'device: expected "cpu", "cuda", "cuda:1" or the number of a GPU, got {device!r}')
+    return int(match[1] or 0)
+
+
+class Cuda:
+    """One device and the calls that are made on it.
+
+    Args:
+        device: its number.
+        runtime: ``cuda.bindings.runtime``, or what stands in for it in tests.
+
+    Raises:
+        BackendError: no such device, no driver, or the bindings are not there.
+    """
+
+    def __init__(self, device: int, runtime: Any = None) -> None:
+        self.runtime = load_runtime() if runtime is None else runtime
+        self.device = device
+        try:
+            count = self.call("cudaGetDeviceCount")
+        except BackendError as error:
+            raise BackendError(
+                f"device cuda:{device}: no NVIDIA GPU can be used here ({error}); see nvidia-smi, or run the .onnx model on "
+                "the CPU"
+            ) from error
+        if device >= count:
+            raise BackendError(f"device cuda:{device}: this machine has {count} CUDA devices, numbered from 0")
+        self.activate()
+        self.capability = 10 * self._attribute(_MAJOR) + self._attribute(_MINOR)
+        #: Memory is shared with the CPU (Jetson): mapping it replaces copying it.
+        self.integrated = bool(self._attribute(_INTEGRATED))
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Call a function of the run time; its result without the error code. Raises BackendError."""
+        error, *results = getattr(self.runtime, name)(*arguments)
+        if int(error) != 0:
+            raise BackendError(f"CUDA: {name} failed with error {int(error)}, {_text(self.runtime, error)}")
+        return results[0] if len(results) == 1 else results or None
+
+    def activate(self) -> None:
+        """Make this the device of the calling thread: every thread begins with device 0."""
+        self.call("cudaSetDevice", self.device)
+
+    def name(self) -> str:
+        """The device's name, for people."""
+        properties = self.call("cudaGetDeviceProperties", self.device)
+        name = properties.name
+        return (name.decode() if isinstance(name, bytes) else str(name)).rstrip("\0")
+
+    def _attribute(self, name: str) -> int:
+        return int(self.call("cudaDeviceGetAttribute", getattr(self.runtime.cudaDeviceAttr, name), self.device))
+
+
+def _text(runtime: Any, error: Any) -> str:
+    _, text = runtime.cudaGetErrorString(error)
+    return text.decode() if isinstance(text, bytes) else str(text)
+
+
+class DeviceMemory:
+    """``size`` bytes on the device. ``address`` is 0 for none."""
+
+    def __init__(self, cuda: Cuda, size: int) -> None:
+        self._cuda, self.size = cuda, size
+        self.address = int(cuda.call("cudaMalloc", size)) if size else 0
+
+    def free(self) -> None:
+        address, self.address = self.address, 0
+        if address:
+            self._cuda.call("cudaFree", address)
+
+
+class Staging:
+    """Memory that both the host and the device see: written here and uploaded, or downloaded and read here.
+
+    On an integrated GPU it is one piece of memory that is mapped, and ``upload`` and ``download`` have nothing to do.
+    Otherwise it is pinned host memory and as much on the device.
+
+    Attributes:
+        host: the bytes, [size] uint8.
+        address: of the same bytes on the device.
+    """
+
+    def __init__(self, cuda: Cuda, size: int) -> None:
+        runtime = cuda.runtime
+        self._cuda, self.size = cuda, size
+        flags = runtime.cudaHostAllocMapped if cuda.integrated else runtime.cudaHostAllocDefault
+        self._pinned = int(cuda.call("cudaHostAlloc", size, flags))
+        self._copy: DeviceMemory | None = None
+        try:
+            if cuda.integrated:
+                self.address = int(cuda.call("cudaHostGetDevicePointer", self._pinned, 0))
+            else:
+                self._copy = DeviceMemory(cuda, size)
+                self.address = self._copy.address
+        except BackendError:
+            cuda.call("cudaFreeHost", self._pinned)
+            raise
+        self.host: npt.NDArray[np.uint8] = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(self._pinned))
+
+    def upload(self, stream: int, size: int | None = None) -> None:
+        """Queue the copy of the first ``size`` bytes (all) to the device."""
+        if self._copy is not None:
+            kind = self._cuda.runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
+            self._cuda.call(
+                "cudaMemcpyAsync", self.address, self._pinned, self.size if size is None else size, kind, stream
+            )
+
+    def download(self, stream: int, size: int | None = None) -> None:
+        """Queue the copy of the first ``size`` bytes (all) to the host."""
+        if self._copy is not None:
+            kind = self._cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+            self._cuda.call(
+                "cudaMemcpyAsync", self._pinned, self.address, self.size if size is None else size, kind, stream
+            )
+
+    def free(self) -> None:
+        pinned, self._pinned = self._pinned, 0
+        if not pinned:
+            return
+        self.host = np.empty(0, np.uint8)
+        if self._copy is not None:
+            self._copy.free()
+        self._cuda.call("cudaFreeHost", pinned)
+
+
+class Stream:
+    """A stream that does not wait for the default one."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        self._cuda = cuda
+        self.handle = int(cuda.call("cudaStreamCreateWithFlags", cuda.runtime.cudaStreamNonBlocking))
+
+    def synchronize(self) -> None:
+        self._cuda.call("cudaStreamSynchronize", self.handle)
+
+    def wait_for(self, other: int) -> None:
+        """What is queued here from now on starts after what is queued on ``other`` now."""
+        _order(self._cuda, first=other, then=self.handle)
+
+    def hold(self, other: int) -> None:
+        """What is queued on ``other`` from now on starts after what is queued here now."""
+        _order(self._cuda, first=self.handle, then=other)
+
+    def capture(self, queue: Callable[[], None]) -> Graph:
+        """Record what ``queue`` puts on this stream, without running it. Raises BackendError if it cannot be recorded."""
+        mode = self._cuda.runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self._cuda.call("cudaStreamBeginCapture", self.handle, mode)
+        try:
+            queue()
+        except BaseException:
+            self._abandon_capture()
+            raise
+        captured = self._cuda.call("cudaStreamEndCapture", self.handle)
+        try:
+            return Graph(self._cuda, self._cuda.call("cudaGraphInstantiate", captured, 0))
+        finally:
+            self._cuda.call("cudaGraphDestroy", captured)
+
+    def _abandon_capture(self) -> None:
+        """Leave capture mode whatever went wrong, or the stream could not be used again."""
+        error, *captured = self._cuda.runtime.cudaStreamEndCapture(self.handle)
+        if int(error) == 0 and captured and captured[0]:
+            self._cuda.call("cudaGraphDestroy", captured[0])
+
+    def free(self) -> None:
+        handle, self.handle = self.handle, 0
+        if handle:
+            self._cuda.call("cudaStreamDestroy", handle)
+
+
+class Graph:
+    """A recorded stream, ready to be replayed."""
+
+    def __init__(self, cuda: Cuda, executable: Any) -> None:
+        self._cuda, self._executable = cuda, executable
+
+    def launch(self, stream: int) -> None:
+        self._cuda.call("cudaGraphLaunch", self._executable, stream)
+
+    def free(self) -> None:
+        executable, self._executable = self._executable, None
+        if executable is not None:
+            self._cuda.call("cudaGraphExecDestroy", executable)
+
+
+class Freed:
+    """Frees what is put into it, the last first, also when its owner fails half way."""
+
+    def __init__(self) -> None:
+        self._owned: list[Any] = []
+
+    def own(self, resource: Any) -> Any:
+        """Take charge of something that has ``free``; gives it back."""
+        self._owned.append(resource)
+        return resource
+
+    def free(self) -> None:
+        """Free everything once, going on after a failure, which is raised at the end."""
+        failure: BackendError | None = None
+        while self._owned:
+            try:
+                self._owned.pop().free()
+            except BackendError as error:  # noqa: PERF203 - each has its turn, whatever the others do
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.free()
+
+
+def _order(cuda: Cuda, *, first: int, then: int) -> None:
+    event = cuda.call("cudaEventCreateWithFlags", cuda.runtime.cudaEventDisableTiming)
+    try:
+        cuda.call("cudaEventRecord", event, first)
+        cuda.call("cudaStreamWaitEvent", then, event, 0)
+    finally:
+        cuda.call("cudaEventDestroy", event)  # CUDA keeps it until it was reached

@@ -1,0 +1,242 @@
+"""A CUDA run time without a GPU: device memory is the host's, and a stream is a queue that runs when it is waited for.
+
+So a result that is read too early, a copy of the wrong size, a stream that was not waited for, memory that is used after it
+was freed or never freed show on any machine. Every call is written down, and any call can be made to fail.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lgin_edge import _ops
+
+FAILED = 999
+
+
+class Runtime:
+    """What ``lgin_edge.gpu.cuda`` uses of ``cuda.bindings.runtime``.
+
+    Attributes:
+        calls: every call, (name, arguments).
+        live: what was made and not freed yet: kind of each thing by its handle.
+    """
+
+    cudaHostAllocDefault, cudaHostAllocMapped = 0, 2
+    cudaStreamNonBlocking, cudaEventDisableTiming = 1, 2
+    cudaMemcpyKind = SimpleNamespace(
+        cudaMemcpyHostToDevice="up", cudaMemcpyDeviceToHost="down", cudaMemcpyDeviceToDevice="across"
+    )
+    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
+    cudaDeviceAttr = SimpleNamespace(
+        cudaDevAttrComputeCapabilityMajor="major",
+        cudaDevAttrComputeCapabilityMinor="minor",
+        cudaDevAttrIntegrated="integrated",
+    )
+
+    def __init__(self, *, capability: int = 86, integrated: bool = False, devices: int = 1) -> None:
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.live: dict[int, str] = {}
+        self.faults: dict[str, int] = {}
+        self._attributes = {"major": capability // 10, "minor": capability % 10, "integrated": int(integrated)}
+        self._devices = devices
+        self._memory: dict[int, Any] = {}
+        self._queues: dict[int, list[Callable[[], None]]] = {}
+        self._captured: dict[int, list[Callable[[], None]]] = {}  # by stream, while it is recorded
+        self._graphs: dict[int, list[Callable[[], None]]] = {}
+        self._events: dict[int, Callable[[], None]] = {}
+        self._next = 1000
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if not name.startswith("cuda") or not callable(value):
+            return value
+
+        def call(*arguments: Any) -> tuple[Any, ...]:
+            self.calls.append((name, arguments))
+            if name in self.faults:
+                self.faults[name] -= 1
+                if self.faults[name] < 0:
+                    if name == "cudaStreamEndCapture":
+                        self._captured.pop(arguments[0])  # a recording ends also when it failed
+                    return (FAILED, None)
+            result = value(*arguments)
+            return (0,) if result is None else (0, result)
+
+        return call
+
+    def fail(self, name: str, after: int = 0) -> None:
+        """Let every call of a function fail after so many more."""
+        self.faults[name] = after
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.calls]
+
+    def queue(self, stream: int, work: Callable[[], None]) -> None:
+        """Put work on a stream: it is run when somebody waits, or again and again if it is recorded."""
+        if stream in self._captured:
+            self._captured[stream].append(work)
+        else:
+            self._queues.setdefault(stream, []).append(work)
+
+    def run(self, stream: int, upto: int | None = None) -> None:
+        queue = self._queues.setdefault(stream, [])
+        count = len(queue) if upto is None else upto
+        for _ in range(min(count, len(queue))):
+            queue.pop(0)()
+
+    def _new(self, kind: str) -> int:
+        self._next += 1
+        self.live[self._next] = kind
+        return self._next
+
+    def _drop(self, handle: int, kind: str) -> None:
+        assert self.live.get(int(handle)) == kind, f"{kind} {handle} is not there"
+        del self.live[int(handle)]
+
+    # ---- the functions; each gives its result, None if it has none
+
+    def cudaGetErrorString(self, error: int) -> bytes:
+        return b"made to fail"
+
+    def cudaGetDeviceCount(self) -> int:
+        return self._devices
+
+    def cudaSetDevice(self, device: int) -> None:
+        assert 0 <= device < self._devices
+
+    def cudaDeviceGetAttribute(self, name: str, device: int) -> int:
+        return self._attributes[name]
+
+    def cudaGetDeviceProperties(self, device: int) -> Any:
+        return SimpleNamespace(name=b"stand-in\0\0")
+
+    def _allocate(self, size: int, kind: str) -> int:
+        assert size > 0
+        buffer = (ctypes.c_uint8 * (size + 256)).from_buffer(bytearray(b"\xcd" * (size + 256)))
+        address = -(-ctypes.addressof(buffer) // 256) * 256  # aligned as CUDA's is
+        self._memory[address] = buffer
+        self.live[address] = kind
+        return address
+
+    def cudaMalloc(self, size: int) -> int:
+        return self._allocate(size, "device memory")
+
+    def cudaFree(self, address: int) -> None:
+        self._release(address, "device memory")
+
+    def cudaHostAlloc(self, size: int, flags: int) -> int:
+        assert flags == (self.cudaHostAllocMapped if self._attributes["integrated"] else self.cudaHostAllocDefault)
+        return self._allocate(size, "pinned memory")
+
+    def cudaHostGetDevicePointer(self, address: int, flags: int) -> int:
+        assert self.live[address] == "pinned memory"
+        return address
+
+    def cudaFreeHost(self, address: int) -> None:
+        self._release(address, "pinned memory")
+
+    def _release(self, address: int, kind: str) -> None:
+        assert not any(self._queues.values()), "memory is freed while work is queued"
+        self._drop(address, kind)
+        buffer = self._memory.pop(address)
+        ctypes.memset(ctypes.addressof(buffer), 0xDD, len(buffer))
+
+    def _inside(self, address: int, size: int) -> bool:
+        return any(start <= address and address + size <= start + len(buffer) for start, buffer in self._memory.items())
+
+    def cudaMemcpyAsync(self, to: int, source: int, size: int, kind: str, stream: int) -> None:
+        if kind in ("up", "across"):
+            assert self._inside(to, size)
+        if kind in ("down", "across"):
+            assert self._inside(source, size)
+        self.queue(stream, lambda: ctypes.memmove(to, source, size))  # type: ignore[arg-type]
+
+    def cudaMemcpy2DAsync(
+        self, to: int, to_pitch: int, source: int, pitch: int, width: int, rows: int, kind: str, stream: int
+    ) -> None:
+        def copy() -> None:
+            for row in range(rows):
+                ctypes.memmove(to + row * to_pitch, source + row * pitch, width)
+
+        self.queue(stream, copy)
+
+    def cudaStreamCreateWithFlags(self, flags: int) -> int:
+        assert flags == self.cudaStreamNonBlocking
+        return self._new("stream")
+
+    def cudaStreamDestroy(self, stream: int) -> None:
+        self._drop(stream, "stream")
+
+    def cudaStreamSynchronize(self, stream: int) -> None:
+        assert stream not in self._captured
+        self.run(stream)
+
+    def cudaStreamBeginCapture(self, stream: int, mode: int) -> None:
+        assert stream not in self._captured
+        self._captured[stream] = []
+
+    def cudaStreamEndCapture(self, stream: int) -> int:
+        graph = self._new("graph")
+        self._graphs[graph] = self._captured.pop(stream)
+        return graph
+
+    def cudaGraphInstantiate(self, graph: int, flags: int) -> int:
+        executable = self._new("executable graph")
+        self._graphs[executable] = list(self._graphs[graph])
+        return executable
+
+    def cudaGraphDestroy(self, graph: int) -> None:
+        self._drop(graph, "graph")
+
+    def cudaGraphExecDestroy(self, executable: int) -> None:
+        self._drop(executable, "executable graph")
+
+    def cudaGraphLaunch(self, executable: int, stream: int) -> None:
+        assert self.live[executable] == "executable graph"
+        for work in self._graphs[executable]:
+            self.queue(stream, work)
+
+    def cudaEventCreateWithFlags(self, flags: int) -> int:
+        return self._new("event")
+
+    def cudaEventDestroy(self, event: int) -> None:
+        self._drop(event, "event")
+
+    def cudaEventRecord(self, event: int, stream: int) -> None:
+        upto = len(self._queues.setdefault(stream, []))
+        done = [0]
+        self._queues[stream].append(lambda: done.__setitem__(0, 1))
+        self._events[event] = lambda: None if done[0] else self.run(stream, upto + 1)
+
+    def cudaStreamWaitEvent(self, stream: int, event: int, flags: int) -> None:
+        self.queue(stream, self._events[event])
+
+
+def queue_launches(runtime: Runtime, patch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """Put the kernels' launches on the stand-in's streams: the kernels themselves in the HOST build, else nothing.
+
+    Returns:
+        The launches as they are asked for (not as they are replayed).
+    """
+    launches: list[tuple[str, dict[str, Any]]] = []
+
+    def on_stream(name: str) -> Callable[..., None]:
+        native = getattr(_ops, name)
+
+        def launch(*arguments: Any, stream: int, **named: Any) -> None:
+            launches.append((name, {"arguments": arguments, "stream": stream, **named}))
+            if _ops.cuda_is_host():
+                runtime.queue(stream, lambda: native(*arguments, stream=0, **named))
+            else:
+                runtime.queue(stream, lambda: None)
+
+        return launch
+
+    for name in ("launch_crop", "launch_paste"):
+        patch.setattr(_ops, name, on_stream(name))
+    return launches

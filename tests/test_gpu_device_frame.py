@@ -1,0 +1,100 @@
+"""Arrays that are on a GPU, as their protocols describe them."""
+
+from __future__ import annotations
+
+import ctypes
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lgin_edge import InputError, Transformer
+from lgin_edge.gpu.device_frame import LEGACY_STREAM, DeviceFrame, _Tensor, device_frame, is_on_device
+
+
+def array(shape: tuple[int, ...], **changes: Any) -> Any:
+    """Something with ``__cuda_array_interface__``."""
+    interface = {"shape": shape, "typestr": "|u1", "data": (4096, False), "version": 3, "strides": None} | changes
+    return SimpleNamespace(__cuda_array_interface__=interface)
+
+
+def dlpack(shape: tuple[int, ...], *, device: int = 2, code: int = 1, bits: int = 8, strides: Any = None) -> Any:
+    """Something with ``__dlpack__``."""
+    dims = (ctypes.c_int64 * len(shape))(*shape)
+    steps = (ctypes.c_int64 * len(shape))(*strides) if strides else None
+    tensor = _Tensor(4000, device, 1, len(shape), code, bits, 1, dims, steps, 96)
+    new = ctypes.pythonapi.PyCapsule_New
+    new.restype, new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+    asked: list[int] = []
+
+    class Array:
+        keep = (tensor, dims, steps)
+        streams = asked
+
+        def __dlpack__(self, *, stream: int) -> Any:
+            asked.append(stream)
+            return new(ctypes.addressof(tensor), b"dltensor", None)
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return device, 1
+
+    return Array()
+
+
+def fields(frame: DeviceFrame) -> tuple[Any, ...]:
+    return frame.address, frame.pitch, frame.height, frame.width, frame.color, frame.stream, frame.device
+
+
+def test_array_interface() -> None:
+    assert fields(device_frame(array((20, 30, 3)), None)) == (4096, 90, 20, 30, "rgb", LEGACY_STREAM, None)
+    assert fields(device_frame(array((20, 30, 4), stream=77, strides=(128, 4, 1)), "bgra")) == (
+        4096, 128, 20, 30, "bgra", 77, None,
+    )  # fmt: skip
+    assert fields(device_frame(array((30, 40)), "nv12")) == (4096, 40, 20, 40, "nv12", LEGACY_STREAM, None)
+
+
+def test_dlpack() -> None:
+    image = dlpack((20, 30, 3))
+    assert fields(device_frame(image, "bgr")) == (4096, 90, 20, 30, "bgr", LEGACY_STREAM, 1)
+    assert image.streams == [LEGACY_STREAM]
+    assert device_frame(dlpack((20, 30, 3), strides=(96, 3, 1)), None).pitch == 96
+
+
+def test_what_is_on_a_device() -> None:
+    assert is_on_device(array((1, 1, 3)))
+    assert is_on_device(dlpack((1, 1, 3)))
+    assert not is_on_device(dlpack((1, 1, 3), device=1))
+    assert not is_on_device(np.zeros(3))
+    assert not is_on_device("picture.jpg")
+
+
+@pytest.mark.parametrize(
+    ("image", "color", "message"),
+    [
+        (array((20, 30, 3), typestr="<f4"), None, "expected uint8 on the device, got <f4"),
+        (array((20, 30, 3), data=(4096, True)), None, "read-only"),
+        (array((20, 30)), None, 'if it is NV12, say color="nv12"'),
+        (array((20, 30, 2)), None, r"expected \[H, W, 3 or 4\]"),
+        (array((0, 30, 3)), None, "expects"),
+        (array((20, 30, 3)), "rgba", r"expects \[H, W, 4\], got \(20, 30, 3\)"),
+        (array((20, 30)), "nv12", "NV12 expects"),
+        (array((30, 41)), "nv12", "NV12 expects"),
+        (array((20, 30, 3)), "hsv", "expected rgb, bgr, rgba, bgra or nv12, got 'hsv'"),
+        (array((20, 30, 3), strides=(180, 6, 1)), None, "pixels side by side"),
+        (array((20, 30, 3), strides=(-90, 3, 1)), None, "make it contiguous"),
+        (dlpack((20, 30, 3), code=2), None, "expected uint8, got DLPack type 2"),
+        (dlpack((20, 30, 3), device=1), None, "memory of a CUDA device, got DLPack device type 1"),
+        (SimpleNamespace(__dlpack__=lambda stream: object()), None, "expected a DLPack capsule"),
+    ],
+)
+def test_refused(image: Any, color: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        device_frame(image, color)
+
+
+def test_a_transformer_on_the_cpu_refuses_it(tiny: Transformer) -> None:
+    with pytest.raises(InputError, match="works on the CPU; make it with device=0"):
+        tiny.age(array((20, 30, 3)), group=1)
+    with pytest.raises(InputError, match="changed in place"):
+        tiny.age(array((20, 30, 3)), group=1, out=np.zeros((20, 30, 3), np.uint8))

@@ -1,0 +1,318 @@
+"""The GPU's frame path against a stand-in for the CUDA run time (``cuda_stand_in``): order, sizes, streams, what is freed; and,
+where the kernels run on the host (``LGIN_CUDA=HOST``), its pictures against the CPU's."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cuda_stand_in
+import models
+import numpy as np
+import pytest
+from frames import COLORS, face_affine, random_frame, template_boxes
+
+from lgin_edge import _ops
+from lgin_edge._ops import Color
+from lgin_edge.backends import open_model
+from lgin_edge.backends.onnx_gpu import OnnxGpuEngine
+from lgin_edge.errors import BackendError, ClosedError, InputError
+from lgin_edge.frame_path import CpuFramePath
+from lgin_edge.gpu import frame_path
+from lgin_edge.gpu.cuda import Cuda, Stream
+from lgin_edge.gpu.device_frame import DeviceFrame
+from lgin_edge.gpu.frame_path import GpuFramePath
+
+needs_kernels = pytest.mark.skipif(
+    not _ops.cuda_is_host(), reason="needs kernels that run on the host: LGIN_CUDA=HOST ./bootstrap.sh test"
+)
+HEIGHT, WIDTH = 300, 400
+CODES = np.eye(5, dtype=np.float32)
+
+
+class QueuedEngine(OnnxGpuEngine):
+    """ONNX Runtime on the CPU, whose calls wait on the stand-in's stream like everything else."""
+
+    def __init__(self, path: Path, runtime: cuda_stand_in.Runtime) -> None:
+        super().__init__(path, 0, 0, provider="CPUExecutionProvider", memory="cpu")
+        self.runtime = runtime
+        self.capturable = True
+        self.seen: list[tuple[int, int, int]] = []
+        self.closed = 0
+
+    def enqueue(self, addresses: Mapping[str, int], faces: int, rows: int, stream: int) -> None:
+        self.seen.append((faces, rows, stream))
+        addresses, run = dict(addresses), super().enqueue
+        self.runtime.queue(stream, lambda: run(addresses, faces, rows, stream))
+
+    def close(self) -> None:
+        self.closed += 1
+        super().close()
+
+
+@dataclass
+class Gpu:
+    """A frame path on the stand-in."""
+
+    path: GpuFramePath
+    runtime: cuda_stand_in.Runtime
+    engine: QueuedEngine
+    launches: list[tuple[str, dict[str, Any]]]
+
+    def change(
+        self, frame: np.ndarray, faces: np.ndarray, codes: np.ndarray = CODES[:1], color: Color = "rgb"
+    ) -> list[Any]:
+        results = [frame.copy() for _ in codes]
+        self.path.change(frame, color, faces, template_boxes(len(faces)), codes, results, stage)
+        return results
+
+
+@contextlib.contextmanager
+def stage(name: str) -> Iterator[None]:
+    assert name in ("gpu", "crop", "model", "paste")
+    yield
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose residuals depend on the picture, the patches and the age."""
+    return models.save(tmp_path_factory.mktemp("models") / "gains.onnx", face_gain=0.2, patch_gain=0.3)
+
+
+def make(model: Path, patch: pytest.MonkeyPatch, **options: Any) -> Gpu:
+    runtime = cuda_stand_in.Runtime(**options)
+    launches = cuda_stand_in.queue_launches(runtime, patch)
+    cuda = Cuda(0, runtime)
+    engine = QueuedEngine(model, runtime)
+    return Gpu(GpuFramePath(cuda, Stream(cuda), engine), runtime, engine, launches)
+
+
+@pytest.fixture(params=[False, True], ids=["discrete", "integrated"])
+def gpu(model: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Gpu]:
+    """On a graphics card and on a Jetson; whatever a test did, nothing may be left of it after ``close``."""
+    gpu = make(model, monkeypatch, integrated=request.param)
+    yield gpu
+    gpu.path.close()
+    gpu.path.close()
+    assert gpu.runtime.live == {}
+    assert gpu.engine.closed == 1
+
+
+def faces(*centers: tuple[float, float], side: float = 90.0) -> np.ndarray:
+    return np.array([face_affine(center, side, 0.3 * i) for i, center in enumerate(centers)])
+
+
+def frame(seed: int = 0, color: Color = "rgb") -> np.ndarray:
+    return random_frame(np.random.default_rng(seed), HEIGHT, WIDTH, color)
+
+
+def expected(model: Path, picture: np.ndarray, where: np.ndarray, codes: np.ndarray, color: Color) -> list[np.ndarray]:
+    cpu = CpuFramePath(open_model(model, providers=("CPUExecutionProvider",), threads=1), 1)
+    results = [picture.copy() for _ in codes]
+    cpu.change(picture, color, where, template_boxes(len(where)), codes, results, stage)
+    cpu.close()
+    return results
+
+
+@needs_kernels
+@pytest.mark.parametrize("color", COLORS)
+def test_pictures_equal_the_cpus(gpu: Gpu, model: Path, color: Color) -> None:
+    for seed in range(4):  # as calls, recorded, replayed, and replayed with other faces
+        picture = frame(seed, color)
+        where = faces((150 + 20 * seed, 120), (190, 150 + 9 * seed), side=90 + seed)
+        for have, want in zip(
+            gpu.change(picture, where, CODES[seed % 5][None], color),
+            expected(model, picture, where, CODES[seed % 5][None], color),
+            strict=True,
+        ):
+            assert (want != picture).any()
+            np.testing.assert_array_equal(have, want)
+
+
+@needs_kernels
+def test_timeline_crowd_and_borders(gpu: Gpu, model: Path) -> None:
+    crowd = faces(*((40 * i, 25 * i) for i in range(11)))  # two calls of the engine, some faces outside the frame
+    for where, codes in ((crowd, CODES[1:2]), (crowd[:3], CODES), (faces((-500.0, 40.0)), CODES[:1])):
+        for have, want in zip(
+            gpu.change(frame(), where, codes), expected(model, frame(), where, codes, "rgb"), strict=True
+        ):
+            np.testing.assert_array_equal(have, want)
+
+
+@needs_kernels
+def test_a_view_and_in_place(gpu: Gpu, model: Path) -> None:
+    picture = frame()[::-1, ::2]  # negative and wide strides
+    where = faces((80.0, 120.0))
+    (want,) = expected(model, picture.copy(), where, CODES[:1], "rgb")
+    result = picture.copy()[::1]
+    gpu.path.change(picture, "rgb", where, template_boxes(1), CODES[:1], [result], stage)
+    np.testing.assert_array_equal(result, want)
+    gpu.path.change(result, "rgb", where, template_boxes(1), CODES[:1], [result], stage)
+    (twice,) = expected(model, want, where, CODES[:1], "rgb")
+    np.testing.assert_array_equal(result, twice)
+
+
+@needs_kernels
+@pytest.mark.parametrize("color", ["rgb", "bgra", "nv12"])
+def test_frames_on_the_device(gpu: Gpu, model: Path, color: Color) -> None:
+    where = faces((150.0, 120.0), (180.0, 140.0))
+    for seed in range(4):
+        picture = frame(seed, color)
+        rows = np.zeros((picture.shape[0], 2048), np.uint8)  # a pitch of its own
+        flat = picture.reshape(picture.shape[0], -1)
+        rows[:, : flat.shape[1]] = flat
+        stream = 77
+        on_device = DeviceFrame(rows.ctypes.data, 2048, HEIGHT, WIDTH, color, stream, 0, rows)
+        np.testing.assert_array_equal(gpu.path.download(on_device), picture)
+        late = rows.copy()
+        rows[:] = 0
+        gpu.runtime.queue(
+            stream, lambda late=late, rows=rows: np.copyto(rows, late)
+        )  # the caller's own work, not done yet
+        gpu.path.change_on_device(on_device, where, template_boxes(2), CODES[4], stage)
+        gpu.runtime.run(stream)  # what the caller queues next, or its wait, has the changed frame
+        (want,) = expected(model, picture, where, CODES[4:], color)
+        np.testing.assert_array_equal(rows[:, : flat.shape[1]].reshape(picture.shape), want)
+        assert not rows[:, flat.shape[1] :].any()
+
+
+def test_a_frame_on_another_gpu_is_refused(gpu: Gpu) -> None:
+    elsewhere = DeviceFrame(4096, 1200, HEIGHT, WIDTH, "rgb", 1, 3, None)
+    with pytest.raises(InputError, match="lies on GPU 3, and this Transformer works on GPU 0"):
+        gpu.path.change_on_device(elsewhere, faces((9.0, 9.0)), template_boxes(1), CODES[0], stage)
+
+
+def test_order_of_calls(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = make(model, monkeypatch)
+    where = faces((150.0, 120.0))
+    gpu.change(frame(), where)
+    names = gpu.runtime.names()
+    copies = [arguments for name, arguments in gpu.runtime.calls if name == "cudaMemcpyAsync"]
+    assert [kind for *_, kind, _ in copies] == ["up", "up", "down"]  # parameters, pixels, pixels
+    assert [name for name, _ in gpu.launches] == ["launch_crop", "launch_paste"]
+    assert names.index("cudaStreamSynchronize") > max(i for i, name in enumerate(names) if name == "cudaMemcpyAsync")
+    x0, y0, x1, y1 = _ops.face_rectangle("rgb", HEIGHT, WIDTH, where, template_boxes(1), models.S, models.P)
+    needed = 3 * (x1 - x0) * (y1 - y0)
+    assert copies[1][2] == copies[2][2] == frame_path.capacity(needed)  # of the frame, only the face's rectangle
+    assert needed < 0.4 * frame().nbytes
+    stream = gpu.path._stream.handle
+    assert {call["stream"] for _, call in gpu.launches} | {one[2] for one in gpu.engine.seen} | {
+        arguments[-1] for arguments in copies
+    } == {stream}
+    gpu.path.close()
+
+
+def test_a_jetson_copies_nothing(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = make(model, monkeypatch, integrated=True)
+    gpu.change(frame(), faces((150.0, 120.0)))
+    assert "cudaMemcpyAsync" not in gpu.runtime.names()
+    gpu.path.close()
+
+
+def test_a_shape_is_recorded_once_and_replayed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = make(model, monkeypatch)
+    for i in range(6):
+        gpu.change(frame(i), faces((150.0 + i, 120.0)))
+    names = gpu.runtime.names()
+    assert names.count("cudaStreamBeginCapture") == names.count("cudaGraphInstantiate") == 1
+    assert names.count("cudaGraphLaunch") == 5
+    assert len(gpu.engine.seen) == 2  # once as a call, once while it was recorded
+    made = names.count("cudaMalloc") + names.count("cudaHostAlloc")
+    gpu.change(frame(), faces((150.0, 120.0)), CODES)  # another number of ages is another shape
+    assert gpu.runtime.names().count("cudaMalloc") + gpu.runtime.names().count("cudaHostAlloc") == 2 * made
+    gpu.path.close()
+
+
+def test_shapes_that_come_and_go_do_not_pile_up(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = make(model, monkeypatch)
+    for n in range(1, 2 * frame_path.KEPT_SHAPES):
+        for _ in range(2):
+            gpu.change(frame(), faces(*[(150.0, 120.0)] * n, side=30))
+    kinds = list(gpu.runtime.live.values())
+    assert kinds.count("executable graph") == frame_path.KEPT_SHAPES
+    assert kinds.count("pinned memory") == 2 * frame_path.KEPT_SHAPES
+    assert kinds.count("event") == kinds.count("graph") == 0
+    gpu.path.close()
+    assert gpu.runtime.live == {}
+
+
+def test_an_engine_that_cannot_be_recorded(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = make(model, monkeypatch)
+    gpu.path._record = False
+    for _ in range(3):
+        gpu.change(frame(), faces((150.0, 120.0)))
+    assert "cudaStreamBeginCapture" not in gpu.runtime.names()
+    assert len(gpu.engine.seen) == 3
+    gpu.path.close()
+
+
+@pytest.mark.parametrize("name", ["cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate"])
+def test_a_failed_recording_goes_on_with_calls(name: str, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = make(model, monkeypatch)
+    gpu.runtime.fail(name)
+    for _ in range(4):
+        gpu.change(frame(), faces((150.0, 120.0)))
+    assert gpu.runtime.names().count(name) == 1  # tried once, never again
+    gpu.path.close()
+    assert not [kind for kind in gpu.runtime.live.values() if kind != "graph" or name != "cudaGraphInstantiate"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cudaMalloc", "cudaHostAlloc", "cudaMemcpyAsync", "cudaStreamSynchronize", "cudaGraphLaunch", "cudaSetDevice"],
+)
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_failure_is_ours_and_changes_nothing(
+    name: str, after: int, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = make(model, monkeypatch)
+    gpu.runtime.fail(name, after)
+    picture = frame()
+    failures = []
+    for _ in range(4):
+        result = picture.copy()
+        try:
+            gpu.path.change(picture, "rgb", faces((150.0, 120.0)), template_boxes(1), CODES[:1], [result], stage)
+        except BackendError as error:
+            failures.append(str(error))
+            np.testing.assert_array_equal(result, picture)
+    assert failures
+    assert {f"CUDA: {name} failed with error 999, made to fail"} == set(failures)
+    gpu.runtime.faults.clear()
+    gpu.change(picture, faces((150.0, 120.0)))  # and it works again once the device does
+    gpu.path.close()
+    assert gpu.runtime.live == {}
+
+
+def test_threads_take_turns(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = make(model, monkeypatch)
+    barrier = threading.Barrier(4)
+
+    def work(i: int) -> Any:
+        barrier.wait()
+        return [gpu.change(frame(i), faces((150.0 + i, 120.0)))[0] for _ in range(5)]
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(work, range(4)))
+    for i, several in enumerate(results):
+        for one in several:
+            np.testing.assert_array_equal(one, gpu.change(frame(i), faces((150.0 + i, 120.0)))[0])
+    gpu.path.close()
+    with pytest.raises(ClosedError):
+        gpu.change(frame(), faces((150.0, 120.0)))
+
+
+@pytest.mark.parametrize("size", [1, 4096, 4097, 100_000, 2**20, 2**20 + 1, 50_000_000])
+def test_capacity_wastes_little(size: int) -> None:
+    kept = frame_path.capacity(size)
+    assert size <= kept <= max(4096, 1.25 * size + 4096)
+    assert frame_path.capacity(kept) == kept
+
+
+def test_few_capacities_for_many_sizes() -> None:
+    assert len({frame_path.capacity(size) for size in range(100_000, 1_600_000, 1000)}) <= 20
