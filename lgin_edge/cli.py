@@ -36,7 +36,16 @@ app = typer.Typer(
 )
 ModelOption = Annotated[
     Path | None,
-    typer.Option("--model", "-m", help="An .onnx model file. Default: the bundled model.", show_default=False),
+    typer.Option(
+        "--model",
+        "-m",
+        help="An .onnx model file, or an engine of lgin-edge build. Default: the bundled model.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(help="cpu, or a GPU: cuda, cuda:1. Default: the CPU, for an engine cuda.", show_default=False),
 ]
 ThreadsOption = Annotated[
     int | None,
@@ -76,6 +85,7 @@ def age(
         bool, typer.Option("--timeline", help="Or a labelled strip: every face, original and all age groups.")
     ] = False,
     model: ModelOption = None,
+    device: DeviceOption = None,
     threads: ThreadsOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist. IN itself is never replaced.")
@@ -102,7 +112,7 @@ def age(
         jobs = _plan(inputs, out, label)
         from .transformer import Transformer
 
-        with Transformer(model, threads=threads) as transformer:
+        with Transformer(model, device=device, threads=threads) as transformer:
             if not timeline:
                 transformer.description.age_code(
                     group=group, years=years
@@ -196,6 +206,7 @@ def demo(
         ),
     ] = None,
     model: ModelOption = None,
+    device: DeviceOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Age a real photograph and write a strip: the original and every age group."""
@@ -209,7 +220,7 @@ def demo(
         if image is not None and out.resolve() == image.resolve():
             raise typer.BadParameter("--out would replace the photograph itself; choose another name")
         photograph = Image.fromarray(_astronaut()) if image is None else imagefile.read(image).image
-        with Transformer(model, threads=threads) as transformer:
+        with Transformer(model, device=device, threads=threads) as transformer:
             faces = transformer.detect(photograph)
             if not faces:
                 stderr.print(f"no face found in {image}, nothing written")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import BackendError, ImageError
+from .errors import BackendError, ImageError, InputError
 from .terminal import explained, stderr, stdout
 
 if TYPE_CHECKING:
@@ -132,11 +132,11 @@ def _check_output(out: Path, overwrite: bool) -> None:
     from .backends import plan
 
     if not plan.is_engine(out):
-        raise typer.BadParameter(f"--out {out}: an engine ends in {', '.join(plan.SUFFIXES)}")
+        raise InputError(f"--out {out}: an engine ends in {', '.join(plan.SUFFIXES)}")
     if out.exists() and not overwrite:
-        raise typer.BadParameter(f"--out {out} exists; --overwrite replaces it")
+        raise InputError(f"--out {out} exists; --overwrite replaces it")
     if not out.parent.is_dir():
-        raise typer.BadParameter(f"--out {out}: there is no folder {out.parent}")
+        raise InputError(f"--out {out}: there is no folder {out.parent}")
 
 
 def _write(path: Path, data: bytes) -> None:

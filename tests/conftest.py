@@ -15,7 +15,7 @@ import portraits as made_up_portraits
 import pytest
 
 import lgin_edge
-from lgin_edge import transformer
+from lgin_edge import _ops, transformer
 
 # Tests run in parallel, a process a core: threads inside PyTorch would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,15 +23,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.append(str(Path(__file__).parent.parent))
 
 
-def cuda_devices() -> int:
-    """CUDA devices that this build can use."""
-    from lgin_edge import _native
-
-    return _native.cuda_device_count() if _native.cuda_built else 0
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("cuda") and not cuda_devices():
+    real = item.get_closest_marker("gpu") is not None
+    if not real and item.get_closest_marker("cuda") is None:
+        return
+    if real and _ops.cuda_is_host():
+        pytest.skip("needs a GPU, and the CUDA kernels of this build run on the host")
+    if not _ops.cuda_device_count():
         reason = "needs a CUDA build of lgin-edge and a GPU"
         if os.environ.get("LGIN_REQUIRE_CUDA") == "1":
             pytest.fail(f"{reason}, and LGIN_REQUIRE_CUDA=1")

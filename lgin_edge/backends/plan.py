@@ -115,7 +115,7 @@ def _expected_hash(path: Path) -> str:
     except FileNotFoundError:
         raise ModelError(
             f"{path}: {beside.name} is not beside it. An engine is native code and is loaded only with its SHA-256: copy that "
-            "file along with it, or give sha256= (--sha256) from a source that you trust"
+            "file along with it, or give sha256= from a source that you trust"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{beside}: cannot be read: {error}") from error

@@ -1,0 +1,209 @@
+"""Building engines: for real with TensorRT-RTX, which needs no GPU, and every way in which it can go wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import models
+import pytest
+from typer.testing import CliRunner
+
+from lgin_edge import BackendError, InputError, ModelError, Transformer, cli, terminal, transformer
+from lgin_edge.backends import flavours, plan, read_description
+
+pytest.importorskip("onnx_graphsurgeon", reason="building needs onnx-graphsurgeon: ./bootstrap.sh test,tensorrt-rtx")
+
+from lgin_edge.engine import build as builder
+
+RTX = flavours.FLAVOURS["tensorrt-rtx"]
+needs_rtx = pytest.mark.skipif(not RTX.installed, reason="needs TensorRT-RTX: ./bootstrap.sh test,tensorrt-rtx")
+
+
+@pytest.fixture(scope="module")
+def prepared() -> builder.Prepared:
+    return builder.prepare(transformer.WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def engine(prepared: builder.Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model's engine for two GPUs."""
+    path = tmp_path_factory.mktemp("engines") / "engine.plan"
+    builder.build(prepared, path, flavour=RTX, max_faces=2, targets=("sm120", "sm86"))
+    return path
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(cli.app, [str(one) for one in arguments])
+
+
+def test_prepare(prepared: builder.Prepared) -> None:
+    assert prepared.description.precision == "fp16"
+    assert prepared.description.onnx_sha256 == hashlib.sha256(transformer.WEIGHTS.read_bytes()).hexdigest()
+    assert prepared.fused.convolutions_after < prepared.fused.convolutions_before
+    assert prepared.lowered is not None
+    assert prepared.lowered.psnr > 50
+    kept = builder.prepare(transformer.WEIGHTS, precision="fp32")
+    assert (kept.description.precision, kept.lowered) == ("fp32", None)
+
+
+def test_prepare_refuses(tmp_path: Path) -> None:
+    text = tmp_path / "text.onnx"
+    text.write_text("not a model")
+    for path, error, message in (
+        (tmp_path / "none.onnx", ModelError, "no such model file"),
+        (text, ModelError, "not an ONNX file"),
+        (tmp_path / "a.plan", ModelError, "an engine is built from an .onnx file"),
+        (models.save(tmp_path / "plain.onnx"), ModelError, "plain.onnx: "),  # nothing in it that could be fused
+        (models.save(tmp_path / "bare.onnx", description=None), ModelError, "description"),
+    ):
+        with pytest.raises(error, match=message):
+            builder.prepare(path)
+    with pytest.raises(InputError, match="expected fp16 or fp32, got 'int8'"):
+        builder.prepare(text, precision="int8")
+
+
+@needs_rtx
+def test_the_bundled_model_builds_without_a_gpu(engine: Path, prepared: builder.Prepared) -> None:
+    data, about = plan.read(engine)
+    assert about == replace(
+        prepared.description,
+        engine=plan.describe(engine, data).engine,
+    )
+    assert about.engine is not None
+    assert about.engine.flavour == "tensorrt-rtx"
+    assert about.engine.version == RTX.version()
+    assert about.engine.targets == ("sm120", "sm86")
+    assert about.engine.max_faces == 2
+    assert read_description(engine) == about
+    for name in (*about.inputs, *about.outputs):
+        assert name.encode() in data
+    assert 1e6 < len(data) < 60e6
+    assert sorted(one.name for one in engine.parent.iterdir()) == ["engine.plan", "engine.plan.sha256"]
+
+
+@needs_rtx
+def test_progress_is_told_and_heard(prepared: builder.Prepared, tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    builder.build(prepared, tmp_path / "a.plan", flavour=RTX, progress=lambda *step: seen.append(step))
+    assert seen[-1][1] == seen[-1][2] > 1
+    assert all(0 <= done <= of for _, done, of in seen)
+
+
+@needs_rtx
+def test_an_interrupted_build_writes_nothing(
+    prepared: builder.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join, first = threading.Thread.join, [True]
+
+    def interrupted(self: threading.Thread, timeout: float | None = None) -> None:
+        if timeout is not None and first:
+            first.clear()
+            raise KeyboardInterrupt
+        join(self, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        builder.build(prepared, tmp_path / "a.plan", flavour=RTX)
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_rtx
+def test_build_refuses(prepared: builder.Prepared, tmp_path: Path) -> None:
+    out = tmp_path / "a.plan"
+    with pytest.raises(InputError, match=r"builds for .*sm86.*, got sm90, gpu"):
+        builder.build(prepared, out, flavour=RTX, targets=("sm90", "sm86", "gpu"))
+    with pytest.raises(InputError, match="max_faces: expected 1 to 64, got 0"):
+        builder.build(prepared, out, flavour=RTX, max_faces=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flavours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flavours.Flavour, "installed", property(lambda self: self.name == "tensorrt-rtx"))
+    assert flavours.choose("auto") is RTX
+    monkeypatch.setattr(flavours.Flavour, "installed", property(lambda self: True))
+    assert flavours.choose("auto").name == "tensorrt"
+    monkeypatch.setattr(flavours.Flavour, "installed", property(lambda self: False))
+    with pytest.raises(BackendError, match=r"neither .*JetPack.*pip install lgin-edge\[tensorrt-rtx\]"):
+        flavours.choose("auto")
+    with pytest.raises(BackendError, match="expected auto, tensorrt or tensorrt-rtx, got 'trt'"):
+        flavours.choose("trt")
+    missing = replace(RTX, module="tensorrt_that_is_not_there")
+    with pytest.raises(BackendError, match=r"cannot be imported.*pip install lgin-edge\[tensorrt-rtx\]"):
+        missing.load()
+
+
+@needs_rtx
+def test_full_tensorrt_without_a_gpu_says_what_is_missing(prepared: builder.Prepared, tmp_path: Path) -> None:
+    """TensorRT-RTX plays TensorRT, whose wheels are not to be had: the same API, but for a GPU that is here."""
+    full = replace(RTX, name="tensorrt", cross=False)
+    pytest.importorskip("cuda.bindings.runtime")
+    try:
+        builder.build(prepared, tmp_path / "a.plan", flavour=full)
+    except BackendError as error:
+        assert "Run lgin-edge build on the device itself, or use --flavour tensorrt-rtx" in str(error)  # noqa: PT017
+    with pytest.raises(InputError, match="builds only for the GPU that is here"):
+        builder.build(prepared, tmp_path / "b.plan", flavour=full, targets=("sm86",))
+
+
+@needs_rtx
+def test_loading_it_without_a_gpu_says_what_is_missing(engine: Path) -> None:
+    with pytest.raises((BackendError, ModelError), match=r"CPU kernels only|no NVIDIA GPU can be used here|built for"):
+        Transformer(engine)
+    with pytest.raises(InputError, match=r"runs on a GPU alone; give the \.onnx file"):
+        Transformer(engine, device="cpu")
+
+
+@needs_rtx
+def test_a_changed_engine_is_refused_before_anything_else(engine: Path, tmp_path: Path) -> None:
+    copy = tmp_path / engine.name
+    data = bytearray(engine.read_bytes())
+    data[len(data) // 2] ^= 1
+    copy.write_bytes(data)
+    plan.hash_file(copy).write_bytes(plan.hash_file(engine).read_bytes())
+    with pytest.raises(ModelError, match="changed, damaged or cut off"):
+        Transformer(copy)
+    with pytest.raises(ModelError, match="sha256= asks for 0000"):
+        Transformer(engine, sha256="0" * 64)
+
+
+def test_a_hash_for_an_onnx_file_is_refused() -> None:
+    with pytest.raises(InputError, match="is checked for an engine"):
+        Transformer(sha256="0" * 64)
+
+
+@needs_rtx
+def test_command(tmp_path: Path) -> None:
+    out, fused = tmp_path / "engine.plan", tmp_path / "fused.onnx"
+    done = run("build", "-o", out, "--flavour", "tensorrt-rtx", "--target", "sm89", "--save-onnx", fused)
+    assert done.exit_code == 0, done.output
+    for text in ("Conv", "PSNR of the residuals", "(chosen)", "tensorrt-rtx", "SHA-256", "engine.plan.sha256"):
+        assert text in done.output
+    assert "fp16" in run("info", fused).output
+    assert "for up to 4 faces a call on GPUs: sm89" in run("info", out).output
+    whole = run("verify", out)
+    assert whole.exit_code == 0
+    assert "whole" in whole.output
+    assert "needs tensorrt-rtx" in whole.output
+    assert run("build", "-o", out).exit_code == 2  # it exists
+    again = run("build", fused, "-o", out, "--overwrite", "--precision", "fp32")
+    assert again.exit_code == terminal.BAD_MODEL or "fused already" in again.output
+    out.write_bytes(out.read_bytes()[:-1])
+    cut = run("verify", out)
+    assert cut.exit_code == terminal.BAD_MODEL
+    assert "changed, damaged or cut off" in cut.output
+
+
+def test_command_refuses(tmp_path: Path) -> None:
+    for arguments, message in (
+        (("-o", tmp_path / "engine.onnx"), "an engine ends in .plan"),
+        (("-o", tmp_path / "no" / "engine.plan"), "there is no folder"),
+        (("-o", tmp_path / "a.plan", "--flavour", "x"), "expected auto"),
+    ):
+        done = run("build", *arguments)
+        assert done.exit_code != 0
+        assert message in " ".join(done.output.split())
+    assert run("verify", tmp_path / "none.plan").exit_code == terminal.BAD_MODEL
