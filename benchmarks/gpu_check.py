@@ -52,12 +52,8 @@ def machine() -> dict[str, Any]:
             gpu = {"name": cuda.name(), "capability": cuda.capability, "driver": cuda.call("cudaDriverGetVersion")}
         except lgin_edge.BackendError as error:
             reason = str(error)
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+    installed = {one.metadata["Name"]: one.version for one in metadata.distributions()}
+    versions = {package: installed[package] for package in PACKAGES if package in installed}
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     return {
         "gpu": gpu,
@@ -83,9 +79,8 @@ def run_tests(prefix: list[str], frames: int, marks: str) -> list[dict[str, Any]
         cases = ElementTree.parse(report).getroot().iter("testcase")
         groups: dict[str, list[ElementTree.Element]] = {}
         for case in cases:
-            way = case.get("name", "").partition("[")[2].rstrip("]").split("-")
-            kind = next((name for name in flavours.FLAVOURS if name == "-".join(way[: name.count("-") + 1])), "")
-            kind = kind or ("onnx" if "onnx" in way else "")
+            parameters = case.get("name", "").partition("[")[2]
+            kind = next((way for way in ("tensorrt-rtx", "tensorrt", "onnx") if way in parameters), "")
             groups.setdefault(f"{case.get('classname', '').removeprefix('tests.')} {kind}".strip(), []).append(case)
     rows = []
     for name, members in sorted(groups.items()):

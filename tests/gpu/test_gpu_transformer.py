@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu.conftest import LANDMARKS
 
+from gpu.conftest import LANDMARKS
 from lgin_edge import Transformer
 from lgin_edge.gpu.cuda import DeviceMemory
 
