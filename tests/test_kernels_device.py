@@ -197,6 +197,9 @@ def test_rectangles_worked_out_by_hand() -> None:
     # Reduced to one pixel, it is the mean of 8 x 8 samples, the same ones as in the first case.
     assert _ops.face_rectangle("rgb", 40, 50, affine, boxes, 1, 1) == (4, 4, 14, 14)
     assert _ops.face_rectangle("rgb", 9, 11, affine, boxes, 8, 1) == (4, 4, 11, 9)
+    # Reduced 200 times, the 64 samples of a pixel leave out the square's last pixels, which paste writes: 5 to 204.
+    large = np.array([[[200.0, 0.0, 5.0], [0.0, 200.0, 5.0]]])
+    assert _ops.face_rectangle("rgb", 300, 300, large, boxes, 1, 1) == (4, 4, 206, 206)
     # Outside, the border is replicated.
     moved = affine + np.array([[0, 0, 90], [0, 0, 0]])
     assert _ops.face_rectangle("rgb", 40, 51, moved, boxes, 8, 1) == (50, 4, 51, 14)
