@@ -81,7 +81,7 @@ class Walk:
     def check_replaced(self) -> None:
         """After the graph's clean-up: nothing else may hold on to the branches."""
         kept = {id(node) for node in self.graph.nodes}
-        for node in self.walked:
+        for node in reversed(self.walked):
             if id(node) in kept:
                 raise ModelError(f"{place(node)}, in a local branch, is used outside the branches as well; {AGAIN}")
 

@@ -107,8 +107,11 @@ def _graph(model: onnx.ModelProto) -> Any:
 
 
 def _model(graph: Any, origin: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph as a model, with what graphsurgeon does not keep of the model that it came from."""
+    """The graph as a model, with what graphsurgeon need not keep of the model that it came from."""
     model: onnx.ModelProto = gs.export_onnx(graph)
+    for listed, kept in ((model.graph.input, origin.graph.input), (model.graph.output, origin.graph.output)):
+        del listed[:]
+        listed.extend(kept)
     model.ir_version = origin.ir_version
     model.producer_name = origin.producer_name
     model.metadata_props.extend(origin.metadata_props)
