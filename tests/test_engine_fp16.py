@@ -1,0 +1,253 @@
+"""A model in float16: its types, how near it stays, and which parts stay float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import models
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+onnx = pytest.importorskip("onnx", reason="lowering needs onnx: ./bootstrap.sh test")
+pytest.importorskip("onnx_graphsurgeon", reason="fusing needs onnx-graphsurgeon: ./bootstrap.sh test,tensorrt-rtx")
+
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from lgin_edge import ModelError, Transformer, _ops, geometry, transformer
+from lgin_edge.engine import fp16
+from lgin_edge.engine.fuse import description_of, fuse
+
+#: dB that float16 must keep: of the residuals (peak 2), and of the picture's pixels that change (peak 255).
+RESIDUAL_DB, PICTURE_DB = 60.0, 50.0
+FACES = 2
+
+Model = Any  # onnx.ModelProto
+
+
+@pytest.fixture(scope="module")
+def fused() -> Model:
+    return fuse(onnx.load(transformer.WEIGHTS))[0]
+
+
+@pytest.fixture(scope="module")
+def lowered(fused: Model) -> tuple[Model, fp16.Fp16Report]:
+    return fp16.lower(fused)
+
+
+def types_of(model: Model) -> dict[str, int]:
+    """The type of every tensor that is no constant."""
+    inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True).graph
+    values = (*inferred.input, *inferred.output, *inferred.value_info)
+    return {v.name: v.type.tensor_type.elem_type for v in values}
+
+
+def check_types(model: Model) -> None:
+    """Strongly typed, and no Cast too many."""
+    onnx.checker.check_model(model, full_check=True)
+    types = types_of(model) | {t.name: t.data_type for t in model.graph.initializer}
+    casts = [node for node in model.graph.node if node.op_type == "Cast"]
+    for node in model.graph.node:
+        if node.op_type not in ("Cast", "Shape", "Resize", "Reshape", "Expand"):
+            floats = {types[name] for name in (*node.input, *node.output) if name} - {TensorProto.INT64}
+            assert len(floats) <= 1, f"{node.op_type} {node.name}"
+    assert len({(node.input[0], node.attribute[0].i) for node in casts}) == len(casts)
+    assert all(types[node.input[0]] != types[node.output[0]] for node in casts)
+    readers = {name for node in model.graph.node for name in node.input} | {v.name for v in model.graph.output}
+    assert readers >= set(types) - {v.name for v in model.graph.input}
+
+
+def test_types(lowered: tuple[Model, fp16.Fp16Report]) -> None:
+    model, _ = lowered
+    check_types(model)
+    half, full = TensorProto.FLOAT16, TensorProto.FLOAT
+    types = types_of(model)
+    assert {v.name: types[v.name] for v in (*model.graph.input, *model.graph.output)} == {
+        "face": half,
+        "patches": half,
+        "boxes": full,
+        "age": full,
+        "face_delta": half,
+        "patch_delta": half,
+    }
+    kernels = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
+    stored = {t.name: t.data_type for t in model.graph.initializer}
+    assert {stored[name] for name in kernels} == {half}
+
+
+def test_the_description_says_so(fused: Model, lowered: tuple[Model, fp16.Fp16Report]) -> None:
+    model, report = lowered
+    about = description_of(model)
+    assert (about.precision, about.fp32_islands) == ("fp16", report.islands)
+    assert description_of(fused).precision == "fp32"
+    with pytest.raises(ModelError, match="expected a model of precision 'fp32', got 'fp16'"):
+        fp16.lower(model)
+
+
+def test_islands_are_measured(fused: Model, lowered: tuple[Model, fp16.Fp16Report]) -> None:
+    model, report = lowered
+    names = tuple(fp16.CANDIDATES)
+    assert set(report.variants) >= {(), *((name,) for name in names), names}
+    assert report.psnr == report.variants[report.islands] > RESIDUAL_DB
+    assert report.variants[names] < report.psnr + fp16.WORTH_DB
+    # Positions in float16 are off by up to 1/64 of a pixel: half of the whole error and more.
+    assert report.islands == ("boxes",)
+    # Other faces than the choice was made with.
+    samples = fp16.sample_inputs(description_of(fused), seed=7)
+    assert fp16.psnr(fused, model, samples) > RESIDUAL_DB
+    assert fp16.psnr(fused, fused, samples[:1]) == float("inf")
+
+
+def test_every_island_at_once(fused: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Casts in and out of every island, also before the outputs."""
+    finds = list(fp16.CANDIDATES.values())
+    monkeypatch.setattr(fp16, "CANDIDATES", {"all": lambda model: frozenset().union(*(find(model) for find in finds))})
+    monkeypatch.setattr(fp16, "WORTH_DB", 0.0)
+    model, report = fp16.lower(fused, fp16.sample_inputs(description_of(fused), count=1))
+    assert report.islands == ("all",) == description_of(model).fp32_islands
+    check_types(model)
+    types = types_of(model)
+    assert all(types[name] == TensorProto.FLOAT16 for name in ("face", "face_delta", "patch_delta"))
+
+
+def shifted_boxes() -> Model:
+    """A model in which float16 ruins only what depends on the boxes: (boxes + 1000) - 1000."""
+    model = models.build()
+    graph = model.graph
+    for name, value in (("thousand", 1000.0), ("some", 0.1)):
+        graph.initializer.append(numpy_helper.from_array(np.float32(value), name))
+    for node in graph.node:
+        if node.op_type == "ReduceSum":
+            node.input[0] = "back"
+        if "box_sum" in node.input:
+            node.input[1] = "some"
+    graph.node.insert(0, helper.make_node("Sub", ["far", "thousand"], ["back"]))
+    graph.node.insert(0, helper.make_node("Add", ["boxes", "thousand"], ["far"]))
+    return model
+
+
+def test_the_aim_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = shifted_boxes()
+    _, report = fp16.lower(model)
+    assert report.islands == ("boxes",)
+    low, high = report.variants[()], report.psnr
+    assert low + 10 < high
+    monkeypatch.setattr(fp16, "WORTH_DB", 100.0)  # a gain without a need is worth nothing then
+    for aim, islands in ((low - 1, ()), (low + 1, ("boxes",)), (high + 1, ("boxes",))):
+        assert fp16.lower(model, aim=aim)[1].islands == islands
+
+
+def test_weights_beyond_float16_are_refused() -> None:
+    model = models.build(face_gain=1e5)
+    with pytest.raises(ModelError, match="weights 'face_gain' reach 100000, float16 ends at 65504"):
+        fp16.lower(model)
+
+
+def test_small_weights_are_kept_as_far_as_float16_goes() -> None:
+    model, _ = fp16.lower(models.build(face_gain=3e-7, patch_gain=1e-9))
+    kept = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    assert kept["face_gain/half"] == np.float16(3e-7) > 0
+    assert kept["patch_gain/half"] == 0
+
+
+def test_rounded_rounds_every_value() -> None:
+    """As NumPy does it, where ONNX Runtime on a CPU rounds only in places."""
+    rng = np.random.default_rng(3)
+    a, b = (rng.normal(size=(4, 5)).astype(np.float16) for _ in range(2))
+    nodes = [
+        helper.make_node("Mul", ["x", "a"], ["xa"]),
+        helper.make_node("Add", ["xa", "b"], ["sum"]),
+        helper.make_node("Transpose", ["sum"], ["turned"], perm=[1, 0]),
+        helper.make_node("Mul", ["turned", "turned"], ["y"]),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [value("x", TensorProto.FLOAT16, [4, 5])],
+        [value("y", TensorProto.FLOAT16, [5, 4])],
+        [numpy_helper.from_array(a, "a"), numpy_helper.from_array(b, "b")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    x = rng.normal(size=(4, 5)).astype(np.float32)
+    session = onnxruntime.InferenceSession(fp16.rounded(model).SerializeToString())
+    (y,) = session.run(None, {"x": x})
+    expected = ((x.astype(np.float16) * a + b).T) ** 2
+    assert expected.dtype == np.float16
+    np.testing.assert_array_equal(y, expected.astype(np.float32))
+
+
+def test_it_is_a_model_file(lowered: tuple[Model, fp16.Fp16Report], bundled: Transformer, tmp_path: Path) -> None:
+    """ONNX Runtime runs it, and gives the picture that the float32 model gives."""
+    onnx.save(lowered[0], tmp_path / "half.onnx")
+    picture = np.random.default_rng(5).integers(60, 190, (300, 300, 3), dtype=np.uint8)
+    landmarks = geometry.TEMPLATE * 260 + 20
+    with Transformer(tmp_path / "half.onnx") as t:
+        have = t.age(picture, group=4, landmarks=landmarks)
+    want = bundled.age(picture, group=4, landmarks=landmarks)
+    assert (want != picture).any()
+    assert decibels(have, want, picture) > PICTURE_DB
+
+
+def decibels(have: npt.NDArray[np.uint8], want: npt.NDArray[np.uint8], before: npt.NDArray[np.uint8]) -> float:
+    """PSNR with peak 255 over the pixels that ``want`` changes."""
+    changed = (want != before).any(axis=-1)
+    error = np.mean((have[changed].astype(float) - want[changed]) ** 2)
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def test_real_faces(
+    fused: Model,
+    lowered: tuple[Model, fp16.Fp16Report],
+    portraits: list[tuple[Path, npt.NDArray[np.float64]]],
+) -> None:
+    model, _ = lowered
+    about = description_of(fused)
+    full, half = (onnxruntime.InferenceSession(m.SerializeToString()) for m in (fused, fp16.rounded(model)))
+    samples = []
+    for path, landmarks in portraits[:: len(portraits) // FACES][:FACES]:
+        picture = np.asarray(Image.open(path).convert("RGB"))
+        affine = geometry.fit_similarity(landmarks)
+        boxes = geometry.region_boxes(landmarks, affine)
+        place = affine[None], boxes[None]
+        face, patches = _ops.region_crop(picture, *place, face_size=about.face_size, patch_size=about.patch_size)
+        age = np.eye(len(about.groups), dtype=np.float32)
+        sample = {"face": face, "patches": patches, "boxes": boxes[None].astype(np.float32), "age": age}
+        samples.append(sample)
+        deltas = [session.run(["face_delta", "patch_delta"], sample) for session in (full, half)]
+        for group in range(len(about.groups)):
+            want, have = (_ops.region_paste(picture, *place, *(d[group : group + 1] for d in two)) for two in deltas)
+            assert decibels(have, want, picture) > PICTURE_DB, f"{path.name}, group {group}"
+    # Bytes are rounded, which hides much of the difference and doubles the rest: so also before that.
+    assert fp16.psnr(fused, model, samples) > RESIDUAL_DB
+
+
+@pytest.mark.slow
+def test_tensorrt_rtx_takes_it(lowered: tuple[Model, fp16.Fp16Report]) -> None:
+    """Parsed and built without a GPU, with N and M dynamic."""
+    trt = pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX: ./bootstrap.sh test,tensorrt-rtx")
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, logger)
+    parsed = parser.parse(lowered[0].SerializeToString())
+    assert parsed, [str(parser.get_error(i)) for i in range(parser.num_errors)]
+    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
+    half, full = trt.DataType.HALF, trt.DataType.FLOAT
+    types = {"face": half, "patches": half, "boxes": full, "age": full}
+    for i in range(network.num_inputs):
+        value = network.get_input(i)
+        assert value.dtype == types.pop(value.name)
+        assert value.shape[0] == -1
+        row, most = tuple(value.shape)[1:], 20 if value.name == "age" else 4
+        profile.set_shape(value.name, (1, *row), (1, *row), (most, *row))
+    assert not types
+    config.add_optimization_profile(profile)
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(trt.ComputeCapability.SM86, 0)
+    plan = builder.build_serialized_network(network, config)
+    assert plan is not None
+    assert plan.nbytes > 2_000_000
