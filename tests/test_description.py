@@ -17,6 +17,8 @@ ABOUT = models.describe()
 
 def test_json_there_and_back() -> None:
     assert Description.from_json(ABOUT.to_json()) == ABOUT
+    half = models.describe(precision="fp16", fp32_islands=("boxes", "age"))
+    assert Description.from_json(half.to_json()) == half
     about_age = models.describe_age()
     assert AgeDescription.from_json(about_age.to_json()) == about_age
 
@@ -28,6 +30,13 @@ def test_a_description_without_a_kind_is_a_transformers() -> None:
     assert Description.from_json(json.dumps(raw)) == ABOUT
     with pytest.raises(ModelError, match="kind 'transformer', expected 'age'"):
         AgeDescription.from_json(json.dumps(raw))
+
+
+def test_a_description_without_islands_has_none() -> None:
+    """As the first files."""
+    raw = json.loads(ABOUT.to_json())
+    del raw["fp32_islands"]
+    assert Description.from_json(json.dumps(raw)) == ABOUT
 
 
 @pytest.mark.parametrize(
@@ -45,6 +54,9 @@ def test_a_description_without_a_kind_is_a_transformers() -> None:
         ({"template": [[0, 0]]}, "template"),
         ({"template": "none"}, "cannot be read"),
         ({"surprise": 1}, "surprise"),
+        ({"fp32_islands": "boxes"}, "fp32_islands must be a list of names, got 'boxes'"),
+        ({"fp32_islands": [["boxes"]]}, "fp32_islands"),
+        ({"fp32_islands": None}, "fp32_islands"),
         ({"kind": "age"}, "kind 'age', expected 'transformer'"),
         ({"kind": "hat"}, "kind 'hat'"),
         ({"kind": ["age"]}, "kind"),
