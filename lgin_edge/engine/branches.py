@@ -126,7 +126,7 @@ class Walk:
             return lifted
         shape = Lifted(None, lifted.shape, lifted.right, stacked).full_shape
         gaps = unknown(shape)
-        if any(gap >= lifted.axis for gap in gaps):
+        if any(i >= lifted.axis for i in gaps):
             raise ModelError(
                 f"{lifted.tensor.name!r}: its shape {list(shape)} is not known well enough to fuse; {AGAIN}"
             )
