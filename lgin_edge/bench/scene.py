@@ -1,0 +1,195 @@
+"""What is measured on: a 720p frame with one drawn face, whose landmarks are known and which the detector finds.
+
+Only integers and exact float operations (no exp, no cos, no BLAS) make the pixels, so that the bytes and their SHA-256 are the
+same on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import geometry
+from .._ops import Floats, Frame
+
+HEIGHT, WIDTH = 720, 1280
+#: Side of the face's square and its centre, frame pixels; its roll as (cos, sin), 5.7 degrees: no face is quite upright.
+FACE, CENTER = 300, (640, 360)
+_COS, _SIN = 399 / 401, 40 / 401
+#: (centre, radii, softness of the rim, opacity, colour), canonical units; painted in this order.
+_STROKES: tuple[tuple[tuple[float, float], tuple[float, float], float, float, tuple[int, int, int]], ...] = (
+    ((0.5, 1.45), (0.75, 0.5), 0.05, 1.0, (60, 60, 90)),  # shoulders
+    ((0.5, 0.42), (0.42, 0.5), 0.08, 1.0, (60, 42, 30)),  # hair
+    ((0.5, 0.95), (0.16, 0.25), 0.15, 1.0, (190, 145, 120)),  # neck
+    ((0.5, 0.55), (0.31, 0.43), 0.06, 1.0, (224, 178, 150)),  # face
+    ((0.68, 0.62), (0.12, 0.3), 1.0, 0.5, (180, 130, 105)),  # its shadow side
+    *(
+        stroke
+        for x in (0.3769, 0.6229)
+        for stroke in (
+            ((x, 0.455), (0.085, 0.06), 0.8, 0.6, (150, 105, 90)),  # socket
+            ((x, 0.469), (0.055, 0.022), 0.3, 1.0, (245, 240, 235)),  # eye
+            ((x, 0.469), (0.022, 0.022), 0.3, 1.0, (50, 35, 25)),  # iris
+            ((x, 0.447), (0.06, 0.008), 0.8, 1.0, (60, 40, 30)),  # lid
+            ((x, 0.4), (0.075, 0.014), 0.6, 1.0, (70, 48, 35)),  # brow
+        )
+    ),
+    ((0.47, 0.55), (0.02, 0.1), 1.0, 0.5, (170, 120, 100)),  # side of the nose
+    ((0.501, 0.635), (0.05, 0.02), 0.8, 0.6, (150, 95, 80)),  # under it
+    ((0.5, 0.6), (0.03, 0.03), 1.0, 0.4, (250, 215, 195)),  # its tip
+    ((0.475, 0.638), (0.012, 0.008), 0.8, 1.0, (80, 45, 40)),  # nostrils
+    ((0.528, 0.638), (0.012, 0.008), 0.8, 1.0, (80, 45, 40)),
+    ((0.502, 0.725), (0.105, 0.03), 0.5, 1.0, (185, 90, 85)),  # lips
+    ((0.502, 0.725), (0.1, 0.006), 0.8, 1.0, (100, 40, 40)),  # between them
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One frame, one face, and what the stages need of them for a model with views of S and P pixels and K groups.
+
+    Attributes:
+        face_size, patch_size, groups: S, P and K.
+    """
+
+    face_size: int
+    patch_size: int
+    groups: int
+
+    @cached_property
+    def frame(self) -> Frame:
+        """[720, 1280, 3] uint8 RGB; read-only: candidates that write get ``working_copy``."""
+        frame = draw()
+        frame.flags.writeable = False
+        return frame
+
+    @property
+    def landmarks(self) -> geometry.Float64:
+        """[5, 2] (x, y), frame pixels."""
+        x, y = _to_frame(*geometry.TEMPLATE.T)
+        points: geometry.Float64 = np.stack([x, y], axis=-1)
+        return points
+
+    @property
+    def inputs(self) -> list[npt.NDArray[Any]]:
+        """What all that works on the frame and its face is given, for the hash."""
+        return [self.frame, self.landmarks]
+
+    @cached_property
+    def affine(self) -> geometry.Float64:
+        """``A`` of the face, [2, 3]."""
+        return geometry.fit_similarity(self.landmarks)
+
+    @cached_property
+    def boxes(self) -> geometry.Float64:
+        """[5, 4], canonical."""
+        return geometry.region_boxes(self.landmarks, self.affine)
+
+    @property
+    def code(self) -> npt.NDArray[np.float32]:
+        """The age code of the oldest group, [K]."""
+        oldest: npt.NDArray[np.float32] = np.eye(self.groups, dtype=np.float32)[-1]
+        return oldest
+
+    @property
+    def surroundings(self) -> tuple[slice, slice]:
+        """Rows and columns of the frame round the face's square, with room for landmarks that are off a little."""
+        reach = int(FACE * (_COS + _SIN) / 2) + 24
+        x, y = CENTER
+        return slice(y - reach, y + reach), slice(x - reach, x + reach)
+
+    def engine_inputs(self, faces: int = 1, ages: int = 1) -> tuple[Floats, Floats, Floats, Floats]:
+        """``face``, ``patches``, ``boxes`` and ``age`` for N faces at G ages, the oldest group last.
+
+        The views are cut by taking the nearest pixel, and the boxes are the template's: the crop kernel must not decide
+        whether two versions of the package measure their engines on the same input.
+        """
+        views = [_nearest(self.frame, geometry.FULL_BOX, self.face_size)]
+        views += [_nearest(self.frame, box, self.patch_size) for box in geometry.REGION_BOXES]
+        boxes = geometry.REGION_BOXES.astype(np.float32)
+        codes = np.eye(self.groups, dtype=np.float32)[[-1 - i % self.groups for i in reversed(range(ages))]]
+        return (
+            np.repeat(views[0][None], faces, axis=0),
+            np.repeat(np.stack(views[1:])[None], faces, axis=0),
+            np.repeat(boxes[None], faces, axis=0),
+            np.tile(codes, (faces, 1)),
+        )
+
+    def residuals(self) -> tuple[Floats, Floats]:
+        """Smooth residuals of up to 16 levels, face_delta [1, 3, S, S] and patch_delta [1, 5, 3, P, P]."""
+        face = _waves(3, self.face_size)
+        patches = np.stack([_waves(3, self.patch_size) for _ in geometry.REGION_NAMES])
+        return face[None], patches[None]
+
+
+def digest(arrays: Sequence[npt.NDArray[Any]]) -> str:
+    """SHA-256 over dtype, shape and bytes of some arrays."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(f"{array.dtype.str}{array.shape}".encode())
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
+
+
+def draw() -> Frame:
+    """The frame: a background of two gradients, a person, and grain of three levels."""
+    row, column = np.arange(HEIGHT)[:, None], np.arange(WIDTH)[None, :]
+    frame = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+    frame[..., 0] = 90 + 60 * row // HEIGHT
+    frame[..., 1] = 110 + 50 * column // WIDTH
+    frame[..., 2] = 140 - 40 * row // HEIGHT
+    for center, radii, rim, opacity, color in _STROKES:
+        _ellipse(frame, center, radii, rim, opacity, color)
+    # In place and in bytes: the bench's child processes measure peak memory, and the frame must not be what they find.
+    frame += np.random.default_rng(0).integers(0, 4, frame.shape, dtype=np.uint8)
+    return frame
+
+
+def _to_frame(u: Any, v: Any) -> tuple[Any, Any]:
+    """Canonical to frame pixels, exact products and sums alone."""
+    u, v = FACE * (u - 0.5), FACE * (v - 0.5)
+    return CENTER[0] + _COS * u - _SIN * v, CENTER[1] + _SIN * u + _COS * v
+
+
+def _ellipse(
+    frame: Frame,
+    center: tuple[float, float],
+    radii: tuple[float, float],
+    rim: float,
+    opacity: float,
+    color: tuple[int, int, int],
+) -> None:
+    middle, reach = _to_frame(*center), FACE * (1.0 + rim) * max(radii)  # the rim lies half outside
+    low = [max(0, int(m - reach)) for m in middle]
+    high = [min(size, int(m + reach) + 1) for m, size in zip(middle, (WIDTH, HEIGHT), strict=True)]
+    y, x = np.ogrid[low[1] : high[1], low[0] : high[0]]
+    x, y = x + 0.5 - middle[0], y + 0.5 - middle[1]
+    u, v = (_COS * x + _SIN * y) / (FACE * radii[0]), (_COS * y - _SIN * x) / (FACE * radii[1])
+    t = np.clip((1.0 - np.sqrt(u * u + v * v)) / rim + 0.5, 0.0, 1.0)
+    weight = (opacity * (t * t * (3.0 - 2.0 * t)))[..., None]
+    part = frame[low[1] : high[1], low[0] : high[0]]
+    part[...] = np.floor(part + weight * (np.array(color, np.float64) - part) + 0.5)
+
+
+def _nearest(frame: Frame, box: npt.ArrayLike, side: int) -> npt.NDArray[np.float32]:
+    """A view of the box [3, side, side] in [-1, 1]: the frame's nearest pixels."""
+    x0, y0, x1, y1 = np.asarray(box, np.float64)
+    t = (np.arange(side) + 0.5) / side
+    columns, rows = _to_frame((x0 + t * (x1 - x0))[None, :], (y0 + t * (y1 - y0))[:, None])
+    pixels = frame[rows.astype(np.int64), columns.astype(np.int64)]
+    view: npt.NDArray[np.float32] = (pixels.transpose(2, 0, 1) / 127.5 - 1.0).astype(np.float32)
+    return view
+
+
+def _waves(channels: int, side: int) -> npt.NDArray[np.float32]:
+    """Triangle waves of 64 pixels along rows and columns, [channels, side, side], at most 16 levels of 127.5 a unit."""
+    c, i, j = np.ogrid[:channels, :side, :side]
+    wave = (np.abs((i + 8 * c) % 64 - 32) - 16) / 2.0 + (np.abs((j + 16 * c) % 64 - 32) - 16) / 2.0
+    residual: npt.NDArray[np.float32] = (wave / 127.5).astype(np.float32)
+    return residual

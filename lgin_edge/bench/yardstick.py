@@ -1,0 +1,142 @@
+"""ResNet-18 at 256x256 with random weights: the same work on every machine, so that results compare between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import checks, protobuf
+from .measure import Candidate
+
+NAME = "resnet18"
+#: Side of its input, and multiply-accumulates of one pass: 2.37 G, as He et al.'s 1.82 G at 224 x 224.
+SIDE = 256
+GMAC = 2.37
+_STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))  # width, stride of the first block; two blocks each
+_CLASSES = 1000
+
+
+def resnet18(seed: int = 0) -> bytes:
+    """ResNet-18 (He et al. 2015) as the bytes of an ONNX file: ``image`` [1, 3, 256, 256] -> ``logits`` [1, 1000].
+
+    Batch norms are folded (every convolution has a bias). Weights are He's normal ones, the second convolution of a block
+    at a quarter of that, so that the sums of the residual branches stay near 1 and nothing overflows or turns denormal.
+    """
+    build = _Builder(seed)
+    x = build.conv("image", 3, 64, kernel=7, stride=2)
+    x = build.node("MaxPool", [build.relu(x)], {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]})
+    width = 64
+    for wide, first in _STAGES:
+        for stride in (first, 1):
+            branch = build.relu(build.conv(x, width, wide, stride=stride))
+            branch = build.conv(branch, wide, wide, gain=0.25)
+            if stride != 1 or width != wide:
+                x = build.conv(x, width, wide, kernel=1, stride=stride)
+            x, width = build.relu(build.node("Add", [branch, x])), wide
+    x = build.node("Flatten", [build.node("GlobalAveragePool", [x])])
+    head = [build.weight((_CLASSES, width), width), build.weight((_CLASSES,), 100)]
+    build.node("Gemm", [x, *head], {"transB": 1}, output="logits")
+    image, logits = protobuf.value_info("image", (1, 3, SIDE, SIDE)), protobuf.value_info("logits", (1, _CLASSES))
+    return protobuf.model(NAME, build.nodes, build.weights, [image], [logits])
+
+
+def image() -> npt.NDArray[np.float32]:
+    """The yardstick's input, [1, 3, 256, 256] in [-1, 1]: the same bytes everywhere."""
+    levels = np.random.default_rng(1).integers(0, 256, (1, 3, SIDE, SIDE))
+    return (levels / 127.5 - 1.0).astype(np.float32)
+
+
+class Sessions:
+    """The yardstick in ONNX Runtime on the CPU, with the options of our own models: one session a number of threads.
+
+    Args:
+        stack: takes charge of the sessions, and of the temporary folder with the file that ONNX Runtime reads.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._sessions: dict[int, Any] = {}
+        self._path = Path(stack.enter_context(TemporaryDirectory(prefix="lgin-edge-bench-"))) / f"{NAME}.onnx"
+        self._path.write_bytes(resnet18())
+        stack.callback(self._sessions.clear)
+
+    def run(self, threads: int) -> npt.NDArray[np.float32]:
+        """One pass on ``image()``: the logits [1, 1000]."""
+        logits: npt.NDArray[np.float32] = self._session(threads).run(None, {"image": self.input})[0]
+        return logits
+
+    def candidate(self, threads: int) -> Candidate:
+        """The yardstick on so many threads. Raises BackendError without ONNX Runtime."""
+        self._session(threads)  # loaded before anything is timed
+        return Candidate(
+            "yardstick",
+            NAME,
+            lambda: self.run(threads),
+            lambda answer: checks.logits(answer, self.expected),
+            [self.input],
+            size=f"{SIDE}²",
+            threads=threads,
+        )
+
+    @cached_property
+    def input(self) -> npt.NDArray[np.float32]:
+        return image()
+
+    @cached_property
+    def expected(self) -> npt.NDArray[np.float32]:
+        """The logits by one thread."""
+        return self.run(1)
+
+    def _session(self, threads: int) -> Any:
+        from ..backends.onnx import open_session
+
+        if threads not in self._sessions:
+            self._sessions[threads] = open_session(self._path, threads=threads)
+        return self._sessions[threads]
+
+
+class _Builder:
+    """Collects nodes and weights; every method gives the name of what it made."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+        self.nodes: list[bytes] = []
+        self.weights: list[bytes] = []
+
+    def weight(self, shape: tuple[int, ...], fan_in: int, gain: float = 1.0) -> str:
+        """Normal weights of standard deviation ``gain sqrt(2 / fan_in)``."""
+        name = f"w{len(self.weights)}"
+        values = self._rng.standard_normal(shape, np.float32) * np.float32(gain * np.sqrt(2.0 / fan_in))
+        self.weights.append(protobuf.tensor(name, values))
+        return name
+
+    def node(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        attributes: dict[str, int | Sequence[int]] | None = None,
+        output: str | None = None,
+    ) -> str:
+        output = output or f"{kind.lower()}{len(self.nodes)}"
+        self.nodes.append(protobuf.node(kind, inputs, output, attributes))
+        return output
+
+    def relu(self, x: str) -> str:
+        return self.node("Relu", [x])
+
+    def conv(self, x: str, inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, gain: float = 1.0) -> str:
+        weights = [
+            self.weight((outputs, inputs, kernel, kernel), inputs * kernel * kernel, gain),
+            self.weight((outputs,), 100, 0.1),
+        ]
+        return self.node(
+            "Conv",
+            [x, *weights],
+            {"kernel_shape": [kernel, kernel], "strides": [stride, stride], "pads": [kernel // 2] * 4},
+        )
