@@ -1,0 +1,187 @@
+"""``python -m lgin_edge.bench``: the command line."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from ..terminal import BAD_MODEL, explained, stderr, stdout
+
+# Everything that does the work is imported inside the command: --help is instant.
+
+EXIT_CODES = (
+    "Exit codes: 0 all went well, 2 wrong usage, 5 a model or its run time is not usable, or gave a wrong answer (what could be "
+    "measured was), 130 interrupted."
+)
+#: Stages by the first word of their names.
+STAGES = ("detect", "crop", "engine", "paste", "whole", "tracked", "timeline")
+
+app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+
+
+@app.command(epilog=EXIT_CODES)
+def bench(
+    models: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="MODEL", help="Model files: .onnx, or engines. Default: the bundled model.", show_default=False
+        ),
+    ] = None,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Measure only this stage: {', '.join(STAGES)}. whole: a frame with detection; tracked: with landmarks given. May "
+            "be repeated. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=86400, help="Time for timing; --baseline takes as much again, twice.")
+    ] = 30.0,
+    baseline: Annotated[
+        bool,
+        typer.Option(
+            "--baseline",
+            help="Also what is installed among PyTorch, torch.compile (takes minutes), OpenVINO, OpenCV, and the model fused.",
+        ),
+    ] = False,
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="Also the engine's time by operator and layer, by ONNX Runtime's profiler."),
+    ] = False,
+    json_: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write machine, rows and all samples to this file.", show_default=False),
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            help="Measure nothing; say what changed beyond the noise from A.json to B.json.",
+            metavar="A.json B.json",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """How fast every stage is on this machine: detect, crop, engine, paste, the whole frame.
+
+    Examples:
+
+      python -m lgin_edge.bench
+
+      python -m lgin_edge.bench --stage engine --stage crop --threads 1 --seconds 10
+
+      python -m lgin_edge.bench engine.plan my.onnx --json mine.json
+
+      python -m lgin_edge.bench --baseline --profile
+
+      python -m lgin_edge.bench --compare before.json after.json
+
+    Needs no network, no photograph and no GPU; ends in under a minute. Close other programs first: the table says how noisy
+    it was. Every time is also given as a multiple of ResNet-18 on the same threads, so that machines can be compared.
+    """
+    with explained():
+        if compare is not None:
+            _compare(*compare, others=bool(models or stage or threads or baseline or profile or json_))
+            return
+        wanted = _stages(stage)
+        if json_ is not None and not json_.resolve().parent.is_dir():
+            raise InputError(f"--json {json_}: there is no folder {json_.resolve().parent}")
+        failed = _measure(models or [], wanted, threads, seconds, baseline, profile, json_)
+    if failed:
+        raise typer.Exit(BAD_MODEL)
+
+
+def _stages(names: list[str] | None) -> tuple[str, ...]:
+    """Stages as the rows name them, in the order of a frame's way."""
+    for name in names or ():
+        if name not in STAGES:
+            raise InputError(f"--stage: expected one of {', '.join(STAGES)}, got {name!r}")
+    from .stages import STAGES as ALL
+
+    return tuple(one for one in ALL if not names or one.split()[0] in names)
+
+
+def _compare(a: Path, b: Path, others: bool) -> None:
+    if others:
+        raise InputError("--compare: measures nothing, and so takes no other option and no model")
+    from . import compare, rows
+
+    compare.show(stdout, compare.compare(rows.read(a), rows.read(b)))
+
+
+def _measure(
+    paths: list[Path],
+    wanted: tuple[str, ...],
+    threads: int | None,
+    seconds: float,
+    baseline: bool,
+    profile: bool,
+    json_: Path | None,
+) -> bool:
+    """Whether something failed that should have worked."""
+    from ..backends.plan import is_engine
+    from ..transformer import WEIGHTS
+    from . import layers, machine, report, rows
+    from .run import Bench
+
+    paths = paths or [WEIGHTS]
+    facts, cores = machine.describe(), machine.usable_cores()
+    with _Progress() as progress:
+        result = Bench(paths, wanted, threads or cores, cores, seconds, baseline, progress.show).run()
+    facts["bench"] = {
+        "arguments": sys.argv[1:],
+        "models": [path.name for path in paths],
+        "skipped": [f"{one.stage}, {one.name}: {one.reason}" for one in result.skipped],
+    }
+    if json_ is not None:
+        rows.write(json_, facts, result.rows)
+    report.show(stdout, facts, result.rows, result.skipped)
+    if profile:
+        for path in paths:
+            stdout.print()
+            if is_engine(path):
+                stdout.print(f"{path.name}: no profile of an engine; trtexec --loadEngine --dumpProfile makes one")
+            else:
+                report.show_profile(stdout, path.name, layers.profile(path, threads or cores))
+    if json_ is not None:
+        stdout.print(f"wrote {json_}")
+    return result.failed
+
+
+class _Progress:
+    """A bar on the error stream that draws only when it is told to: a thread that draws would be measured too."""
+
+    def __init__(self) -> None:
+        from rich.progress import Progress
+
+        self._bar = Progress(console=stderr, transient=True, auto_refresh=False)
+        self._task = self._bar.add_task("", total=1.0)
+        self._drawn = 0.0
+
+    def __enter__(self) -> Any:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, what: str, done: float) -> None:
+        now = time.monotonic()
+        new = self._bar.tasks[0].description != what
+        self._bar.update(self._task, description=what, completed=done)
+        if new or now - self._drawn > 0.25:
+            self._bar.refresh()
+            self._drawn = now
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m lgin_edge.bench")

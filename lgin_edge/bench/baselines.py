@@ -1,0 +1,190 @@
+"""``--baseline``: the same work by what else is installed, against ours and beside the yardstick."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from .. import geometry
+from ..backends import open_model
+from ..errors import LginError
+from . import checks, frameworks, stages
+from .frameworks import Run, Unavailable
+from .measure import Candidate, Skipped
+from .opencv import Composition
+from .stages import CPU, Model, Way
+from .yardstick import Sessions
+
+#: Seconds of rest before each sample: OpenMP's threads (PyTorch) spin for some milliseconds after a call.
+PAUSE = 0.02
+Gathered = tuple[list[Candidate], list[Skipped]]
+
+
+def kernels(model: Model, yardstick: Sessions, stack: ExitStack) -> Gathered:
+    """Crop, paste and both of one face on one thread: our kernels and the composition of OpenCV and NumPy."""
+    way, scene = Way("kernels", 1, stack), model.scene
+    (crop,), (paste,) = stages.build("crop", model, way), stages.build("paste", model, way)
+    ours = [yardstick.candidate(1), crop, paste, _both("kernels", crop, paste)]
+    try:
+        composition = Composition(model.description, 1)
+    except ImportError as error:
+        return ours, [Skipped("crop, paste", "opencv", f"OpenCV cannot be imported: {error}")]
+    frame, restore = stages.working_copy(scene)
+    deltas = scene.residuals()
+
+    def setup() -> None:
+        composition.use_threads()
+        restore()
+
+    def view_check(answer: Any) -> str:
+        face, patches = (checks.like_opencv(a, e, 127.5) for a, e in zip(answer, model.expected.views, strict=True))
+        return f"face {face}; patches {patches}"
+
+    def frame_check(answer: Any) -> str:
+        return checks.like_opencv(answer, model.expected.pasted, 1.0)
+
+    theirs = [
+        _like(crop, "opencv", lambda: composition.crop(scene.frame, scene.affine, scene.boxes), view_check, setup),
+        _like(paste, "opencv", lambda: composition.paste(frame, scene.affine, scene.boxes, deltas), frame_check, setup),
+    ]
+    return [*ours, *theirs, _both("opencv", *theirs)], []
+
+
+def engines(model: Model, threads: int, yardstick: Sessions, stack: ExitStack) -> Gathered:
+    """The engine alone, and the whole tracked frame by PyTorch with OpenCV, on as many threads as ours."""
+    way = Way("onnxruntime", threads, stack)
+    ours, tracked = stages.build("engine", model, way)[0], stages.build("tracked frame", model, way)[0]
+    found, skipped = [yardstick.candidate(threads), ours, tracked], []
+
+    def offer(name: str, make: Callable[[], Run]) -> Run | None:
+        try:
+            run = make()
+        except Unavailable as error:
+            skipped.append(Skipped("engine", name, str(error)))
+            return None
+        inputs = model.scene.engine_inputs()
+
+        def check(answer: Any) -> str:
+            return checks.residuals(answer, model.expected.residuals(1, 1), exact=False)
+
+        found.append(_like(ours, name, lambda: run(*inputs), check))
+        return run
+
+    offer("onnxruntime, fused", lambda: _fused(model, threads, stack))
+    net: Any = None
+    try:
+        net = frameworks.torch_module(model)
+    except Unavailable as error:
+        skipped += [Skipped("engine", name, str(error)) for name in ("pytorch eager", "torch.compile")]
+    if net is not None:
+        run = offer("pytorch eager", lambda: frameworks.eager(net, threads))
+        if run is not None:
+            found += _whole(model, threads, tracked, run, skipped)
+        offer("torch.compile", lambda: frameworks.compiled(net, threads, model, stack))
+    offer("openvino", lambda: frameworks.openvino(model, threads))
+    return found, skipped
+
+
+def _whole(model: Model, threads: int, ours: Candidate, run: Run, skipped: list[Skipped]) -> list[Candidate]:
+    """A tracked frame by PyTorch eager between OpenCV's crop and paste."""
+    name, scene = "pytorch eager + opencv", model.scene
+    try:
+        composition = Composition(model.description, threads)
+    except ImportError as error:
+        skipped.append(Skipped("tracked frame", name, f"OpenCV cannot be imported: {error}"))
+        return []
+    frame, restore = stages.working_copy(scene)
+    code = scene.code[None]
+
+    def setup() -> None:
+        composition.use_threads()
+        restore()
+
+    def change() -> object:
+        affine = geometry.fit_similarity(scene.landmarks)
+        boxes = geometry.region_boxes(scene.landmarks, affine)
+        views = composition.crop(frame, affine, boxes)
+        return composition.paste(frame, affine, boxes, run(*views, boxes[None].astype("float32"), code))
+
+    def check(answer: Any) -> str:
+        expected = model.expected.aged(scene.landmarks, [scene.groups - 1])
+        assert expected is not None  # it is an .onnx file
+        return checks.like_opencv(answer, expected[0], 1.0)
+
+    return [_like(ours, name, change, check, setup)]
+
+
+def _fused(model: Model, threads: int, stack: ExitStack) -> Run:
+    """The model with its five branches fused into one, in ONNX Runtime."""
+    for module in ("onnx", "onnx_graphsurgeon"):
+        if importlib.util.find_spec(module) is None:
+            raise Unavailable(f"fusing needs {module} (pip install 'lgin-edge[engine]')")
+    import onnx
+
+    from ..engine.fuse import fuse
+
+    try:
+        fused, report = fuse(onnx.load(str(model.path)))
+    except LginError as error:
+        raise Unavailable(f"it cannot be fused: {error}") from error
+    if report.already_fused:
+        raise Unavailable(
+            f"{model.path.name} is fused already: 'onnxruntime' is this; give the unfused file to compare"
+        )
+    path = Path(stack.enter_context(TemporaryDirectory(prefix="lgin-edge-bench-"))) / "fused.onnx"
+    onnx.save(fused, str(path))
+    backend = open_model(path, providers=(CPU,), threads=threads)
+    stack.callback(backend.close)
+    return backend.run
+
+
+def _like(
+    ours: Candidate,
+    name: str,
+    run: Callable[[], object],
+    check: Callable[[Any], str],
+    setup: Callable[[], None] | None = None,
+) -> Candidate:
+    """Somebody else's candidate for the same work on the same input."""
+    return Candidate(
+        ours.stage,
+        name,
+        run,
+        check,
+        ours.inputs,
+        setup or ours.setup,
+        dtype=ours.dtype,
+        size=ours.size,
+        batch=ours.batch,
+        ages=ours.ages,
+        threads=ours.threads,
+        foreign=True,
+    )
+
+
+def _both(name: str, crop: Candidate, paste: Candidate) -> Candidate:
+    """Crop, then paste."""
+
+    def check(answer: Any) -> str:
+        return f"{crop.check(answer[0])}; {paste.check(answer[1])}"
+
+    def setup() -> None:
+        crop.setup()
+        paste.setup()
+
+    return Candidate(
+        "crop + paste",
+        name,
+        lambda: (crop.run(), paste.run()),
+        check,
+        paste.inputs,
+        setup,
+        dtype=crop.dtype,
+        size=crop.size,
+        threads=crop.threads,
+        foreign=crop.foreign,
+    )

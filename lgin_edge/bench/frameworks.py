@@ -1,0 +1,147 @@
+"""The same network in other run times: PyTorch eager and compiled, and OpenVINO; each only where it is installed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+import lgin_edge
+
+from .._ops import Floats
+from .stages import Model
+
+#: Residuals of one call: (face, patches, boxes, age) -> (face_delta, patch_delta), as ``backends.Backend.run``.
+Run = Callable[[Floats, Floats, Floats, Floats], tuple[Floats, Floats]]
+
+
+class Unavailable(Exception):
+    """Why a baseline is not there, in one line."""
+
+
+def torch_module(model: Model) -> Any:
+    """T in PyTorch with the weights of the model file, on the CPU.
+
+    Raises:
+        Unavailable: something that it needs is not there, or the file is no plain export of ``training.networks``.
+    """
+    for module, get in (("torch", "PyTorch is not installed"), ("onnx", "reading its weights needs onnx")):
+        if importlib.util.find_spec(module) is None:
+            raise Unavailable(f"{get} (pip install {module})")
+    checkout = Path(lgin_edge.__file__).parent.parent
+    if importlib.util.find_spec("training") is None and (checkout / "training" / "networks.py").is_file():
+        sys.path.append(str(checkout))
+    try:
+        networks: Any = importlib.import_module("training.networks")
+    except ImportError as error:
+        raise Unavailable(f"training/ is not there: run it in a checkout of lgin-edge ({error})") from error
+    import onnx
+    import torch
+
+    about = model.description
+    config = networks.NetworkConfig(groups=len(about.groups), face_size=about.face_size, patch_size=about.patch_size)
+    net: Any = networks.LGIN(config)
+    wanted = net.state_dict()
+    graph = onnx.load(str(model.path)).graph
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    weights = {name: stored[f"net.{name}"] for name in wanted if f"net.{name}" in stored}
+    # The exporter folds the transposes of the modulation into constants without a name: [K, width], in the order of use.
+    folded = (stored[name] for name in _age_products(graph) if name in stored and not name.startswith("net."))
+    for name in wanted:
+        if name not in weights and ".modulation" in name:
+            weights[name] = next(folded, np.empty(0)).T
+    unknown = [name for name in wanted if name not in weights and ".coarse_heads." not in name]
+    wrong = [name for name, array in weights.items() if array.shape != tuple(wanted[name].shape)]
+    if unknown or wrong:
+        raise Unavailable(f"{model.path.name} is no plain export of training.networks: {(unknown + wrong)[0]} differs")
+    net.load_state_dict({name: torch.tensor(array) for name, array in weights.items()}, strict=False)
+    return net.eval()
+
+
+def eager(net: Any, threads: int) -> Run:
+    """PyTorch as it is written; ``net`` takes ages as [N, G, K]."""
+    import torch
+
+    def run(face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, Floats]:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        with torch.inference_mode():
+            arrays = (face, patches, boxes, age.reshape(len(face), -1, age.shape[-1]))
+            face_delta, patch_delta, _ = net(*(torch.from_numpy(array) for array in arrays))
+        return face_delta.numpy(), patch_delta.numpy()
+
+    return run
+
+
+def compiled(net: Any, threads: int, model: Model, stack: ExitStack) -> Run:
+    """PyTorch by torch.compile; takes a minute or more, and a C++ compiler.
+
+    Raises:
+        Unavailable: it does not compile here.
+    """
+    import torch
+
+    stack.enter_context(_inductor_cache())
+    run = eager(torch.compile(net, dynamic=False), threads)
+    try:
+        run(*model.scene.engine_inputs())
+    except Exception as error:  # whatever a compiler says
+        text = str(error).strip()
+        raise Unavailable(
+            f"torch.compile failed: {type(error).__name__}: {text.splitlines()[0] if text else ''}"
+        ) from error
+    return run
+
+
+def openvino(model: Model, threads: int) -> Run:
+    """OpenVINO on the CPU in float32.
+
+    Raises:
+        Unavailable: it is not installed, or does not read the model.
+    """
+    if importlib.util.find_spec("openvino") is None:
+        raise Unavailable("OpenVINO is not installed (pip install openvino)")
+    ov: Any = importlib.import_module("openvino")
+    options = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    try:
+        core = ov.Core()
+        request = core.compile_model(core.read_model(str(model.path)), "CPU", options).create_infer_request()
+    except Exception as error:  # OpenVINO's exceptions share no base but this one
+        raise Unavailable(f"OpenVINO does not read {model.path.name}: {str(error).strip().splitlines()[0]}") from error
+
+    def run(face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, Floats]:
+        request.infer({"face": face, "patches": patches, "boxes": boxes, "age": age})
+        found = [np.array(request.get_tensor(name).data) for name in ("face_delta", "patch_delta")]
+        return found[0], found[1]
+
+    return run
+
+
+def _age_products(graph: Any) -> Iterator[str]:
+    """Second inputs of the graph's matrix products, in order."""
+    return (node.input[1] for node in graph.node if node.op_type == "MatMul")
+
+
+@contextmanager
+def _inductor_cache() -> Iterator[None]:
+    """What torch.compile writes goes into a folder that is removed; one thread compiles, and none is left behind."""
+    with TemporaryDirectory(prefix="lgin-edge-bench-") as folder:
+        settings = {"TORCHINDUCTOR_CACHE_DIR": folder, "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+        before = {name: os.environ.get(name) for name in settings}
+        os.environ.update(settings)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value

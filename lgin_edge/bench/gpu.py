@@ -1,0 +1,99 @@
+"""The frame path on a GPU: frames from the host and on the device, with and without the graph, and its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..gpu.cuda import DeviceMemory
+from ..gpu.device_frame import LEGACY_STREAM
+from ..gpu.frame_path import GpuFramePath
+from . import checks, stages
+from .gpu_parts import PARTS, Parts, path_of
+from .measure import Candidate, Skipped
+from .stages import FRAME_SIZE, Model, Way
+
+
+class DeviceArray:
+    """A frame on the device, as CuPy or PyTorch would give it: by ``__cuda_array_interface__``."""
+
+    def __init__(self, memory: DeviceMemory, shape: tuple[int, ...]) -> None:
+        self._memory = memory
+        self.__cuda_array_interface__ = {
+            "shape": shape,
+            "typestr": "|u1",
+            "data": (memory.address, False),
+            "strides": None,
+            "version": 3,
+        }
+
+
+def candidates(model: Model, way: Way, wanted: tuple[str, ...]) -> tuple[list[Candidate], list[Skipped]]:
+    """All of a model on a GPU: frames from the host and on the device, with and without the graph, and the parts.
+
+    Raises:
+        BackendError: CUDA failed.
+    """
+    path = path_of(model, way)
+    found: list[Candidate] = []
+    skipped: list[Skipped] = []
+    for stage in ("whole frame", "tracked frame", "timeline"):
+        if stage in wanted:
+            found += stages.build(stage, model, way)
+    if "tracked frame" in wanted:
+        found.append(on_device(model, way, path))
+        if path._record:
+            plain = Way(f"{way.name}, no graph", way.threads, way.stack, device=way.device)
+            path_of(model, plain)._record = False
+            found += stages.build("tracked frame", model, plain)
+        else:
+            reason = "this engine allocates while it runs, and so is never recorded"
+            skipped.append(Skipped("tracked frame", f"{model.label}{way.name}, graph", reason))
+    parts = Parts(model, way)
+    found += [parts.candidate(part) for part in PARTS if part in wanted or part in ("upload", "download")]
+    return found, skipped
+
+
+def on_device(model: Model, way: Way, path: GpuFramePath) -> Candidate:
+    """A frame that is on the GPU already and stays there."""
+    transformer, scene, cuda = way.transformer(model), model.scene, path._cuda
+    memory = DeviceMemory(cuda, scene.frame.nbytes)
+    way.stack.callback(memory.free)
+    array, host = DeviceArray(memory, scene.frame.shape), scene.frame.copy()
+    kinds = cuda.runtime.cudaMemcpyKind
+
+    def copy(to: int, source: int, kind: Any) -> None:
+        cuda.call("cudaMemcpyAsync", to, source, host.nbytes, kind, path._stream.handle)
+        path._stream.synchronize()
+
+    def run() -> object:
+        return transformer.age(array, group=scene.groups - 1, landmarks=scene.landmarks)  # type: ignore[type-var]
+
+    def check(_: Any) -> str:
+        answer = np.empty_like(host)
+        copy(answer.ctypes.data, memory.address, kinds.cudaMemcpyDeviceToHost)
+        expected = model.expected.aged(scene.landmarks, [scene.groups - 1])
+        if expected is None:
+            return checks.changed(answer, scene.frame, scene.surroundings)
+        return checks.frame(answer, expected[0], scene.surroundings, exact=False)
+
+    return Candidate(
+        "tracked frame",
+        f"{model.label}{way.name}, frame on the GPU",
+        run,
+        check,
+        scene.inputs,
+        lambda: copy(memory.address, host.ctypes.data, kinds.cudaMemcpyHostToDevice),
+        lambda: cuda.call("cudaStreamSynchronize", LEGACY_STREAM),  # the array's own: it waits for the path's
+        dtype=model.description.precision,
+        size=FRAME_SIZE,
+        threads=way.threads,
+        device=way.device,
+    )
+
+
+def batches(model: Model, way: Way, sizes: tuple[int, ...]) -> list[Candidate]:
+    """The engine on so many faces a call, as far as it takes them."""
+    most = path_of(model, way)._engine.max_faces
+    return [Parts(model, way, size).candidate("engine") for size in sizes if size <= most]

@@ -1,0 +1,182 @@
+"""The parts of a frame's way on a GPU, one by one.
+
+After a frame has gone through, its slot on the device holds all that its parts need; so each part can be queued alone and
+waited for. What a part takes so includes one launch and one wait, which a graph saves: parts add up to more than the whole.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _ops
+from ..gpu.frame_path import GpuFramePath, Slot, capacity_pixels
+from . import checks
+from .measure import Candidate, WrongAnswer
+from .scene import HEIGHT, WIDTH
+from .stages import Model, Way
+
+PARTS = ("upload", "crop", "engine", "paste", "download")
+
+
+class Parts:
+    """One frame in its slot on the device, and the parts of its way, on the inputs that the CPU's stages have.
+
+    Args:
+        way: on a GPU; a transformer of its own is made, whose slot nobody else writes to.
+        faces: the same face so many times.
+    """
+
+    def __init__(self, model: Model, way: Way, faces: int = 1) -> None:
+        self.model, self.faces = model, faces
+        self.way = Way(way.name, way.threads, way.stack, device=way.device)
+        self.path = path_of(model, self.way)
+        scene, about, frame = model.scene, model.description, model.scene.frame.copy()
+        landmarks = np.repeat(scene.landmarks[None], faces, axis=0)
+        self.way.transformer(model).age(frame, group=scene.groups - 1, landmarks=landmarks, out=frame)
+        self.slot: Slot = next(reversed(self.path._slots.values()))
+        self.stream, self.cuda = self.path._stream, self.path._cuda
+        assert self.slot.pixels is not None
+        self.pixels = self.slot.pixels
+        x0, y0, x1, y1 = _ops.face_rectangle(
+            "rgb",
+            HEIGHT,
+            WIDTH,
+            np.repeat(scene.affine[None], faces, axis=0),
+            np.repeat(scene.boxes[None], faces, axis=0),
+            face_size=about.face_size,
+            patch_size=about.patch_size,
+        )
+        self.rectangle = slice(y0, y1), slice(x0, x1)
+        self.original = np.ascontiguousarray(scene.frame[self.rectangle])
+        dtypes, face, patches = self.path._engine.dtypes, *scene.engine_inputs(faces)[:2]
+        deltas = [np.repeat(delta, faces, axis=0) for delta in scene.residuals()]
+        self._views = {"face": face.astype(dtypes["face"]), "patches": patches.astype(dtypes["patches"])}
+        self._deltas = {
+            name: delta.astype(dtypes[name]) for name, delta in zip(("face_delta", "patch_delta"), deltas, strict=True)
+        }
+
+    def candidate(self, part: str) -> Candidate:
+        """The candidate of a part, one of ``PARTS``."""
+        scene, moves_pixels = self.model.scene, part in ("upload", "download")
+        inputs: dict[str, list[npt.NDArray[Any]]] = {
+            "engine": list(scene.engine_inputs(self.faces)),
+            "paste": [*scene.inputs, *scene.residuals()],
+        }
+        setups = {"engine": lambda: self._give(self._views), "paste": self._before_paste}
+        return Candidate(
+            part,
+            f"{self.model.label}{self.way.name}",
+            getattr(self, f"_{part}"),
+            getattr(self, f"_check_{'copies' if moves_pixels else part}"),
+            inputs.get(part, scene.inputs),
+            setups.get(part, self.cuda.activate),
+            self.stream.synchronize,
+            dtype=self.model.description.precision,
+            size=f"{self.original.shape[1]}x{self.original.shape[0]}" if moves_pixels else self.model.size,
+            batch=self.faces,
+            threads=self.way.threads,
+            device=self.way.device,
+        )
+
+    # ---- what is timed: queued on the path's stream
+
+    def _upload(self) -> None:
+        self.slot.parameters.upload(self.stream.handle)
+        self.pixels.upload(self.stream.handle, self.slot.shape.capacity)
+
+    def _crop(self) -> None:
+        slot, at = self.slot, self.slot.addresses
+        _ops.launch_crop(slot.block, "rgb", self.faces, at["face"], at["patches"], **self._sizes())
+
+    def _engine(self) -> None:
+        self.path._engine.enqueue(self.slot.addresses, self.faces, self.faces, self.stream.handle)
+
+    def _paste(self) -> None:
+        slot = self.slot
+        pixels = capacity_pixels("rgb", slot.shape.capacity)
+        for n in range(self.faces):
+            face, patches = (slot.addresses[name] + n * slot.step[name] for name in ("face_delta", "patch_delta"))
+            _ops.launch_paste(
+                slot.block, "rgb", self.faces, n, face, patches, pixels=pixels, target_offset=0, **self._sizes()
+            )
+
+    def _download(self) -> None:
+        self.pixels.download(self.stream.handle)
+
+    # ---- what comes before, and whether it was right
+
+    def _before_paste(self) -> None:
+        self.pixels.host[: self.original.size] = self.original.ravel()
+        self._upload()
+        self._give(self._deltas)
+
+    def _check_copies(self, _: object) -> str:
+        self._before_paste()
+        self.pixels.host[: self.original.size] = 0
+        if not np.array_equal(self._downloaded(), self.original):
+            raise WrongAnswer("the bytes that came back are not those that went up")
+        return "the same bytes"
+
+    def _check_crop(self, _: object) -> str:
+        self._before_paste()
+        self._crop()
+        return checks.residuals(self._first("face", "patches"), self.model.expected.views, exact=False)
+
+    def _check_engine(self, _: object) -> str:
+        answer = self._first("face_delta", "patch_delta")
+        return checks.residuals(answer, self.model.expected.residuals(1, 1), exact=False)
+
+    def _check_paste(self, _: object) -> str:
+        scene, frame = self.model.scene, self.model.scene.frame.copy()
+        frame[self.rectangle] = self._downloaded()
+        if self.faces > 1:
+            return checks.changed(frame, scene.frame, scene.surroundings)
+        return checks.frame(frame, self.model.expected.pasted, scene.surroundings, exact=False)
+
+    def _downloaded(self) -> npt.NDArray[np.uint8]:
+        self._download()
+        self.stream.synchronize()
+        here: npt.NDArray[np.uint8] = self.pixels.host[: self.original.size].reshape(self.original.shape).copy()
+        return here
+
+    def _give(self, tensors: dict[str, npt.NDArray[Any]]) -> None:
+        """Copy tensors to where the slot has them."""
+        self.cuda.activate()
+        kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
+        for name, array in tensors.items():
+            to = self.slot.addresses[name]
+            self.cuda.call("cudaMemcpyAsync", to, array.ctypes.data, array.nbytes, kind, self.stream.handle)
+        self.stream.synchronize()
+
+    def _first(self, *names: str) -> list[npt.NDArray[np.float32]]:
+        """Tensors of the first face, from the device."""
+        kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        found = []
+        for name, like in zip(names, (self._views, self._deltas)["face_delta" in names].values(), strict=True):
+            host = np.empty_like(like[:1])
+            self.cuda.call(
+                "cudaMemcpyAsync", host.ctypes.data, self.slot.addresses[name], host.nbytes, kind, self.stream.handle
+            )
+            self.stream.synchronize()
+            found.append(host.astype(np.float32))
+        return found
+
+    def _sizes(self) -> dict[str, Any]:
+        about = self.model.description
+        return {
+            "face_size": about.face_size,
+            "patch_size": about.patch_size,
+            "half": self.slot.half,
+            "device": self.cuda.device,
+            "stream": self.stream.handle,
+        }
+
+
+def path_of(model: Model, way: Way) -> GpuFramePath:
+    """The frame path of a model on a GPU."""
+    path = way.transformer(model)._path
+    assert isinstance(path, GpuFramePath)
+    return path

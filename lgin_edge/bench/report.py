@@ -1,0 +1,175 @@
+"""What a run found, for people: tables, what was skipped and why, and what is not measured at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from . import yardstick
+from .layers import Profile
+from .machine import IDENTITY
+from .measure import WARM_UP_CALLS, WARM_UP_MS, Skipped
+from .rows import Row
+from .stats import FEW, NOISY
+
+#: Load of other processes, in cores, from which on times are not to be trusted.
+BUSY = 0.5
+NOT_MEASURED = (
+    "a camera, decoding and encoding pictures, files, a display",
+    "the first call: loading, and warming up (benchmarks/footprint.py has the start)",
+    "other faces and frames: one face of 300 px in 1280x720; detection's time grows with the faces",
+    "how good a picture is (python -m training.evaluate)",
+    "heat: a device that runs for minutes may slow down; watts",
+    "memory on a GPU; memory of the parts of it that one library shares between processes",
+)
+_TITLES = {
+    "stages": "Stages, CPU threads: {threads}",
+    "batch": "Engine against faces a call, CPU threads: {threads}",
+    "threads": "Stages against CPU threads",
+    "baseline": "Baselines",
+}
+
+
+def show(console: Console, machine: dict[str, Any], rows: Sequence[Row], skipped: Sequence[Skipped]) -> None:
+    """Everything but the profile."""
+    show_machine(console, machine)
+    for table in _TITLES:
+        found = [row for row in rows if row["table"] == table]
+        if found:
+            console.print()
+            wide(console, _table(table, found))
+    for one in skipped:
+        word = "FAILED" if one.failed else "skipped"
+        console.print(f"{word}: {one.stage}, {one.name}: {one.reason}")
+    console.print()
+    console.print(
+        f"Warm-up: {WARM_UP_CALLS} calls and {WARM_UP_MS:g} ms, or what the time allows (then it says so). Candidates of a table take "
+        f"one sample in turn, in random order, each answer checked before and after. CV: deviation over mean; noisy above {NOISY:.0%}, "
+        f"few below {FEW} samples. x R18: multiples of ResNet-18 at {yardstick.SIDE}x{yardstick.SIDE} ({yardstick.GMAC} GMAC, random "
+        "weights) in ONNX Runtime on as many CPU threads. MB: peak resident memory of a process that does this alone."
+    )
+    console.print("Not measured: " + "; ".join(NOT_MEASURED) + ".")
+
+
+def show_machine(console: Console, machine: dict[str, Any]) -> None:
+    """A few lines; the JSON has it all."""
+    forms = {
+        "clock_mhz": "{} MHz",
+        "max_clock_mhz": "{} MHz at most",
+        "governor": "governor {}",
+        "memory_mb": "{} MB",
+        "power_mode": "power mode {}",
+    }
+    told = [form.format(machine[name]) for name, form in forms.items() if name in machine]
+    console.print(", ".join([f"{machine['cpu']}, {machine['cores']} cores", *told]))
+    for gpu in machine.get("gpus", []):
+        console.print(", ".join(f"{value}" if name == "name" else f"{name} {value}" for name, value in gpu.items()))
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    console.print(f"{machine['system']}, Python {machine['python']}, {versions}")
+    commit = machine.get("commit", "")
+    short_commit = f", commit {commit[:12]}{'+changes' * commit.endswith('+changes')}" if commit else ""
+    console.print(f"lgin-edge {machine['lgin_edge']}{short_commit}")
+    if machine.get("load", 0) > BUSY:
+        console.print(
+            f"This machine is not idle (load {machine['load']:.2f}): expect noise, and times that are too long."
+        )
+
+
+def _table(name: str, rows: Sequence[Row]) -> Table:
+    threads = {row["threads"] for row in rows}
+    title = _TITLES[name].format(threads=max(threads))
+    table = plain(title)
+    with_threads, with_memory = len(threads) > 1, any(row["peak_mb"] is not None for row in rows)
+    columns(table, ("stage", "back end", "type", "size"), right=False)
+    columns(table, ["threads"] * with_threads)
+    columns(table, ("batch", "warm-up", "n", "median ms", "p95", "p99", "CV", "/s", "x R18"))
+    columns(table, ["MB"] * with_memory)
+    columns(table, ("",), right=False)
+    for row in rows:
+        ages = f", {row['ages']} ages" if row["ages"] > 1 else ""
+        multiple = "" if row["times_resnet18"] is None else f"{row['times_resnet18']:.3f}"
+        memory = "" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}"
+        table.add_row(
+            row["stage"] + ages,
+            row["candidate"],
+            row["dtype"],
+            row["size"],
+            *[str(row["threads"])] * with_threads,
+            str(row["batch"]),
+            str(row["warm_up_calls"]),
+            str(row["n"]),
+            *(short(row[key]) for key in ("median_ms", "p95_ms", "p99_ms")),
+            f"{row['cv']:.0%}",
+            short(row["per_second"]),
+            multiple,
+            *[memory] * with_memory,
+            row["remark"],
+        )
+    return table
+
+
+def show_profile(console: Console, name: str, found: Profile, top: int = 12) -> None:
+    """The engine's time by operator, and its slowest layers."""
+    told = sum(layer.ms for layer in found.layers)
+    table = plain(f"{name}: {found.total_ms:.2f} ms a call with the profiler on, {told:.2f} ms in layers")
+    columns(table, ("operator",), right=False)
+    columns(table, ("nodes", "ms", "share"))
+    for kind, count, ms in found.kinds():
+        table.add_row(kind, str(count), f"{ms:.3f}", f"{ms / told:.1%}")
+    wide(console, table)
+    for title, layers in (
+        (f"Slowest layers, {top} of {len(found.layers)}", found.layers),
+        ("Slowest convolutions", [layer for layer in found.layers if layer.gmac]),
+    ):
+        table = plain(title)
+        columns(table, ("layer", "operator", "output"), right=False)
+        columns(table, ("ms", "share", "GMAC/s"))
+        for layer in layers[:top]:
+            speed = f"{1e3 * layer.gmac / layer.ms:.0f}" if layer.gmac and layer.ms else ""
+            shape = "x".join(map(str, layer.output))
+            table.add_row(layer.name, layer.kind, shape, f"{layer.ms:.3f}", f"{layer.ms / told:.1%}", speed)
+        console.print()
+        wide(console, table)
+
+
+def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """In what the machines of two runs differ, of what their times depend on."""
+
+    def known(machine: dict[str, Any], name: str) -> Any:
+        value = machine.get(name)
+        return [gpu.get("name") for gpu in value] if name == "gpus" and isinstance(value, list) else value
+
+    return [name for name in IDENTITY if known(a, name) != known(b, name)]
+
+
+def short(value: float) -> str:
+    """Three figures or more, never in powers of ten."""
+    return (
+        f"{value:.0f}"
+        if value >= 1000
+        else f"{value:.1f}"
+        if value >= 100
+        else f"{value:.2f}"
+        if value >= 1
+        else f"{value:.3f}"
+    )
+
+
+def plain(title: str) -> Table:
+    """A table without lines."""
+    return Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title=title, title_justify="left", title_style="bold")
+
+
+def columns(table: Table, names: Iterable[str], right: bool = True) -> None:
+    """Add columns that are never cut."""
+    for name in names:
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+
+
+def wide(console: Console, table: Table) -> None:
+    """As wide as it needs: no name is cut short, in a narrow terminal or in a pipe."""
+    needed = console.measure(table, options=console.options.update(max_width=1_000_000)).maximum
+    Console(file=console.file, highlight=False, markup=False, width=max(needed, console.width)).print(table)

@@ -1,0 +1,174 @@
+"""A run from its plan to its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..backends.plan import is_engine
+from ..errors import LginError
+from . import baselines, gpu, memory, stages, sweeps, ways
+from .measure import LEAST_ROUNDS, Candidate, Skipped, take_turns
+from .rows import Row, rows
+from .stages import CPU, Model, Way
+from .yardstick import Sessions
+
+#: Shares of the time for the tables, as far as they are made.
+SHARES = {"stages": 0.5, "batch": 0.2, "threads": 0.3}
+#: Called with what is being done and the share of it that is done.
+Progress = Callable[[str, float], None]
+
+
+@dataclass
+class Result:
+    """What a run found: rows in the order of the tables, and what was skipped."""
+
+    rows: list[Row] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether something of ours that should have worked did not, or gave a wrong answer."""
+        return any(one.failed for one in self.skipped)
+
+
+@dataclass
+class Bench:
+    """One run.
+
+    Args:
+        paths: model files.
+        wanted: stages.
+        threads: CPU threads of everything but the table against threads; ``cores`` is that table's last.
+        seconds: for the timing of the three tables, and as much again for each of the two of ``baseline``.
+    """
+
+    paths: Sequence[Path]
+    wanted: tuple[str, ...]
+    threads: int
+    cores: int
+    seconds: float
+    baseline: bool = False
+    progress: Progress = lambda what, done: None
+    result: Result = field(default_factory=Result)
+
+    def run(self) -> Result:
+        """Measure everything.
+
+        Raises:
+            ModelError: a model file is not usable.
+            BackendError: ONNX Runtime is not there, for the yardstick.
+        """
+        with ExitStack() as stack:
+            self.progress("loading", 0.0)
+            models = stages.open_models(self.paths, stack)
+            yardstick = Sessions(stack)
+            found = [ways.find(model, self.threads, stack) for model in models]
+            self.result.skipped += [one for each in found for one in each.skipped] + ways.unbuilt_engines(models)
+            self._stages(models, found, yardstick, stack)
+            onnx = next((model for model in models if not is_engine(model.path)), None)
+            self._batch(models, found, yardstick)
+            if onnx is not None:
+                self._threads(onnx, yardstick)
+                if self.baseline:
+                    self._baseline(onnx, yardstick)
+                self._memory(models, found)
+        return self.result
+
+    def _stages(self, models: list[Model], found: list[ways.Found], yardstick: Sessions, stack: ExitStack) -> None:
+        candidates = [yardstick.candidate(self.threads)]
+        shared: set[tuple[str, int, int]] = set()
+        for model, each in zip(models, found, strict=True):
+            about = model.description
+            for stage in self.wanted:
+                key = (stage, about.face_size, about.patch_size) if stage != "detect" else (stage, 0, 0)
+                if stage in stages.SHARED:
+                    if key not in shared:
+                        shared.add(key)
+                        candidates += stages.build(stage, model, Way("kernels", self.threads, stack))
+                else:
+                    for way in each.cpu:
+                        candidates += stages.build(stage, model, way)
+            for way in each.gpu:
+                try:
+                    more, skipped = gpu.candidates(model, way, self.wanted)
+                except LginError as error:
+                    more, skipped = [], [Skipped("all", model.label + way.name, str(error), failed=True)]
+                candidates += more
+                self.result.skipped += skipped
+        self._measure("stages", candidates, self.seconds * self._share("stages"))
+
+    def _batch(self, models: list[Model], found: list[ways.Found], yardstick: Sessions) -> None:
+        if "engine" not in self.wanted:
+            return
+        seconds = self.seconds * self._share("batch")
+        candidates = [yardstick.candidate(self.threads)]
+        for model, each in zip(models, found, strict=True):
+            for way in each.cpu[:1]:
+                most = self._most_faces(model.label + way.name, seconds)
+                candidates += sweeps.batches(model, way, yardstick, most)[1:]
+            for way in each.gpu:
+                candidates += gpu.batches(model, way, sweeps.BATCHES)
+        self._measure("batch", candidates, seconds)
+
+    def _most_faces(self, name: str, seconds: float) -> int:
+        """Faces a call for which the time is enough: on a slow machine, not all batches."""
+        medians = [
+            row["median_ms"] / 1e3
+            for row in self.result.rows
+            if row["stage"] == "engine" and row["candidate"] == name and row["ages"] == 1
+        ]
+        calls = LEAST_ROUNDS + 4  # with warming up and checking
+        return max(1, int(seconds / (2 * calls * medians[0]))) if medians else 1
+
+    def _threads(self, model: Model, yardstick: Sessions) -> None:
+        wanted = tuple(stage for stage in sweeps.THREADED if stage in self.wanted)
+        if not wanted or self.cores < 2:
+            return
+        with ExitStack() as stack:  # as many models as counts: gone again when measured
+            candidates = sweeps.threads(model, sweeps.thread_counts(self.cores), wanted, yardstick, stack)
+            self._measure("threads", candidates, self.seconds * self._share("threads"))
+
+    def _baseline(self, model: Model, yardstick: Sessions) -> None:
+        with ExitStack() as stack:
+            if {"crop", "paste"} & set(self.wanted):
+                candidates, skipped = baselines.kernels(model, yardstick, stack)
+                self.result.skipped += skipped
+                self._measure("baseline", candidates, self.seconds)
+            if {"engine", "tracked frame"} & set(self.wanted):
+                self.progress("baselines: torch.compile takes minutes", 0.0)
+                candidates, skipped = baselines.engines(model, self.threads, yardstick, stack)
+                self.result.skipped += skipped
+                self._measure("baseline", candidates, self.seconds, baselines.PAUSE)
+
+    def _memory(self, models: list[Model], found: list[ways.Found]) -> None:
+        """Peak memory of the rows of the CPU's stages, each in a process of its own."""
+        places = {(model.size, "kernels"): (model.path, CPU) for model in models}
+        places[stages.FRAME_SIZE, "centerface"] = (models[0].path, CPU)
+        for model, each in zip(models, found, strict=True):
+            for way in each.cpu:
+                for size in (model.size, stages.FRAME_SIZE):
+                    places[size, model.label + way.name] = (model.path, way.provider)
+        entries = [row for row in self.result.rows if row["table"] == "stages" and row["device"] == "cpu"]
+        for i, row in enumerate(entries):
+            self.progress("peak memory", i / len(entries))
+            place = places.get((row["size"], row["candidate"]))
+            if place is not None:
+                row["peak_mb"] = memory.peak(row["stage"], *place, row["threads"], row["ages"])
+
+    def _measure(self, table: str, candidates: list[Candidate], seconds: float, pause: float = 0.0) -> None:
+        def done(share: float) -> None:
+            self.progress(f"timing: {table}", share)
+
+        done(0.0)
+        measured, skipped = take_turns(candidates, seconds, pause=pause, progress=done)
+        self.result.skipped += skipped
+        self.result.rows += rows(measured, table)
+
+    def _share(self, table: str) -> float:
+        made = {"stages"} | ({"batch"} if "engine" in self.wanted else set())
+        if self.cores > 1 and set(self.wanted) & set(sweeps.THREADED):
+            made.add("threads")
+        return SHARES[table] / sum(SHARES[name] for name in made)

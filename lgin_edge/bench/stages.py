@@ -1,0 +1,272 @@
+"""The candidates: every stage of a frame's way, for one model on one back end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import _ops
+from ..backends import open_model, read_description
+from ..description import Description
+from ..detection import CenterFace, Face
+from ..errors import ModelError
+from ..transformer import Transformer
+from . import checks
+from .expected import Expected
+from .measure import Candidate, WrongAnswer
+from .scene import HEIGHT, WIDTH, Scene
+
+CPU = "CPUExecutionProvider"
+#: Ages of the engine's second row: the timeline of the design's target.
+TIMELINE = 6
+FRAME_SIZE = f"{WIDTH}x{HEIGHT}"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model file to measure.
+
+    Attributes:
+        label: goes before the name of its candidates; empty where there is but one model.
+        scene: what it is measured on.
+        expected: the right answers.
+    """
+
+    path: Path
+    label: str
+    description: Description
+    scene: Scene
+    expected: Expected
+
+    @property
+    def size(self) -> str:
+        return f"{self.description.face_size}² + 5x{self.description.patch_size}²"
+
+
+@dataclass(eq=False)
+class Way:
+    """A back end: how a model is run.
+
+    Attributes:
+        name: of its candidates.
+        threads: CPU threads of one call.
+        provider: of ONNX Runtime, where the frame path is the CPU's.
+        device: "cpu", or a GPU's name for ``Transformer``.
+    """
+
+    name: str
+    threads: int
+    stack: ExitStack
+    provider: str = CPU
+    device: str = "cpu"
+    _transformers: dict[Path, Transformer] = field(default_factory=dict)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it computes as the reference does, but for rounding."""
+        return self.device == "cpu" and self.provider == CPU
+
+    def transformer(self, model: Model) -> Transformer:
+        """One for each model; closed with the stack. Raises ModelError, BackendError."""
+        if model.path not in self._transformers:
+            made = Transformer(model.path, device=self.device, providers=(self.provider,), threads=self.threads)
+            self._transformers[model.path] = self.stack.enter_context(made)
+        return self._transformers[model.path]
+
+
+def open_models(paths: Sequence[Path], stack: ExitStack) -> list[Model]:
+    """Read what the files say of themselves.
+
+    Raises:
+        ModelError: a file is missing, damaged, or does not make faces older.
+    """
+    scenes: dict[tuple[int, int, int], Scene] = {}
+    models = []
+    for path in paths:
+        about = read_description(path)
+        if not isinstance(about, Description):
+            raise ModelError(f"{path}: estimates ages; the bench is for models that make faces older")
+        sizes = (about.face_size, about.patch_size, len(about.groups))
+        scene = scenes.setdefault(sizes, Scene(*sizes))
+        label = f"{path.name}: " if len(paths) > 1 else ""
+        models.append(Model(path, label, about, scene, Expected(path, about, scene, stack)))
+    return models
+
+
+def build(stage: str, model: Model, way: Way) -> list[Candidate]:
+    """The candidates of a stage; more than one where one call can do more than one thing of interest.
+
+    Raises:
+        KeyError: there is no such stage.
+        ModelError, BackendError: the model does not load this way.
+    """
+    return _BUILDERS[stage](model, way)
+
+
+def _detect(model: Model, way: Way) -> list[Candidate]:
+    detector, scene = CenterFace(threads=way.threads), model.scene
+
+    def check(faces: list[Face]) -> str:
+        if len(faces) != 1:
+            raise WrongAnswer(f"{len(faces)} faces instead of one")
+        return checks.landmarks(faces[0].landmarks, scene.landmarks, checks.DETECTED)
+
+    def run() -> object:
+        return detector(scene.frame, "rgb")
+
+    return [Candidate("detect", "centerface", run, check, [scene.frame], size=FRAME_SIZE, threads=way.threads)]
+
+
+def _crop(model: Model, way: Way) -> list[Candidate]:
+    scene, about = model.scene, model.description
+    affines, boxes = scene.affine[None], scene.boxes[None]
+    sizes: dict[str, Any] = {"face_size": about.face_size, "patch_size": about.patch_size}
+
+    def run() -> object:
+        return _ops.region_crop(scene.frame, affines, boxes, **sizes, threads=way.threads)
+
+    def check(views: Any) -> str:
+        return checks.views(views, model.expected.views)
+
+    return [Candidate("crop", "kernels", run, check, scene.inputs, size=model.size, threads=way.threads)]
+
+
+def _engine(model: Model, way: Way) -> list[Candidate]:
+    backend = open_model(model.path, providers=(way.provider,), threads=way.threads)
+    way.stack.callback(backend.close)
+    return [engine_call(model, way, backend, 1, ages) for ages in (1, TIMELINE)]
+
+
+def engine_call(model: Model, way: Way, backend: Any, faces: int, ages: int) -> Candidate:
+    """The engine on N faces at G ages. ``backend`` is a ``backends.Backend``."""
+    inputs = model.scene.engine_inputs(faces, ages)
+    return Candidate(
+        "engine",
+        model.label + way.name,
+        lambda: backend.run(*inputs),
+        lambda answer: checks.residuals(answer, model.expected.residuals(faces, ages), exact=way.exact),
+        inputs,
+        dtype=model.description.precision,
+        size=model.size,
+        batch=faces,
+        ages=ages,
+        threads=way.threads,
+    )
+
+
+def _paste(model: Model, way: Way) -> list[Candidate]:
+    scene, about = model.scene, model.description
+    affines, boxes = scene.affine[None], scene.boxes[None]
+    deltas, (frame, setup) = scene.residuals(), working_copy(scene)
+    tapers: dict[str, Any] = {"face_taper": about.face_taper, "region_taper": about.region_taper}
+
+    def run() -> object:
+        return _ops.region_paste(frame, affines, boxes, *deltas, **tapers, out=frame, threads=way.threads)
+
+    def check(answer: Any) -> str:
+        return checks.frame(answer, model.expected.pasted, scene.surroundings, exact=True)
+
+    inputs = [*scene.inputs, *deltas]
+    return [Candidate("paste", "kernels", run, check, inputs, setup, size=model.size, threads=way.threads)]
+
+
+def _whole(model: Model, way: Way) -> list[Candidate]:
+    return [_change(model, way, "whole frame", None)]
+
+
+def _tracked(model: Model, way: Way) -> list[Candidate]:
+    return [_change(model, way, "tracked frame", model.scene.landmarks)]
+
+
+def _change(model: Model, way: Way, stage: str, landmarks: Any) -> Candidate:
+    """A frame changed in place, as a camera's is."""
+    transformer, scene = way.transformer(model), model.scene
+    (frame, setup), oldest = working_copy(scene), scene.groups - 1
+
+    def run() -> object:
+        return transformer.age(frame, group=oldest, landmarks=landmarks, out=frame)
+
+    def check(answer: Any) -> str:
+        found = transformer.last.faces
+        if len(found) != 1:
+            raise WrongAnswer(f"{len(found)} faces instead of one")
+        checks.landmarks(found[0].landmarks, scene.landmarks, checks.DETECTED)
+        expected = model.expected.aged(found[0].landmarks, [oldest])
+        if expected is None:
+            return checks.changed(answer, scene.frame, scene.surroundings)
+        return checks.frame(answer, expected[0], scene.surroundings, exact=way.exact)
+
+    return Candidate(
+        stage,
+        model.label + way.name,
+        run,
+        check,
+        scene.inputs,
+        setup,
+        dtype=model.description.precision,
+        size=FRAME_SIZE,
+        threads=way.threads,
+        device=way.device,
+    )
+
+
+def _timeline(model: Model, way: Way) -> list[Candidate]:
+    transformer, scene = way.transformer(model), model.scene
+
+    def run() -> object:
+        return transformer.timeline(scene.frame, landmarks=scene.landmarks)
+
+    def check(frames: Any) -> str:
+        if len(frames) != scene.groups:
+            raise WrongAnswer(f"{len(frames)} pictures of {scene.groups} groups")
+        ends = [0, scene.groups - 1]  # the youngest and the oldest: the reference takes its time
+        expected = model.expected.aged(scene.landmarks, ends)
+        if expected is None:
+            return checks.changed(frames[-1], scene.frame, scene.surroundings)
+        pairs = zip((frames[i] for i in ends), expected, strict=True)
+        return [checks.frame(a, e, scene.surroundings, exact=way.exact) for a, e in pairs][-1]
+
+    return [
+        Candidate(
+            "timeline",
+            model.label + way.name,
+            run,
+            check,
+            scene.inputs,
+            dtype=model.description.precision,
+            size=FRAME_SIZE,
+            ages=scene.groups,
+            threads=way.threads,
+            device=way.device,
+        )
+    ]
+
+
+def working_copy(scene: Scene) -> tuple[_ops.Frame, Callable[[], None]]:
+    """A frame to write to, and what puts it back as it was (round the face: nothing else may change)."""
+    frame, around = scene.frame.copy(), scene.surroundings
+
+    def restore() -> None:
+        np.copyto(frame[around], scene.frame[around])
+
+    return frame, restore
+
+
+_BUILDERS: dict[str, Callable[[Model, Way], list[Candidate]]] = {
+    "detect": _detect,
+    "crop": _crop,
+    "engine": _engine,
+    "paste": _paste,
+    "whole frame": _whole,
+    "tracked frame": _tracked,
+    "timeline": _timeline,
+}
+#: By name, in the order of a frame's way.
+STAGES = tuple(_BUILDERS)
+#: Those that are the same for all models and back ends: our kernels and the detector.
+SHARED = ("detect", "crop", "paste")

@@ -1,0 +1,111 @@
+"""Which back ends this machine has for a model, and why it lacks the others."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from .. import _ops
+from ..backends import open_model
+from ..backends.flavours import FLAVOURS
+from ..backends.onnx_gpu import PROVIDER as CUDA
+from ..backends.plan import is_engine
+from ..errors import LginError
+from .measure import Skipped
+from .stages import CPU, Model, Way
+
+#: Providers that are named as available and are none for this: a cloud service.
+_REMOTE = ("AzureExecutionProvider",)
+
+
+@dataclass
+class Found:
+    """The ways to run one model: on the CPU's frame path, the preferred first, and on a GPU's."""
+
+    cpu: list[Way] = field(default_factory=list)
+    gpu: list[Way] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def find(model: Model, threads: int, stack: ExitStack) -> Found:
+    """All ways of this machine, each tried by loading the model."""
+    found = Found()
+    if not is_engine(model.path):
+        found.cpu.append(Way("onnxruntime", threads, stack))
+        for provider in _other_providers():
+            name = f"onnxruntime {provider.removesuffix('ExecutionProvider')}"
+            reason = _refusal(model, provider)
+            if reason:
+                found.skipped.append(Skipped("engine", model.label + name, reason))
+            else:
+                found.cpu.append(Way(name, threads, stack, provider))
+    name = _gpu_name(model)
+    reason = gpu_reason()
+    if not reason and not is_engine(model.path) and CUDA not in _available():
+        reason = "this onnxruntime has no CUDA (pip install onnxruntime-gpu in its place)"
+    way = Way(name, threads, stack, device="cuda")
+    if not reason:
+        try:
+            way.transformer(model)
+        except LginError as error:
+            reason = str(error)
+    if reason:
+        # An engine has no other way: without one, what was asked for cannot be measured.
+        found.skipped.append(Skipped("all", model.label + name, reason, failed=is_engine(model.path)))
+    else:
+        found.gpu.append(way)
+    return found
+
+
+def gpu_reason() -> str:
+    """Why no GPU can be used; empty where one can."""
+    if not _ops.cuda_built():
+        return "this build of lgin-edge has no CUDA kernels (LGIN_CUDA=ON pip install .)"
+    if _ops.cuda_is_host():
+        return "the CUDA kernels of this build are compiled for the host, to be tested"
+    if not _ops.cuda_device_count():
+        return "no NVIDIA GPU on this machine"
+    return ""
+
+
+def unbuilt_engines(models: list[Model]) -> list[Skipped]:
+    """A line for each TensorRT that is installed on a machine with a GPU and for which no engine was given."""
+    if gpu_reason():
+        return []
+    given = {model.description.engine.flavour for model in models if model.description.engine is not None}
+    return [
+        Skipped("all", name, f"no engine was given: lgin-edge build -o engine.plan --flavour {name}")
+        for name, flavour in FLAVOURS.items()
+        if flavour.installed and name not in given
+    ]
+
+
+def _gpu_name(model: Model) -> str:
+    engine = model.description.engine
+    return "onnxruntime CUDA" if engine is None else engine.flavour
+
+
+def _available() -> list[str]:
+    try:
+        import onnxruntime
+    except ImportError:
+        return []
+    return list(onnxruntime.get_available_providers())
+
+
+def _other_providers() -> list[str]:
+    """What this onnxruntime has beside the CPU, and beside CUDA, for which there is a frame path of its own."""
+    return [name for name in _available() if name not in (CPU, CUDA, *_REMOTE)]
+
+
+def _refusal(model: Model, provider: str) -> str:
+    """Why a provider does not run a model; empty if it does."""
+    try:
+        backend = open_model(model.path, providers=(provider,), threads=1)
+    except LginError as error:
+        return str(error)
+    try:
+        first = backend.session.get_providers()[0]  # type: ignore[attr-defined]
+    finally:
+        backend.close()
+    return "" if first == provider else f"ONNX Runtime went on with {first} instead: a library of it does not load"
