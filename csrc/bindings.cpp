@@ -334,7 +334,9 @@ void write_block(py::array block, const std::string& color, std::uintptr_t addre
   check_size(order, height, width);
   const lgin::Rectangle part = rectangle_of(rectangle, order, height, width);
   const py::ssize_t row = static_cast<py::ssize_t>(part.width()) * order.channels;
-  if (pitch < row) fail("pitch: expected at least the row's " + std::to_string(row) + " bytes, got " + std::to_string(pitch));
+  if (pitch < row) {
+    fail("pitch: expected at least the row's " + std::to_string(row) + " bytes, got " + std::to_string(pitch));
+  }
   const AnyFrame frame = frame_at(pointer<std::uint8_t>(address, "address"), order, pitch, order.channels, 1,
                                   part.height(), part.width());
 

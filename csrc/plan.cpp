@@ -158,7 +158,7 @@ ViewMap map_to(const Affine& view, int origin_x, int origin_y, double taper) {
   const double xx = view.yy / determinant, xy = -view.xy / determinant;
   const double yx = -view.yx / determinant, yy = view.xx / determinant;
   const double px = origin_x + 0.5 - view.x0, py = origin_y + 0.5 - view.y0;
-  ViewMap map;
+  ViewMap map{};
   map.x0 = static_cast<float>(xx * px + xy * py);
   map.x_dx = static_cast<float>(xx);
   map.x_dy = static_cast<float>(xy);
@@ -198,7 +198,7 @@ PastePlan plan_paste(const Faces& faces, int n, const Tapers& tapers, int frame_
   const Affine face(faces.affine(n));
   const Bounds bounds = bounds_of(face);
   const Rectangle inside = square_bounds(faces.affine(n), frame_height, frame_width);
-  PastePlan plan;
+  PastePlan plan{};
   plan.origin_x = static_cast<int>(std::floor((bounds.x_min + bounds.x_max) * 0.5));
   plan.origin_y = static_cast<int>(std::floor((bounds.y_min + bounds.y_max) * 0.5));
   plan.column_begin = inside.x0;

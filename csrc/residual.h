@@ -16,11 +16,13 @@ constexpr int kRegions = 5;
 constexpr int kViews = 1 + kRegions;
 
 // Frame position to the local unit square of one view: t = t0 + t_dy * dy + t_dx * dx, where (dx, dy) are index
-// coordinates relative to the plan's origin. Aligned, so that a GPU loads it in two words.
+// coordinates relative to the plan's origin. Aligned, so that a GPU loads it in two words; the gaps that this makes have
+// names, so that plans are the same to the byte.
 struct alignas(16) ViewMap {
   float x0, x_dx, x_dy;
   float y0, y_dx, y_dy;
   float inverse_taper;
+  float gap;
 };
 
 // How one face is pasted. Made in double on the host (plan.cpp).
@@ -28,6 +30,7 @@ struct PastePlan {
   int origin_x, origin_y;        // frame pixel near the face's centre
   int column_begin, column_end;  // bounding box of the face's square inside the frame, in pixels
   int row_begin, row_end;
+  int gap[2];
   ViewMap views[kViews];         // the face, then its patches
 };
 

@@ -29,4 +29,10 @@ cd "$work"
 LD_PRELOAD="$("$cxx" -print-file-name=libasan.so) $("$cxx" -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
   PYTHONPATH="$work/site" OPENBLAS_NUM_THREADS=1 LGIN_TEST_EXAMPLES="$examples" LGIN_REQUIRE_CUDA=1 \
-  "$python" -m pytest -q -p no:cacheprovider --tb=short tests
+  "$python" -c '
+import importlib.machinery, sys
+sys.meta_path.insert(0, importlib.machinery.PathFinder)  # an editable install has a finder of its own before it
+import pytest
+from lgin_edge import _native
+assert _native.__file__.startswith(sys.argv[1]), f"not the sanitized module: {_native.__file__}"
+sys.exit(pytest.main(sys.argv[2:]))' "$work/site" -q -p no:cacheprovider --tb=short tests
