@@ -155,13 +155,18 @@ void check_count(py::ssize_t count) {
   if (count < 0 || count > 1 << 20) fail("count: expected 0 to 2^20 faces, got " + std::to_string(count));
 }
 
-lgin::Faces faces_of(const py::array& affines, const py::array& boxes) {
+// `strengths` are for paste alone.
+lgin::Faces faces_of(const py::array& affines, const py::array& boxes, const py::array* strengths = nullptr) {
   if (affines.ndim() != 3) fail("affines: expected shape (N, 2, 3), got " + shape_of(affines));
   const py::ssize_t count = affines.shape(0);
   check_count(count);
   check_layout(affines, "affines", {count, 2, 3});
   check_layout(boxes, "boxes", {count, lgin::kRegions, 4});
-  const lgin::Faces faces{doubles(affines, "affines"), doubles(boxes, "boxes"), static_cast<int>(count)};
+  lgin::Faces faces{doubles(affines, "affines"), doubles(boxes, "boxes"), static_cast<int>(count)};
+  if (strengths) {
+    check_layout(*strengths, "strengths", {count});
+    faces.strengths = doubles(*strengths, "strengths");
+  }
   lgin::check_faces(faces);
   return faces;
 }
@@ -254,10 +259,10 @@ void region_crop(const py::array& frame, const std::string& color, const py::arr
 }
 
 void region_paste(const py::array& frame, const std::string& color, const py::array& affines, const py::array& boxes,
-                  const py::array& face, const py::array& patches, double face_taper, double region_taper, int threads,
-                  int device) {
+                  const py::array& strengths, const py::array& face, const py::array& patches, double face_taper,
+                  double region_taper, int threads, int device) {
   const AnyFrame target = frame_of(frame, color, true);
-  const lgin::Faces faces = faces_of(affines, boxes);
+  const lgin::Faces faces = faces_of(affines, boxes, &strengths);
   const ViewSizes sizes = check_views(face, patches, faces.count);
   const lgin::Tapers tapers{face_taper, region_taper};
   lgin::check_tapers(tapers);
@@ -328,8 +333,8 @@ std::size_t block_size(const std::string& color, int count) {
 }
 
 void write_block(py::array block, const std::string& color, std::uintptr_t address, py::ssize_t pitch, int height,
-                 int width, const Corners& rectangle, const py::array& affines, const py::array& boxes, int face_size,
-                 int patch_size, double face_taper, double region_taper) {
+                 int width, const Corners& rectangle, const py::array& affines, const py::array& boxes,
+                 const py::array& strengths, int face_size, int patch_size, double face_taper, double region_taper) {
   const Order order = order_of(color);
   check_size(order, height, width);
   const lgin::Rectangle part = rectangle_of(rectangle, order, height, width);
@@ -340,7 +345,7 @@ void write_block(py::array block, const std::string& color, std::uintptr_t addre
   const AnyFrame frame = frame_at(pointer<std::uint8_t>(address, "address"), order, pitch, order.channels, 1,
                                   part.height(), part.width());
 
-  const lgin::Faces faces = faces_of(affines, boxes);
+  const lgin::Faces faces = faces_of(affines, boxes, &strengths);
   check_side("face_size", face_size);
   check_side("patch_size", patch_size);
   const lgin::Tapers tapers{face_taper, region_taper};
@@ -409,7 +414,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("region_crop", &region_crop, py::arg("frame"), py::arg("color"), py::arg("affines"), py::arg("boxes"),
              py::arg("face"), py::arg("patches"), py::arg("threads"), py::arg("device"));
   module.def("region_paste", &region_paste, py::arg("frame"), py::arg("color"), py::arg("affines"), py::arg("boxes"),
-             py::arg("face"), py::arg("patches"), py::arg("face_taper"), py::arg("region_taper"), py::arg("threads"),
+             py::arg("strengths"), py::arg("face"), py::arg("patches"), py::arg("face_taper"), py::arg("region_taper"), py::arg("threads"),
              py::arg("device"));
   module.def("resample", &resample, py::arg("frame"), py::arg("color"), py::arg("affine"), py::arg("view"),
              py::arg("threads"));
@@ -418,7 +423,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("block_size", &block_size, py::arg("color"), py::arg("count"));
   module.def("write_block", &write_block, py::arg("block"), py::arg("color"), py::arg("address"), py::arg("pitch"),
              py::arg("height"), py::arg("width"), py::arg("rectangle"), py::arg("affines"), py::arg("boxes"),
-             py::arg("face_size"), py::arg("patch_size"), py::arg("face_taper"), py::arg("region_taper"));
+             py::arg("strengths"), py::arg("face_size"), py::arg("patch_size"), py::arg("face_taper"), py::arg("region_taper"));
   module.def("launch_crop", &launch_crop, py::arg("block"), py::arg("color"), py::arg("count"), py::arg("face"),
              py::arg("patches"), py::arg("face_size"), py::arg("patch_size"), py::arg("half"), py::arg("device"),
              py::arg("stream"));

@@ -94,6 +94,11 @@ void check_faces(const Faces& faces) {
   for (int n = 0; n < faces.count; ++n) {
     const double* affine = faces.affine(n);
     check_one_affine(affine, "affines[" + std::to_string(n) + "]");
+    if (!(faces.strength(n) >= 0.0 && faces.strength(n) <= 1.0)) {
+      std::ostringstream message;
+      message << "strengths[" << n << "]: expected 0 to 1, got " << faces.strength(n);
+      fail(message);
+    }
     for (int r = 0; r < kRegions; ++r) {
       const double* box = faces.box(n, r);
       const std::string name = "boxes[" + std::to_string(n) + ", " + std::to_string(r) + "]";
@@ -205,6 +210,7 @@ PastePlan plan_paste(const Faces& faces, int n, const Tapers& tapers, int frame_
   plan.column_end = inside.x1;
   plan.row_begin = inside.y0;
   plan.row_end = inside.y1;
+  plan.scale = static_cast<float>(127.5 * faces.strength(n));
   plan.views[0] = map_to(face, plan.origin_x, plan.origin_y, tapers.face);
   for (int r = 0; r < kRegions; ++r) {
     plan.views[1 + r] = map_to(view_affine(face, faces.box(n, r)), plan.origin_x, plan.origin_y, tapers.region);

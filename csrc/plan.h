@@ -21,14 +21,17 @@ constexpr double kMinTaper = 1e-3;
 
 // All functions throw std::invalid_argument, saying what was given and what is expected.
 
-// Where faces are cut or pasted: `count` affines [count, 2, 3] and boxes [count, 5, 4], C-contiguous, checked.
+// Where faces are cut or pasted: `count` affines [count, 2, 3] and boxes [count, 5, 4], C-contiguous, checked; and for
+// paste, how much of the residual is pasted [count], 0 to 1 (null: all of it).
 struct Faces {
   const double* affines;
   const double* boxes;
   int count;
+  const double* strengths = nullptr;
 
   const double* affine(int n) const { return affines + 6 * static_cast<std::ptrdiff_t>(n); }
   const double* box(int n, int r) const { return boxes + 4 * (kRegions * static_cast<std::ptrdiff_t>(n) + r); }
+  double strength(int n) const { return strengths ? strengths[n] : 1.0; }
 };
 
 void check_faces(const Faces& faces);

@@ -26,11 +26,12 @@ struct alignas(16) ViewMap {
 };
 
 // How one face is pasted. Made in double on the host (plan.cpp).
-struct PastePlan {
+struct alignas(16) PastePlan {
   int origin_x, origin_y;        // frame pixel near the face's centre
   int column_begin, column_end;  // bounding box of the face's square inside the frame, in pixels
   int row_begin, row_end;
-  int gap[2];
+  float scale;                   // of the residual, to levels of a byte: 127.5, less for a face that fades
+  int gap;
   ViewMap views[kViews];         // the face, then its patches
 };
 
@@ -95,8 +96,6 @@ struct PlanarResiduals {
   }
 };
 
-LGIN_HD Rgb levels(const Rgb& d) { return 127.5f * d; }
-
 // The change at a position, in levels of a byte; false outside the face's square, which stays as it is.
 template <class Residuals>
 LGIN_HD bool residual_at(const PastePlan& plan, const Residuals& residuals, float dx, float dy, Rgb* change) {
@@ -110,7 +109,7 @@ LGIN_HD bool residual_at(const PastePlan& plan, const Residuals& residuals, floa
       return false;
     }
   }
-  *change = levels(d);
+  *change = plan.scale * d;
   return true;
 }
 

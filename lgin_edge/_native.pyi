@@ -24,6 +24,7 @@ def region_paste(
     color: str,
     affines: npt.NDArray[np.float64],  # [N, 2, 3]
     boxes: npt.NDArray[np.float64],  # [N, 5, 4]
+    strengths: npt.NDArray[np.float64],  # [N]
     face: npt.NDArray[np.float32] | npt.NDArray[np.float16],  # [N, 3, S, S]
     patches: npt.NDArray[np.float32] | npt.NDArray[np.float16],  # [N, 5, 3, P, P]
     face_taper: float,
@@ -58,6 +59,7 @@ def write_block(
     rectangle: tuple[int, int, int, int],
     affines: npt.NDArray[np.float64],  # [N, 2, 3]
     boxes: npt.NDArray[np.float64],  # [N, 5, 4]
+    strengths: npt.NDArray[np.float64],  # [N]
     face_size: int,
     patch_size: int,
     face_taper: float,

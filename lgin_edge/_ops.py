@@ -95,6 +95,7 @@ def region_paste(
     face_delta: Floats,  # [N, 3, S, S]
     patch_delta: Floats,  # [N, 5, 3, P, P]
     *,
+    strengths: npt.ArrayLike | None = None,  # [N]
     color: Color = "rgb",
     face_taper: float = FACE_TAPER,
     region_taper: float = REGION_TAPER,
@@ -102,7 +103,7 @@ def region_paste(
     threads: int = 1,
     device: str = "cpu",
 ) -> Frame:
-    """Add the residuals of each face to a frame: ``frame + 127.5 d(u)`` under the face's square, clamped and rounded.
+    """Add the residuals of each face to a frame: ``frame + 127.5 s d(u)`` under the face's square, clamped and rounded.
 
     ``d(u) = w_0(u) d_g(u) + sum_r w_r(u) d_r(u)`` with ``geometry.window``'s products as weights, each residual sampled
     bilinearly. Every byte outside the squares, and alpha, stays as it is. Faces are pasted in order; where they overlap,
@@ -113,6 +114,7 @@ def region_paste(
         frame, affines, boxes, color, threads, device: as in ``region_crop``.
         face_delta: [N, 3, S, S] float32 or float16, residual of the face view in [-2, 2] (1 is 127.5 levels).
         patch_delta: [N, 5, 3, P, P], residuals of the local views.
+        strengths: ``s`` of each face, 0 (it stays as it is) to 1; all 1 when not given.
         face_taper, region_taper: rise of the windows w_0 and w_r as a share of the side, 0.001 to 0.5.
         out: where the result goes: None for a new C-contiguous array, ``frame`` itself for in place, or another writable
             array of the frame's shape that shares no memory with it. Only the bytes under the squares are written, but on
@@ -127,6 +129,7 @@ def region_paste(
     """
     check_frame("frame", frame, color)
     a, b = _check_faces(affines, boxes)
+    s = _check_strengths(strengths, len(a))
     face, patches = _check_residuals(face_delta, patch_delta, len(a))
     tapers = _check_real("face_taper", face_taper), _check_real("region_taper", region_taper)
     _check_threads(threads)
@@ -135,7 +138,7 @@ def region_paste(
         _check_out(out, frame, color)
     # Only a call that cannot fail any more writes to ``out``.
     work = out if out is not None and ordinal < 0 and _same_elements(out, frame) else frame.copy("C")
-    _call(_native.region_paste, work, color, a, b, face, patches, *tapers, int(threads), ordinal)
+    _call(_native.region_paste, work, color, a, b, s, face, patches, *tapers, int(threads), ordinal)
     if out is None:
         return work
     if out is not work:
@@ -228,6 +231,7 @@ def write_block(
     rectangle: Rectangle,
     affines: npt.ArrayLike,  # [N, 2, 3]
     boxes: npt.ArrayLike,  # [N, 5, 4]
+    strengths: npt.ArrayLike | None = None,  # [N]
     face_size: int = FACE_SIZE,
     patch_size: int = PATCH_SIZE,
     face_taper: float = FACE_TAPER,
@@ -247,7 +251,7 @@ def write_block(
         rectangle: (x0, y0, x1, y1), what of the frame lies at ``address``: ``(0, 0, width, height)`` for all of it. It
             holds ``face_rectangle``; its corners are even in NV12.
         affines, boxes, face_size, patch_size: as in ``region_crop``.
-        face_taper, region_taper: as in ``region_paste``.
+        strengths, face_taper, region_taper: as in ``region_paste``.
 
     Raises:
         InputError: an argument has the wrong type, shape, dtype or value; the block is then as it was.
@@ -265,7 +269,8 @@ def write_block(
         _check_integer("height", height, 1, _MAX_FRAME_SIDE),
         _check_integer("width", width, 1, _MAX_FRAME_SIDE),
         tuple(_check_integer("rectangle", side, 0, _MAX_FRAME_SIDE) for side in rectangle),
-        *_check_faces(affines, boxes),
+        *(faces := _check_faces(affines, boxes)),
+        _check_strengths(strengths, len(faces[0])),
         _check_side("face_size", face_size),
         _check_side("patch_size", patch_size),
         _check_real("face_taper", face_taper),
@@ -472,6 +477,10 @@ def _check_faces(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     a = _check_floats("affines", affines, (-1, 2, 3))
     return a, _check_floats("boxes", boxes, (len(a), 5, 4))
+
+
+def _check_strengths(strengths: npt.ArrayLike | None, count: int) -> npt.NDArray[np.float64]:
+    return np.ones(count) if strengths is None else _check_floats("strengths", strengths, (count,))
 
 
 def _check_residuals(face: Floats, patches: Floats, count: int) -> tuple[Floats, Floats]:

@@ -48,10 +48,9 @@ class CpuFramePath:
         color: Color,
         affines: geometry.Float64,  # [N, 2, 3], N of at least 1
         boxes: geometry.Float64,  # [N, 5, 4]
+        strengths: npt.NDArray[np.float64],  # [N], how much of the change each face takes, 0 to 1
         codes: npt.NDArray[np.float32],  # [G, K], the ages
-        results: Sequence[
-            Frame
-        ],  # G frames with the bytes of the source, changed in place; one may be the source itself
+        results: Sequence[Frame],  # G, with the bytes of the source (one may be the source), changed in place
         stage: Stage,
     ) -> None:
         """From a frame and its faces to the frame at other ages.
@@ -65,7 +64,7 @@ class CpuFramePath:
             source = source.copy()  # the later faces are cut out of the frame as it was, also where they overlap
         for start in range(0, len(affines), chunk):
             part = slice(start, start + chunk)
-            self._change_some(source, color, affines[part], boxes[part], codes, results, stage)
+            self._change_some(source, color, affines[part], boxes[part], strengths[part], codes, results, stage)
 
     def _change_some(
         self,
@@ -73,6 +72,7 @@ class CpuFramePath:
         color: Color,
         affines: geometry.Float64,
         boxes: geometry.Float64,
+        strengths: npt.NDArray[np.float64],
         codes: npt.NDArray[np.float32],
         results: Sequence[Frame],
         stage: Stage,
@@ -99,6 +99,7 @@ class CpuFramePath:
                     boxes,
                     face_delta[i :: len(codes)],
                     patch_delta[i :: len(codes)],
+                    strengths=strengths,
                     color=color,
                     face_taper=about.face_taper,
                     region_taper=about.region_taper,

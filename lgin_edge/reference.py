@@ -93,26 +93,29 @@ def region_paste(
     face_delta: Floats,  # [N, 3, S, S]
     patch_delta: Floats,  # [N, 5, 3, P, P]
     *,
+    strengths: npt.ArrayLike | None = None,  # [N]
     color: Color = "rgb",
     face_taper: float = FACE_TAPER,
     region_taper: float = REGION_TAPER,
     out: Frame | None = None,
 ) -> Frame:
-    """The frame with ``127.5 d(u)`` added under each face's square, faces in order; all other bytes as they were."""
+    """The frame with ``127.5 s d(u)`` added under each face's square, faces in order; all other bytes as they were."""
     result: Frame = frame.copy("C")
     height, width = frame.shape[:2]
-    for affine, face_boxes, face, patches in zip(
-        np.asarray(affines, np.float64), np.asarray(boxes, np.float64), face_delta, patch_delta, strict=True
+    all_affines, all_boxes = np.asarray(affines, np.float64), np.asarray(boxes, np.float64)
+    scales = 127.5 * (np.ones(len(all_affines)) if strengths is None else np.asarray(strengths, np.float64))
+    for affine, face_boxes, scale, face, patches in zip(
+        all_affines, all_boxes, scales, face_delta, patch_delta, strict=True
     ):
         views = [(face, FULL_BOX, face_taper)]
         views += [(patch, box, region_taper) for patch, box in zip(patches, face_boxes, strict=True)]
         if color == "nv12":
             height = frame.shape[0] // 3 * 2
             luma, chroma = result[:height], result[height:].reshape(height // 2, width // 2, 2)
-            _add(luma[..., None], 127.5 * _residual(affine, views, _centers(height, width, 1)) @ _TO_YUV[:, :1])
-            _add(chroma, 127.5 * _residual(affine, views, _centers(height // 2, width // 2, 2)) @ _TO_YUV[:, 1:])
+            _add(luma[..., None], scale * _residual(affine, views, _centers(height, width, 1)) @ _TO_YUV[:, :1])
+            _add(chroma, scale * _residual(affine, views, _centers(height // 2, width // 2, 2)) @ _TO_YUV[:, 1:])
         else:
-            change = 127.5 * _residual(affine, views, _centers(height, width, 1))
+            change = scale * _residual(affine, views, _centers(height, width, 1))
             rgb = result[..., _RGB[color]]
             _add(rgb, change)
             result[..., _RGB[color]] = rgb

@@ -161,6 +161,7 @@ class Transformer:
         years: float | None = None,
         faces: Sequence[Face] | None = None,
         landmarks: npt.ArrayLike | None = None,
+        strength: float | Sequence[float] = 1.0,
         color: Color | None = None,
         out: Frame | None = None,
     ) -> ImageT:
@@ -178,6 +179,8 @@ class Transformer:
             faces: the faces to change, from ``detect``; all that are found when not given.
             landmarks: or their landmarks, [5, 2] or [N, 5, 2] (x, y) in pixels, ordered as
                 ``geometry.LANDMARK_NAMES``: no face is searched.
+            strength: how much of the change is made, 0 (none) to 1; one number, or one for each face: to fade faces in and
+                out. It mixes pictures; an age in between is ``group`` or ``years``.
             color: channel order of an array: "rgb", "bgr", "rgba", "bgra" or "nv12" ([H * 3/2, W]). By default "rgb" for
                 three channels, "rgba" for four. Alpha is kept.
             out: for arrays: where the result goes, of the same shape; ``out=image`` changes the picture in place.
@@ -194,9 +197,9 @@ class Transformer:
         if not isinstance(image, np.ndarray) and is_on_device(image):
             if out is not None:
                 raise InputError("out: a frame on the device is changed in place; copy it first to keep it")
-            self._change_on_device(image, code, faces, landmarks, color)
+            self._change_on_device(image, code, faces, landmarks, strength, color)
             return image
-        return self._change(image, code[None], faces, landmarks, color, out)[0]
+        return self._change(image, code[None], faces, landmarks, strength, color, out)[0]
 
     def timeline(
         self,
@@ -211,7 +214,7 @@ class Transformer:
         Args, errors: as for ``age``.
         """
         codes = np.eye(len(self.groups), dtype=np.float32)
-        return self._change(image, codes, faces, landmarks, color, None)
+        return self._change(image, codes, faces, landmarks, 1.0, color, None)
 
     def estimate_age(
         self,
@@ -302,6 +305,7 @@ class Transformer:
         codes: npt.NDArray[np.float32],  # [G, K], the ages
         faces: Sequence[Face] | None,
         landmarks: npt.ArrayLike | None,
+        strength: float | Sequence[float],
         color: Color | None,
         out: Frame | None,
     ) -> list[ImageT]:
@@ -313,7 +317,7 @@ class Transformer:
         details = self._begin()
         with details.stage("total"):
             details.faces = self._find(frame, order, details) if given is None else given
-            affines, boxes = _placed(details.faces)
+            affines, boxes, strengths = _placed(details.faces, strength)
             source = frame
             if out is None:
                 results = [np.array(frame, order="C") for _ in codes]
@@ -323,8 +327,8 @@ class Transformer:
                         source = frame.copy()
                     np.copyto(out, source)
                 results = [out]
-            if details.faces:
-                path.change(source, order, affines, boxes, codes, results, details.stage)
+            if len(affines):
+                path.change(source, order, affines, boxes, strengths, codes, results, details.stage)
         return [cast(ImageT, restore(result)) for result in results]
 
     def _change_on_device(
@@ -333,6 +337,7 @@ class Transformer:
         code: npt.NDArray[np.float32],  # [K]
         faces: Sequence[Face] | None,
         landmarks: npt.ArrayLike | None,
+        strength: float | Sequence[float],
         color: Color | None,
     ) -> None:
         path = self._open_path()
@@ -343,9 +348,9 @@ class Transformer:
         details = self._begin()
         with details.stage("total"):
             details.faces = self._find(path.download(frame), frame.color, details) if given is None else given
-            affines, boxes = _placed(details.faces)
-            if details.faces:
-                path.change_on_device(frame, affines, boxes, code, details.stage)
+            affines, boxes, strengths = _placed(details.faces, strength)
+            if len(affines):
+                path.change_on_device(frame, affines, boxes, strengths, code, details.stage)
 
 
 def _usable_cores() -> int:
@@ -367,11 +372,22 @@ def _fit(face: Face) -> geometry.Float64:
     return affine
 
 
-def _placed(faces: Sequence[Face]) -> tuple[geometry.Float64, geometry.Float64]:
-    """Affines [N, 2, 3] and boxes [N, 5, 4] of faces. Raises InputError as ``_fit``."""
+def _placed(
+    faces: Sequence[Face], strength: float | Sequence[float]
+) -> tuple[geometry.Float64, geometry.Float64, geometry.Float64]:
+    """Affines [N, 2, 3], boxes [N, 5, 4] and strengths [N] of the faces that change at all. Raises InputError."""
+    try:
+        strengths = np.broadcast_to(np.asarray(strength, np.float64), len(faces))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"strength: expected a number, or one for each of the {len(faces)} faces, got {strength!r}"
+        ) from error
+    if not ((strengths >= 0) & (strengths <= 1)).all():
+        raise InputError(f"strength: expected 0 to 1, got {strength!r}")
     affines = [_fit(face) for face in faces]
     boxes = [geometry.region_boxes(face.landmarks, affine) for face, affine in zip(faces, affines, strict=True)]
-    return np.array(affines).reshape(-1, 2, 3), np.array(boxes).reshape(-1, 5, 4)
+    seen = strengths > 0
+    return np.array(affines).reshape(-1, 2, 3)[seen], np.array(boxes).reshape(-1, 5, 4)[seen], strengths[seen]
 
 
 def _is_face(face: Face) -> bool:

@@ -68,7 +68,7 @@ class Gpu:
         self, frame: np.ndarray, faces: np.ndarray, codes: np.ndarray = CODES[:1], color: Color = "rgb"
     ) -> list[Any]:
         results = [frame.copy() for _ in codes]
-        self.path.change(frame, color, faces, template_boxes(len(faces)), codes, results, stage)
+        self.path.change(frame, color, faces, template_boxes(len(faces)), strengths(faces), codes, results, stage)
         return results
 
 
@@ -103,6 +103,11 @@ def gpu(model: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReq
     assert gpu.engine.closed == 1
 
 
+def strengths(where: np.ndarray) -> np.ndarray:
+    """Other faces fade."""
+    return np.resize([1.0, 0.6], len(where))
+
+
 def faces(*centers: tuple[float, float], side: float = 90.0) -> np.ndarray:
     return np.array([face_affine(center, side, 0.3 * i) for i, center in enumerate(centers)])
 
@@ -114,7 +119,7 @@ def frame(seed: int = 0, color: Color = "rgb") -> np.ndarray:
 def expected(model: Path, picture: np.ndarray, where: np.ndarray, codes: np.ndarray, color: Color) -> list[np.ndarray]:
     cpu = CpuFramePath(open_model(model, providers=("CPUExecutionProvider",), threads=1), 1)
     results = [picture.copy() for _ in codes]
-    cpu.change(picture, color, where, template_boxes(len(where)), codes, results, stage)
+    cpu.change(picture, color, where, template_boxes(len(where)), strengths(where), codes, results, stage)
     cpu.close()
     return results
 
@@ -150,9 +155,9 @@ def test_a_view_and_in_place(gpu: Gpu, model: Path) -> None:
     where = faces((80.0, 120.0))
     (want,) = expected(model, picture.copy(), where, CODES[:1], "rgb")
     result = picture.copy()[::1]
-    gpu.path.change(picture, "rgb", where, template_boxes(1), CODES[:1], [result], stage)
+    gpu.path.change(picture, "rgb", where, template_boxes(1), np.ones(1), CODES[:1], [result], stage)
     np.testing.assert_array_equal(result, want)
-    gpu.path.change(result, "rgb", where, template_boxes(1), CODES[:1], [result], stage)
+    gpu.path.change(result, "rgb", where, template_boxes(1), np.ones(1), CODES[:1], [result], stage)
     (twice,) = expected(model, want, where, CODES[:1], "rgb")
     np.testing.assert_array_equal(result, twice)
 
@@ -174,7 +179,7 @@ def test_frames_on_the_device(gpu: Gpu, model: Path, color: Color) -> None:
         gpu.runtime.queue(
             stream, lambda late=late, rows=rows: np.copyto(rows, late)
         )  # the caller's own work, not done yet
-        gpu.path.change_on_device(on_device, where, template_boxes(2), CODES[4], stage)
+        gpu.path.change_on_device(on_device, where, template_boxes(2), strengths(where), CODES[4], stage)
         gpu.runtime.run(stream)  # what the caller queues next, or its wait, has the changed frame
         (want,) = expected(model, picture, where, CODES[4:], color)
         np.testing.assert_array_equal(rows[:, : flat.shape[1]].reshape(picture.shape), want)
@@ -184,7 +189,7 @@ def test_frames_on_the_device(gpu: Gpu, model: Path, color: Color) -> None:
 def test_a_frame_on_another_gpu_is_refused(gpu: Gpu) -> None:
     elsewhere = DeviceFrame(4096, 1200, HEIGHT, WIDTH, "rgb", 1, 3, None)
     with pytest.raises(InputError, match="lies on GPU 3, and this Transformer works on GPU 0"):
-        gpu.path.change_on_device(elsewhere, faces((9.0, 9.0)), template_boxes(1), CODES[0], stage)
+        gpu.path.change_on_device(elsewhere, faces((9.0, 9.0)), template_boxes(1), np.ones(1), CODES[0], stage)
 
 
 def test_order_of_calls(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +282,9 @@ def test_a_failure_is_ours_and_changes_nothing(
     for _ in range(4):
         result = picture.copy()
         try:
-            gpu.path.change(picture, "rgb", faces((150.0, 120.0)), template_boxes(1), CODES[:1], [result], stage)
+            gpu.path.change(
+                picture, "rgb", faces((150.0, 120.0)), template_boxes(1), np.ones(1), CODES[:1], [result], stage
+            )
         except BackendError as error:
             failures.append(str(error))
             np.testing.assert_array_equal(result, picture)

@@ -103,13 +103,24 @@ def test_crop_equals_the_reference(device: str, scene: Scene) -> None:
     assert_close(patches, expected_patches, kind="view")
 
 
+@properties
+@given(scene=scenes())
+def test_no_strength_is_all_of_it_and_zero_is_nothing(scene: Scene) -> None:
+    frame, count = scene.frame(), len(scene.affines())
+    arguments = (frame, scene.affines(), scene.boxes(), *scene.residuals())
+    whole = _ops.region_paste(*arguments, color=scene.color)
+    assert_identical(_ops.region_paste(*arguments, color=scene.color, strengths=np.ones(count)), whole)
+    assert_identical(_ops.region_paste(*arguments, color=scene.color, strengths=[0] * count), frame)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @properties
 @given(scene=scenes(), taper=st.sampled_from([(0.12, 0.30), (0.5, 0.5), (0.01, 0.02)]))
 def test_paste_equals_the_reference(device: str, scene: Scene, taper: tuple[float, float]) -> None:
     frame = in_layout(scene.frame(), scene.layout)
     arguments = (frame, scene.affines(), scene.boxes(), *scene.residuals())
-    common = {"color": scene.color, "face_taper": taper[0], "region_taper": taper[1]}
+    strengths = np.linspace(1.0, 0.25, len(scene.affines()))
+    common = {"color": scene.color, "face_taper": taper[0], "region_taper": taper[1], "strengths": strengths}
     result = _ops.region_paste(*arguments, threads=scene.threads, device=device, **common)
     assert_close(result, reference.region_paste(*arguments, **common), kind="frame")
 

@@ -25,6 +25,9 @@ needs_host_memory = pytest.mark.skipif(
     _ops.cuda_built() and not _ops.cuda_is_host(), reason="gives the kernels addresses of host memory"
 )
 
+#: How much of each face's residual is pasted.
+STRENGTHS = np.tile([1.0, 0.5, 0.8, 0.3], 8)
+
 #: Faces (centre x and y, side, angle) in a frame of 60 x 80: inside, half outside at each border and corner, wholly
 #: outside, far outside, of one pixel, larger than the frame and as large as may be.
 PLACES = {
@@ -91,7 +94,8 @@ def crop(scene: Scene, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def paste(scene: Scene, frame: np.ndarray, residuals: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    return _ops.region_paste(frame, scene.affines(), scene.boxes(), *residuals, color=scene.color)
+    strengths = STRENGTHS[: len(scene.affines())]
+    return _ops.region_paste(frame, scene.affines(), scene.boxes(), *residuals, strengths=strengths, color=scene.color)
 
 
 # ---- the rectangle --------------------------------------------------------------------------------------------------
@@ -266,6 +270,7 @@ class Device:
             rectangle or self.rectangle,
             scene.affines(),
             scene.boxes(),
+            STRENGTHS[: len(scene.affines())],
             **self.sizes,
         )
 

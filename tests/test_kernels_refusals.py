@@ -58,6 +58,15 @@ def test_bad_boxes_are_refused(name: str) -> None:
     assert not frame.any()
 
 
+@pytest.mark.parametrize("strengths", [[1.5], [-0.1], [np.nan], [0.5, 0.5], 0.5, "half"])
+def test_bad_strengths_are_refused(strengths: object) -> None:
+    frame = np.zeros((20, 20, 3), np.uint8)
+    residuals = np.ones((1, 3, 4, 4), np.float32), np.ones((1, 5, 3, 4, 4), np.float32)
+    with pytest.raises(InputError, match="strengths"):
+        _ops.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), *residuals, strengths=strengths, out=frame)
+    assert not frame.any()
+
+
 FRAME = np.zeros((12, 10, 3), np.uint8)
 BAD_FRAMES = {
     "a list": (FRAME.tolist(), "rgb"),

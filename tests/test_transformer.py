@@ -107,6 +107,24 @@ def test_pieces_change_nothing(tiny: Transformer, noise: Image8, monkeypatch: py
     np.testing.assert_array_equal(tiny.age(noise, group=0, landmarks=many), whole)
 
 
+def test_strength(tiny: Transformer, noise: Image8) -> None:
+    """Half the strength is half the change, and each face has its own."""
+    two = [LANDMARKS, LANDMARKS + 110]
+    grey = np.full_like(noise, 128)
+    whole, half, mixed = (tiny.age(grey, group=0, landmarks=two, strength=s) for s in (1, 0.5, [1, 0]))
+    change = whole.astype(int) - grey
+    assert change.max() > 20
+    assert np.abs((half.astype(int) - grey) - change / 2).max() <= 1
+    np.testing.assert_array_equal(mixed, tiny.age(grey, group=0, landmarks=two[:1]))
+    np.testing.assert_array_equal(tiny.age(grey, group=0, landmarks=two, strength=0), grey)
+
+
+@pytest.mark.parametrize("strength", [2, -1, float("nan"), [1, 1, 1], "half", None])
+def test_no_such_strength(tiny: Transformer, noise: Image8, strength: Any) -> None:
+    with pytest.raises(InputError, match="strength: expected"):
+        tiny.age(noise, group=0, landmarks=[LANDMARKS, LANDMARKS + 110], strength=strength)
+
+
 def test_the_input_is_left_alone(tiny: Transformer, astronaut: Image8) -> None:
     image = astronaut.copy()
     out = tiny.age(image, group=4)
@@ -476,7 +494,9 @@ def test_missing_models(tmp_path: Path) -> None:
         Transformer(tmp_path / "missing.onnx")
     with pytest.raises(ModelError, match="no such model file"):
         Transformer(tmp_path)
-    with pytest.raises(ModelError, match=r"no such engine; build one with lgin-edge build MODEL.onnx -o .*engine\.plan"):
+    with pytest.raises(
+        ModelError, match=r"no such engine; build one with lgin-edge build MODEL.onnx -o .*engine\.plan"
+    ):
         Transformer(tmp_path / "engine.plan")
 
 

@@ -114,9 +114,9 @@ Span residual_line(const PastePlan& plan, const Residuals& residuals, const Line
   return face;
 }
 
-Rgb change_at(const std::vector<Texel>& d, int k) {
+Rgb change_at(const PastePlan& plan, const std::vector<Texel>& d, int k) {
   const float* const c = d[static_cast<std::size_t>(k)].channel;
-  return levels(Rgb{c[0], c[1], c[2]});
+  return plan.scale * Rgb{c[0], c[1], c[2]};
 }
 
 Line pixel_line(const PastePlan& plan, int row) {
@@ -134,7 +134,7 @@ void paste_unit(const PackedFrame& frame, const PastePlan& plan, const Residuals
                 std::vector<Texel>& d) {
   const Span span = residual_line(plan, residuals, pixel_line(plan, row), d);
   for (int k = span.begin; k < span.end; ++k) {
-    const Rgb change = change_at(d, k);
+    const Rgb change = change_at(plan, d, k);
     std::uint8_t* const p = frame.address(row, plan.column_begin + k);
     std::uint8_t* const r = p + frame.offset[0];
     std::uint8_t* const g = p + frame.offset[1];
@@ -152,7 +152,7 @@ void paste_unit(const Nv12Frame& frame, const PastePlan& plan, const Residuals& 
     const Span span = residual_line(plan, residuals, pixel_line(plan, row), d);
     for (int k = span.begin; k < span.end; ++k) {
       std::uint8_t* const y = frame.luma_address(row, plan.column_begin + k);
-      *y = static_cast<std::uint8_t>(changed_bytes(Int4{*y}, Color4{luma_change(change_at(d, k))})[0]);
+      *y = static_cast<std::uint8_t>(changed_bytes(Int4{*y}, Color4{luma_change(change_at(plan, d, k))})[0]);
     }
   }
   // A block's centre is the corner that its four pixels share: half a pixel beyond the first one's centre.
@@ -161,7 +161,7 @@ void paste_unit(const Nv12Frame& frame, const PastePlan& plan, const Residuals& 
                     static_cast<float>(2 * begin - plan.origin_x) + 0.5f, 2.0f, end - begin};
   const Span span = residual_line(plan, residuals, blocks, d);
   for (int k = span.begin; k < span.end; ++k) {
-    const Rgb change = change_at(d, k);
+    const Rgb change = change_at(plan, d, k);
     std::uint8_t* const u = frame.chroma_address(row_pair, begin + k);
     std::uint8_t* const v = u + frame.x_stride;
     const Int4 bytes = changed_bytes(Int4{*u, *v, 0, 0}, Color4{u_change(change), v_change(change), 0.0f, 0.0f});

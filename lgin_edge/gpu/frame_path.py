@@ -162,6 +162,7 @@ class GpuFramePath:
         color: Color,
         affines: geometry.Float64,
         boxes: geometry.Float64,
+        strengths: npt.NDArray[np.float64],
         codes: npt.NDArray[np.float32],
         results: Sequence[Frame],
         stage: Stage,
@@ -186,7 +187,7 @@ class GpuFramePath:
             pixels = slot.pixels
             assert pixels is not None
             _copy_in(source, color, rectangle, height, pixels.host[:size])
-            self._write(slot, pixels.address, pitch, height, width, rectangle, affines, boxes, codes)
+            self._write(slot, pixels.address, pitch, height, width, rectangle, affines, boxes, strengths, codes)
             self._run(slot)
             self._stream.synchronize()
             for i, result in enumerate(results):
@@ -198,6 +199,7 @@ class GpuFramePath:
         frame: DeviceFrame,
         affines: geometry.Float64,  # [N, 2, 3]
         boxes: geometry.Float64,  # [N, 5, 4]
+        strengths: npt.NDArray[np.float64],  # [N]
         code: npt.NDArray[np.float32],  # [K]
         stage: Stage,
     ) -> None:
@@ -217,7 +219,18 @@ class GpuFramePath:
             size = frame.pitch * frame.height * (3 if color == "nv12" else 2) // 2
             slot = self._slot(Shape(color, len(affines), 1, capacity(size), staged=False))
             whole = (0, 0, frame.width, frame.height)
-            self._write(slot, frame.address, frame.pitch, frame.height, frame.width, whole, affines, boxes, code[None])
+            self._write(
+                slot,
+                frame.address,
+                frame.pitch,
+                frame.height,
+                frame.width,
+                whole,
+                affines,
+                boxes,
+                strengths,
+                code[None],
+            )
             self._stream.wait_for(frame.stream)
             self._run(slot)
             self._stream.hold(frame.stream)
@@ -286,6 +299,7 @@ class GpuFramePath:
         rectangle: tuple[int, int, int, int],
         affines: geometry.Float64,
         boxes: geometry.Float64,
+        strengths: npt.NDArray[np.float64],
         codes: npt.NDArray[np.float32],
     ) -> None:
         """Write what is of this frame alone into the slot's pinned memory."""
@@ -300,6 +314,7 @@ class GpuFramePath:
             rectangle=rectangle,
             affines=affines,
             boxes=boxes,
+            strengths=strengths,
             face_size=about.face_size,
             patch_size=about.patch_size,
             face_taper=about.face_taper,
