@@ -80,6 +80,21 @@ def check_row(row: dict[str, Any]) -> None:
     assert ("few samples" in row["remark"]) == (row["n"] < 10)
 
 
+def test_baselines(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cv2")
+    for name in ("torch", "openvino"):
+        monkeypatch.setitem(sys.modules, name, None)
+    file = tmp_path / "bench.json"
+    result = run(tiny_model, "--baseline", "--stage", "crop", "--stage", "engine", "--threads", 1, "--json", file)
+    assert result.exit_code == 0, result.output
+    assert "skipped: engine, torch.compile: torch cannot be imported" in result.stdout
+    found = json.loads(file.read_text())["rows"]
+    assert {row["candidate"] for row in found if row["table"] == "kernels"} == {"resnet18", "kernels", "opencv"}
+    assert {row["candidate"] for row in found if row["table"] == "baseline"} == {"resnet18", "onnxruntime"}
+    keys = [tuple(row[name] for name in rows.KEY) for row in found]
+    assert len(set(keys)) == len(keys)
+
+
 def test_same_inputs_for_the_same_work(tiny_model: Path, tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     assert run(tiny_model, "--json", file, "--stage", "engine", "--stage", "crop").exit_code == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -120,11 +119,7 @@ def _whole(model: Model, threads: int, ours: Candidate, run: Run, skipped: list[
 
 def _fused(model: Model, threads: int, stack: ExitStack) -> Run:
     """The model with its five branches fused into one, in ONNX Runtime."""
-    for module in ("onnx", "onnx_graphsurgeon"):
-        if importlib.util.find_spec(module) is None:
-            raise Unavailable(f"fusing needs {module} (pip install 'lgin-edge[engine]')")
-    import onnx
-
+    onnx, _ = (frameworks.imported(name, "pip install 'lgin-edge[engine]'") for name in ("onnx", "onnx_graphsurgeon"))
     from ..engine.fuse import fuse
 
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +18,8 @@ import lgin_edge
 from .._ops import Floats
 from .stages import Model
 
+# By importlib: the base install has none of these packages, and type checking must not need them either.
+
 #: Residuals of one call: (face, patches, boxes, age) -> (face_delta, patch_delta), as ``backends.Backend.run``.
 Run = Callable[[Floats, Floats, Floats, Floats], tuple[Floats, Floats]]
 
@@ -27,25 +28,25 @@ class Unavailable(Exception):
     """Why a baseline is not there, in one line."""
 
 
+def imported(module: str, get: str = "") -> Any:
+    """A module that may not be there. Raises Unavailable, saying how to get it."""
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # not there, or there without a library that it loads
+        raise Unavailable(f"{module} cannot be imported ({error}): {get or f'pip install {module}'}") from error
+
+
 def torch_module(model: Model) -> Any:
     """T in PyTorch with the weights of the model file, on the CPU.
 
     Raises:
         Unavailable: something that it needs is not there, or the file is no plain export of ``training.networks``.
     """
-    for module, get in (("torch", "PyTorch is not installed"), ("onnx", "reading its weights needs onnx")):
-        if importlib.util.find_spec(module) is None:
-            raise Unavailable(f"{get} (pip install {module})")
-    checkout = Path(lgin_edge.__file__).parent.parent
-    if importlib.util.find_spec("training") is None and (checkout / "training" / "networks.py").is_file():
-        sys.path.append(str(checkout))
-    try:
-        networks: Any = importlib.import_module("training.networks")
-    except ImportError as error:
-        raise Unavailable(f"training/ is not there: run it in a checkout of lgin-edge ({error})") from error
-    import onnx
-    import torch
-
+    torch, onnx = imported("torch"), imported("onnx")
+    checkout = str(Path(lgin_edge.__file__).parent.parent)
+    if checkout not in sys.path:
+        sys.path.append(checkout)  # training/ is in no wheel
+    networks = imported("training.networks", "run this in a checkout of lgin-edge")
     about = model.description
     config = networks.NetworkConfig(groups=len(about.groups), face_size=about.face_size, patch_size=about.patch_size)
     net: Any = networks.LGIN(config)
@@ -68,7 +69,7 @@ def torch_module(model: Model) -> Any:
 
 def eager(net: Any, threads: int) -> Run:
     """PyTorch as it is written; ``net`` takes ages as [N, G, K]."""
-    import torch
+    torch = imported("torch")
 
     def run(face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, Floats]:
         if torch.get_num_threads() != threads:
@@ -87,8 +88,7 @@ def compiled(net: Any, threads: int, model: Model, stack: ExitStack) -> Run:
     Raises:
         Unavailable: it does not compile here.
     """
-    import torch
-
+    torch = imported("torch")
     stack.enter_context(_inductor_cache())
     run = eager(torch.compile(net, dynamic=False), threads)
     try:
@@ -107,9 +107,7 @@ def openvino(model: Model, threads: int) -> Run:
     Raises:
         Unavailable: it is not installed, or does not read the model.
     """
-    if importlib.util.find_spec("openvino") is None:
-        raise Unavailable("OpenVINO is not installed (pip install openvino)")
-    ov: Any = importlib.import_module("openvino")
+    ov = imported("openvino")
     options = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     try:
         core = ov.Core()

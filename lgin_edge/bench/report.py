@@ -29,7 +29,8 @@ _TITLES = {
     "stages": "Stages, CPU threads: {threads}",
     "batch": "Engine against faces a call, CPU threads: {threads}",
     "threads": "Stages against CPU threads",
-    "baseline": "Baselines",
+    "kernels": "Crop and paste against OpenCV with NumPy, CPU threads: {threads}",
+    "baseline": "Engine and tracked frame against other run times, CPU threads: {threads}",
 }
 
 

@@ -22,7 +22,7 @@ def rows(measured: Sequence[Measured], table: str) -> list[Row]:
     """Rows of candidates that took turns.
 
     Args:
-        table: "stages", "batch", "threads" or "baseline"; the yardstick among them gives ``times_resnet18``: that on as many
+        table: "stages", "batch", "threads", "kernels" or "baseline"; the yardstick among them gives ``times_resnet18``: that on as many
             threads, or else the first one.
     """
     yardsticks = {

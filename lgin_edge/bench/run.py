@@ -136,7 +136,7 @@ class Bench:
             if {"crop", "paste"} & set(self.wanted):
                 candidates, skipped = baselines.kernels(model, yardstick, stack)
                 self.result.skipped += skipped
-                self._measure("baseline", candidates, self.seconds)
+                self._measure("kernels", candidates, self.seconds)
             if {"engine", "tracked frame"} & set(self.wanted):
                 self.progress("baselines: torch.compile takes minutes", 0.0)
                 candidates, skipped = baselines.engines(model, self.threads, yardstick, stack)
