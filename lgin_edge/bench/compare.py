@@ -160,7 +160,8 @@ def show(console: Console, found: Comparison) -> None:
             console.print(f"only in {name}: {listed}")
     if not found.differing:
         console.print(
-            f"{yardstick.NAME} itself moved by {found.drift - 1:+.1%}: less than that, or than {FLOOR:.0%}, is no change."
+            f"{yardstick.NAME} itself moved by up to {found.drift - 1:+.1%}. What its neighbour {yardstick.NAME} moved too, or less "
+            f"than {FLOOR:.0%}, is no change."
         )
         if abs(np.log(found.drift)) > FLOOR_BETWEEN_MACHINES:
-            console.print("That is much: the machine was busy, hot or throttled in one of the runs; measure again.")
+            console.print("That is much: the machine was busy or hot in one of the runs; measure again.")

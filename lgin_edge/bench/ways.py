@@ -14,8 +14,9 @@ from ..errors import LginError
 from .measure import Skipped
 from .stages import CPU, Model, Way
 
-#: Providers that are named as available and are none for this: a cloud service.
-_REMOTE = ("AzureExecutionProvider",)
+#: Providers that are named as available and are none for this: a cloud service, and those that build an engine for minutes
+#: when first called, where ``lgin-edge build`` makes one for good.
+_OTHERS = ("AzureExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 
 
 @dataclass
@@ -95,7 +96,7 @@ def _available() -> list[str]:
 
 def _other_providers() -> list[str]:
     """What this onnxruntime has beside the CPU, and beside CUDA, for which there is a frame path of its own."""
-    return [name for name in _available() if name not in (CPU, CUDA, *_REMOTE)]
+    return [name for name in _available() if name not in (CPU, CUDA, *_OTHERS)]
 
 
 def _refusal(model: Model, provider: str) -> str:
