@@ -86,14 +86,14 @@ def open_models(paths: Sequence[Path], stack: ExitStack) -> list[Model]:
         ModelError: a file is missing, damaged, or does not make faces older.
     """
     scenes: dict[tuple[int, int, int], Scene] = {}
-    models = []
+    models, names = [], [path.name for path in paths]
     for path in paths:
         about = read_description(path)
         if not isinstance(about, Description):
             raise ModelError(f"{path}: estimates ages; the bench is for models that make faces older")
         sizes = (about.face_size, about.patch_size, len(about.groups))
         scene = scenes.setdefault(sizes, Scene(*sizes))
-        label = f"{path.name}: " if len(paths) > 1 else ""
+        label = f"{path.name if names.count(path.name) == 1 else path}: " if len(paths) > 1 else ""
         models.append(Model(path, label, about, scene, Expected(path, about, scene, stack)))
     return models
 
