@@ -1,0 +1,72 @@
+"""A place for one thing, the newest, between two threads."""
+
+from __future__ import annotations
+
+import threading
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Ended(Exception):
+    """Nothing more will be put."""
+
+
+class Newest(Generic[T]):
+    """Whoever puts never waits and replaces what nobody took; whoever takes waits for something new."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._item: T | None = None
+        self._ended = False
+        self._error: BaseException | None = None
+        self.replaced = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is there to be taken."""
+        with self._changed:
+            return self._item is not None
+
+    def put(self, item: T) -> bool:
+        """Replace what is there; False if it has ended and nothing more is wanted."""
+        with self._changed:
+            if self._ended:
+                return False
+            self.replaced += self._item is not None
+            self._item = item
+            self._changed.notify_all()
+            return True
+
+    def take(self, timeout: float | None = None) -> T:
+        """The newest, waited for.
+
+        Raises:
+            Ended: nothing is there and nothing more comes.
+            TimeoutError: nothing came within ``timeout`` seconds.
+            whatever error it ended with, once.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._item is not None or self._ended, timeout):
+                raise TimeoutError
+            item, self._item = self._item, None
+            if item is not None:
+                self._changed.notify_all()
+                return item
+            error, self._error = self._error, None
+            raise error if error is not None else Ended
+
+    def wait_until_taken(self) -> bool:
+        """Wait until nothing is there to be taken; False if it has ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._item is None or self._ended)
+            return not self._ended
+
+    def end(self, error: BaseException | None = None, *, drop: bool = False) -> None:
+        """Nothing more comes, because of an error if there is one. What is there can still be taken, unless ``drop``."""
+        with self._changed:
+            if not self._ended:
+                self._ended, self._error = True, error
+            if drop:
+                self._item = None
+            self._changed.notify_all()

@@ -1,0 +1,221 @@
+"""What happens to one frame of a stream, after the other: followed, looked at where needed, changed."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._ops import Color, Frame, check_frame
+from ..detection import Face
+from ..errors import ClosedError, InputError
+from ..transformer import Transformer
+from .cuts import Cuts
+from .detecting import Detecting
+from .tracking import TrackedFace, Tracker
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+#: In a stream whose every frame counts, a detection is used this many frames after it was asked for, whether it took that
+#: long or not: so that it has its time beside the frames, and the same film gives the same pictures.
+LAG = 3
+#: A face that is lost or half covered calls the detector, but not more often than this, seconds.
+_SOON = 0.1
+#: An age is there when it is this near, in groups.
+_ARRIVED = 0.01
+#: A change of less than this is not to be seen, and costs as much as another.
+_LEAST_STRENGTH = 0.01
+
+
+class Pipeline:
+    """Frames in, changed frames out, one at a time. ``Stream`` gives it a source; whoever gets frames pushed calls it.
+
+    >>> with Pipeline(transformer, years=70) as pipeline:
+    ...     older = pipeline(frame, time)
+
+    ``__call__`` is for one thread; ``years`` and ``group`` may be set by any.
+
+    Args:
+        transformer: changes the faces; it stays the caller's, who closes it.
+        group, years: exactly one of the two, as for ``Transformer.age``.
+        color: channel order of the frames.
+        ordered: every frame counts, as of a file, and the same frames give the same pictures: it is waited for detections
+            when a scene begins or a face is lost. Otherwise, as for a camera, nothing is waited for.
+        detect_every: seconds after which a detector looks again, 0 to 60. It looks at once when it is needed.
+        ease: seconds in which a new age is all but reached, 0 to 60.
+        detector: finds the faces; that of the transformer when not given.
+        inline: detect without a thread of its own.
+
+    Raises:
+        InputError: an argument out of range.
+        ClosedError: the transformer was closed.
+    """
+
+    def __init__(
+        self,
+        transformer: Transformer,
+        *,
+        group: float | None = None,
+        years: float | None = None,
+        color: Color = "rgb",
+        ordered: bool = False,
+        detect_every: float = 0.3,
+        ease: float = 0.6,
+        detector: Callable[[Frame, Color], list[Face]] | None = None,
+        inline: bool = False,
+    ) -> None:
+        for name, value in (("detect_every", detect_every), ("ease", ease)):
+            if not isinstance(value, (int, float)) or not 0 <= value <= 60:
+                raise InputError(f"{name}: expected 0 to 60 seconds, got {value!r}")
+        self._transformer = transformer
+        self._color: Color = color
+        self._ordered = ordered
+        self._detect_every = detect_every
+        self._ease = ease
+        self._lock = threading.Lock()  # of the age asked for
+        self._centers = [group.center for group in transformer.groups]
+        self._target = self._position = self._to_position(group, years)
+        self._tracker = Tracker(color)
+        self._cuts = Cuts(color)
+        self._detecting = Detecting(
+            (lambda frame: detector(frame, color))
+            if detector
+            else (lambda frame: transformer.detect(frame, color=color)),
+            inline=inline,
+        )
+        self._time: float | None = None
+        self._asked_time = -math.inf  # when the last detection was asked for
+        self._frames_since_asked = 0
+        self._asked_lost = 0
+        self._closed = False
+        self.detections = self.scenes = 0
+        self.faces: tuple[TrackedFace, ...] = ()
+        self.changed = False  # whether the last frame was
+
+    @property
+    def group(self) -> float:
+        """The age group asked for; may be set while running, and is then reached within about ``ease`` seconds."""
+        with self._lock:
+            return self._target
+
+    @group.setter
+    def group(self, value: float) -> None:
+        self._aim(self._to_position(value, None))
+
+    @property
+    def years(self) -> float:
+        """The age asked for in years, between the centres of the first and the last group; may be set likewise."""
+        return float(np.interp(self.group, np.arange(len(self._centers)), self._centers))
+
+    @years.setter
+    def years(self, value: float) -> None:
+        self._aim(self._to_position(None, value))
+
+    def __call__(self, frame: Frame, time: float) -> Frame:
+        """The next frame, changed: a new array, also where no face is.
+
+        Args:
+            frame: uint8 in the order ``color``, [H, W, 3 or 4] or NV12 [H * 3/2, W]. It is only read; what is needed of it
+                later is copied.
+            time: of the frame, seconds from anywhere; rising.
+
+        Raises:
+            InputError: the frame has the wrong type, shape or dtype.
+            BackendError: the run time failed.
+            ClosedError: this, or the transformer, was closed.
+        """
+        if self._closed:
+            raise ClosedError("this stream was closed; make a new one")
+        check_frame("frame", frame, self._color)
+        dt = 0.0 if self._time is None else max(0.0, time - self._time)
+        self._time = time
+        self._follow(frame, time, dt)
+        self.faces = tuple(self._tracker.fade(dt))
+        changed = [face for face in self.faces if face.strength >= _LEAST_STRENGTH]
+        self.changed = bool(changed)
+        position = self._eased(dt)
+        return self._transformer.age(
+            frame,
+            group=position,
+            faces=[one.face for one in changed],
+            strength=[one.strength for one in changed],
+            color=self._color,
+        )
+
+    def close(self) -> None:
+        """End the detector's thread. The transformer stays open."""
+        self._closed = True
+        self._detecting.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _follow(self, frame: Frame, time: float, dt: float) -> None:
+        """Bring the faces up to this frame."""
+        begins = self._cuts(frame)
+        if not begins and len(self._tracker):
+            lost = self._tracker.lost
+            self._tracker.move(frame, dt)
+            begins = self._cuts.suspected and self._tracker.lost == len(self._tracker) > lost
+        if begins:
+            self.scenes += 1
+            self._tracker.reset()
+            self._detecting.forget()
+            self._look(frame, time)
+            if self._ordered:
+                self._take(frame, wait=True, at_once=True)
+            return
+        self._frames_since_asked += 1
+        if not self._ordered:
+            self._take(frame, wait=False)
+        elif self._frames_since_asked >= LAG:
+            self._take(frame, wait=True)
+        if self._detecting.busy:
+            return
+        waited = time - self._asked_time
+        newly_lost = self._tracker.lost > self._asked_lost
+        if waited >= self._detect_every or (self._tracker.doubtful and (waited >= _SOON or newly_lost)):
+            self._look(frame, time)
+            if self._ordered and newly_lost:
+                self._take(frame, wait=True)
+
+    def _look(self, frame: Frame, time: float) -> None:
+        """Ask for a detection of this frame."""
+        self._tracker.ask()
+        self._asked_time, self._frames_since_asked = time, 0
+        self._asked_lost = self._tracker.lost
+        self._detecting.ask(frame.copy())
+        self.detections += 1
+
+    def _take(self, frame: Frame, *, wait: bool, at_once: bool = False) -> None:
+        """Take in the detection, if there is one."""
+        result = self._detecting.take(wait=wait)
+        if result is not None:
+            asked, found = result
+            self._tracker.correct(found, asked if self._frames_since_asked else None, frame, at_once=at_once)
+            self._asked_lost = min(self._asked_lost, self._tracker.lost)
+
+    def _to_position(self, group: float | None, years: float | None) -> float:
+        """An age as a position among the groups, 0 to K - 1. Raises InputError."""
+        code = self._transformer.description.age_code(group=group, years=years)
+        return float(code @ np.arange(len(code)))
+
+    def _aim(self, position: float) -> None:
+        with self._lock:
+            self._target = position
+
+    def _eased(self, dt: float) -> float:
+        """The age of this frame: an exponential approach, so that a slider which moves on is followed at once."""
+        target = self.group
+        share = 1.0 - math.exp(-3.0 * dt / self._ease) if self._ease > 0 else 1.0
+        self._position += share * (target - self._position)
+        if abs(target - self._position) < _ARRIVED:
+            self._position = target
+        return self._position

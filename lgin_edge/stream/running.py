@@ -1,0 +1,172 @@
+"""The two ways to run a pipeline: every frame of a film in order, or the newest frame of a camera."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from .._ops import Frame
+from .errors import StreamError
+from .newest import Ended, Newest
+from .pipeline import Pipeline
+from .sources import Frames
+from .tracking import TrackedFace
+
+#: Seconds that ``close`` waits for each thread: a camera may be in the middle of a frame, or hang.
+_PATIENCE = 3.0
+
+
+class Shot(NamedTuple):
+    """A frame that went through.
+
+    Attributes:
+        original, result: as it came, and changed.
+        faces: those in it.
+        start: when it was captured or, in order, asked for; seconds of the clock.
+        began, ended: when the pipeline began with it and was done.
+    """
+
+    original: Frame
+    result: Frame
+    faces: tuple[TrackedFace, ...]
+    start: float
+    began: float
+    ended: float
+
+
+class InOrder:
+    """Every frame, worked on in the thread that asks for it.
+
+    Args:
+        frames: the source; closed with this.
+        pipeline: closed with this.
+        frame_time: seconds from frame to frame where the source does not know.
+        clock: seconds.
+    """
+
+    dropped = 0
+
+    def __init__(self, frames: Frames, pipeline: Pipeline, frame_time: float, clock: Callable[[], float]) -> None:
+        self._frames, self._pipeline = frames, pipeline
+        self._frame_time, self._clock = frame_time, clock
+        self._iterator: Iterator[tuple[Frame, float | None]] = iter(frames)
+        self._time = -frame_time
+        self._closed = False
+        self._running = threading.Lock()  # a generator that runs cannot be closed, nor a file that is being read
+        self.frames_in = 0
+
+    def next(self) -> Shot:
+        """The next frame. Raises Ended, or what the source or the pipeline raise."""
+        with self._running:
+            if self._closed:
+                raise Ended
+            start = self._clock()
+            try:
+                frame, time = next(self._iterator)
+            except StopIteration:
+                raise Ended from None
+            self.frames_in += 1
+            # Some files tell no time, or one that stands still.
+            known = time is not None and time > self._time
+            self._time = time if known and time is not None else self._time + self._frame_time
+            began = self._clock()
+            result = self._pipeline(frame, self._time)
+            shot = Shot(frame, result, self._pipeline.faces, start, began, self._clock())
+        self._close_if_asked()  # by another thread, meanwhile
+        return shot
+
+    def _close_if_asked(self) -> None:
+        if self._closed:
+            self.close()
+
+    def close(self) -> None:
+        """Free the source; from another thread than the one that waits in ``next``, once that is done."""
+        self._closed = True
+        if self._running.acquire(blocking=False):
+            try:
+                self._iterator = iter(())
+                self._frames.close()
+                self._pipeline.close()
+            finally:
+                self._running.release()
+
+
+class Live:
+    """The newest frame: one thread captures, one works a frame ahead of the one who asks, who is never behind for long.
+
+    Args:
+        frames: the source; closed by the thread that reads it.
+        pipeline: closed with this.
+        timeout: seconds without a frame after which the source counts as gone.
+        clock: seconds.
+    """
+
+    def __init__(self, frames: Frames, pipeline: Pipeline, timeout: float, clock: Callable[[], float]) -> None:
+        self._frames, self._pipeline = frames, pipeline
+        self._timeout, self._clock = timeout, clock
+        self._captured: Newest[tuple[Frame, float]] = Newest()
+        self._done: Newest[Shot] = Newest()
+        self._stale = 0
+        self.frames_in = 0
+        self._threads = [
+            threading.Thread(target=self._capture, name="lgin-capture", daemon=True),
+            threading.Thread(target=self._work, name="lgin-change", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Frames that nobody was quick enough to take."""
+        return self._captured.replaced + self._stale
+
+    def next(self) -> Shot:
+        """The newest frame, waited for. Raises Ended, or what went wrong in a thread."""
+        shot = self._done.take()
+        # One that has been waiting for longer than it takes to make another, while there is a newer frame.
+        if self._captured.waiting and self._clock() - shot.ended > shot.ended - shot.began:
+            self._stale += 1
+            shot = self._done.take()
+        return shot
+
+    def close(self) -> None:
+        """End the threads."""
+        self._captured.end(drop=True)
+        self._done.end(drop=True)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(_PATIENCE)
+        self._pipeline.close()
+
+    def _capture(self) -> None:
+        error: BaseException | None = None
+        try:
+            for frame, _ in self._frames:
+                self.frames_in += 1
+                if not self._captured.put((frame, self._clock())):
+                    break
+        except BaseException as caught:  # noqa: BLE001 - whatever it is, it is raised where the frames are asked for
+            error = caught
+        finally:
+            self._captured.end(error)
+            self._frames.close()
+
+    def _work(self) -> None:
+        error: BaseException | None = None
+        try:
+            while self._done.wait_until_taken():
+                frame, start = self._captured.take(self._timeout)
+                began = self._clock()
+                result = self._pipeline(frame, start)
+                self._done.put(Shot(frame, result, self._pipeline.faces, start, began, self._clock()))
+                del frame, result  # nothing is kept while the next one is waited for
+        except Ended:
+            pass
+        except TimeoutError:
+            error = StreamError(f"the source gave no frame for {self._timeout:g} s: is it still there?")
+        except BaseException as caught:  # noqa: BLE001 - as above
+            error = caught
+        finally:
+            self._done.end(error)
+            self._captured.end(drop=True)
