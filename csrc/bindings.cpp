@@ -414,8 +414,8 @@ PYBIND11_MODULE(_native, module) {
   module.def("region_crop", &region_crop, py::arg("frame"), py::arg("color"), py::arg("affines"), py::arg("boxes"),
              py::arg("face"), py::arg("patches"), py::arg("threads"), py::arg("device"));
   module.def("region_paste", &region_paste, py::arg("frame"), py::arg("color"), py::arg("affines"), py::arg("boxes"),
-             py::arg("strengths"), py::arg("face"), py::arg("patches"), py::arg("face_taper"), py::arg("region_taper"), py::arg("threads"),
-             py::arg("device"));
+             py::arg("strengths"), py::arg("face"), py::arg("patches"), py::arg("face_taper"), py::arg("region_taper"),
+             py::arg("threads"), py::arg("device"));
   module.def("resample", &resample, py::arg("frame"), py::arg("color"), py::arg("affine"), py::arg("view"),
              py::arg("threads"));
   module.def("face_rectangle", &face_rectangle, py::arg("color"), py::arg("height"), py::arg("width"),
@@ -423,7 +423,8 @@ PYBIND11_MODULE(_native, module) {
   module.def("block_size", &block_size, py::arg("color"), py::arg("count"));
   module.def("write_block", &write_block, py::arg("block"), py::arg("color"), py::arg("address"), py::arg("pitch"),
              py::arg("height"), py::arg("width"), py::arg("rectangle"), py::arg("affines"), py::arg("boxes"),
-             py::arg("strengths"), py::arg("face_size"), py::arg("patch_size"), py::arg("face_taper"), py::arg("region_taper"));
+             py::arg("strengths"), py::arg("face_size"), py::arg("patch_size"), py::arg("face_taper"),
+             py::arg("region_taper"));
   module.def("launch_crop", &launch_crop, py::arg("block"), py::arg("color"), py::arg("count"), py::arg("face"),
              py::arg("patches"), py::arg("face_size"), py::arg("patch_size"), py::arg("half"), py::arg("device"),
              py::arg("stream"));
