@@ -86,9 +86,9 @@ def video(
 
       lgin-edge video party.mov -o older.mkv --years 62 --codec libx265
 
-    Faces are followed from frame to frame, so that they keep still, and fade where a hand covers them or they turn away. Sound
-    and subtitles are copied as they are; times, metadata and chapters are kept. The new file appears when it is whole.
-    Needs PyAV: pip install 'lgin-edge[video]'
+    Faces are followed from frame to frame, and fade where a hand covers them or they turn away.
+
+    Sound and subtitles are copied as they are; times, metadata and chapters are kept. Needs PyAV: pip install av
     """
     _one_age(group, years)
     with explained():
@@ -112,7 +112,7 @@ def video(
 
 def camera(
     source: Annotated[
-        str, typer.Argument(metavar="[INDEX]", help="Number of a camera, an address, or a GStreamer pipeline.")
+        str, typer.Argument(metavar="INDEX", help="Number of a camera, an address, or a GStreamer pipeline.")
     ] = "0",
     group: GroupOption = None,
     years: YearsOption = None,
@@ -146,8 +146,9 @@ def camera(
 
       lgin-edge camera 0 --years 70 --out me.mp4 --seconds 10
 
-    Keys: + and - change the age by five years, 0 to 9 choose a group, o shows the original, q or Esc ends. Without a screen
-    --out FILE records, until --seconds are over or Ctrl-C. Nothing is stored unless --out asks for it.
+    Keys: + and - change the age by five years, 0 to 9 choose a group, o shows the original, q or Esc ends.
+
+    Without a screen --out FILE records until Ctrl-C, or for --seconds. Nothing is stored unless --out asks for it.
     """
     if group is None and years is None:
         years = 70.0

@@ -361,9 +361,9 @@ def test_a_source_that_hangs_is_gone(tiny: Transformer) -> None:
 
     with Stream(source(), tiny, group=4, live=True, timeout=0.1, detector=nobody) as stream:
         next(stream)
+        threading.Timer(0.3, gate.set).start()
         with pytest.raises(StreamError, match=r"no frame for 0\.1 s"):
             next(stream)
-        gate.set()
 
 
 @pytest.mark.parametrize("live", [False, True])

@@ -21,6 +21,8 @@ _EYES = 48.0
 _MAX_ENLARGE = 2.0
 #: How far a patch reaches from the middle of the face, eye distances: the face and the way that it can go between two frames.
 _REACH = 2.6
+#: A patch is kept while it reaches at least this share of that.
+_STILL_FITS = 0.85
 _MIN_SIDE = 16
 #: Points to follow in a face, and their distance, patch pixels.
 MAX_POINTS = 60
@@ -86,6 +88,19 @@ def face_patch(frame: Frame, color: Color, landmarks: Float64) -> Patch | None:
         return None
     corner = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
     return Patch(_gray(frame, color, corner, (int(size[0]), int(size[1]))), corner)
+
+
+def still_fits(patch: Patch, frame: Frame, color: Color, landmarks: Float64) -> bool:
+    """Whether a patch that was cut for an earlier place of a face will do for this one: it saves cutting another."""
+    height, width = frame_size(frame, color)
+    unit = eye_distance(landmarks)
+    middle = landmarks.mean(axis=0)
+    reach = _STILL_FITS * _REACH * unit
+    x0, y0, x1, y1 = patch.corner
+    wide = (x0 <= max(0.0, middle[0] - reach)) & (y0 <= max(0.0, middle[1] - reach))
+    high = (x1 >= min(width, middle[0] + reach)) & (y1 >= min(height, middle[1] + reach))
+    wanted = min(_MAX_ENLARGE, _EYES / unit)
+    return bool(wide and high and 0.9 < float(patch.scale.mean()) / wanted < 1.1)
 
 
 def same_patch(frame: Frame, color: Color, patch: Patch) -> Patch:
@@ -167,8 +182,10 @@ def _gray(frame: Frame, color: Color, corner: tuple[int, int, int, int], size: t
     x0, y0, x1, y1 = corner
     part = frame[y0:y1, x0:x1]
     if color != "nv12":  # whose upper rows are the luma
+        # OpenCV takes rows with gaps between them, but no other strides.
+        plain = part.strides[2] == 1 and part.strides[1] == part.shape[2] and part.strides[0] > 0
         codes = {"rgb": "RGB2GRAY", "bgr": "BGR2GRAY", "rgba": "RGBA2GRAY", "bgra": "BGRA2GRAY"}
-        part = cv2.cvtColor(np.ascontiguousarray(part), getattr(cv2, f"COLOR_{codes[color]}"))
+        part = cv2.cvtColor(part if plain else np.ascontiguousarray(part), getattr(cv2, f"COLOR_{codes[color]}"))
     reducing = size[0] < x1 - x0
     gray: Frame = cv2.resize(part, size, interpolation=cv2.INTER_AREA if reducing else cv2.INTER_LINEAR)
     return gray

@@ -18,7 +18,7 @@ from .._ops import Color, Frame
 from ..detection import Face, frame_size
 from ..errors import InputError
 from ..geometry import Float64
-from .flow import Patch, choose_points, eye_distance, face_patch, follow, same_patch, similarity
+from .flow import Patch, choose_points, eye_distance, face_patch, follow, same_patch, similarity, still_fits
 from .looks import changed_share, in_frame_share, looks
 from .one_euro import OneEuro
 from .pose import Pose, falling, head_pose, pose_strength
@@ -101,12 +101,12 @@ class _Track:
     def covered(self) -> float:
         return min(self.changed, _UNCOVERED + _FOR_POINTS * self.losses)
 
-    def goal(self) -> float:
-        """The strength that it should have."""
+    def goal(self, pose: Pose) -> float:
+        """The strength that it should have in this pose."""
         if self.lost_for is not None or self.misses >= _MISSES:
             return 0.0
         return (
-            pose_strength(head_pose(self.shown))
+            pose_strength(pose)
             * falling(self.score, *_SCORE)
             * falling(self.covered, *_COVERED)
             * falling(self.points_lost, *_POINTS_LOST)
@@ -204,18 +204,19 @@ class Tracker:
         Args:
             dt: seconds since the frame before.
         """
+        poses = {track.id: head_pose(track.shown) for track in self._tracks}
         for track in self._tracks:
-            step = track.goal() - track.level
+            step = track.goal(poses[track.id]) - track.level
             track.level += min(step, dt / FADE_IN) if step > 0 else max(step, -dt / FADE_OUT)
         self._tracks = [track for track in self._tracks if not _is_gone(track)]
         return [
-            TrackedFace(track.id, _face(track.shown, track.score), track.level, head_pose(track.shown))
+            TrackedFace(track.id, _face(track.shown, track.score), track.level, poses[track.id])
             for track in self._tracks
             if track.lost_for is None or track.level > 0
         ]
 
     def _move(self, track: _Track, frame: Frame, dt: float) -> None:
-        moved = None
+        moved = patch = None
         if track.lost_for is None and track.patch is not None:
             patch = same_patch(frame, self._color, track.patch)
             points, sure = follow(track.patch, patch, track.points)
@@ -238,13 +239,15 @@ class Tracker:
             track.smoother = OneEuro(min_cutoff=MIN_CUTOFF, beta=BETA)
             shown = track.smoother(track.anchor, dt)
         track.shown = shown
+        track.patch = patch if patch and still_fits(patch, frame, self._color, shown) else None
 
     def _look(self, track: _Track, frame: Frame, dt: float) -> None:
         """How much of the face is to be seen in the frame."""
         affine = geometry.fit_similarity(track.shown)
         height, width = frame_size(frame, self._color)
         track.in_frame = in_frame_share(affine, width, height)
-        track.patch = face_patch(frame, self._color, track.shown)
+        if track.patch is None and track.lost_for is None:
+            track.patch = face_patch(frame, self._color, track.shown)
         if track.patch is None and track.lost_for is None:
             track.lost_for = 0.0
         if track.patch is None or track.lost_for is not None:
@@ -292,7 +295,7 @@ class Tracker:
             return  # not in the frame
         self._next_id += 1
         if at_once:
-            track.level = track.goal()
+            track.level = track.goal(head_pose(track.shown))
         self._tracks.append(track)
 
     def _start(self, track: _Track, frame: Frame) -> None:
@@ -300,6 +303,7 @@ class Tracker:
         track.lost_for, track.drift = None, np.zeros(2)
         track.smoother = OneEuro(min_cutoff=MIN_CUTOFF, beta=BETA)
         track.shown = track.smoother(track.anchor, 0.0)
+        track.patch = face_patch(frame, self._color, track.shown)
         self._look(track, frame, 0.0)
         if track.patch is not None:
             self._choose_points(track)
