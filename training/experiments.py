@@ -381,7 +381,7 @@ def main(
     ] = None,
     steps: Annotated[
         tuple[int, int] | None,
-        typer.Option(metavar="WARM GAN", help="Steps of warm-up and GAN of each method.", show_default="300 100"),
+        typer.Option(metavar="WARM GAN", help="Steps of warm-up and GAN of each method.", show_default="800 150"),
     ] = None,
     classifier: Annotated[
         Path | None, typer.Option(help="Take C from this run's folder instead of training one.", show_default=False)
@@ -425,7 +425,7 @@ def main(
             )
         if classifier is not None:
             fit.classifier_weights(classifier)  # a wrong folder is named before anything is trained
-        warm, gan = steps or ((2, 2) if smoke else (300, 100))
+        warm, gan = steps or ((2, 2) if smoke else (800, 150))
         own = 0 if classifier else classifier_steps or (2 if smoke else 800)
         plan = Plan(smoke, warm, gan, own, str(classifier or ""), seed, digest(where / "labels.csv"))
         work = Experiments(folder, plan, where, people or (3 if smoke else None))
