@@ -29,6 +29,7 @@ from test_stream_films import (
 )
 
 from lgin_edge import BackendError, ClosedError, Face, InputError, LginError, Transformer, geometry
+from lgin_edge._ops import resample
 from lgin_edge.stream import Pipeline, Stats, Stream, StreamError
 from lgin_edge.stream.newest import Ended, Newest
 
@@ -130,6 +131,26 @@ def test_the_bundled_detector_does_it_too(tiny: Transformer, walk: list[Shot]) -
     with Stream([shot.frame for shot in walk[:12]], tiny, years=70) as stream:
         for shot, out in zip(walk, stream, strict=False):
             assert change(out, shot.frame, shot.faces[0]) == pytest.approx(-51, abs=3)
+
+
+def flicker(frames: list[Image8], shots: list[Shot]) -> float:
+    """RMS of the second difference in time of the face's pixels, brought back along the known motion, levels of a byte."""
+    views = [
+        resample(frame, geometry.fit_similarity(shot.faces[0]), 96, 96)
+        for frame, shot in zip(frames, shots, strict=True)
+    ]
+    return float(np.sqrt((np.diff(np.stack(views)[:, :, 38:88, 24:72] * 127.5, 2, axis=0) ** 2).mean()))
+
+
+def test_the_aged_face_flickers_no_more_than_the_film(bundled: Transformer, astronaut: Image8) -> None:
+    """With the bundled model and detector; half as much again is allowed. benchmarks/stream.py measures it at length."""
+    shots = film(astronaut, wandering(30, 240, eyes=40), 240)
+    frames = [shot.frame for shot in shots]
+    with Stream(frames, bundled, group=4) as stream:
+        streamed = flicker(list(stream), shots)
+    afresh = flicker([bundled.age(frame, group=4) for frame in frames], shots)
+    assert streamed < 1.5 * flicker(frames, shots)
+    assert streamed < afresh
 
 
 def test_blue_first(tiny: Transformer, walk: list[Shot]) -> None:

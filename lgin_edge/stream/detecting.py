@@ -61,7 +61,7 @@ class Detecting:
         self._running = self._frame = None
 
     def close(self) -> None:
-        """End the thread, after the frame that it is looking at."""
+        """End the thread, after the frame that it is looking at; that is not waited for."""
         self.forget()
         if self._pool is not None:
-            self._pool.shutdown(wait=True)
+            self._pool.shutdown(wait=False)

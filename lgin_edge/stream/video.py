@@ -274,6 +274,8 @@ class _Job:
         deep = max((part.bits for part in frame.format.components), default=8)
         if deep > 8:
             self._note(f"the film has {deep} bits a channel; 8 were written")
+        if getattr(frame, "interlaced_frame", False):
+            self._note("the film is interlaced; its pictures were written whole")
         if turns:
             self._note(f"the film is turned by {90 * turns} degrees when it is shown; it was written upright")
         self._writer.begin(
