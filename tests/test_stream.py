@@ -431,7 +431,7 @@ def test_an_interrupted_loop_leaves_nothing(tiny: Transformer) -> None:
         with pytest.raises(KeyboardInterrupt):
             interrupted(live)
         wait_for(lambda: closed == [True])  # noqa: B023
-        assert not our_threads()
+        wait_for(lambda: not our_threads())
 
 
 def test_a_forgotten_stream_ends_its_threads(tiny: Transformer) -> None:
