@@ -436,6 +436,7 @@ def soak(frames: int) -> Json:
                             samples.append((given, round(memory(), 2)))
                     stats = stream.stats
                 spent = time.monotonic() - start
+            time.sleep(1.0)  # threads may be in the middle of something
             values = [value for _, value in samples]
             half = values[len(values) // 2 :]
             one = {

@@ -114,7 +114,7 @@ class VideoWriter:
             copied = self._container.add_stream_from_template(stream)
         copied.metadata.update(stream.metadata)
         with suppress(AttributeError, ValueError):  # PyAV cannot set it on every kind of stream
-            copied.disposition = stream.disposition
+            copied.disposition = stream.disposition.value
         return copied
 
     def copy(self, packet: Any, stream: Any) -> None:
