@@ -12,6 +12,7 @@ from .errors import BackendError, ClosedError, ImageError, InputError, LginError
 if TYPE_CHECKING:
     from .detection import CenterFace, Face, YuNet
     from .estimation import AgeEstimate
+    from .stream import Stream, StreamError
     from .transformer import Transformer
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "InputError",
     "LginError",
     "ModelError",
+    "Stream",
+    "StreamError",
     "Transformer",
     "YuNet",
     "__version__",
@@ -33,6 +36,8 @@ _WHERE = {
     "AgeEstimate": "estimation",
     "CenterFace": "detection",
     "Face": "detection",
+    "Stream": "stream",
+    "StreamError": "stream.errors",
     "Transformer": "transformer",
     "YuNet": "detection",
 }

@@ -1,4 +1,5 @@
-"""The command line: ``lgin-edge age``, ``estimate``, ``info`` and ``demo``; ``build`` and ``verify`` are in ``cli_engine``."""
+"""The command line: ``lgin-edge age``, ``estimate``, ``info`` and ``demo``; ``video`` and ``camera`` are in
+``cli_stream``, ``build`` and ``verify`` in ``cli_engine``."""
 
 from __future__ import annotations
 
@@ -11,9 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from . import cli_engine
+from . import cli_engine, cli_stream
 from .errors import ImageError, InputError
-from .terminal import BAD_INPUT, EXIT_CODES, NO_FACE, explained, stderr, stdout
+from .terminal import (
+    BAD_INPUT,
+    EXIT_CODES,
+    NO_FACE,
+    DeviceOption,
+    ModelOption,
+    ThreadsOption,
+    explained,
+    stderr,
+    stdout,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,23 +45,6 @@ app = typer.Typer(
     help="Make the faces in pictures younger or older, or estimate their ages, on this machine. Nothing is sent anywhere.",
     epilog=EXIT_CODES,
 )
-ModelOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--model",
-        "-m",
-        help="An .onnx model file, or an engine of lgin-edge build. Default: the bundled model.",
-        show_default=False,
-    ),
-]
-DeviceOption = Annotated[
-    str | None,
-    typer.Option(help="cpu, or a GPU: cuda, cuda:1. Default: the CPU, for an engine cuda.", show_default=False),
-]
-ThreadsOption = Annotated[
-    int | None,
-    typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False),
-]
 
 
 @dataclass(frozen=True)
@@ -415,6 +409,8 @@ def _age_file(transformer: Transformer, job: Job, group: float | None, years: fl
     return len(faces)
 
 
+app.command(epilog=cli_stream.EXIT_CODES)(cli_stream.video)
+app.command(epilog=cli_stream.EXIT_CODES)(cli_stream.camera)
 app.command(epilog=EXIT_CODES)(cli_engine.build)
 app.command(epilog=EXIT_CODES)(cli_engine.verify)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import BackendError, InputError
-from .terminal import BAD_INPUT, NO_FACE, explained, stderr, stdout
+from .terminal import BAD_INPUT, NO_FACE, DeviceOption, ModelOption, ThreadsOption, explained, stderr, stdout
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -24,23 +24,6 @@ EXIT_CODES = (
     "a damaged film what could be read was still done), 5 the model or its run time is not usable, 130 interrupted."
 )
 
-ModelOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--model",
-        "-m",
-        help="An .onnx model file, or an engine of lgin-edge build. Default: the bundled model.",
-        show_default=False,
-    ),
-]
-DeviceOption = Annotated[
-    str | None,
-    typer.Option(help="cpu, or a GPU: cuda, cuda:1. Default: the CPU, for an engine cuda.", show_default=False),
-]
-ThreadsOption = Annotated[
-    int | None,
-    typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False),
-]
 GroupOption = Annotated[
     float | None,
     typer.Option(

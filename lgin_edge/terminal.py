@@ -1,9 +1,11 @@
-"""What the commands share: the two consoles, the exit codes, and errors told in one line."""
+"""What the commands share: the two consoles, the exit codes, options, and errors told in one line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -18,6 +20,25 @@ EXIT_CODES = (
 
 stdout = Console(highlight=False, markup=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="An .onnx model file, or an engine of lgin-edge build. Default: the bundled model.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(help="cpu, or a GPU: cuda, cuda:1. Default: the CPU, for an engine cuda.", show_default=False),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False),
+]
 
 
 @contextmanager
