@@ -183,7 +183,10 @@ def test_a_model_of_another_kind_is_refused(tiny_model: Path, tiny_age_model: Pa
 
 
 def test_a_missing_model_is_explained(tiny_model: Path, tmp_path: Path) -> None:
-    for name, message in (("missing.onnx", r"age_model=FILE.*training\.export"), ("age.plan", "needs an .onnx age model")):
+    for name, message in (
+        ("missing.onnx", r"age_model=FILE.*training\.export"),
+        ("age.plan", "needs an .onnx age model"),
+    ):
         with (
             Transformer(tiny_model, age_model=tmp_path / name) as t,
             pytest.raises(ModelError, match=message) as caught,
