@@ -254,6 +254,31 @@ def test_odd_sides_lose_a_row(tiny: Transformer, tmp_path: Path, shots: list[Sho
     assert Seen(tmp_path / "older2.mp4").size == (170, 150)
 
 
+def test_a_film_that_changes_its_size(tiny: Transformer, tmp_path: Path, shots: list[Shot]) -> None:
+    """As a video call does when the line gets worse."""
+    source = tmp_path / "film.mkv"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("mjpeg", rate=30)
+        stream.width = stream.height = SIZE
+        stream.pix_fmt = "yuvj420p"
+        for i, shot in enumerate(shots[:6]):
+            small = i >= 3
+            coder = av.CodecContext.create("mjpeg", "w")
+            coder.width = coder.height = 96 if small else SIZE
+            coder.pix_fmt, coder.time_base = "yuvj420p", Fraction(1, 30)
+            frame = np.ascontiguousarray(shot.frame[::2, ::2] if small else shot.frame)
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuvj420p")
+            picture.pts, picture.time_base = i, Fraction(1, 30)
+            for packet in [*coder.encode(picture), *coder.encode(None)]:
+                packet.stream, packet.time_base, packet.pts, packet.dts = stream, Fraction(1, 30), i, i
+                container.mux(packet)
+    outcome = age_video(source, tmp_path / "older.mp4", tiny, group=4)
+    assert "changes its size" in outcome.notes[0]
+    after = Seen(tmp_path / "older.mp4")
+    assert {frame.shape for frame in after.frames} == {(SIZE, SIZE, 3)}
+    assert outcome.with_faces == 6
+
+
 def test_a_film_that_starts_late_starts_at_once(tiny: Transformer, tmp_path: Path, shots: list[Shot]) -> None:
     """As those cut out of a broadcast do."""
     times = [5 * TICKS + time for time in TIMES]
@@ -492,6 +517,38 @@ def test_a_camera_is_recorded_and_what_was_is_kept(
     assert 1 <= len(Seen(target).frames) <= 30
     assert command("camera", "--out", target, "--model", tiny_model).exit_code == 4
     assert command("camera", "--size", "large", "--model", tiny_model).exit_code == 2
+
+
+def test_ctrl_c_ends_a_recording_and_keeps_it(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, shots: list[Shot], tmp_path: Path
+) -> None:
+    no_window(monkeypatch)
+    camera_of(monkeypatch, shots * 100)
+    add = Recording.add
+
+    def interrupted(self: Recording, frame: Image8, time: float) -> None:
+        if self.frames == 4:
+            raise KeyboardInterrupt
+        add(self, frame, time)
+
+    monkeypatch.setattr(Recording, "add", interrupted)
+    target = tmp_path / "me.mp4"
+    result = command("camera", "--group", 4, "--out", target, "--model", tiny_model, "--threads", 1)
+    assert result.exit_code == 0, result.output
+    assert f"{target}: " in result.stdout
+    assert len(Seen(target).frames) == 4
+    assert "from camera to picture" in result.stderr
+
+
+def test_a_recording_ends_when_its_time_is_over(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, shots: list[Shot], tmp_path: Path
+) -> None:
+    no_window(monkeypatch)
+    camera_of(monkeypatch, shots * 1000)
+    target = tmp_path / "me.mp4"
+    words = ("camera", "--years", 60, "--out", target, "--seconds", 0.3, "--model", tiny_model, "--threads", 1)
+    assert command(*words).exit_code == 0
+    assert len(Seen(target).frames) >= 1
 
 
 def test_a_recording_keeps_the_time(tmp_path: Path, shots: list[Shot]) -> None:

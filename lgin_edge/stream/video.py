@@ -160,6 +160,7 @@ class _Job:
         self._end = 0.0  # of all that was read, seconds
         self._last = -1  # the last frame's time, ticks
         self._step = 1  # its length
+        self._shape: tuple[int, ...] = ()  # of the first frame
 
     def run(self) -> Outcome:
         self._choose_copies()
@@ -249,10 +250,13 @@ class _Job:
             rgb = np.ascontiguousarray(np.rot90(rgb, turns))
         if not writer.frames:
             self._begin(frame, rgb, turns, full_range)
+            self._shape = rgb.shape
+        elif rgb.shape != self._shape:
+            self._note("the film changes its size; all of it was written at its first")
         result = self._pipeline(rgb, float(pts * time_base))
         changed = self._pipeline.changed
-        even = frame.width % 2 == 0 == frame.height % 2
-        if changed or turns or not even or frame.format.name != writer.pixels:
+        fits = (frame.width, frame.height) == writer.size and frame.format.name == writer.pixels
+        if changed or turns or not fits:
             writer.write_array(result, pts, matrix=matrix, full_range=full_range)
         else:  # as it was decoded: not even rounded
             frame.pts = pts

@@ -102,6 +102,7 @@ class VideoWriter:
         self._video: Any = None
         self._pending: list[tuple[Any, Any]] = []
         self._begun, self._open = False, True
+        self.size = (0, 0)  # width and height, once it has begun
         self.frames = 0
 
     def takes(self, codec: str) -> bool:
@@ -186,7 +187,7 @@ class VideoWriter:
             for name, value in (color or {}).items():
                 setattr(stream.codec_context, name, value)
             stream.metadata.update(metadata or {})
-            self._size = (stream.width, stream.height)
+            self.size = (stream.width, stream.height)
             self._container.start_encoding()
         self._begun = True
         pending, self._pending = self._pending, []
@@ -206,14 +207,19 @@ class VideoWriter:
         """Write a frame [H, W, 3] uint8.
 
         Args:
-            frame: the picture, as large as the video, or a column or row larger where that is even.
+            frame: the picture; of another size than the video it is scaled, but an odd row or column is cut off.
             pts: its time in ticks.
             color: "rgb" or "bgr".
             matrix, full_range: of the YUV that is written: what ``begin`` was told of it.
         """
-        picture = self._av.VideoFrame.from_ndarray(frame[: self._size[1], : self._size[0]], format=f"{color}24")
+        width, height = self.size
+        if frame.shape[0] - height in (0, 1) and frame.shape[1] - width in (0, 1):
+            frame = frame[:height, :width]
+        picture = self._av.VideoFrame.from_ndarray(frame, format=f"{color}24")
         with self._explained():
             picture = picture.reformat(
+                width=width,
+                height=height,
                 format=self.pixels,
                 dst_colorspace=SWS.get(matrix, SWS[BT601]),
                 src_color_range=FULL,
