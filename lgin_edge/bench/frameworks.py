@@ -16,6 +16,7 @@ import numpy as np
 import lgin_edge
 
 from .._ops import Floats
+from .measure import in_a_line
 from .stages import Model
 
 # By importlib: the base install has none of these packages, and type checking must not need them either.
@@ -90,14 +91,15 @@ def compiled(net: Any, threads: int, model: Model, stack: ExitStack) -> Run:
     """
     torch = imported("torch")
     stack.enter_context(_inductor_cache())
-    run = eager(torch.compile(net, dynamic=False), threads)
     try:
+        # Precompiled headers alone would go elsewhere, and stay.
+        headers = {"cpp_cache_precompile_headers": False}
+        known = imported("torch._inductor").list_options()
+        options = {name: value for name, value in headers.items() if name in known}
+        run = eager(torch.compile(net, dynamic=False, options=options), threads)
         run(*model.scene.engine_inputs())
     except Exception as error:  # whatever a compiler says
-        text = str(error).strip()
-        raise Unavailable(
-            f"torch.compile failed: {type(error).__name__}: {text.splitlines()[0] if text else ''}"
-        ) from error
+        raise Unavailable(f"torch.compile failed: {in_a_line(error)}") from error
     return run
 
 
@@ -113,7 +115,7 @@ def openvino(model: Model, threads: int) -> Run:
         core = ov.Core()
         request = core.compile_model(core.read_model(str(model.path)), "CPU", options).create_infer_request()
     except Exception as error:  # OpenVINO's exceptions share no base but this one
-        raise Unavailable(f"OpenVINO does not read {model.path.name}: {str(error).strip().splitlines()[0]}") from error
+        raise Unavailable(f"OpenVINO does not read {model.path.name}: {in_a_line(error)}") from error
 
     def run(face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, Floats]:
         request.infer({"face": face, "patches": patches, "boxes": boxes, "age": age})

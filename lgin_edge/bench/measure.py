@@ -30,6 +30,11 @@ class WrongAnswer(Exception):
     """A candidate computes something else than the reference. The message says by how much."""
 
 
+def in_a_line(error: Exception) -> str:
+    """The kind of an error and the first line of what it says."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+
+
 def nothing() -> None:
     """The hook of a candidate that needs none."""
 
@@ -193,7 +198,7 @@ def _try(one: Candidate) -> str | Skipped:
     except Exception as error:
         if not one.foreign:
             raise
-        return _skip(one, f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else 'failed'}")
+        return _skip(one, in_a_line(error))
 
 
 def _skip(one: Candidate, reason: str) -> Skipped:
