@@ -154,6 +154,16 @@ def test_provider_that_does_not_load(model: Model, stack: ExitStack, monkeypatch
     assert found.skipped[0].name == "onnxruntime MadeUp"
 
 
+def test_memory_that_there_is_no_time_for(model: Model, monkeypatch: pytest.MonkeyPatch, stack: ExitStack) -> None:
+    monkeypatch.setattr(run, "_MEMORY_SECONDS", 0.0)
+    bench = run.Bench([model.path], ("crop",), 1, 2, 1.0)
+    row = {"table": "stages", "stage": "crop", "size": model.size, "candidate": "kernels", "threads": 1, "ages": 1}
+    bench.result.rows.append(row | {"peak_mb": None})
+    bench._memory([model], [ways.find(model, 1, stack)])
+    assert bench.result.rows[0]["peak_mb"] is None
+    assert bench.result.skipped == [measure.Skipped("crop", "peak memory", "no time left, or not told by this system")]
+
+
 # ---- layers
 
 

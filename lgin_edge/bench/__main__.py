@@ -46,7 +46,7 @@ def bench(
     ] = None,
     seconds: Annotated[
         float, typer.Option(min=0.1, max=86400, help="Time for timing; --baseline takes as much again, twice.")
-    ] = 30.0,
+    ] = 36.0,
     baseline: Annotated[
         bool,
         typer.Option(

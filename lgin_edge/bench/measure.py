@@ -23,7 +23,7 @@ from .scene import digest
 WARM_UP_CALLS, WARM_UP_MS = 10, 200.0
 #: Rounds that are measured whatever the time, and at most; share of the time that warming up may take.
 LEAST_ROUNDS, MOST_ROUNDS = 5, 1000
-_WARM_UP_SHARE = 0.35
+_WARM_UP_SHARE = 0.4
 
 
 class WrongAnswer(Exception):
@@ -138,8 +138,7 @@ def take_turns(
     """
     begin = clock()
     ready, skipped = _checked(candidates)
-    for one in ready:
-        _warm_up(one, (begin + seconds - clock()) * _WARM_UP_SHARE / len(ready), clock)
+    _warm_up(ready, (begin + seconds - clock()) * _WARM_UP_SHARE, clock)
     rng = np.random.default_rng(seed)
     start, rounds = clock(), 0
     collecting = gc.isenabled()
@@ -205,13 +204,16 @@ def _skip(one: Candidate, reason: str) -> Skipped:
     return Skipped(one.stage, one.name, reason, failed=not one.foreign)
 
 
-def _warm_up(one: Measured, most: float, clock: Callable[[], float]) -> None:
-    """Call until it is warm, or ``most`` seconds are over; twice at least."""
-    start = clock()
-    while not one.warm and (one.warm_up_calls < 2 or clock() - start < most):
-        one.candidate.answer()
-        one.warm_up_calls += 1
-        one.warm_up_ms = 1e3 * (clock() - start)
+def _warm_up(ready: Sequence[Measured], most: float, clock: Callable[[], float]) -> None:
+    """Calls in turn until all are warm, or ``most`` seconds are over; two each at least."""
+    start, left = clock(), list(ready)
+    while left and (left[0].warm_up_calls < 2 or clock() - start < most):
+        for one in left:
+            before = clock()
+            one.candidate.answer()
+            one.warm_up_calls += 1
+            one.warm_up_ms += 1e3 * (clock() - before)
+        left = [one for one in left if not one.warm]
 
 
 def _sample(one: Candidate, clock: Callable[[], float]) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,8 @@ from .yardstick import Sessions
 
 #: Shares of the time for the tables, as far as they are made.
 SHARES = {"stages": 0.5, "batch": 0.2, "threads": 0.3}
+#: After so many seconds no further process is started to look at memory.
+_MEMORY_SECONDS = 15.0
 #: Called with what is being done and the share of it that is done.
 Progress = Callable[[str, float], None]
 
@@ -151,12 +155,27 @@ class Bench:
             for way in each.cpu:
                 for size in (model.size, stages.FRAME_SIZE):
                     places[size, model.label + way.name] = (model.path, way.provider)
-        entries = [row for row in self.result.rows if row["table"] == "stages" and row["device"] == "cpu"]
-        for i, row in enumerate(entries):
-            self.progress("peak memory", i / len(entries))
-            place = places.get((row["size"], row["candidate"]))
-            if place is not None:
+        entries = [
+            (row, places[row["size"], row["candidate"]])
+            for row in self.result.rows
+            if row["table"] == "stages" and (row["size"], row["candidate"]) in places
+        ]
+        until = time.monotonic() + _MEMORY_SECONDS
+
+        def look(row: Row, place: tuple[Path, str]) -> None:
+            if time.monotonic() < until:
                 row["peak_mb"] = memory.peak(row["stage"], *place, row["threads"], row["ages"])
+
+        with ThreadPoolExecutor(self.cores) as pool:  # memory does not mind company
+            waiting = [pool.submit(look, *entry) for entry in entries]
+            for i, one in enumerate(waiting):
+                self.progress("peak memory", i / len(waiting))
+                one.result()
+        late = sorted({row["stage"] for row, _ in entries if row["peak_mb"] is None})
+        if late:
+            self.result.skipped.append(
+                Skipped(", ".join(late), "peak memory", "no time left, or not told by this system")
+            )
 
     def _measure(self, table: str, candidates: list[Candidate], seconds: float, pause: float = 0.0) -> None:
         def done(share: float) -> None:
