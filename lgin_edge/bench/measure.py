@@ -205,14 +205,19 @@ def _skip(one: Candidate, reason: str) -> Skipped:
 
 
 def _warm_up(ready: Sequence[Measured], most: float, clock: Callable[[], float]) -> None:
-    """Calls in turn until all are warm, or ``most`` seconds are over; two each at least."""
-    start, left = clock(), list(ready)
-    while left and (left[0].warm_up_calls < 2 or clock() - start < most):
+    """Calls in turn until all are warm, or ``most`` seconds are over; two each at least.
+
+    A turn is as many calls as a tenth of the milliseconds asks for, so that the quick are warm when the slow are.
+    """
+    start, left, turn = clock(), list(ready), WARM_UP_MS / WARM_UP_CALLS
+    while left and (min(one.warm_up_calls for one in left) < 2 or clock() - start < most):
         for one in left:
-            before = clock()
-            one.candidate.answer()
-            one.warm_up_calls += 1
-            one.warm_up_ms += 1e3 * (clock() - before)
+            until = one.warm_up_ms + turn
+            while one.warm_up_ms < until:
+                before = clock()
+                one.candidate.answer()
+                one.warm_up_calls += 1
+                one.warm_up_ms += 1e3 * (clock() - before)
         left = [one for one in left if not one.warm]
 
 
