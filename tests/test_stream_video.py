@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import sys
+import time
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -463,18 +465,19 @@ def test_help_teaches(name: str) -> None:
     assert "--years" in text
 
 
-def camera_of(monkeypatch: pytest.MonkeyPatch, shots: Sequence[Shot]) -> None:
-    """A camera 0 that shows a film and is then pulled out."""
+def camera_of(monkeypatch: pytest.MonkeyPatch, shots: Sequence[Shot], *, endless: bool = False) -> None:
+    """A camera 0 that shows a film and is then pulled out, or shows it again and again."""
     import cv2
 
     class Capture:
         def __init__(self, *_: Any) -> None:
-            self.frames = iter(shots)
+            self.frames = itertools.cycle(shots) if endless else iter(shots)
 
         def isOpened(self) -> bool:
             return True
 
         def read(self) -> tuple[bool, Image8 | None]:
+            time.sleep(0.002)  # a camera makes its reader wait
             shot = next(self.frames, None)
             return (False, None) if shot is None else (True, np.ascontiguousarray(shot.frame[..., ::-1]))
 
@@ -523,7 +526,7 @@ def test_ctrl_c_ends_a_recording_and_keeps_it(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, shots: list[Shot], tmp_path: Path
 ) -> None:
     no_window(monkeypatch)
-    camera_of(monkeypatch, shots * 100)
+    camera_of(monkeypatch, shots, endless=True)
     add = Recording.add
 
     def interrupted(self: Recording, frame: Image8, time: float) -> None:
@@ -544,7 +547,7 @@ def test_a_recording_ends_when_its_time_is_over(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, shots: list[Shot], tmp_path: Path
 ) -> None:
     no_window(monkeypatch)
-    camera_of(monkeypatch, shots * 1000)
+    camera_of(monkeypatch, shots, endless=True)
     target = tmp_path / "me.mp4"
     words = ("camera", "--years", 60, "--out", target, "--seconds", 0.3, "--model", tiny_model, "--threads", 1)
     assert command(*words).exit_code == 0
@@ -611,7 +614,7 @@ def test_a_camera_in_a_window(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, shots: list[Shot], tmp_path: Path
 ) -> None:
     screen = FakeScreen(monkeypatch, "")
-    camera_of(monkeypatch, shots * 40)
+    camera_of(monkeypatch, shots, endless=True)
     screen.visible = 0.0  # closed by a click
     result = command("camera", "--group", 4, "--model", tiny_model, "--threads", 1, "--out", tmp_path / "me.mp4")
     assert result.exit_code == 0, result.output
