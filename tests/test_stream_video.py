@@ -557,8 +557,8 @@ def test_a_recording_ends_when_its_time_is_over(
 def test_a_recording_keeps_the_time(tmp_path: Path, shots: list[Shot]) -> None:
     times = [100.0, 100.05, 100.3, 100.3, 101.0]
     recording = Recording(tmp_path / "out.mkv", color="rgb")
-    for shot, time in zip(shots, times, strict=False):
-        recording.add(shot.frame, time)
+    for shot, at in zip(shots, times, strict=False):
+        recording.add(shot.frame, at)
     recording.finish()
     after = Seen(tmp_path / "out.mkv")
     assert np.allclose(after.times, [0, 0.05, 0.3, 0.3, 1.0], atol=0.002)
