@@ -239,7 +239,9 @@ def _print_model(path: Path, about: Description | AgeDescription, what: str) -> 
         table.add_row(str(i), one.label, f"{one.center:g} years")
     stdout.print(f"{about.model}\n{path}, {len(data):,} bytes\nSHA-256 {hashlib.sha256(data).hexdigest()}\n")
     stdout.print(table)
-    stdout.print(f"\n{what}, {about.precision}, format {about.format}\ntraining data: {about.training_data}")
+    islands = about.fp32_islands if isinstance(about, Description) else ()
+    precision = about.precision + (f" but for {', '.join(islands)}" if islands else "")
+    stdout.print(f"\n{what}, {precision}, format {about.format}\ntraining data: {about.training_data}")
     if isinstance(about, Description) and about.engine is not None:
         engine = about.engine
         gpus = ", ".join(engine.targets) or "those that it takes by default"
