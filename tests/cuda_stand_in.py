@@ -192,9 +192,11 @@ class Runtime:
 
     def cudaGraphDestroy(self, graph: int) -> None:
         self._drop(graph, "graph")
+        del self._graphs[graph]
 
     def cudaGraphExecDestroy(self, executable: int) -> None:
         self._drop(executable, "executable graph")
+        del self._graphs[executable]
 
     def cudaGraphLaunch(self, executable: int, stream: int) -> None:
         assert self.live[executable] == "executable graph"
@@ -206,6 +208,7 @@ class Runtime:
 
     def cudaEventDestroy(self, event: int) -> None:
         self._drop(event, "event")
+        self._events.pop(event, None)
 
     def cudaEventRecord(self, event: int, stream: int) -> None:
         upto = len(self._queues.setdefault(stream, []))
