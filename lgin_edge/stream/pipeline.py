@@ -13,6 +13,7 @@ from .._ops import Color, Frame, check_frame
 from ..detection import Face
 from ..errors import ClosedError, InputError
 from ..transformer import Transformer
+from .buffers import Buffers
 from .cuts import Cuts
 from .detecting import Detecting
 from .tracking import TrackedFace, Tracker
@@ -87,6 +88,7 @@ class Pipeline:
             else (lambda frame: transformer.detect(frame, color=color)),
             inline=inline,
         )
+        self._buffers = Buffers()
         self._time: float | None = None
         self._asked_time = -math.inf  # when the last detection was asked for
         self._frames_since_asked = 0
@@ -116,7 +118,7 @@ class Pipeline:
         self._aim(self._to_position(None, value))
 
     def __call__(self, frame: Frame, time: float) -> Frame:
-        """The next frame, changed: a new array, also where no face is.
+        """The next frame, changed, in an array that nobody else holds; it is the caller's as long as he keeps it.
 
         Args:
             frame: uint8 in the order ``color``, [H, W, 3 or 4] or NV12 [H * 3/2, W]. It is only read; what is needed of it
@@ -144,6 +146,7 @@ class Pipeline:
             faces=[one.face for one in changed],
             strength=[one.strength for one in changed],
             color=self._color,
+            out=self._buffers.like(frame),
         )
 
     def close(self) -> None:
