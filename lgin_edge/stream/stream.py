@@ -74,7 +74,7 @@ class Stream:
         size: tuple[int, int] | None = None,
         fps: float = 30.0,
         live: bool | None = None,
-        detect_every: float = 0.3,
+        detect_every: float = 0.5,
         ease: float = 0.6,
         detector: Callable[[Frame, Color], list[Face]] | None = None,
         inline: bool = False,

@@ -139,9 +139,12 @@ class Tracker:
 
     @property
     def doubtful(self) -> bool:
-        """Whether a detector should look soon: a face is lost, covered, or followed by few points."""
+        """Whether a detector should look soon: a face is lost, covered, followed by few points, or was missed by it."""
         return any(
-            track.lost_for is not None or track.covered > _COVERED[0] or track.points_lost > _DOUBT_POINTS
+            track.lost_for is not None
+            or track.misses > 0
+            or track.covered > _COVERED[0]
+            or track.points_lost > _DOUBT_POINTS
             for track in self._tracks
         )
 
