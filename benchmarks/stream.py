@@ -271,7 +271,7 @@ def live_stream(transformer: lgin_edge.Transformer, film: Film, seconds: float, 
                 time.sleep(pause)
         spent = time.monotonic() - start
         stats = stream.stats
-    late = latencies[FPS:]  # after the first second
+    late = latencies[FPS:] or latencies  # after the first second, where there is more
     return {
         "fps": round(stats.frames_out / spent, 2),
         "latency_median_ms": round(1e3 * statistics.median(late), 1),
@@ -476,21 +476,18 @@ def main(
     chosen = what or ["steady", "live", "soak"]
     if unknown := set(chosen) - {"steady", "live", "soak"}:
         raise typer.BadParameter(f"there is no {', '.join(sorted(unknown))}")
-    report: Json = json.loads(out.read_text()) if out and out.exists() else {}
-    report["machine"] = machine()
+    about = machine()
+    report: Json = {}
     if "steady" in chosen:
-        report["steady"] = {
-            "limit": LIMIT,
-            "frames": length,
-            "rows": steady(length, picture),
-            "filter": filters(length),
-        }
+        rows = steady(length, picture)
+        report["steady"] = {"limit": LIMIT, "frames": length, "rows": rows, "filter": filters(length), "machine": about}
     if "live" in chosen:
-        report["live"] = live(seconds, rounds)
+        report["live"] = live(seconds, rounds) | {"machine": about}
     if "soak" in chosen:
-        report["soak"] = soak(frames)
+        report["soak"] = soak(frames) | {"machine": about}
     if out:
-        out.write_text(json.dumps(report, indent=1) + "\n")
+        others = json.loads(out.read_text()) if out.exists() else {}
+        out.write_text(json.dumps(others | report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
