@@ -33,6 +33,7 @@ from lgin_edge._ops import resample
 from lgin_edge.stream import Pipeline, Stats, Stream, StreamError
 from lgin_edge.stream.buffers import Buffers
 from lgin_edge.stream.newest import Ended, Newest
+from lgin_edge.stream.running import Live
 
 DT = 1 / 30
 
@@ -296,6 +297,25 @@ def test_a_slow_consumer_gets_the_newest_frame_and_no_queue(tiny: Transformer) -
     assert stats.frames_in == 60
     assert stats.frames_out == 2
     assert stats.dropped == 58
+
+
+def test_frames_for_a_slow_consumer_are_begun_late(tiny: Transformer) -> None:
+    """Not at once, to wait and grow old: so most of the work that is done is used."""
+    stop = threading.Event()
+
+    def source() -> Iterator[Image8]:
+        while not stop.is_set():
+            yield from numbered(10)
+            time.sleep(0.002)
+
+    with Stream(source(), tiny, group=4, live=True, detector=nobody) as stream:
+        for i, _ in enumerate(stream):
+            if i == 30:
+                break
+            time.sleep(0.06)
+        stop.set()
+        assert isinstance(stream._runner, Live)
+        assert stream._runner._stale < 15  # every one of the 30 otherwise
 
 
 def test_a_quick_consumer_of_a_live_source_misses_nothing(tiny: Transformer) -> None:
@@ -714,6 +734,22 @@ def test_the_newest_is_kept_and_the_others_are_counted() -> None:
     with pytest.raises(Ended):
         place.take()
     assert not place.wait_until_taken()
+
+
+def test_the_newest_tells_when_it_is_wanted() -> None:
+    place: Newest[int] = Newest()
+    start = time.monotonic()
+    place.wait_until_wanted(0.02)
+    assert time.monotonic() - start >= 0.015
+    taker = threading.Thread(target=lambda: place.take(20))
+    taker.start()
+    place.wait_until_wanted(20)
+    place.put(1)
+    taker.join(20)
+    assert not taker.is_alive()
+    place.end()
+    place.wait_until_wanted(20)
+    assert time.monotonic() - start < 15
 
 
 def test_the_newest_ends_with_its_first_error() -> None:

@@ -20,6 +20,7 @@ class Newest(Generic[T]):
         self._item: T | None = None
         self._ended = False
         self._error: BaseException | None = None
+        self._takers = 0  # that wait
         self.replaced = 0
 
     @property
@@ -47,8 +48,13 @@ class Newest(Generic[T]):
             whatever error it ended with, once.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: self._item is not None or self._ended, timeout):
-                raise TimeoutError
+            self._takers += 1
+            self._changed.notify_all()
+            try:
+                if not self._changed.wait_for(lambda: self._item is not None or self._ended, timeout):
+                    raise TimeoutError
+            finally:
+                self._takers -= 1
             item, self._item = self._item, None
             if item is not None:
                 self._changed.notify_all()
@@ -61,6 +67,11 @@ class Newest(Generic[T]):
         with self._changed:
             self._changed.wait_for(lambda: self._item is None or self._ended)
             return not self._ended
+
+    def wait_until_wanted(self, timeout: float) -> None:
+        """Wait until somebody waits to take, but no longer than ``timeout`` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._takers > 0 or self._ended, timeout)
 
     def end(self, error: BaseException | None = None, *, drop: bool = False) -> None:
         """Nothing more comes, because of an error if there is one. What is there can still be taken, unless ``drop``."""

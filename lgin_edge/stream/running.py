@@ -15,6 +15,9 @@ from .tracking import TrackedFace
 
 #: Seconds that ``close`` waits for each thread: a camera may be in the middle of a frame, or hang.
 _PATIENCE = 3.0
+#: How soon habits of the consumer are believed, a share of what was seen each time; a frame is begun this many times its usual
+#: cost before it is wanted; and one that is only so old is never thrown away, seconds.
+_LEARN, _IN_TIME, _NOT_WORTH_IT = 0.2, 1.3, 0.01
 
 
 class Shot(NamedTuple):
@@ -93,7 +96,10 @@ class InOrder:
 
 
 class Live:
-    """The newest frame: one thread captures, one works a frame ahead of the one who asks, who is never behind for long.
+    """The newest frame: one thread captures, another works a frame ahead of the consumer.
+
+    To a consumer who takes his time (he encodes and sends each frame, say) the frame that is made ahead would be old when
+    he comes for it. So how long he stays away is watched, and the work begins as late as it can to be done by then.
 
     Args:
         frames: the source; closed by the thread that reads it.
@@ -108,6 +114,9 @@ class Live:
         self._captured: Newest[tuple[Frame, float]] = Newest()
         self._done: Newest[Shot] = Newest()
         self._stale = 0
+        self._gave: float | None = None  # when the consumer got the last frame
+        self._away = 0.0  # how long he stays away at least, seconds
+        self._spent = 0.0  # what a frame takes, seconds
         self.frames_in = 0
         self._threads = [
             threading.Thread(target=self._capture, name="lgin-capture", daemon=True),
@@ -123,11 +132,16 @@ class Live:
 
     def next(self) -> Shot:
         """The newest frame, waited for. Raises Ended, or what went wrong in a thread."""
+        if self._gave is not None:
+            away = self._clock() - self._gave
+            self._away = min(away, self._away + _LEARN * (away - self._away))
         shot = self._done.take()
-        # One that has been waiting for longer than it takes to make another, while there is a newer frame.
-        if self._captured.waiting and self._clock() - shot.ended > shot.ended - shot.began:
+        # One that waited for longer than it takes to make another, while there is a newer frame.
+        stale = self._clock() - shot.ended > max(_NOT_WORTH_IT, shot.ended - shot.began)
+        if stale and self._captured.waiting:
             self._stale += 1
             shot = self._done.take()
+        self._gave = self._clock()
         return shot
 
     def close(self) -> None:
@@ -156,10 +170,15 @@ class Live:
         error: BaseException | None = None
         try:
             while self._done.wait_until_taken():
+                spare = self._away - _IN_TIME * self._spent
+                if spare > 0:
+                    self._done.wait_until_wanted(spare)
                 frame, start = self._captured.take(self._timeout)
                 began = self._clock()
                 result = self._pipeline(frame, start)
-                self._done.put(Shot(frame, result, self._pipeline.faces, start, began, self._clock()))
+                ended = self._clock()
+                self._spent += _LEARN * (ended - began - self._spent)
+                self._done.put(Shot(frame, result, self._pipeline.faces, start, began, ended))
                 del frame, result  # nothing is kept while the next one is waited for
         except Ended:
             pass
