@@ -79,9 +79,10 @@ LGIN_HD V lerp(const V& a, const V& b, float t) {
   return a + t * (b - a);
 }
 
+// Down first, then across: on the CPU the left and the right neighbours fill one vector.
 template <class V>
 LGIN_HD V bilerp(const V& p00, const V& p01, const V& p10, const V& p11, float fx, float fy) {
-  return lerp(lerp(p00, p01, fx), lerp(p10, p11, fx), fy);
+  return lerp(lerp(p00, p10, fy), lerp(p01, p11, fy), fx);
 }
 
 // Corner of a bilinear sample: the pixel at or before the position, the one after it, and the fraction between them.

@@ -158,7 +158,7 @@ def _bilinear(image: npt.NDArray[Any], position: Float64) -> Float64:
     def pixels(y: npt.NDArray[np.int64], x: npt.NDArray[np.int64]) -> Float64:
         return image[y, x].astype(np.float64)
 
-    return lerp(lerp(pixels(y0, x0), pixels(y0, x1), fx), lerp(pixels(y1, x0), pixels(y1, x1), fx), fy)
+    return lerp(lerp(pixels(y0, x0), pixels(y1, x0), fy), lerp(pixels(y0, x1), pixels(y1, x1), fy), fx)
 
 
 def _centers(height: int, width: int, pitch: int) -> Float64:

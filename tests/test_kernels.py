@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -478,3 +481,34 @@ def test_eight_python_threads_at_once_equal_one_after_the_other() -> None:
     for a, b in zip(alone, together, strict=True):
         for x, y in zip(a, b, strict=True):
             assert_identical(x, y)
+
+
+VECTORS = """
+import hashlib, numpy as np
+from frames import face_affine, random_frame, template_boxes
+from lgin_edge import _ops
+rng = np.random.default_rng(7)
+for color in ("rgb", "bgra", "nv12"):
+    frame = random_frame(rng, 120, 160, color)
+    where = np.array([face_affine((80, 60), side, 0.2) for side in (30.0, 90.0, 200.0)]), template_boxes(3)
+    face, patches = _ops.region_crop(frame, *where, face_size=48, patch_size=32, color=color)
+    deltas = (rng.normal(0, 0.3, a.shape).astype(np.float32) for a in (face, patches))
+    out = _ops.region_paste(frame, *where, *deltas, color=color)
+    print(color, hashlib.sha256(face.tobytes() + patches.tobytes() + out.tobytes()).hexdigest())
+"""
+
+
+def test_with_and_without_avx2_the_bytes_are_the_same() -> None:
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", VECTORS],
+            env={**os.environ, "PYTHONPATH": paths, **without},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for without in ({}, {"LGIN_NO_AVX2": "1"})
+    ]
+    assert len(printed[0].splitlines()) == 3
+    assert printed[0] == printed[1]
