@@ -73,7 +73,7 @@ def resample(
     """
     view = np.asarray(affine, np.float64)
     a, b = view[:, 0] / width, view[:, 1] / height
-    n_a, n_b = _sample_count(a), _sample_count(b)
+    n_a, n_b = sample_count(a), sample_count(b)
     v, u = np.meshgrid((np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width, indexing="ij")
     centers = apply(view, np.stack([u, v], axis=-1))  # [height, width, 2]
     total = np.zeros((height, width, 3))
@@ -125,7 +125,8 @@ def region_paste(
     return out
 
 
-def _sample_count(step: Float64) -> int:
+def sample_count(step: Float64) -> int:
+    """Samples along a step [2] of a view, in frame pixels: one a pixel. A step that is 1 but for rounding takes one."""
     length = np.sqrt(step[0] * step[0] + step[1] * step[1])
     return int(min(MAX_SAMPLES, max(1, np.ceil(length - 1e-3))))
 
