@@ -25,7 +25,7 @@ from lgin_edge import LginError, Stream, StreamError, Transformer
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstVideo", "1.0")
-from gi.repository import GLib, Gst, GstVideo  # noqa: E402
+from gi.repository import GLib, Gst, GstVideo
 
 Frame = npt.NDArray[np.uint8]
 
@@ -155,12 +155,16 @@ def run(source: str, sink: str, *, years: float, model: str | None, seconds: flo
 def main() -> None:
     parser = argparse.ArgumentParser(description="NV12 through GStreamer: a Jetson's camera, younger or older.")
     parser.add_argument("--years", type=float, default=70.0)
-    parser.add_argument("--model", help="an .onnx file or an engine of lgin-edge build; default: the bundled model, on the CPU")
+    parser.add_argument(
+        "--model", help="an .onnx file or an engine of lgin-edge build; default: the bundled model, on the CPU"
+    )
     parser.add_argument("--sensor", type=int, default=0, help="number of the CSI camera")
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--source", help="another pipeline that gives video/x-raw, in place of the CSI camera")
-    parser.add_argument("--test-source", action="store_true", help="videotestsrc in place of a camera: no face is in it")
+    parser.add_argument(
+        "--test-source", action="store_true", help="videotestsrc in place of a camera: no face is in it"
+    )
     parser.add_argument("--sink", default=SCREEN, help="pipeline that takes NV12; default: the screen of a Jetson")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
     args = parser.parse_args()

@@ -24,7 +24,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -183,7 +182,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         if not self._welcome():
-            return
+            return None
         if self.path != "/years":
             return self._nothing()
         try:
