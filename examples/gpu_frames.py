@@ -14,6 +14,7 @@ import argparse
 import importlib
 import sys
 import time
+from importlib.util import find_spec
 from typing import Any
 
 import cv2
@@ -61,11 +62,10 @@ class Torch:
 
 def arrays() -> CuPy | Torch:
     """Whichever is installed."""
-    for library in (CuPy, Torch):
-        try:
-            return library()
-        except ImportError:
-            pass
+    if find_spec("cupy"):
+        return CuPy()
+    if find_spec("torch"):
+        return Torch()
     sys.exit("error: needs CuPy or PyTorch: pip install cupy-cuda13x")
 
 

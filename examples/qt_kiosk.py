@@ -137,7 +137,7 @@ class AgeSlider(QSlider):
         """Where an age lies, pixels."""
         radius = self.height() * 0.3
         share = (value - self.minimum()) / max(1, self.maximum() - self.minimum())
-        return radius + share * (self.width() - 2 * radius)
+        return float(radius + share * (self.width() - 2 * radius))
 
     def _go(self, event: QMouseEvent) -> None:
         left, right = self._x(self.minimum()), self._x(self.maximum())
@@ -199,7 +199,8 @@ class Kiosk(QWidget):
         self.compare.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.compare.pressed.connect(self.update)
         self.compare.released.connect(self.update)
-        self.message = QLabel(self, objectName="message", alignment=Qt.AlignmentFlag.AlignCenter)
+        self.message = QLabel(self, alignment=Qt.AlignmentFlag.AlignCenter)
+        self.message.setObjectName("message")
         self._tell()
 
         self.camera = Camera(source, transformer, self.slider.value())

@@ -24,7 +24,8 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,8 @@ class Camera:
         self._years = years
         self._stream: Stream | None = None
         self._new = threading.Condition()
-        self._jpeg, self._count, self._taken = b"", 0, 0.0
+        self._jpeg, self._count = b"", 0
+        self._told = 0.0  # when the watchdog heard of us
         self._watchers = 0
         self._state: dict[str, object] = {}
         self.problem = "starting"  # why no frames come; "" while they do
@@ -125,8 +127,8 @@ class Camera:
                 os.kill(os.getpid(), signal.SIGTERM)  # systemd or the container engine starts us afresh
                 self.problem = "failed"
                 return
-            notify("WATCHDOG=1")
             if not self.stopped.is_set():
+                notify("WATCHDOG=1")
                 if problem != self.problem:
                     log.warning("%s", problem)
                 self.problem = problem
@@ -160,7 +162,9 @@ class Camera:
             }
             self.problem = ""
             self._new.notify_all()
-        notify("WATCHDOG=1")
+        if time.monotonic() - self._told >= 1:  # a second is often enough for a watchdog
+            self._told = time.monotonic()
+            notify("WATCHDOG=1")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -274,9 +278,10 @@ def notify(state: str) -> None:
     """Tell systemd, if it is there: sd_notify(3)."""
     path = os.environ.get("NOTIFY_SOCKET")
     if path:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell, suppress(OSError):
+            bell.setblocking(False)  # frames do not wait for it
             bell.connect("\0" + path[1:] if path.startswith("@") else path)
-            bell.sendall(state.encode())
+            bell.send(state.encode())
 
 
 def options() -> argparse.Namespace:
