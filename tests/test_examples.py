@@ -126,6 +126,8 @@ def test_the_readme_names_every_example() -> None:
         if path.is_file():
             assert f"({path.relative_to(EXAMPLES)})" in readme, path
     for target in re.findall(r"\]\(([^)#]+)", readme):
+        if target.startswith("../") and not (ROOT / "docs").is_dir():
+            continue  # the tests of a wheel run beside the examples alone
         assert target.startswith("https://") or (EXAMPLES / target).exists(), target
 
 
