@@ -672,7 +672,8 @@ def test_service_refuses(service: Any, monkeypatch: pytest.MonkeyPatch, tiny: Tr
         for path in ("health", "years", "snapshot.jpg", "stream.mjpg"):  # another site, by a name for our address
             assert ask(f"{url}/{path}", Host="evil.example")[0] == 421
         assert ask(f"{url}/years", b"30", Host="evil.example:8090")[0] == 421
-        assert ask(f"{url}/years", Host="localhost:8090")[0] == 200
+        for host in ("localhost:8090", "192.168.1.5", "[::1]:8090", "kiosk.local", "lgin-edge:80"):
+            assert ask(f"{url}/years", Host=host)[0] == 200
         with urllib.request.urlopen(f"{url}/stream.mjpg", timeout=10) as first:
             assert first.readline() == b"--frame\r\n"
             assert ask(f"{url}/stream.mjpg") == (503, b"too many watch already\n")

@@ -42,7 +42,6 @@ log = logging.getLogger("lgin-edge")
 
 #: Most that watch at a time, seconds that a sleeping camera's frame is good for, and seconds between attempts to open one.
 WATCHERS, IDLE, RETRY = 16, 1.0, 2.0
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Camera:
@@ -199,9 +198,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _welcome(self) -> bool:
         """A page of another site must not read us through its visitor's browser, by a name of its own for our address."""
-        host = re.sub(r":\d*$", "", self.headers.get("Host", "")).strip("[]")
-        if self.server.server_address[0] in LOOPBACK and host not in LOOPBACK:
-            self._answer(421, b"this address is for programs on this device\n")
+        host = re.sub(r":\d*$", "", self.headers.get("Host", ""))
+        if "." in host.removesuffix(".local") and not re.fullmatch(r"[\d.]+|\[.*\]", host):
+            self._answer(421, b"call me by my address, or by a name without dots\n")
             return False
         return True
 
