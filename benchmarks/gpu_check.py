@@ -139,7 +139,7 @@ def time_frames(rounds: int) -> list[dict[str, Any]]:
             try:
                 candidates[name] = lgin_edge.Transformer(path, device=0)
                 candidates[f"{name}, without graph"] = lgin_edge.Transformer(path, device=0)
-                candidates[f"{name}, without graph"]._path._record = False  # type: ignore[union-attr]
+                candidates[f"{name}, without graph"].frame_path.record = False  # type: ignore[union-attr]
             except lgin_edge.LginError as error:
                 rows.append({"what": f"time, {name}", "outcome": "failed", "detail": str(error)})
         samples: dict[str, list[float]] = {name: [] for name in candidates}

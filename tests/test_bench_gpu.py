@@ -86,7 +86,7 @@ def test_no_graph_means_none(model: Model, stack: ExitStack, runtime: cuda_stand
 
 def test_engine_that_is_never_recorded(model: Model, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     here = way(stack)
-    gpu.path_of(model, here)._record = False
+    gpu.path_of(model, here).record = False
     found, (skipped,) = gpu.candidates(model, here, ("tracked frame",))
     assert not any("no graph" in one.name for one in found)
     assert "never recorded" in skipped.reason

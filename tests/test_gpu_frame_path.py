@@ -205,7 +205,7 @@ def test_order_of_calls(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needed = 3 * (x1 - x0) * (y1 - y0)
     assert copies[1][2] == copies[2][2] == frame_path.capacity(needed)  # of the frame, only the face's rectangle
     assert needed < 0.4 * frame().nbytes
-    stream = gpu.path._stream.handle
+    stream = gpu.path.stream.handle
     assert {call["stream"] for _, call in gpu.launches} | {one[2] for one in gpu.engine.seen} | {
         arguments[-1] for arguments in copies
     } == {stream}
@@ -248,7 +248,7 @@ def test_shapes_that_come_and_go_do_not_pile_up(model: Path, monkeypatch: pytest
 
 def test_an_engine_that_cannot_be_recorded(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = make(model, monkeypatch)
-    gpu.path._record = False
+    gpu.path.record = False
     for _ in range(3):
         gpu.change(frame(), faces((150.0, 120.0)))
     assert "cudaStreamBeginCapture" not in gpu.runtime.names()

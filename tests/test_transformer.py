@@ -337,8 +337,8 @@ def test_the_number_of_threads_changes_nothing(tiny_model: Path, astronaut: Imag
 
 def test_close_frees(tiny_model: Path, noise: Image8) -> None:
     t = Transformer(tiny_model)
-    assert isinstance(t._path, CpuFramePath)
-    backend = t._path._backend
+    assert isinstance(t.frame_path, CpuFramePath)
+    backend = t.frame_path._backend
     sessions = [weakref.ref(backend._session), weakref.ref(t._detector._session)]  # type: ignore[union-attr]
     t.age(noise, group=1)
     t.close()

@@ -43,9 +43,9 @@ def candidates(model: Model, way: Way, wanted: tuple[str, ...]) -> tuple[list[Ca
             found += stages.build(stage, model, way)
     if "tracked frame" in wanted:
         found.append(on_device(model, way, path))
-        if path._record:
+        if path.record:
             plain = Way(f"{way.name}, no graph", way.threads, way.stack, device=way.device)
-            path_of(model, plain)._record = False
+            path_of(model, plain).record = False
             found += stages.build("tracked frame", model, plain)
         else:
             reason = "this engine allocates while it runs, and so is never recorded"
@@ -57,15 +57,15 @@ def candidates(model: Model, way: Way, wanted: tuple[str, ...]) -> tuple[list[Ca
 
 def on_device(model: Model, way: Way, path: GpuFramePath) -> Candidate:
     """A frame that is on the GPU already and stays there."""
-    transformer, scene, cuda = way.transformer(model), model.scene, path._cuda
+    transformer, scene, cuda = way.transformer(model), model.scene, path.cuda
     memory = DeviceMemory(cuda, scene.frame.nbytes)
     way.stack.callback(memory.free)
     array, host = DeviceArray(memory, scene.frame.shape), scene.frame.copy()
     kinds = cuda.runtime.cudaMemcpyKind
 
     def copy(to: int, source: int, kind: Any) -> None:
-        cuda.call("cudaMemcpyAsync", to, source, host.nbytes, kind, path._stream.handle)
-        path._stream.synchronize()
+        cuda.call("cudaMemcpyAsync", to, source, host.nbytes, kind, path.stream.handle)
+        path.stream.synchronize()
 
     def run() -> object:
         return transformer.age(array, group=scene.groups - 1, landmarks=scene.landmarks)  # type: ignore[type-var]
@@ -95,5 +95,5 @@ def on_device(model: Model, way: Way, path: GpuFramePath) -> Candidate:
 
 def batches(model: Model, way: Way, sizes: tuple[int, ...]) -> list[Candidate]:
     """The engine on so many faces a call, as far as it takes them."""
-    most = path_of(model, way)._engine.max_faces
+    most = path_of(model, way).engine.max_faces
     return [Parts(model, way, size).candidate("engine") for size in sizes if size <= most]

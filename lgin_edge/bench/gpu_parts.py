@@ -36,8 +36,8 @@ class Parts:
         scene, about, frame = model.scene, model.description, model.scene.frame.copy()
         landmarks = np.repeat(scene.landmarks[None], faces, axis=0)
         self.way.transformer(model).age(frame, group=scene.groups - 1, landmarks=landmarks, out=frame)
-        self.slot: Slot = next(reversed(self.path._slots.values()))
-        self.stream, self.cuda = self.path._stream, self.path._cuda
+        self.slot: Slot = next(reversed(self.path.slots.values()))
+        self.stream, self.cuda = self.path.stream, self.path.cuda
         assert self.slot.pixels is not None
         self.pixels = self.slot.pixels
         x0, y0, x1, y1 = _ops.face_rectangle(
@@ -51,7 +51,7 @@ class Parts:
         )
         self.rectangle = slice(y0, y1), slice(x0, x1)
         self.original = np.ascontiguousarray(scene.frame[self.rectangle])
-        dtypes, face, patches = self.path._engine.dtypes, *scene.engine_inputs(faces)[:2]
+        dtypes, face, patches = self.path.engine.dtypes, *scene.engine_inputs(faces)[:2]
         deltas = [np.repeat(delta, faces, axis=0) for delta in scene.residuals()]
         self._views = {"face": face.astype(dtypes["face"]), "patches": patches.astype(dtypes["patches"])}
         self._deltas = {
@@ -92,7 +92,7 @@ class Parts:
         _ops.launch_crop(slot.block, "rgb", self.faces, at["face"], at["patches"], **self._sizes())
 
     def _engine(self) -> None:
-        self.path._engine.enqueue(self.slot.addresses, self.faces, self.faces, self.stream.handle)
+        self.path.engine.enqueue(self.slot.addresses, self.faces, self.faces, self.stream.handle)
 
     def _paste(self) -> None:
         slot = self.slot
@@ -177,6 +177,6 @@ class Parts:
 
 def path_of(model: Model, way: Way) -> GpuFramePath:
     """The frame path of a model on a GPU."""
-    path = way.transformer(model)._path
+    path = way.transformer(model).frame_path
     assert isinstance(path, GpuFramePath)
     return path

@@ -138,23 +138,27 @@ class GpuFramePath:
         cuda: the device.
         stream: the stream that everything runs on; owned by the path.
         engine: the model; closed with the path.
+
+    Attributes:
+        record: whether the second frame of a shape is recorded, and the following ones are replayed; may be set to False.
+        slots: buffers and recordings by shape, the last used last.
     """
 
     def __init__(self, cuda: Cuda, stream: Stream, engine: Engine) -> None:
-        self._cuda, self._stream, self._engine = cuda, stream, engine
-        self._slots: OrderedDict[Shape, Slot] = OrderedDict()
-        self._record = engine.capturable
+        self.cuda, self.stream, self.engine = cuda, stream, engine
+        self.slots: OrderedDict[Shape, Slot] = OrderedDict()
+        self.record = engine.capturable
         self._lock = threading.Lock()
         self._closed = False
 
     @property
     def description(self) -> Description:
-        return self._engine.description
+        return self.engine.description
 
     @property
     def device(self) -> int:
         """Number of the CUDA device."""
-        return self._cuda.device
+        return self.cuda.device
 
     def change(
         self,
@@ -189,7 +193,7 @@ class GpuFramePath:
             _copy_in(source, color, rectangle, height, pixels.host[:size])
             self._write(slot, pixels.address, pitch, height, width, rectangle, affines, boxes, strengths, codes)
             self._run(slot)
-            self._stream.synchronize()
+            self.stream.synchronize()
             for i, result in enumerate(results):
                 start = i * slot.shape.capacity
                 _copy_out(pixels.host[start : start + size], result, color, rectangle, height)
@@ -214,7 +218,7 @@ class GpuFramePath:
         with stage("gpu"), self._lock:
             self._begin()
             # The block of the frame before is read until its work is done; then it may be written.
-            self._stream.synchronize()
+            self.stream.synchronize()
             color = frame.color
             size = frame.pitch * frame.height * (3 if color == "nv12" else 2) // 2
             slot = self._slot(Shape(color, len(affines), 1, capacity(size), staged=False))
@@ -231,9 +235,9 @@ class GpuFramePath:
                 strengths,
                 code[None],
             )
-            self._stream.wait_for(frame.stream)
+            self.stream.wait_for(frame.stream)
             self._run(slot)
-            self._stream.hold(frame.stream)
+            self.stream.hold(frame.stream)
 
     def download(self, frame: DeviceFrame) -> Frame:
         """A copy of a frame on the device, as it is when the work on its stream is done.
@@ -246,11 +250,11 @@ class GpuFramePath:
         host = np.empty((rows, row), np.uint8)
         with self._lock:
             self._begin()
-            self._stream.wait_for(frame.stream)
-            kind = self._cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+            self.stream.wait_for(frame.stream)
+            kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
             to, source = (host.ctypes.data, row), (frame.address, frame.pitch)
-            self._cuda.call("cudaMemcpy2DAsync", *to, *source, row, rows, kind, self._stream.handle)
-            self._stream.synchronize()
+            self.cuda.call("cudaMemcpy2DAsync", *to, *source, row, rows, kind, self.stream.handle)
+            self.stream.synchronize()
         return host if frame.color == "nv12" else host.reshape(rows, frame.width, channels)
 
     def close(self) -> None:
@@ -259,34 +263,34 @@ class GpuFramePath:
             if self._closed:
                 return
             self._closed = True
-            self._cuda.activate()
+            self.cuda.activate()
             owned = Freed()
-            owned.own(self._stream)
-            for slot in self._slots.values():
+            owned.own(self.stream)
+            for slot in self.slots.values():
                 owned.own(slot)
-            self._slots.clear()
+            self.slots.clear()
             try:
-                self._stream.synchronize()
+                self.stream.synchronize()
             finally:
                 try:
                     owned.free()
                 finally:
-                    self._engine.close()
+                    self.engine.close()
 
     def _begin(self) -> None:
         if self._closed:
             raise ClosedError("this model was closed")
-        self._cuda.activate()
+        self.cuda.activate()
 
     def _slot(self, shape: Shape) -> Slot:
-        slot = self._slots.pop(shape, None)
+        slot = self.slots.pop(shape, None)
         if slot is None:
-            while len(self._slots) >= KEPT_SHAPES:
-                _, oldest = self._slots.popitem(last=False)
-                self._stream.synchronize()
+            while len(self.slots) >= KEPT_SHAPES:
+                _, oldest = self.slots.popitem(last=False)
+                self.stream.synchronize()
                 oldest.free()
-            slot = Slot(self._cuda, shape, self._engine)
-        self._slots[shape] = slot
+            slot = Slot(self.cuda, shape, self.engine)
+        self.slots[shape] = slot
         return slot
 
     def _write(
@@ -325,19 +329,19 @@ class GpuFramePath:
 
     def _run(self, slot: Slot) -> None:
         """Queue a slot's work: as calls the first time, which also warms everything up, and as its graph from then on."""
-        if self._record and slot.runs == 1:
+        if self.record and slot.runs == 1:
             try:
-                slot.graph = self._stream.capture(lambda: self._queue(slot))
+                slot.graph = self.stream.capture(lambda: self._queue(slot))
             except BackendError:
-                self._record = False  # this engine cannot be recorded after all: go on with calls
+                self.record = False  # this engine cannot be recorded after all: go on with calls
         slot.runs += 1
         if slot.graph is not None:
-            slot.graph.launch(self._stream.handle)
+            slot.graph.launch(self.stream.handle)
         else:
             self._queue(slot)
 
     def _queue(self, slot: Slot) -> None:
-        shape, stream, device = slot.shape, self._stream.handle, self._cuda.device
+        shape, stream, device = slot.shape, self.stream.handle, self.cuda.device
         about, step, at = self.description, slot.step, slot.addresses
         sizes: dict[str, Any] = {"face_size": about.face_size, "patch_size": about.patch_size, "half": slot.half}
         slot.parameters.upload(stream)
@@ -346,16 +350,16 @@ class GpuFramePath:
         _ops.launch_crop(
             slot.block, shape.color, shape.faces, at["face"], at["patches"], **sizes, device=device, stream=stream
         )
-        for first in range(0, shape.faces, self._engine.max_faces):
-            n = min(self._engine.max_faces, shape.faces - first)
+        for first in range(0, shape.faces, self.engine.max_faces):
+            n = min(self.engine.max_faces, shape.faces - first)
             rows = {"age", "face_delta", "patch_delta"}
             part = {name: at[name] + first * (shape.ages if name in rows else 1) * step[name] for name in at}
-            self._engine.enqueue(part, n, n * shape.ages, stream)
-        kind = self._cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+            self.engine.enqueue(part, n, n * shape.ages, stream)
+        kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         for i in range(1, shape.ages):
             assert slot.pixels is not None
             pixels = slot.pixels.address
-            self._cuda.call("cudaMemcpyAsync", pixels + i * shape.capacity, pixels, shape.capacity, kind, stream)
+            self.cuda.call("cudaMemcpyAsync", pixels + i * shape.capacity, pixels, shape.capacity, kind, stream)
         for i in range(shape.ages):
             for n in range(shape.faces):
                 row = n * shape.ages + i
