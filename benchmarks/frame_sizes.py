@@ -26,7 +26,9 @@ from lgin_edge.bench.yardstick import Sessions
 SIZES = ((854, 480), (1280, 720), (1920, 1080), (3840, 2160))
 
 
-def candidates(transformer: lgin_edge.Transformer, scene: Scene, width: int, height: int, threads: int) -> list[Candidate]:
+def candidates(
+    transformer: lgin_edge.Transformer, scene: Scene, width: int, height: int, threads: int
+) -> list[Candidate]:
     """Detect, and a frame with given landmarks, of one size."""
     scale = height / scene.frame.shape[0]
     # From the middle: sizes of 480p are no exact multiple.

@@ -167,7 +167,7 @@ def estimate(
 def info(
     model: Annotated[
         Path | None,
-        typer.Argument(help="An .onnx model file. Default: the two bundled models.", show_default=False),
+        typer.Argument(help="An .onnx model file, or an engine. Default: the bundled models.", show_default=False),
     ] = None,
 ) -> None:
     """Say what a model file is: its age groups, sizes, training data and checksum."""
@@ -176,7 +176,8 @@ def info(
         from .backends import read_description
         from .description import Description
 
-        paths = (transformer.WEIGHTS, estimation.WEIGHTS) if model is None else (model,)
+        bundled = (transformer.WEIGHTS, transformer.INT8_WEIGHTS, estimation.WEIGHTS)
+        paths = bundled if model is None else (transformer.model_path(model),)
         for i, path in enumerate(paths):
             about = read_description(path)
             if isinstance(about, Description):

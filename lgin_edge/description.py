@@ -74,7 +74,7 @@ class Description:
         patch_size: P, side of the five local views in pixels.
         face_taper, region_taper: rise of the blending windows w_0 and w_r (``geometry.window``).
         template: the five landmarks of the canonical face that the model was trained with.
-        precision: "fp32" or "fp16", the arithmetic of the graph.
+        precision: "fp32", "fp16" or "int8", the arithmetic of the graph (of int8: of most convolutions).
         training_data: where the faces came from and under which rights.
         onnx_sha256: for an engine, the hash of the ONNX file that it was built from; empty in the ONNX itself.
         fp32_islands: of an "fp16" model, the parts that stay float32 (``engine.fp16``).

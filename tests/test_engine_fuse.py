@@ -172,7 +172,7 @@ def widen(model: Model, name: str, axis: int) -> None:
 
 
 def another_slope(model: Model) -> None:
-    stem = reader(model, "net.regions.nose.stem.1.weight")
+    stem = reader(model, "net.regions.nose.stem.0.weight")
     slope = reader(model, stem.output[0])
     del slope.attribute[:]
     slope.attribute.append(helper.make_attribute("alpha", 0.2))

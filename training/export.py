@@ -310,7 +310,7 @@ def main(
     classifier: Annotated[
         Path | None, typer.Option(help="Write C too, the age model of estimate_age, to this .onnx.", show_default=False)
     ] = None,
-    name: Annotated[str, typer.Option(help="Name and version that the files carry.")] = "lgin-edge-0.4",
+    name: Annotated[str, typer.Option(help="Name and version that the files carry.")] = "lgin-edge-0.5",
     last: Annotated[bool, typer.Option("--last", help="Export the last weights instead of the averaged ones.")] = False,
 ) -> None:
     """Export T of a run to ONNX with its description, and compare it with PyTorch in ONNX Runtime."""

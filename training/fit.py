@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from . import checkpoint, data, masks, prototypes, sheets
+from . import checkpoint, data, export, masks, prototypes, sheets
 from .config import PRESETS, TrainConfig, override
 from .networks import LGIN
 from .trainer import PHASES, Trainer, some_of
@@ -156,23 +156,25 @@ def run(
     sample_every: int = 500,
     init: Path | None = None,
     classifier: Path | None = None,
+    teacher: Path | None = None,
 ) -> bool:
     """Train until all phases are done (True) or the time is up (False).
 
     Args:
         init: a run's folder; this one starts with the weights of all its networks.
         classifier: a run's folder; this one starts with its C alone, whatever the other networks are.
+        teacher: a run's folder; the warm-up learns the residuals of its T, instead of the prototypes'.
     """
     start = time.monotonic()
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(asdict(config), indent=2))
     fabric.barrier()
-    needs_prototype = bool(config.weights.prototype)
+    needs_prototype = bool(config.weights.prototype) and (teacher is None or config.adversarial_steps > 0)
     faces = load_faces(folder, portraits, limit, needs_prototype, fabric)
     held_out = data.load_portraits(portraits, "val", limit)
     fitted = load_prototypes(folder, faces, fabric) if needs_prototype else prototypes.none()
-    trainer = Trainer(config, faces, fitted, fabric)
+    trainer = Trainer(config, faces, fitted, fabric, None if teacher is None else export.load(teacher))
     saved_at = folder / checkpoint.FILE
     if saved_at.is_file():
         trainer.resume(saved_at)
@@ -264,6 +266,10 @@ def main(
         Path | None,
         typer.Option(help="Start from C of another run's folder; with --set classifier_steps=0 it stays as it is."),
     ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="The warm-up learns what T of another run's folder does (see training.compress)."),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE of training.config, e.g. weights.local=0.1")
     ] = None,
@@ -296,7 +302,7 @@ def main(
         fabric = make_fabric(device, devices, nodes)
         fabric.launch()
         where = portraits or data.default_portraits()
-        done = run(folder, config, where, fabric, max_minutes, limit, sample_every, init, classifier)
+        done = run(folder, config, where, fabric, max_minutes, limit, sample_every, init, classifier, teacher)
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(f"training.fit: {error}", file=sys.stderr)
         raise typer.Exit(2) from None

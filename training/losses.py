@@ -72,6 +72,16 @@ def prototype(delta: Tensor, target: Tensor, chroma: float = 0.0) -> Tensor:
     return error.abs().mean() + lines + chroma * colour.abs().mean()
 
 
+def distillation(residuals: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """How far residuals are from a wider network's: L1 of each and of its gradients, as for the prototypes.
+
+    Hinton et al. 2015 match probabilities; ours are regressions, whose own values are matched.
+    """
+    return sum(
+        (prototype(own, wanted) for own, wanted in zip(residuals, teacher, strict=True)), residuals[0].new_zeros(())
+    )
+
+
 def embedding(aged: Tensor, original: Tensor) -> Tensor:
     """``1 - cos(e(T(x, l)), e(x))`` of face embeddings [N, E]: the person stays who they are."""
     return (1 - F.cosine_similarity(aged, original, dim=-1)).mean()

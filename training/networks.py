@@ -3,7 +3,8 @@
 Sizes are chosen so that the whole ``T`` at S = 256, P = 128 costs less than a ResNet-18 at 256x256 (2.37 GMAC):
 ``python -m training.networks`` counts and prints it. What keeps it cheap on every device:
 
-- pictures enter and leave by space-to-depth, so no convolution runs at full resolution;
+- pictures enter by a convolution of stride 2 and leave by depth-to-space, so no convolution runs at full resolution;
+- residual blocks are narrower inside (He et al. 2015 call them bottlenecks), where most of the multiplications are;
 - there is no normalisation layer at all: residual branches start at zero (SkipInit, De & Smith 2020), so nothing has to
   be folded and training equals inference;
 - widths are multiples of 16, and enlarging is a resize before a convolution, not a transposed one;
@@ -26,7 +27,8 @@ from . import canonical
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Widths and depths of T. ``groups`` is K, the length of the age code.
+    """Widths and depths of T. ``groups`` is K, the length of the age code; ``hidden`` the inner width of residual blocks, a
+    share of their width; ``detail_width`` that of the whole face's last features, at half its side.
 
     ``local`` and ``interaction`` switch the five local generators and the interactive structure off, for ablations;
     ``position`` the maps of place, which are ours and not the paper's.
@@ -36,8 +38,10 @@ class NetworkConfig:
     face_size: int = geometry.FACE_SIZE
     patch_size: int = geometry.PATCH_SIZE
     global_widths: tuple[int, int, int] = (32, 64, 96)
+    hidden: float = 0.5
     global_blocks: int = 4
     decoder_width: int = 48
+    detail_width: int = 16
     local_widths: tuple[int, int] = (16, 32)
     local_blocks: int = 2
     local: bool = True
@@ -50,7 +54,7 @@ def activation() -> nn.Module:
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2)
     nn.init.kaiming_normal_(layer.weight, a=0.1)
     nn.init.zeros_(layer.bias)
     return layer
@@ -61,10 +65,15 @@ def zero(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
+def stem(width: int) -> nn.Sequential:
+    """Picture [N, 3, H, W] to features [N, width, H/2, W/2]."""
+    return nn.Sequential(conv(3, width, kernel=6, stride=2), activation())
+
+
 class ResidualBlock(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(conv(width, width), activation(), zero(conv(width, width)))
+        self.body = nn.Sequential(conv(width, hidden), activation(), zero(conv(hidden, width)))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
@@ -90,9 +99,13 @@ class Modulation(nn.Module):
 
 
 def masked_residual(raw: Tensor) -> Tensor:
-    """Residual with a learnt mask: 16 channels at half size -> ``sigmoid(mask) * rgb`` [N, 3, 2H, 2W]."""
-    rgb, mask = F.pixel_shuffle(raw, 2).split((3, 1), dim=1)
-    return torch.sigmoid(mask) * rgb
+    """Residual with a learnt mask: 16 channels at half size -> ``sigmoid(mask) * rgb`` [N, 3, 2H, 2W].
+
+    Four channels for each of R, G, B and the mask, the pixels of a 2x2 block; multiplied before they are spread, which moves
+    fewer bytes.
+    """
+    rgb, mask = raw.unflatten(1, (4, 4)).split((3, 1), dim=1)
+    return F.pixel_shuffle((torch.sigmoid(mask) * rgb).flatten(1, 2), 2)
 
 
 def per_age(skip: Tensor, l: Tensor) -> Tensor:
@@ -135,10 +148,10 @@ class LocalGenerator(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         narrow, wide = config.local_widths
-        self.stem = nn.Sequential(nn.PixelUnshuffle(2), conv(12, narrow), activation())
-        self.body = nn.Sequential(
-            conv(narrow, wide, stride=2), activation(), *(ResidualBlock(wide) for _ in range(config.local_blocks))
-        )
+        hidden = round(config.hidden * wide)
+        blocks = (ResidualBlock(wide, hidden) for _ in range(config.local_blocks))
+        self.stem = stem(narrow)
+        self.body = nn.Sequential(conv(narrow, wide, stride=2), activation(), *blocks)
         self.modulation = Modulation(wide, config.groups)
         self.reduce = nn.Sequential(activation(), conv(wide, narrow, 1))
         self.position = Position(narrow, config.groups, config.patch_size // 2) if config.position else None
@@ -164,21 +177,21 @@ class GlobalGenerator(nn.Module):
         super().__init__()
         w1, w2, w3 = config.global_widths
         d = config.decoder_width
-        self.stem = nn.Sequential(nn.PixelUnshuffle(2), conv(12, w1), activation())
+        hidden = round(config.hidden * w3)
+        blocks = (ResidualBlock(w3, hidden) for _ in range(config.global_blocks))
+        self.stem = stem(w1)
         self.down = nn.Sequential(conv(w1, w2, stride=2), activation())
-        self.body = nn.Sequential(
-            conv(w2, w3, stride=2), activation(), *(ResidualBlock(w3) for _ in range(config.global_blocks))
-        )
+        self.body = nn.Sequential(conv(w2, w3, stride=2), activation(), *blocks)
         self.modulation = Modulation(w3, config.groups)
-        self.mix = nn.Sequential(ResidualBlock(w3), activation())
+        self.mix = nn.Sequential(ResidualBlock(w3, hidden), activation())
         self.reduce3 = conv(w3, d, 1)
         self.skip2 = conv(w2, d, 1)
         self.decode2 = nn.Sequential(activation(), conv(d, d))
         self.modulation2 = Modulation(d, config.groups)
         self.reduce2 = nn.Sequential(activation(), conv(d, w1, 1))
         self.position = Position(w1, config.groups, config.face_size // 2) if config.position else None
-        self.decode1 = nn.Sequential(activation(), conv(w1, w1), activation())
-        self.head = zero(conv(w1, 16))
+        self.decode1 = nn.Sequential(activation(), conv(w1, config.detail_width), activation())
+        self.head = zero(conv(config.detail_width, 16))
         # Images at the coarser decoder scales (S/4, S/2), for L_I only; the export leaves them out.
         self.coarse_heads = nn.ModuleList([zero(conv(w3, 16, 1)), zero(conv(d, 16, 1))])
 

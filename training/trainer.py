@@ -26,12 +26,24 @@ DETAIL_SIDE = 128
 
 
 class Trainer:
-    """The networks, their optimisers and one step of each phase."""
+    """The networks, their optimisers and one step of each phase.
 
-    def __init__(self, config: TrainConfig, faces: data.Faces, fitted: prototypes.Prototypes, fabric: Fabric) -> None:
+    Args:
+        teacher: a T whose residuals are what the warm-up learns, instead of the prototypes'.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        faces: data.Faces,
+        fitted: prototypes.Prototypes,
+        fabric: Fabric,
+        teacher: LGIN | None = None,
+    ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.fabric, self.device = config, fabric, fabric.device
         self.faces, self.fitted = faces.to(self.device), fitted.to(self.device)
+        self.teacher = None if teacher is None else teacher.to(self.device).eval().requires_grad_(False)
         self.likelihood = sampling_weights(faces, config.balance)
         k = config.network.groups
         last = {"memory_format": torch.channels_last}
@@ -58,8 +70,11 @@ class Trainer:
         torch.manual_seed(config.seed + fabric.global_rank)
         self.generator = torch.Generator().manual_seed(config.seed + fabric.global_rank)
 
-    def batch(self) -> tuple[Tensor, Tensor, data.Views, Tensor]:
+    def batch(self, prototype: bool = True) -> tuple[Tensor, Tensor, data.Views, Tensor]:
         """One augmented batch.
+
+        Args:
+            prototype: whether the prototype residuals are asked for; otherwise they are 0.
 
         Returns:
             present and wanted age [N] in years, views of the frames (the canvas has six channels: the picture and its
@@ -74,7 +89,7 @@ class Trainer:
         wanted = low + (high - low) * torch.rand(c.batch, generator=g).to(self.device)
         with torch.no_grad():
             change = torch.zeros_like(x)
-            if c.weights.prototype:
+            if prototype and c.weights.prototype:
                 soft = masks.to_float(self.faces.masks[index], data.CANVAS)
                 points, glasses = self.faces.landmarks[index], self.faces.glasses[index]
                 change = self.fitted.residual(x, soft, points, present, wanted, c.prototype, glasses)
@@ -143,6 +158,8 @@ class Trainer:
         return parts
 
     def warm_step(self) -> dict[str, float]:
+        if self.teacher is not None:
+            return self.distillation_step(self.teacher)
         _, wanted, views, _ = self.batch()
         self._rate("net", self.config.lr, "warm", self.config.warm_steps)
         composed, patch_delta, scales, _ = self.transform(views, wanted)
@@ -152,6 +169,21 @@ class Trainer:
         self._update("net", self._weigh(parts))
         self._average()
         return {name: value.item() for name, value in parts.items()}
+
+    def distillation_step(self, teacher: LGIN) -> dict[str, float]:
+        _, wanted, views, _ = self.batch(prototype=False)
+        self._rate("net", self.config.lr, "warm", self.config.warm_steps)
+        composed, patch_delta, scales, code = self.transform(views, wanted)
+        own = [composed, scales[0], patch_delta]
+        with torch.no_grad(), self.fabric.autocast():
+            face_delta, patch_delta, _ = teacher(views.face, views.patches, views.boxes, code[:, None])
+            composed = compose(face_delta, patch_delta, views.boxes, data.CANVAS)
+            its = [residual.float() for residual in (composed, face_delta, patch_delta)]
+        loss = losses.distillation(own, its)
+        self._update("net", loss)
+        self._average()
+        error = (own[0] - its[0]).detach().square().mean()
+        return {"distillation": loss.item(), "psnr_db": 10 * math.log10(4 / max(error.item(), 1e-12))}
 
     def adversarial_step(self) -> dict[str, float]:
         present, wanted, views, sharp = self.batch()

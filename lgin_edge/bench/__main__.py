@@ -129,11 +129,11 @@ def _measure(
 ) -> bool:
     """Whether something failed that should have worked."""
     from ..backends.plan import is_engine
-    from ..transformer import WEIGHTS
+    from ..transformer import INT8_WEIGHTS, WEIGHTS, model_path
     from . import layers, machine, report, rows
     from .run import Bench
 
-    paths = paths or [WEIGHTS]
+    paths = [model_path(path) for path in paths] or [WEIGHTS, INT8_WEIGHTS]
     facts, cores = machine.describe(), machine.usable_cores()
     with _Progress() as progress:
         result = Bench(paths, wanted, threads or cores, cores, seconds, baseline, progress.show).run()

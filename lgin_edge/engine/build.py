@@ -80,7 +80,9 @@ def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
     except Exception as error:  # protobuf's and the checker's exceptions share no base
         raise ModelError(f"{path}: not an ONNX file: {str(error).strip().splitlines()[0]}") from error
     try:
-        description_of(model)
+        given = description_of(model).precision
+        if given != "fp32":
+            raise ModelError(f"is a model of precision {given!r}; engines are built from the fp32 one")
         fused, report = fuse(model)
         lowered, measured = lower(fused) if precision == "fp16" else (fused, None)
     except ModelError as error:
