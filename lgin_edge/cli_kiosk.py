@@ -12,8 +12,8 @@ from .errors import BackendError, InputError
 from .terminal import DeviceOption, ModelOption, ThreadsOption, explained, stderr, stdout
 
 EXIT_CODES = (
-    "Exit codes: 0 ended by Ctrl-C or a signal, 2 wrong usage or an address that cannot be listened at, 5 the model, its run "
-    "time or a package is not usable."
+    "Exit codes: 2 wrong usage or an address that cannot be listened at, 5 the model, its run time or a package is not "
+    "usable, 130 ended by Ctrl-C."
 )
 
 
@@ -77,7 +77,8 @@ def kiosk(
 
     The camera is that of whoever opens the page: of this machine at localhost, or of a phone on the same network over HTTPS.
 
-    Nothing is written to disk and nothing leaves this machine but to the visitors' browsers. Needs pip install lgin-edge[kiosk]
+    Nothing is written to disk and nothing leaves this machine but to the visitors' browsers. Needs
+    FastAPI, uvicorn and more: pip install 'lgin-edge\\[kiosk]'
     """
     with explained():
         names = tuple(allow_host or ()) + _name_of(public_url)

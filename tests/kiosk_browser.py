@@ -16,7 +16,7 @@ import kiosk_server
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
 
 #: Milliseconds, as Playwright counts.
 PATIENCE = 1000 * kiosk_server.PATIENCE
@@ -45,7 +45,7 @@ def film(path: Path, portrait: npt.NDArray[np.uint8] | None, size: tuple[int, in
 
 
 @contextmanager
-def browsing(camera: Path | None, *, allow: bool = True) -> Iterator[Browser]:
+def browsing(playwright: Playwright, camera: Path | None, *, allow: bool = True) -> Iterator[Browser]:
     """Chromium with that film as its camera, which pages may use or not; without a film it has none."""
     flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
     flags += ["--disable-component-update", "--disable-sync"]
@@ -53,12 +53,11 @@ def browsing(camera: Path | None, *, allow: bool = True) -> Iterator[Browser]:
         flags += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}"]
     if allow:
         flags.append("--use-fake-ui-for-media-stream")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=flags)
-        try:
-            yield browser
-        finally:
-            browser.close()
+    browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=flags)
+    try:
+        yield browser
+    finally:
+        browser.close()
 
 
 def open_page(browser: Browser, url: str, size: tuple[int, int] = LANDSCAPE, errors: list[str] | None = None) -> Page:
@@ -101,10 +100,10 @@ def take_pictures(folder: Path, names: Sequence[str] = ("portrait", "landscape",
     folder.mkdir(parents=True, exist_ok=True)
     sizes = {"portrait": PORTRAIT, "landscape": LANDSCAPE, "phone": PHONE}
 
-    with TemporaryDirectory() as temporary, lgin_edge.Transformer() as transformer:
+    with TemporaryDirectory() as temporary, lgin_edge.Transformer() as transformer, sync_playwright() as playwright:
         camera = film(Path(temporary) / "astronaut.mjpeg", data.astronaut(), (960, 720))
         settings = kiosk_server.Settings(public_url="https://kiosk.example")
-        with kiosk_server.serving(transformer, settings) as server, browsing(camera) as browser:
+        with kiosk_server.serving(transformer, settings) as server, browsing(playwright, camera) as browser:
             for name in names:
                 page = open_page(browser, server.url, sizes[name])
 

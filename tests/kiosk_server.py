@@ -8,8 +8,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,9 @@ from websockets.sync.client import ClientConnection, connect
 from lgin_edge import Transformer
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import Settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: Seconds for what takes milliseconds on a machine that has nothing else to do.
 PATIENCE = 60.0
@@ -58,10 +60,11 @@ class Visitor:
 
     def __init__(self, url: str, **options: Any) -> None:
         options.setdefault("open_timeout", PATIENCE)
-        self.socket: ClientConnection = connect(url.replace("http", "ws", 1) + "/live", proxy=None, **options)
+        self._connecting = connect(url.replace("http", "ws", 1) + "/live", proxy=None, **options)
+        self.socket: ClientConnection
         self.number = -1
 
-    def start(self, *, years: float = 70, consent: bool = True) -> Visitor:
+    def start(self, *, years: float = 70, consent: bool = True) -> Self:
         self.say(type="start", consent=consent, years=years)
         assert self.hear() == ({"type": "started"}, b"")
         return self
@@ -88,13 +91,9 @@ class Visitor:
         assert (head["type"], head["number"]) == ("frame", number)
         return head, jpeg
 
-    def __enter__(self) -> Visitor:
+    def __enter__(self) -> Self:
+        self.socket = self._connecting.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.socket.close()
-
-
-def write_lines(path: Path, **texts: str) -> Path:
-    path.write_text(json.dumps(texts))
-    return path
+        self._connecting.__exit__(*_)

@@ -84,8 +84,8 @@ _PICTURE = {"schema": {"type": "string", "format": "binary"}}
         400: _refusal("Not exactly one of years and group, or a value out of range."),
         403: _refusal("A browser's request from another page."),
         408: _refusal("The picture did not come in time."),
-        413: _refusal("Too many bytes or pixels."),
-        415: _refusal("Not a picture that can be read."),
+        413: _refusal("Too many bytes."),
+        415: _refusal("Not a picture that can be read, or one of too many pixels."),
         421: _refusal("A name that this kiosk does not go by."),
         422: _refusal("No face in the picture."),
         429: _refusal("Too many requests; Retry-After says when to try again."),
@@ -99,6 +99,19 @@ async def age(
 ) -> Response:
     """The body is the picture's file. The EXIF orientation is applied; a colour profile is kept, other metadata is not."""
     kiosk: Kiosk = request.app.state.kiosk
+    status = 500
+    try:
+        answer = await _age(kiosk, request, years, group)
+        status = answer.status_code
+        return answer
+    except ApiError as error:
+        status = error.status
+        raise
+    finally:
+        kiosk.metrics.requests.labels(str(status)).inc()
+
+
+async def _age(kiosk: Kiosk, request: Request, years: float | None, group: float | None) -> Response:
     wait = kiosk.requests.take(request.client.host if request.client else "")
     if wait:
         raise ApiError(

@@ -37,6 +37,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 class Close(enum.IntEnum):
     """Why the server ends a session."""
 
+    FAILED = 1011
     BAD_MESSAGE = 4400
     NO_CONSENT = 4401
     QUIET = 4408

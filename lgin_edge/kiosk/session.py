@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +14,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from .. import strip
 from .._ops import Frame
 from ..detection import Face
-from ..errors import ImageError
+from ..errors import ImageError, LginError
 from ..stream.pipeline import Pipeline
 from . import protocol
 from .limits import Bucket
 from .protocol import Close, Refused
 from .work import CELL_SIDE, Kiosk, decode_frame, keep_jpeg, live_jpeg
+
+_log = logging.getLogger(__name__)
 
 #: Seconds for which the page may say nothing, before it starts and after.
 _QUIET = 30.0
@@ -74,6 +77,10 @@ class Session:
         except Refused as refused:
             metrics.closed.labels(str(int(refused.code))).inc()
             await self._socket.close(refused.code, refused.reason)
+        except LginError as error:  # the run time failed, on a GPU that is gone, say
+            _log.error("a session ended: %s", error)
+            metrics.closed.labels(str(int(Close.FAILED))).inc()
+            await self._socket.close(Close.FAILED, "the kiosk failed; its log says why")
         except WebSocketDisconnect:
             pass  # the visitor left
 
@@ -93,7 +100,7 @@ class Session:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            pipeline.close()
+            pipeline.close()  # a frame that is being changed just now is finished, and nobody gets it
         for task in done:
             task.result()
 

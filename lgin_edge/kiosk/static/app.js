@@ -36,11 +36,16 @@ function trouble(name, values, again) {
 
 async function startCamera() {
   try {
-    begin(await openCamera(byId("video")));
+    begin(await openCamera(byId("video"), cameraGone));
   } catch (error) {
     const why = { NotAllowedError: "camera", SecurityError: "secure" }[error.name] ?? "none";
     trouble(why, {}, startCamera);
   }
+}
+
+function cameraGone() {
+  finish();
+  trouble("none", {}, startCamera);
 }
 
 const choosePhoto = () => byId("file").click();

@@ -25,7 +25,7 @@ export class Kept {
     this.token = kept.token;
     this.urls = pictures.map(({ url }) => url);
     document.getElementById("kept-title").textContent = text(`${kind}_title`);
-    document.getElementById("pictures").className = `pictures ${kind}`;
+    this.dialog.className = kind;
     document.getElementById("pictures").replaceChildren(...pictures.map(figure));
     document.getElementById("code").hidden = !kept.reachable;
     document.getElementById("not-reachable").hidden = kept.reachable;

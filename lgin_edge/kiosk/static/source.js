@@ -4,13 +4,16 @@
 //   next(): a promise of its next picture;
 //   stop(): the end, after which nothing of it is left.
 
-/** The camera. Rejects with a DOMException (NotAllowedError, NotFoundError, ...), or SecurityError without https. */
-export async function openCamera(video) {
+/**
+ * The camera; ended() is called when it is taken away. Rejects with a DOMException (NotAllowedError, NotFoundError, ...), or SecurityError without https.
+ */
+export async function openCamera(video, ended) {
   if (!navigator.mediaDevices) throw new DOMException("no secure context", "SecurityError");
   const stream = await navigator.mediaDevices.getUserMedia({
     audio: false,
     video: { facingMode: "user", width: { ideal: 1280 }, height: { ideal: 720 } },
   });
+  for (const track of stream.getTracks()) track.onended = ended;
   video.srcObject = stream;
   await video.play();
   return {
