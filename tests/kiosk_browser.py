@@ -18,6 +18,8 @@ import numpy.typing as npt
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
 
+from lgin_edge import Transformer
+
 #: Milliseconds, as Playwright counts.
 PATIENCE = 1000 * kiosk_server.PATIENCE
 #: The screens that people stand before.
@@ -91,16 +93,14 @@ def settled(locator: Locator) -> None:
         image.evaluate("image => image.decode()")
 
 
-def take_pictures(folder: Path, names: Sequence[str] = ("portrait", "landscape", "phone")) -> None:
-    """Every screen on every kind of screen, as WebP files."""
+def take_pictures(playwright: Playwright, transformer: Transformer, folder: Path, names: Sequence[str]) -> None:
+    """The page before its visitors, "portrait", "landscape" or on a "phone": WebP files."""
     from skimage import data
-
-    import lgin_edge
 
     folder.mkdir(parents=True, exist_ok=True)
     sizes = {"portrait": PORTRAIT, "landscape": LANDSCAPE, "phone": PHONE}
 
-    with TemporaryDirectory() as temporary, lgin_edge.Transformer() as transformer, sync_playwright() as playwright:
+    with TemporaryDirectory() as temporary:
         camera = film(Path(temporary) / "astronaut.mjpeg", data.astronaut(), (960, 720))
         settings = kiosk_server.Settings(public_url="https://kiosk.example")
         with kiosk_server.serving(transformer, settings) as server, browsing(playwright, camera) as browser:
@@ -133,4 +133,5 @@ def take_pictures(folder: Path, names: Sequence[str] = ("portrait", "landscape",
 
 
 if __name__ == "__main__":
-    take_pictures(Path(sys.argv[1]), sys.argv[2:] or ("portrait", "landscape", "phone"))
+    with Transformer() as bundled, sync_playwright() as running:
+        take_pictures(running, bundled, Path(sys.argv[1]), sys.argv[2:] or ("portrait", "landscape", "phone"))

@@ -227,7 +227,10 @@ function wire() {
     });
   }
   setInterval(() => {
-    if (visit && secondsLeft(visit) <= 0) leave();
+    if (!visit) return;
+    const left = secondsLeft(visit);
+    if (left <= 0) leave();
+    else if (left <= WARN) tellFaces(visit);
   }, 500);
 }
 
