@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import kiosk_server
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Playwright, ViewportSize, expect, sync_playwright
 
 from lgin_edge import Transformer
 
@@ -40,9 +41,9 @@ def film(path: Path, portrait: npt.NDArray[np.uint8] | None, size: tuple[int, in
             if portrait is None:
                 picture = Image.new("RGB", size, (70, 74, 82))
             else:
-                x = 36 + 6 * np.sin(2 * np.pi * i / 24)
-                picture = Image.fromarray(portrait).resize(size, Image.Resampling.BICUBIC, (x, 0, x + 400, 300))
-            picture.save(file, "JPEG", quality=92)
+                x = 8 + 6 * np.sin(2 * np.pi * i / 24)
+                picture = Image.fromarray(portrait).resize(size, Image.Resampling.LANCZOS, (x, 0, x + 480, 360))
+            picture.save(file, "JPEG", quality=97)
     return path
 
 
@@ -62,9 +63,16 @@ def browsing(playwright: Playwright, camera: Path | None, *, allow: bool = True)
         browser.close()
 
 
-def open_page(browser: Browser, url: str, size: tuple[int, int] = LANDSCAPE, errors: list[str] | None = None) -> Page:
-    """The kiosk's page; what it complains of goes to ``errors``."""
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce")
+def open_page(
+    browser: Browser,
+    url: str,
+    size: tuple[int, int] = LANDSCAPE,
+    errors: list[str] | None = None,
+    **options: Any,
+) -> Page:
+    """The kiosk's page; what it complains of goes to ``errors``, ``options`` to the browser."""
+    viewport: ViewportSize = {"width": size[0], "height": size[1]}
+    context = browser.new_context(viewport=viewport, reduced_motion="reduce", **options)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
     if errors is not None:

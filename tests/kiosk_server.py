@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import struct
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 
@@ -53,6 +57,17 @@ def encoded(image: Image8, kind: str = "JPEG") -> bytes:
 
 def pixels(data: bytes) -> Image8:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine, signed by itself, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl, which makes the certificate")
+    cert, key = folder / "kiosk.pem", folder / "kiosk-key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=kiosk"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    return cert, key
 
 
 class Visitor:

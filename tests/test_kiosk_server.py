@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from kiosk_server import PATIENCE, Image8, Visitor, encoded, pixels, serving
+from kiosk_server import PATIENCE, Image8, Visitor, certificate, encoded, pixels, serving
 from PIL import Image
 from typer.testing import CliRunner
 from websockets.exceptions import InvalidStatus
@@ -398,22 +398,8 @@ def test_nothing_is_written_and_nobody_is_called(tiny: Transformer, astronaut: I
     ] == [call for call in _connecting if call[0] == "socket.getaddrinfo" and call[1][:2] == ("127.0.0.1", port)]
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    if shutil.which("openssl") is None:
-        pytest.skip("needs openssl, which makes the certificate")
-    folder = tmp_path_factory.mktemp("certificate")
-    cert, key = folder / "kiosk.pem", folder / "kiosk-key.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=kiosk"
-    names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", str(key), "-out", str(cert)]
-    subprocess.run([*command.split(), *names], check=True, capture_output=True)
-    return cert, key
-
-
-def test_https(tiny: Transformer, certificate: tuple[Path, Path], astronaut: Image8) -> None:
-    import ssl
-
-    cert, key = certificate
+def test_https(tiny: Transformer, astronaut: Image8, tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
     context = ssl.create_default_context(cafile=cert)
     with serving(tiny, certfile=cert, keyfile=key, host="0.0.0.0") as server:
         assert server.url.startswith("https://localhost:")

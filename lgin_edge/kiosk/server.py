@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ..errors import InputError
 from ..transformer import Transformer
@@ -17,6 +18,14 @@ from .guard import is_loopback
 from .settings import Settings
 
 _EVERYWHERE = ("0.0.0.0", "::")
+
+
+class _WebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's, whose ``shutdown`` fails (0.54) where the visitor closes just now, and ends the server with that."""
+
+    def shutdown(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
 
 
 class Server(uvicorn.Server):
@@ -62,7 +71,7 @@ class Server(uvicorn.Server):
                 create_app(transformer, settings),
                 ssl_certfile=certfile,
                 ssl_keyfile=keyfile,
-                ws="websockets-sansio",
+                ws=_WebSocket,
                 ws_max_size=settings.frame_bytes + 1024,
                 ws_per_message_deflate=False,  # JPEGs do not get smaller
                 limit_concurrency=64 + 4 * settings.max_visitors,
