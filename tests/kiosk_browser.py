@@ -41,8 +41,8 @@ def film(path: Path, portrait: npt.NDArray[np.uint8] | None, size: tuple[int, in
             if portrait is None:
                 picture = Image.new("RGB", size, (70, 74, 82))
             else:
-                x = 8 + 6 * np.sin(2 * np.pi * i / 24)
-                picture = Image.fromarray(portrait).resize(size, Image.Resampling.LANCZOS, (x, 0, x + 480, 360))
+                x = 10 + 6 * np.sin(2 * np.pi * i / 24)
+                picture = Image.fromarray(portrait).resize(size, Image.Resampling.LANCZOS, (x, 0, x + 424, 318))
             picture.save(file, "JPEG", quality=97)
     return path
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 #: Mean brightness of a canvas's middle, where the astronaut's face is.
 _BRIGHTNESS = """canvas => {
-  const side = 40, x = canvas.width * 0.44 - side / 2, y = canvas.height * 0.33 - side / 2;
+  const side = 40, x = canvas.width * 0.5 - side / 2, y = canvas.height * 0.38 - side / 2;
   const copy = new OffscreenCanvas(side, side).getContext("2d");
   copy.drawImage(canvas, x, y, side, side, 0, 0, side, side);
   const { data } = copy.getImageData(0, 0, side, side);
