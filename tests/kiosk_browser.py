@@ -126,7 +126,9 @@ def take_pictures(playwright: Playwright, transformer: Transformer, folder: Path
                 shoot("consent")
                 page.click("#agree")
                 expect(page.locator("#status")).to_have_text("1 face")
-                page.wait_for_timeout(1500)  # faded in
+                shown = frames(page)
+                while frames(page) < shown + 8:  # the face is faded in
+                    page.wait_for_timeout(200)
                 shoot("live")
                 page.click("#strip")
                 expect(page.locator("#pictures img")).to_have_count(6)
