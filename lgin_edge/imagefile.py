@@ -1,14 +1,15 @@
-"""Image files: upright pixels in, the same kind of file with the same metadata out.
+"""Image files, on disk or in memory: upright pixels in, the same kind of file with the same metadata out.
 
 Everything here needs Pillow, which is imported when a file or a Pillow image is first met.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,11 +53,13 @@ class Picture:
             icc_profile, dpi, xmp, comment, and the text of a PNG.
         jpeg: of a JPEG its quantisation tables and chroma subsampling: written with the same ones, what is not touched
             changes least.
+        format: the file's, one of ``READABLE``.
     """
 
     image: Image.Image
     metadata: dict[str, Any] = field(default_factory=dict)
     jpeg: dict[str, Any] = field(default_factory=dict)
+    format: str = ""
 
 
 def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -70,20 +73,39 @@ def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Pictu
     path = Path(path)
     if path.is_dir():
         raise ImageError(f"{path}: expected an image file, got a folder")
-    with _explained(path), warnings.catch_warnings():
+    return _read(path, path, max_pixels, READABLE)
+
+
+def decode(
+    data: bytes, name: str = "the picture", *, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = READABLE
+) -> Picture:
+    """An image file that lies in memory, as ``read`` reads one.
+
+    Args:
+        name: what errors call it.
+        formats: which of ``READABLE`` are taken.
+
+    Raises:
+        ImageError: as ``read``.
+    """
+    return _read(io.BytesIO(data), name, max_pixels, formats)
+
+
+def _read(source: Path | io.BytesIO, name: Path | str, max_pixels: int, formats: Sequence[str]) -> Picture:
+    with _explained(name, formats), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd EXIF, large pictures: what matters is checked here
         from PIL import Image, ImageOps
 
-        with Image.open(path, formats=READABLE) as file:
+        with Image.open(source, formats=tuple(formats)) as file:
             width, height = file.size
             if width * height > max_pixels:
                 raise ImageError(
-                    f"{path}: {width} x {height} pixels; at most {max_pixels / 1e6:.0f} million are read: reduce it first"
+                    f"{name}: {width} x {height} pixels; at most {max_pixels / 1e6:.0f} million are read: reduce it first"
                 )
             frames = getattr(file, "n_frames", 1)
             if frames > 1 and file.format != "MPO":  # a phone's MPO holds the photograph first, then its depth map
                 raise ImageError(
-                    f"{path}: expected one picture, got {frames} (an animation or pages): extract one first"
+                    f"{name}: expected one picture, got {frames} (an animation or pages): extract one first"
                 )
             file.load()
             jpeg = _jpeg_settings(file)
@@ -100,7 +122,7 @@ def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Pictu
             metadata = _metadata(file, image)
             if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
                 metadata.pop("icc_profile", None)  # it describes the old colours
-            return Picture(plain, metadata, jpeg)
+            return Picture(plain, metadata, jpeg, "JPEG" if file.format == "MPO" else str(file.format))
 
 
 def write(
@@ -130,6 +152,30 @@ def write(
         raise ImageError(f"{path}: the ending {path.suffix!r} is not one that is written: {', '.join(WRITABLE)}")
     if path.exists() and not overwrite:
         raise ImageError(f"{path}: exists already; choose another name or allow overwriting")
+    image, options = _to_save(image, kind, source)
+    # In the same folder, so that the replacement is one step; the mode of a new file, which mkstemp would not give.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with _explained(path):
+        try:
+            with temporary.open("xb") as file:
+                image.save(file, kind, **options)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def encode(image: Image.Image, kind: str, source: Picture | None = None) -> bytes:
+    """An image file in memory, as ``write`` writes one; ``kind`` is one of ``WRITABLE``'s values. Raises ImageError."""
+    image, options = _to_save(image, kind, source)
+    file = io.BytesIO()
+    with _explained("the picture"):
+        image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _to_save(image: Image.Image, kind: str, source: Picture | None) -> tuple[Image.Image, dict[str, Any]]:
+    """The picture as a format can hold it, and what Pillow's ``save`` is to be told."""
     options = dict(source.metadata) if source else {}
     text = options.pop("text", None)
     if kind == "JPEG":
@@ -143,16 +189,7 @@ def write(
         options["compression"] = "tiff_lzw"
     if kind in ("JPEG", "BMP") and image.mode in ("LA", "RGBA"):
         image = _over_white(image)
-    # In the same folder, so that the replacement is one step; the mode of a new file, which mkstemp would not give.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    with _explained(path):
-        try:
-            with temporary.open("xb") as file:
-                image.save(file, kind, **options)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    return image, options
 
 
 def to_plain(image: Image.Image) -> Image.Image:
@@ -185,8 +222,6 @@ def to_plain(image: Image.Image) -> Image.Image:
 
 def _cmyk_to_srgb(image: Image.Image) -> Image.Image | None:
     """Through the picture's colour profile; None if the profile is of no use."""
-    import io
-
     from PIL import ImageCms
 
     try:
@@ -249,7 +284,7 @@ def _png_text(text: dict[str, str], xmp: bytes) -> Any:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path | str, formats: Sequence[str] = READABLE) -> Iterator[None]:
     """Turn whatever Pillow and the file system raise into an ImageError that names the file."""
     try:
         yield
@@ -265,7 +300,7 @@ def _explained(path: Path) -> Iterator[None]:
         from PIL import Image, UnidentifiedImageError
 
         if isinstance(error, UnidentifiedImageError):
-            kinds = ", ".join(READABLE)
+            kinds = ", ".join(formats)
             raise ImageError(f"{path}: not an image that can be read; expected one of {kinds}") from error
         if isinstance(error, Image.DecompressionBombError):
             raise ImageError(f"{path}: too large to be a photograph ({error}): reduce it first") from error

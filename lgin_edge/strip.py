@@ -31,7 +31,7 @@ def timeline_strip(
     Returns:
         An RGB image.
     """
-    rows = [_row(transformer, image, face, cell) for face in faces]
+    rows = [row(transformer, image, face, cell) for face in faces]
     return draw(rows, ["original", *(group.label for group in transformer.groups)], cell)
 
 
@@ -50,8 +50,11 @@ def draw(rows: Sequence[Sequence[Image.Image]], labels: Sequence[str], cell: int
     return sheet
 
 
-def _row(transformer: Transformer, image: Image.Image, face: Face, cell: int) -> list[Image.Image]:
-    """The original and every age group of one face, cut around it."""
+def row(transformer: Transformer, image: Image.Image, face: Face, cell: int) -> list[Image.Image]:
+    """The original and every age group of one face, cut around it: RGB images of ``cell`` x ``cell`` pixels.
+
+    Args: as for ``timeline_strip``.
+    """
     affine = geometry.fit_similarity(face.landmarks)
     corners = geometry.apply(affine, [(0, 0), (1, 0), (0, 1), (1, 1)])
     x, y = corners.mean(axis=0)

@@ -351,3 +351,19 @@ def test_tiff_description(tmp_path: Path, scene: Image8) -> None:
     with Image.open(tmp_path / "out.tif") as again:
         assert again.getexif()[DESCRIPTION] == "a description"
         np.testing.assert_array_equal(np.asarray(again), scene)
+
+
+def test_files_in_memory(tmp_path: Path, astronaut: npt.NDArray[np.uint8]) -> None:
+    """The same pictures as from files; only the formats that are asked for."""
+    image = Image.fromarray(astronaut)
+    for name, kind in (("a.jpg", "JPEG"), ("a.png", "PNG"), ("a.webp", "WEBP")):
+        imagefile.write(tmp_path / name, image)
+        data = (tmp_path / name).read_bytes()
+        assert imagefile.encode(image, kind) == data
+        picture = imagefile.decode(data)
+        assert picture.format == kind
+        np.testing.assert_array_equal(np.asarray(picture.image), np.asarray(imagefile.read(tmp_path / name).image))
+    with pytest.raises(ImageError, match=r"the upload: .* expected one of JPEG, PNG"):
+        imagefile.decode(data, "the upload", formats=("JPEG", "PNG"))
+    with pytest.raises(ImageError, match=r"the picture: 512 x 512 pixels"):
+        imagefile.decode(data, max_pixels=512 * 511)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "onnxruntime", "cv2", "PIL", "onnx", "typer", "rich", "skimage", "hypothesis")
+HEAVY = ("torch", "onnxruntime", "cv2", "PIL", "onnx", "typer", "rich", "skimage", "hypothesis", "fastapi", "uvicorn")
 
 
 def loaded(code: str, env: dict[str, str], cwd: Path) -> set[str]:

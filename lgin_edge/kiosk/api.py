@@ -1,0 +1,186 @@
+"""The HTTP API beside the page: ``POST /v1/age``, ``/healthz`` and ``/metrics``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
+
+from .. import __version__, imagefile
+from ..errors import ImageError, InputError
+from . import metrics
+from .turns import Busy
+from .work import Kiosk
+
+router = APIRouter()
+
+#: Formats that come back as they came; others come back as PNG.
+_KEPT = ("JPEG", "PNG", "WEBP")
+#: Seconds in which a picture must have been sent.
+_PATIENCE = 30.0
+
+
+class Problem(BaseModel):
+    """What went wrong: ``code`` for programs, ``message`` for people."""
+
+    code: str
+    message: str
+
+
+class Problems(BaseModel):
+    """The body of every error."""
+
+    error: Problem
+
+
+class Health(BaseModel):
+    """``status`` is "ok" while the kiosk serves."""
+
+    status: str
+    version: str
+    model: str
+    visitors: int
+
+
+class ApiError(Exception):
+    """An answer that is an error.
+
+    Args:
+        status: of HTTP.
+        code, message: as in ``Problem``.
+        headers: of the answer.
+    """
+
+    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.headers = status, code, message, headers
+
+
+def _refusal(description: str) -> dict[str, Any]:
+    return {"model": Problems, "description": description}
+
+
+_PICTURE = {"schema": {"type": "string", "format": "binary"}}
+
+
+@router.post(
+    "/v1/age",
+    response_class=Response,
+    summary="A picture with every face in it at another age",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": dict.fromkeys(("image/jpeg", "image/png", "image/webp", "application/octet-stream"), _PICTURE),
+        }
+    },
+    responses={
+        200: {
+            "description": "The picture, upright; JPEG, PNG and WebP come back as such, others as PNG.",
+            "content": dict.fromkeys(("image/jpeg", "image/png", "image/webp"), _PICTURE),
+            "headers": {"Lgin-Faces": {"schema": {"type": "integer"}, "description": "How many faces were changed."}},
+        },
+        400: _refusal("Not exactly one of years and group, or a value out of range."),
+        403: _refusal("A browser's request from another page."),
+        408: _refusal("The picture did not come in time."),
+        413: _refusal("Too many bytes."),
+        415: _refusal("Not a picture that can be read, or one of too many pixels."),
+        421: _refusal("A name that this kiosk does not go by."),
+        422: _refusal("No face in the picture."),
+        429: _refusal("Too many requests; Retry-After says when to try again."),
+        503: _refusal("Too many are waiting; Retry-After says when to try again."),
+    },
+)
+async def age(
+    request: Request,
+    years: Annotated[float | None, Query(description="The age in years, 0 to 130. Give this or group.")] = None,
+    group: Annotated[float | None, Query(description="Or an age group, 0 the youngest; 3.5 is between two.")] = None,
+) -> Response:
+    """The body is the picture's file. The EXIF orientation is applied; a colour profile is kept, other metadata is not."""
+    kiosk: Kiosk = request.app.state.kiosk
+    status = 500
+    try:
+        answer = await _age(kiosk, request, years, group)
+        status = answer.status_code
+        return answer
+    except ApiError as error:
+        status = error.status
+        raise
+    finally:
+        kiosk.metrics.requests.labels(str(status)).inc()
+
+
+async def _age(kiosk: Kiosk, request: Request, years: float | None, group: float | None) -> Response:
+    wait = kiosk.requests.take(request.client.host if request.client else "")
+    if wait:
+        raise ApiError(
+            429,
+            "too_often",
+            f"more than {kiosk.settings.requests_per_minute:g} requests a minute; try again in {wait:.1f} s",
+            {"Retry-After": str(int(wait) + 1)},
+        )
+    try:
+        kiosk.transformer.description.age_code(group=group, years=years)
+    except InputError as error:
+        raise ApiError(400, "bad_age", str(error)) from error
+    data = await _body(request, kiosk.settings.upload_bytes)
+    try:
+        picture = await kiosk.in_thread(lambda: imagefile.decode(data, max_pixels=kiosk.settings.upload_pixels))
+    except ImageError as error:
+        raise ApiError(415, "bad_picture", str(error)) from error
+
+    def change() -> tuple[Any, int]:
+        result = kiosk.transformer.age(picture.image, group=group, years=years)
+        return result, len(kiosk.transformer.last.faces)
+
+    try:
+        result, faces = await kiosk.turns.run_request(change)
+    except Busy:
+        raise ApiError(503, "busy", "too many are waiting; try again soon", {"Retry-After": "1"}) from None
+    if not faces:
+        raise ApiError(422, "no_face", f"no face found in the picture of {result.width} x {result.height} pixels")
+    kind = picture.format if picture.format in _KEPT else "PNG"
+    profile = {key: value for key, value in picture.metadata.items() if key == "icc_profile"}
+    source = imagefile.Picture(picture.image, profile, picture.jpeg if kind == "JPEG" else {})
+    answer = await kiosk.in_thread(lambda: imagefile.encode(result, kind, source))
+    return Response(answer, media_type=f"image/{kind.lower()}", headers={"Lgin-Faces": str(faces)})
+
+
+@router.get("/healthz", summary="Whether the kiosk serves")
+async def healthz(request: Request) -> Health:
+    """For watchdogs: answers at once, also while pictures are worked on."""
+    kiosk: Kiosk = request.app.state.kiosk
+    model = kiosk.transformer.description.model
+    return Health(status="ok", version=__version__, model=model, visitors=kiosk.visitors)
+
+
+@router.get("/metrics", response_class=Response, summary="Counters and times in the format of Prometheus")
+async def tell_metrics(request: Request) -> Response:
+    """Counts and sums over all visitors since the start."""
+    kiosk: Kiosk = request.app.state.kiosk
+    return Response(kiosk.metrics.text(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The request's body, in memory. Raises ApiError."""
+    too_large = ApiError(413, "too_large", f"more than {most} bytes; send a smaller picture")
+    length = request.headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > most:
+        raise too_large
+
+    async def read() -> bytes:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                raise too_large
+        return bytes(body)
+
+    try:
+        body = await asyncio.wait_for(read(), _PATIENCE)
+    except asyncio.TimeoutError:
+        raise ApiError(408, "too_slow", f"the picture did not come within {_PATIENCE:g} seconds") from None
+    if not body:
+        raise ApiError(415, "bad_picture", "the request has no body; send the picture's file: curl --data-binary @FILE")
+    return body

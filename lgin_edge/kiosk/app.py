@@ -1,0 +1,135 @@
+"""The kiosk as an ASGI application: the page, the live picture, pictures to fetch, and the API."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+from collections.abc import AsyncIterator
+
+import segno
+from fastapi import APIRouter, FastAPI, Request, Response, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from .. import __version__
+from ..transformer import Transformer
+from .api import ApiError
+from .api import router as api
+from .guard import Guard
+from .session import Session
+from .settings import STATIC, Settings
+from .work import Kiosk
+
+_page = APIRouter(include_in_schema=False)
+
+
+def create_app(transformer: Transformer, settings: Settings) -> FastAPI:
+    """A kiosk that any ASGI server can run, in one process and one event loop.
+
+    Args:
+        transformer: changes the faces; it stays the caller's, who closes it after the server.
+        settings: see there.
+    """
+    kiosk = Kiosk(transformer, settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sweeping = asyncio.create_task(kiosk.sweep())
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+            kiosk.close()
+
+    # The pages for the API come from elsewhere and are left out: nothing is fetched from any other machine.
+    app = FastAPI(title="lgin-edge kiosk", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.kiosk = kiosk
+    app.include_router(api)
+    app.include_router(_page)
+    app.mount("/static", StaticFiles(directory=STATIC))
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _wrong_value)
+    app.add_exception_handler(Exception, _failure)
+    app.add_middleware(Guard, hosts=settings.hosts, refused=lambda why: kiosk.metrics.refused.labels(why).inc())
+    return app
+
+
+@_page.get("/")
+async def page() -> Response:
+    return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+@_page.get("/page.json")
+async def about_page(request: Request) -> Response:
+    """What the page needs to know: texts, ages, limits."""
+    kiosk: Kiosk = request.app.state.kiosk
+    settings = kiosk.settings
+    return JSONResponse(
+        {
+            "strings": settings.strings,
+            "centers": [group.center for group in kiosk.transformer.groups],
+            "still_seconds": settings.still_seconds,
+            "idle_seconds": settings.idle_seconds,
+            "max_fps": settings.max_fps,
+            "window": settings.window,
+            "side": settings.side,
+        }
+    )
+
+
+@_page.websocket("/live")
+async def live(socket: WebSocket) -> None:
+    await Session(socket, socket.app.state.kiosk).run()
+
+
+@_page.get("/stills/{token}.jpg")
+async def still(request: Request, token: str, save: bool = False) -> Response:
+    """A picture that was taken; with ``save`` browsers store it instead of showing it."""
+    kept = request.app.state.kiosk.stills.get(token)
+    if kept is None:
+        raise ApiError(404, "gone", "there is no such picture, or no more: pictures are kept for a few minutes only")
+    how = "attachment" if save else "inline"
+    return Response(
+        kept.jpeg, media_type="image/jpeg", headers={"Content-Disposition": f'{how}; filename="{kept.name}"'}
+    )
+
+
+@_page.get("/stills/{token}.svg")
+async def code(request: Request, token: str) -> Response:
+    """The picture's address as a QR code."""
+    kiosk: Kiosk = request.app.state.kiosk
+    if kiosk.stills.get(token) is None:
+        raise ApiError(404, "gone", "there is no such picture, or no more: pictures are kept for a few minutes only")
+    address, _ = kiosk.address(f"/stills/{token}.jpg", request.url.scheme, request.headers.get("host", ""))
+    file = io.BytesIO()
+    segno.make_qr(address).save(file, kind="svg", scale=8, border=3, light="white", svgns=True, xmldecl=False)
+    return Response(file.getvalue(), media_type="image/svg+xml")
+
+
+def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
+
+
+async def _api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return _error(error.status, error.code, error.message, error.headers)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _error(error.status_code, "http", str(error.detail), dict(error.headers or {}))
+
+
+async def _wrong_value(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    return _error(400, "bad_value", f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+
+
+async def _failure(request: Request, error: Exception) -> Response:
+    """What nobody foresaw; the server's log has the whole of it."""
+    return _error(500, "failed", "this failed inside the kiosk; its log says why")

@@ -1,0 +1,111 @@
+"""The door: who may call, and what browsers are told not to do."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+#: Scripts, styles, pictures and connections of this server alone ('self' is its WebSocket too), none of them inline.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Guard:
+    """ASGI middleware: checks ``Host`` and ``Origin`` of requests and WebSockets, and sets the security headers.
+
+    ``Host`` must be localhost, an IP address or one of ``hosts``: a page elsewhere whose name was made to point here (DNS
+    rebinding) calls by that name. ``Origin``, which browsers send with WebSockets and POST, must be the kiosk's own; programs
+    that send none are let in.
+
+    Args:
+        app: what is guarded.
+        hosts: further names of this kiosk.
+        refused: told "host" or "origin".
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], refused: Callable[[str], object]) -> None:
+        self._app = app
+        self._hosts = {"localhost", *(host.lower() for host in hosts)}
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        problem = self._problem(Headers(scope=scope))
+        if problem is None:
+            await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else send)
+            return
+        status, code, message = problem
+        self._refused(code)
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 4403, "reason": code})  # not accepted yet: an HTTP 403
+            return
+        body = json.dumps({"error": {"code": code, "message": message}}).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        send = _with_headers(send)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _problem(self, headers: Headers) -> tuple[int, str, str] | None:
+        host = headers.get("host", "")
+        name = host_name(host)
+        if not (name in self._hosts or is_address(name)):
+            return (
+                421,
+                "host",
+                f"this kiosk does not go by the name {name!r}; call it by its IP address, or start it with --allow-host {name}",
+            )
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return 403, "origin", f"this kiosk serves its own page, and the request comes from {origin!r}"
+        return None
+
+
+def host_name(host: str) -> str:
+    """The name in a ``Host`` header, in lower case, without port and brackets; "" if there is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is an IP address."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a name means this machine itself."""
+    return name == "localhost" or (is_address(name) and ipaddress.ip_address(name).is_loopback)
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers[name] = value
+            headers.setdefault("Cache-Control", "no-store")
+        await send(message)
+
+    return sending

@@ -1,0 +1,120 @@
+"""What goes over the WebSocket ``/live``.
+
+From the page, JSON texts:
+
+- ``{"type": "start", "consent": true, "years": 60}``: the first message. Without consent nothing is looked at.
+- ``{"type": "age", "years": 62}``: the age from now on; the picture follows within a second.
+- ``{"type": "still"}``: keep the last picture.
+- ``{"type": "strip"}``: the largest face of the last frame at every age.
+- ``{"type": "forget", "token": "..."}``: drop what was kept, now.
+
+and frames, binary: a number (uint32, big-endian, rising), then a JPEG or WebP file. At most ``window`` frames may be on their
+way: an answer to frame n answers all before it, too. A frame that waits is replaced by a newer one.
+
+To the page, JSON texts ``{"type": "started"}``, ``{"type": "still", "token", "seconds", "address", "reachable"}`` and
+``{"type": "problem", "code", "message"}`` (a still or strip that could not be made; ``code`` is "no_face", "no_frame"
+or "too_often"); and binary messages: the length of a JSON head (uint32, big-endian), the head, then JPEG files one after the
+other:
+
+- ``{"type": "frame", "number", "width", "height", "faces": [{"id", "box": [x0, y0, x1, y1], "strength"}], "years"}``: the
+  changed frame. Boxes are in its pixels; ``strength`` is how much of the change a face got, 0 to 1.
+- ``{"type": "strip", "labels": [...], "sizes": [...], "token", "seconds", "address", "reachable"}``: square pictures, the
+  original first, ``sizes`` bytes long each; ``token`` is the whole strip, kept like a still.
+
+The server closes with one of ``Close``; 1012 means that it restarts, 1009 that a message was too long for it to look at.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import struct
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+
+class Close(enum.IntEnum):
+    """Why the server ends a session."""
+
+    FAILED = 1011
+    BAD_MESSAGE = 4400
+    NO_CONSENT = 4401
+    QUIET = 4408
+    TOO_LARGE = 4413
+    TOO_FAST = 4429
+    FULL = 4503
+
+
+class Refused(Exception):
+    """A message that ends the session.
+
+    Args:
+        code: why.
+        reason: in words; what a WebSocket can carry of it, 123 bytes, is sent.
+    """
+
+    def __init__(self, code: Close, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason.encode()[:123].decode(errors="ignore")
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Years = Annotated[float, Field(ge=0, le=130, allow_inf_nan=False, strict=False)]
+
+
+class Start(_Message):
+    type: Literal["start"]
+    consent: bool
+    years: Years
+
+
+class Age(_Message):
+    type: Literal["age"]
+    years: Years
+
+
+class Still(_Message):
+    type: Literal["still"]
+
+
+class Strip(_Message):
+    type: Literal["strip"]
+
+
+class Forget(_Message):
+    type: Literal["forget"]
+    token: Annotated[str, Field(max_length=64)]
+
+
+Command: TypeAlias = Start | Age | Still | Strip | Forget
+_COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])
+
+
+def command(text: str) -> Command:
+    """A text of the page. Raises Refused."""
+    try:
+        return _COMMANDS.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Refused(Close.BAD_MESSAGE, f"message: {where + ': ' if where else ''}{first['msg']}") from error
+
+
+def frame(data: bytes) -> tuple[int, bytes]:
+    """Number and file of a frame of the page. Raises Refused."""
+    if len(data) <= 4:
+        raise Refused(
+            Close.BAD_MESSAGE, f"frame: expected a number in 4 bytes and a JPEG or WebP, got {len(data)} bytes"
+        )
+    return struct.unpack(">I", data[:4])[0], data[4:]
+
+
+def packed(head: dict[str, Any], *files: bytes) -> bytes:
+    """A binary message to the page."""
+    text = json.dumps(head, separators=(",", ":")).encode()
+    return b"".join((struct.pack(">I", len(text)), text, *files))

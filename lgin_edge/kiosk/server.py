@@ -1,0 +1,128 @@
+"""Running a kiosk with uvicorn."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from ..errors import InputError
+from ..transformer import Transformer
+from .app import create_app
+from .guard import is_loopback
+from .settings import Settings
+
+_EVERYWHERE = ("0.0.0.0", "::")
+
+
+class _WebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's, whose ``shutdown`` fails (0.54) where the visitor closes just now, and ends the server with that."""
+
+    def shutdown(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
+
+
+class Server(uvicorn.Server):
+    """A kiosk's server; ``run`` serves until it is interrupted or ``should_exit`` is set.
+
+    Args:
+        transformer: changes the faces; it stays the caller's.
+        settings: of the kiosk.
+        host: address to listen at; "0.0.0.0" for all of this machine's.
+        port: 0 for one that is free.
+        certfile, keyfile: PEM files for HTTPS; both or neither.
+        ready: told the address of the page when it can be opened.
+
+    Raises:
+        InputError: the files of the certificate are not usable, or one is missing.
+    """
+
+    def __init__(
+        self,
+        transformer: Transformer,
+        settings: Settings,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        certfile: Path | None = None,
+        keyfile: Path | None = None,
+        ready: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        _check_certificate(certfile, keyfile)
+        self._scheme = "http" if certfile is None else "https"
+        self._ready = ready
+        self._bound = _listen(host, port)
+        port = self._bound.getsockname()[1]
+        shown = "localhost" if host in _EVERYWHERE else f"[{host}]" if ":" in host else host
+        self.url = f"{self._scheme}://{shown}:{port}"
+        if settings.network_url is None and not is_loopback(host):
+            address = own_address() if host in _EVERYWHERE else host
+            if address is not None:
+                settings = replace(settings, network_url=f"{self._scheme}://{address}:{port}")
+        self.settings = settings
+        super().__init__(
+            uvicorn.Config(
+                create_app(transformer, settings),
+                ssl_certfile=certfile,
+                ssl_keyfile=keyfile,
+                ws=_WebSocket,
+                ws_max_size=settings.frame_bytes + 1024,
+                ws_per_message_deflate=False,  # JPEGs do not get smaller
+                limit_concurrency=64 + 4 * settings.max_visitors,
+                timeout_graceful_shutdown=2,
+                access_log=False,
+                server_header=False,
+                log_level="warning",
+            )
+        )
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve. Never with sockets of the caller's."""
+        with contextlib.closing(self._bound):
+            super().run([self._bound])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready(self.url)
+
+
+def own_address() -> str | None:
+    """This machine's IPv4 address in its network; None without one. Nothing is sent: a UDP socket is only given its route."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address kept for documentation: nobody is there
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise InputError(
+            f"{host}:{port}: cannot listen there ({error.strerror}); choose another --port, or --host 0.0.0.0 for all of "
+            "this machine's addresses"
+        ) from error
+
+
+def _check_certificate(certfile: Path | None, keyfile: Path | None) -> None:
+    import ssl
+
+    if (certfile is None) != (keyfile is None):
+        raise InputError("HTTPS needs both the certificate and its key: --certfile FILE --keyfile FILE")
+    if certfile is not None and keyfile is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile)
+        except OSError as error:  # also ssl.SSLError
+            raise InputError(
+                f"{certfile} and {keyfile}: expected a certificate and its key, PEM files: {error}"
+            ) from error

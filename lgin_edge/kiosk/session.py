@@ -1,0 +1,234 @@
+"""One visitor: frames in, changed frames out, with back-pressure."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from .. import strip
+from .._ops import Frame
+from ..detection import Face
+from ..errors import ImageError, LginError
+from ..stream.pipeline import Pipeline
+from . import protocol
+from .limits import Bucket
+from .protocol import Close, Refused
+from .work import CELL_SIDE, Kiosk, decode_frame, keep_jpeg, live_jpeg
+
+_log = logging.getLogger(__name__)
+
+#: Seconds for which the page may say nothing, before it starts and after.
+_QUIET = 30.0
+#: Pictures that a visitor may take in the long run, a second, and at once.
+_PICTURES, _PICTURES_AT_ONCE = 0.5, 5.0
+#: Commands of any kind likewise: a slider that is moved sends one for each step.
+_COMMANDS, _COMMANDS_AT_ONCE = 60.0, 120.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Shot:
+    original: Frame  # [H, W, 3]
+    result: Frame
+    faces: list[Face]  # the largest first
+
+
+class Session:
+    """A visitor's WebSocket, from the first message to the last; ``protocol`` says what goes over it.
+
+    One task reads, and keeps of the frames the newest alone; another changes them and answers. So a visitor waits with one
+    frame for his turn, and one who reads slowly slows down nobody but himself.
+
+    Args:
+        socket: not accepted yet.
+        kiosk: what all visitors share.
+    """
+
+    def __init__(self, socket: WebSocket, kiosk: Kiosk) -> None:
+        self._socket, self._kiosk = socket, kiosk
+        self._something = asyncio.Event()
+        self._newest: tuple[int, bytes, float] | None = None  # number, file, when it came
+        self._asked: list[protocol.Still | protocol.Strip] = []
+        self._last: _Shot | None = None
+        rate = 2 * kiosk.settings.max_fps  # the page keeps to max_fps; the network may bunch its frames
+        self._frames = Bucket(rate, rate)
+        self._commands = Bucket(_COMMANDS, _COMMANDS_AT_ONCE)
+        self._pictures = Bucket(_PICTURES, _PICTURES_AT_ONCE)
+
+    async def run(self) -> None:
+        """Serve the visitor until he leaves or is refused."""
+        kiosk, metrics = self._kiosk, self._kiosk.metrics
+        await self._socket.accept()
+        try:
+            if kiosk.visitors >= kiosk.settings.max_visitors:
+                raise Refused(Close.FULL, f"all {kiosk.settings.max_visitors} places are taken; try again soon")
+            kiosk.visitors += 1
+            metrics.visitors.set(kiosk.visitors)
+            try:
+                await self._serve()
+            finally:
+                kiosk.visitors -= 1
+                metrics.visitors.set(kiosk.visitors)
+        except Refused as refused:
+            metrics.closed.labels(str(int(refused.code))).inc()
+            await self._socket.close(refused.code, refused.reason)
+        except LginError as error:  # the run time failed, on a GPU that is gone, say
+            _log.error("a session ended: %s", error)
+            metrics.closed.labels(str(int(Close.FAILED))).inc()
+            await self._socket.close(Close.FAILED, "the kiosk failed; its log says why")
+        except WebSocketDisconnect:
+            pass  # the visitor left
+
+    async def _serve(self) -> None:
+        start = await self._receive()
+        if not isinstance(start, protocol.Start):
+            raise Refused(Close.BAD_MESSAGE, 'expected {"type": "start", "consent": true, "years": ...} first')
+        if not start.consent:
+            raise Refused(Close.NO_CONSENT, "without consent no picture is looked at")
+        self._kiosk.metrics.sessions.inc()
+        await self._socket.send_json({"type": "started"})
+        pipeline = Pipeline(self._kiosk.transformer, years=start.years)
+        tasks = [asyncio.create_task(self._read(pipeline)), asyncio.create_task(self._work(pipeline))]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            pipeline.close()  # a frame that is being changed just now is finished, and nobody gets it
+        for task in done:
+            task.result()
+
+    async def _receive(self) -> protocol.Command | tuple[int, bytes]:
+        """The next message: a command, or number and file of a frame."""
+        try:
+            message = await asyncio.wait_for(self._socket.receive(), _QUIET)
+        except asyncio.TimeoutError:
+            raise Refused(Close.QUIET, f"nothing came for {_QUIET:g} seconds") from None
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message["code"])
+        data = message.get("bytes")
+        if data is not None:
+            return protocol.frame(data)
+        if self._commands.take():
+            raise Refused(Close.TOO_FAST, f"more than {_COMMANDS:g} messages a second")
+        return protocol.command(message["text"])
+
+    async def _read(self, pipeline: Pipeline) -> None:
+        """Take in what the page sends."""
+        settings, number = self._kiosk.settings, -1
+        while True:
+            message = await self._receive()
+            if isinstance(message, tuple):
+                before, (number, data) = number, message
+                if number <= before:
+                    raise Refused(Close.BAD_MESSAGE, f"frame: expected a number above {before}, got {number}")
+                if len(data) > settings.frame_bytes:
+                    raise Refused(
+                        Close.TOO_LARGE, f"frame: {len(data)} bytes, at most {settings.frame_bytes} are taken"
+                    )
+                if self._frames.take():
+                    raise Refused(Close.TOO_FAST, f"more than {settings.max_fps:g} frames a second")
+                if self._newest is not None:
+                    self._kiosk.metrics.dropped.inc()
+                self._newest = number, data, time.monotonic()
+            elif isinstance(message, protocol.Age):
+                pipeline.years = message.years
+            elif isinstance(message, protocol.Forget):
+                self._kiosk.stills.forget(message.token)
+            elif isinstance(message, protocol.Start):
+                raise Refused(Close.BAD_MESSAGE, "start: the session has begun already")
+            elif not self._pictures.take():
+                self._asked.append(message)
+            else:
+                await self._problem("too_often", f"at most a picture every {1 / _PICTURES:g} seconds")
+            if self._newest or self._asked:
+                self._something.set()
+
+    async def _work(self, pipeline: Pipeline) -> None:
+        """Answer what was asked, and the newest frame."""
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            while self._asked:
+                await self._answer(self._asked.pop(0))
+            if self._newest is not None:
+                frame, self._newest = self._newest, None
+                await self._change(pipeline, *frame)
+
+    async def _change(self, pipeline: Pipeline, number: int, data: bytes, came: float) -> None:
+        kiosk, metrics = self._kiosk, self._kiosk.metrics
+        began = time.monotonic()
+        try:
+            frame = await kiosk.in_thread(lambda: decode_frame(data, kiosk.settings.frame_pixels))
+        except ImageError as error:
+            raise Refused(Close.BAD_MESSAGE, str(error)) from error
+        decoded = time.monotonic()
+        # The pipeline's faces belong to the frame: both are read in the thread that changed it.
+        result, faces = await kiosk.turns.run(lambda: (pipeline(frame, came), pipeline.faces))
+        changed = time.monotonic()
+        jpeg = await kiosk.in_thread(lambda: live_jpeg(result))
+        for stage, seconds in (
+            ("decode", decoded - began),
+            ("turn", changed - decoded),
+            ("encode", time.monotonic() - changed),
+        ):
+            metrics.seconds.labels(stage).observe(seconds)
+        metrics.frames.inc()
+        metrics.faces.inc(sum(one.strength > 0 for one in faces))
+        self._last = _Shot(frame, result, sorted((one.face for one in faces), key=lambda face: -face.size))
+        head = {
+            "type": "frame",
+            "number": number,
+            "width": frame.shape[1],
+            "height": frame.shape[0],
+            "faces": [
+                {"id": one.id, "box": [round(x, 1) for x in one.face.box.tolist()], "strength": round(one.strength, 3)}
+                for one in faces
+            ],
+            "years": pipeline.years,
+        }
+        await self._socket.send_bytes(protocol.packed(head, jpeg))
+
+    async def _answer(self, message: protocol.Still | protocol.Strip) -> None:
+        shot = self._last
+        if shot is None:
+            await self._problem("no_frame", "there is no picture yet")
+        elif isinstance(message, protocol.Still):
+            jpeg = await self._kiosk.in_thread(lambda: keep_jpeg(Image.fromarray(shot.result)))
+            await self._socket.send_json({"type": "still", **self._kept(jpeg, "picture.jpg")})
+        elif not shot.faces:
+            await self._problem("no_face", "there is no face in the picture")
+        else:
+            await self._strip(shot.original, shot.faces[0])
+
+    async def _strip(self, frame: Frame, face: Face) -> None:
+        transformer, image = self._kiosk.transformer, Image.fromarray(frame)
+        cells = await self._kiosk.turns.run(lambda: strip.row(transformer, image, face, CELL_SIDE))
+        labels = ["original", *(group.label for group in transformer.groups)]
+
+        def files() -> tuple[list[bytes], bytes]:
+            return [keep_jpeg(cell) for cell in cells], keep_jpeg(strip.draw([cells], labels, CELL_SIDE))
+
+        pictures, whole = await self._kiosk.in_thread(files)
+        kept = self._kept(whole, "years.jpg")
+        head = {"type": "strip", "labels": labels, "sizes": [len(one) for one in pictures], **kept}
+        await self._socket.send_bytes(protocol.packed(head, *pictures))
+
+    def _kept(self, jpeg: bytes, name: str) -> dict[str, Any]:
+        """Keep a picture; what the page is told of it."""
+        kiosk = self._kiosk
+        token = kiosk.stills.keep(jpeg, name)
+        kiosk.metrics.taken.labels(name.removesuffix(".jpg")).inc()
+        scheme = "https" if self._socket.url.scheme == "wss" else "http"
+        address, reachable = kiosk.address(f"/stills/{token}.jpg", scheme, self._socket.headers.get("host", ""))
+        seconds = kiosk.settings.still_seconds
+        return {"token": token, "seconds": seconds, "address": address, "reachable": reachable}
+
+    async def _problem(self, code: str, message: str) -> None:
+        await self._socket.send_json({"type": "problem", "code": code, "message": message})

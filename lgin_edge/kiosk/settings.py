@@ -1,0 +1,74 @@
+"""What a kiosk can be told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import InputError
+
+STATIC = Path(__file__).parent / "static"
+#: All of the page's texts.
+STRINGS = STATIC / "strings.en.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a kiosk; their defaults are those of ``lgin-edge kiosk``.
+
+    Attributes:
+        still_seconds: for how long a picture that a visitor took can be fetched.
+        max_stills: pictures kept at once; the oldest goes first.
+        idle_seconds: after so long without a face the camera stops and the start screen is shown.
+        max_visitors: sessions at once.
+        max_fps: frames a second that a visitor may send.
+        window: frames that a visitor may have sent and not yet got back.
+        side: longer side of the frames that the page sends, pixels.
+        frame_bytes, frame_pixels: the most of one frame.
+        upload_bytes, upload_pixels: the most of one picture given to ``/v1/age``.
+        requests_per_minute: to ``/v1/age``, for each client address.
+        hosts: names under which the kiosk may be called, besides IP addresses and localhost.
+        public_url: under which the visitors' phones reach the kiosk, without a slash at the end.
+        network_url: the same where ``public_url`` is not given and the page itself is open at localhost; None if the
+            kiosk serves this machine alone.
+        strings: the page's texts.
+    """
+
+    still_seconds: float = 300.0
+    max_stills: int = 64
+    idle_seconds: float = 20.0
+    max_visitors: int = 8
+    max_fps: float = 30.0
+    window: int = 2
+    side: int = 960
+    frame_bytes: int = 2_000_000
+    frame_pixels: int = 4_000_000
+    upload_bytes: int = 20_000_000
+    upload_pixels: int = 50_000_000
+    requests_per_minute: float = 60.0
+    hosts: tuple[str, ...] = ()
+    public_url: str | None = None
+    network_url: str | None = None
+    strings: dict[str, str] = field(default_factory=lambda: read_strings(STRINGS))
+
+
+def read_strings(path: Path) -> dict[str, str]:
+    """The page's texts out of a JSON file like ``strings.en.json``; what it leaves out stays English.
+
+    Raises:
+        InputError: the file cannot be read, is no such JSON, or has a key that the page does not know.
+    """
+    try:
+        texts = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected a JSON file of texts like {STRINGS}: {error}") from error
+    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        raise InputError(f"{path}: expected one JSON object of texts, like {STRINGS}")
+    if path == STRINGS:
+        return texts
+    english = read_strings(STRINGS)
+    unknown = sorted(set(texts) - set(english))
+    if unknown:
+        raise InputError(f"{path}: the page has no texts called {', '.join(unknown)}; {STRINGS} has all that there are")
+    return english | texts

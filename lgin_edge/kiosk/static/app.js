@@ -1,0 +1,264 @@
+// The kiosk's page: which screen is shown, and what the buttons do.
+
+import { Connection } from "./connection.js";
+import { Kept } from "./kept.js";
+import { openCamera, openPhoto } from "./source.js";
+import { Stage } from "./stage.js";
+import { setTexts, text } from "./texts.js";
+
+const JPEG_QUALITY = 0.85;
+const MIN_PHOTO_IDLE = 60; // seconds: with a photo nobody needs to be seen
+const WARN = 6; // seconds before the end for which it is announced
+const SEEN = 0.5; // a face that gets so much of the change is there
+
+const byId = (id) => document.getElementById(id);
+const stage = new Stage();
+const kept = new Kept((token) => visit?.connection.say({ type: "forget", token }));
+let about; // what /page.json tells
+let visit = null; // the visit that goes on: source, connection, ...
+
+// Screens.
+
+function show(name) {
+  document.body.dataset.screen = name;
+  for (const screen of document.querySelectorAll(".screen")) screen.hidden = screen.id !== name;
+  byId(name).querySelector("[tabindex='-1'], .primary, input")?.focus({ focusVisible: false });
+}
+
+function trouble(name, values, again) {
+  byId("trouble-title").textContent = text(`trouble_${name}_title`);
+  byId("trouble-text").textContent = text(`trouble_${name}`, values);
+  byId("again").onclick = again;
+  show("trouble");
+}
+
+// A visit, from consent to finish.
+
+async function startCamera() {
+  try {
+    begin(await openCamera(byId("video"), cameraGone));
+  } catch (error) {
+    const why = { NotAllowedError: "camera", SecurityError: "secure" }[error.name] ?? "none";
+    trouble(why, {}, startCamera);
+  }
+}
+
+function cameraGone() {
+  finish();
+  trouble("none", {}, startCamera);
+}
+
+const choosePhoto = () => byId("file").click();
+
+async function startPhoto() {
+  const [file] = byId("file").files;
+  byId("file").value = "";
+  if (!file) return;
+  try {
+    begin(await openPhoto(file));
+  } catch {
+    trouble("photo", { name: file.name }, choosePhoto);
+  }
+}
+
+function begin(source) {
+  finish();
+  const canvas = document.createElement("canvas");
+  visit = { source, canvas, seen: performance.now(), faces: 0 };
+  stage.mirror = source.camera;
+  setAge(Number(byId("age").max));
+  setSplit(true);
+  setStatus("starting");
+  show("live");
+  visit.connection = new Connection(
+    about.window,
+    () => ({ type: "start", consent: true, years: Number(byId("age").value) }),
+    {
+      frame: showFrame,
+      still: (message) => {
+        working(false);
+        const url = `/stills/${message.token}.jpg`;
+        kept.open("still", message, [{ url, alt: text("still_alt") }]);
+      },
+      strip: (head, files) => {
+        working(false);
+        const pictures = files.map((file, i) => {
+          const label = i ? head.labels[i] : text("original");
+          return { url: URL.createObjectURL(file), label, alt: text("strip_alt", { label }) };
+        });
+        kept.open("strip", head, pictures);
+      },
+      problem: (message) => {
+        working(false);
+        setStatus(`problem_${message.code}`, {}, 3000);
+      },
+      lost: (full) => {
+        working(false);
+        setStatus(full ? "full" : "reconnecting");
+      },
+    },
+  );
+  send(visit);
+}
+
+function finish() {
+  kept.close();
+  if (visit) {
+    visit.source.stop();
+    visit.connection.close();
+    visit = null;
+  }
+  working(false);
+  stage.clear();
+}
+
+function leave() {
+  finish();
+  show("attract");
+}
+
+// Frames.
+
+async function send(mine) {
+  let last = -Infinity;
+  while (visit === mine) {
+    await mine.source.next();
+    const now = performance.now();
+    const { source, connection, canvas } = mine;
+    if (visit !== mine || !connection.free || !source.width || now - last < 900 / about.max_fps) continue;
+    last = now;
+    const scale = Math.min(1, about.side / Math.max(source.width, source.height));
+    canvas.width = Math.round(scale * source.width);
+    canvas.height = Math.round(scale * source.height);
+    canvas.getContext("2d").drawImage(source.picture, 0, 0, canvas.width, canvas.height);
+    const [original, jpeg] = await Promise.all([
+      createImageBitmap(canvas),
+      new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", JPEG_QUALITY)),
+    ]);
+    if (visit === mine && connection.free) connection.show(jpeg, original);
+    else original.close();
+  }
+}
+
+async function showFrame(head, original, file) {
+  const mine = visit;
+  const result = await createImageBitmap(file);
+  if (visit === mine) {
+    stage.show(original, result);
+    const count = head.faces.filter((face) => face.strength >= SEEN).length;
+    if (count && mine.source.camera) mine.seen = performance.now();
+    mine.faces = count;
+    mine.frames = (mine.frames ?? 0) + 1;
+    document.body.dataset.frames = mine.frames;
+    tellFaces(mine);
+  }
+  original.close();
+  result.close();
+}
+
+// What the visitor is told.
+
+let held = 0; // until when a message stays, whatever the faces do
+
+function setStatus(name, values = {}, milliseconds = 0) {
+  const line = text(name, values);
+  held = milliseconds ? performance.now() + milliseconds : 0;
+  if (byId("status").textContent !== line) byId("status").textContent = line;
+  byId("status").classList.toggle("calm", name.startsWith("faces_one") || name.startsWith("faces_many"));
+}
+
+function tellFaces(mine) {
+  const left = secondsLeft(mine);
+  if (performance.now() < held) return;
+  if (left <= WARN) setStatus("leaving", { seconds: Math.max(0, Math.ceil(left)) });
+  else if (!mine.faces) setStatus(mine.source.camera ? "faces_none" : "photo_no_face");
+  else setStatus(mine.faces === 1 ? "faces_one" : "faces_many", { count: mine.faces });
+}
+
+function secondsLeft(mine) {
+  const idle = mine.source.camera ? about.idle_seconds : Math.max(MIN_PHOTO_IDLE, about.idle_seconds);
+  return idle - (performance.now() - mine.seen) / 1000;
+}
+
+function working(on) {
+  // Not disabled: a button that has the focus would lose it.
+  for (const id of ["still", "strip"]) byId(id).ariaDisabled = on;
+  if (on) setStatus("working", {}, 1000);
+}
+
+// Controls.
+
+function setAge(years) {
+  const age = byId("age");
+  age.value = years;
+  age.ariaValueText = text("years_spoken", { years });
+  age.style.setProperty("--fill", `${(100 * (years - age.min)) / (age.max - age.min)}%`);
+  byId("number").textContent = years;
+  byId("tag-after").textContent = text("after", { years });
+}
+
+function setSplit(on) {
+  stage.split = on;
+  byId("compare").ariaPressed = on;
+}
+
+function ask(type) {
+  if (byId(type).ariaDisabled === "true") return;
+  if (visit.connection.say({ type })) working(true);
+  else setStatus("reconnecting");
+}
+
+function wire() {
+  byId("begin").onclick = () => show("consent");
+  byId("agree").onclick = startCamera;
+  byId("decline").onclick = byId("back").onclick = byId("finish").onclick = leave;
+  byId("consent-photo").onclick = byId("trouble-photo").onclick = choosePhoto;
+  byId("file").onchange = startPhoto;
+  byId("age").oninput = ({ target }) => {
+    setAge(Number(target.value));
+    visit?.connection.say({ type: "age", years: Number(target.value) });
+  };
+  byId("compare").onclick = () => setSplit(!stage.split);
+  byId("still").onclick = () => ask("still");
+  byId("strip").onclick = () => ask("strip");
+  for (const kind of ["pointerdown", "keydown"]) {
+    document.addEventListener(kind, () => {
+      if (visit) visit.seen = performance.now();
+    });
+  }
+  setInterval(() => {
+    if (!visit) return;
+    const left = secondsLeft(visit);
+    if (left <= 0) leave();
+    else if (left <= WARN) tellFaces(visit);
+  }, 500);
+}
+
+function prepare() {
+  const { centers } = about;
+  setTexts(about.strings);
+  const minutes = Number((about.still_seconds / 60).toFixed(1));
+  byId("consent-kept").textContent = text("consent_kept", { minutes });
+  byId("age").min = Math.round(centers[0]);
+  byId("age").max = Math.round(centers.at(-1));
+  byId("ticks").replaceChildren(
+    ...centers.map((center) => {
+      const tick = document.createElement("span");
+      tick.textContent = Math.round(center);
+      tick.style.setProperty("--at", (center - centers[0]) / (centers.at(-1) - centers[0]));
+      return tick;
+    }),
+  );
+  stage.describe();
+}
+
+while (!about) {
+  try {
+    about = await (await fetch("/page.json")).json();
+  } catch {
+    await new Promise((resolve) => setTimeout(resolve, 1000)); // the kiosk restarts just now
+  }
+}
+prepare();
+wire();
+show("attract");

@@ -1,0 +1,77 @@
+// The sheet with a picture that was taken, or a strip: to look at, to fetch with a phone, and to delete.
+
+import { text } from "./texts.js";
+
+export class Kept {
+  /** @param {(token: string) => void} forget  asks the kiosk to drop a picture */
+  constructor(forget) {
+    this.forget = forget;
+    this.dialog = document.getElementById("kept");
+    this.dialog.addEventListener("close", () => this.clear());
+    document.getElementById("done").addEventListener("click", () => this.dialog.close());
+    document.getElementById("forget").addEventListener("click", () => {
+      this.forget(this.token);
+      this.dialog.close();
+    });
+  }
+
+  /**
+   * @param {string} kind  "still" or "strip"
+   * @param {object} kept  the kiosk's message: token, seconds, reachable
+   * @param {{url: string, label?: string, alt: string}[]} pictures
+   */
+  open(kind, kept, pictures) {
+    this.clear();
+    this.token = kept.token;
+    this.urls = pictures.map(({ url }) => url);
+    document.getElementById("kept-title").textContent = text(`${kind}_title`);
+    this.dialog.className = kind;
+    document.getElementById("pictures").replaceChildren(...pictures.map(figure));
+    document.getElementById("code").hidden = !kept.reachable;
+    document.getElementById("not-reachable").hidden = kept.reachable;
+    if (kept.reachable) document.getElementById("code-picture").src = `/stills/${kept.token}.svg`;
+    const save = document.getElementById("save");
+    save.href = `/stills/${kept.token}.jpg?save=1`;
+    save.hidden = false;
+    this.until = performance.now() + 1000 * kept.seconds;
+    this.timer = setInterval(() => this.tick(), 1000);
+    this.tick();
+    if (!this.dialog.open) this.dialog.showModal();
+    document.getElementById("kept-title").focus();
+  }
+
+  tick() {
+    const left = Math.max(0, Math.round((this.until - performance.now()) / 1000));
+    const time = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+    document.getElementById("gone").textContent = left ? text("gone_in", { time }) : text("gone");
+    document.getElementById("save").hidden = !left;
+    if (!left) document.getElementById("code").hidden = true;
+  }
+
+  close() {
+    if (this.dialog.open) this.dialog.close();
+  }
+
+  clear() {
+    clearInterval(this.timer);
+    for (const url of this.urls ?? []) URL.revokeObjectURL(url);
+    this.urls = [];
+    document.getElementById("pictures").replaceChildren();
+    document.getElementById("code-picture").removeAttribute("src");
+    document.getElementById("save").removeAttribute("href");
+  }
+}
+
+function figure({ url, label, alt }) {
+  const element = document.createElement("figure");
+  const image = document.createElement("img");
+  image.src = url;
+  image.alt = alt;
+  element.append(image);
+  if (label) {
+    const caption = document.createElement("figcaption");
+    caption.textContent = label;
+    element.append(caption);
+  }
+  return element;
+}
