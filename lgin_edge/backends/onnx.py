@@ -17,7 +17,33 @@ Dtype: TypeAlias = type[np.float32] | type[np.float16]
 #: A provider by its name, or with its options.
 Provider: TypeAlias = str | tuple[str, dict[str, str]]
 _DTYPES: dict[str, Dtype] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+#: The first ONNX Runtime that was seen to end its spinning when told; those before know only always and never.
+_SPINS_BRIEFLY = (1, 30)
+_SPIN_US = "20"
 T = TypeVar("T")
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """1.30.0 -> (1, 30)."""
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+
+
+def session_options(threads: int) -> Any:
+    """The ``onnxruntime.SessionOptions`` of every session here."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # fatal only: what goes wrong comes back as an exception, and is ours to tell
+    # Detector, model and caller share the cores: a thread that waits must not spin on one. (With every core busy, spinning
+    # made a 640 x 480 frame three times slower. The memory arena stays on: 35 MB more at the peak, a third less time.) For as
+    # long as between two layers it may: waking it takes as long, and an engine call has two hundred of them.
+    if _release(onnxruntime.__version__) >= _SPINS_BRIEFLY:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
+    else:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 def open_session(path: Path, *, providers: Sequence[Provider] = DEFAULT_PROVIDERS, threads: int = 1) -> Any:
@@ -40,15 +66,8 @@ def open_session(path: Path, *, providers: Sequence[Provider] = DEFAULT_PROVIDER
             f"ONNX Runtime providers {names} were asked for; this installation has {available}. Choose among "
             "those, or install the onnxruntime package that contains the other (onnxruntime-gpu for CUDA)"
         )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # fatal only: what goes wrong comes back as an exception, and is ours to tell
-    # Detector, model and caller share the cores: a thread that waits must not spin on one. (With every core busy, spinning
-    # made a 640 x 480 frame three times slower. The memory arena stays on: 35 MB more at the peak, a third less time.)
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+        return onnxruntime.InferenceSession(str(path), session_options(threads), providers=list(providers))
     except Exception as error:  # ONNX Runtime's exceptions share no base but this one
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{path}: not an ONNX file that ONNX Runtime can run: {reason}") from error

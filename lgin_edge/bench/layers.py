@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..backends import read_description
-from ..backends.onnx import DEFAULT_PROVIDERS
+from ..backends.onnx import DEFAULT_PROVIDERS, session_options
 from ..description import Description
 from .scene import Scene
 
@@ -69,10 +69,7 @@ def profile(path: Path, threads: int) -> Profile:
     assert isinstance(about, Description)  # stages.open_models saw to it
 
     with TemporaryDirectory(prefix="lgin-edge-bench-") as folder:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 4
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as backends.onnx runs it
+        options = session_options(threads)
         options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
         session = onnxruntime.InferenceSession(str(path), options, providers=list(DEFAULT_PROVIDERS))
         names = ("face", "patches", "boxes", "age")
