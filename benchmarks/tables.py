@@ -113,7 +113,7 @@ def draw(bench: dict[str, Any]) -> None:
         found = [row for row in bench["rows"] if row["table"] == table and row["stage"] == stage and row["ages"] == 1]
         return {row["candidate"]: row["times_resnet18"] for row in found}
 
-    engine = bars("stages", "engine") | bars("baseline", "engine")
+    engine = bars("baseline", "engine") | bars("stages", "engine")
     panels = (
         (
             f"One face at one age, {bench['machine']['cores']} threads",
@@ -121,8 +121,8 @@ def draw(bench: dict[str, Any]) -> None:
                 "lgin-edge, int8": engine[INT8],
                 "lgin-edge": engine[FP32],
                 "ResNet-18, 256x256": 1.0,
-                "the same in torch.compile": engine.get("torch.compile"),
-                "the same in PyTorch": engine.get("pytorch eager"),
+                "its network in torch.compile": engine.get("torch.compile"),
+                "its network in PyTorch": engine.get("pytorch eager"),
             },
         ),
         (
