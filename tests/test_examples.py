@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import runpy
 import sys
+import time
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -61,10 +62,18 @@ def test_the_readme_names_every_example() -> None:
 
 @pytest.fixture
 def window(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """OpenCV's window, which the headless OpenCV lacks: keeps what is shown, and has Esc pressed after ``keys`` frames."""
+    """OpenCV's window, which the headless OpenCV lacks: keeps what is shown, and has Esc pressed after ``keys`` frames.
+
+    It takes its time, as a camera does: faces are found beside the frames, and fade in by the clock.
+    """
     seen = SimpleNamespace(frames=[], keys=1000)
+
+    def wait_key(_: int) -> int:
+        time.sleep(0.03)
+        return 27 if len(seen.frames) >= seen.keys else -1
+
     monkeypatch.setattr(cv2, "imshow", lambda _, frame: seen.frames.append(frame.copy()), raising=False)
-    monkeypatch.setattr(cv2, "waitKey", lambda _: 27 if len(seen.frames) >= seen.keys else -1, raising=False)
+    monkeypatch.setattr(cv2, "waitKey", wait_key, raising=False)
     return seen
 
 
