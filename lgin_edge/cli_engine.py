@@ -64,7 +64,7 @@ def build(
     with explained():
         _check_output(out, overwrite)
         from .backends import flavours
-        from .transformer import WEIGHTS
+        from .transformer import model_path
 
         chosen = flavours.choose(flavour)
         try:
@@ -72,7 +72,7 @@ def build(
         except ImportError as error:
             raise BackendError(f"building needs {error.name or 'onnx'}: {chosen.get}") from error
         with stderr.status("fusing the branches, measuring FP16"):
-            prepared = builder.prepare(WEIGHTS if model is None else model, precision=precision)
+            prepared = builder.prepare(model_path(model), precision=precision)
         _print_prepared(prepared)
         try:
             if save_onnx is not None:

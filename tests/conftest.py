@@ -74,6 +74,24 @@ def bundled() -> Iterator[lgin_edge.Transformer]:
 
 
 @pytest.fixture(scope="session")
+def shot(astronaut: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+    """A frame for the examples, and the landmarks of its face."""
+    from example_runs import grey_still
+
+    return grey_still(astronaut)
+
+
+@pytest.fixture(scope="session")
+def movie(
+    tmp_path_factory: pytest.TempPathFactory, shot: tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]
+) -> Path:
+    """A film of ten seconds in which nothing moves."""
+    from example_runs import write_film
+
+    return write_film(tmp_path_factory.mktemp("film") / "film.mkv", shot[0], 300)
+
+
+@pytest.fixture(scope="session")
 def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like the portraits', made up."""
     return made_up_portraits.make_up(tmp_path_factory.mktemp("faces"))

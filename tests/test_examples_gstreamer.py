@@ -19,7 +19,6 @@ from example_runs import (
     SHIFT,
     SIZE,
     execute,
-    grey_still,
     load,
     middle,
 )
@@ -28,12 +27,6 @@ from test_stream_films import Floats, Image8
 pytestmark = pytest.mark.skipif(
     not EXAMPLES.is_dir(), reason=f"no examples at {EXAMPLES}: they are in a checkout, not in a wheel"
 )
-
-
-@pytest.fixture(scope="module")
-def shot(astronaut: Image8) -> tuple[Image8, Floats]:
-    """A frame and the landmarks of its face."""
-    return grey_still(astronaut)
 
 
 GSTREAMER = "apt install python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base, for this Python's version"

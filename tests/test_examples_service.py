@@ -29,11 +29,9 @@ from example_runs import (
     SHIFT,
     Fake,
     execute,
-    grey_still,
     load,
     middle,
     wait_for,
-    write_film,
 )
 from test_stream_films import Floats, Image8
 
@@ -42,18 +40,6 @@ from lgin_edge import Transformer
 pytestmark = pytest.mark.skipif(
     not EXAMPLES.is_dir(), reason=f"no examples at {EXAMPLES}: they are in a checkout, not in a wheel"
 )
-
-
-@pytest.fixture(scope="module")
-def shot(astronaut: Image8) -> tuple[Image8, Floats]:
-    """A frame and the landmarks of its face."""
-    return grey_still(astronaut)
-
-
-@pytest.fixture(scope="module")
-def movie(tmp_path_factory: pytest.TempPathFactory, shot: tuple[Image8, Floats]) -> Path:
-    """A film of ten seconds in which nothing moves."""
-    return write_film(tmp_path_factory.mktemp("film") / "film.mkv", shot[0], 300)
 
 
 @pytest.fixture
