@@ -459,14 +459,19 @@ def test_the_command(tiny_model: Path, subprocess_env: dict[str, str], tmp_path:
         "--public-url",
         "http://kiosk.example",
     ]
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "lgin_edge", *words],
-        env=subprocess_env,
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    # Where the tests run in a shell's background Ctrl-C is ignored, and a program inherits that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "lgin_edge", *words],
+            env=subprocess_env,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     try:
         assert process.stdout is not None
         told = process.stdout.readline() + process.stdout.readline()
