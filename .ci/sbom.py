@@ -59,7 +59,8 @@ def main(wheel: Path, python: str, output: Path) -> None:
     for part in parts:
         bom.components.add(part)
     bom.register_dependency(product, parts)
-    bom.serial_number = uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(wheel.read_bytes()).hexdigest())  # not a random one
+    # Not a random one: the same wheel makes the same document.
+    bom.serial_number = uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(wheel.read_bytes()).hexdigest())
     text = make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=2)
     if problem := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
         sys.exit(f"{output}: not a valid CycloneDX document: {problem}")
