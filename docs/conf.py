@@ -10,8 +10,6 @@ version = release = metadata.version("lgin-edge")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 # Anchors as GitHub makes them, so that a link works in both places and a wrong one is an error.
 myst_heading_anchors = 4
-# Pages of a list may be absent (a folder without one part of the project); one that is in no list is an error.
-suppress_warnings = ["toc.empty_glob"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say it, with shapes and units
