@@ -26,6 +26,7 @@ PROVIDERS = ("CPUExecutionProvider",)
 CELL = 200
 #: Residuals are shown around mid-grey, this many times as strong.
 GAIN = 3.0
+WEBP = {"format": "WEBP", "quality": 82, "method": 6}
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7")  # Okabe and Ito's, told apart by nearly all eyes
 NAMES = ("forehead", "eyes", "nose", "mouth", "cheeks, chin")
 
@@ -63,9 +64,6 @@ class Subject:
             region_taper=about.region_taper,
         )
 
-    def pasted(self, face_delta: Floats, patch_delta: Floats, side: int = CELL) -> Image.Image:
-        return self.canonical(self.paste(face_delta, patch_delta), side)
-
 
 def picture(planar: Floats, side: int | None = None) -> Image.Image:
     """Planar RGB in [-1, 1], [3, H, W], as an image."""
@@ -85,15 +83,6 @@ def without_interaction() -> Backend:
         path = Path(folder) / "without.onnx"
         onnx.save(model, path)
         return open_model(path, providers=PROVIDERS, threads=2)
-
-
-def save(name: str, cells: Sequence[Image.Image], labels: Sequence[str]) -> None:
-    write(name, strip.draw([cells], labels, CELL))
-
-
-def write(name: str, image: Image.Image) -> None:
-    image.save(FOLDER / name, quality=82, method=6)
-    print(f"{FOLDER / name}: {image.width} x {image.height}, {(FOLDER / name).stat().st_size:,} bytes")
 
 
 def regions(subject: Subject, side: int = 560) -> Image.Image:
@@ -137,37 +126,51 @@ def difference(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8], subject
     return picture(GAIN * (views[1] - views[0]))
 
 
-def main() -> None:
-    FOLDER.mkdir(exist_ok=True)
+def row(cells: Sequence[Image.Image], labels: Sequence[str]) -> Image.Image:
+    return strip.draw([cells], labels, CELL)
+
+
+def pictures() -> dict[str, Image.Image]:
+    """All of them, by the names of their files."""
     subject = Subject()
-    model = open_model(WEIGHTS, providers=PROVIDERS, threads=2)
-    face_delta, patch_delta = subject.residuals(model)
-    nothing = np.zeros_like(face_delta), np.zeros_like(patch_delta)
-
-    write("regions.webp", regions(subject))
-    views = [picture(subject.face[0], CELL), *(picture(patch, CELL) for patch in subject.patches[0])]
-    save("views.webp", views, ["whole face", *NAMES])
-
-    deltas = [picture(GAIN * face_delta[0], CELL), *(picture(GAIN * delta, CELL) for delta in patch_delta[0])]
-    save("residuals.webp", deltas, ["global", *NAMES])
-
-    save("windows.webp", windows(subject), ["whole face", *NAMES])
-
-    parts = [nothing, (face_delta, nothing[1]), (nothing[0], patch_delta), (face_delta, patch_delta)]
-    pasted = [subject.pasted(*one) for one in parts]
-    changed = difference(subject.frame, subject.paste(*parts[-1]), subject)
-    labels = ["original", "global alone", "local alone", "both", "what was added"]
-    save("parts.webp", [*pasted, changed], labels)
-
-    alone = subject.residuals(without_interaction())
-    off, on = subject.paste(*alone), subject.paste(face_delta, patch_delta)
-    cells = [subject.canonical(on, CELL), subject.canonical(off, CELL), difference(off, on, subject)]
-    save("interaction.webp", cells, ["with interaction", "switched off", "what it brings"])
-
+    face_delta, patch_delta = subject.residuals(open_model(WEIGHTS, providers=PROVIDERS, threads=2))
+    no_face, no_patches = np.zeros_like(face_delta), np.zeros_like(patch_delta)
+    parts = [(no_face, no_patches), (face_delta, no_patches), (no_face, patch_delta), (face_delta, patch_delta)]
+    original, _, _, both = pasted = [subject.paste(*one) for one in parts]
+    alone = subject.paste(*subject.residuals(without_interaction()))
     ages = range(30, 71, 8)
     with Transformer() as transformer:
         aged = [transformer.age(subject.frame, years=age, landmarks=subject.landmarks) for age in ages]
-    save("ages.webp", [subject.canonical(frame, CELL) for frame in aged], [f"{age} years" for age in ages])
+
+    def cells(frames: Sequence[npt.NDArray[np.uint8]]) -> list[Image.Image]:
+        return [subject.canonical(frame, CELL) for frame in frames]
+
+    everything = ["whole face", *NAMES]
+    return {
+        "regions.webp": regions(subject),
+        "views.webp": row([picture(view, CELL) for view in (subject.face[0], *subject.patches[0])], everything),
+        "residuals.webp": row(
+            [picture(GAIN * delta, CELL) for delta in (face_delta[0], *patch_delta[0])], ["global", *NAMES]
+        ),
+        "windows.webp": row(windows(subject), everything),
+        "parts.webp": row(
+            [*cells(pasted), difference(original, both, subject)],
+            ["original", "global alone", "local alone", "both", "what was added"],
+        ),
+        "interaction.webp": row(
+            [*cells([both, alone]), difference(alone, both, subject)],
+            ["with interaction", "switched off", "what it brings"],
+        ),
+        "ages.webp": row(cells(aged), [f"{age} years" for age in ages]),
+    }
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for name, image in pictures().items():
+        path = FOLDER / name
+        image.save(path, **WEBP)
+        print(f"{path}: {image.width} x {image.height}, {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+import lgin_edge
+
 DOCS = Path(__file__).parent.parent / "docs"
 
 pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="needs a checkout: docs/ is not beside the tests")
@@ -68,6 +70,13 @@ def test_links_and_anchors_lead_somewhere(pages: dict[Path, Page]) -> None:
     outside = sorted({link for page in pages.values() for link in page.links if urlsplit(link).scheme})
     print("\n".join(["links to elsewhere, which nobody follows here:", *outside]))
     assert all(urlsplit(link).scheme in ("https", "http", "mailto", "data") for link in outside)
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    reference = (DOCS / "api.rst").read_text()
+    assert [
+        name for name in lgin_edge.__all__ if f"lgin_edge.{name}\n" not in reference + "\n" and name != "__version__"
+    ] == []
 
 
 def test_a_dead_link_is_noticed(tmp_path: Path) -> None:
