@@ -219,6 +219,8 @@ def test_a_wrong_option_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typer.core.TyperCommand, "invoke", lambda *_: pytest.fail("it was run"))
     with pytest.raises(Exception, match="No such option"):
         check_command(["lgin-edge", "age", "portrait.jpg", "--yaers", "70"])
+    with pytest.raises(Exception, match="No such option"):
+        check_command(["python", "-m", "lgin_edge.bench", "--second", "3"])
     with pytest.raises(Exception, match="No such command"):
         check_command(["lgin-edge", "rejuvenate"])
     with pytest.raises(AssertionError, match="no extra 'kiosks'"):
