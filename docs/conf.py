@@ -15,6 +15,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say it, with shapes and units
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 
 # Furo asks nobody else for anything: no fonts, scripts or trackers (tests/test_docs_site.py looks).
 html_theme = "furo"

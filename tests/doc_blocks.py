@@ -1,4 +1,4 @@
-"""The code blocks of the documentation, and the command lines in them."""
+"""The pages of the documentation, their code blocks, and the command lines in those."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parent.parent
+#: Neither the tests alone nor a source archive has all that the pages link to.
+CHECKOUT = all((ROOT / name).is_dir() for name in ("docs", "benchmarks", ".ci"))
+needs_checkout = pytest.mark.skipif(not CHECKOUT, reason="needs a checkout of the repository")
 #: A line before a block: why no test runs it. ``.ci/run`` takes those that it runs by their names from the README.
 _MARKER = re.compile(r"<!-- (?:not run: (?P<reason>.+)|(?P<step>demo|tests)) -->\s*")
 #: A directive of the site's, not code.
@@ -39,8 +43,8 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """README and its like, and docs/; none where the tests lie outside a checkout."""
-    if not (ROOT / "docs").is_dir():
+    """README and its like, and docs/; none outside a checkout."""
+    if not CHECKOUT:
         return []
     others = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "examples/README.md")
     return [*(ROOT / name for name in others), *sorted((ROOT / "docs").rglob("*.md"))]

@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from doc_blocks import ROOT, Block, blocks, commands, pages
+from doc_blocks import ROOT, Block, blocks, commands, needs_checkout, pages
 from PIL import Image
 from test_stream_films import Image8
 
 import lgin_edge
-from lgin_edge import cli
+from lgin_edge import cli, estimation, transformer
 from lgin_edge.stream import sources, stream
 
 PAGES = {page: blocks(page) for page in pages()}
@@ -41,7 +41,7 @@ KIOSK = "127.0.0.1:8000"
 QUICK = ("lgin-edge", "python", "curl", "cd")
 LONG = (["lgin-edge", "kiosk"], ["lgin-edge", "camera"], ["lgin-edge", "build"])
 
-pytestmark = pytest.mark.skipif(not PAGES, reason="needs a checkout: docs/ is not beside the tests")
+pytestmark = needs_checkout
 
 
 @pytest.fixture
@@ -52,6 +52,8 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, astronaut: Image8) 
     for folder in ("holiday", "UTKFace", "photos"):
         (tmp_path / folder).mkdir()
     picture.resize((256, 256)).save(tmp_path / "holiday" / "beach.jpg")
+    shutil.copy(transformer.WEIGHTS, tmp_path / "my.onnx")
+    shutil.copy(estimation.WEIGHTS, tmp_path / "my-age.onnx")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -135,6 +137,8 @@ def test_a_block_that_is_not_run_says_why_and_is_right_as_far_as_it_goes(
 ) -> None:
     assert block.not_run is not None
     assert len(block.not_run) > 10
+    for path in re.findall(r"(?:tests|\.ci)/[\w.]+", block.not_run):
+        assert (ROOT / path).is_file(), f"{block} names {path}, which is not there"
     # Options and arguments are parsed by the real command line, which then does nothing.
     monkeypatch.setattr(typer.core.TyperCommand, "invoke", lambda *_: None)
     if block.language == "python":

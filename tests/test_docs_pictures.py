@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 
 import numpy as np
-import pytest
-from example_runs import ROOT, load
+from doc_blocks import ROOT, needs_checkout
+from example_runs import load
 from PIL import Image
 
 SCRIPT = ROOT / "docs" / "pictures.py"
 
-pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="needs a checkout: docs/ is not beside the tests")
+pytestmark = needs_checkout
 
 
 def test_the_pictures_are_of_the_bundled_model() -> None:

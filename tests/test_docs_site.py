@@ -10,12 +10,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from doc_blocks import ROOT, needs_checkout
 
 import lgin_edge
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = ROOT / "docs"
 
-pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="needs a checkout: docs/ is not beside the tests")
+pytestmark = needs_checkout
 
 
 class Page(HTMLParser):

@@ -6,20 +6,19 @@ import ast
 import functools
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from doc_blocks import CHECKOUT, ROOT, needs_checkout
 
-ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "troubleshooting.md"
 #: What the page writes for the parts of a message that differ.
 GAP = "…"
 
-pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason="needs a checkout: docs/ is not beside the tests")
+pytestmark = needs_checkout
 
 
 def quoted() -> list[str]:
-    return re.findall(r"^- `(.+)`\\?$", PAGE.read_text(), re.MULTILINE) if PAGE.is_file() else []
+    return re.findall(r"^- `(.+)`\\?$", PAGE.read_text(), re.MULTILINE) if CHECKOUT else []
 
 
 def texts(node: ast.AST) -> Iterator[str]:
