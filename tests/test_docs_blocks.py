@@ -128,7 +128,8 @@ def run_shell(block: Block, code: str) -> None:
     environment = os.environ | {"PATH": path, "PYTHONPATH": package, "COLUMNS": "120"}
     command = ["bash", "-euo", "pipefail", "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+    advice = "if it cannot be run here, say so before it: <!-- not run: REASON -->"
+    assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}\n{advice}"
 
 
 @pytest.mark.parametrize("block", NOT_RUN, ids=lambda block: f"{block}: {block.not_run}")
