@@ -128,7 +128,7 @@ class Transformer:
 
     @property
     def groups(self) -> tuple[AgeGroup, ...]:
-        """The age groups of the model, by rising age: label, bounds and centre in years."""
+        """The age groups of the model by rising age, each with label, bounds and centre in years."""
         return self._description.groups
 
     @property
@@ -143,7 +143,7 @@ class Transformer:
 
     @property
     def last(self) -> Details:
-        """Details of this thread's last call: the faces found and the time of each stage."""
+        """The faces found by this thread's last call, and the time of each of its stages."""
         details: Details = getattr(self._local, "details", Details())
         return details
 

@@ -102,7 +102,7 @@ def test_one_convolution_a_layer(model: Model, fused: tuple[Model, FuseReport]) 
 def test_no_branch_is_left(model: Model, fused: tuple[Model, FuseReport]) -> None:
     result, report = fused
     assert (report.nodes_before, report.nodes_after) == (len(model.graph.node), len(result.graph.node))
-    assert report.nodes_after < report.nodes_before / 2
+    assert report.nodes_after < 0.55 * report.nodes_before
     assert not report.already_fused
     assert sum(report.after.values()) == len(result.graph.node)
     # Once for the whole face and once for the five regions; their stacks are no more.
@@ -163,6 +163,11 @@ def head(model: Model, region: str) -> Any:
     return reader(model, f"net.regions.{region}.head.weight")
 
 
+def activation(model: Model, region: str) -> Any:
+    """The one behind a branch's first convolution."""
+    return reader(model, reader(model, f"net.regions.{region}.stem.0.weight").output[0])
+
+
 def widen(model: Model, name: str, axis: int) -> None:
     """Give a weight eight more zeros along an axis."""
     (tensor,) = [t for t in model.graph.initializer if t.name == name]
@@ -172,8 +177,7 @@ def widen(model: Model, name: str, axis: int) -> None:
 
 
 def another_slope(model: Model) -> None:
-    stem = reader(model, "net.regions.nose.stem.0.weight")
-    slope = reader(model, stem.output[0])
+    slope = activation(model, "nose")
     del slope.attribute[:]
     slope.attribute.append(helper.make_attribute("alpha", 0.2))
 
@@ -186,8 +190,7 @@ def another_width(model: Model) -> None:
 
 
 def another_operator(model: Model) -> None:
-    split = reader(model, reader(model, head(model, "mouth").output[0]).output[0])
-    reader(model, split.output[1]).op_type = "Tanh"
+    activation(model, "mouth").op_type = "Tanh"
 
 
 def four_branches(model: Model) -> None:
@@ -213,17 +216,7 @@ def read_elsewhere(model: Model) -> None:
 
 def an_operator_without_a_rule(model: Model) -> None:
     for region in geometry.REGION_NAMES:
-        split = reader(model, reader(model, head(model, region).output[0]).output[0])
-        reader(model, split.output[1]).op_type = "Softplus"
-
-
-def blocks_apart(model: Model) -> None:
-    """DepthToSpace in the order that mixes channels."""
-    shuffles = [node for node in model.graph.node if node.op_type == "DepthToSpace"]
-    assert len(shuffles) == 6  # of the whole face, and of each region
-    for node in shuffles:
-        del node.attribute[:]
-        node.attribute.extend([helper.make_attribute("blocksize", 2), helper.make_attribute("mode", "DCR")])
+        activation(model, region).op_type = "Softplus"
 
 
 @pytest.mark.parametrize(
@@ -237,7 +230,7 @@ def blocks_apart(model: Model) -> None:
             another_width,
             r"differ in Conv '\w+', input 1, shape: forehead \[16, 16, 3, 3\], .* nose \[24, 16, 3, 3\], mouth",
         ),
-        (another_operator, r"of forehead comes from: forehead Sigmoid, eyes Sigmoid, nose Sigmoid, mouth Tanh, cheeks"),
+        (another_operator, r"of forehead comes from: forehead LeakyRelu, eyes .*, nose LeakyRelu, mouth Tanh, cheeks"),
         (four_branches, r"no five branches to fuse: .* found stacks of 4\..*training\.export"),
         (
             other_order,
@@ -245,7 +238,6 @@ def blocks_apart(model: Model) -> None:
         ),
         (read_elsewhere, r"Conv '\w+', in a local branch, is used outside the branches as well"),
         (an_operator_without_a_rule, r"Softplus '\w+': no rule merges five of these, only of Conv, "),
-        (blocks_apart, r"DepthToSpace '\w+': used in a way that cannot be merged"),
     ],
 )
 def test_what_differs_is_told(spoilt: Model, spoil: Callable[[Model], None], message: str) -> None:

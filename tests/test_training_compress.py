@@ -57,6 +57,26 @@ def test_what_is_cut_out_is_what_adds_nothing(made_up):
         torch.testing.assert_close(have, want, rtol=1e-4, atol=1e-5)
 
 
+def test_weak_residuals_get_the_strength_of_the_wide_ones(made_up):
+    faces = data.load_portraits(made_up, "train", 4)
+    strong, weak = wide(), wide()
+    weakness = {name: 0.9 - 0.02 * i for i, name in enumerate(compress.generators(weak))}
+    with torch.no_grad():
+        for name, generator in compress.generators(weak).items():
+            generator.head.weight[:12] *= weakness[name]
+            generator.head.bias[:12] *= weakness[name]
+    gains = compress.match(weak, strong, faces)
+    assert gains == pytest.approx({name: 1 / less for name, less in weakness.items()}, rel=1e-4)
+    for have, want in zip(residuals(weak, faces), residuals(strong, faces), strict=True):
+        torch.testing.assert_close(have, want, rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_cannot_be_made_stronger(made_up):
+    faces = data.load_portraits(made_up, "train", 2)
+    with pytest.raises(ValueError, match="they do something"):
+        compress.match(LGIN(WIDE).eval(), wide(), faces)
+
+
 @pytest.mark.parametrize("change", [{"hidden": 1.5}, {"decoder_width": 32}, {"detail_width": 48}])
 def test_only_narrower_and_only_there(made_up, change):
     faces = data.load_portraits(made_up, "train", 2)
@@ -100,6 +120,20 @@ def test_from_a_run_to_a_narrower_run(made_up, tmp_path):
     before, after = (dict(export.load_classifier(tmp_path / name).state_dict()) for name in ("wide", "done"))
     assert all(torch.equal(value, after[name]) for name, value in before.items())  # C came along
     assert not (tmp_path / "done" / "prototypes.safetensors").exists()  # nothing is fitted that nobody needs
+
+    matched = [
+        str(tmp_path / "done"),
+        str(tmp_path / "matched"),
+        "--data",
+        str(made_up),
+        "--match",
+        str(tmp_path / "wide"),
+    ]
+    result = CliRunner().invoke(app, matched)
+    assert result.exit_code == 0, result.output
+    assert "residuals times" in result.output
+    before, after = (export.load(tmp_path / name).state_dict() for name in ("done", "matched"))
+    assert {name for name in before if not torch.equal(before[name], after[name])} >= {"whole.head.weight"}
 
     result = CliRunner().invoke(app, [*arguments[:4], "--set", "hidden=2"])
     assert result.exit_code == 2

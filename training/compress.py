@@ -5,12 +5,18 @@ are kept, and everything else as it is (structured pruning by the size of what a
 The second is to learn again what was
 lost, from the wider network (knowledge distillation, Hinton et al. 2015):
 
-    python -m training.fit runs/done --init runs/small --teacher runs/big --set network.hidden=0.5
+    python -m training.fit runs/learnt --init runs/small --teacher runs/big --set network.hidden=0.5
+
+What it does not learn it leaves out, as every least-squares fit does: its residuals are a little weak, and so is the ageing. A
+last step gives each generator's residuals the strength of the wider network's:
+
+    python -m training.compress runs/learnt runs/done --match runs/big
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +27,7 @@ from torch import Tensor
 
 from . import checkpoint, data, export
 from .config import TrainConfig, override
-from .networks import LGIN, NetworkConfig, ResidualBlock
+from .networks import LGIN, GlobalGenerator, LocalGenerator, NetworkConfig, ResidualBlock
 
 #: What can be made narrower.
 WIDTHS = ("hidden", "detail_width")
@@ -75,13 +81,8 @@ def importance(net: LGIN, pairs: list[tuple[str, str, str]], faces: data.Faces) 
         for (_, name, _), into in zip(pairs, squares, strict=True)
     ]
     try:
-        low, high = data.GROUPS[0].center, data.GROUPS[-1].center
-        for some in torch.arange(len(faces)).split(8):
-            views = data.cut_views(
-                data.to_float(faces.pixels[some]), data.plain_affines(len(some)), faces.landmarks[some] * data.CANVAS
-            )
-            code = data.age_codes(torch.linspace(low, high, len(some)))
-            net(views.face, views.patches, views.boxes, code[:, None])
+        for inputs in batches(faces):
+            net(*inputs)
     finally:
         for hook in hooks:
             hook.remove()
@@ -89,6 +90,53 @@ def importance(net: LGIN, pairs: list[tuple[str, str, str]], faces: data.Faces) 
         torch.stack(into).mean(0).sqrt() * net.get_submodule(after).weight.square().sum((0, 2, 3)).sqrt()
         for (_, _, after), into in zip(pairs, squares, strict=True)
     ]
+
+
+@torch.no_grad()
+def match(net: LGIN, wide: LGIN, faces: data.Faces) -> dict[str, float]:
+    """Scale what each generator of ``net`` predicts until its energy on these faces is that of ``wide``.
+
+    ``head <- g head`` with ``g = sqrt(sum |d_wide|^2 / sum |d_net|^2)`` for the colours; the masks stay. ``net`` is changed.
+
+    Returns:
+        ``g`` by the generator's name.
+
+    Raises:
+        ValueError: a generator predicts nothing at all, or ``wide`` has others.
+    """
+    energy: list[dict[str, float]] = []
+    for network in (net, wide):
+        sums: dict[str, float] = {}
+        for inputs in batches(faces):
+            face_delta, patch_delta, _ = network(*inputs)
+            for name, delta in zip(generators(network), (face_delta, *patch_delta.unbind(1)), strict=False):
+                sums[name] = sums.get(name, 0.0) + float(delta.square().sum())
+        energy.append(sums)
+    if energy[0].keys() != energy[1].keys() or not all(e > 0 for sums in energy for e in sums.values()):
+        raise ValueError(
+            f"generators can only be matched where both networks have them and they do something: {energy}"
+        )
+    gains = {name: (energy[1][name] / energy[0][name]) ** 0.5 for name in energy[0]}
+    for name, generator in generators(net).items():
+        for p in (generator.head.weight, generator.head.bias):
+            p[:12] *= gains[name]  # the last four channels are the mask's
+    return gains
+
+
+def generators(net: LGIN) -> dict[str, GlobalGenerator | LocalGenerator]:
+    """The global generator and the local ones, by name."""
+    return {"whole": net.whole, **net.regions}
+
+
+def batches(faces: data.Faces) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """What T takes, of these faces, each at one age from the youngest group's to the oldest's."""
+    low, high = data.GROUPS[0].center, data.GROUPS[-1].center
+    for some in torch.arange(len(faces)).split(8):
+        views = data.cut_views(
+            data.to_float(faces.pixels[some]), data.plain_affines(len(some)), faces.landmarks[some] * data.CANVAS
+        )
+        code = data.age_codes(torch.linspace(low, high, len(some)))
+        yield views.face, views.patches, views.boxes, code[:, None]
 
 
 def main(
@@ -101,6 +149,9 @@ def main(
         Path | None, typer.Option("--data", help="Folder with labels.csv (default: ../shared/portraits)")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Training faces to look at.")] = 64,
+    matched: Annotated[
+        Path | None, typer.Option("--match", help="Run whose residuals' strength T gets; after training.fit --teacher.")
+    ] = None,
     last: Annotated[bool, typer.Option("--last", help="The last weights instead of the averaged ones.")] = False,
 ) -> None:
     """Keep the hidden channels of T's residual blocks that matter most; D and C come along as they are.
@@ -108,12 +159,15 @@ def main(
     Example:
 
         python -m training.compress runs/big runs/small --set hidden=0.5
+        python -m training.fit runs/learnt --init runs/small --teacher runs/big --set network.hidden=0.5
+        python -m training.compress runs/learnt runs/done --match runs/big
     """
     try:
         wide = export.load(run, average=not last)
         config = override(wide.config, set_ or [])
         faces = data.load_portraits(portraits or data.default_portraits(), "train", limit)
         small = narrow(wide, config, faces)
+        gains = match(small, export.load(matched), faces) if matched else {}
         tensors, _ = checkpoint.load(run / checkpoint.FILE)
     except (ValueError, FileNotFoundError) as error:
         typer.echo(f"training.compress: {error}", err=True)
@@ -126,9 +180,11 @@ def main(
     (output / export.CONFIG).write_text(json.dumps(whole, indent=2))
     checkpoint.save(output / checkpoint.FILE, kept, {"steps": {}, "groups": {}, "config": whole})
     count = [sum(p.numel() for p in net.parameters()) / 1e6 for net in (wide, small)]
-    typer.echo(
-        f"{output}: {count[1]:.2f} M of {count[0]:.2f} M parameters; now training.fit --init {output} --teacher {run}"
-    )
+    typer.echo(f"{output}: {count[1]:.2f} M of {count[0]:.2f} M parameters")
+    if matched:
+        typer.echo("residuals times " + ", ".join(f"{gain:.3f} ({name})" for name, gain in gains.items()))
+    else:
+        typer.echo(f"now training.fit --init {output} --teacher {run}")
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def _introduction(methods: Sequence[Method], results: Mapping[str, Json], facts:
         text += "**A smoke run: it shows that the command works, and its numbers say nothing.**\n\n"
     text += (
         "The experiments of the LGIN paper on our portraits, at a small budget. Made by\n\n"
-        f"```sh\n{facts.command}\n```\n\n"
+        f"<!-- not run: trains for hours, on the portraits -->\n```sh\n{facts.command}\n```\n\n"
         f"on {facts.machine}. One seed ({plan.seed}) and one training a method; {people} test people who trained nothing, "
         f"one portrait each; {facts.faces} portraits train. "
         "Every trained method takes the same number of steps of the same batch, with the same C, and masks and prototypes if it uses any. "

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from lgin_edge import geometry
 from lgin_edge.description import METADATA_KEY, AgeDescription, Description
+from lgin_edge.engine import pixel_shuffle
 
 from . import checkpoint, data
 from .detector import store_weights, weights_of
@@ -105,6 +106,7 @@ def export(net: LGIN, path: Path, name: str = "lgin") -> onnx.ModelProto:
     shapes = ({0: faces}, {0: faces}, {0: faces}, {0: faces, 1: ages})
     model = to_onnx(Exported(net), example_inputs(config, faces=2, ages=3), shapes, INPUTS, OUTPUTS)
     flatten_ages(model, config)
+    pixel_shuffle.to_convolutions(model, channels=3)
     save(model, describe(config, name), path)
     return model
 
@@ -310,7 +312,7 @@ def main(
     classifier: Annotated[
         Path | None, typer.Option(help="Write C too, the age model of estimate_age, to this .onnx.", show_default=False)
     ] = None,
-    name: Annotated[str, typer.Option(help="Name and version that the files carry.")] = "lgin-edge-0.5",
+    name: Annotated[str, typer.Option(help="Name and version that the files carry.")] = "lgin-edge-0.6",
     last: Annotated[bool, typer.Option("--last", help="Export the last weights instead of the averaged ones.")] = False,
 ) -> None:
     """Export T of a run to ONNX with its description, and compare it with PyTorch in ONNX Runtime."""

@@ -93,7 +93,9 @@ def markdown(
             _limits(result, labels),
             _figures(result),
             _training(spent),
-            "## Made by\n\n```sh\n" + "\n".join(commands) + "\n```\n",
+            "## Made by\n\n<!-- not run: needs the estimators and the portraits, takes minutes -->\n```sh\n"
+            + "\n".join(commands)
+            + "\n```\n",
         ]
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"the report, the labels or the model lack what the card needs ({error!r})") from error

@@ -133,17 +133,21 @@ class Position(nn.Module):
         self.weight = nn.Parameter(torch.zeros(groups, width * self.RANK))
 
     def forward(self, l: Tensor) -> Tensor:
-        """l [N, G, K] -> [N * G, width, H, W]."""
-        weight = (l.flatten(0, 1) @ self.weight).unflatten(-1, (-1, self.RANK))
+        """l [N, G, K] -> [N, G, width, H, W]."""
+        weight = (l @ self.weight).unflatten(-1, (-1, self.RANK))
         return (weight @ (self.SCALE * self.maps.flatten(1))).unflatten(-1, self.maps.shape[1:])
 
 
-def placed(h: Tensor, position: Position | None, l: Tensor) -> Tensor:
-    return h if position is None else h + position(l)
+def joined(h: Tensor, skip: Tensor, position: Position | None, l: Tensor) -> Tensor:
+    """Features [N * G, ...], the encoder's [N, ...] and the place's added up: [N * G, ...].
+
+    The last two first, where broadcasting repeats the encoder's for all ages without a copy of them.
+    """
+    return h + (per_age(skip, l) if position is None else (skip[:, None] + position(l)).flatten(0, 1))
 
 
 class LocalGenerator(nn.Module):
-    """``G_r``: residual of one region's patch, ``G_r(x_r, l) = x_r + d_r``."""
+    """``G_r``: residual of one region's patch, ``G_r(x_r, l) = x_r + d_r`` with ``d_r`` the ``masked_residual`` of ``forward``."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -166,8 +170,7 @@ class LocalGenerator(nn.Module):
     def forward(self, skip: Tensor, features: Tensor, l: Tensor) -> Tensor:
         h = self.reduce(self.modulation(features[:, None], l))
         h = F.interpolate(h, scale_factor=2.0, mode="nearest")
-        h = self.decode(placed(h + per_age(skip, l), self.position, l))
-        return masked_residual(self.head(h))
+        return self.head(self.decode(joined(h, skip, self.position, l)))
 
 
 class GlobalGenerator(nn.Module):
@@ -207,7 +210,7 @@ class GlobalGenerator(nn.Module):
         h2 = self.decode2(h2 + per_age(self.skip2(e2), l))
         h2 = self.modulation2(h2.unflatten(0, l.shape[:2]), l)
         h1 = F.interpolate(self.reduce2(h2), scale_factor=2.0, mode="nearest")
-        h1 = self.decode1(placed(h1 + per_age(e1, l), self.position, l))
+        h1 = self.decode1(joined(h1, e1, self.position, l))
         coarse = [masked_residual(head(h)) for head, h in zip(self.coarse_heads, (h3, h2), strict=True)]
         return masked_residual(self.head(h1)), coarse
 
@@ -270,11 +273,12 @@ class LGIN(nn.Module):
         if self.interaction is not None:
             e3, mixed = self.interaction(e3, mixed, boxes)
         face_delta, coarse = self.whole(e1, e2, e3, age)
-        patch_delta = [
+        raw = [
             g(skip, features, age)
             for g, (skip, _), features in zip(self.regions.values(), local, mixed.unbind(1), strict=True)
         ]
-        return face_delta, torch.stack(patch_delta, 1), coarse
+        patch_delta = masked_residual(torch.stack(raw, 1).flatten(0, 1)).unflatten(0, (-1, len(raw)))
+        return face_delta, patch_delta, coarse
 
 
 class Critic(nn.Module):

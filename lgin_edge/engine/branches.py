@@ -144,6 +144,13 @@ class Walk:
         self.graph.nodes.append(gs.Node(op, name, attributes, list(inputs), outs))
         return outs
 
+    def vector(self, elements: Sequence[int | Tensor]) -> Tensor:
+        """A vector of integers, of which some are tensors of one element."""
+        if all(isinstance(e, int) for e in elements):
+            return self.constant(np.array(elements, np.int64))
+        inputs = [self.constant(np.array([e], np.int64)) if isinstance(e, int) else e for e in elements]
+        return self.node("Concat", inputs, axis=0)[0]
+
     def constant(self, values: Array) -> Tensor:
         self.made += 1
         return gs.Constant(f"branches/{self.made}", np.ascontiguousarray(values))
@@ -260,13 +267,14 @@ def result(tensor: Tensor, node: Node, right: int, *, stacked: bool = False, out
     return Lifted(tensor, tuple(shape), right, stacked)
 
 
-def elements(tensor: Tensor) -> list[Any]:
-    """The elements of a vector, as far as they are known: of a shape that is put together from parts."""
-    if is_constant(tensor):
-        return values(tensor) or []
-    if producer(tensor) == "Concat":
-        return [element for part in tensor.inputs[0].inputs for element in elements(part)]
-    return [None] * (tensor.shape[0] if tensor.shape else 0)
+def elements(vector: Tensor) -> list[Any]:
+    """The elements of a shape that is put together from parts: a number, or the tensor that holds it, or None if not known."""
+    if is_constant(vector):
+        return values(vector) or []
+    if producer(vector) == "Concat":
+        return [element for part in vector.inputs[0].inputs for element in elements(part)]
+    size = vector.shape[0] if vector.shape else 0
+    return [vector] if size == 1 else [None] * size
 
 
 def _conv(walk: Walk, nodes: list[Node]) -> list[Lifted]:
@@ -346,19 +354,19 @@ def _expand(walk: Walk, nodes: list[Node]) -> list[Lifted]:
 def _reshape(walk: Walk, nodes: list[Node]) -> list[Lifted]:
     """Blocks lie behind one another in memory, so the new block axis is the one from which on a branch is as large."""
     source = walk.operand(nodes, 0)
-    target = values(shared(nodes, 1))
+    target = elements(shared(nodes, 1))
     shape = tuple(nodes[0].outputs[0].shape or ())
     block = source.shape[source.axis :]
     tails = {right: shape[-right:] for right in range(1, len(shape) + 1)}
     fits = [r for r, tail in tails.items() if not unknown(block + tail) and math.prod(block) == math.prod(tail)]
-    if target is None or not fits:
+    if not fits or len(target) != len(shape) or any(e is None for e in target[: -fits[0]]):
         raise no_rule(nodes)
     right = fits[0]
     front, tail = target[:-right], tails[right]
-    if 0 in front[source.axis :]:
+    if any(isinstance(e, int) and e == 0 for e in front[source.axis :]):
         raise no_rule(nodes)
-    dims = np.array([*front, COUNT * tail[0], *tail[1:]], np.int64)
-    (out,) = walk.node("Reshape", [source.tensor, walk.constant(dims)])
+    dims = [*front, COUNT * tail[0], *tail[1:]]
+    (out,) = walk.node("Reshape", [source.tensor, walk.vector(dims)])
     return [result(out, nodes[0], right)]
 
 

@@ -16,6 +16,7 @@ import onnx_graphsurgeon as gs
 
 from ..description import METADATA_KEY, Description
 from ..errors import ModelError
+from . import pixel_shuffle
 from .branches import AGAIN, COUNT, Node, Tensor, Walk, producer, unknown, values
 
 #: Operators that give the same numbers in the same order, in another shape.
@@ -64,7 +65,7 @@ def fuse(model: onnx.ModelProto) -> tuple[onnx.ModelProto, FuseReport]:
     """
     description_of(model)
     before = _count(model)
-    graph = _graph(model)
+    graph = _graph(pixel_shuffle.from_convolutions(model))
     graph.fold_constants().cleanup().toposort()
     stacks = [node for node in graph.nodes if _is_stack(node)]
     if all(len(node.inputs) != COUNT for node in stacks):

@@ -39,7 +39,7 @@ class Stream:
     wrong in a thread is raised where it is iterated.
 
     Args:
-        source: the number of a camera; a file; an address ("rtsp://..."); a GStreamer pipeline with an ``appsink``; or an
+        source: the number of a camera; a file; an address (``"rtsp://..."``); a GStreamer pipeline with an ``appsink``; or an
             iterable of frames.
         transformer: changes the faces; it stays the caller's, who closes it after the stream.
         group, years: the age, exactly one of the two, as for ``Transformer.age``.

@@ -1,0 +1,177 @@
+"""The pictures of how-it-works.md, by the bundled model from scikit-image's astronaut: ``python docs/pictures.py``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+from PIL import Image, ImageDraw, ImageFont
+from skimage import data
+
+from lgin_edge import Transformer, geometry, strip
+from lgin_edge._ops import region_crop, region_paste, resample
+from lgin_edge.backends import Backend, open_model
+from lgin_edge.transformer import WEIGHTS
+
+Floats = npt.NDArray[np.float32]
+
+FOLDER = Path(__file__).parent / "pictures"
+YEARS = 70
+PROVIDERS = ("CPUExecutionProvider",)
+CELL = 200
+#: Residuals are shown around mid-grey, this many times as strong.
+GAIN = 3.0
+WEBP = {"format": "WEBP", "quality": 82, "method": 6}
+COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7")  # Okabe and Ito's, told apart by nearly all eyes
+NAMES = ("forehead", "eyes", "nose", "mouth", "cheeks, chin")
+
+
+class Subject:
+    """The astronaut's face as the model gets it."""
+
+    def __init__(self) -> None:
+        self.frame: npt.NDArray[np.uint8] = data.astronaut()
+        with Transformer() as transformer:
+            self.landmarks = transformer.detect(self.frame)[0].landmarks
+            self.about = transformer.description
+        self.affine = geometry.fit_similarity(self.landmarks)
+        self.boxes = geometry.region_boxes(self.landmarks, self.affine)
+        self.code = self.about.age_code(years=YEARS)
+        self.face, self.patches = region_crop(self.frame, self.affine[None], self.boxes[None])
+
+    def residuals(self, model: Backend) -> tuple[Floats, Floats]:
+        """``d_g`` [1, 3, S, S] and ``d_r`` [1, 5, 3, P, P] at ``YEARS``."""
+        return model.run(self.face, self.patches, self.boxes[None].astype(np.float32), self.code[None])
+
+    def canonical(self, frame: npt.NDArray[np.uint8], side: int) -> Image.Image:
+        """The face's square of a frame, turned upright."""
+        return picture(resample(frame, self.affine, side, side))
+
+    def paste(self, face_delta: Floats, patch_delta: Floats) -> npt.NDArray[np.uint8]:
+        about = self.about
+        return region_paste(
+            self.frame,
+            self.affine[None],
+            self.boxes[None],
+            face_delta,
+            patch_delta,
+            face_taper=about.face_taper,
+            region_taper=about.region_taper,
+        )
+
+
+def picture(planar: Floats, side: int | None = None) -> Image.Image:
+    """Planar RGB in [-1, 1], [3, H, W], as an image."""
+    levels = np.rint((np.clip(planar, -1, 1) + 1) * 127.5).astype(np.uint8)
+    image = Image.fromarray(levels.transpose(1, 2, 0))
+    return image if side is None else image.resize((side, side), Image.Resampling.LANCZOS)
+
+
+def without_interaction() -> Backend:
+    """The bundled model, its interactive structure writing and reading nothing."""
+    model = onnx.load(WEIGHTS)
+    found = [tensor for tensor in model.graph.initializer if tensor.name.startswith("net.interaction.")]
+    assert len(found) == 4, "weights and biases of its two convolutions"
+    for tensor in found:
+        tensor.CopyFrom(numpy_helper.from_array(np.zeros_like(numpy_helper.to_array(tensor)), tensor.name))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "without.onnx"
+        onnx.save(model, path)
+        return open_model(path, providers=PROVIDERS, threads=2)
+
+
+def regions(subject: Subject, side: int = 560) -> Image.Image:
+    """The astronaut with the face's square, the five landmarks and the five boxes, each with its name."""
+    scale = 2
+    height, width = subject.frame.shape[:2]
+    image = Image.fromarray(subject.frame).resize((width * scale, height * scale), Image.Resampling.LANCZOS)
+    pen = ImageDraw.Draw(image)
+    font = ImageFont.load_default(size=15)
+    boxes = [("whole face", geometry.FULL_BOX, "white"), *zip(NAMES, subject.boxes, COLOURS, strict=True)]
+    for name, (x0, y0, x1, y1), colour in boxes:
+        corners = geometry.apply(subject.affine, [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]) * scale
+        pen.line([tuple(corner) for corner in corners], fill=colour, width=3, joint="curve")
+        left, top = corners[0]
+        pen.text((left + 5, top + 4), name, colour, font, stroke_width=2, stroke_fill="black")
+    for x, y in subject.landmarks * scale:
+        pen.ellipse((x - 4, y - 4, x + 4, y + 4), fill="white", outline="black")
+    x, y = geometry.apply(subject.affine, [(0.5, 0.5)])[0] * scale
+    half = 0.62 * scale * float(np.linalg.norm(subject.affine[:, 0]))
+    shown = (x - half, max(0.0, y - half), x + half, max(0.0, y - half) + 2 * half)
+    return image.resize((side, side), Image.Resampling.LANCZOS, box=shown)
+
+
+def windows(subject: Subject) -> list[Image.Image]:
+    """The face under ``w_0`` and under each ``w_r``: what is black, that view does not change."""
+    t = (np.arange(CELL) + 0.5) / CELL
+    views = [(geometry.FULL_BOX, subject.about.face_taper)]
+    views += [(box, subject.about.region_taper) for box in subject.boxes]
+    face = np.asarray(subject.canonical(subject.frame, CELL))
+    pictures = []
+    for (x0, y0, x1, y1), taper in views:
+        u, v = (t - x0) / (x1 - x0), (t - y0) / (y1 - y0)
+        weight = np.outer(geometry.window(v, taper), geometry.window(u, taper))
+        pictures.append(Image.fromarray(np.rint(weight[..., None] * face).astype(np.uint8)))
+    return pictures
+
+
+def difference(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8], subject: Subject) -> Image.Image:
+    """Where two frames differ, around mid-grey and ``GAIN`` times as strong."""
+    views = [resample(frame, subject.affine, CELL, CELL) for frame in (one, other)]
+    return picture(GAIN * (views[1] - views[0]))
+
+
+def row(cells: Sequence[Image.Image], labels: Sequence[str]) -> Image.Image:
+    return strip.draw([cells], labels, CELL)
+
+
+def pictures() -> dict[str, Image.Image]:
+    """All of them, by the names of their files."""
+    subject = Subject()
+    face_delta, patch_delta = subject.residuals(open_model(WEIGHTS, providers=PROVIDERS, threads=2))
+    no_face, no_patches = np.zeros_like(face_delta), np.zeros_like(patch_delta)
+    parts = [(no_face, no_patches), (face_delta, no_patches), (no_face, patch_delta), (face_delta, patch_delta)]
+    original, _, _, both = pasted = [subject.paste(*one) for one in parts]
+    alone = subject.paste(*subject.residuals(without_interaction()))
+    ages = range(30, 71, 8)
+    with Transformer() as transformer:
+        aged = [transformer.age(subject.frame, years=age, landmarks=subject.landmarks) for age in ages]
+
+    def cells(frames: Sequence[npt.NDArray[np.uint8]]) -> list[Image.Image]:
+        return [subject.canonical(frame, CELL) for frame in frames]
+
+    everything = ["whole face", *NAMES]
+    return {
+        "regions.webp": regions(subject),
+        "views.webp": row([picture(view, CELL) for view in (subject.face[0], *subject.patches[0])], everything),
+        "residuals.webp": row(
+            [picture(GAIN * delta, CELL) for delta in (face_delta[0], *patch_delta[0])], ["global", *NAMES]
+        ),
+        "windows.webp": row(windows(subject), everything),
+        "parts.webp": row(
+            [*cells(pasted), difference(original, both, subject)],
+            ["original", "global alone", "local alone", "both", "what was added"],
+        ),
+        "interaction.webp": row(
+            [*cells([both, alone]), difference(alone, both, subject)],
+            ["with interaction", "switched off", "what it brings"],
+        ),
+        "ages.webp": row(cells(aged), [f"{age} years" for age in ages]),
+    }
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for name, image in pictures().items():
+        path = FOLDER / name
+        image.save(path, **WEBP)
+        print(f"{path}: {image.width} x {image.height}, {path.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""docs/pictures: few bytes, and what the bundled model makes of the astronaut today."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from doc_blocks import ROOT, needs_checkout
+from example_runs import load
+from PIL import Image
+
+SCRIPT = ROOT / "docs" / "pictures.py"
+
+pytestmark = needs_checkout
+
+
+def test_the_pictures_are_of_the_bundled_model() -> None:
+    """If this fails after a change of the weights: ``python docs/pictures.py``."""
+    script = load(SCRIPT)
+    made = script.pictures()
+    assert {path.name for path in script.FOLDER.iterdir()} == set(made)
+    assert sum(path.stat().st_size for path in script.FOLDER.iterdir()) < 1_000_000
+    for name, image in made.items():
+        file = io.BytesIO()
+        image.save(file, **script.WEBP)
+        new, kept = (np.asarray(Image.open(one).convert("RGB"), np.float64) for one in (file, script.FOLDER / name))
+        assert kept.shape == new.shape, name
+        assert np.abs(kept - new).mean() < 0.5, name  # another version of the encoder, or of the processor's arithmetic
+
+
+def test_the_interaction_is_switched_off_and_does_something() -> None:
+    script = load(SCRIPT)
+    subject = script.Subject()
+    without = subject.residuals(script.without_interaction())
+    with_it = subject.residuals(script.open_model(script.WEIGHTS, providers=script.PROVIDERS, threads=2))
+    assert all(np.abs(one - other).mean() > 1e-3 for one, other in zip(without, with_it, strict=True))
