@@ -30,7 +30,7 @@ def picture() -> npt.NDArray[np.uint8]:
 
 
 def test_none_is_lost() -> None:
-    assert {"lgin-0.1", "lgin-0.3", "lgin-0.5", "lgin-0.5-int8"} <= set(names("lgin"))
+    assert {"lgin-0.1", "lgin-0.3", "lgin-0.5", "lgin-0.5-int8", "lgin-0.6", "lgin-0.6-int8"} <= set(names("lgin"))
     assert {"age-0.1"} <= set(names("age"))
 
 
