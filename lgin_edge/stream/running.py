@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from .._ops import Frame
+from .._process import Origin
 from .errors import StreamError
 from .newest import Ended, Newest
 from .pipeline import Pipeline
@@ -109,6 +110,7 @@ class Live:
     """
 
     def __init__(self, frames: Frames, pipeline: Pipeline, timeout: float, clock: Callable[[], float]) -> None:
+        self._origin = Origin("this stream")
         self._frames, self._pipeline = frames, pipeline
         self._timeout, self._clock = timeout, clock
         self._captured: Newest[tuple[Frame, float]] = Newest()
@@ -131,7 +133,8 @@ class Live:
         return self._captured.replaced + self._stale
 
     def next(self) -> Shot:
-        """The newest frame, waited for. Raises Ended, or what went wrong in a thread."""
+        """The newest frame, waited for. Raises Ended, or what went wrong in a thread; BackendError in a forked process."""
+        self._origin.check()
         if self._gave is not None:
             away = self._clock() - self._gave
             self._away = min(away, self._away + _LEARN * (away - self._away))
@@ -145,7 +148,9 @@ class Live:
         return shot
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; in a forked process there are none."""
+        if not self._origin.here:
+            return
         self._captured.end(drop=True)
         self._done.end(drop=True)
         for thread in self._threads:
