@@ -124,8 +124,12 @@ class Live:
             threading.Thread(target=self._capture, name="lgin-capture", daemon=True),
             threading.Thread(target=self._work, name="lgin-change", daemon=True),
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:  # interrupted, or there are no more threads
+            self.close()
+            raise
 
     @property
     def dropped(self) -> int:
@@ -151,12 +155,14 @@ class Live:
         """End the threads; in a forked process there are none."""
         if not self._origin.here:
             return
-        self._captured.end(drop=True)
-        self._done.end(drop=True)
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(_PATIENCE)
-        self._pipeline.close()
+        try:
+            self._captured.end(drop=True)
+            self._done.end(drop=True)
+            for thread in self._threads:
+                if thread.is_alive() and thread is not threading.current_thread():
+                    thread.join(_PATIENCE)
+        finally:
+            self._pipeline.close()
 
     def _capture(self) -> None:
         error: BaseException | None = None
