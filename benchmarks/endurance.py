@@ -54,7 +54,8 @@ def state() -> tuple[float, int, int]:
     """Resident memory, MB; open file descriptors; threads of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     memory = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-    return round(memory, 2), len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+    descriptors, tasks = (sum(1 for _ in Path(f"/proc/self/{name}").iterdir()) for name in ("fd", "task"))
+    return round(memory, 2), descriptors, tasks
 
 
 class Watch:
