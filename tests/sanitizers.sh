@@ -24,8 +24,8 @@ mkdir "$work/site" "$work/tests"
 cp -R "$root/lgin_edge" "$work/site/"
 rm -f "$work"/site/lgin_edge/_native*.so
 cmake --install "$build" --prefix "$work/site"
-cp "$root"/tests/test_kernels*.py "$root"/tests/test_native_stub.py "$root"/tests/test_faults_threads.py "$root"/tests/frames.py \
-  "$root"/tests/tolerances.py "$root"/tests/models.py "$work/tests/"
+cp "$root"/tests/test_kernels*.py "$root"/tests/test_native_stub.py "$root"/tests/frames.py "$root"/tests/tolerances.py \
+  "$work/tests/"
 cp "$root/pyproject.toml" "$work/"
 
 cxx=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt")
@@ -45,6 +45,7 @@ if [ "$sanitize" != thread ]; then
   exit
 fi
 
+cp "$root"/tests/test_faults_threads.py "$root"/tests/models.py "$work/tests/"
 # Addresses are not shuffled: gcc's TSan knows only some places. Python, NumPy and ONNX Runtime are not instrumented: only what
 # our kernels do is looked at, and whom they wait for is seen in pthreads, which Python uses.
 under_tsan() {

@@ -51,14 +51,14 @@ from frames import face_affine, template_boxes
 from lgin_edge import _ops
 
 rng = np.random.default_rng(0)
-frame = rng.integers(0, 256, (3000, 4000, 3), dtype=np.uint8)
-where = face_affine((2000.0, 1500.0), 2800.0)[None], template_boxes(1)
+frame = rng.integers(0, 256, (2000, 3000, 3), dtype=np.uint8)
+where = face_affine((1500.0, 1000.0), 1900.0)[None], template_boxes(1)
 deltas = [rng.normal(0, 0.3, shape).astype(np.float32) for shape in ((1, 3, 256, 256), (1, 5, 3, 128, 128))]
 work = frame.copy()
 calls = (
     lambda: _ops.region_crop(frame, *where, threads=4),
-    lambda: _ops.region_paste(frame, *where, *deltas, out=work, threads=4),
-    lambda: _ops.resample(frame, [[4000.0, 0.0, 0.0], [0.0, 3000.0, 0.0]], 640, 640, threads=4),
+    lambda: _ops.region_paste(work, *where, *deltas, out=work, threads=4),
+    lambda: _ops.resample(frame, [[3000.0, 0.0, 0.0], [0.0, 2000.0, 0.0]], 640, 640, threads=4),
 )
 expected = [call() for call in calls]
 expected[1] = expected[1].copy()
@@ -66,7 +66,7 @@ failures = 0
 for kilobytes in (0, 8192):
     for hoarding in (False, True):  # what is free already is taken too, down to small pieces
         for call, result in zip(calls, expected):
-            hoard = []
+            hoard, work[...] = [], frame
             with memory_limit(kilobytes << 10):
                 for size in (1 << 20, 1 << 16, 1 << 12, 1 << 8) if hoarding and not kilobytes else ():
                     try:
@@ -78,7 +78,10 @@ for kilobytes in (0, 8192):
                     call()
                 except MemoryError:
                     failures += 1
+                    hoard = None
+                    assert (work == frame).all()
                 hoard = None
+            work[...] = frame
             now = call()
             pairs = zip(now, result) if isinstance(now, tuple) else [(now, result)]
             assert all((a == b).all() for a, b in pairs)
