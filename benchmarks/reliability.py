@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from endurance import memory
 from tables import fill, made, markdown
 
 HERE = Path(__file__).parent
@@ -61,7 +62,7 @@ def runs(endurance: dict[str, Any], soak: dict[str, Any]) -> list[str]:
         (
             f"{one['calls']:,} {names[name]}",
             one["wrong"],
-            f"{one['memory_second_tenth_mb']:.1f} to {one['memory_last_tenth_mb']:.1f} MB",
+            "{:.1f} to {:.1f} MB".format(*memory(one["samples"])),
             one["descriptors"][2] - one["descriptors"][0],
             one["threads"][2] - one["threads"][0],
             f"{one['seconds'] / 60:.1f}",
@@ -73,7 +74,7 @@ def runs(endurance: dict[str, Any], soak: dict[str, Any]) -> list[str]:
         (
             f"{one['frames_out']:,} frames of a {one['source']} stream, tiny model",
             "not compared",
-            f"{one['memory_first_tenth_MB']:.1f} to {one['memory_last_tenth_MB']:.1f} MB",
+            "{:.1f} to {:.1f} MB".format(*memory(one["samples"])),
             one["descriptors_left"],
             one["threads_after"] - 1,
             f"{one['frames_out'] / one['frames_per_second'] / 60:.1f}",
@@ -83,7 +84,7 @@ def runs(endurance: dict[str, Any], soak: dict[str, Any]) -> list[str]:
     if not rows:
         return missing("python benchmarks/endurance.py -o benchmarks/results/endurance.json")
     made_on = {about(one["machine"]) for one in (*endurance.values(), soak) if one}
-    head = ("what", "results that differ", "memory, early to late", "descriptors left", "threads left", "minutes")
+    head = ("what", "results that differ", "memory, half to end", "descriptors left", "threads left", "minutes")
     return [f"{'; '.join(sorted(made_on))}.", "", *markdown(head, rows)]
 
 
