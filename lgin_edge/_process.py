@@ -18,19 +18,20 @@ _PATIENCE = 10.0
 _changed = threading.Condition()
 _running = 0  # calls of daemon threads
 _ending = False
+_local = threading.local()
 _kept: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 @contextmanager
 def native_call() -> Iterator[None]:
-    """Round a call that lets go of the GIL.
+    """Round a call that lets go of the GIL, or several.
 
     Before version 3.14 Python ends a daemon thread when it asks for the GIL while the interpreter goes down: inside C++,
     which aborts the process. So the interpreter waits for such calls when it ends, and lets no new one begin. It waits for
     other threads anyway, and the main thread is the one that waits.
     """
     global _running
-    if not threading.current_thread().daemon:
+    if not threading.current_thread().daemon or getattr(_local, "inside", False):
         yield
         return
     with _changed:
@@ -38,9 +39,11 @@ def native_call() -> Iterator[None]:
         _running += not ending
     if ending:
         threading.Event().wait()  # until the process is gone
+    _local.inside = True
     try:
         yield
     finally:
+        _local.inside = False
         with _changed:
             _running -= 1
             _changed.notify_all()

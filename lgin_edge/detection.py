@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from . import geometry
 from ._ops import Color, Floats, Frame, check_frame, resample
+from ._process import native_call
 from .errors import BackendError, InputError, ModelError
 from .geometry import Float64
 
@@ -331,7 +332,7 @@ class YuNet:
         view_h, view_w = max(1, round(height * scale)), max(1, round(width * scale))
         view = resample(frame, [[width, 0, 0], [0, height, 0]], view_h, view_w, color=color)
         image = np.rint((view[::-1].transpose(1, 2, 0) + 1.0) * 127.5).astype(np.uint8)
-        with self._lock:
+        with self._lock, native_call():
             self._net.setInputSize((view_w, view_h))
             _, rows = self._net.detect(np.ascontiguousarray(image))
         faces = []

@@ -172,16 +172,21 @@ assert works(t)
 ENDED = (
     START
     + """
+from lgin_edge.stream import Pipeline
 what, faces = sys.argv[3], t.detect(picture)
 uses = {
     "age": lambda: t.age(picture, group=4, faces=faces),
     "detect": lambda: t.detect(picture),
     "estimate": lambda: t.estimate_age(picture, faces=faces),
 }
-if what in uses:
+if what in uses or what == "follow":
     def work():
-        while True:
-            uses[what]()
+        pipeline = Pipeline(t, group=4)  # OpenCV follows the faces
+        for i in range(1_000_000):
+            if what == "follow":
+                pipeline(np.roll(picture, i % 7, axis=1), i / 30)
+            else:
+                uses[what]()
 
     for _ in range(3):
         threading.Thread(target=work, daemon=True).start()
@@ -198,7 +203,7 @@ sys.exit(3)
 )
 
 
-@pytest.mark.parametrize("what", ["age", "detect", "estimate", "live", "in order", "abandoned"])
+@pytest.mark.parametrize("what", ["age", "detect", "estimate", "follow", "live", "in order", "abandoned"])
 def test_the_end_with_work_in_flight(subprocess_env: dict[str, str], tiny_model: Path, what: str) -> None:
     """Daemon threads and streams that nobody closed, at the end of the program."""
     assert succeed(ENDED, subprocess_env, tiny_model, 2, what, code=3).strip() == "True"

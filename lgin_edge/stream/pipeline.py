@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._ops import Color, Frame, check_frame
-from .._process import Origin
+from .._process import Origin, native_call
 from ..detection import Face
 from ..errors import ClosedError, InputError
 from ..transformer import Transformer
@@ -139,6 +139,10 @@ class Pipeline:
             raise ClosedError("this stream was closed; make a new one")
         self._origin.check()
         check_frame("frame", frame, self._color)
+        with native_call():  # OpenCV too
+            return self._change(frame, time)
+
+    def _change(self, frame: Frame, time: float) -> Frame:
         dt = 0.0 if self._time is None else max(0.0, time - self._time)
         self._time = time
         self._follow(frame, time, dt)
