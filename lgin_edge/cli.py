@@ -1,5 +1,5 @@
 """The command line: ``lgin-edge age``, ``estimate``, ``info`` and ``demo``; ``video`` and ``camera`` are in
-``cli_stream``, ``build`` and ``verify`` in ``cli_engine``, ``kiosk`` in ``cli_kiosk``."""
+``cli_stream``, ``build`` and ``verify`` in ``cli_engine``, ``kiosk`` in ``cli_kiosk``, ``export-triton`` in ``cli_triton``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from . import cli_engine, cli_kiosk, cli_stream
+from . import cli_engine, cli_kiosk, cli_stream, cli_triton
 from .errors import ImageError, InputError
 from .terminal import (
     BAD_INPUT,
@@ -417,6 +417,7 @@ app.command(epilog=cli_stream.EXIT_CODES)(cli_stream.camera)
 app.command(epilog=cli_kiosk.EXIT_CODES)(cli_kiosk.kiosk)
 app.command(epilog=EXIT_CODES)(cli_engine.build)
 app.command(epilog=EXIT_CODES)(cli_engine.verify)
+app.command(epilog=EXIT_CODES)(cli_triton.export_triton)
 
 
 def main() -> None:
