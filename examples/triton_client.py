@@ -47,7 +47,9 @@ class TritonBackend:
             config = self._client.get_model_config(name)
             text = config["parameters"]["lgin"]["string_value"]
         except KeyError as error:
-            raise BackendError(f"{name} at {address} was not written by lgin-edge export-triton: it lacks {error}") from error
+            raise BackendError(
+                f"{name} at {address} was not written by lgin-edge export-triton: it lacks {error}"
+            ) from error
         except (InferenceServerException, OSError) as error:
             raise BackendError(f"{name} at {address}: {error}") from error
         self.description = Description.from_json(text)

@@ -88,7 +88,9 @@ def _read_engine(path: Path) -> Model:
         )
     # As engine.fp16 makes them: pictures and residuals in half precision, boxes and ages never.
     half = np.dtype(np.float16 if about.precision == "fp16" else np.float32)
-    dtypes = dict.fromkeys([*about.inputs, *about.outputs], half) | dict.fromkeys(("boxes", "age"), np.dtype(np.float32))
+    dtypes = dict.fromkeys([*about.inputs, *about.outputs], half) | dict.fromkeys(
+        ("boxes", "age"), np.dtype(np.float32)
+    )
     return Model("model.plan", "tensorrt", data, about, dtypes, facts.max_faces)
 
 

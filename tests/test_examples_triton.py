@@ -48,7 +48,12 @@ def run(example: Any, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> No
 
 
 def test_the_servers_picture_is_ours(
-    example: Any, monkeypatch: pytest.MonkeyPatch, server: Any, astronaut: np.ndarray, tmp_path: Path, bundled: Transformer
+    example: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    server: Any,
+    astronaut: np.ndarray,
+    tmp_path: Path,
+    bundled: Transformer,
 ) -> None:
     source, out = tmp_path / "portrait.png", tmp_path / "older.png"
     Image.fromarray(astronaut).save(source)

@@ -57,7 +57,9 @@ class Served:
             if one["datatype"] != data_type(known[name]) or dims != list(known[name].dims):
                 raise ValueError(f"input {name} is {one['datatype']} {one['shape']}, and the model's is {known[name]}")
             if not 1 <= batch <= self.config.max_batch_size or batch != request["inputs"][0]["shape"][0]:
-                raise ValueError(f"input {name} has a batch of {batch}; at most {self.config.max_batch_size}, one for all")
+                raise ValueError(
+                    f"input {name} has a batch of {batch}; at most {self.config.max_batch_size}, one for all"
+                )
             size = one["parameters"]["binary_data_size"]
             kind = triton_to_np_dtype(one["datatype"])
             feed[name] = np.frombuffer(tensors[start : start + size], kind).reshape(one["shape"])
