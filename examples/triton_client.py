@@ -88,7 +88,7 @@ class TritonBackend:
 
 def older(path: CpuFramePath, picture: Array, faces: list[Face], code: Array) -> Array:
     """The picture, [H, W, 3] uint8 RGB, with its faces at the age of a code, [K]."""
-    result = picture.copy()
+    result: Array = picture.copy()
     affines = np.array([geometry.fit_similarity(face.landmarks) for face in faces])
     boxes = np.array([geometry.region_boxes(face.landmarks, a) for face, a in zip(faces, affines, strict=True)])
     path.change(picture, "rgb", affines, boxes, np.ones(len(faces)), code[None], [result], lambda stage: nullcontext())

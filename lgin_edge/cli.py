@@ -1,5 +1,5 @@
-"""The command line: ``lgin-edge age``, ``estimate``, ``info`` and ``demo``; ``video`` and ``camera`` are in
-``cli_stream``, ``build`` and ``verify`` in ``cli_engine``, ``kiosk`` in ``cli_kiosk``, ``export-triton`` in ``cli_triton``."""
+"""The command line: ``lgin-edge age``, ``estimate``, ``info`` and ``demo``; ``batch`` is in ``cli_batch``, ``video`` and ``camera``
+in ``cli_stream``, ``build`` and ``verify`` in ``cli_engine``, ``kiosk`` in ``cli_kiosk``, ``export-triton`` in ``cli_triton``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from . import cli_engine, cli_kiosk, cli_stream, cli_triton
+from . import cli_batch, cli_engine, cli_kiosk, cli_stream, cli_triton
 from .errors import ImageError, InputError
 from .terminal import (
     BAD_INPUT,
@@ -333,6 +333,7 @@ def _run(
     return faces, failures
 
 
+app.command(epilog=EXIT_CODES)(cli_batch.batch)
 app.command(epilog=cli_stream.EXIT_CODES)(cli_stream.video)
 app.command(epilog=cli_stream.EXIT_CODES)(cli_stream.camera)
 app.command(epilog=cli_kiosk.EXIT_CODES)(cli_kiosk.kiosk)
