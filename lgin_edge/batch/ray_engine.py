@@ -147,7 +147,9 @@ def _session(address: str | None, cpus: int) -> Iterator[Any]:
             f"--engine ray needs Ray, and {error.name or 'a part of it'} is not installed: pip install 'lgin-edge[ray]'"
         ) from error
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    with tempfile.TemporaryDirectory(prefix="lgin-ray-", ignore_cleanup_errors=True) as folder:
+    # Sockets lie in the folder, and the name of one has at most 107 bytes, 62 of them Ray's.
+    near = None if len(os.fsencode(tempfile.gettempdir())) < 25 else "/tmp"
+    with tempfile.TemporaryDirectory(prefix="lgin-ray-", dir=near, ignore_cleanup_errors=True) as folder:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address == "local":
             options |= {
