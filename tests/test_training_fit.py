@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
 
 from portraits import training_faces
+from safetensors.torch import load_file
 
 from lgin_edge import geometry
 from training import augment, checkpoint, data, export, fit, prototypes
@@ -229,22 +232,68 @@ def test_faces_of_rare_groups_are_drawn_more_often(made_up):
     np.testing.assert_allclose(totals, totals[0], rtol=1e-5)
 
 
-@pytest.mark.slow
-def test_two_processes_train_together_and_resume(made_up, tmp_path):
-    """torchrun with gloo on the CPU: both processes end with the same weights, which differ from one process's."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "training.fit"]
-    command += ["--preset", "smoke", "--device", "cpu", str(tmp_path / "run"), "--data", str(made_up)]
+def torchrun(folder, root, nodes, *options):
+    """Two processes over gloo on the CPU, on one machine or on two (which meet at a port of this one)."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nnodes",
+        str(nodes),
+        "--nproc-per-node",
+        str(2 // nodes),
+    ]
+    command += ["--rdzv-id", folder.name, "--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{port}"]
+    script = [str(Path(__file__).with_name("torchrun_rank.py")), str(folder), "--data", str(root), "--preset", "smoke"]
     for name in ("classifier_steps=2", "warm_steps=2", "adversarial_steps=2", "batch=2", "classifier_batch=2"):
-        command += ["--set", name]
+        script += ["--set", name]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    tensors, counters = checkpoint.load(tmp_path / "run" / checkpoint.FILE)
-    assert counters["steps"] == {"classifier": 2, "warm": 2, "adversarial": 2}
-    assert tensors["rng.states"].shape[0] == 2
-    assert not torch.equal(*tensors["rng.states"])
+    launchers = [
+        subprocess.Popen(
+            [*command, "--node-rank", str(rank), *script, "--device", "cpu", *options],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(nodes)
+    ]
+    try:
+        told = [launcher.communicate(timeout=300)[0] for launcher in launchers]
+    finally:
+        for launcher in launchers:
+            launcher.kill()
+    assert [launcher.returncode for launcher in launchers] == [0] * nodes, told
+    return "".join(told)
+
+
+def assert_same_tensors(actual, expected):
+    assert actual.keys() == expected.keys()
+    for key, value in expected.items():
+        torch.testing.assert_close(actual[key], value, rtol=0, atol=0, msg=key)
+
+
+@pytest.mark.slow
+def test_two_machines_train_together_and_resume(made_up, tmp_path):
+    """Two launches of torchrun, each as on a machine of its own, stopped and resumed: what one machine gives in one go."""
+    assert "finished" in torchrun(tmp_path / "one", made_up, 1)
+    assert "time is up" in torchrun(tmp_path / "two", made_up, 2, "--max-minutes", "0")
+    _, counters = checkpoint.load(tmp_path / "two" / checkpoint.FILE)
+    assert counters["steps"] == {"classifier": 1, "warm": 0, "adversarial": 0}
+    assert "finished" in torchrun(tmp_path / "two", made_up, 2)
+    (whole, counted), (parts, also) = (checkpoint.load(tmp_path / f / checkpoint.FILE) for f in ("one", "two"))
+    assert counted["steps"] == also["steps"] == {"classifier": 2, "warm": 2, "adversarial": 2}
+    assert_same_tensors(parts, whole)
+    assert whole["rng.states"].shape[0] == 2
+    assert not torch.equal(*whole["rng.states"])  # each drew its own faces
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        weights = {key: t for key, t in whole.items() if not key.startswith(("optimiser.", "rng."))}
+        for rank in (0, 1):
+            assert_same_tensors(load_file(folder / f"rank{rank}"), weights)
     # One process cannot go on with two processes' random states.
     config = override(PRESETS["smoke"](), ["classifier_steps=2", "warm_steps=3", "batch=2", "classifier_batch=2"])
     with pytest.raises(ValueError, match="run with 2 processes"):
-        run(tmp_path / "run", config, made_up)
+        run(tmp_path / "one", config, made_up)
