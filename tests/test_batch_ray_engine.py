@@ -61,7 +61,7 @@ def source(tmp_path: Path, astronaut: np.ndarray) -> Path:
 def env(subprocess_env: dict[str, str]) -> Iterator[dict[str, str]]:
     """Ray's own warnings are no errors of ours, and what it leaves behind can be found; its sockets want a short path."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        yield {**subprocess_env, "PYTHONWARNINGS": "default", "TMPDIR": folder}
+        yield {**subprocess_env, "PYTHONWARNINGS": "default", "TMPDIR": folder, "ORT_DISABLE_TELEMETRY": "1"}
 
 
 def command(*arguments: Any) -> list[str]:
@@ -122,6 +122,7 @@ def test_killed_workers(source: Path, tmp_path: Path, tiny_model: Path, env: dic
     assert process.returncode == 4, stderr
     assert "24 pictures with 24 faces" in stdout
     assert "1 without a face, 1 failed" in stderr
+    print(stderr)
     assert "Traceback" not in stderr
     (failed,) = [row for row in journal(out)[1:] if not row["complete"]]
     assert failed["left_out"] == [["poison.png", "3 workers died of it (out of memory?)"]]

@@ -248,7 +248,7 @@ def torchrun(folder, root, nodes, *options):
     ]
     command += ["--rdzv-id", folder.name, "--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{port}"]
     script = [str(Path(__file__).with_name("torchrun_rank.py")), str(folder), "--data", str(root), "--preset", "smoke"]
-    for name in ("classifier_steps=2", "warm_steps=2", "adversarial_steps=2", "batch=2", "classifier_batch=2"):
+    for name in (*TINY, "classifier_steps=2", "warm_steps=2", "adversarial_steps=1"):
         script += ["--set", name]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     launchers = [
@@ -270,30 +270,24 @@ def torchrun(folder, root, nodes, *options):
     return "".join(told)
 
 
-def assert_same_tensors(actual, expected):
-    assert actual.keys() == expected.keys()
-    for key, value in expected.items():
-        torch.testing.assert_close(actual[key], value, rtol=0, atol=0, msg=key)
-
-
 @pytest.mark.slow
-def test_two_machines_train_together_and_resume(made_up, tmp_path):
-    """Two launches of torchrun, each as on a machine of its own, stopped and resumed: what one machine gives in one go."""
-    assert "finished" in torchrun(tmp_path / "one", made_up, 1)
-    assert "time is up" in torchrun(tmp_path / "two", made_up, 2, "--max-minutes", "0")
-    _, counters = checkpoint.load(tmp_path / "two" / checkpoint.FILE)
+def test_two_machines_go_on_where_one_stopped(made_up, tmp_path):
+    """One launch of torchrun with two processes, then two launches with one each, as on a machine of its own."""
+    assert "time is up" in torchrun(tmp_path / "run", made_up, 1, "--max-minutes", "0")
+    _, counters = checkpoint.load(tmp_path / "run" / checkpoint.FILE)
     assert counters["steps"] == {"classifier": 1, "warm": 0, "adversarial": 0}
-    assert "finished" in torchrun(tmp_path / "two", made_up, 2)
-    (whole, counted), (parts, also) = (checkpoint.load(tmp_path / f / checkpoint.FILE) for f in ("one", "two"))
-    assert counted["steps"] == also["steps"] == {"classifier": 2, "warm": 2, "adversarial": 2}
-    assert_same_tensors(parts, whole)
-    assert whole["rng.states"].shape[0] == 2
-    assert not torch.equal(*whole["rng.states"])  # each drew its own faces
-    for folder in (tmp_path / "one", tmp_path / "two"):
-        weights = {key: t for key, t in whole.items() if not key.startswith(("optimiser.", "rng."))}
-        for rank in (0, 1):
-            assert_same_tensors(load_file(folder / f"rank{rank}"), weights)
+    assert "finished" in torchrun(tmp_path / "run", made_up, 2)
+    tensors, counters = checkpoint.load(tmp_path / "run" / checkpoint.FILE)
+    assert counters["steps"] == {"classifier": 2, "warm": 2, "adversarial": 1}
+    assert tensors["rng.states"].shape[0] == 2
+    assert not torch.equal(*tensors["rng.states"])  # each drew its own faces
+    weights = {key: t for key, t in tensors.items() if not key.startswith(("optimiser.", "rng."))}
+    for rank in (0, 1):
+        of_rank = load_file(tmp_path / "run" / f"rank{rank}")
+        assert of_rank.keys() == weights.keys()
+        for key, value in weights.items():
+            torch.testing.assert_close(of_rank[key], value, rtol=0, atol=0, msg=key)
     # One process cannot go on with two processes' random states.
-    config = override(PRESETS["smoke"](), ["classifier_steps=2", "warm_steps=3", "batch=2", "classifier_batch=2"])
+    config = override(PRESETS["smoke"](), [*TINY, "warm_steps=3"])
     with pytest.raises(ValueError, match="run with 2 processes"):
-        run(tmp_path / "one", config, made_up)
+        run(tmp_path / "run", config, made_up)
