@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ class Description:
     @staticmethod
     def from_json(text: str) -> Description:
         """Parse and check a description. Raises ModelError, naming what is wrong."""
-        raw = _parse(text, "transformer")
+        raw = _parse(text, "transformer", Description)
         try:
             raw["fp32_islands"] = _names(raw.get("fp32_islands", []))
             if raw.get("engine") is not None:
@@ -193,7 +193,7 @@ class AgeDescription:
     @staticmethod
     def from_json(text: str) -> AgeDescription:
         """Parse and check a description. Raises ModelError, naming what is wrong."""
-        raw = _parse(text, "age")
+        raw = _parse(text, "age", AgeDescription)
         try:
             description = AgeDescription(**raw)
             _check(description, "face_size")
@@ -221,12 +221,18 @@ def kind_of(text: str) -> str:
     return kind
 
 
-def _parse(text: str, kind: str) -> dict[str, Any]:
+def _parse(text: str, kind: str, into: type[Description | AgeDescription]) -> dict[str, Any]:
     """The fields of a description of this kind. Raises ModelError."""
     found = kind_of(text)
     if found != kind:
         raise ModelError(f"a model of kind {found!r}, expected {kind!r}: {KINDS[found]}")
     raw: dict[str, Any] = json.loads(text)
+    unknown = sorted(raw.keys() - {field.name for field in fields(into)})
+    if unknown:
+        raise ModelError(
+            f"the model's description has fields that this version does not know: {', '.join(unknown)[:200]}; a newer "
+            "lgin-edge made it: pip install --upgrade lgin-edge"
+        )
     try:
         raw["groups"] = tuple(AgeGroup(**group) for group in raw["groups"])
         raw["template"] = tuple((float(x), float(y)) for x, y in raw["template"])

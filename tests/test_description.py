@@ -53,7 +53,7 @@ def test_a_description_without_islands_has_none() -> None:
         ({"groups": 5}, "cannot be read"),
         ({"template": [[0, 0]]}, "template"),
         ({"template": "none"}, "cannot be read"),
-        ({"surprise": 1}, "surprise"),
+        ({"surprise": 1}, "does not know: surprise; a newer lgin-edge"),
         ({"fp32_islands": "boxes"}, "fp32_islands must be a list of names, got 'boxes'"),
         ({"fp32_islands": [["boxes"]]}, "fp32_islands"),
         ({"fp32_islands": None}, "fp32_islands"),
@@ -76,7 +76,7 @@ def test_a_wrong_description_is_refused(change: dict[str, Any], message: str) ->
         ({"groups": []}, "groups"),
         ({"groups": 5}, "cannot be read"),
         ({"template": [[0, 0]]}, "template"),
-        ({"patch_size": 128}, "patch_size"),
+        ({"patch_size": 128}, "does not know: patch_size"),
         ({"kind": "transformer"}, "kind 'transformer', expected 'age'"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -345,9 +346,11 @@ def test_float16_is_rounded_and_read_as_numpy_does() -> None:
     patches = np.zeros((1, 5, 3, 4, 4), np.float16)
     frame = np.full((256, 256, 3), 128, np.uint8)
     arguments = (frame, np.array([[[256.0, 0.0, 0.0], [0.0, 256.0, 0.0]]]), template_boxes(1))
+    with np.errstate(invalid="ignore"):  # ARM's own conversion, which NumPy uses, reports the signalling NaNs
+        wide = face.astype(np.float32)
     assert_identical(
         _ops.region_paste(*arguments, face, patches),
-        _ops.region_paste(*arguments, face.astype(np.float32), patches.astype(np.float32)),
+        _ops.region_paste(*arguments, wide, patches.astype(np.float32)),
     )
 
 
@@ -498,6 +501,7 @@ for color in ("rgb", "bgra", "nv12"):
 """
 
 
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="AVX2 is for x86 alone")
 def test_with_and_without_avx2_the_bytes_are_the_same() -> None:
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     printed = [
