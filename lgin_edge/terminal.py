@@ -52,7 +52,7 @@ def explained() -> Iterator[None]:
         code = BAD_MODEL if isinstance(error, (ModelError, BackendError)) else BAD_INPUT
         raise typer.Exit(2 if isinstance(error, InputError) else code) from error
     except MemoryError as error:
-        stderr.print(f"error: not enough memory: {error or 'reduce the picture first'}")
+        stderr.print(f"error: not enough memory: {str(error) or 'reduce the picture first'}")
         raise typer.Exit(BAD_INPUT) from error
     except KeyboardInterrupt:
         stderr.print("interrupted")
