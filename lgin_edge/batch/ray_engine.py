@@ -20,8 +20,8 @@ from ..errors import BackendError, LginError
 from .units import Outcome, Unit
 from .worker import Settings, Worker
 
-#: Pictures that a worker takes at a time, at most: what is done again when it dies.
-BLOCK = 16
+#: Pictures that a worker takes at a time: what is done again when it dies. More where there would be too many blocks for Ray.
+BLOCK, MOST_BLOCKS = 4, 10_000
 #: How many workers may die of a unit before it is given up.
 DEATHS = 3
 #: Bytes of the object store of a Ray that is started here, which holds names; Ray's least is 75 MiB.
@@ -119,7 +119,7 @@ def _rows(units: Sequence[Unit], settings: Settings, workers: int) -> Iterator[d
     attempts = ray.remote(Attempts).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
     # A shard is a block of its own, and pictures are dealt so that nobody waits long for the last.
     shards = any(unit.is_shard for unit in units)
-    size = 1 if shards else max(1, min(BLOCK, len(units) // (4 * workers)))
+    size = 1 if shards else max(1, min(BLOCK, len(units) // (4 * workers)), len(units) // MOST_BLOCKS)
     rows = [{"unit": json.dumps(asdict(unit))} for unit in units]
     done = data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map(
         RayWorker,
