@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -38,9 +40,9 @@ import os, sys
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 from ray.cluster_utils import Cluster
 node = {"num_cpus": 1, "object_store_memory": 100 << 20}
-cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False, "ray_client_server_port": int(sys.argv[1])})
 cluster.add_node(**node)
-print(cluster.address, flush=True)
+print("there", flush=True)
 sys.stdin.readline()
 print(sum(not node.dead_processes() for node in cluster.list_all_nodes()), "nodes are there", flush=True)
 cluster.shutdown()
@@ -61,7 +63,8 @@ def source(tmp_path: Path, astronaut: np.ndarray) -> Path:
 def env(subprocess_env: dict[str, str]) -> Iterator[dict[str, str]]:
     """Ray's own warnings are no errors of ours, and what it leaves behind can be found; its sockets want a short path."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        yield {**subprocess_env, "PYTHONWARNINGS": "default", "TMPDIR": folder, "ORT_DISABLE_TELEMETRY": "1"}
+        ours = {"PYTHONWARNINGS": "default", "TMPDIR": folder, "HOME": folder, "ORT_DISABLE_TELEMETRY": "1"}
+        yield subprocess_env | ours
 
 
 def command(*arguments: Any) -> list[str]:
@@ -122,7 +125,6 @@ def test_killed_workers(source: Path, tmp_path: Path, tiny_model: Path, env: dic
     assert process.returncode == 4, stderr
     assert "24 pictures with 24 faces" in stdout
     assert "1 without a face, 1 failed" in stderr
-    print(stderr)
     assert "Traceback" not in stderr
     (failed,) = [row for row in journal(out)[1:] if not row["complete"]]
     assert failed["left_out"] == [["poison.png", "3 workers died of it (out of memory?)"]]
@@ -141,23 +143,26 @@ def test_killed_workers(source: Path, tmp_path: Path, tiny_model: Path, env: dic
 
 @pytest.mark.slow
 def test_shards_on_a_cluster(source: Path, tmp_path: Path, tiny_model: Path, env: dict[str, str]) -> None:
-    """A Ray of two nodes that runs already is found by RAY_ADDRESS, and left running."""
+    """A Ray of two nodes that runs already is found by RAY_ADDRESS, through Ray's client, and left running."""
     pytest.importorskip("ray", reason="needs Ray: pip install 'lgin-edge[ray]'")
     shards = tmp_path / "shards"
     shards.mkdir()
     pictures = [(path.name, path.read_bytes()) for path in sorted(source.iterdir())]
     for i in range(3):
         write_tar(shards / f"{i}.tar", pictures[i * 4 : i * 4 + 4])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     cluster = subprocess.Popen(
-        [sys.executable, "-c", CLUSTER], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", CLUSTER, str(port)], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
         assert cluster.stdout is not None
-        address = cluster.stdout.readline().strip()
-        assert address, "the cluster did not start"
+        assert cluster.stdout.readline() == "there\n", "the cluster did not start"
         done = subprocess.run(
             command(shards, tmp_path / "out", "--model", tiny_model, "--group", 4),
-            env={**env, "RAY_ADDRESS": address}, capture_output=True, text=True, timeout=120, check=False,
+            env={**env, "RAY_ADDRESS": f"ray://127.0.0.1:{port}"}, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert "12 pictures with 12 faces" in done.stdout
@@ -193,8 +198,7 @@ def test_attempts() -> None:
 
 def test_without_ray(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    for name in ray_engine._ENVIRONMENT:
-        monkeypatch.setenv(name, os.environ.get(name, "0"))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
     unit = Unit("a", "a", "a", 0, 0)
     with pytest.raises(BackendError, match=r"pip install 'lgin-edge\[ray\]'"):
         next(ray_engine.run([unit], settings(tiny_model)))

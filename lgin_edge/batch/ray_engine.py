@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
@@ -19,8 +20,8 @@ from ..errors import BackendError, LginError
 from .units import Outcome, Unit
 from .worker import Settings, Worker
 
-#: Pictures that a worker takes at a time, at most: what is done again when it dies.
-BLOCK = 16
+#: Pictures that a worker takes at a time: what is done again when it dies. More where there would be too many blocks for Ray.
+BLOCK, MOST_BLOCKS = 4, 10_000
 #: How many workers may die of a unit before it is given up.
 DEATHS = 3
 #: Bytes of the object store of a Ray that is started here, which holds names; Ray's least is 75 MiB.
@@ -95,29 +96,55 @@ def run(
     if not units:
         return
     threads = settings.threads or 1
-    with _session(address, (workers or max(1, _cores() // threads)) * threads) as ray:
-        from ray import data
-
+    with _session(address, (workers or max(1, _cores() // threads)) * threads) as (ray, by_client):
         count = min(len(units), workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads))
-        # A shard is a block of its own, and pictures are dealt so that nobody waits long for the last.
-        shards = any(unit.is_shard for unit in units)
-        size = 1 if shards else max(1, min(BLOCK, len(units) // (4 * count)))
-        rows = [{"unit": json.dumps(asdict(unit))} for unit in units]
-        attempts = ray.remote(Attempts).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
-        done = data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map(
-            RayWorker,
-            fn_constructor_args=(replace(settings, threads=threads), attempts),
-            compute=data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=1 if shards else 2),
-            num_cpus=threads,
-            num_gpus=None if settings.device in (None, "cpu") else 1,
-        )
+        work = (units, replace(settings, threads=threads), count)
         try:
-            for row in done.iter_rows():
+            for row in _fetched(ray, work) if by_client else _rows(*work):
                 yield _outcome(row)
         except ray.exceptions.RayError as error:
             raise BackendError(
                 f"Ray's workers failed (has every machine this lgin-edge and the folders?): {str(error).strip().splitlines()[-1]}"
             ) from error
+
+
+def _rows(units: Sequence[Unit], settings: Settings, workers: int) -> Iterator[dict[str, str]]:
+    """What the workers send, as they end. In a process of the cluster."""
+    import ray
+    from ray import data
+
+    context = data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    attempts = ray.remote(Attempts).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
+    # A shard is a block of its own, and pictures are dealt so that nobody waits long for the last.
+    shards = any(unit.is_shard for unit in units)
+    size = 1 if shards else max(1, min(BLOCK, len(units) // (4 * workers)), len(units) // MOST_BLOCKS)
+    rows = [{"unit": json.dumps(asdict(unit))} for unit in units]
+    done = data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map(
+        RayWorker,
+        fn_constructor_args=(settings, attempts),
+        compute=data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1 if shards else 2),
+        num_cpus=settings.threads,
+        num_gpus=None if settings.device in (None, "cpu") else 1,
+    )
+    yield from done.iter_rows()
+
+
+class Rows:
+    """``_rows`` as an actor of the cluster, for Ray's client, through which Ray Data does not run (tried with 2.60)."""
+
+    def __init__(self, *work: Any) -> None:
+        self._rows = _rows(*work)
+
+    def take(self) -> dict[str, str] | None:
+        return next(self._rows, None)
+
+
+def _fetched(ray: Any, work: tuple[Any, ...]) -> Iterator[dict[str, str]]:
+    rows = ray.remote(Rows).options(num_cpus=0).remote(*work)
+    while (row := ray.get(rows.take.remote())) is not None:
+        yield row
 
 
 def _outcome(row: dict[str, Any]) -> Outcome:
@@ -135,18 +162,24 @@ def _told(error: Exception) -> str:
 
 
 @contextmanager
-def _session(address: str | None, cpus: int) -> Iterator[Any]:
-    """Ray, connected; on this machine alone its files are in a folder that goes with it. Raises BackendError."""
-    for name, value in _ENVIRONMENT.items():
+def _session(address: str | None, cpus: int) -> Iterator[tuple[Any, bool]]:
+    """Ray, connected, and whether by its client; a Ray of our own has its files in a folder that goes with it.
+
+    Raises BackendError.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    environment = dict(_ENVIRONMENT)
+    if address == "local":  # nobody else's: whoever reaches a Ray without a token runs code on it
+        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    for name, value in environment.items():
         os.environ.setdefault(name, value)  # read when Ray is imported
     try:
         import ray
-        from ray import data
+        import ray.data
     except ImportError as error:
         raise BackendError(
             f"--engine ray needs Ray, and {error.name or 'a part of it'} is not installed: pip install 'lgin-edge[ray]'"
         ) from error
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
     # Sockets lie in the folder, and the name of one has at most 107 bytes, 62 of them Ray's.
     near = None if len(os.fsencode(tempfile.gettempdir())) < 25 else "/tmp"
     with tempfile.TemporaryDirectory(prefix="lgin-ray-", dir=near, ignore_cleanup_errors=True) as folder:
@@ -163,10 +196,7 @@ def _session(address: str | None, cpus: int) -> Iterator[Any]:
         except Exception as error:
             raise BackendError(f"Ray at {address} cannot be reached: {error}") from error
         try:
-            context = data.DataContext.get_current()
-            context.enable_progress_bars = context.print_on_execution_start = False
-            logging.getLogger("ray.data").setLevel(logging.ERROR)
-            yield ray
+            yield ray, address.startswith("ray://")
         finally:
             ray.shutdown()
 
