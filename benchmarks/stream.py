@@ -13,7 +13,7 @@ finds the faces of every frame afresh. Not measured: a moving head, speech, real
 **live**: a camera of 1280x720 at 30 frames a second, made up of the same film; frame rate, latency, dropped frames, and the cost
 of the stages, with a consumer that takes frames as they come and with one that needs 100 ms for each. The candidates take turns.
 
-**soak**: memory and threads over ``--frames`` frames with a tiny model, which leaves everything else as it is: faces that come
+**soak**: memory, threads and file descriptors over ``--frames`` frames with a tiny model, which leaves everything else as it is: faces that come
 and go, and cuts.
 """
 
@@ -396,6 +396,11 @@ def memory() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def descriptors() -> int:
+    """Open file descriptors of this process."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 def scenes(frames: int) -> Iterator[Frame]:
     """Small frames without end: the film, nobody, and the film in a mirror, with a cut between."""
     film = Film(180, 240, 30.0, 300)
@@ -417,6 +422,7 @@ def soak(frames: int) -> Json:
         tiny = models.save(Path(folder) / "tiny.onnx")
         for live_ in (False, True):
             samples: list[tuple[int, float]] = []
+            opened = descriptors()
             with lgin_edge.Transformer(tiny, threads=1) as transformer:
                 given = 0
                 start = time.monotonic()
@@ -446,6 +452,7 @@ def soak(frames: int) -> Json:
                 "scenes": stats.scenes,
                 "detections": stats.detections,
                 "threads_after": threading.active_count(),
+                "descriptors_left": descriptors() - opened,
                 "memory_first_tenth_MB": statistics.median(values[: max(1, len(values) // 10)]),
                 "memory_last_tenth_MB": statistics.median(values[-max(1, len(values) // 10) :]),
                 "growth_second_half_MB": round(half[-1] - half[0], 2) if half else 0.0,

@@ -23,19 +23,21 @@ def main() -> None:
         json.loads((HERE / "results" / f"{name}.json").read_text())
         for name in ("bench", "footprint", "frame_sizes", "roofline")
     )
-    text = README.read_text()
-    for name, lines in (
-        ("targets", table(bench, footprint)),
-        ("frame sizes", frame_sizes(sizes)),
-        ("roofline", roofs(roofline)),
-    ):
+    parts = {"targets": table(bench, footprint), "frame sizes": frame_sizes(sizes), "roofline": roofs(roofline)}
+    fill(README, parts)
+    draw(bench)
+
+
+def fill(path: Path, parts: dict[str, list[str]]) -> None:
+    """Replace what stands between a file's markers, by their names."""
+    text = path.read_text()
+    for name, lines in parts.items():
         before, begin, rest = text.partition(f"<!-- {name} -->")
         _, end, after = rest.partition(f"<!-- /{name} -->")
         if not begin or not end:
-            raise SystemExit(f"{README} has no place for the table of {name}")
+            raise SystemExit(f"{path} has no place for the table of {name}")
         text = before + begin + "\n" + "\n".join(lines) + "\n" + end + after
-    README.write_text(text)
-    draw(bench)
+    path.write_text(text)
 
 
 def markdown(head: Iterable[str], rows: Iterable[Iterable[object]]) -> list[str]:

@@ -5,7 +5,12 @@
 >>> older = t.age(img, group=3)  # img: [H, W, 3] uint8 RGB, or a Pillow image; the same type comes back
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime from version 1.32 on tells Microsoft of every session, and keeps a database in ~/.cache, unless this is set before
+# it is imported. Nothing leaves this machine that nobody asked for; whoever sets it himself has his way.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from .errors import BackendError, ClosedError, ImageError, InputError, LginError, ModelError
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_args
 import numpy as np
 import numpy.typing as npt
 
+from ._process import native_call
 from .errors import BackendError, InputError
 from .geometry import FACE_SIZE, FACE_TAPER, PATCH_SIZE, REGION_TAPER
 
@@ -390,7 +391,8 @@ def cuda_device_count() -> int:
 def _call(function: Callable[..., _Result], *arguments: Any) -> _Result:
     """Call a native function, with its exceptions as this package's."""
     try:
-        return function(*arguments)
+        with native_call():
+            return function(*arguments)
     except ValueError as error:
         raise InputError(str(error)) from error
     except RuntimeError as error:

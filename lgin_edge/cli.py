@@ -1,18 +1,16 @@
-"""The command line: ``lgin-edge age``, ``estimate``, ``info`` and ``demo``; ``video`` and ``camera`` are in
-``cli_stream``, ``build`` and ``verify`` in ``cli_engine``, ``kiosk`` in ``cli_kiosk``."""
+"""The command line: ``lgin-edge age``, ``estimate``, ``info`` and ``demo``; ``batch`` is in ``cli_batch``, ``video`` and ``camera``
+in ``cli_stream``, ``build`` and ``verify`` in ``cli_engine``, ``kiosk`` in ``cli_kiosk``, ``export-triton`` in ``cli_triton``."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from . import cli_engine, cli_kiosk, cli_stream
+from . import cli_batch, cli_engine, cli_kiosk, cli_stream, cli_triton
 from .errors import ImageError, InputError
 from .terminal import (
     BAD_INPUT,
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from .description import AgeDescription, Description
     from .detection import Face
     from .estimation import AgeEstimate
+    from .jobs import Job
     from .transformer import Transformer
 
 # Everything that does the work (NumPy, ONNX Runtime, Pillow) is imported inside the commands: --help is instant.
@@ -45,14 +44,6 @@ app = typer.Typer(
     help="Make the faces in pictures younger or older, or estimate their ages, on this machine. Nothing is sent anywhere.",
     epilog=EXIT_CODES,
 )
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture to read and the file to write."""
-
-    source: Path
-    target: Path
 
 
 @app.command(epilog=EXIT_CODES)
@@ -103,17 +94,18 @@ def age(
         raise typer.BadParameter("give exactly one of --group, --years and --timeline")
     label = "timeline" if timeline else f"{years:g}years" if years is not None else f"group{group:g}"
     with explained():
-        jobs = _plan(inputs, out, label)
+        from . import jobs
         from .transformer import Transformer
 
+        planned = jobs.plan(inputs, out, label)
         with Transformer(model, device=device, threads=threads) as transformer:
             if not timeline:
                 transformer.description.age_code(
                     group=group, years=years
                 )  # a wrong age fails before any picture is read
-            faces, failures = _run(transformer, jobs, group, years, overwrite)
+            faces, failures = _run(transformer, planned, group, years, overwrite)
     if failures:
-        stderr.print(f"{failures} of {len(jobs)} pictures failed")
+        stderr.print(f"{failures} of {len(planned)} pictures failed")
         raise typer.Exit(BAD_INPUT)
     if not faces:
         stderr.print("no face found in any picture, nothing written")
@@ -144,9 +136,12 @@ def estimate(
     and leans to the middle; `lgin-edge info` lists the groups.
     """
     with explained():
-        files = [file for path in inputs for file in (_pictures(path) if path.is_dir() else [path])]
+        from . import imagefile, jobs
+
+        found_in = [jobs.files(path, imagefile.SUFFIXES) if path.is_dir() else [path] for path in inputs]
+        files = [file for found in found_in for file in found]
         if not files:
-            raise _no_pictures(inputs)
+            raise jobs.no_pictures(inputs)
         from .transformer import Transformer
 
         with Transformer(age_model=age_model, threads=threads) as transformer:
@@ -313,70 +308,19 @@ def _astronaut() -> npt.NDArray[np.uint8]:
     return portrait
 
 
-def _plan(inputs: Sequence[Path], out: Path | None, label: str) -> list[Job]:
-    """Which file is written for which picture. Usage errors are found here, before anything is done."""
-    from .imagefile import WRITABLE
-
-    def name(path: Path) -> str:
-        if label == "timeline":
-            return f"{path.stem}.timeline.png"
-        suffix = path.suffix if path.suffix.lower() in WRITABLE else ".png"
-        return path.stem + suffix if out is not None else f"{path.stem}.{label}{suffix}"
-
-    one_file = out is not None and out.suffix.lower() in WRITABLE and not out.is_dir()
-    if one_file and (len(inputs) > 1 or inputs[0].is_dir()):
-        raise typer.BadParameter(f"-o {out} is one picture, and IN is several; give a folder")
-    jobs = []
-    for path in inputs:
-        if not path.is_dir():
-            target = path.parent / name(path) if out is None else out if one_file else out / name(path)
-            jobs.append(Job(path, target))
-            continue
-        if out is None:
-            raise typer.BadParameter(f"{path} is a folder: say with -o where its pictures go")
-        # An OUT inside IN is what an earlier run wrote.
-        inside = out.resolve() != path.resolve()
-        new = [file for file in _pictures(path) if not (inside and file.resolve().is_relative_to(out.resolve()))]
-        jobs += [Job(file, out / file.relative_to(path).with_name(name(file))) for file in new]
-    if not jobs:
-        raise _no_pictures(inputs)
-    sources = {job.source.resolve() for job in jobs}
-    for target, count in Counter(job.target.resolve() for job in jobs).items():
-        if target in sources:
-            raise typer.BadParameter(f"{target} is one of the pictures given and would be replaced; choose another -o")
-        if count > 1:
-            raise typer.BadParameter(f"{count} pictures would be written to {target}; do them apart")
-    return jobs
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """The pictures in a folder and the folders in it, in order, without hidden ones."""
-    from .imagefile import SUFFIXES
-
-    return [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-    ]
-
-
-def _no_pictures(inputs: Sequence[Path]) -> typer.BadParameter:
-    from .imagefile import SUFFIXES
-
-    return typer.BadParameter(f"no pictures in {', '.join(map(str, inputs))} (looked for {' '.join(SUFFIXES)})")
-
-
 def _run(
-    transformer: Transformer, jobs: Sequence[Job], group: float | None, years: float | None, overwrite: bool
+    transformer: Transformer, planned: Sequence[Job], group: float | None, years: float | None, overwrite: bool
 ) -> tuple[int, int]:
     """Do the jobs; returns how many faces were found and how many pictures failed."""
     from rich.progress import Progress
 
+    from . import jobs
+
     faces = failures = 0
-    with Progress(console=stderr, transient=True, disable=len(jobs) == 1) as progress:
-        for job in progress.track(jobs, description="ageing"):
+    with Progress(console=stderr, transient=True, disable=len(planned) == 1) as progress:
+        for job in progress.track(planned, description="ageing"):
             try:
-                found = _age_file(transformer, job, group, years, overwrite)
+                found = jobs.age_file(transformer, job, group=group, years=years, overwrite=overwrite)
             except (ImageError, InputError) as error:
                 failures += 1
                 stderr.print(f"error: {error}")
@@ -389,34 +333,13 @@ def _run(
     return faces, failures
 
 
-def _age_file(transformer: Transformer, job: Job, group: float | None, years: float | None, overwrite: bool) -> int:
-    """One picture, from file to file; the number of its faces. Without a face nothing is written."""
-    from . import imagefile
-
-    if job.target.exists() and not overwrite:
-        raise ImageError(f"{job.target}: exists already; --overwrite replaces it")
-    picture = imagefile.read(job.source)
-    faces = transformer.detect(picture.image)
-    if not faces:
-        return 0
-    source: imagefile.Picture | None = picture
-    if group is None and years is None:
-        from .strip import timeline_strip
-
-        result = timeline_strip(transformer, picture.image, faces)
-        source = None  # a drawing, not the photograph: it gets none of its metadata
-    else:
-        result = transformer.age(picture.image, group=group, years=years, faces=faces)
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    imagefile.write(job.target, result, source, overwrite=overwrite)
-    return len(faces)
-
-
+app.command(epilog=EXIT_CODES)(cli_batch.batch)
 app.command(epilog=cli_stream.EXIT_CODES)(cli_stream.video)
 app.command(epilog=cli_stream.EXIT_CODES)(cli_stream.camera)
 app.command(epilog=cli_kiosk.EXIT_CODES)(cli_kiosk.kiosk)
 app.command(epilog=EXIT_CODES)(cli_engine.build)
 app.command(epilog=EXIT_CODES)(cli_engine.verify)
+app.command(epilog=EXIT_CODES)(cli_triton.export_triton)
 
 
 def main() -> None:

@@ -63,7 +63,7 @@ def build(
     """
     with explained():
         _check_output(out, overwrite)
-        from .backends import flavours
+        from .backends import flavours, plan
         from .transformer import model_path
 
         chosen = flavours.choose(flavour)
@@ -76,7 +76,7 @@ def build(
         _print_prepared(prepared)
         try:
             if save_onnx is not None:
-                _write(save_onnx, prepared.model.SerializeToString())
+                plan.write_whole({save_onnx: prepared.model.SerializeToString()})
             from rich.progress import Progress
 
             with Progress(console=stderr, transient=True) as bar:
@@ -137,15 +137,6 @@ def _check_output(out: Path, overwrite: bool) -> None:
         raise InputError(f"--out {out} exists; --overwrite replaces it")
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no folder {out.parent}")
-
-
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _print_prepared(prepared: Prepared) -> None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from . import geometry
 from ._ops import Color, Floats, Frame, check_frame, resample
+from ._process import native_call
 from .errors import BackendError, InputError, ModelError
 from .geometry import Float64
 
@@ -102,7 +103,7 @@ class CenterFace:
         from .backends.onnx import open_session  # onnxruntime is imported when a detector is made, not before
 
         self._session = open_session(Path(path), threads=threads)
-        names = [value.name for value in self._session.get_outputs()]
+        names = [value.name for value in self._session.raw.get_outputs()]
         if names != ["heatmap", "size", "offset", "landmarks"]:
             raise ModelError(f"{path}: not a CenterFace of training.detector: its outputs are {names}")
         self._max_side = max_side
@@ -119,6 +120,7 @@ class CenterFace:
 
         Raises:
             InputError: the frame has the wrong type, shape or dtype.
+            BackendError: ONNX Runtime failed.
         """
         faces = self._search(frame, color, self._max_side, margin=0.0)
         if not faces:
@@ -169,8 +171,7 @@ class CenterFace:
     def _run(self, views: npt.NDArray[Any]) -> list[Any]:
         """Outputs of the network on views [N, 3, H, W] in [-1, 1]."""
         image = (views + np.float32(1.0)) * np.float32(127.5)
-        outputs: list[Any] = self._session.run(None, {"image": image})
-        return outputs
+        return self._session.run(f"a frame of {image.shape[3]} x {image.shape[2]} pixels", None, {"image": image})
 
 
 #: Frames of a few dozen pixels are enlarged to this side, at most twofold; larger ones gain nothing by it.
@@ -331,7 +332,7 @@ class YuNet:
         view_h, view_w = max(1, round(height * scale)), max(1, round(width * scale))
         view = resample(frame, [[width, 0, 0], [0, height, 0]], view_h, view_w, color=color)
         image = np.rint((view[::-1].transpose(1, 2, 0) + 1.0) * 127.5).astype(np.uint8)
-        with self._lock:
+        with self._lock, native_call():
             self._net.setInputSize((view_w, view_h))
             _, rows = self._net.detect(np.ascontiguousarray(image))
         faces = []

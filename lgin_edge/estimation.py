@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ._ops import Floats
 from .backends.plan import is_engine
 from .description import AgeDescription, check_template
-from .errors import BackendError, ClosedError, ModelError
+from .errors import ClosedError, ModelError
+
+if TYPE_CHECKING:
+    from .backends.onnx import Session
 
 #: The age model that comes with the package.
 WEIGHTS = Path(__file__).parent / "weights" / "age.onnx"
@@ -67,7 +70,7 @@ class AgeModel:
         check_template(path, self.description)
         about = self.description
         self._dtype = check_interface(path, session, about.inputs, about.outputs)["face"]
-        self._session: Any = session
+        self._session: Session | None = session
 
     def run(
         self,
@@ -83,10 +86,8 @@ class AgeModel:
         session = self._session  # held here, so that a close() in another thread waits for this call's end
         if session is None:
             raise ClosedError("this age model was closed")
-        try:
-            (given,) = session.run(["probability"], {"face": np.ascontiguousarray(face, self._dtype)})
-        except Exception as error:  # ONNX Runtime's exceptions share no base but this one
-            raise BackendError(f"ONNX Runtime failed on {len(face)} faces: {error}") from error
+        feed = {"face": np.ascontiguousarray(face, self._dtype)}
+        (given,) = session.run(f"{len(face)} faces", ["probability"], feed)
         groups = self.description.groups
         p = np.asarray(given, np.float64)
         if p.shape != (len(face), len(groups)) or not ((p >= 0) & (np.abs(p.sum(1, keepdims=True) - 1) < 0.01)).all():

@@ -152,13 +152,13 @@ def write(
         raise ImageError(f"{path}: the ending {path.suffix!r} is not one that is written: {', '.join(WRITABLE)}")
     if path.exists() and not overwrite:
         raise ImageError(f"{path}: exists already; choose another name or allow overwriting")
-    image, options = _to_save(image, kind, source)
     # In the same folder, so that the replacement is one step; the mode of a new file, which mkstemp would not give.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with _explained(path):
+        data = _encoded(image, kind, source)
         try:
             with temporary.open("xb") as file:
-                image.save(file, kind, **options)
+                file.write(data)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -167,10 +167,15 @@ def write(
 
 def encode(image: Image.Image, kind: str, source: Picture | None = None) -> bytes:
     """An image file in memory, as ``write`` writes one; ``kind`` is one of ``WRITABLE``'s values. Raises ImageError."""
+    with _explained("the picture"):
+        return _encoded(image, kind, source)
+
+
+def _encoded(image: Image.Image, kind: str, source: Picture | None) -> bytes:
+    """Always in memory first: on a full disk Pillow cuts a JPEG or BMP short that it writes into a file, and says nothing."""
     image, options = _to_save(image, kind, source)
     file = io.BytesIO()
-    with _explained("the picture"):
-        image.save(file, kind, **options)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 

@@ -51,6 +51,9 @@ def explained() -> Iterator[None]:
         stderr.print(f"error: {error}")
         code = BAD_MODEL if isinstance(error, (ModelError, BackendError)) else BAD_INPUT
         raise typer.Exit(2 if isinstance(error, InputError) else code) from error
+    except MemoryError as error:
+        stderr.print(f"error: not enough memory: {str(error) or 'reduce the picture first'}")
+        raise typer.Exit(BAD_INPUT) from error
     except KeyboardInterrupt:
         stderr.print("interrupted")
         raise typer.Exit(INTERRUPTED) from None

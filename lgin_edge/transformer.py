@@ -18,9 +18,10 @@ import numpy.typing as npt
 
 from . import geometry
 from ._ops import Color, Frame, check_frame, resample
+from ._process import Origin
 from .description import AgeGroup, Description, check_template
 from .detection import CenterFace, Detector, Face
-from .errors import ClosedError, ImageError, InputError
+from .errors import BackendError, ClosedError, ImageError, InputError
 from .estimation import WEIGHTS as AGE_WEIGHTS
 from .estimation import AgeEstimate, AgeModel
 from .frame_path import CHUNK, CpuFramePath, open_path
@@ -78,7 +79,8 @@ class Transformer:
     >>> t = lgin_edge.Transformer()
     >>> older = t.age(img, group=3)  # img: [H, W, 3] uint8 RGB, or a Pillow image
 
-    One transformer may be used by several threads at once. It is a context manager; ``close`` frees the models.
+    One transformer may be used by several threads at once. It is a context manager; ``close`` frees the models. A forked
+    process makes its own: in a child every call raises BackendError.
 
     Args:
         model: an ``.onnx`` model file, or an engine that ``lgin-edge build`` made of one; the bundled model when not given, and
@@ -110,6 +112,7 @@ class Transformer:
         providers: Sequence[str] = ("CPUExecutionProvider",),
         threads: int | None = None,
     ) -> None:
+        self._origin = Origin("this Transformer")
         self._threads = _usable_cores() if threads is None else threads
         if not isinstance(self._threads, int) or not 1 <= self._threads <= 1024:
             raise InputError(f"threads: expected a whole number from 1 to 1024, got {threads!r}")
@@ -270,14 +273,22 @@ class Transformer:
         return estimates
 
     def close(self) -> None:
-        """Free the models once no call is running; every later call raises ClosedError."""
+        """Free the models once no call is running; every later call raises ClosedError.
+
+        Raises:
+            BackendError: a GPU did not free everything, as when it was lost; it is closed all the same.
+        """
         path, self._path, self._detector = self._path, None, None
-        if path is not None:
-            path.close()
-        with self._age_lock:  # after a thread that loads the age model just now; a later one finds no path
-            age_model, self._age_model = self._age_model, None
-        if age_model is not None:
-            age_model.close()
+        if not self._origin.here:
+            return  # the models are the parent's, and so may be the locks
+        try:
+            if path is not None:
+                path.close()
+        finally:
+            with self._age_lock:  # after a thread that loads the age model just now; a later one finds no path
+                age_model, self._age_model = self._age_model, None
+            if age_model is not None:
+                age_model.close()
 
     def __enter__(self) -> Self:
         self._open_path()
@@ -286,12 +297,17 @@ class Transformer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except BackendError:
+            if kind is None:  # otherwise what went wrong first is told
+                raise
 
     def _open_path(self) -> CpuFramePath | GpuFramePath:
         path = self._path
         if path is None:
             raise ClosedError("this Transformer was closed; make a new one")
+        self._origin.check()
         return path
 
     def _open_age_model(self) -> AgeModel:

@@ -50,6 +50,7 @@ class Runtime:
         self._graphs: dict[int, list[Callable[[], None]]] = {}
         self._events: dict[int, Callable[[], None]] = {}
         self._next = 1000
+        self._lost_after: int | None = None
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
@@ -58,6 +59,12 @@ class Runtime:
 
         def call(*arguments: Any) -> tuple[Any, ...]:
             self.calls.append((name, arguments))
+            if self._lost_after is not None and name != "cudaGetErrorString":
+                self._lost_after -= 1
+                if self._lost_after < 0:
+                    self._queues.clear()  # what was queued is never done
+                    self._captured.clear()
+                    return (FAILED, None)
             if name in self.faults:
                 self.faults[name] -= 1
                 if self.faults[name] < 0:
@@ -72,6 +79,15 @@ class Runtime:
     def fail(self, name: str, after: int = 0) -> None:
         """Let every call of a function fail after so many more."""
         self.faults[name] = after
+
+    def lose(self, after: int = 0) -> None:
+        """Lose the GPU: after so many more calls every call fails."""
+        self._lost_after = after
+
+    @property
+    def pending(self) -> bool:
+        """Whether work is queued that nobody waited for."""
+        return any(self._queues.values())
 
     def names(self) -> list[str]:
         return [name for name, _ in self.calls]

@@ -381,14 +381,28 @@ def test_demo_without_scikit_image(run: Run, tmp_path: Path, monkeypatch: pytest
     assert "pip install 'lgin-edge[demo]'" in result.stderr
 
 
-def test_interrupted(run: Run, portrait: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (KeyboardInterrupt(), terminal.INTERRUPTED, "interrupted"),
+        (
+            MemoryError("Unable to allocate 3.00 GiB"),
+            terminal.BAD_INPUT,
+            "error: not enough memory: Unable to allocate",
+        ),
+        (MemoryError(), terminal.BAD_INPUT, "error: not enough memory: reduce the picture first"),
+    ],
+)
+def test_broken_off(
+    run: Run, portrait: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, told: str
+) -> None:
     def stop(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
+        raise error
 
     monkeypatch.setattr(transformer.Transformer, "age", stop)
     result = run("age", portrait, "--group", 1)
-    assert result.exit_code == terminal.INTERRUPTED
-    assert "interrupted" in result.stderr
+    assert result.exit_code == code
+    assert told in result.stderr
     assert files(portrait.parent) == ["portrait.jpg"]
 
 

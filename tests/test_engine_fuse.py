@@ -26,6 +26,9 @@ SEED = 11
 #: Convolutions of one local generator: stem, down, two residual blocks of two, reduce, decode, head.
 LAYERS = 9
 
+#: Small models of earlier releases; until 0.5 each local generator spread its pixels itself.
+RELEASED = Path(__file__).parent / "data" / "models"
+
 Model = Any  # onnx.ModelProto
 Array = npt.NDArray[np.float32]
 
@@ -88,6 +91,14 @@ def attribute(node: Any, name: str) -> Any:
 
 def test_the_same_numbers_come_out(model: Model, fused: tuple[Model, FuseReport]) -> None:
     assert worst_difference(model, fused[0]) < TOLERANCE
+
+
+@pytest.mark.parametrize("file", sorted(RELEASED.glob("lgin-0.?.onnx")), ids=lambda file: file.stem)
+def test_models_of_every_release_can_be_fused(file: Path) -> None:
+    model = onnx.load(file)
+    result, report = fuse(model)
+    assert report.nodes_after < 0.55 * report.nodes_before
+    assert worst_difference(model, result) < TOLERANCE
 
 
 def test_one_convolution_a_layer(model: Model, fused: tuple[Model, FuseReport]) -> None:
@@ -244,6 +255,17 @@ def test_what_differs_is_told(spoilt: Model, spoil: Callable[[Model], None], mes
     spoil(spoilt)
     with pytest.raises(ModelError, match=message):
         fuse(spoilt)
+
+
+def test_blocks_that_mix_channels_cannot_be_merged() -> None:
+    model = onnx.load(RELEASED / "lgin-0.5.onnx")
+    shuffles = kinds(model, "DepthToSpace")
+    assert len(shuffles) == 6  # of the whole face, and of each region
+    for node in shuffles:
+        del node.attribute[:]
+        node.attribute.extend([helper.make_attribute("blocksize", 2), helper.make_attribute("mode", "DCR")])
+    with pytest.raises(ModelError, match=r"DepthToSpace '\w+': used in a way that cannot be merged"):
+        fuse(model)
 
 
 def test_a_model_without_branches_is_refused() -> None:

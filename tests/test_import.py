@@ -9,7 +9,21 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "onnxruntime", "cv2", "PIL", "onnx", "typer", "rich", "skimage", "hypothesis", "fastapi", "uvicorn")
+HEAVY = (
+    "torch",
+    "onnxruntime",
+    "cv2",
+    "PIL",
+    "onnx",
+    "typer",
+    "rich",
+    "skimage",
+    "hypothesis",
+    "fastapi",
+    "uvicorn",
+    "ray",
+    "pyarrow",
+)
 
 
 def loaded(code: str, env: dict[str, str], cwd: Path) -> set[str]:
@@ -46,7 +60,7 @@ def test_help_does_not_load_the_run_time(subprocess_env: dict[str, str], tmp_pat
 import contextlib, io
 from lgin_edge import cli
 with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-    cli.app(["age", "--help"])
+    cli.app(["batch", "--help"])
 """
     assert loaded(code, subprocess_env, tmp_path) <= {"typer", "rich"}
 

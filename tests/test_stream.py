@@ -689,6 +689,9 @@ def test_a_camera_that_goes_away(
         with pytest.raises(StreamError, match=what):
             assert all(frame[0, 0].tolist() == [3, 2, 1] for frame in stream)
     assert capture.released
+    capture = FakeCapture(5, total)  # plugged in again
+    with Stream(source, tiny, group=4, detector=nobody) as stream:
+        assert next(stream)[0, 0].tolist() == [3, 2, 1]
 
 
 def test_an_address_of_a_film_that_ends(tiny: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
 
 from portraits import training_faces
+from safetensors.torch import load_file
 
 from lgin_edge import geometry
 from training import augment, checkpoint, data, export, fit, prototypes
@@ -229,22 +232,62 @@ def test_faces_of_rare_groups_are_drawn_more_often(made_up):
     np.testing.assert_allclose(totals, totals[0], rtol=1e-5)
 
 
-@pytest.mark.slow
-def test_two_processes_train_together_and_resume(made_up, tmp_path):
-    """torchrun with gloo on the CPU: both processes end with the same weights, which differ from one process's."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "training.fit"]
-    command += ["--preset", "smoke", "--device", "cpu", str(tmp_path / "run"), "--data", str(made_up)]
-    for name in ("classifier_steps=2", "warm_steps=2", "adversarial_steps=2", "batch=2", "classifier_batch=2"):
-        command += ["--set", name]
+def torchrun(folder, root, nodes, *options):
+    """Two processes over gloo on the CPU, on one machine or on two (which meet at a port of this one)."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nnodes",
+        str(nodes),
+        "--nproc-per-node",
+        str(2 // nodes),
+    ]
+    command += ["--rdzv-id", folder.name, "--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{port}"]
+    script = [str(Path(__file__).with_name("torchrun_rank.py")), str(folder), "--data", str(root), "--preset", "smoke"]
+    for name in (*TINY, "classifier_steps=2", "warm_steps=2", "adversarial_steps=1"):
+        script += ["--set", name]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+    launchers = [
+        subprocess.Popen(
+            [*command, "--node-rank", str(rank), *script, "--device", "cpu", *options],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(nodes)
+    ]
+    try:
+        told = [launcher.communicate(timeout=300)[0] for launcher in launchers]
+    finally:
+        for launcher in launchers:
+            launcher.kill()
+    assert [launcher.returncode for launcher in launchers] == [0] * nodes, told
+    return "".join(told)
+
+
+@pytest.mark.slow
+def test_two_machines_go_on_where_one_stopped(made_up, tmp_path):
+    """One launch of torchrun with two processes, then two launches with one each, as on a machine of its own."""
+    assert "time is up" in torchrun(tmp_path / "run", made_up, 1, "--max-minutes", "0")
+    _, counters = checkpoint.load(tmp_path / "run" / checkpoint.FILE)
+    assert counters["steps"] == {"classifier": 1, "warm": 0, "adversarial": 0}
+    assert "finished" in torchrun(tmp_path / "run", made_up, 2)
     tensors, counters = checkpoint.load(tmp_path / "run" / checkpoint.FILE)
-    assert counters["steps"] == {"classifier": 2, "warm": 2, "adversarial": 2}
+    assert counters["steps"] == {"classifier": 2, "warm": 2, "adversarial": 1}
     assert tensors["rng.states"].shape[0] == 2
-    assert not torch.equal(*tensors["rng.states"])
+    assert not torch.equal(*tensors["rng.states"])  # each drew its own faces
+    weights = {key: t for key, t in tensors.items() if not key.startswith(("optimiser.", "rng."))}
+    for rank in (0, 1):
+        of_rank = load_file(tmp_path / "run" / f"rank{rank}")
+        assert of_rank.keys() == weights.keys()
+        for key, value in weights.items():
+            torch.testing.assert_close(of_rank[key], value, rtol=0, atol=0, msg=key)
     # One process cannot go on with two processes' random states.
-    config = override(PRESETS["smoke"](), ["classifier_steps=2", "warm_steps=3", "batch=2", "classifier_batch=2"])
+    config = override(PRESETS["smoke"](), [*TINY, "warm_steps=3"])
     with pytest.raises(ValueError, match="run with 2 processes"):
         run(tmp_path / "run", config, made_up)

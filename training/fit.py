@@ -2,7 +2,7 @@
 
 Progress, checkpoints, TensorBoard scalars and sample sheets go to the run's folder; the same command again resumes where it
 stopped, with the same batches that an uninterrupted run would have seen. Several GPUs or machines: put
-``torchrun --nproc-per-node N`` in front (README, "Train it").
+``torchrun --nproc-per-node N`` in front (docs/training-cluster.md).
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def make_fabric(device: str, devices: int, nodes: int) -> Fabric:
     return Fabric(
         accelerator="cuda" if cuda else "cpu",
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", devices)),
-        num_nodes=nodes,
+        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", nodes)),
         precision="bf16-mixed" if fast else "32-true",
         strategy=strategy,
     )
@@ -258,7 +258,7 @@ def main(
     max_minutes: Annotated[float, typer.Option(help="Stop (and save) after this long.")] = 1e9,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     devices: Annotated[int, typer.Option(help="Devices on this machine (torchrun sets it by itself).")] = 1,
-    nodes: Annotated[int, typer.Option(help="Machines, when started by torchrun on each.")] = 1,
+    nodes: Annotated[int, typer.Option(help="Machines (torchrun sets it by itself).")] = 1,
     init: Annotated[
         Path | None, typer.Option(help="Start from the weights of another run's folder (not its optimisers).")
     ] = None,

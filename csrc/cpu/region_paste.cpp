@@ -45,7 +45,7 @@ class Residuals {
   template <class T>
   void load(const T* face, const T* patches, int threads) {
     const int rows = face_size_ + kRegions * patch_size_;
-    parallel_for(rows, 64, threads, [&](int begin, int end) {
+    parallel_for(rows, 64, threads, [&](int begin, int end, int) {
       for (int row = begin; row < end; ++row) {
         const int v = row < face_size_ ? 0 : 1 + (row - face_size_) / patch_size_;
         const std::ptrdiff_t i = v == 0 ? row : (row - face_size_) % patch_size_;
@@ -169,28 +169,27 @@ __attribute__((target("avx2"))) void add_view_avx2(const ViewMap& map, const Lin
 #endif
 
 // Residuals of a line into `d`; returns the positions inside the face's square. residual_at, view by view.
-Span residual_line(const PastePlan& plan, const Residuals& residuals, const Line& line, std::vector<Color4>& d) {
+Span residual_line(const PastePlan& plan, const Residuals& residuals, const Line& line, Color4* d) {
 #if defined(LGIN_AVX2)
   const auto add = has_avx2() ? add_view_avx2 : add_view;
 #else
   const auto add = add_view;
 #endif
   const Span face = inside_span(plan.views[0], line, Span{0, line.count});
-  d.resize(static_cast<std::size_t>(line.count));
-  std::fill(d.begin() + face.begin, d.begin() + face.end, Color4{});
+  std::fill(d + face.begin, d + face.end, Color4{});
   for (int v = 0; v < kViews; ++v) {
     const ViewMap map = plan.views[v];
     const Texels texels = residuals.view(v);
     const Span span = v == 0 ? face : inside_span(map, line, face);
     for (int k = span.begin; k < span.end; k += kBatch) {
-      add(map, line, texels, k, std::min(kBatch, span.end - k), d.data() + k);
+      add(map, line, texels, k, std::min(kBatch, span.end - k), d + k);
     }
   }
   return face;
 }
 
-Rgb change_at(const PastePlan& plan, const std::vector<Color4>& d, int k) {
-  const Color4 c = d[static_cast<std::size_t>(k)];
+Rgb change_at(const PastePlan& plan, const Color4* d, int k) {
+  const Color4 c = d[k];
   return plan.scale * Rgb{c[0], c[1], c[2]};
 }
 
@@ -214,13 +213,12 @@ inline void change_neighbours(std::uint8_t* p, const Color4& change) {
   p[2] = static_cast<std::uint8_t>(bytes[2]);
 }
 
-void paste_unit(const PackedFrame& frame, const PastePlan& plan, const Residuals& residuals, int row,
-                std::vector<Color4>& d) {
+void paste_unit(const PackedFrame& frame, const PastePlan& plan, const Residuals& residuals, int row, Color4* d) {
   const Span span = residual_line(plan, residuals, pixel_line(plan, row), d);
   const std::ptrdiff_t r = frame.offset[0], g = frame.offset[1], b = frame.offset[2];
   for (int k = span.begin; k < span.end; ++k) {
     std::uint8_t* const p = frame.address(row, plan.column_begin + k);
-    const Color4 change = plan.scale * d[static_cast<std::size_t>(k)];
+    const Color4 change = plan.scale * d[k];
     if (residuals.order() != Order::other) {
       change_neighbours(p + g - 1, change);
       continue;
@@ -232,8 +230,7 @@ void paste_unit(const PackedFrame& frame, const PastePlan& plan, const Residuals
   }
 }
 
-void paste_unit(const Nv12Frame& frame, const PastePlan& plan, const Residuals& residuals, int row_pair,
-                std::vector<Color4>& d) {
+void paste_unit(const Nv12Frame& frame, const PastePlan& plan, const Residuals& residuals, int row_pair, Color4* d) {
   for (int row = std::max(2 * row_pair, plan.row_begin); row < std::min(2 * row_pair + 2, plan.row_end); ++row) {
     const Span span = residual_line(plan, residuals, pixel_line(plan, row), d);
     for (int k = span.begin; k < span.end; ++k) {
@@ -264,14 +261,21 @@ void region_paste(const Frame& frame, const Faces& faces, const Views<const T>& 
   if (faces.count == 0) return;
   Residuals residuals(views.face_size, views.patch_size, order_of(frame));
   const std::size_t face_step = face_elements(views), patch_step = patch_elements(views);
+  // All memory is there before the first byte changes: a line of each worker, as long as any face's.
+  std::size_t longest = 0;
+  for (int n = 0; n < faces.count; ++n) {
+    const PastePlan plan = plan_paste(faces, n, tapers, frame.height, frame.width);
+    longest = std::max(longest, static_cast<std::size_t>(std::max(0, plan.column_end - plan.column_begin)));
+  }
+  const std::unique_ptr<Color4[]> lines(new Color4[longest * static_cast<std::size_t>(threads)]);
   for (int n = 0; n < faces.count; ++n) {  // in order, so that overlapping faces add up the same way
     const PastePlan plan = plan_paste(faces, n, tapers, frame.height, frame.width);
     if (plan.column_begin >= plan.column_end || plan.row_begin >= plan.row_end) continue;
     const std::size_t index = static_cast<std::size_t>(n);
     residuals.load(views.face + index * face_step, views.patches + index * patch_step, threads);
     const int first = first_unit(frame, plan);
-    parallel_for(last_unit(frame, plan) - first, kRowsPerChunk, threads, [&](int begin, int end) {
-      std::vector<Color4> d;
+    parallel_for(last_unit(frame, plan) - first, kRowsPerChunk, threads, [&](int begin, int end, int worker) {
+      Color4* const d = lines.get() + longest * static_cast<std::size_t>(worker);
       for (int unit = first + begin; unit < first + end; ++unit) paste_unit(frame, plan, residuals, unit, d);
     });
   }

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 from .._ops import Floats
+from .._process import Origin, keep_in_children, native_call
 from ..description import METADATA_KEY, Description
 from ..errors import BackendError, ClosedError, ModelError
 
@@ -46,8 +47,36 @@ def session_options(threads: int) -> Any:
     return options
 
 
-def open_session(path: Path, *, providers: Sequence[Provider] = DEFAULT_PROVIDERS, threads: int = 1) -> Any:
-    """An ``onnxruntime.InferenceSession`` on a file.
+class Session:
+    """A loaded ONNX file. ``run`` may be called by several threads at once.
+
+    Attributes:
+        raw: its ``onnxruntime.InferenceSession``.
+    """
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+        self._origin = Origin("this model")
+        keep_in_children(raw)
+
+    def run(self, what: str, outputs: Sequence[str] | None, feed: Mapping[str, Any]) -> list[Any]:
+        """Outputs by their names, all when None. ``what`` is in it, for the message. Raises BackendError."""
+        results: list[Any] = []
+        self.call(what, lambda: results.extend(self.raw.run(outputs, feed)))
+        return results
+
+    def call(self, what: str, function: Callable[[], object]) -> None:
+        """Call something that runs ``raw``. Raises BackendError."""
+        self._origin.check()
+        try:
+            with native_call():
+                function()
+        except Exception as error:  # ONNX Runtime's exceptions share no base but this one
+            raise BackendError(f"ONNX Runtime failed on {what}: {error}") from error
+
+
+def open_session(path: Path, *, providers: Sequence[Provider] = DEFAULT_PROVIDERS, threads: int = 1) -> Session:
+    """Load a file.
 
     Raises:
         ModelError: the file is missing or ONNX Runtime cannot load it.
@@ -67,7 +96,7 @@ def open_session(path: Path, *, providers: Sequence[Provider] = DEFAULT_PROVIDER
             "those, or install the onnxruntime package that contains the other (onnxruntime-gpu for CUDA)"
         )
     try:
-        return onnxruntime.InferenceSession(str(path), session_options(threads), providers=list(providers))
+        return Session(onnxruntime.InferenceSession(str(path), session_options(threads), providers=list(providers)))
     except Exception as error:  # ONNX Runtime's exceptions share no base but this one
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{path}: not an ONNX file that ONNX Runtime can run: {reason}") from error
@@ -93,11 +122,11 @@ class OnnxBackend:
         session = open_session(path, providers=providers, threads=threads)
         self.description = about = read_description(path, session, Description.from_json)
         self.dtypes = check_interface(path, session, about.inputs, about.outputs)
-        self._session: Any = session
+        self._session: Session | None = session
 
     @property
-    def session(self) -> Any:
-        """The ``onnxruntime.InferenceSession``. Raises ClosedError after ``close``."""
+    def session(self) -> Session:
+        """The loaded file. Raises ClosedError after ``close``."""
         session = self._session
         if session is None:
             raise ClosedError("this model was closed")
@@ -114,10 +143,8 @@ class OnnxBackend:
         session = self.session  # held here, so that a close() in another thread waits for this call's end
         arrays = {"face": face, "patches": patches, "boxes": boxes, "age": age}
         feed: dict[str, Any] = {name: np.ascontiguousarray(array, self.dtypes[name]) for name, array in arrays.items()}
-        try:
-            face_delta, patch_delta = session.run(["face_delta", "patch_delta"], feed)
-        except Exception as error:  # ONNX Runtime's exceptions share no base but this one
-            raise BackendError(f"ONNX Runtime failed on {len(face)} faces at {len(age)} ages: {error}") from error
+        what = f"{len(face)} faces at {len(age)} ages"
+        face_delta, patch_delta = session.run(what, ["face_delta", "patch_delta"], feed)
         s, p = self.description.face_size, self.description.patch_size
         if face_delta.shape != (len(age), 3, s, s) or patch_delta.shape != (len(age), 5, 3, p, p):
             raise ModelError(
@@ -131,9 +158,9 @@ class OnnxBackend:
         self._session = None
 
 
-def read_description(path: Path, session: Any, parse: Callable[[str], T]) -> T:
+def read_description(path: Path, session: Session, parse: Callable[[str], T]) -> T:
     """The description that a loaded model carries, parsed. Raises ModelError, naming the file."""
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    text = session.raw.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
         raise ModelError(
             f"{path}: an ONNX file, but not a model of lgin-edge: it carries no description (metadata "
@@ -147,15 +174,15 @@ def read_description(path: Path, session: Any, parse: Callable[[str], T]) -> T:
 
 def check_interface(
     path: Path,
-    session: Any,
+    session: Session,
     inputs: Mapping[str, tuple[int, ...]],  # name -> shape without the batch
     outputs: Mapping[str, tuple[int, ...]],
 ) -> dict[str, Dtype]:
     """Check names and shapes against what the description promises; the dtype of each input and output by name."""
     dtypes: dict[str, Dtype] = {}
     for kind, values, expected in (
-        ("input", session.get_inputs(), inputs),
-        ("output", session.get_outputs(), outputs),
+        ("input", session.raw.get_inputs(), inputs),
+        ("output", session.raw.get_outputs(), outputs),
     ):
         found = {value.name: value for value in values}
         if set(found) != set(expected):

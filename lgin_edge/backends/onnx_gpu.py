@@ -42,7 +42,7 @@ class OnnxGpuEngine:
         self._backend = OnnxBackend(path, providers=(provider,), threads=1)
         self.description = self._backend.description
         self._device, self._memory, self._path = device, memory, path
-        session = self._backend.session
+        session = self._backend.session.raw
         name = provider if isinstance(provider, str) else provider[0]
         if session.get_providers()[0] != name:  # ONNX Runtime goes on without a provider that does not load
             raise BackendError(
@@ -62,15 +62,16 @@ class OnnxGpuEngine:
         """Queue one call on the stream that the engine was made with. Raises BackendError."""
         session = self._backend.session
         inputs, outputs = self.description.inputs, self.description.outputs
-        try:
-            binding = session.io_binding()
+
+        def run() -> None:
+            binding = session.raw.io_binding()
             for shapes, bind in ((inputs, binding.bind_input), (outputs, binding.bind_output)):
                 for name, tail in shapes.items():
                     first = rows if name == "age" or name in outputs else faces
                     bind(name, self._memory, self._device, self.dtypes[name].type, (first, *tail), addresses[name])
-            session.run_with_iobinding(binding, self._options)
-        except Exception as error:  # ONNX Runtime's exceptions share no base but this one
-            raise BackendError(f"{self._path}: ONNX Runtime failed on {faces} faces at {rows} ages: {error}") from error
+            session.raw.run_with_iobinding(binding, self._options)
+
+        session.call(f"{faces} faces at {rows} ages", run)
 
     def close(self) -> None:
         """Free the session."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..description import Description
@@ -41,17 +42,25 @@ def write(path: Path, data: bytes) -> str:
         OSError: a file cannot be written.
     """
     digest = hashlib.sha256(data).hexdigest()
-    pairs = ((hash_file(path), f"{digest}  {path.name}\n".encode()), (path, data))
-    partials = [target.with_name(target.name + ".partial") for target, _ in pairs]
+    write_whole({hash_file(path): f"{digest}  {path.name}\n".encode(), path: data})
+    return digest
+
+
+def write_whole(contents: Mapping[Path, bytes]) -> None:
+    """Write files, which take their names one after the other when all are whole; none if one cannot be written.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    partials = {path.with_name(path.name + ".partial"): path for path in contents}
     try:
-        for partial, (_, content) in zip(partials, pairs, strict=True):
-            partial.write_bytes(content)
-        for partial, (target, _) in zip(partials, pairs, strict=True):
-            partial.replace(target)
+        for partial, path in partials.items():
+            partial.write_bytes(contents[path])
+        for partial, path in partials.items():
+            partial.replace(path)
     finally:
         for partial in partials:
             partial.unlink(missing_ok=True)
-    return digest
 
 
 def read(path: Path, sha256: str | None = None) -> tuple[bytes, Description]:

@@ -106,7 +106,7 @@ def _refusal(model: Model, provider: str) -> str:
     except LginError as error:
         return str(error)
     try:
-        first = backend.session.get_providers()[0]  # type: ignore[attr-defined]
+        first = backend.session.raw.get_providers()[0]  # type: ignore[attr-defined]
     finally:
         backend.close()
     return "" if first == provider else f"ONNX Runtime went on with {first} instead: a library of it does not load"

@@ -68,7 +68,7 @@ class Sessions:
 
     def run(self, threads: int) -> npt.NDArray[np.float32]:
         """One pass on ``image()``: the logits [1, 1000]."""
-        logits: npt.NDArray[np.float32] = self._session(threads).run(None, {"image": self.input})[0]
+        logits: npt.NDArray[np.float32] = self._session(threads).run("the yardstick", None, {"image": self.input})[0]
         return logits
 
     def candidate(self, threads: int) -> Candidate:

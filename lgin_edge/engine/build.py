@@ -162,9 +162,7 @@ def build(
         )
     digest = plan.write(output, data)
     if cache is not None and timing_cache is not None:
-        partial = timing_cache.with_name(timing_cache.name + ".partial")
-        partial.write_bytes(bytes(cache.serialize()))
-        partial.replace(timing_cache)
+        plan.write_whole({timing_cache: bytes(cache.serialize())})
     return Built(description, digest, len(data), seconds)
 
 

@@ -181,6 +181,8 @@ class GpuFramePath:
         about = self.description
         with stage("gpu"), self._lock:
             self._begin()
+            # A call that failed or was interrupted may have left work, which would read and write this frame's memory.
+            self.stream.synchronize()
             rectangle = _ops.face_rectangle(
                 color, height, width, affines, boxes, face_size=about.face_size, patch_size=about.patch_size
             )
@@ -258,24 +260,28 @@ class GpuFramePath:
         return host if frame.color == "nv12" else host.reshape(rows, frame.width, channels)
 
     def close(self) -> None:
-        """Free everything on the device once no call is running."""
+        """Free everything on the device once no call is running.
+
+        Raises:
+            BackendError: something could not be freed, as when the GPU was lost; the rest was, and it is closed.
+        """
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            self.cuda.activate()
             owned = Freed()
             owned.own(self.stream)
             for slot in self.slots.values():
                 owned.own(slot)
             self.slots.clear()
-            try:
-                self.stream.synchronize()
-            finally:
+            failure: BackendError | None = None
+            for step in (self.cuda.activate, self.stream.synchronize, owned.free, self.engine.close):
                 try:
-                    owned.free()
-                finally:
-                    self.engine.close()
+                    step()
+                except BackendError as error:  # noqa: PERF203 - each has its turn, whatever the others do
+                    failure = failure or error
+            if failure is not None:
+                raise failure
 
     def _begin(self) -> None:
         if self._closed:
@@ -283,14 +289,14 @@ class GpuFramePath:
         self.cuda.activate()
 
     def _slot(self, shape: Shape) -> Slot:
-        slot = self.slots.pop(shape, None)
+        slot = self.slots.get(shape)
         if slot is None:
             while len(self.slots) >= KEPT_SHAPES:
                 _, oldest = self.slots.popitem(last=False)
                 self.stream.synchronize()
                 oldest.free()
-            slot = Slot(self.cuda, shape, self.engine)
-        self.slots[shape] = slot
+            slot = self.slots[shape] = Slot(self.cuda, shape, self.engine)
+        self.slots.move_to_end(shape)
         return slot
 
     def _write(

@@ -34,8 +34,14 @@ class Detecting:
         if self._pool is not None:
             if self._running is not None:
                 self._running.cancel()
-            self._running = self._pool.submit(self._detect, frame)
-            return
+            try:
+                self._running = self._pool.submit(self._detect, frame)
+            except (
+                RuntimeError
+            ):  # the interpreter ends, and has ended every pool: this thread goes on as long as it is let
+                self._pool = None
+            else:
+                return
         self._running = Future()
         try:
             self._running.set_result(self._detect(frame))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._ops import Color, Frame, check_frame
+from .._process import Origin, native_call
 from ..detection import Face
 from ..errors import ClosedError, InputError
 from ..transformer import Transformer
@@ -75,6 +76,7 @@ class Pipeline:
         for name, value in (("detect_every", detect_every), ("ease", ease)):
             if not isinstance(value, (int, float)) or not 0 <= value <= 60:
                 raise InputError(f"{name}: expected 0 to 60 seconds, got {value!r}")
+        self._origin = Origin("this stream")
         self._transformer = transformer
         self._color: Color = color
         self._ordered = ordered
@@ -135,7 +137,12 @@ class Pipeline:
         """
         if self._closed:
             raise ClosedError("this stream was closed; make a new one")
+        self._origin.check()
         check_frame("frame", frame, self._color)
+        with native_call():  # OpenCV too
+            return self._change(frame, time)
+
+    def _change(self, frame: Frame, time: float) -> Frame:
         dt = 0.0 if self._time is None else max(0.0, time - self._time)
         self._time = time
         self._follow(frame, time, dt)

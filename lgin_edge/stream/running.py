@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from .._ops import Frame
+from .._process import Origin
 from .errors import StreamError
 from .newest import Ended, Newest
 from .pipeline import Pipeline
@@ -109,6 +110,7 @@ class Live:
     """
 
     def __init__(self, frames: Frames, pipeline: Pipeline, timeout: float, clock: Callable[[], float]) -> None:
+        self._origin = Origin("this stream")
         self._frames, self._pipeline = frames, pipeline
         self._timeout, self._clock = timeout, clock
         self._captured: Newest[tuple[Frame, float]] = Newest()
@@ -122,8 +124,12 @@ class Live:
             threading.Thread(target=self._capture, name="lgin-capture", daemon=True),
             threading.Thread(target=self._work, name="lgin-change", daemon=True),
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:  # interrupted, or there are no more threads
+            self.close()
+            raise
 
     @property
     def dropped(self) -> int:
@@ -131,7 +137,8 @@ class Live:
         return self._captured.replaced + self._stale
 
     def next(self) -> Shot:
-        """The newest frame, waited for. Raises Ended, or what went wrong in a thread."""
+        """The newest frame, waited for. Raises Ended, or what went wrong in a thread; BackendError in a forked process."""
+        self._origin.check()
         if self._gave is not None:
             away = self._clock() - self._gave
             self._away = min(away, self._away + _LEARN * (away - self._away))
@@ -145,13 +152,17 @@ class Live:
         return shot
 
     def close(self) -> None:
-        """End the threads."""
-        self._captured.end(drop=True)
-        self._done.end(drop=True)
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(_PATIENCE)
-        self._pipeline.close()
+        """End the threads; in a forked process there are none."""
+        if not self._origin.here:
+            return
+        try:
+            self._captured.end(drop=True)
+            self._done.end(drop=True)
+            for thread in self._threads:
+                if thread.is_alive() and thread is not threading.current_thread():
+                    thread.join(_PATIENCE)
+        finally:
+            self._pipeline.close()
 
     def _capture(self) -> None:
         error: BaseException | None = None

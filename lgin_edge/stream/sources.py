@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from .._ops import Color, Frame
+from .._process import native_call
 from ..errors import BackendError, InputError
 from .errors import StreamError
 from .opencv import opencv
@@ -138,22 +139,27 @@ class OpenCvFrames:
         return capture
 
     def __iter__(self) -> Iterator[tuple[Frame, float | None]]:
-        cv2 = self._cv2
-        while True:
-            try:
-                there, frame = self._capture.read()
-            except cv2.error as error:
-                raise StreamError(f"{self._name}: frame {self._count} cannot be read: {error}") from error
-            if not there:
-                break
-            time = None if self.live else 1e-3 * float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
+        while (read := self._read()) is not None:
             self._count += 1
-            yield (frame if self._color == "bgr" else cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)), time
+            yield read
         if not self._count:
             raise StreamError(f"{self._name}: opened, but there is no frame that can be read in it")
         if not self._ends:
             what = "was it unplugged?" if self._camera else "did the connection break?"
             raise StreamError(f"{self._name}: no more frames after {self._count}: {what}")
+
+    def _read(self) -> tuple[Frame, float | None] | None:
+        """The next frame and its time; None where there is none."""
+        cv2 = self._cv2
+        with native_call():
+            try:
+                there, frame = self._capture.read()
+            except cv2.error as error:
+                raise StreamError(f"{self._name}: frame {self._count} cannot be read: {error}") from error
+            if not there:
+                return None
+            time = None if self.live else 1e-3 * float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
+            return (frame if self._color == "bgr" else cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)), time
 
     def close(self) -> None:
         self._capture.release()

@@ -1,0 +1,125 @@
+"""The model on NVIDIA Triton Inference Server: faces are found, cut and pasted here, and the server computes the change.
+
+    lgin-edge export-triton repository/
+    tritonserver --model-repository=repository/
+    python examples/triton_client.py portrait.jpg older.png --years 70
+
+The server gets the square of each face, never the picture. What the model is (sizes, age groups, windows) comes from the server's
+configuration, where lgin-edge export-triton put it: no model file is needed here. Needs pip install "lgin-edge[triton]".
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.utils import InferenceServerException, triton_to_np_dtype
+
+from lgin_edge import CenterFace, Face, LginError, geometry, imagefile
+from lgin_edge.description import Description
+from lgin_edge.errors import BackendError
+from lgin_edge.frame_path import CpuFramePath
+
+Array = npt.NDArray[Any]
+
+
+class TritonBackend:
+    """A model on a server, as ``lgin_edge.backends.Backend``.
+
+    Args:
+        address: HOST:PORT of its HTTP service.
+        name: of the model there.
+
+    Raises:
+        BackendError: no answer, no such model, or none that lgin-edge export-triton wrote.
+        ModelError: its description is one that this version cannot read.
+    """
+
+    def __init__(self, address: str, name: str) -> None:
+        self._client, self._name = InferenceServerClient(address), name
+        try:
+            config = self._client.get_model_config(name)
+            text = config["parameters"]["lgin"]["string_value"]
+        except KeyError as error:
+            raise BackendError(
+                f"{name} at {address} was not written by lgin-edge export-triton: it lacks {error}"
+            ) from error
+        except (InferenceServerException, OSError) as error:
+            raise BackendError(f"{name} at {address}: {error}") from error
+        self.description = Description.from_json(text)
+        self._types = {one["name"]: one["data_type"].removeprefix("TYPE_") for one in config["input"]}
+        self._most: int = config["max_batch_size"]
+
+    def run(self, face: Array, patches: Array, boxes: Array, age: Array) -> tuple[Array, Array]:
+        """As ``lgin_edge.backends.Backend.run``. Triton batches rows: a face at several ages is sent once for each."""
+        each = len(age) // len(face)
+        rows = {"face": face, "patches": patches, "boxes": boxes}
+        whole = {name: np.repeat(array, each, axis=0) for name, array in rows.items()} | {"age": age}
+        parts = [
+            self._infer({name: array[start : start + self._most] for name, array in whole.items()})
+            for start in range(0, len(age), self._most)
+        ]
+        face_delta, patch_delta = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return face_delta, patch_delta
+
+    def _infer(self, rows: dict[str, Array]) -> tuple[Array, Array]:
+        inputs = []
+        for name, array in rows.items():
+            tensor = InferInput(name, array.shape, self._types[name])
+            tensor.set_data_from_numpy(np.ascontiguousarray(array, triton_to_np_dtype(self._types[name])))
+            inputs.append(tensor)
+        wanted = ("face_delta", "patch_delta")
+        try:
+            answer = self._client.infer(self._name, inputs, outputs=[InferRequestedOutput(name) for name in wanted])
+        except (InferenceServerException, OSError) as error:
+            raise BackendError(f"{self._name}: {error}") from error
+        face_delta, patch_delta = (answer.as_numpy(name) for name in wanted)
+        return face_delta, patch_delta
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def older(path: CpuFramePath, picture: Array, faces: list[Face], code: Array) -> Array:
+    """The picture, [H, W, 3] uint8 RGB, with its faces at the age of a code, [K]."""
+    result: Array = picture.copy()
+    affines = np.array([geometry.fit_similarity(face.landmarks) for face in faces])
+    boxes = np.array([geometry.region_boxes(face.landmarks, a) for face, a in zip(faces, affines, strict=True)])
+    path.change(picture, "rgb", affines, boxes, np.ones(len(faces)), code[None], [result], lambda stage: nullcontext())
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make faces younger or older by a model on a Triton server.")
+    parser.add_argument("picture")
+    parser.add_argument("out")
+    parser.add_argument("--years", type=float, default=70.0)
+    parser.add_argument("--address", default="localhost:8000", help="of the server's HTTP service")
+    parser.add_argument("--model", default="lgin_edge_onnx", help="its name there")
+    args = parser.parse_args()
+    try:
+        source = imagefile.read(args.picture)
+        picture = np.asarray(source.image.convert("RGB"))
+        backend = TritonBackend(args.address, args.model)
+        path = CpuFramePath(backend, threads=1)
+        try:
+            faces = CenterFace()(picture, "rgb")
+            if not faces:
+                sys.exit(f"error: no face in {args.picture}")
+            result = older(path, picture, faces, backend.description.age_code(years=args.years))
+        finally:
+            path.close()
+        imagefile.write(args.out, Image.fromarray(result), source, overwrite=True)
+    except LginError as error:
+        sys.exit(f"error: {error}")
+    print(f"{len(faces)} face(s), {args.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""What is done: ``report.jsonl`` beside the results, one line a unit as it ends, and ``failures.csv`` for people.
+
+The first line says what is asked for, so that one folder never holds the results of two questions.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ImageError, InputError
+from .units import Outcome, whole
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+FILE, FAILURES = "report.jsonl", "failures.csv"
+
+
+class Journal:
+    """The journal of a folder of results, held by one process at a time.
+
+    Args:
+        folder: of the results; made if missing.
+        question: what is asked for, in JSON's types; a journal of another question is refused.
+        overwrite: begin anew: everything is done again.
+
+    Attributes:
+        outcomes: by the units' names, the last of each.
+
+    Raises:
+        InputError: another question, another process at work, or a folder with files that are not from here.
+        ImageError: it cannot be read or written.
+    """
+
+    def __init__(self, folder: Path, question: dict[str, Any], *, overwrite: bool = False) -> None:
+        self._folder = folder
+        self.outcomes: dict[str, Outcome] = {}
+        path = folder / FILE
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not overwrite and not path.exists() and any(folder.iterdir()):
+                raise InputError(
+                    f"{folder} has files and no {FILE}: they are not from lgin-edge batch; give another folder, or --overwrite"
+                )
+            self._file = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise ImageError(f"{folder}: cannot be written: {error}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._begin(question, overwrite)
+        except BlockingIOError:
+            self._file.close()
+            raise InputError(f"{folder}: another lgin-edge batch is writing to it") from None
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _begin(self, question: dict[str, Any], overwrite: bool) -> None:
+        asked, self.outcomes = (None, {}) if overwrite else self._read()
+        if asked is not None and asked != question and self.outcomes:
+            before = {key: asked.get(key) for key in question if asked.get(key) != question[key]}
+            now = {key: question[key] for key in before}
+            raise InputError(
+                f"{self._folder} holds the results of {before}, and now {now} is asked for; give another folder, or --overwrite"
+            )
+        if asked != question:
+            self._file.truncate(0)
+            self._write(question)
+
+    def _read(self) -> tuple[dict[str, Any] | None, dict[str, Outcome]]:
+        """What was asked for, and what came of it. Half a line at the end, of a run that was killed, is cut off."""
+        self._file.seek(0)
+        try:
+            text = self._file.read()
+            end = text.rfind("\n") + 1
+            self._file.truncate(len(text[:end].encode()))
+            asked, *rest = [json.loads(line) for line in text[:end].splitlines()] or [None]
+            outcomes = [Outcome(**row | {"left_out": tuple(map(tuple, row["left_out"]))}) for row in rest]
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"{self._folder / FILE} is damaged ({error}); give another folder, or --overwrite"
+            ) from error
+        return asked, {outcome.name: outcome for outcome in outcomes}
+
+    def add(self, outcome: Outcome) -> None:
+        """Remember what came of a unit. Raises ImageError."""
+        self.outcomes[outcome.name] = outcome
+        self._write(asdict(outcome))
+
+    def _write(self, row: dict[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise ImageError(f"{self._folder / FILE}: cannot be written: {error}") from error
+
+    def write_failures(self, names: Iterable[str]) -> None:
+        """Write ``failures.csv`` for the units of these names: every picture that has no result, and why. Raises ImageError."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("picture", "reason"))
+        for name in names:
+            if name in self.outcomes:
+                writer.writerows(self.outcomes[name].left_out)
+        try:
+            with whole(self._folder / FAILURES) as partial:
+                partial.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
+        except OSError as error:
+            raise ImageError(f"{self._folder / FAILURES}: cannot be written: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):  # of a line that could not be written, which was told
+            self._file.close()

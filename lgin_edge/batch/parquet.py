@@ -1,0 +1,106 @@
+"""Parquet files with a column of picture files: their bytes, or a struct with a field ``bytes`` as Hugging Face writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BackendError, ImageError, InputError
+from .units import NO_FACE, Outcome, whole
+
+if TYPE_CHECKING:
+    from .worker import Age
+
+#: Rows that are in memory at once.
+ROWS = 64
+
+
+def age_shard(name: str, source: Path, target: Path, age: Age, column: str) -> Outcome:
+    """A file with the rows whose picture has a face, that picture changed, all other columns and the schema as they were.
+
+    Args:
+        name: of the unit.
+        target: is replaced; without any such row nothing is written.
+
+    Raises:
+        ImageError: no Parquet file, damaged, or without such a column.
+        BackendError: pyarrow is not installed.
+        OSError: the target cannot be written.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise BackendError(
+            "Parquet files need pyarrow, which is not installed: pip install 'lgin-edge[ray]'"
+        ) from error
+    aged = faces = row = 0
+    left_out: list[tuple[str, str]] = []
+    try:
+        with parquet.ParquetFile(source) as old, whole(target) as partial:
+            schema = old.schema_arrow
+            where = _column(source, schema, column)
+            with parquet.ParquetWriter(partial, schema) as new:
+                for batch in old.iter_batches(batch_size=ROWS):
+                    kept, results = [], []
+                    for i, data in enumerate(_bytes(batch.column(where))):
+                        try:
+                            result = None if data is None else age(data, f"{name}#{row + i}")
+                            reason = "no picture in this row" if data is None else NO_FACE
+                        except (ImageError, InputError) as error:
+                            result, reason = None, str(error)
+                        if result is None:
+                            left_out.append((f"{name}#{row + i}", reason))
+                        else:
+                            kept.append(i)
+                            results.append(result.data)
+                            faces += result.faces
+                    row, aged = row + batch.num_rows, aged + len(kept)
+                    if kept:
+                        rows = batch.take(pyarrow.array(kept))
+                        new.write_batch(
+                            rows.set_column(where, schema.field(where), _replaced(rows.column(where), results))
+                        )
+            if not aged:
+                partial.unlink()
+    except pyarrow.ArrowException as error:
+        raise ImageError(f"{source}: not a whole Parquet file: {str(error).splitlines()[0]}") from error
+    return Outcome(name, aged, faces, tuple(left_out), complete=True)
+
+
+def _column(source: Path, schema: Any, column: str) -> int:
+    """Index of the pictures' column. Raises ImageError."""
+    from pyarrow import types
+
+    where: int = schema.get_field_index(column)
+    if where < 0:
+        raise ImageError(
+            f"{source}: no column {column!r}; there are {', '.join(schema.names)}: choose one with --column"
+        )
+    kind = schema.field(where).type
+    if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        kind = kind.field("bytes").type
+    if not (types.is_binary(kind) or types.is_large_binary(kind)):
+        raise ImageError(
+            f"{source}: column {column!r} is {kind}; expected binary, or a struct with a binary field 'bytes'"
+        )
+    return where
+
+
+def _bytes(array: Any) -> list[bytes | None]:
+    from pyarrow import types
+
+    values = [value.as_py() for value in array]
+    if types.is_struct(array.type):
+        return [None if value is None else value["bytes"] for value in values]
+    return values
+
+
+def _replaced(array: Any, data: list[bytes]) -> Any:
+    """A column with other picture files in it."""
+    import pyarrow
+
+    if not pyarrow.types.is_struct(array.type):
+        return pyarrow.array(data, type=array.type)
+    rows = [value.as_py() | {"bytes": one} for value, one in zip(array, data, strict=True)]
+    return pyarrow.array(rows, type=array.type)

@@ -1,0 +1,136 @@
+"""The work on one unit: the same on one process and on a cluster."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeAlias
+
+from .. import imagefile, jobs
+from ..errors import BackendError, ClosedError, LginError, ModelError
+from ..transformer import Transformer, model_path
+from .units import NO_FACE, Outcome, Unit
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is done to every picture, and with what.
+
+    Attributes:
+        model: as ``Transformer`` takes it; a path has to be the same on all machines.
+        sha256: of its file: a worker whose file is another one refuses to work.
+        group, years: as ``Transformer.age`` takes them, one of the two.
+        column: of Parquet files, that holds the pictures.
+        device, threads: as ``Transformer`` takes them, for each worker.
+    """
+
+    model: str | None
+    sha256: str
+    group: float | None = None
+    years: float | None = None
+    column: str = "image"
+    device: str | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Aged:
+    """A picture's result: the file's bytes, of the same format where that is written and else PNG, and the number of faces."""
+
+    data: bytes
+    faces: int
+
+
+#: A picture file's bytes and name to its result; None without a face. Raises ImageError, InputError.
+Age: TypeAlias = Callable[[bytes, str], Aged | None]
+
+
+def sha256_of(path: Path) -> str:
+    """Raises ModelError."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+class Worker:
+    """A loaded model that does units. It is a context manager.
+
+    Raises:
+        ModelError: the model is missing, damaged, or not the one that the others have.
+        BackendError: its run time is not there.
+        InputError: a device that there cannot be.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        path = model_path(settings.model)
+        found = sha256_of(path)
+        if found != settings.sha256:
+            raise ModelError(
+                f"{path} is another model here (SHA-256 {found}) than where the batch was started "
+                f"({settings.sha256}): install the same lgin-edge and put the same file on every machine"
+            )
+        self._settings = settings
+        self._transformer = Transformer(path, device=settings.device, threads=settings.threads)
+
+    def __call__(self, unit: Unit) -> Outcome:
+        """Do a unit. What is wrong with it comes back in the outcome.
+
+        Raises:
+            BackendError: the run time is not there or failed: other units would fare no better.
+        """
+        try:
+            outcome = self._shard(unit) if unit.is_shard else self._picture(unit)
+        except (BackendError, ClosedError):
+            raise
+        except (LginError, OSError, MemoryError) as error:
+            reason = str(error) or type(error).__name__
+            outcome = Outcome(unit.name, 0, 0, ((unit.name, reason),), complete=False)
+        if outcome.complete and not outcome.aged:  # of an earlier source of this name
+            Path(unit.target).unlink(missing_ok=True)
+        return replace(outcome, size=unit.size, mtime_ns=unit.mtime_ns)
+
+    def _picture(self, unit: Unit) -> Outcome:
+        job = jobs.Job(Path(unit.source), Path(unit.target))
+        settings = self._settings
+        faces = jobs.age_file(self._transformer, job, group=settings.group, years=settings.years, overwrite=True)
+        return Outcome(unit.name, int(faces > 0), faces, () if faces else ((unit.name, NO_FACE),), complete=True)
+
+    def _shard(self, unit: Unit) -> Outcome:
+        source, target = Path(unit.source), Path(unit.target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.suffix.lower() == ".tar":
+            from . import webdataset
+
+            return webdataset.age_shard(unit.name, source, target, self._age)
+        from . import parquet
+
+        return parquet.age_shard(unit.name, source, target, self._age, self._settings.column)
+
+    def _age(self, data: bytes, name: str) -> Aged | None:
+        """``Age``: one picture in memory."""
+        picture = imagefile.decode(data, name)
+        settings = self._settings
+        image = self._transformer.age(picture.image, group=settings.group, years=settings.years)
+        faces = len(self._transformer.last.faces)
+        if not faces:
+            return None
+        kind = picture.format if picture.format in imagefile.WRITABLE.values() else "PNG"
+        return Aged(imagefile.encode(image, kind, picture), faces)
+
+    def close(self) -> None:
+        self._transformer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
