@@ -95,18 +95,22 @@ def fuzzing(results: dict[str, Any]) -> list[str]:
     rows = [
         (
             one["name"],
-            f"{one['executions']:,}",
+            f"{int(one['executions']):,}",
             f"{one['seconds'] / 60:.0f}",
-            one["finds"] if isinstance(one["finds"], int) else len(one["finds"]),
+            len(one["finds"]) if isinstance(one["finds"], list) else int(one["finds"]),
             one["corpus_files"],
         )
         for one in targets
     ]
     total = sum(one["executions"] for one in targets)
     machine = results["machine"]
-    where = machine if isinstance(machine, str) else about({"commit": results["commit"], **machine})
+    where = (
+        about(machine | {"commit": results["commit"]})
+        if isinstance(machine, dict)
+        else f"{machine}, commit {results['commit'][:12]}"
+    )
     return [
-        f"{where}. {total:,} executions in all.",
+        f"{where}. {int(total):,} executions in all.",
         "",
         *markdown(("target", "executions", "minutes", "finds", "files in the corpus"), rows),
     ]

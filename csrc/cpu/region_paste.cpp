@@ -262,12 +262,14 @@ void region_paste(const Frame& frame, const Faces& faces, const Views<const T>& 
   Residuals residuals(views.face_size, views.patch_size, order_of(frame));
   const std::size_t face_step = face_elements(views), patch_step = patch_elements(views);
   // All memory is there before the first byte changes: a line of each worker, as long as any face's.
-  std::size_t longest = 0;
+  int longest = 0, workers = 0;
   for (int n = 0; n < faces.count; ++n) {
     const PastePlan plan = plan_paste(faces, n, tapers, frame.height, frame.width);
-    longest = std::max(longest, static_cast<std::size_t>(std::max(0, plan.column_end - plan.column_begin)));
+    longest = std::max(longest, plan.column_end - plan.column_begin);
+    workers = std::max(workers, (last_unit(frame, plan) - first_unit(frame, plan)) / kRowsPerChunk + 1);
   }
-  const std::unique_ptr<Color4[]> lines(new Color4[longest * static_cast<std::size_t>(threads)]);
+  const std::size_t line = static_cast<std::size_t>(longest);
+  const std::unique_ptr<Color4[]> lines(new Color4[line * static_cast<std::size_t>(std::min(threads, workers))]);
   for (int n = 0; n < faces.count; ++n) {  // in order, so that overlapping faces add up the same way
     const PastePlan plan = plan_paste(faces, n, tapers, frame.height, frame.width);
     if (plan.column_begin >= plan.column_end || plan.row_begin >= plan.row_end) continue;
@@ -275,7 +277,7 @@ void region_paste(const Frame& frame, const Faces& faces, const Views<const T>& 
     residuals.load(views.face + index * face_step, views.patches + index * patch_step, threads);
     const int first = first_unit(frame, plan);
     parallel_for(last_unit(frame, plan) - first, kRowsPerChunk, threads, [&](int begin, int end, int worker) {
-      Color4* const d = lines.get() + longest * static_cast<std::size_t>(worker);
+      Color4* const d = lines.get() + line * static_cast<std::size_t>(worker);
       for (int unit = first + begin; unit < first + end; ++unit) paste_unit(frame, plan, residuals, unit, d);
     });
   }
