@@ -8,6 +8,7 @@
 from typing import TYPE_CHECKING, Any
 
 from .errors import BackendError, ClosedError, ImageError, InputError, LginError, ModelError
+from .limits import Limits
 
 if TYPE_CHECKING:
     from .detection import CenterFace, Face, YuNet
@@ -24,6 +25,7 @@ __all__ = [
     "ImageError",
     "InputError",
     "LginError",
+    "Limits",
     "ModelError",
     "Stream",
     "StreamError",
