@@ -134,6 +134,8 @@ def working_corpus(name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for file, data in committed(name):
         (folder / file).write_bytes(data)
+    if name not in NATIVE:
+        subprocess.run([sys.executable, str(HERE / "targets.py"), name, str(folder)], check=True)
     return folder
 
 
