@@ -72,7 +72,7 @@ class Guard:
                 f"this kiosk does not go by the name {name!r}; call it by its IP address, or start it with --allow-host {name}",
             )
         origin = headers.get("origin")
-        if origin is not None and _netloc(origin) != host.lower():
+        if origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
             return 403, "origin", f"this kiosk serves its own page, and the request comes from {origin!r}"
         return None
 
@@ -81,14 +81,6 @@ def host_name(host: str) -> str:
     """The name in a ``Host`` header, in lower case, without port and brackets; "" if there is none."""
     try:
         return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def _netloc(address: str) -> str:
-    """Name and port of an address, in lower case; "" if there are none."""
-    try:
-        return urlsplit(address).netloc.lower()
     except ValueError:
         return ""
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import atheris
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+HERE = Path(__file__).resolve().parent
+# An editable install has a finder and loader of its own, whose modules atheris does not trace: the checkout comes first.
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent)]
+sys.meta_path.insert(0, PathFinder)
 with atheris.instrument_imports(include=["lgin_edge", "PIL", "targets"]):
     import targets
 
