@@ -17,11 +17,19 @@ from .errors import ImageError, InputError
 from .terminal import (
     BAD_INPUT,
     EXIT_CODES,
+    MAX_FACES,
+    MAX_MB,
+    MAX_MEGAPIXELS,
     NO_FACE,
     DeviceOption,
+    MaxFacesOption,
+    MaxMbOption,
+    MaxMegapixelsOption,
     ModelOption,
+    Sha256Option,
     ThreadsOption,
     explained,
+    limits_of,
     stderr,
     stdout,
 )
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
     from .description import AgeDescription, Description
     from .detection import Face
     from .estimation import AgeEstimate
+    from .limits import Limits
     from .transformer import Transformer
 
 # Everything that does the work (NumPy, ONNX Runtime, Pillow) is imported inside the commands: --help is instant.
@@ -84,6 +93,10 @@ def age(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist. IN itself is never replaced.")
     ] = False,
+    sha256: Sha256Option = None,
+    max_faces: MaxFacesOption = MAX_FACES,
+    max_megapixels: MaxMegapixelsOption = MAX_MEGAPIXELS,
+    max_mb: MaxMbOption = MAX_MB,
 ) -> None:
     """Make every face in a picture younger or older.
 
@@ -106,12 +119,13 @@ def age(
         jobs = _plan(inputs, out, label)
         from .transformer import Transformer
 
-        with Transformer(model, device=device, threads=threads) as transformer:
+        limits = limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
+        with Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits) as transformer:
             if not timeline:
                 transformer.description.age_code(
                     group=group, years=years
                 )  # a wrong age fails before any picture is read
-            faces, failures = _run(transformer, jobs, group, years, overwrite)
+            faces, failures = _run(transformer, jobs, group, years, overwrite, limits)
     if failures:
         stderr.print(f"{failures} of {len(jobs)} pictures failed")
         raise typer.Exit(BAD_INPUT)
@@ -131,6 +145,9 @@ def estimate(
         typer.Option("--age-model", help="An .onnx age model. Default: the bundled one.", show_default=False),
     ] = None,
     threads: ThreadsOption = None,
+    max_faces: MaxFacesOption = MAX_FACES,
+    max_megapixels: MaxMegapixelsOption = MAX_MEGAPIXELS,
+    max_mb: MaxMbOption = MAX_MB,
 ) -> None:
     """Estimate how old every face in a picture looks.
 
@@ -149,8 +166,9 @@ def estimate(
             raise _no_pictures(inputs)
         from .transformer import Transformer
 
-        with Transformer(age_model=age_model, threads=threads) as transformer:
-            found, failures = _estimate_files(transformer, files)
+        limits = limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
+        with Transformer(age_model=age_model, threads=threads, limits=limits) as transformer:
+            found, failures = _estimate_files(transformer, files, limits)
     if json_:
         _print_json(found)
     else:
@@ -253,7 +271,7 @@ def _print_model(path: Path, about: Description | AgeDescription, what: str) -> 
 
 
 def _estimate_files(
-    transformer: Transformer, files: Sequence[Path]
+    transformer: Transformer, files: Sequence[Path], limits: Limits
 ) -> tuple[list[tuple[Path, list[tuple[Face, AgeEstimate]]]], int]:
     """The faces of each picture that could be read, and how many could not."""
     from rich.progress import Progress
@@ -264,7 +282,7 @@ def _estimate_files(
     with Progress(console=stderr, transient=True, disable=len(files) == 1) as progress:
         for file in progress.track(files, description="looking"):
             try:
-                estimates = transformer.estimate_age(imagefile.read(file).image)
+                estimates = transformer.estimate_age(imagefile.read(file, limits=limits).image)
             except (ImageError, InputError) as error:
                 failures += 1
                 stderr.print(f"error: {error}")
@@ -367,7 +385,12 @@ def _no_pictures(inputs: Sequence[Path]) -> typer.BadParameter:
 
 
 def _run(
-    transformer: Transformer, jobs: Sequence[Job], group: float | None, years: float | None, overwrite: bool
+    transformer: Transformer,
+    jobs: Sequence[Job],
+    group: float | None,
+    years: float | None,
+    overwrite: bool,
+    limits: Limits,
 ) -> tuple[int, int]:
     """Do the jobs; returns how many faces were found and how many pictures failed."""
     from rich.progress import Progress
@@ -376,7 +399,7 @@ def _run(
     with Progress(console=stderr, transient=True, disable=len(jobs) == 1) as progress:
         for job in progress.track(jobs, description="ageing"):
             try:
-                found = _age_file(transformer, job, group, years, overwrite)
+                found = _age_file(transformer, job, group, years, overwrite, limits)
             except (ImageError, InputError) as error:
                 failures += 1
                 stderr.print(f"error: {error}")
@@ -389,13 +412,15 @@ def _run(
     return faces, failures
 
 
-def _age_file(transformer: Transformer, job: Job, group: float | None, years: float | None, overwrite: bool) -> int:
+def _age_file(
+    transformer: Transformer, job: Job, group: float | None, years: float | None, overwrite: bool, limits: Limits
+) -> int:
     """One picture, from file to file; the number of its faces. Without a face nothing is written."""
     from . import imagefile
 
     if job.target.exists() and not overwrite:
         raise ImageError(f"{job.target}: exists already; --overwrite replaces it")
-    picture = imagefile.read(job.source)
+    picture = imagefile.read(job.source, limits=limits)
     faces = transformer.detect(picture.image)
     if not faces:
         return 0

@@ -74,7 +74,9 @@ def read(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> Picture:
     with _explained(path):
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            raise ImageError(f"{path}: expected an image file, got a {'folder' if stat.S_ISDIR(mode) else 'device or pipe'}")
+            raise ImageError(
+                f"{path}: expected an image file, got a {'folder' if stat.S_ISDIR(mode) else 'device or pipe'}"
+            )
         _check_bytes(path, path.stat().st_size, limits)
     return _read(path, path, limits, READABLE)
 
@@ -97,7 +99,9 @@ def decode(
 
 def _check_bytes(name: Path | str, size: int, limits: Limits) -> None:
     if size > limits.image_bytes:
-        raise ImageError(f"{name}: {size} bytes; at most {limits.image_bytes} are read (Limits.image_bytes): reduce it first")
+        raise ImageError(
+            f"{name}: {size} bytes; at most {limits.image_bytes} are read (Limits.image_bytes): reduce it first"
+        )
 
 
 def _read(source: Path | io.BytesIO, name: Path | str, limits: Limits, formats: Sequence[str]) -> Picture:

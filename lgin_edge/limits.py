@@ -29,7 +29,7 @@ class Limits:
     image_pixels: int = 178_000_000
     faces: int = 256
     batch: int = 4
-    model_bytes: int = 1_000_000_000
+    model_bytes: int = 256_000_000
     json_bytes: int = 65_536
     json_depth: int = 16
 

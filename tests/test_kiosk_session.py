@@ -22,7 +22,6 @@ from lgin_edge.kiosk.protocol import Close
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import Settings
 
-
 #: Smaller than the default.
 FRAMES = Limits(image_bytes=2_000_000, image_pixels=1_000_000, json_bytes=1024, json_depth=2)
 

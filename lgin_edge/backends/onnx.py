@@ -68,7 +68,9 @@ def open_session(file: OnnxFile, *, providers: Sequence[Provider] = DEFAULT_PROV
             "those, or install the onnxruntime package that contains the other (onnxruntime-gpu for CUDA)"
         )
     options = session_options(threads)
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # the bytes could be read as its own format, too
+    options.add_session_config_entry(
+        "session.load_model_format", "ONNX"
+    )  # the bytes could be read as its own format, too
     if file.external:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(file.path.parent))
     try:

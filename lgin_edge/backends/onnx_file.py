@@ -115,7 +115,9 @@ def parse(path: Path, data: bytes, *, pinned: bool = False, limits: Limits = LIM
             raise ValueError(f"operator {_text(node, 4)!r} of {_text(node, 7)!r} is none of ONNX's; export it without")
         for attribute in reader.messages(node, 5, "an attribute"):
             if attribute.keys() & {6, 11, 22, 23}:
-                raise ValueError(f"operator {_text(node, 4)!r}: control flow and sparse tensors are not run; export it without")
+                raise ValueError(
+                    f"operator {_text(node, 4)!r}: control flow and sparse tensors are not run; export it without"
+                )
             tensors += [*reader.messages(attribute, 5, "a tensor"), *reader.messages(attribute, 10, "a tensor")]
     outside = [found for tensor in tensors if (found := _check_tensor(tensor)) is not None]
     if outside:
@@ -164,8 +166,8 @@ def _value(reader: _Reader, value: Message) -> Value:
     element = _number(tensor, 1)
     sides: list[int | str | None] = []
     if 2 in tensor:
-        for side in reader.messages(reader.message(_one(tensor, 2, "shape"), "a shape"), 1, "a side"):
-            sides.append(_number(side, 1) if 1 in side else _text(side, 2) or None)
+        axes = reader.messages(reader.message(_one(tensor, 2, "shape"), "a shape"), 1, "a side")
+        sides += [_number(axis, 1) if 1 in axis else _text(axis, 2) or None for axis in axes]
     _count([side for side in sides if isinstance(side, int)], name)
     return Value(_NAMES.get(element, f"tensor of type {element}"), tuple(sides))
 
@@ -198,7 +200,9 @@ def _check_tensor(tensor: Message) -> tuple[Message, int] | None:
         found = sum(1 if isinstance(value, int) else len(value) for value in tensor.get(_TYPED.get(kind, 5), []))
         enough = found * (2 if kind in (21, 22) else 1) >= count * {1: 4, 11: 8}.get(kind, 1)
     if not enough:
-        raise ValueError(f"weight {name[:80]!r} claims {size} bytes ({sides[:8]}) and has {found}: damaged; export it again")
+        raise ValueError(
+            f"weight {name[:80]!r} claims {size} bytes ({sides[:8]}) and has {found}: damaged; export it again"
+        )
     return None
 
 
@@ -220,8 +224,15 @@ def _check_external(path: Path, tensors: list[tuple[Message, int]], most: int) -
             )
         files[file] = file.stat().st_size
         offset, length = (entries.get(key, other) for key, other in (("offset", "0"), ("length", str(size))))
-        if not (offset + length).isdecimal() or len(offset + length) > 30 or int(length) != size or int(offset) + size > files[file]:
-            raise ValueError(f"weight {name!r} is {size} bytes, and {location[:200]!r} does not hold them; export it again")
+        if (
+            not (offset + length).isdecimal()
+            or len(offset + length) > 30
+            or int(length) != size
+            or int(offset) + size > files[file]
+        ):
+            raise ValueError(
+                f"weight {name!r} is {size} bytes, and {location[:200]!r} does not hold them; export it again"
+            )
     if sum(files.values()) > most:
         raise ValueError(f"{sum(files.values())} bytes in other files, {most} are left (Limits.model_bytes)")
 
@@ -253,13 +264,17 @@ class _Reader:
                 if kind == 0:
                     value, at = _varint(data, at)
                 else:
-                    size, at = (8, at) if kind == 1 else (4, at) if kind == 5 else _varint(data, at) if kind == 2 else (-1, at)
+                    size, at = (
+                        (8, at) if kind == 1 else (4, at) if kind == 5 else _varint(data, at) if kind == 2 else (-1, at)
+                    )
                     if size < 0 or size > len(data) - at or not number:
                         raise ValueError(f"field {number} of kind {kind} does not end")
                     value, at = data[at : at + size], at + size
                 found.setdefault(number, []).append(value)
         except (ValueError, IndexError) as error:
-            raise ValueError(f"not an ONNX file: {what} cannot be read ({error}); it is damaged, or something else") from error
+            raise ValueError(
+                f"not an ONNX file: {what} cannot be read ({error}); it is damaged, or something else"
+            ) from error
         return found
 
 
@@ -279,7 +294,8 @@ def _varint(data: Bytes, at: int) -> tuple[int, int]:
 
 def _varints(data: Bytes) -> list[int]:
     """Numbers one after another, such as the sides of a tensor. Raises ValueError."""
-    found, at = [], 0
+    found: list[int] = []
+    at = 0
     try:
         while at < len(data) and len(found) <= 64:
             value, at = _varint(data, at)

@@ -24,4 +24,6 @@ def check_sha256(path: Path, data: bytes, wanted: str, who: str, so: str) -> Non
         raise ModelError(f"{path}: expected a SHA-256 of 64 hexadecimal digits, got {wanted[:80]!r}")
     found = hashlib.sha256(data).hexdigest()
     if found != wanted:
-        raise ModelError(f"{path}: its SHA-256 is {found}, and {who} {wanted}: it was changed, damaged or cut off, {so}")
+        raise ModelError(
+            f"{path}: its SHA-256 is {found}, and {who} {wanted}: it was changed, damaged or cut off, {so}"
+        )

@@ -33,9 +33,7 @@ class TensorRTEngine:
         BackendError: its flavour is not installed, or CUDA failed.
     """
 
-    def __init__(
-        self, path: Path, cuda: Cuda, stream: int, sha256: str | None = None, limits: Limits = LIMITS
-    ) -> None:
+    def __init__(self, path: Path, cuda: Cuda, stream: int, sha256: str | None = None, limits: Limits = LIMITS) -> None:
         data, self.description = plan.read(path, sha256, limits)
         facts = self.description.engine
         assert facts is not None  # plan.read saw to it

@@ -12,9 +12,7 @@ from .cuda import Cuda, Freed, Stream, parse_device
 from .frame_path import Engine, GpuFramePath
 
 
-def open_path(
-    model: Path, device: int | str, sha256: str | None = None, limits: Limits = LIMITS
-) -> GpuFramePath:
+def open_path(model: Path, device: int | str, sha256: str | None = None, limits: Limits = LIMITS) -> GpuFramePath:
     """Load a model for frames on a GPU: an engine, or an ``.onnx`` file by ONNX Runtime's CUDA provider.
 
     Args:

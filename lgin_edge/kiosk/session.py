@@ -17,8 +17,8 @@ from ..detection import Face
 from ..errors import ImageError, LginError
 from ..stream.pipeline import Pipeline
 from . import protocol
-from .rates import Bucket
 from .protocol import Close, Refused
+from .rates import Bucket
 from .work import CELL_SIDE, Kiosk, decode_frame, keep_jpeg, live_jpeg
 
 _log = logging.getLogger(__name__)

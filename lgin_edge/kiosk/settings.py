@@ -12,6 +12,8 @@ from ..limits import Limits
 STATIC = Path(__file__).parent / "static"
 #: All of the page's texts.
 STRINGS = STATIC / "strings.en.json"
+_FRAMES = Limits(image_bytes=2_000_000, image_pixels=4_000_000, json_bytes=1024, json_depth=2)
+_UPLOADS = Limits(image_bytes=20_000_000, image_pixels=50_000_000)
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Settings:
     max_fps: float = 30.0
     window: int = 2
     side: int = 960
-    frames: Limits = Limits(image_bytes=2_000_000, image_pixels=4_000_000, json_bytes=1024, json_depth=2)
-    uploads: Limits = Limits(image_bytes=20_000_000, image_pixels=50_000_000)
+    frames: Limits = _FRAMES
+    uploads: Limits = _UPLOADS
     requests_per_minute: float = 60.0
     hosts: tuple[str, ...] = ()
     public_url: str | None = None

@@ -17,8 +17,8 @@ from ..limits import Limits
 from ..strip import CELL
 from ..transformer import Transformer
 from .guard import host_name, is_loopback
-from .rates import Buckets
 from .metrics import Metrics
+from .rates import Buckets
 from .settings import Settings
 from .stills import Stills
 from .turns import Turns

@@ -28,7 +28,14 @@ CORPUS = HERE / "corpus"
 BUILD = ROOT / "build" / "fuzz"
 #: Targets of C++: ``native_NAME.cpp``.
 NATIVE = ("plan", "crop", "paste", "block")
-_SOURCES = ("plan.cpp", "block.cpp", "cpu/region_crop.cpp", "cpu/region_paste.cpp", "cuda/region_crop.cu", "cuda/region_paste.cu")
+_SOURCES = (
+    "plan.cpp",
+    "block.cpp",
+    "cpu/region_crop.cpp",
+    "cpu/region_paste.cpp",
+    "cuda/region_crop.cu",
+    "cuda/region_paste.cu",
+)
 #: As CMakeLists.txt compiles them; a conversion to int that overflows is undefined, too, and not in -fsanitize=undefined.
 FLAGS = ("-std=c++17", "-O2", "-g1", "-ffp-contract=off", "-fno-trapping-math")
 SANITIZERS = "address,undefined,float-cast-overflow"
@@ -43,9 +50,13 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="say which targets there are, and end")
     parser.add_argument("--executions", type=int, default=100_000, help="of each target (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="the most for each target")
-    parser.add_argument("--timeout", type=int, default=60, help="seconds that one execution may take (default: %(default)s)")
+    parser.add_argument(
+        "--timeout", type=int, default=60, help="seconds that one execution may take (default: %(default)s)"
+    )
     parser.add_argument("--clang", default="clang++-19", help="a clang++ with libFuzzer (default: %(default)s)")
-    parser.add_argument("--minimise", action="store_true", help="then write the corpus of each target to tests/fuzz/corpus")
+    parser.add_argument(
+        "--minimise", action="store_true", help="then write the corpus of each target to tests/fuzz/corpus"
+    )
     parser.add_argument(
         "-o", "--output", type=Path, help="a JSON file of the counts; those in it already are added to (finds, too)"
     )
@@ -108,8 +119,15 @@ def run(name: str, options: argparse.Namespace) -> int:
 def libfuzzer(name: str, arguments: list[str], timeout: int) -> tuple[str, int]:
     """What a target writes and its exit status."""
     (BUILD / "finds").mkdir(exist_ok=True)
-    program = [str(BUILD / f"native_{name}")] if name in NATIVE else [sys.executable, str(HERE / "atheris_target.py"), name]
-    common = [f"-artifact_prefix={BUILD / 'finds' / name}-", f"-timeout={timeout}", "-rss_limit_mb=3000", "-max_len=4096"]
+    program = (
+        [str(BUILD / f"native_{name}")] if name in NATIVE else [sys.executable, str(HERE / "atheris_target.py"), name]
+    )
+    common = [
+        f"-artifact_prefix={BUILD / 'finds' / name}-",
+        f"-timeout={timeout}",
+        "-rss_limit_mb=3000",
+        "-max_len=4096",
+    ]
     done = subprocess.run(
         [*program, *common, *arguments],
         env=os.environ | {"ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1", "OPENBLAS_NUM_THREADS": "1"},
@@ -168,8 +186,10 @@ def build_native(clang: str, names: list[str]) -> None:
     objects = compiled(compile_, BUILD)
     for name in names:
         subprocess.run(
-            [clang, *FLAGS, *includes(), f"-fsanitize=fuzzer,{SANITIZERS}", "-fno-sanitize-recover=all"]
-            + [str(HERE / f"native_{name}.cpp"), *objects, "-o", str(BUILD / f"native_{name}")],
+            [
+                *(clang, *FLAGS, *includes(), f"-fsanitize=fuzzer,{SANITIZERS}", "-fno-sanitize-recover=all"),
+                *(str(HERE / f"native_{name}.cpp"), *objects, "-o", str(BUILD / f"native_{name}")),
+            ],
             check=True,
         )
 
@@ -201,8 +221,17 @@ def write_down(path: Path, name: str, counted: dict[str, Any], clang: str) -> No
         row[key] = round(row.get(key, 0) + value, 1) if adds_up else value
     row["commit"] = commit()
     rows = dict(sorted(rows.items()))
-    total = {key: round(sum(one[key] for one in rows.values()), 1) for key in ("executions", "seconds", "cpu_seconds", "finds")}
-    data = {"machine": machine(), "commit": commit(), "tools": tools(clang), "total": total, "targets": list(rows.values())}
+    total = {
+        key: round(sum(one[key] for one in rows.values()), 1)
+        for key in ("executions", "seconds", "cpu_seconds", "finds")
+    }
+    data = {
+        "machine": machine(),
+        "commit": commit(),
+        "tools": tools(clang),
+        "total": total,
+        "targets": list(rows.values()),
+    }
     path.write_text(json.dumps(data, indent=1) + "\n")
 
 
@@ -219,12 +248,8 @@ def commit() -> str:
 
 def tools(clang: str) -> dict[str, str]:
     found = {"python": platform.python_version(), "clang": output(clang, "--version").partition("\n")[0]}
-    for package in ("atheris", "pillow", "onnxruntime", "numpy", "pydantic", "fastapi"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    packages = ("atheris", "pillow", "numpy", "pydantic", "fastapi")
+    return found | {one.name.lower(): one.version for one in metadata.distributions() if one.name.lower() in packages}
 
 
 def output(*command: str) -> str:

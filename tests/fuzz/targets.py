@@ -24,7 +24,7 @@ import numpy.typing as npt
 from starlette.datastructures import Headers
 from starlette.types import Message
 
-from lgin_edge import Face, ImageError, InputError, Limits, LginError, ModelError, _ops, geometry, imagefile
+from lgin_edge import Face, ImageError, InputError, LginError, Limits, ModelError, _ops, geometry, imagefile
 from lgin_edge.backends import flavours, onnx, onnx_file, plan
 from lgin_edge.description import AgeDescription, Description, check_template, groups_from_centers, kind_of
 from lgin_edge.kiosk import protocol
@@ -116,7 +116,8 @@ def messages(data: bytes) -> None:
         protocol.command(data.decode("utf-8", "replace"), Settings().frames)
     with contextlib.suppress(protocol.Refused):
         number, file = protocol.frame(data)
-        assert 0 <= number < 1 << 32 and file
+        assert 0 <= number < 1 << 32
+        assert file
 
 
 @target
@@ -183,7 +184,7 @@ def live(data: bytes) -> None:
     sent = run(_visit(received))
     for message in sent:
         if message["type"] == "websocket.close":
-            assert message["code"] in list(protocol.Close) and message["code"] != protocol.Close.FAILED
+            assert message["code"] in set(protocol.Close) - {protocol.Close.FAILED}
             assert len(message["reason"].encode()) <= 123
 
 
@@ -195,16 +196,26 @@ def arguments(data: bytes) -> None:
     affines, boxes = give.floats((give.small(), 2, 3)), give.floats((give.small(), 5, 4))
     before = frame.copy() if isinstance(frame, np.ndarray) else None
     with contextlib.suppress(InputError):
-        options: Any = {"color": color, "face_size": give.number(16), "patch_size": give.number(16), "threads": give.number(3)}
-        face, patches = _ops.region_crop(frame, affines, boxes, **options, dtype=give.pick((np.float32, np.float16, "f8", None)))
-        assert np.isfinite(face).all() and np.isfinite(patches).all()
+        options: Any = {
+            "color": color,
+            "face_size": give.number(16),
+            "patch_size": give.number(16),
+            "threads": give.number(3),
+        }
+        face, patches = _ops.region_crop(
+            frame, affines, boxes, **options, dtype=give.pick((np.float32, np.float16, "f8", None))
+        )
+        assert np.isfinite(face).all()
+        assert np.isfinite(patches).all()
         out = give.pick((None, frame))
         _ops.region_paste(frame, affines, boxes, give.array(face), give.array(patches), color=color, out=out, threads=1)
         before = None
     with contextlib.suppress(InputError):
         _ops.resample(frame, give.floats((2, 3)), give.number(16), give.number(16), color=color)
     with contextlib.suppress(InputError):
-        rectangle = _ops.face_rectangle(color, give.number(99), give.number(99), affines, boxes, give.number(9), give.number(9))
+        rectangle = _ops.face_rectangle(
+            color, give.number(99), give.number(99), affines, boxes, give.number(9), give.number(9)
+        )
         block = np.zeros(_ops.block_size(color, len(affines)) + give.pick((0, 0, 1)), np.uint8)
         _ops.write_block(
             block, color, give.number(64), give.number(400), give.number(99), give.number(99), rectangle, affines, boxes
@@ -223,18 +234,25 @@ def native(data: bytes) -> None:
     s, p = give.number(12), give.number(12)
     with contextlib.suppress(ValueError, TypeError):
         n = len(affines)
-        face, patches = give.array(np.zeros((n, 3, s, s), np.float32)), give.array(np.zeros((n, 5, 3, p, p), np.float32))
+        face, patches = (
+            give.array(np.zeros((n, 3, s, s), np.float32)),
+            give.array(np.zeros((n, 5, 3, p, p), np.float32)),
+        )
         strengths = give.floats((n,))
         with contextlib.suppress(ValueError, TypeError):
             module.region_crop(frame, color, affines, boxes, face, patches, give.number(3), -1)
         with contextlib.suppress(ValueError, TypeError):
-            module.region_paste(frame, color, affines, boxes, strengths, face, patches, give.real(), give.real(), give.number(3), -1)
+            module.region_paste(
+                frame, color, affines, boxes, strengths, face, patches, give.real(), give.real(), give.number(3), -1
+            )
         with contextlib.suppress(ValueError, TypeError):
             module.resample(frame, color, give.floats((2, 3)), give.array(np.zeros((3, s, p), np.float32)), 1)
         corners = (give.number(40), give.number(40), give.number(80), give.number(80))
         block = give.array(np.zeros(module.block_size(color, n), np.uint8))
         sizes = (give.number(99), give.number(99))
-        module.write_block(block, color, give.number(64), give.number(400), *sizes, corners, affines, boxes, strengths, s, p, 0.1, 0.3)
+        module.write_block(
+            block, color, give.number(64), give.number(400), *sizes, corners, affines, boxes, strengths, s, p, 0.1, 0.3
+        )
 
 
 class Arguments:
@@ -259,7 +277,9 @@ class Arguments:
         kind = self.take(1)[0]
         if kind >= 32:
             return 1 + kind % usual
-        return self.pick((0, -1, 1 << 12, 1 << 24, (1 << 31) - 1, 1 << 31, 1 << 63, -(1 << 70), 1.5, None, "1", True, math.nan))
+        return self.pick(
+            (0, -1, 1 << 12, 1 << 24, (1 << 31) - 1, 1 << 31, 1 << 63, -(1 << 70), 1.5, None, "1", True, math.nan)
+        )
 
     def real(self) -> Any:
         """Mostly a taper."""
@@ -286,7 +306,9 @@ class Arguments:
         padded = np.zeros((*array.shape[:-1], array.shape[-1] + 3), array.dtype) if array.ndim else array
         read_only = array.view()
         read_only.flags.writeable = False
-        odd = np.frombuffer(bytes(1) + array.tobytes(), np.uint8)[1:].view(array.dtype).reshape(array.shape)  # misaligned
+        odd = (
+            np.frombuffer(bytes(1) + array.tobytes(), np.uint8)[1:].view(array.dtype).reshape(array.shape)
+        )  # misaligned
         return (
             array[flipped],
             array[step],
@@ -362,7 +384,12 @@ def _kiosk() -> Any:
 
     transformer = Transformer.__new__(Transformer)
     vars(transformer).update(
-        _threads=1, _path=CpuFramePath(Model(), 1), _description=Model.description, _detector=find, _limits=Limits(), _local=_Local()
+        _threads=1,
+        _path=CpuFramePath(Model(), 1),
+        _description=Model.description,
+        _detector=find,
+        _limits=Limits(),
+        _local=_Local(),
     )
     frames = Limits(image_bytes=100_000, image_pixels=100_000, json_bytes=1024, json_depth=2)
     settings = Settings(requests_per_minute=1e12, frames=frames, uploads=_SMALL, max_fps=1e9)
@@ -461,10 +488,20 @@ def seeds(name: str) -> list[bytes]:
         exif = Image.Exif()
         exif[0x0112], exif[0x010F] = 6, "camera"
         for kind, mode, options in (
-            ("GIF", "P", {}), ("PPM", "RGB", {}), ("JPEG2000", "RGB", {}), ("AVIF", "RGB", {}), ("TIFF", "CMYK", {}),
-            ("PNG", "I;16", {}), ("PNG", "P", {"transparency": 0}), ("JPEG", "CMYK", {}), ("JPEG", "L", {"progressive": True}),
-            ("JPEG", "RGB", {"exif": exif, "subsampling": 1, "comment": b"hello"}), ("WEBP", "RGBA", {"exif": exif, "lossless": True}),
-            ("PNG", "LA", {"exif": exif}), ("TIFF", "RGB", {"compression": "tiff_lzw", "exif": exif}), ("TIFF", "1", {"compression": "group4"}),
+            ("GIF", "P", {}),
+            ("PPM", "RGB", {}),
+            ("JPEG2000", "RGB", {}),
+            ("AVIF", "RGB", {}),
+            ("TIFF", "CMYK", {}),
+            ("PNG", "I;16", {}),
+            ("PNG", "P", {"transparency": 0}),
+            ("JPEG", "CMYK", {}),
+            ("JPEG", "L", {"progressive": True}),
+            ("JPEG", "RGB", {"exif": exif, "subsampling": 1, "comment": b"hello"}),
+            ("WEBP", "RGBA", {"exif": exif, "lossless": True}),
+            ("PNG", "LA", {"exif": exif}),
+            ("TIFF", "RGB", {"compression": "tiff_lzw", "exif": exif}),
+            ("TIFF", "1", {"compression": "group4"}),
         ):
             file = io.BytesIO()
             made = picture.convert("L").convert(mode) if mode == "I;16" else picture.convert(mode)
@@ -472,31 +509,72 @@ def seeds(name: str) -> list[bytes]:
             found.append(file.getvalue())
         return found
     if name == "description":
-        return [text.encode(), models.describe_age().to_json().encode(), models.describe(precision="int8").to_json().encode()]
+        return [
+            text.encode(),
+            models.describe_age().to_json().encode(),
+            models.describe(precision="int8").to_json().encode(),
+        ]
     if name == "model":
         return [models.build().SerializeToString(), models.build_age().SerializeToString(), *_other_models()]
     if name == "engine":
-        facts = text.replace('"engine":null', '"engine":{"flavour":"tensorrt-rtx","version":"1.2","targets":["sm86"],"max_faces":4}')
-        return [b"vtrt" + bytes(20) + facts.encode() + bytes(9), b"ftrt" + text.encode() + b'{"model":' + facts.encode()]
+        facts = text.replace(
+            '"engine":null', '"engine":{"flavour":"tensorrt-rtx","version":"1.2","targets":["sm86"],"max_faces":4}'
+        )
+        return [
+            b"vtrt" + bytes(20) + facts.encode() + bytes(9),
+            b"ftrt" + text.encode() + b'{"model":' + facts.encode(),
+        ]
     if name == "messages":
-        commands = ('{"type":"start","consent":true,"years":60}', '{"type":"age","years":1e1}', '{"type":"forget","token":"a"}')
-        return [one.encode() for one in (*commands, '{"type":"still"}', '{"type":"strip"}')] + [struct.pack(">I", 7) + b"\xff\xd8"]
+        commands = (
+            '{"type":"start","consent":true,"years":60}',
+            '{"type":"age","years":1e1}',
+            '{"type":"forget","token":"a"}',
+        )
+        return [one.encode() for one in (*commands, '{"type":"still"}', '{"type":"strip"}')] + [
+            struct.pack(">I", 7) + b"\xff\xd8"
+        ]
     if name == "door":
-        hosts = (b"localhost:8000", b"127.0.0.1", b"[::1]:8000", b"kiosk.example", b"evil.example", b"[fe80::1%eth0]", b"[", b"a@localhost")
+        hosts = (
+            b"localhost:8000",
+            b"127.0.0.1",
+            b"[::1]:8000",
+            b"kiosk.example",
+            b"evil.example",
+            b"[fe80::1%eth0]",
+            b"[",
+            b"a@localhost",
+        )
         return [host + b"\nhttp://" + host for host in hosts] + [hosts[0], b"localhost\nhttp://["]
     if name == "request":
         jpeg = seeds("image")[0]
         return [
-            b"POST /v1/age?years=60\ncontent-type: image/jpeg\n\n" + jpeg, b"POST /v1/age?group=1.5\n\n" + seeds("image")[1],
-            b"GET /healthz\n\n", b"GET /metrics\n\n", b"GET /page.json\n\n", b"GET /\n\n", b"GET /static/../app.py\n\n",
-            b"GET /stills/abc.jpg?save=true\n\n", b"GET /stills/abc.svg\n\n", b"HEAD /openapi.json\n\n",
-            b"POST /v1/age?years=nan&group=1\ncontent-length: 99999999999\norigin: http://localhost\n\n", b"OPTIONS /v1/age\norigin: http://[\n\n",
+            b"POST /v1/age?years=60\ncontent-type: image/jpeg\n\n" + jpeg,
+            b"POST /v1/age?group=1.5\n\n" + seeds("image")[1],
+            b"GET /healthz\n\n",
+            b"GET /metrics\n\n",
+            b"GET /page.json\n\n",
+            b"GET /\n\n",
+            b"GET /static/../app.py\n\n",
+            b"GET /stills/abc.jpg?save=true\n\n",
+            b"GET /stills/abc.svg\n\n",
+            b"HEAD /openapi.json\n\n",
+            b"POST /v1/age?years=nan&group=1\ncontent-length: 99999999999\norigin: http://localhost\n\n",
+            b"OPTIONS /v1/age\norigin: http://[\n\n",
         ]
     if name == "live":
         start = b'{"type":"start","consent":true,"years":60}'
         frame = b"\x01" + struct.pack(">I", 1) + seeds("image")[0]
-        rest = [b'{"type":"age","years":20}', b'{"type":"still"}', b'{"type":"strip"}', b'{"type":"forget","token":"x"}']
-        return [b"\xff\x00".join([start, frame, *rest, b"\x01" + struct.pack(">I", 2) + seeds("image")[2]]), start, frame]
+        rest = [
+            b'{"type":"age","years":20}',
+            b'{"type":"still"}',
+            b'{"type":"strip"}',
+            b'{"type":"forget","token":"x"}',
+        ]
+        return [
+            b"\xff\x00".join([start, frame, *rest, b"\x01" + struct.pack(">I", 2) + seeds("image")[2]]),
+            start,
+            frame,
+        ]
     return [bytes(range(256)), bytes([128]) * 400, bytes([200]) * 200 + bytes([3, 40, 7]) * 60]
 
 
@@ -515,7 +593,9 @@ def _other_models() -> list[bytes]:
     typed = models.build()
     typed.graph.initializer[0].CopyFrom(library.helper.make_tensor("shifts", 1, [5, 1], [0.0] * 5))
     nested = models.build()
-    nested.graph.node.append(library.helper.make_node("If", ["a"], ["b"], then_branch=outside.graph, else_branch=outside.graph))
+    nested.graph.node.append(
+        library.helper.make_node("If", ["a"], ["b"], then_branch=outside.graph, else_branch=outside.graph)
+    )
     return [one.SerializeToString() for one in (outside, typed, nested)]
 
 
