@@ -123,7 +123,7 @@ def parse(path: Path, data: bytes, *, pinned: bool = False, limits: Limits = LIM
     if outside:
         if pinned:
             raise ValueError("keeps weights in other files, for which the hash does not speak; save it as one file")
-        _check_external(path, outside, limits.model_bytes - len(data))
+        _check_external(reader, path, outside, limits.model_bytes - len(data))
     for value in reader.messages(graph, 13, "a value"):
         _value(reader, value)
     weights = {_text(tensor, 8) for tensor in tensors}
@@ -206,12 +206,12 @@ def _check_tensor(tensor: Message) -> tuple[Message, int] | None:
     return None
 
 
-def _check_external(path: Path, tensors: list[tuple[Message, int]], most: int) -> None:
+def _check_external(reader: _Reader, path: Path, tensors: list[tuple[Message, int]], most: int) -> None:
     """Raises ValueError unless all external data lies in regular files in the model's folder, and is there."""
     folder = path.parent.resolve()
     files: dict[Path, int] = {}
     for tensor, size in tensors:
-        entries = {_text(entry, 1): _text(entry, 2) for entry in _Reader().messages(tensor, 13, "external data")}
+        entries = {_text(entry, 1): _text(entry, 2) for entry in reader.messages(tensor, 13, "external data")}
         location, name = entries.get("location", ""), _text(tensor, 8)[:80]
         if not all(_PART.fullmatch(part) for part in location.split("/")):
             raise ValueError(
