@@ -189,6 +189,9 @@ def test_other_names_and_other_pages_are_refused(server: Server, client: httpx.C
         ("https://evil.example", 403),
         ("null", 403),
         ("http://127.0.0.1:1", 403),
+        ("http://[", 403),
+        (server.url + "@evil.example", 403),
+        (server.url.removeprefix("http:"), 403),
     ):
         assert client.post("/v1/age?group=1", content=file, headers={"origin": origin}).status_code == status
     with Visitor(server.url, origin=server.url) as visitor:

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
 from ..errors import ModelError
 from ..limits import LIMITS, Limits
 from .pin import check_sha256
+from .protobuf import Message, Reader, number, one, text, varints
 
 #: Versions of ONNX's operators that are run, and the names of their domain. No others: their operators may do anything.
 OPSETS = range(7, 27)
 DOMAINS = ("", "ai.onnx")
-#: Elements that one tensor may claim (4 GiB of float32), and fields that are looked at (the bundled models have 20,000).
-_MAX_ELEMENTS = 1 << 30
-_MAX_FIELDS = 300_000
+#: Elements that one tensor may claim: 1 GiB of float32.
+_MAX_ELEMENTS = 1 << 28
 #: Bits of an element by TensorProto.DataType, and the field that holds them where raw_data does not.
 _BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16, 21: 4, 22: 4}
 _BITS |= dict.fromkeys((17, 18, 19, 20), 8)
@@ -31,9 +29,6 @@ _TYPED = {1: 4, 7: 7, 11: 10, 12: 11, 13: 11}  # the others: 5, int32_data
 _NAMES = {1: "tensor(float)", 7: "tensor(int64)", 10: "tensor(float16)", 11: "tensor(double)"}
 #: A part of the path of a file with external data. ONNX Runtime gives a meaning to some names with other characters.
 _PART = re.compile(r"[\w\-+ ][\w\-+ .]*")
-
-Bytes: TypeAlias = memoryview
-Message: TypeAlias = dict[int, list[Any]]  # field number -> values in their order: int, or bytes not looked into yet
 
 
 @dataclass(frozen=True)
@@ -93,30 +88,30 @@ def read(path: Path, *, sha256: str | None = None, limits: Limits = LIMITS) -> O
 
 def parse(path: Path, data: bytes, *, pinned: bool = False, limits: Limits = LIMITS) -> OnnxFile:
     """``read`` of bytes that lie in memory. Raises ValueError."""
-    reader = _Reader()
+    reader = Reader()
     model = reader.message(memoryview(data), "an ONNX file")
     if 7 not in model:
         raise ValueError("not an ONNX file: it has no graph")
     if 25 in model or 20 in model:
         raise ValueError("functions or training steps inside a model are not run; export it without")
-    versions = {_text(opset, 1): _number(opset, 2) for opset in reader.messages(model, 8, "an operator set")}
+    versions = {text(opset, 1): number(opset, 2) for opset in reader.messages(model, 8, "an operator set")}
     foreign = sorted(set(versions) - set(DOMAINS))
     if foreign or not versions or any(version not in OPSETS for version in versions.values()):
         got = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in versions.items()) or "none"
         raise ValueError(
             f"expected ONNX operators of opset {OPSETS.start} to {OPSETS.stop - 1} and no others, got {got[:200]}; export it again"
         )
-    graph = reader.message(_one(model, 7, "graph"), "a graph")
+    graph = reader.message(one(model, 7, "graph"), "a graph")
     tensors = list(reader.messages(graph, 5, "a weight"))
     if 15 in graph:
         raise ValueError("sparse weights are not read; export it with dense ones")
     for node in reader.messages(graph, 1, "a node"):
-        if _text(node, 7) not in DOMAINS:
-            raise ValueError(f"operator {_text(node, 4)!r} of {_text(node, 7)!r} is none of ONNX's; export it without")
+        if text(node, 7) not in DOMAINS:
+            raise ValueError(f"operator {text(node, 4)!r} of {text(node, 7)!r} is none of ONNX's; export it without")
         for attribute in reader.messages(node, 5, "an attribute"):
             if attribute.keys() & {6, 11, 22, 23}:
                 raise ValueError(
-                    f"operator {_text(node, 4)!r}: control flow and sparse tensors are not run; export it without"
+                    f"operator {text(node, 4)!r}: control flow and sparse tensors are not run; export it without"
                 )
             tensors += [*reader.messages(attribute, 5, "a tensor"), *reader.messages(attribute, 10, "a tensor")]
     outside = [found for tensor in tensors if (found := _check_tensor(tensor)) is not None]
@@ -126,7 +121,7 @@ def parse(path: Path, data: bytes, *, pinned: bool = False, limits: Limits = LIM
         _check_external(reader, path, outside, limits.model_bytes - len(data))
     for value in reader.messages(graph, 13, "a value"):
         _value(reader, value)
-    weights = {_text(tensor, 8) for tensor in tensors}
+    weights = {text(tensor, 8) for tensor in tensors}
     return OnnxFile(
         path,
         data,
@@ -137,37 +132,37 @@ def parse(path: Path, data: bytes, *, pinned: bool = False, limits: Limits = LIM
     )
 
 
-def _metadata(reader: _Reader, model: Message) -> dict[str, str]:
+def _metadata(reader: Reader, model: Message) -> dict[str, str]:
     found: dict[str, str] = {}
     for entry in reader.messages(model, 14, "an entry of the metadata"):
-        key = _text(entry, 1)
+        key = text(entry, 1)
         if key in found:
             raise ValueError(f"the metadata says {key[:80]!r} twice; export it again")
-        found[key] = _text(entry, 2)
+        found[key] = text(entry, 2)
     return found
 
 
-def _values(reader: _Reader, graph: Message, number: int) -> dict[str, Value]:
+def _values(reader: Reader, graph: Message, field: int) -> dict[str, Value]:
     found: dict[str, Value] = {}
-    for value in reader.messages(graph, number, "an input or output"):
-        name = _text(value, 1)
+    for value in reader.messages(graph, field, "an input or output"):
+        name = text(value, 1)
         if name in found:
             raise ValueError(f"two inputs or outputs are called {name[:80]!r}; export it again")
         found[name] = _value(reader, value)
     return found
 
 
-def _value(reader: _Reader, value: Message) -> Value:
-    name = _text(value, 1)
-    kind = reader.message(_one(value, 2, f"type of {name[:80]!r}"), "a type") if 2 in value else {}
+def _value(reader: Reader, value: Message) -> Value:
+    name = text(value, 1)
+    kind = reader.message(one(value, 2, f"type of {name[:80]!r}"), "a type") if 2 in value else {}
     if kind.keys() - {1, 6}:  # tensor_type, and a note (denotation)
         raise ValueError(f"{name[:80]!r} is no tensor; export it again")
-    tensor = reader.message(_one(kind, 1, f"type of {name[:80]!r}"), "a tensor's type") if 1 in kind else {}
-    element = _number(tensor, 1)
+    tensor = reader.message(one(kind, 1, f"type of {name[:80]!r}"), "a tensor's type") if 1 in kind else {}
+    element = number(tensor, 1)
     sides: list[int | str | None] = []
     if 2 in tensor:
-        axes = reader.messages(reader.message(_one(tensor, 2, "shape"), "a shape"), 1, "a side")
-        sides += [_number(axis, 1) if 1 in axis else _text(axis, 2) or None for axis in axes]
+        axes = reader.messages(reader.message(one(tensor, 2, "shape"), "a shape"), 1, "a side")
+        sides += [number(axis, 1) if 1 in axis else text(axis, 2) or None for axis in axes]
     _count([side for side in sides if isinstance(side, int)], name)
     return Value(_NAMES.get(element, f"tensor of type {element}"), tuple(sides))
 
@@ -181,20 +176,20 @@ def _count(sides: list[int], name: str) -> int:
 
 def _check_tensor(tensor: Message) -> tuple[Message, int] | None:
     """Check that a tensor is as large as it claims; where its data lies elsewhere, how many bytes, and where."""
-    name, kind = _text(tensor, 8), _number(tensor, 2)
+    name, kind = text(tensor, 8), number(tensor, 2)
     sides: list[int] = []
     for value in tensor.get(1, []):
-        sides += [value] if isinstance(value, int) else _varints(value)
+        sides += [value] if isinstance(value, int) else varints(value)
     count = _count(sides, name)
     if kind not in _BITS:
         raise ValueError(f"weight {name[:80]!r} has the type {kind}, which no model of lgin-edge has; export it again")
     size = (count * _BITS[kind] + 7) // 8
-    if 13 in tensor or _number(tensor, 14):
+    if 13 in tensor or number(tensor, 14):
         if 9 in tensor:
             raise ValueError(f"weight {name[:80]!r} lies here and elsewhere; export it again")
         return tensor, size
     if 9 in tensor:
-        found = len(_one(tensor, 9, name))
+        found = len(one(tensor, 9, name))
         enough = found == size
     else:  # at least a byte for each varint, and 4 or 8 for each number of a fixed size
         found = sum(1 if isinstance(value, int) else len(value) for value in tensor.get(_TYPED.get(kind, 5), []))
@@ -206,13 +201,13 @@ def _check_tensor(tensor: Message) -> tuple[Message, int] | None:
     return None
 
 
-def _check_external(reader: _Reader, path: Path, tensors: list[tuple[Message, int]], most: int) -> None:
+def _check_external(reader: Reader, path: Path, tensors: list[tuple[Message, int]], most: int) -> None:
     """Raises ValueError unless all external data lies in regular files in the model's folder, and is there."""
     folder = path.parent.resolve()
     files: dict[Path, int] = {}
     for tensor, size in tensors:
-        entries = {_text(entry, 1): _text(entry, 2) for entry in reader.messages(tensor, 13, "external data")}
-        location, name = entries.get("location", ""), _text(tensor, 8)[:80]
+        entries = {text(entry, 1): text(entry, 2) for entry in reader.messages(tensor, 13, "external data")}
+        location, name = entries.get("location", ""), text(tensor, 8)[:80]
         if not all(_PART.fullmatch(part) for part in location.split("/")):
             raise ValueError(
                 f"weight {name!r} lies in {location[:200]!r}; expected a file in the model's folder or below, without .."
@@ -235,97 +230,3 @@ def _check_external(reader: _Reader, path: Path, tensors: list[tuple[Message, in
             )
     if sum(files.values()) > most:
         raise ValueError(f"{sum(files.values())} bytes in other files, {most} are left (Limits.model_bytes)")
-
-
-class _Reader:
-    """Reads messages until they have had ``_MAX_FIELDS`` fields in all."""
-
-    def __init__(self) -> None:
-        self._left = _MAX_FIELDS
-
-    def messages(self, parent: Message, number: int, what: str) -> Iterator[Message]:
-        """Each of a repeated field."""
-        for value in parent.get(number, []):
-            yield self.message(value, what)
-
-    def message(self, data: Any, what: str) -> Message:
-        """The fields of a message. Raises ValueError."""
-        found: Message = {}
-        at = 0
-        try:
-            if isinstance(data, int):
-                raise ValueError("a number")
-            while at < len(data):
-                self._left -= 1
-                if self._left < 0:
-                    raise ValueError(f"more than {_MAX_FIELDS} fields")
-                key, at = _varint(data, at)
-                number, kind = key >> 3, key & 7
-                if kind == 0:
-                    value, at = _varint(data, at)
-                else:
-                    size, at = (
-                        (8, at) if kind == 1 else (4, at) if kind == 5 else _varint(data, at) if kind == 2 else (-1, at)
-                    )
-                    if size < 0 or size > len(data) - at or not number:
-                        raise ValueError(f"field {number} of kind {kind} does not end")
-                    value, at = data[at : at + size], at + size
-                found.setdefault(number, []).append(value)
-        except (ValueError, IndexError) as error:
-            raise ValueError(
-                f"not an ONNX file: {what} cannot be read ({error}); it is damaged, or something else"
-            ) from error
-        return found
-
-
-def _varint(data: Bytes, at: int) -> tuple[int, int]:
-    """A number and where the next field begins. Raises ValueError, IndexError."""
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at += 1
-        shift += 7
-        if byte < 0x80:
-            return value & (1 << 64) - 1, at
-        if shift >= 70:
-            raise ValueError("a number of more than 10 bytes")
-
-
-def _varints(data: Bytes) -> list[int]:
-    """Numbers one after another, such as the sides of a tensor. Raises ValueError."""
-    found: list[int] = []
-    at = 0
-    try:
-        while at < len(data) and len(found) <= 64:
-            value, at = _varint(data, at)
-            found.append(value)
-    except IndexError:
-        raise ValueError("a list of numbers does not end") from None
-    if len(found) > 64:
-        raise ValueError("a tensor of more than 64 axes")
-    return found
-
-
-def _one(message: Message, number: int, what: str) -> Any:
-    """The only value of a field: protobuf would merge several, and what was looked at would not be what is run."""
-    values = message[number]
-    if len(values) != 1 or isinstance(values[0], int):
-        raise ValueError(f"damaged: the {what} is there {len(values)} times, or is none; export it again")
-    return values[0]
-
-
-def _text(message: Message, number: int) -> str:
-    """A text; "" if there is none. The last one counts, as in protobuf."""
-    value = message.get(number, [b""])[-1]
-    if isinstance(value, int):
-        raise ValueError(f"damaged: field {number} should be a text; export it again")
-    return str(value, "utf-8", "replace")
-
-
-def _number(message: Message, number: int) -> int:
-    """A signed number; 0 if there is none. The last one counts, as in protobuf."""
-    value = message.get(number, [0])[-1]
-    if not isinstance(value, int):
-        raise ValueError(f"damaged: field {number} should be a number; export it again")
-    return value - (1 << 64) if value >> 63 else value

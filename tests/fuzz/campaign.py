@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ CORPUS = HERE / "corpus"
 BUILD = ROOT / "build" / "fuzz"
 #: Targets of C++: ``native_NAME.cpp``.
 NATIVE = ("plan", "crop", "paste", "block")
-_SOURCES = (
+_KERNELS = (
     "plan.cpp",
     "block.cpp",
     "cpu/region_crop.cpp",
@@ -37,7 +38,7 @@ _SOURCES = (
     "cuda/region_paste.cu",
 )
 #: As CMakeLists.txt compiles them; a conversion to int that overflows is undefined, too, and not in -fsanitize=undefined.
-FLAGS = ("-std=c++17", "-O2", "-g1", "-ffp-contract=off", "-fno-trapping-math")
+FLAGS = ("-std=c++17", "-ffp-contract=off", "-fno-trapping-math")
 SANITIZERS = "address,undefined,float-cast-overflow"
 #: Executions after which the counts are written down.
 _PORTION = 250_000
@@ -71,7 +72,8 @@ def main() -> int:
         parser.error(f"no targets {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     names = options.names or known
     if set(names) & set(NATIVE):
-        build_native(options.clang, [name for name in NATIVE if name in names])
+        compiler = [options.clang, "-O2", "-g1", "-fsanitize=fuzzer-no-link"]
+        build_native(compiler, [name for name in NATIVE if name in names], "-fsanitize=fuzzer", BUILD)
     finds = 0
     for name in names:
         finds += run(name, options)
@@ -179,36 +181,31 @@ def minimise(name: str, options: argparse.Namespace) -> None:
     print(f"{name}: {sum(1 for _ in small.iterdir())} inputs kept", flush=True)
 
 
-def build_native(clang: str, names: list[str]) -> None:
-    """Build the targets of C++ into ``build/fuzz``; the CUDA kernels for the host (``tests/cuda_on_host``)."""
-    BUILD.mkdir(parents=True, exist_ok=True)
-    compile_ = [clang, *FLAGS, f"-fsanitize=fuzzer-no-link,{SANITIZERS}", "-fno-sanitize-recover=all", "-c"]
-    objects = compiled(compile_, BUILD)
+def build_native(compiler: Sequence[str], names: Sequence[str], main: str, folder: Path) -> list[Path]:
+    """Build targets of C++, with the sanitizers and with the CUDA kernels for the host (``tests/cuda_on_host``).
+
+    Args:
+        compiler: with its options.
+        names: of ``NATIVE``.
+        main: what they are linked with: an option of libFuzzer's, or a source.
+        folder: where they are built.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    includes = [f"-I{one}" for one in (ROOT / "csrc", HERE, HERE.parent / "cuda_on_host")]
+    common = [*compiler, *FLAGS, f"-fsanitize={SANITIZERS}", "-fno-sanitize-recover=all", *includes, "-x", "c++"]
+    sources = {name: ROOT / "csrc" / name for name in _KERNELS} | {
+        f"native_{name}": HERE / f"native_{name}.cpp" for name in names
+    }
+    objects = {name: folder / f"{name.replace('/', '_')}.o" for name in sources}
+    for name, source in sources.items():
+        subprocess.run([*common, "-c", str(source), "-o", str(objects[name])], check=True)
+    programs = []
     for name in names:
-        subprocess.run(
-            [
-                *(clang, *FLAGS, *includes(), f"-fsanitize=fuzzer,{SANITIZERS}", "-fno-sanitize-recover=all"),
-                *(str(HERE / f"native_{name}.cpp"), *objects, "-o", str(BUILD / f"native_{name}")),
-            ],
-            check=True,
-        )
-
-
-def compiled(compile_: list[str], folder: Path) -> list[str]:
-    """The kernels as object files, by a command to which sources and output are added."""
-    objects = []
-    for source in _SOURCES:
-        target = folder / (source.replace("/", "_") + ".o")
-        subprocess.run(
-            [*compile_, *includes(), "-x", "c++", str(ROOT / "csrc" / source), "-o", str(target)],
-            check=True,
-        )
-        objects.append(str(target))
-    return objects
-
-
-def includes() -> list[str]:
-    return [f"-I{folder}" for folder in (ROOT / "csrc", HERE, HERE.parent / "cuda_on_host")]
+        programs.append(folder / f"native_{name}")
+        parts = [str(objects[one]) for one in (*_KERNELS, f"native_{name}")]
+        link = [*compiler, *FLAGS, f"-fsanitize={SANITIZERS}", *parts, main, "-o", str(programs[-1])]
+        subprocess.run(link, check=True)
+    return programs
 
 
 def write_down(path: Path, name: str, counted: dict[str, Any], clang: str) -> None:

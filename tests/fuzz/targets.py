@@ -8,11 +8,13 @@ atheris (``campaign.py``), by hypothesis, and with the committed corpus by pytes
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import itertools
 import math
 import struct
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
@@ -24,7 +26,18 @@ import numpy.typing as npt
 from starlette.datastructures import Headers
 from starlette.types import Message
 
-from lgin_edge import Face, ImageError, InputError, LginError, Limits, ModelError, _ops, geometry, imagefile
+from lgin_edge import (
+    BackendError,
+    Face,
+    ImageError,
+    InputError,
+    LginError,
+    Limits,
+    ModelError,
+    _ops,
+    geometry,
+    imagefile,
+)
 from lgin_edge.backends import flavours, onnx, onnx_file, plan
 from lgin_edge.description import AgeDescription, Description, check_template, groups_from_centers, kind_of
 from lgin_edge.kiosk import protocol
@@ -94,6 +107,18 @@ def model(data: bytes) -> None:
         file = onnx_file.parse(_here() / "model.onnx", data)
         about = onnx.read_description(file, Description.from_json)
         onnx.check_interface(file, about.inputs, about.outputs)
+
+
+@target
+def session(data: bytes) -> None:
+    """An ONNX file as ``Transformer`` takes it: loaded, and run on one face. ONNX Runtime must live through what we let through."""
+    path = _folder() / "model.onnx"
+    path.write_bytes(data)
+    with contextlib.suppress(ModelError, BackendError):
+        backend = onnx.OnnxBackend(path)
+        one = {name: np.zeros((1, *shape), np.float32) for name, shape in backend.description.inputs.items()}
+        if sum(array.size for array in one.values()) < 100_000:
+            backend.run(**one)
 
 
 @target
@@ -231,7 +256,7 @@ def native(data: bytes) -> None:
     module: Any = vars(_ops)["_native"]
     frame, color = give.frame()
     affines, boxes = give.floats((give.small(), 2, 3)), give.floats((give.small(), 5, 4))
-    s, p = give.number(12), give.number(12)
+    s, p = 1 + give.take(1)[0] % 12, 1 + give.take(1)[0] % 12
     with contextlib.suppress(ValueError, TypeError):
         n = len(affines)
         face, patches = (
@@ -278,7 +303,7 @@ class Arguments:
         if kind >= 32:
             return 1 + kind % usual
         return self.pick(
-            (0, -1, 1 << 12, 1 << 24, (1 << 31) - 1, 1 << 31, 1 << 63, -(1 << 70), 1.5, None, "1", True, math.nan)
+            (0, -1, (1 << 12) + 1, 1 << 24, (1 << 31) - 1, 1 << 31, 1 << 63, -(1 << 70), 1.5, None, "1", True, math.nan)
         )
 
     def real(self) -> Any:
@@ -469,6 +494,14 @@ def run(work: Any) -> Any:
 
 
 @lru_cache(maxsize=1)
+def _folder() -> Path:
+    """A folder that is removed at the end."""
+    folder = tempfile.TemporaryDirectory(prefix="lgin-fuzz-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
+@lru_cache(maxsize=1)
 def _here() -> Path:
     return Path(__file__).parent.resolve()
 
@@ -514,6 +547,8 @@ def seeds(name: str) -> list[bytes]:
             models.describe_age().to_json().encode(),
             models.describe(precision="int8").to_json().encode(),
         ]
+    if name == "session":
+        return [models.build().SerializeToString(), models.build(face_gain=0.5, patch_gain=0.5).SerializeToString()]
     if name == "model":
         return [models.build().SerializeToString(), models.build_age().SerializeToString(), *_other_models()]
     if name == "engine":
