@@ -71,7 +71,7 @@ inline FacesInput faces_of(Input& in, int most, double reach, double largest) {
   FacesInput faces;
   const int count = in.whole(0, most);
   for (int n = 0; n < count; ++n) {
-    const int kind = in.whole(0, 7);
+    const int kind = in.whole(0, 15);
     if (kind == 0) {
       for (int i = 0; i < 6; ++i) faces.affines.push_back(in.raw<double>());
     } else {
@@ -84,7 +84,7 @@ inline FacesInput faces_of(Input& in, int most, double reach, double largest) {
       }
     }
     for (int r = 0; r < lgin::kRegions; ++r) {
-      const int how = in.whole(0, 15);
+      const int how = in.whole(0, 63);
       if (how == 0) {
         for (int i = 0; i < 4; ++i) faces.boxes.push_back(in.raw<double>());
         continue;
@@ -94,13 +94,13 @@ inline FacesInput faces_of(Input& in, int most, double reach, double largest) {
       const double w = in.real(1e-3, high), h = in.real(1e-3, high);
       for (const double value : {x, y, x + w, y + h}) faces.boxes.push_back(value);
     }
-    faces.strengths.push_back(in.whole(0, 9) ? in.real(0.0, 1.0) : in.raw<double>());
+    faces.strengths.push_back(in.whole(0, 31) ? in.real(0.0, 1.0) : in.raw<double>());
   }
   return faces;
 }
 
 inline lgin::Tapers tapers_of(Input& in) {
-  if (in.whole(0, 7) == 0) return lgin::Tapers{in.raw<double>(), in.raw<double>()};
+  if (in.whole(0, 31) == 0) return lgin::Tapers{in.raw<double>(), in.raw<double>()};
   return lgin::Tapers{in.real(1e-3, 0.5), in.real(1e-3, 0.5)};
 }
 

@@ -30,13 +30,14 @@ void check_plan(const lgin::ViewPlan& plan) {
 
 template <class Frame>
 void check_block(const lgin::Faces& faces, int height, int width, int face_size, int patch_size,
-                 const lgin::Tapers& tapers, bool narrower) {
+                 const lgin::Tapers& tapers, bool too_small, bool narrower) {
   const lgin::Rectangle r = lgin::face_rectangle<Frame>(height, width, faces, face_size, patch_size);
   PROMISE(r.x0 >= 0 && r.y0 >= 0 && r.x0 < r.x1 && r.y0 < r.y1 && r.x1 <= width && r.y1 <= height);
   PROMISE(r.x0 % 2 == 0 && r.y0 % 2 == 0 && (r.x1 % 2 == 0 || r.x1 == width) && (r.y1 % 2 == 0 || r.y1 == height));
   const Frame frame{};
   std::vector<std::uint8_t> block(lgin::Block<Frame>::size(faces.count));
   lgin::write_block(block.data(), frame, r, height, width, faces, face_size, patch_size, tapers);
+  if (!too_small) return;
   lgin::Rectangle less = r;
   (narrower ? less.x0 : less.y0) += 2;
   if (less.width() < 1 || less.height() < 1) return;
@@ -65,13 +66,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const lgin::PastePlan plan = lgin::plan_paste(faces, n, tapers, height, width);
     PROMISE(plan.column_begin >= 0 && plan.column_end <= width && plan.row_begin >= 0 && plan.row_end <= height);
   }
-  const int rest = in.whole(0, 3);
+  const int rest = in.whole(0, 15);
   if (rest & 1) {
-    check_block<lgin::PackedFrame>(faces, height, width, face_size, patch_size, tapers, rest & 2);
+    check_block<lgin::PackedFrame>(faces, height, width, face_size, patch_size, tapers, rest < 4, rest & 2);
   } else {
     height += height % 2;
     width += width % 2;
-    check_block<lgin::Nv12Frame>(faces, height, width, face_size, patch_size, tapers, rest & 2);
+    check_block<lgin::Nv12Frame>(faces, height, width, face_size, patch_size, tapers, rest < 4, rest & 2);
   }
   return 0;
 }
