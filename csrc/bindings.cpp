@@ -196,6 +196,9 @@ lgin::Views<T> views_of(Pointer face, Pointer patches, const ViewSizes& sizes) {
 
 // ---- device memory ------------------------------------------------------------------------------------------------
 
+// Of a row, bytes: no frame of kMaxFrameSide rows reaches beyond what an address can say.
+constexpr py::ssize_t kMaxPitch = py::ssize_t{1} << 32;
+
 // An address that the kernels will use as one of `alignment` bytes.
 template <class T>
 T* pointer(std::uintptr_t address, const char* name, std::size_t alignment = sizeof(T)) {
@@ -339,8 +342,9 @@ void write_block(py::array block, const std::string& color, std::uintptr_t addre
   check_size(order, height, width);
   const lgin::Rectangle part = rectangle_of(rectangle, order, height, width);
   const py::ssize_t row = static_cast<py::ssize_t>(part.width()) * order.channels;
-  if (pitch < row) {
-    fail("pitch: expected at least the row's " + std::to_string(row) + " bytes, got " + std::to_string(pitch));
+  if (pitch < row || pitch > kMaxPitch) {
+    fail("pitch: expected at least the row's " + std::to_string(row) + " bytes and at most " + std::to_string(kMaxPitch) +
+         ", got " + std::to_string(pitch));
   }
   const AnyFrame frame = frame_at(pointer<std::uint8_t>(address, "address"), order, pitch, order.channels, 1,
                                   part.height(), part.width());

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from .errors import BackendError, ClosedError, ImageError, InputError, LginError, ModelError
+from .limits import Limits
 
 if TYPE_CHECKING:
     from .detection import CenterFace, Face, YuNet
@@ -29,6 +30,7 @@ __all__ = [
     "ImageError",
     "InputError",
     "LginError",
+    "Limits",
     "ModelError",
     "Stream",
     "StreamError",

@@ -38,6 +38,7 @@ _MAX_SIDE = 4096
 _MAX_FRAME_SIDE = 1 << 24
 _MAX_FACES = 1 << 20
 _MAX_ADDRESS = (1 << 63) - 1
+_MAX_PITCH = 1 << 32
 _MAX_ORDINAL = 9999
 
 
@@ -266,7 +267,7 @@ def write_block(
         block,
         _check_color(color),
         _check_address("address", address),
-        _check_integer("pitch", pitch, 1, _MAX_ADDRESS),
+        _check_integer("pitch", pitch, 1, _MAX_PITCH),
         _check_integer("height", height, 1, _MAX_FRAME_SIDE),
         _check_integer("width", width, 1, _MAX_FRAME_SIDE),
         tuple(_check_integer("rectangle", side, 0, _MAX_FRAME_SIDE) for side in rectangle),

@@ -15,11 +15,19 @@ from .errors import ImageError, InputError
 from .terminal import (
     BAD_INPUT,
     EXIT_CODES,
+    MAX_FACES,
+    MAX_MB,
+    MAX_MEGAPIXELS,
     NO_FACE,
     DeviceOption,
+    MaxFacesOption,
+    MaxMbOption,
+    MaxMegapixelsOption,
     ModelOption,
+    Sha256Option,
     ThreadsOption,
     explained,
+    limits_of,
     stderr,
     stdout,
 )
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     from .detection import Face
     from .estimation import AgeEstimate
     from .jobs import Job
+    from .limits import Limits
     from .transformer import Transformer
 
 # Everything that does the work (NumPy, ONNX Runtime, Pillow) is imported inside the commands: --help is instant.
@@ -75,6 +84,10 @@ def age(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist. IN itself is never replaced.")
     ] = False,
+    sha256: Sha256Option = None,
+    max_faces: MaxFacesOption = MAX_FACES,
+    max_megapixels: MaxMegapixelsOption = MAX_MEGAPIXELS,
+    max_mb: MaxMbOption = MAX_MB,
 ) -> None:
     """Make every face in a picture younger or older.
 
@@ -98,12 +111,13 @@ def age(
         from .transformer import Transformer
 
         planned = jobs.plan(inputs, out, label)
-        with Transformer(model, device=device, threads=threads) as transformer:
+        limits = limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
+        with Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits) as transformer:
             if not timeline:
                 transformer.description.age_code(
                     group=group, years=years
                 )  # a wrong age fails before any picture is read
-            faces, failures = _run(transformer, planned, group, years, overwrite)
+            faces, failures = _run(transformer, planned, group, years, overwrite, limits)
     if failures:
         stderr.print(f"{failures} of {len(planned)} pictures failed")
         raise typer.Exit(BAD_INPUT)
@@ -123,6 +137,9 @@ def estimate(
         typer.Option("--age-model", help="An .onnx age model. Default: the bundled one.", show_default=False),
     ] = None,
     threads: ThreadsOption = None,
+    max_faces: MaxFacesOption = MAX_FACES,
+    max_megapixels: MaxMegapixelsOption = MAX_MEGAPIXELS,
+    max_mb: MaxMbOption = MAX_MB,
 ) -> None:
     """Estimate how old every face in a picture looks.
 
@@ -144,8 +161,9 @@ def estimate(
             raise jobs.no_pictures(inputs)
         from .transformer import Transformer
 
-        with Transformer(age_model=age_model, threads=threads) as transformer:
-            found, failures = _estimate_files(transformer, files)
+        limits = limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
+        with Transformer(age_model=age_model, threads=threads, limits=limits) as transformer:
+            found, failures = _estimate_files(transformer, files, limits)
     if json_:
         _print_json(found)
     else:
@@ -248,7 +266,7 @@ def _print_model(path: Path, about: Description | AgeDescription, what: str) -> 
 
 
 def _estimate_files(
-    transformer: Transformer, files: Sequence[Path]
+    transformer: Transformer, files: Sequence[Path], limits: Limits
 ) -> tuple[list[tuple[Path, list[tuple[Face, AgeEstimate]]]], int]:
     """The faces of each picture that could be read, and how many could not."""
     from rich.progress import Progress
@@ -259,7 +277,7 @@ def _estimate_files(
     with Progress(console=stderr, transient=True, disable=len(files) == 1) as progress:
         for file in progress.track(files, description="looking"):
             try:
-                estimates = transformer.estimate_age(imagefile.read(file).image)
+                estimates = transformer.estimate_age(imagefile.read(file, limits=limits).image)
             except (ImageError, InputError) as error:
                 failures += 1
                 stderr.print(f"error: {error}")
@@ -309,7 +327,12 @@ def _astronaut() -> npt.NDArray[np.uint8]:
 
 
 def _run(
-    transformer: Transformer, planned: Sequence[Job], group: float | None, years: float | None, overwrite: bool
+    transformer: Transformer,
+    planned: Sequence[Job],
+    group: float | None,
+    years: float | None,
+    overwrite: bool,
+    limits: Limits,
 ) -> tuple[int, int]:
     """Do the jobs; returns how many faces were found and how many pictures failed."""
     from rich.progress import Progress
@@ -320,7 +343,7 @@ def _run(
     with Progress(console=stderr, transient=True, disable=len(planned) == 1) as progress:
         for job in progress.track(planned, description="ageing"):
             try:
-                found = jobs.age_file(transformer, job, group=group, years=years, overwrite=overwrite)
+                found = jobs.age_file(transformer, job, group=group, years=years, overwrite=overwrite, limits=limits)
             except (ImageError, InputError) as error:
                 failures += 1
                 stderr.print(f"error: {error}")

@@ -9,7 +9,18 @@ from urllib.parse import urlsplit
 import typer
 
 from .errors import BackendError, InputError
-from .terminal import DeviceOption, ModelOption, ThreadsOption, explained, stderr, stdout
+from .terminal import (
+    MAX_FACES,
+    DeviceOption,
+    MaxFacesOption,
+    ModelOption,
+    Sha256Option,
+    ThreadsOption,
+    explained,
+    limits_of,
+    stderr,
+    stdout,
+)
 
 EXIT_CODES = (
     "Exit codes: 2 wrong usage or an address that cannot be listened at, 5 the model, its run time or a package is not "
@@ -64,6 +75,14 @@ def kiosk(
     model: ModelOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
+    sha256: Sha256Option = None,
+    max_faces: MaxFacesOption = MAX_FACES,
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.001, help="Largest picture that POST /v1/age takes, millions of pixels.")
+    ] = 50.0,
+    max_mb: Annotated[
+        float, typer.Option(min=0.001, help="Largest file of a picture that POST /v1/age takes, megabytes.")
+    ] = 20.0,
 ) -> None:
     """Serve a page in which everyone before the camera is younger or older, live.
 
@@ -100,8 +119,10 @@ def kiosk(
             hosts=names,
             public_url=public_url.rstrip("/") if public_url else None,
             strings=read_strings(strings or STRINGS),
+            uploads=limits_of(megapixels=max_megapixels, mb=max_mb),
         )
-        with Transformer(model, device=device, threads=threads) as transformer:
+        limits = limits_of(faces=max_faces)
+        with Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits) as transformer:
             server = Server(
                 transformer,
                 settings,

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import BackendError, InputError
-from .terminal import BAD_INPUT, NO_FACE, DeviceOption, ModelOption, ThreadsOption, explained, stderr, stdout
+from .terminal import (
+    BAD_INPUT,
+    MAX_FACES,
+    NO_FACE,
+    DeviceOption,
+    MaxFacesOption,
+    ModelOption,
+    Sha256Option,
+    ThreadsOption,
+    explained,
+    limits_of,
+    stderr,
+    stdout,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -58,6 +71,8 @@ def video(
     model: ModelOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
+    sha256: Sha256Option = None,
+    max_faces: MaxFacesOption = MAX_FACES,
 ) -> None:
     """Make every face in a film younger or older.
 
@@ -79,7 +94,12 @@ def video(
         from .stream.video import age_video
         from .transformer import Transformer
 
-        with Transformer(model, device=device, threads=threads) as transformer, _Bar(source.name) as bar:
+        with (
+            Transformer(
+                model, device=device, threads=threads, sha256=sha256, limits=limits_of(faces=max_faces)
+            ) as transformer,
+            _Bar(source.name) as bar,
+        ):
             outcome = age_video(
                 source,
                 target,
@@ -116,6 +136,8 @@ def camera(
     model: ModelOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
+    sha256: Sha256Option = None,
+    max_faces: MaxFacesOption = MAX_FACES,
 ) -> None:
     """Show a camera with everyone in it younger or older, live.
 
@@ -149,7 +171,9 @@ def camera(
             recording = None if out is None else Recording(out, overwrite=overwrite, codec=codec)
             if recording is not None:
                 stack.callback(recording.close)
-            transformer = stack.enter_context(Transformer(model, device=device, threads=threads))
+            transformer = stack.enter_context(
+                Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits_of(faces=max_faces))
+            )
             stream = stack.enter_context(
                 Stream(
                     int(source) if source.isdecimal() else source,

@@ -19,10 +19,13 @@ import numpy.typing as npt
 
 from . import geometry
 from .errors import InputError, ModelError
+from .limits import LIMITS, Limits
 
 #: Key of the description in ONNX ``metadata_props``.
 METADATA_KEY = "lgin"
 FORMAT = 1
+#: Greatest age in years, and least rise of a window that the kernels take.
+_OLDEST, _MIN_TAPER = 130.0, 1e-3
 #: The kinds of model and where each belongs. A description that names none is a transformer's: the first files had no kind.
 KINDS = {
     "transformer": "it makes faces younger or older; it belongs in Transformer(model=FILE), on the command line --model FILE",
@@ -38,6 +41,12 @@ class AgeGroup:
     low: float
     high: float
     center: float
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        _check_texts(self, "label")
+        for name in ("low", "high", "center"):
+            _check_number(f"{name} of a group", getattr(self, name), 0.0, _OLDEST)
 
 
 @dataclass(frozen=True)
@@ -57,8 +66,9 @@ class EngineFacts:
 
     def __post_init__(self) -> None:
         """Raises ValueError."""
-        if not all(isinstance(text, str) for text in (self.flavour, self.version, *self.targets)):
-            raise ValueError("engine: flavour, version and targets must be text")
+        _check_texts(self, "flavour", "version")
+        if not isinstance(self.targets, tuple) or not all(isinstance(text, str) for text in self.targets):
+            raise ValueError("engine: targets must be a list of texts")
         if not isinstance(self.max_faces, int) or not 1 <= self.max_faces <= 1024:
             raise ValueError(f"engine: max_faces must be a whole number from 1 to 1024, got {self.max_faces!r}")
 
@@ -112,19 +122,19 @@ class Description:
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @staticmethod
-    def from_json(text: str) -> Description:
+    def from_json(text: str, limits: Limits = LIMITS) -> Description:
         """Parse and check a description. Raises ModelError, naming what is wrong."""
-        raw = _parse(text, "transformer", Description)
+        raw = _parse(text, "transformer", Description, limits)
         try:
-            raw["fp32_islands"] = _names(raw.get("fp32_islands", []))
+            raw["fp32_islands"] = _names("fp32_islands", raw.get("fp32_islands", []))
             if raw.get("engine") is not None:
-                raw["engine"] = EngineFacts(**raw["engine"] | {"targets": tuple(raw["engine"]["targets"])})
+                raw["engine"] = EngineFacts(**raw["engine"] | {"targets": _names("targets", raw["engine"]["targets"])})
             description = Description(**raw)
             _check(description, "face_size", "patch_size")
+            _check_texts(description, "onnx_sha256")
             for name in ("face_taper", "region_taper"):
-                if not 0.0 < raw[name] <= 0.5:
-                    raise ValueError(f"{name} must be in (0, 0.5], got {raw[name]!r}")
-        except (ValueError, TypeError, KeyError) as error:
+                _check_number(name, raw[name], _MIN_TAPER, 0.5)
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise ModelError(f"the model's description cannot be read: {error}") from error
         return description
 
@@ -146,7 +156,7 @@ class Description:
         if (group is None) == (years is None):
             raise InputError(f"give exactly one of group= and years=, got group={group!r} and years={years!r}")
         if years is not None:
-            if not isinstance(years, (int, float, np.number)) or not math.isfinite(years) or not 0 <= years <= 130:
+            if not isinstance(years, (int, float, np.number)) or not math.isfinite(years) or not 0 <= years <= _OLDEST:
                 raise InputError(f"years: expected an age from 0 to 130, got {years!r}")
             position = float(np.interp(years, [g.center for g in self.groups], np.arange(last + 1)))
         else:
@@ -191,9 +201,9 @@ class AgeDescription:
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @staticmethod
-    def from_json(text: str) -> AgeDescription:
+    def from_json(text: str, limits: Limits = LIMITS) -> AgeDescription:
         """Parse and check a description. Raises ModelError, naming what is wrong."""
-        raw = _parse(text, "age", AgeDescription)
+        raw = _parse(text, "age", AgeDescription, limits)
         try:
             description = AgeDescription(**raw)
             _check(description, "face_size")
@@ -202,9 +212,10 @@ class AgeDescription:
         return description
 
 
-def kind_of(text: str) -> str:
+def kind_of(text: str, limits: Limits = LIMITS) -> str:
     """The kind of model that a description is of, one of ``KINDS``. Raises ModelError."""
     try:
+        limits.check_json(text)
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"the model's description cannot be read: {error}") from error
@@ -221,9 +232,9 @@ def kind_of(text: str) -> str:
     return kind
 
 
-def _parse(text: str, kind: str, into: type[Description | AgeDescription]) -> dict[str, Any]:
+def _parse(text: str, kind: str, into: type[Description | AgeDescription], limits: Limits) -> dict[str, Any]:
     """The fields of a description of this kind. Raises ModelError."""
-    found = kind_of(text)
+    found = kind_of(text, limits)
     if found != kind:
         raise ModelError(f"a model of kind {found!r}, expected {kind!r}: {KINDS[found]}")
     raw: dict[str, Any] = json.loads(text)
@@ -236,20 +247,21 @@ def _parse(text: str, kind: str, into: type[Description | AgeDescription]) -> di
     try:
         raw["groups"] = tuple(AgeGroup(**group) for group in raw["groups"])
         raw["template"] = tuple((float(x), float(y)) for x, y in raw["template"])
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise ModelError(f"the model's description cannot be read: {error}") from error
     return raw
 
 
-def _names(value: Any) -> tuple[str, ...]:
+def _names(name: str, value: Any) -> tuple[str, ...]:
     """Raises TypeError."""
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise TypeError(f"fp32_islands must be a list of names, got {value!r}")
+    if not isinstance(value, list) or not all(isinstance(one, str) and one.isprintable() for one in value):
+        raise TypeError(f"{name} must be a list of names, got {value!r:.200}")
     return tuple(value)
 
 
 def _check(description: Description | AgeDescription, *sizes: str) -> None:
     """Raises ValueError, or TypeError where a value is no number."""
+    _check_texts(description, "model", "precision", "training_data")
     for name in sizes:
         size = getattr(description, name)
         if not isinstance(size, int) or not 16 <= size <= 1024:
@@ -259,6 +271,22 @@ def _check(description: Description | AgeDescription, *sizes: str) -> None:
         raise ValueError(f"groups must be 2 to 64 with rising centres, got centres {centers}")
     if len(description.template) != 5:
         raise ValueError(f"template must have 5 points, got {len(description.template)}")
+    if not all(math.isfinite(one) for point in description.template for one in point):
+        raise ValueError(f"template must have finite numbers, got {description.template}")
+
+
+def _check_texts(owner: object, *names: str) -> None:
+    """Raises ValueError for what is no text, or one that does things to a terminal (control characters, lone surrogates)."""
+    for name in names:
+        text = getattr(owner, name)
+        if not isinstance(text, str) or not text.isprintable():
+            raise ValueError(f"{name} must be a text in one line without control characters, got {text!r:.200}")
+
+
+def _check_number(name: str, value: object, low: float, high: float) -> None:
+    """Raises ValueError for what is no number or out of range."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r:.200}")
 
 
 def check_template(path: Path, description: Description | AgeDescription) -> None:
@@ -278,7 +306,7 @@ def soft_one_hot(position: float, size: int) -> npt.NDArray[np.float32]:
 
 def groups_from_centers(bounds: Sequence[float], centers: Sequence[float]) -> tuple[AgeGroup, ...]:
     """Age groups from their K - 1 inner bounds and K centres, labelled as people say them."""
-    edges = [0.0, *bounds, 130.0]
+    edges = [0.0, *bounds, _OLDEST]
     groups = []
     for i, center in enumerate(centers):
         low, high = edges[i], edges[i + 1]

@@ -19,6 +19,7 @@ from ._ops import Color, Floats, Frame, check_frame, resample
 from ._process import native_call
 from .errors import BackendError, InputError, ModelError
 from .geometry import Float64
+from .limits import LIMITS
 
 WEIGHTS = Path(__file__).parent / "weights" / "centerface.onnx"
 
@@ -80,6 +81,7 @@ class CenterFace:
         threshold: least confidence of a face, in (0, 1).
         refine: False leaves out the second pass (about 6 ms a face on one core).
         threads: CPU threads of one call.
+        max_faces: most faces of one frame; the largest are taken.
         path: another CenterFace file, as ``training.detector`` writes it.
 
     Raises:
@@ -94,18 +96,24 @@ class CenterFace:
         threshold: float = 0.5,
         refine: bool = True,
         threads: int = 1,
+        max_faces: int = LIMITS.faces,
         path: str | PathLike[str] = WEIGHTS,
     ) -> None:
         if not 64 <= max_side <= 4096:
             raise InputError(f"max_side: expected 64 to 4096 pixels, got {max_side!r}")
         if not 0.0 < threshold < 1.0:
             raise InputError(f"threshold: expected a number between 0 and 1, got {threshold!r}")
+        if not isinstance(max_faces, int) or max_faces < 1:
+            raise InputError(f"max_faces: expected a whole number from 1 on, got {max_faces!r}")
+        from .backends import onnx_file
         from .backends.onnx import open_session  # onnxruntime is imported when a detector is made, not before
 
-        self._session = open_session(Path(path), threads=threads)
-        names = [value.name for value in self._session.raw.get_outputs()]
-        if names != ["heatmap", "size", "offset", "landmarks"]:
+        file = onnx_file.read(Path(path))
+        if list(file.outputs) != ["heatmap", "size", "offset", "landmarks"]:
+            names = [name[:80] for name in list(file.outputs)[:20]]
             raise ModelError(f"{path}: not a CenterFace of training.detector: its outputs are {names}")
+        self._session = open_session(file, threads=threads)
+        self._max_faces = max_faces
         self._max_side = max_side
         self._threshold = threshold
         self._refine = refine
@@ -125,6 +133,7 @@ class CenterFace:
         faces = self._search(frame, color, self._max_side, margin=0.0)
         if not faces:
             faces = self._search(frame, color, self._max_side // 2, margin=0.25)
+        faces = sorted(faces, key=lambda face: face.size, reverse=True)[: self._max_faces]
         if self._refine and faces:
             faces = _distinct([self._look_again(frame, color, face) for face in faces])
         return sorted(faces, key=lambda face: face.size, reverse=True)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._ops import Floats
+from .backends import onnx_file
 from .backends.plan import is_engine
 from .description import AgeDescription, check_template
 from .errors import ClosedError, ModelError
+from .limits import LIMITS, Limits
 
 if TYPE_CHECKING:
     from .backends.onnx import Session
@@ -46,6 +48,7 @@ class AgeModel:
         path: the file; it must carry its description (``training.export --classifier`` writes it).
         providers: ONNX Runtime providers, the preferred first.
         threads: CPU threads of one call.
+        limits: of the file and its description.
 
     Raises:
         ModelError: missing, damaged, not an age model, or its inputs and outputs contradict its description.
@@ -53,7 +56,12 @@ class AgeModel:
     """
 
     def __init__(
-        self, path: Path = WEIGHTS, *, providers: Sequence[str] = ("CPUExecutionProvider",), threads: int = 1
+        self,
+        path: Path = WEIGHTS,
+        *,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+        threads: int = 1,
+        limits: Limits = LIMITS,
     ) -> None:
         if is_engine(path):
             raise ModelError(f"{path}: an engine; estimating ages needs an .onnx age model")
@@ -65,12 +73,11 @@ class AgeModel:
             )
         from .backends.onnx import check_interface, open_session, read_description
 
-        session = open_session(path, providers=providers, threads=threads)
-        self.description = read_description(path, session, AgeDescription.from_json)
-        check_template(path, self.description)
-        about = self.description
-        self._dtype = check_interface(path, session, about.inputs, about.outputs)["face"]
-        self._session: Session | None = session
+        file = onnx_file.read(path, limits=limits)
+        self.description = about = read_description(file, AgeDescription.from_json, limits)
+        check_template(path, about)
+        self._dtype = check_interface(file, about.inputs, about.outputs)["face"]
+        self._session: Session | None = open_session(file, providers=providers, threads=threads)
 
     def run(
         self,

@@ -16,12 +16,10 @@ from .backends import Backend, open_model
 from .backends.plan import is_engine
 from .description import Description
 from .errors import InputError
+from .limits import LIMITS, Limits
 
 if TYPE_CHECKING:
     from .gpu.frame_path import GpuFramePath
-
-#: Faces that go through the model in one call: bounds the memory of a group photograph.
-CHUNK = 4
 
 #: Times a stage by its name: ``with stage("crop"): ...``
 Stage: TypeAlias = Callable[[str], AbstractContextManager[None]]
@@ -33,10 +31,12 @@ class CpuFramePath:
     Args:
         backend: the model; closed with the path.
         threads: CPU threads of the kernels.
+        batch: faces times ages of one call of the model, where it is more than one face: bounds the memory of a group
+            photograph.
     """
 
-    def __init__(self, backend: Backend, threads: int) -> None:
-        self._backend, self._threads = backend, threads
+    def __init__(self, backend: Backend, threads: int, batch: int = LIMITS.batch) -> None:
+        self._backend, self._threads, self._batch = backend, threads, batch
 
     @property
     def description(self) -> Description:
@@ -59,7 +59,7 @@ class CpuFramePath:
             BackendError: the run time failed; earlier chunks of faces are then pasted already.
             ClosedError: after ``close``.
         """
-        chunk = max(1, CHUNK // len(codes))
+        chunk = max(1, self._batch // len(codes))
         if len(affines) > chunk and any(np.may_share_memory(source, result) for result in results):
             source = source.copy()  # the later faces are cut out of the frame as it was, also where they overlap
         for start in range(0, len(affines), chunk):
@@ -112,7 +112,13 @@ class CpuFramePath:
 
 
 def open_path(
-    model: Path, *, device: int | str | None, providers: Sequence[str], threads: int, sha256: str | None
+    model: Path,
+    *,
+    device: int | str | None,
+    providers: Sequence[str],
+    threads: int,
+    sha256: str | None,
+    limits: Limits = LIMITS,
 ) -> CpuFramePath | GpuFramePath:
     """Load a model for frames.
 
@@ -121,21 +127,21 @@ def open_path(
         device: "cpu", or a GPU: its number, "cuda" or "cuda:1". When not given, the CPU for ``.onnx``, GPU 0 for an engine.
         providers: of ONNX Runtime, on the CPU.
         threads: CPU threads of one call.
-        sha256: that an engine must have.
+        sha256: that the file must have; an engine has its own beside it when not given.
+        limits: of the file, its description and the batch.
 
     Raises:
         ModelError, BackendError: as ``backends.open_model`` and ``gpu.open_path``.
-        InputError: a device that there cannot be, an engine on the CPU, or ``sha256`` without an engine.
+        InputError: a device that there cannot be, or an engine on the CPU.
     """
     engine = is_engine(model)
-    if sha256 is not None and not engine:
-        raise InputError(f"sha256: is checked for an engine, and {model} is none")
     if device is None:
         device = 0 if engine else "cpu"
     if device != "cpu":
         from .gpu import open_path as open_gpu_path
 
-        return open_gpu_path(model, device, sha256)
+        return open_gpu_path(model, device, sha256, limits)
     if engine:
         raise InputError(f'device: {model} is an engine and runs on a GPU alone; give the .onnx file for device="cpu"')
-    return CpuFramePath(open_model(model, providers=providers, threads=threads), threads)
+    backend = open_model(model, providers=providers, threads=threads, sha256=sha256, limits=limits)
+    return CpuFramePath(backend, threads, limits.batch)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ImageError
+from .limits import LIMITS, Limits
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,8 +36,6 @@ WRITABLE = {
 }
 #: Endings of the files that are looked at in a folder.
 SUFFIXES = (*WRITABLE, ".avif", ".gif", ".ppm", ".jp2")
-#: Pillow's own limit against files that unpack to more than the memory holds.
-MAX_PIXELS = 178_000_000
 
 # Tags of a TIFF that describe the picture; the others describe how the file is laid out.
 _TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)
@@ -62,22 +62,27 @@ class Picture:
     format: str = ""
 
 
-def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> Picture:
     """Read an image file: upright (the EXIF orientation is applied), 8 bits a channel.
 
     Palettes become RGB or RGBA, 16-bit channels keep their upper 8 bits, and CMYK becomes sRGB through its colour profile.
 
     Raises:
-        ImageError: missing, a folder, not an image, damaged or cut off, an animation, or more than ``max_pixels``.
+        ImageError: missing, a folder, not an image, damaged or cut off, an animation, or larger than ``limits`` allow.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ImageError(f"{path}: expected an image file, got a folder")
-    return _read(path, path, max_pixels, READABLE)
+    with _explained(path):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise ImageError(
+                f"{path}: expected an image file, got a {'folder' if stat.S_ISDIR(mode) else 'device or pipe'}"
+            )
+        _check_bytes(path, path.stat().st_size, limits)
+    return _read(path, path, limits, READABLE)
 
 
 def decode(
-    data: bytes, name: str = "the picture", *, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = READABLE
+    data: bytes, name: str = "the picture", *, limits: Limits = LIMITS, formats: Sequence[str] = READABLE
 ) -> Picture:
     """An image file that lies in memory, as ``read`` reads one.
 
@@ -88,19 +93,28 @@ def decode(
     Raises:
         ImageError: as ``read``.
     """
-    return _read(io.BytesIO(data), name, max_pixels, formats)
+    _check_bytes(name, len(data), limits)
+    return _read(io.BytesIO(data), name, limits, formats)
 
 
-def _read(source: Path | io.BytesIO, name: Path | str, max_pixels: int, formats: Sequence[str]) -> Picture:
+def _check_bytes(name: Path | str, size: int, limits: Limits) -> None:
+    if size > limits.image_bytes:
+        raise ImageError(
+            f"{name}: {size} bytes; at most {limits.image_bytes} are read (Limits.image_bytes): reduce it first"
+        )
+
+
+def _read(source: Path | io.BytesIO, name: Path | str, limits: Limits, formats: Sequence[str]) -> Picture:
     with _explained(name, formats), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd EXIF, large pictures: what matters is checked here
         from PIL import Image, ImageOps
 
         with Image.open(source, formats=tuple(formats)) as file:
             width, height = file.size
-            if width * height > max_pixels:
+            if width * height > limits.image_pixels:
                 raise ImageError(
-                    f"{name}: {width} x {height} pixels; at most {max_pixels / 1e6:.0f} million are read: reduce it first"
+                    f"{name}: {width} x {height} pixels; at most {limits.image_pixels / 1e6:.3g} million are read "
+                    "(Limits.image_pixels): reduce it first"
                 )
             frames = getattr(file, "n_frames", 1)
             if frames > 1 and file.format != "MPO":  # a phone's MPO holds the photograph first, then its depth map

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import imagefile
 from .errors import ImageError, InputError
+from .limits import LIMITS, Limits
 
 if TYPE_CHECKING:
     from .transformer import Transformer
@@ -97,9 +98,18 @@ def no_pictures(inputs: Iterable[Path], suffixes: Iterable[str] = imagefile.SUFF
 
 
 def age_file(
-    transformer: Transformer, job: Job, *, group: float | None, years: float | None, overwrite: bool = False
+    transformer: Transformer,
+    job: Job,
+    *,
+    group: float | None,
+    years: float | None,
+    overwrite: bool = False,
+    limits: Limits = LIMITS,
 ) -> int:
     """One picture, from file to file; without ``group`` and ``years`` a strip of all age groups.
+
+    Args:
+        limits: of the picture.
 
     Returns:
         The number of its faces. Without a face nothing is written.
@@ -109,7 +119,7 @@ def age_file(
     """
     if job.target.exists() and not overwrite:
         raise ImageError(f"{job.target}: exists already; --overwrite replaces it")
-    picture = imagefile.read(job.source)
+    picture = imagefile.read(job.source, limits=limits)
     faces = transformer.detect(picture.image)
     if not faces:
         return 0

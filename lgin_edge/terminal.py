@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from .errors import BackendError, InputError, LginError, ModelError
+from .limits import LIMITS, Limits
 
 NO_FACE, BAD_INPUT, BAD_MODEL, INTERRUPTED = 3, 4, 5, 130
 EXIT_CODES = (
@@ -40,6 +41,25 @@ ThreadsOption = Annotated[
     int | None,
     typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False),
 ]
+Sha256Option = Annotated[
+    str | None,
+    typer.Option(
+        help="The SHA-256 that the model file must have. Default: any; an engine's stands beside it.",
+        show_default=False,
+    ),
+]
+MaxFacesOption = Annotated[int, typer.Option(min=1, help="Most faces of one picture; of more, the largest are taken.")]
+MaxMegapixelsOption = Annotated[
+    float, typer.Option(min=0.001, help="Largest picture that is read, millions of pixels.")
+]
+MaxMbOption = Annotated[float, typer.Option(min=0.001, help="Largest file of a picture that is read, megabytes.")]
+#: Their defaults.
+MAX_FACES, MAX_MEGAPIXELS, MAX_MB = LIMITS.faces, LIMITS.image_pixels / 1e6, LIMITS.image_bytes / 1e6
+
+
+def limits_of(*, faces: int = LIMITS.faces, megapixels: float = MAX_MEGAPIXELS, mb: float = MAX_MB) -> Limits:
+    """The limits that the options ask for."""
+    return Limits(faces=faces, image_pixels=round(1e6 * megapixels), image_bytes=round(1e6 * mb))
 
 
 @contextmanager

@@ -24,8 +24,9 @@ from .detection import CenterFace, Detector, Face
 from .errors import BackendError, ClosedError, ImageError, InputError
 from .estimation import WEIGHTS as AGE_WEIGHTS
 from .estimation import AgeEstimate, AgeModel
-from .frame_path import CHUNK, CpuFramePath, open_path
+from .frame_path import CpuFramePath, open_path
 from .gpu.device_frame import device_frame, is_on_device
+from .limits import LIMITS, Limits
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -89,11 +90,12 @@ class Transformer:
             file beside it.
         device: where frames are changed: "cpu", or a GPU by its number, "cuda" or "cuda:1". When not given, the CPU for
             ``.onnx``, GPU 0 for an engine. A GPU runs ``.onnx`` by ONNX Runtime's CUDA provider.
-        sha256: for an engine: the hash that it must have, instead of the file beside it.
+        sha256: the hash that the model file must have: pins an ``.onnx``; for an engine, instead of the file beside it.
         age_model: an ``.onnx`` file for ``estimate_age``, which loads it when first called; the bundled one when not given.
         detector: finds the faces, ``detection.Detector``; the bundled ``detection.CenterFace`` when not given.
         providers: ONNX Runtime providers for the models on the CPU and for the age model, the preferred first.
         threads: CPU threads of one call, 1 to 1024; when not given, as many as this process may use cores.
+        limits: what is taken at most of model files, and how many faces of a picture.
 
     Raises:
         ModelError: the model file is missing, damaged, or not one that this version can run.
@@ -111,6 +113,7 @@ class Transformer:
         detector: Detector | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
         threads: int | None = None,
+        limits: Limits = LIMITS,
     ) -> None:
         self._origin = Origin("this Transformer")
         self._threads = _usable_cores() if threads is None else threads
@@ -118,15 +121,18 @@ class Transformer:
             raise InputError(f"threads: expected a whole number from 1 to 1024, got {threads!r}")
         path = model_path(model)
         self._path: CpuFramePath | GpuFramePath | None = open_path(
-            path, device=device, providers=providers, threads=self._threads, sha256=sha256
+            path, device=device, providers=providers, threads=self._threads, sha256=sha256, limits=limits
         )
         self._description = self._path.description
         check_template(path, self._description)
-        self._detector: Detector | None = CenterFace(threads=self._threads) if detector is None else detector
+        if detector is None:
+            detector = CenterFace(threads=self._threads, max_faces=limits.faces)
+        self._detector: Detector | None = detector
         self._age_path = AGE_WEIGHTS if age_model is None else Path(age_model)
         self._age_model: AgeModel | None = None
         self._age_lock = threading.Lock()
         self._providers = tuple(providers)
+        self._limits = limits
         self._local = threading.local()
 
     @property
@@ -262,9 +268,9 @@ class Transformer:
         with details.stage("total"):
             details.faces = self._find(frame, order, details) if given is None else given
             affines = [_fit(face) for face in details.faces]
-            for start in range(0, len(affines), CHUNK):
+            for start in range(0, len(affines), self._limits.batch):
                 with details.stage("crop"):
-                    part = affines[start : start + CHUNK]
+                    part = affines[start : start + self._limits.batch]
                     views = np.empty((len(part), 3, side, side), np.float32)
                     for view, affine in zip(views, part, strict=True):
                         view[:] = resample(frame, affine, side, side, color=order, threads=self._threads)
@@ -315,7 +321,9 @@ class Transformer:
         with self._age_lock:
             self._open_path()
             if self._age_model is None:
-                self._age_model = AgeModel(self._age_path, providers=self._providers, threads=self._threads)
+                self._age_model = AgeModel(
+                    self._age_path, providers=self._providers, threads=self._threads, limits=self._limits
+                )
             return self._age_model
 
     def _begin(self) -> Details:
@@ -328,7 +336,7 @@ class Transformer:
             raise ClosedError("this Transformer was closed; make a new one")
         with details.stage("detect"):
             found = detector(frame, color)
-        return [face for face in found if _is_face(face)]
+        return [face for face in found if _is_face(face)][: self._limits.faces]
 
     def _change(
         self,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +99,13 @@ def test_foreign_files(tmp_path: Path, data: bytes, message: str) -> None:
     plan.write(path, data)
     with pytest.raises(ModelError, match=message):
         plan.read(path)
+
+
+def test_a_file_full_of_beginnings_is_refused_at_once() -> None:
+    start = time.process_time()
+    with pytest.raises(ModelError, match="carries no description"):
+        plan.describe(Path("foreign.plan"), b"vtrt" + b'{"model":' * 1_000_000)
+    assert time.process_time() - start < 1.0
 
 
 @pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"not a hash  engine.plan\n", b"0" * 63])

@@ -40,7 +40,7 @@ def model(tmp_path: Path, runtime: cuda_stand_in.Runtime, stack: ExitStack, monk
     """A model whose residuals depend on the picture, and a machine on which ``device="cuda"`` is the stand-in."""
     cuda_stand_in.queue_launches(runtime, monkeypatch)
 
-    def open_path(path: Path, device: object, sha256: object) -> GpuFramePath:
+    def open_path(path: Path, device: object, sha256: object, limits: object) -> GpuFramePath:
         cuda = Cuda(0, runtime)
         return GpuFramePath(cuda, Stream(cuda), QueuedEngine(path, runtime))
 

@@ -86,6 +86,51 @@ def test_a_wrong_description_of_an_age_model_is_refused(change: dict[str, Any], 
         AgeDescription.from_json(json.dumps(raw))
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("center", float("inf"), "center of a group must be a number from 0 to 130, got inf"),
+        ("center", 10**400, "center of a group"),
+        ("high", float("nan"), "high of a group"),
+        ("low", None, "low of a group"),
+        ("low", True, "low of a group"),
+        ("label", 5, "label must be a text"),
+        ("label", "\ud800", "label must be a text"),  # cannot be printed
+        ("label", "\x1b[2J", "label must be a text"),  # empties a terminal
+        ("label", "\u202e", "label must be a text"),  # turns what follows round
+    ],
+)
+def test_a_wrong_group_is_refused(field: str, value: Any, message: str) -> None:
+    raw = json.loads(ABOUT.to_json())
+    raw["groups"][4][field] = value
+    with pytest.raises(ModelError, match=message):
+        Description.from_json(json.dumps(raw))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"template": [[10**400, 0]] * 5}, "cannot be read"),
+        ({"template": [[float("nan"), 0]] * 5}, "finite"),
+        ({"face_taper": 1e-9}, "face_taper must be a number from 0.001 to 0.5"),
+        ({"face_taper": "0.1"}, "face_taper"),
+        ({"model": ["x"]}, "model must be a text"),
+        ({"model": "two\nlines"}, "model must be a text"),
+        ({"training_data": "\x9b2J"}, "training_data"),
+        ({"onnx_sha256": {}}, "onnx_sha256"),
+        ({"engine": {"flavour": "\x07", "version": "1", "targets": [], "max_faces": 1}}, "flavour"),
+        ({"engine": {"flavour": "a", "version": "1", "targets": "sm86", "max_faces": 1}}, "targets"),
+        ({"engine": [1]}, "cannot be read"),
+        ({"surprise": [[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]}, "16 levels deep"),
+        ({"training_data": "x" * 70_000}, "at most 65536 are read"),
+    ],
+    ids=str,
+)
+def test_a_hostile_description_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        Description.from_json(json.dumps(json.loads(ABOUT.to_json()) | change))
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", "[" * 100_000, '{"format": 1}'])
 def test_what_is_no_description_is_refused(text: str) -> None:
     with pytest.raises(ModelError):

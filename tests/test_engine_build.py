@@ -170,11 +170,6 @@ def test_a_changed_engine_is_refused_before_anything_else(engine: Path, tmp_path
         Transformer(engine, sha256="0" * 64)
 
 
-def test_a_hash_for_an_onnx_file_is_refused() -> None:
-    with pytest.raises(InputError, match="is checked for an engine"):
-        Transformer(sha256="0" * 64)
-
-
 @needs_rtx
 def test_command(tmp_path: Path) -> None:
     out, fused = tmp_path / "engine.plan", tmp_path / "fused.onnx"

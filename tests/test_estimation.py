@@ -18,6 +18,7 @@ from PIL import Image
 from lgin_edge import AgeEstimate, BackendError, ClosedError, Face, InputError, ModelError, Transformer, geometry
 from lgin_edge import estimation as module
 from lgin_edge.backends import onnx as backend
+from lgin_edge.backends.onnx_file import OnnxFile
 from lgin_edge.estimation import AgeModel
 
 Image8 = npt.NDArray[np.uint8]
@@ -130,9 +131,9 @@ def test_the_model_is_loaded_once_and_only_when_it_is_used(
     opened = []
     open_session = backend.open_session
 
-    def watched(path: Path, **options: Any) -> Any:
-        opened.append((path, options))
-        return open_session(path, **options)
+    def watched(file: OnnxFile, **options: Any) -> Any:
+        opened.append((file.path, options))
+        return open_session(file, **options)
 
     monkeypatch.setattr(backend, "open_session", watched)
     with Transformer(tiny_model, age_model=tiny_age_model, detector=lambda frame, color: [], threads=3) as t:

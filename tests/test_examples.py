@@ -119,7 +119,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> SimpleNamespace:
     launches = cuda_stand_in.queue_launches(runtime, monkeypatch)
     down: list[int] = []
 
-    def open_path(model: Path, device: int | str, sha256: str | None = None) -> frame_path.GpuFramePath:
+    def open_path(
+        model: Path, device: int | str, sha256: str | None = None, limits: object = None
+    ) -> frame_path.GpuFramePath:
         cuda = Cuda(0, runtime)
         return frame_path.GpuFramePath(cuda, Stream(cuda), QueuedEngine(tiny_model, runtime))
 

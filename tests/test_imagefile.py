@@ -14,6 +14,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 
 from lgin_edge import imagefile
 from lgin_edge.errors import ImageError
+from lgin_edge.limits import Limits
 
 Image8 = npt.NDArray[np.uint8]
 ORIENTATION, DESCRIPTION, TAKEN, EXIF_IFD, THUMBNAIL_IFD = 0x0112, 0x010E, 0x9003, 0x8769, 1
@@ -258,8 +259,8 @@ def test_too_many_pixels(tmp_path: Path, scene: Image8) -> None:
     path = tmp_path / "in.png"
     Image.fromarray(scene).save(path)
     with pytest.raises(ImageError, match="80 x 48 pixels"):
-        imagefile.read(path, max_pixels=80 * 48 - 1)
-    assert imagefile.read(path, max_pixels=80 * 48).image.size == (80, 48)
+        imagefile.read(path, limits=Limits(image_pixels=80 * 48 - 1))
+    assert imagefile.read(path, limits=Limits(image_pixels=80 * 48)).image.size == (80, 48)
 
 
 def test_damaged_bytes_raise_only_our_error(tmp_path: Path, scene: Image8) -> None:
@@ -365,4 +366,4 @@ def test_files_in_memory(tmp_path: Path, astronaut: npt.NDArray[np.uint8]) -> No
     with pytest.raises(ImageError, match=r"the upload: .* expected one of JPEG, PNG"):
         imagefile.decode(data, "the upload", formats=("JPEG", "PNG"))
     with pytest.raises(ImageError, match=r"the picture: 512 x 512 pixels"):
-        imagefile.decode(data, max_pixels=512 * 511)
+        imagefile.decode(data, limits=Limits(image_pixels=512 * 511))

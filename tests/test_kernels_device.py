@@ -478,6 +478,7 @@ BAD_BLOCKS = {
     "address float": {"address": 4096.0},
     "pitch": {"pitch": 59},
     "pitch negative": {"pitch": -60},
+    "pitch that overflows": {"pitch": (1 << 63) - 1},
     "rectangle": {"rectangle": (0, 0, 21, 20)},
     "rectangle empty": {"rectangle": (4, 4, 4, 20)},
     "rectangle negative": {"rectangle": (-2, 0, 20, 20)},

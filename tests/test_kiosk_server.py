@@ -23,8 +23,8 @@ from PIL import Image
 from typer.testing import CliRunner
 from websockets.exceptions import InvalidStatus
 
-from lgin_edge import InputError, Transformer, cli, imagefile
-from lgin_edge.kiosk.limits import Bucket, Buckets
+from lgin_edge import InputError, Limits, Transformer, cli, imagefile
+from lgin_edge.kiosk.rates import Bucket, Buckets
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import STATIC, STRINGS, Settings, read_strings
 from lgin_edge.kiosk.stills import Stills
@@ -41,7 +41,7 @@ class Clock:
 @pytest.fixture(scope="module")
 def server(tiny: Transformer) -> Iterator[Server]:
     settings = Settings(
-        hosts=("kiosk.example",), requests_per_minute=1e6, upload_bytes=1_000_000, upload_pixels=500_000
+        hosts=("kiosk.example",), requests_per_minute=1e6, uploads=Limits(image_bytes=1_000_000, image_pixels=500_000)
     )
     with serving(tiny, settings) as running:
         yield running
@@ -189,6 +189,9 @@ def test_other_names_and_other_pages_are_refused(server: Server, client: httpx.C
         ("https://evil.example", 403),
         ("null", 403),
         ("http://127.0.0.1:1", 403),
+        ("http://[", 403),
+        (server.url + "@evil.example", 403),
+        (server.url.removeprefix("http:"), 403),
     ):
         assert client.post("/v1/age?group=1", content=file, headers={"origin": origin}).status_code == status
     with Visitor(server.url, origin=server.url) as visitor:

@@ -16,16 +16,19 @@ import pytest
 from kiosk_server import PATIENCE, Image8, Visitor, encoded, pixels, serving
 from websockets.exceptions import ConnectionClosed
 
-from lgin_edge import BackendError, Transformer
+from lgin_edge import BackendError, Limits, Transformer
 from lgin_edge.kiosk import session
 from lgin_edge.kiosk.protocol import Close
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import Settings
 
+#: Smaller than the default.
+FRAMES = Limits(image_bytes=2_000_000, image_pixels=1_000_000, json_bytes=1024, json_depth=2)
+
 
 @pytest.fixture(scope="module")
 def server(tiny: Transformer) -> Iterator[Server]:
-    with serving(tiny, Settings(public_url="https://kiosk.example", max_fps=240, frame_pixels=1_000_000)) as running:
+    with serving(tiny, Settings(public_url="https://kiosk.example", max_fps=240, frames=FRAMES)) as running:
         yield running
 
 
@@ -163,6 +166,8 @@ BEGIN = '{"type": "start", "consent": true, "years": 60}'
     [
         (["no JSON"], Close.BAD_MESSAGE, "Invalid JSON"),
         (["[1]"], Close.BAD_MESSAGE, "message"),
+        (['{"type": ' + " " * 2000 + '"still"}'], Close.BAD_MESSAGE, "at most 1024"),
+        (["[[[[]]]]"], Close.BAD_MESSAGE, "nested"),
         (['{"type": "dance"}'], Close.BAD_MESSAGE, "dance"),
         (['{"type": "still"}'], Close.BAD_MESSAGE, "first"),
         (['{"type": "start", "consent": false, "years": 60}'], Close.NO_CONSENT, "consent"),

@@ -16,7 +16,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from lgin_edge import BackendError, ClosedError, Face, InputError, ModelError, Transformer, geometry
+from lgin_edge import BackendError, ClosedError, Face, InputError, Limits, ModelError, Transformer, geometry
 from lgin_edge.backends.onnx import OnnxBackend
 from lgin_edge.frame_path import CpuFramePath
 
@@ -100,11 +100,11 @@ def test_timeline_encodes_each_face_once(tiny: Transformer, noise: Image8, monke
     assert [age[0] for *_, age in calls] == [4, 4, 2]  # a crowd goes through the model in pieces
 
 
-def test_pieces_change_nothing(tiny: Transformer, noise: Image8, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_change_nothing(tiny: Transformer, tiny_model: Path, noise: Image8) -> None:
     many = [LANDMARKS + np.array([3 * i, i]) for i in range(6)]
     whole = tiny.age(noise, group=0, landmarks=many)
-    monkeypatch.setattr("lgin_edge.frame_path.CHUNK", 1)
-    np.testing.assert_array_equal(tiny.age(noise, group=0, landmarks=many), whole)
+    with Transformer(tiny_model, limits=Limits(batch=1)) as one_by_one:
+        np.testing.assert_array_equal(one_by_one.age(noise, group=0, landmarks=many), whole)
 
 
 def test_strength(tiny: Transformer, noise: Image8) -> None:

@@ -9,7 +9,8 @@ from typing import Protocol
 from .._ops import Floats
 from ..description import AgeDescription, Description, kind_of
 from ..errors import ModelError
-from . import plan
+from ..limits import LIMITS, Limits
+from . import onnx_file, plan
 
 
 class Backend(Protocol):
@@ -30,11 +31,13 @@ class Backend(Protocol):
     def close(self) -> None: ...
 
 
-def open_model(path: Path, *, providers: Sequence[str], threads: int) -> Backend:
+def open_model(
+    path: Path, *, providers: Sequence[str], threads: int, sha256: str | None = None, limits: Limits = LIMITS
+) -> Backend:
     """Load an ONNX model for arrays on the host.
 
     Raises:
-        ModelError: the file is missing, damaged, an engine, or no model of lgin-edge.
+        ModelError: the file is missing, damaged, has another SHA-256, an engine, or no model of lgin-edge.
         BackendError: the run time or the provider is not there.
     """
     if plan.is_engine(path):
@@ -43,24 +46,25 @@ def open_model(path: Path, *, providers: Sequence[str], threads: int) -> Backend
         )
     from .onnx import OnnxBackend  # onnxruntime takes longer to import than all of lgin-edge
 
-    return OnnxBackend(path, providers=providers, threads=threads)
+    return OnnxBackend(path, providers=providers, threads=threads, sha256=sha256, limits=limits)
 
 
-def read_description(path: Path) -> Description | AgeDescription:
-    """What a model file says of itself, whatever its kind; an engine needs no GPU for that.
+def read_description(path: Path, limits: Limits = LIMITS) -> Description | AgeDescription:
+    """What a model file says of itself, whatever its kind; nothing of it is loaded, and an engine needs no GPU for that.
 
-    Raises: as ``open_model``, and ModelError as ``plan.read``.
+    Raises:
+        ModelError: as ``onnx_file.read`` and ``plan.read``, or no model of lgin-edge.
     """
     if plan.is_engine(path):
-        return plan.read(path)[1]
+        return plan.read(path, limits=limits)[1]
     from . import onnx
 
-    session = onnx.open_session(path)
-    kind = onnx.read_description(path, session, kind_of)
+    file = onnx_file.read(path, limits=limits)
+    kind = onnx.read_description(file, kind_of, limits)
     about: Description | AgeDescription
     if kind == "age":
-        about = onnx.read_description(path, session, AgeDescription.from_json)
+        about = onnx.read_description(file, AgeDescription.from_json, limits)
     else:
-        about = onnx.read_description(path, session, Description.from_json)
-    onnx.check_interface(path, session, about.inputs, about.outputs)
+        about = onnx.read_description(file, Description.from_json, limits)
+    onnx.check_interface(file, about.inputs, about.outputs)
     return about

@@ -12,6 +12,9 @@ from .._ops import Floats
 from .._process import Origin, keep_in_children, native_call
 from ..description import METADATA_KEY, Description
 from ..errors import BackendError, ClosedError, ModelError
+from ..limits import LIMITS, Limits
+from . import onnx_file
+from .onnx_file import OnnxFile
 
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
 Dtype: TypeAlias = type[np.float32] | type[np.float16]
@@ -75,15 +78,13 @@ class Session:
             raise BackendError(f"ONNX Runtime failed on {what}: {error}") from error
 
 
-def open_session(path: Path, *, providers: Sequence[Provider] = DEFAULT_PROVIDERS, threads: int = 1) -> Session:
-    """Load a file.
+def open_session(file: OnnxFile, *, providers: Sequence[Provider] = DEFAULT_PROVIDERS, threads: int = 1) -> Session:
+    """Load a file that was looked at.
 
     Raises:
-        ModelError: the file is missing or ONNX Runtime cannot load it.
+        ModelError: ONNX Runtime cannot load it.
         BackendError: ONNX Runtime is not installed, or lacks a provider that was asked for.
     """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model file; expected an .onnx file (Transformer() uses the bundled one)")
     try:
         import onnxruntime
     except ImportError as error:
@@ -95,11 +96,16 @@ def open_session(path: Path, *, providers: Sequence[Provider] = DEFAULT_PROVIDER
             f"ONNX Runtime providers {names} were asked for; this installation has {available}. Choose among "
             "those, or install the onnxruntime package that contains the other (onnxruntime-gpu for CUDA)"
         )
+    options = session_options(threads)
+    # The bytes could be read as its own format, too.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    if file.external:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(file.path.parent))
     try:
-        return Session(onnxruntime.InferenceSession(str(path), session_options(threads), providers=list(providers)))
+        return Session(onnxruntime.InferenceSession(file.data, options, providers=list(providers)))
     except Exception as error:  # ONNX Runtime's exceptions share no base but this one
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{path}: not an ONNX file that ONNX Runtime can run: {reason}") from error
+        raise ModelError(f"{file.path}: not an ONNX file that ONNX Runtime can run: {reason}") from error
 
 
 class OnnxBackend:
@@ -109,20 +115,30 @@ class OnnxBackend:
         path: the file; it must carry its description (``training.export`` writes it).
         providers: ONNX Runtime providers, the preferred first.
         threads: CPU threads of one call.
+        sha256: that the file must have, if given.
+        limits: of the file and its description.
 
     Attributes:
         dtypes: of every input and output, by name.
 
     Raises:
-        ModelError: missing, damaged, without a description, or its inputs and outputs contradict the description.
+        ModelError: as ``onnx_file.read``, without a description, or its inputs and outputs contradict the description.
         BackendError: a provider is not there.
     """
 
-    def __init__(self, path: Path, *, providers: Sequence[Provider] = DEFAULT_PROVIDERS, threads: int = 1) -> None:
-        session = open_session(path, providers=providers, threads=threads)
-        self.description = about = read_description(path, session, Description.from_json)
-        self.dtypes = check_interface(path, session, about.inputs, about.outputs)
-        self._session: Session | None = session
+    def __init__(
+        self,
+        path: Path,
+        *,
+        providers: Sequence[Provider] = DEFAULT_PROVIDERS,
+        threads: int = 1,
+        sha256: str | None = None,
+        limits: Limits = LIMITS,
+    ) -> None:
+        file = onnx_file.read(path, sha256=sha256, limits=limits)
+        self.description = about = read_description(file, Description.from_json, limits)
+        self.dtypes = check_interface(file, about.inputs, about.outputs)
+        self._session: Session | None = open_session(file, providers=providers, threads=threads)
 
     @property
     def session(self) -> Session:
@@ -158,45 +174,41 @@ class OnnxBackend:
         self._session = None
 
 
-def read_description(path: Path, session: Session, parse: Callable[[str], T]) -> T:
-    """The description that a loaded model carries, parsed. Raises ModelError, naming the file."""
-    text = session.raw.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+def read_description(file: OnnxFile, parse: Callable[[str, Limits], T], limits: Limits = LIMITS) -> T:
+    """The description that a file carries, parsed. Raises ModelError, naming the file."""
+    text = file.metadata.get(METADATA_KEY)
     if text is None:
         raise ModelError(
-            f"{path}: an ONNX file, but not a model of lgin-edge: it carries no description (metadata "
+            f"{file.path}: an ONNX file, but not a model of lgin-edge: it carries no description (metadata "
             f"{METADATA_KEY!r}); export it with python -m training.export"
         )
     try:
-        return parse(text)
+        return parse(text, limits)
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{file.path}: {error}") from error
 
 
 def check_interface(
-    path: Path,
-    session: Session,
+    file: OnnxFile,
     inputs: Mapping[str, tuple[int, ...]],  # name -> shape without the batch
     outputs: Mapping[str, tuple[int, ...]],
 ) -> dict[str, Dtype]:
     """Check names and shapes against what the description promises; the dtype of each input and output by name."""
     dtypes: dict[str, Dtype] = {}
-    for kind, values, expected in (
-        ("input", session.raw.get_inputs(), inputs),
-        ("output", session.raw.get_outputs(), outputs),
-    ):
-        found = {value.name: value for value in values}
+    for kind, found, expected in (("input", file.inputs, inputs), ("output", file.outputs, outputs)):
         if set(found) != set(expected):
-            raise ModelError(f"{path}: expected the {kind}s {sorted(expected)}, got {sorted(found)}; export it again")
+            names = [name[:80] for name in sorted(found)[:20]]
+            raise ModelError(f"{file.path}: expected the {kind}s {sorted(expected)}, got {names}; export it again")
         for name, shape in expected.items():
             value = found[name]
             # A dimension without a number is left to the run; the batch must be such a one.
-            given = tuple(value.shape)
+            given = value.shape
             fits = len(given) == len(shape) + 1 and all(
                 not isinstance(have, int) or have == want for have, want in zip(given[1:], shape, strict=True)
             )
             if not fits or isinstance(given[0], int) or value.type not in _DTYPES:
                 raise ModelError(
-                    f"{path}: {kind} {name!r} is {value.type} {list(given)}; its description asks for float or float16 "
+                    f"{file.path}: {kind} {name!r} is {value.type} {list(given[:8])}; its description asks for float or float16 "
                     f"{['N', *shape]} with a dynamic N; export it again"
                 )
             dtypes[name] = _DTYPES[value.type]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BackendError, ModelError
+from ..limits import LIMITS, Limits
 from .onnx import OnnxBackend, Provider
 
 #: Most faces of one call; ONNX Runtime's own memory grows with them.
@@ -23,6 +24,7 @@ class OnnxGpuEngine:
         path: the ``.onnx`` file.
         device: number of the GPU.
         stream: that ONNX Runtime queues its work on: the one that is given to ``enqueue``.
+        sha256, limits: as for ``OnnxBackend``.
         provider: what runs it, and ``memory``, where the buffers lie: tests put the CPU there.
 
     Raises:
@@ -35,11 +37,19 @@ class OnnxGpuEngine:
     capturable = False
 
     def __init__(
-        self, path: Path, device: int, stream: int, *, provider: Provider | None = None, memory: str = "cuda"
+        self,
+        path: Path,
+        device: int,
+        stream: int,
+        *,
+        sha256: str | None = None,
+        limits: Limits = LIMITS,
+        provider: Provider | None = None,
+        memory: str = "cuda",
     ) -> None:
         if provider is None:
             provider = (PROVIDER, {"device_id": str(device), "user_compute_stream": str(stream)})
-        self._backend = OnnxBackend(path, providers=(provider,), threads=1)
+        self._backend = OnnxBackend(path, providers=(provider,), threads=1, sha256=sha256, limits=limits)
         self.description = self._backend.description
         self._device, self._memory, self._path = device, memory, path
         session = self._backend.session.raw

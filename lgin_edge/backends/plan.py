@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from ..description import Description
 from ..errors import ModelError
+from ..limits import LIMITS, Limits
 from .flavours import FLAVOURS
+from .pin import check_sha256
 
 #: Endings of engine files.
 SUFFIXES = (".plan", ".engine", ".trt")
-_HASH = re.compile(r"[0-9a-f]{64}")
-#: How a description begins, and the most bytes that one may have.
-_MARK, _LONGEST = b'{"model":', 1 << 16
+#: How a description begins, and at how many such places one is looked for.
+_MARK, _MOST_MARKS = b'{"model":', 64
 
 
 def is_engine(path: Path) -> bool:
@@ -63,48 +63,44 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
             partial.unlink(missing_ok=True)
 
 
-def read(path: Path, sha256: str | None = None) -> tuple[bytes, Description]:
+def read(path: Path, sha256: str | None = None, limits: Limits = LIMITS) -> tuple[bytes, Description]:
     """An engine's bytes and description, its hash checked.
 
     Args:
         sha256: the hash that it must have; that of the file beside it when not given.
 
     Raises:
-        ModelError: missing, empty, changed, no engine, or one without a description of ours.
+        ModelError: missing, empty, too large, changed, no engine, or one without a description of ours.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such engine; build one with lgin-edge build MODEL.onnx -o {path}")
+    size = path.stat().st_size
+    if size > limits.model_bytes:
+        raise ModelError(f"{path}: {size} bytes; at most {limits.model_bytes} of a model are read (Limits.model_bytes)")
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error}") from error
     if not data:
         raise ModelError(f"{path}: the file is empty; {rebuild(path)}")
-    wanted = _expected_hash(path) if sha256 is None else sha256.lower()
-    if not _HASH.fullmatch(wanted):
-        raise ModelError(f"{path}: expected a SHA-256 of 64 hexadecimal digits, got {wanted[:80]!r}")
-    found = hashlib.sha256(data).hexdigest()
-    if found != wanted:
-        where = f"{hash_file(path).name} says" if sha256 is None else "sha256= asks for"
-        raise ModelError(
-            f"{path}: its SHA-256 is {found}, and {where} {wanted}: it was changed, damaged or cut off, and an engine is native "
-            f"code, so it is not loaded; {rebuild(path)}"
-        )
-    return data, describe(path, data)
+    wanted = _expected_hash(path) if sha256 is None else sha256
+    where = f"{hash_file(path).name} says" if sha256 is None else "sha256= asks for"
+    check_sha256(path, data, wanted, where, f"and an engine is native code, so it is not loaded; {rebuild(path)}")
+    return data, describe(path, data, limits)
 
 
-def describe(path: Path, data: bytes) -> Description:
+def describe(path: Path, data: bytes, limits: Limits = LIMITS) -> Description:
     """The description that stands in an engine's bytes. Raises ModelError; ``path`` goes into the message."""
     magics = {flavour.magic: name for name, flavour in FLAVOURS.items()}
     if data[:4] not in magics:
         raise ModelError(f"{path}: not a TensorRT engine (it begins with {data[:4]!r}); {rebuild(path)}")
-    found = _find(data)
+    found = _find(data, limits)
     if found is None:
         raise ModelError(
             f"{path}: a {magics[data[:4]]} engine, but none of lgin-edge: it carries no description; {rebuild(path)}"
         )
     try:
-        description = Description.from_json(found)
+        description = Description.from_json(found, limits)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     if description.engine is None:
@@ -128,15 +124,17 @@ def _expected_hash(path: Path) -> str:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{beside}: cannot be read: {error}") from error
-    return text.split(maxsplit=1)[0].lower() if text.strip() else ""
+    return text.split(maxsplit=1)[0] if text.strip() else ""
 
 
-def _find(data: bytes) -> str | None:
+def _find(data: bytes, limits: Limits) -> str | None:
     """The first JSON object in the bytes that looks like a description."""
     start = data.find(_MARK)
-    while start >= 0:
+    for _ in range(_MOST_MARKS):
+        if start < 0:
+            break
         # What follows the JSON is binary and may split a character: it is dropped, the JSON itself is ASCII.
-        text = data[start : start + _LONGEST].decode("latin-1")
+        text = data[start : start + limits.json_bytes].decode("latin-1")
         try:
             value, end = json.JSONDecoder().raw_decode(text)
         except (ValueError, RecursionError):

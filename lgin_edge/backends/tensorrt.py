@@ -11,6 +11,7 @@ import numpy as np
 from ..description import EngineFacts
 from ..errors import BackendError, ModelError
 from ..gpu.cuda import Cuda, DeviceMemory, Freed
+from ..limits import LIMITS, Limits
 from . import plan
 from .flavours import FLAVOURS, RTX_OLDEST, Flavour, Log
 
@@ -25,14 +26,15 @@ class TensorRTEngine:
         cuda: the device.
         stream: that all calls will run on.
         sha256: the hash that the file must have; that of the file beside it when not given.
+        limits: of the file and its description.
 
     Raises:
         ModelError: the file is missing, damaged, foreign, or was built for another version or GPU.
         BackendError: its flavour is not installed, or CUDA failed.
     """
 
-    def __init__(self, path: Path, cuda: Cuda, stream: int, sha256: str | None = None) -> None:
-        data, self.description = plan.read(path, sha256)
+    def __init__(self, path: Path, cuda: Cuda, stream: int, sha256: str | None = None, limits: Limits = LIMITS) -> None:
+        data, self.description = plan.read(path, sha256, limits)
         facts = self.description.engine
         assert facts is not None  # plan.read saw to it
         flavour = check_flavour(path, data, facts)

@@ -94,10 +94,11 @@ class Sessions:
         return self.run(1)
 
     def _session(self, threads: int) -> Any:
+        from ..backends import onnx_file
         from ..backends.onnx import open_session
 
         if threads not in self._sessions:
-            self._sessions[threads] = open_session(self._path, threads=threads)
+            self._sessions[threads] = open_session(onnx_file.read(self._path), threads=threads)
         return self._sessions[threads]
 
 

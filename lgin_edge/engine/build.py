@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx
 
-from ..backends import flavours, plan
+from ..backends import flavours, onnx_file, plan
 from ..backends.flavours import Flavour, Log
 from ..description import METADATA_KEY, Description, EngineFacts
 from ..errors import BackendError, InputError, ModelError
@@ -71,9 +71,10 @@ def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
         raise InputError(f"precision: expected fp16 or fp32, got {precision!r}")
     if plan.is_engine(path):
         raise ModelError(f"{path}: is an engine; an engine is built from an .onnx file")
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model file; expected an .onnx file")
-    data = path.read_bytes()
+    file = onnx_file.read(path)
+    if file.external:
+        raise ModelError(f"{path}: keeps weights in other files; an engine is built from one file: save it as one")
+    data = file.data
     try:
         model = onnx.load_from_string(data)
         onnx.checker.check_model(model)

@@ -7,16 +7,18 @@ from pathlib import Path
 from .. import _ops
 from ..backends.plan import is_engine
 from ..errors import BackendError
+from ..limits import LIMITS, Limits
 from .cuda import Cuda, Freed, Stream, parse_device
 from .frame_path import Engine, GpuFramePath
 
 
-def open_path(model: Path, device: int | str, sha256: str | None = None) -> GpuFramePath:
+def open_path(model: Path, device: int | str, sha256: str | None = None, limits: Limits = LIMITS) -> GpuFramePath:
     """Load a model for frames on a GPU: an engine, or an ``.onnx`` file by ONNX Runtime's CUDA provider.
 
     Args:
         device: the GPU's number, "cuda" or "cuda:1".
-        sha256: that an engine must have; that of the file beside it when not given.
+        sha256: that the file must have; of an engine that of the file beside it when not given.
+        limits: of the file and its description.
 
     Raises:
         InputError: no such device can be.
@@ -28,7 +30,7 @@ def open_path(model: Path, device: int | str, sha256: str | None = None) -> GpuF
     if is_engine(model):
         from ..backends import plan
 
-        plan.read(model, sha256)  # a wrong file is named before a missing GPU
+        plan.read(model, sha256, limits)  # a wrong file is named before a missing GPU
     if not _ops.cuda_built():
         raise BackendError(
             "this build of lgin-edge has CPU kernels only, and a GPU needs the CUDA ones: install the CUDA toolkit and rebuild "
@@ -42,9 +44,9 @@ def open_path(model: Path, device: int | str, sha256: str | None = None) -> GpuF
         if is_engine(model):
             from ..backends.tensorrt import TensorRTEngine
 
-            engine = TensorRTEngine(model, cuda, stream.handle, sha256)
+            engine = TensorRTEngine(model, cuda, stream.handle, sha256, limits)
         else:
             from ..backends.onnx_gpu import OnnxGpuEngine
 
-            engine = OnnxGpuEngine(model, number, stream.handle)
+            engine = OnnxGpuEngine(model, number, stream.handle, sha256=sha256, limits=limits)
         return GpuFramePath(cuda, stream, engine)

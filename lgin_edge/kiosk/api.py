@@ -124,9 +124,9 @@ async def _age(kiosk: Kiosk, request: Request, years: float | None, group: float
         kiosk.transformer.description.age_code(group=group, years=years)
     except InputError as error:
         raise ApiError(400, "bad_age", str(error)) from error
-    data = await _body(request, kiosk.settings.upload_bytes)
+    data = await _body(request, kiosk.settings.uploads.image_bytes)
     try:
-        picture = await kiosk.in_thread(lambda: imagefile.decode(data, max_pixels=kiosk.settings.upload_pixels))
+        picture = await kiosk.in_thread(lambda: imagefile.decode(data, limits=kiosk.settings.uploads))
     except ImageError as error:
         raise ApiError(415, "bad_picture", str(error)) from error
 

@@ -72,7 +72,7 @@ class Guard:
                 f"this kiosk does not go by the name {name!r}; call it by its IP address, or start it with --allow-host {name}",
             )
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
             return 403, "origin", f"this kiosk serves its own page, and the request comes from {origin!r}"
         return None
 

@@ -33,6 +33,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from ..limits import Limits
+
 
 class Close(enum.IntEnum):
     """Why the server ends a session."""
@@ -95,8 +97,12 @@ Command: TypeAlias = Start | Age | Still | Strip | Forget
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])
 
 
-def command(text: str) -> Command:
+def command(text: str, limits: Limits) -> Command:
     """A text of the page. Raises Refused."""
+    try:
+        limits.check_json(text)
+    except ValueError as error:
+        raise Refused(Close.BAD_MESSAGE, f"message: {error}") from error
     try:
         return _COMMANDS.validate_json(text)
     except ValidationError as error:

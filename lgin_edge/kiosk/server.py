@@ -72,7 +72,7 @@ class Server(uvicorn.Server):
                 ssl_certfile=certfile,
                 ssl_keyfile=keyfile,
                 ws=_WebSocket,
-                ws_max_size=settings.frame_bytes + 1024,
+                ws_max_size=settings.frames.image_bytes + 1024,
                 ws_per_message_deflate=False,  # JPEGs do not get smaller
                 limit_concurrency=64 + 4 * settings.max_visitors,
                 timeout_graceful_shutdown=2,

@@ -17,8 +17,8 @@ from ..detection import Face
 from ..errors import ImageError, LginError
 from ..stream.pipeline import Pipeline
 from . import protocol
-from .limits import Bucket
 from .protocol import Close, Refused
+from .rates import Bucket
 from .work import CELL_SIDE, Kiosk, decode_frame, keep_jpeg, live_jpeg
 
 _log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Session:
             return protocol.frame(data)
         if self._commands.take():
             raise Refused(Close.TOO_FAST, f"more than {_COMMANDS:g} messages a second")
-        return protocol.command(message["text"])
+        return protocol.command(message["text"], self._kiosk.settings.frames)
 
     async def _read(self, pipeline: Pipeline) -> None:
         """Take in what the page sends."""
@@ -128,10 +128,9 @@ class Session:
                 before, (number, data) = number, message
                 if number <= before:
                     raise Refused(Close.BAD_MESSAGE, f"frame: expected a number above {before}, got {number}")
-                if len(data) > settings.frame_bytes:
-                    raise Refused(
-                        Close.TOO_LARGE, f"frame: {len(data)} bytes, at most {settings.frame_bytes} are taken"
-                    )
+                most = settings.frames.image_bytes
+                if len(data) > most:
+                    raise Refused(Close.TOO_LARGE, f"frame: {len(data)} bytes, at most {most} are taken")
                 if self._frames.take():
                     raise Refused(Close.TOO_FAST, f"more than {settings.max_fps:g} frames a second")
                 if self._newest is not None:
@@ -165,7 +164,7 @@ class Session:
         kiosk, metrics = self._kiosk, self._kiosk.metrics
         began = time.monotonic()
         try:
-            frame = await kiosk.in_thread(lambda: decode_frame(data, kiosk.settings.frame_pixels))
+            frame = await kiosk.in_thread(lambda: decode_frame(data, kiosk.settings.frames))
         except ImageError as error:
             raise Refused(Close.BAD_MESSAGE, str(error)) from error
         decoded = time.monotonic()

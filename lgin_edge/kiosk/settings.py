@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
+from ..limits import Limits
 
 STATIC = Path(__file__).parent / "static"
 #: All of the page's texts.
 STRINGS = STATIC / "strings.en.json"
+_FRAMES = Limits(image_bytes=2_000_000, image_pixels=4_000_000, json_bytes=1024, json_depth=2)
+_UPLOADS = Limits(image_bytes=20_000_000, image_pixels=50_000_000)
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,8 @@ class Settings:
         max_fps: frames a second that a visitor may send.
         window: frames that a visitor may have sent and not yet got back.
         side: longer side of the frames that the page sends, pixels.
-        frame_bytes, frame_pixels: the most of one frame.
-        upload_bytes, upload_pixels: the most of one picture given to ``/v1/age``.
+        frames: what is taken at most of a frame of the page, and of its messages.
+        uploads: of a picture given to ``/v1/age``.
         requests_per_minute: to ``/v1/age``, for each client address.
         hosts: names under which the kiosk may be called, besides IP addresses and localhost.
         public_url: under which the visitors' phones reach the kiosk, without a slash at the end.
@@ -42,10 +45,8 @@ class Settings:
     max_fps: float = 30.0
     window: int = 2
     side: int = 960
-    frame_bytes: int = 2_000_000
-    frame_pixels: int = 4_000_000
-    upload_bytes: int = 20_000_000
-    upload_pixels: int = 50_000_000
+    frames: Limits = _FRAMES
+    uploads: Limits = _UPLOADS
     requests_per_minute: float = 60.0
     hosts: tuple[str, ...] = ()
     public_url: str | None = None

@@ -13,11 +13,12 @@ from PIL import Image
 
 from .. import imagefile
 from .._ops import Frame
+from ..limits import Limits
 from ..strip import CELL
 from ..transformer import Transformer
 from .guard import host_name, is_loopback
-from .limits import Buckets
 from .metrics import Metrics
+from .rates import Buckets
 from .settings import Settings
 from .stills import Stills
 from .turns import Turns
@@ -84,9 +85,9 @@ class Kiosk:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
 
-def decode_frame(data: bytes, max_pixels: int) -> Frame:
+def decode_frame(data: bytes, limits: Limits) -> Frame:
     """A frame of the page, [H, W, 3] uint8 RGB. Raises ImageError."""
-    picture = imagefile.decode(data, "the frame", max_pixels=max_pixels, formats=_FRAMES)
+    picture = imagefile.decode(data, "the frame", limits=limits, formats=_FRAMES)
     return np.asarray(picture.image.convert("RGB"))
 
 

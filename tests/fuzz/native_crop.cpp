@@ -1,0 +1,48 @@
+// region_crop and resample on the CPU: frames of any strides, also ones whose pixels overlap.
+#include "native_input.h"
+
+namespace {
+
+template <class T>
+void check_views(const std::vector<T>& values) {
+  for (const T value : values) {
+    const float x = lgin::to_float(value);
+    PROMISE(x >= -1.001f && x <= 1.001f);  // every element is written, and none is NaN
+  }
+}
+
+template <class T, class Frame>
+void crop(const Frame& frame, const lgin::Faces& faces, int face_size, int patch_size) {
+  const std::size_t count = static_cast<std::size_t>(faces.count);
+  const auto f = static_cast<std::size_t>(face_size), p = static_cast<std::size_t>(patch_size);
+  T unwritten{};
+  lgin::store(&unwritten, std::nanf(""));
+  std::vector<T> face(count * 3 * f * f, unwritten), patches(count * 15 * p * p, unwritten);
+  lgin::cpu::region_crop(frame, faces, lgin::Views<T>{face.data(), patches.data(), face_size, patch_size}, 1);
+  check_views(face);
+  check_views(patches);
+  if (faces.count == 0) return;
+  std::vector<T> view(3 * p * f, unwritten);
+  lgin::cpu::resample(frame, faces.affine(0), view.data(), patch_size, face_size, 1);
+  check_views(view);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  fuzz::Input in(data, size);
+  const int face_size = in.whole(1, 12), patch_size = in.whole(1, 12);
+  const bool half = in.flag();
+  const fuzz::FrameInput frame = fuzz::frame_of(in, 32, false, in.flag());
+  const fuzz::FacesInput input = fuzz::faces_of(in, 2, 32.0, in.flag() ? 64.0 : 65536.0);
+  const lgin::Faces faces = input.faces();
+  if (fuzz::refused(faces, lgin::Tapers{0.1, 0.1}) || fuzz::too_long(faces, face_size, patch_size)) return 0;
+  fuzz::with_frame(frame, [&](const auto& f) {
+    if (half) {
+      crop<lgin::Half>(f, faces, face_size, patch_size);
+    } else {
+      crop<float>(f, faces, face_size, patch_size);
+    }
+  });
+  return 0;
+}

@@ -1,0 +1,60 @@
+// region_paste on the CPU: residuals of any bits; a byte outside every square must stay as it was.
+#include "native_input.h"
+
+namespace {
+
+// The bytes that a paste may change: those of the pixels under the bounding boxes of the squares; with strength 0, none.
+void allow(const lgin::PackedFrame& f, const lgin::Rectangle& r, std::vector<bool>* may, const std::uint8_t* base) {
+  for (int y = r.y0; y < r.y1; ++y) {
+    for (int x = r.x0; x < r.x1; ++x) {
+      for (const std::ptrdiff_t channel : f.offset) (*may)[static_cast<std::size_t>(f.address(y, x) + channel - base)] = true;
+    }
+  }
+}
+
+void allow(const lgin::Nv12Frame& f, const lgin::Rectangle& r, std::vector<bool>* may, const std::uint8_t* base) {
+  for (int y = r.y0; y < r.y1; ++y) {
+    for (int x = r.x0; x < r.x1; ++x) {
+      (*may)[static_cast<std::size_t>(f.luma_address(y, x) - base)] = true;
+      (*may)[static_cast<std::size_t>(f.chroma_address(y / 2, x / 2) - base)] = true;
+      (*may)[static_cast<std::size_t>(f.chroma_address(y / 2, x / 2) + f.x_stride - base)] = true;
+    }
+  }
+}
+
+template <class T, class Frame>
+void paste(fuzz::Input& in, const Frame& frame, const lgin::Faces& faces, int face_size, int patch_size,
+           const lgin::Tapers& tapers) {
+  const std::size_t count = static_cast<std::size_t>(faces.count);
+  const auto f = static_cast<std::size_t>(face_size), p = static_cast<std::size_t>(patch_size);
+  const std::vector<T> face = fuzz::filled<T>(in, count * 3 * f * f), patches = fuzz::filled<T>(in, count * 15 * p * p);
+  lgin::cpu::region_paste(frame, faces, lgin::Views<const T>{face.data(), patches.data(), face_size, patch_size}, tapers, 1);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  fuzz::Input in(data, size);
+  const int face_size = in.whole(1, 12), patch_size = in.whole(1, 12);
+  const bool half = in.flag();
+  const fuzz::FrameInput frame = fuzz::frame_of(in, 32, false, true);
+  const lgin::Tapers tapers = fuzz::tapers_of(in);
+  const fuzz::FacesInput input = fuzz::faces_of(in, 2, 32.0, in.flag() ? 64.0 : 65536.0);
+  const lgin::Faces faces = input.faces();
+  if (fuzz::refused(faces, tapers)) return 0;
+  const std::vector<std::uint8_t> before = frame.memory;
+  std::vector<bool> may(before.size(), false);
+  fuzz::with_frame(frame, [&](const auto& f) {
+    for (int n = 0; n < faces.count; ++n) {
+      if (faces.strength(n) == 0.0) continue;
+      allow(f, lgin::square_bounds(faces.affine(n), f.height, f.width), &may, frame.memory.data());
+    }
+    if (half) {
+      paste<lgin::Half>(in, f, faces, face_size, patch_size, tapers);
+    } else {
+      paste<float>(in, f, faces, face_size, patch_size, tapers);
+    }
+  });
+  for (std::size_t i = 0; i < before.size(); ++i) PROMISE(may[i] || frame.memory[i] == before[i]);
+  return 0;
+}

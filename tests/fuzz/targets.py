@@ -1,0 +1,640 @@
+"""What is fuzzed in Python: functions of bytes that return whatever the bytes are, or else something is wrong.
+
+Each hands the bytes to something that takes them from outside, and lets through the errors that are promised there. Whatever
+else it raises, a promise that is broken, and an execution of more than two seconds of CPU time is a find. They are called by
+atheris (``campaign.py``), by hypothesis, and with the committed corpus by pytest (``tests/test_fuzz_corpus.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import itertools
+import math
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from starlette.datastructures import Headers
+from starlette.types import Message
+
+from lgin_edge import (
+    BackendError,
+    Face,
+    ImageError,
+    InputError,
+    LginError,
+    Limits,
+    ModelError,
+    _ops,
+    geometry,
+    imagefile,
+)
+from lgin_edge.backends import flavours, onnx, onnx_file, plan
+from lgin_edge.description import AgeDescription, Description, check_template, groups_from_centers, kind_of
+from lgin_edge.kiosk import protocol
+from lgin_edge.kiosk.app import create_app
+from lgin_edge.kiosk.guard import Guard, host_name, is_loopback
+from lgin_edge.kiosk.settings import Settings
+from lgin_edge.transformer import Transformer
+
+TARGETS: dict[str, Callable[[bytes], None]] = {}
+#: Seconds of CPU time that an execution may take. (Wall time would count what other processes take.)
+_PATIENCE = 2.0
+_SMALL = Limits(image_pixels=300_000, image_bytes=100_000)
+
+
+def target(function: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """Put a function among the targets, with the time that it may take."""
+
+    @wraps(function)
+    def timed(data: bytes) -> None:
+        start = time.thread_time()
+        function(data)
+        taken = time.thread_time() - start
+        assert taken < _PATIENCE, f"{function.__name__} took {taken:.1f} s of CPU time for {len(data)} bytes"
+
+    TARGETS[function.__name__] = timed
+    return timed
+
+
+@target
+def image(data: bytes) -> None:
+    """Any file that is said to be a picture. What is read can be written again, and is then the same size."""
+    kinds = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
+    try:
+        picture = imagefile.decode(data, limits=_SMALL)
+    except ImageError:
+        return
+    assert picture.image.mode in ("L", "LA", "RGB", "RGBA")
+    assert 0 < picture.image.width * picture.image.height <= _SMALL.image_pixels
+    with contextlib.suppress(ImageError):  # metadata that this format cannot hold
+        written = imagefile.encode(picture.image, kinds[len(data) % len(kinds)], picture)
+        assert imagefile.decode(written).image.size == picture.image.size
+
+
+@target
+def description(data: bytes) -> None:
+    """The JSON inside a model. What is accepted means the same when it is written again, and can be used."""
+    text = data.decode("utf-8", "replace")
+    try:
+        kind = kind_of(text)
+        about = (AgeDescription if kind == "age" else Description).from_json(text)
+    except ModelError:
+        return
+    assert type(about).from_json(about.to_json()) == about
+    about.model.encode()  # a lone surrogate could not be printed
+    assert "\x1b" not in about.model + about.training_data + "".join(group.label for group in about.groups)
+    with contextlib.suppress(ModelError):
+        check_template(Path("model.onnx"), about)
+    if isinstance(about, Description):
+        code = about.age_code(years=50)
+        assert math.isclose(code.sum(), 1, abs_tol=1e-5)
+
+
+@target
+def model(data: bytes) -> None:
+    """An ONNX file, up to where ONNX Runtime would get it."""
+    with contextlib.suppress(ModelError, ValueError):
+        file = onnx_file.parse(_here() / "model.onnx", data)
+        about = onnx.read_description(file, Description.from_json)
+        onnx.check_interface(file, about.inputs, about.outputs)
+
+
+@target
+def session(data: bytes) -> None:
+    """An ONNX file as ``Transformer`` takes it: loaded, and run on one face. ONNX Runtime must live through what we let through."""
+    path = _folder() / "model.onnx"
+    path.write_bytes(data)
+    with contextlib.suppress(ModelError, BackendError):
+        backend = onnx.OnnxBackend(path)
+        one = {name: np.zeros((1, *shape), np.float32) for name, shape in backend.description.inputs.items()}
+        if sum(array.size for array in one.values()) < 100_000:
+            backend.run(**one)
+
+
+@target
+def engine(data: bytes) -> None:
+    """An engine, up to where TensorRT would get it."""
+    with contextlib.suppress(ModelError):
+        about = plan.describe(Path("engine.plan"), data)
+        assert about.engine is not None
+        from lgin_edge.backends.tensorrt import check_flavour, check_gpu
+
+        check_gpu(Path("engine.plan"), about.engine, flavours.FLAVOURS["tensorrt-rtx"], 89)
+        with contextlib.suppress(LginError):
+            check_flavour(Path("engine.plan"), data, about.engine)
+
+
+@target
+def messages(data: bytes) -> None:
+    """A text and a frame of the kiosk's page."""
+    with contextlib.suppress(protocol.Refused):
+        protocol.command(data.decode("utf-8", "replace"), Settings().frames)
+    with contextlib.suppress(protocol.Refused):
+        number, file = protocol.frame(data)
+        assert 0 <= number < 1 << 32
+        assert file
+
+
+@target
+def door(data: bytes) -> None:
+    """``Host`` and ``Origin``, split at a newline: let in is only who goes by a name of the kiosk, from its own page."""
+    host, _, origin = data.partition(b"\n")
+    headers = [(b"host", host)] + ([(b"origin", origin)] if origin else [])
+    passed, answers = [], []
+
+    async def inside(*_: Any) -> None:
+        passed.append(True)
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    guard = Guard(inside, hosts=("kiosk.example",), refused=lambda _: None)
+    run(guard({"type": "http", "headers": headers}, _nothing, send))
+    assert bool(passed) != bool(answers)
+    name = host_name(host.decode("latin-1"))
+    is_loopback(name)
+    if passed and origin:
+        assert host.lower() in origin.lower()
+    if answers:
+        assert answers[0]["status"] in (403, 421)
+
+
+@target
+def request(data: bytes) -> None:
+    """HTTP requests: method, path and query, headers and body, each split at a newline. Never a 5xx but "busy"."""
+    head, _, body = data.partition(b"\n\n")
+    line, *lines = head.split(b"\n")
+    method, _, address = line.partition(b" ")
+    path, _, query = address.partition(b"?")
+    pairs = [tuple(one.split(b":", 1)) for one in lines if b":" in one]
+    headers = [(key.strip().lower(), value.strip()) for key, value in pairs if key.strip().lower() != b"host"]
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": method.decode("latin-1")[:20] or "POST",
+        "scheme": "http",
+        "path": path.decode("utf-8", "replace") or "/v1/age",
+        "raw_path": path,
+        "query_string": query,
+        "root_path": "",
+        "headers": [(b"host", b"localhost"), *headers],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+        "state": {},
+    }
+    answer = run(_ask(scope, body))
+    assert 200 <= answer < 500 or answer == 503, f"answered {answer}"
+
+
+@target
+def live(data: bytes) -> None:
+    """A visitor's WebSocket: messages split at 0xFF 0x00, texts but for those that begin with 0x01. It ends with a code of ours."""
+    received: list[Message] = [{"type": "websocket.connect"}]
+    for one in itertools.islice(data.split(b"\xff\x00"), 12):
+        if one[:1] == b"\x01":
+            received.append({"type": "websocket.receive", "bytes": one[1:]})
+        else:
+            received.append({"type": "websocket.receive", "text": one.decode("utf-8", "replace")})
+    received.append({"type": "websocket.disconnect", "code": 1000})
+    sent = run(_visit(received))
+    for message in sent:
+        if message["type"] == "websocket.close":
+            assert message["code"] in set(protocol.Close) - {protocol.Close.FAILED}
+            assert len(message["reason"].encode()) <= 123
+
+
+@target
+def arguments(data: bytes) -> None:
+    """What our own Python hands to the kernels: arrays of any type, shape and strides, numbers of any kind."""
+    give = Arguments(data)
+    frame, color = give.frame()
+    affines, boxes = give.floats((give.small(), 2, 3)), give.floats((give.small(), 5, 4))
+    before = frame.copy() if isinstance(frame, np.ndarray) else None
+    with contextlib.suppress(InputError):
+        options: Any = {
+            "color": color,
+            "face_size": give.number(16),
+            "patch_size": give.number(16),
+            "threads": give.number(3),
+        }
+        face, patches = _ops.region_crop(
+            frame, affines, boxes, **options, dtype=give.pick((np.float32, np.float16, "f8", None))
+        )
+        assert np.isfinite(face).all()
+        assert np.isfinite(patches).all()
+        out = give.pick((None, frame))
+        _ops.region_paste(frame, affines, boxes, give.array(face), give.array(patches), color=color, out=out, threads=1)
+        before = None
+    with contextlib.suppress(InputError):
+        _ops.resample(frame, give.floats((2, 3)), give.number(16), give.number(16), color=color)
+    with contextlib.suppress(InputError):
+        rectangle = _ops.face_rectangle(
+            color, give.number(99), give.number(99), affines, boxes, give.number(9), give.number(9)
+        )
+        block = np.zeros(_ops.block_size(color, len(affines)) + give.pick((0, 0, 1)), np.uint8)
+        _ops.write_block(
+            block, color, give.number(64), give.number(400), give.number(99), give.number(99), rectangle, affines, boxes
+        )
+    if before is not None:
+        np.testing.assert_array_equal(frame, before)  # what was refused changed nothing
+
+
+@target
+def native(data: bytes) -> None:
+    """The native module itself, past ``_ops``: a ValueError or TypeError, whatever it is called with."""
+    give = Arguments(data)
+    module: Any = vars(_ops)["_native"]
+    frame, color = give.frame()
+    affines, boxes = give.floats((give.small(), 2, 3)), give.floats((give.small(), 5, 4))
+    s, p = 1 + give.take(1)[0] % 12, 1 + give.take(1)[0] % 12
+    with contextlib.suppress(ValueError, TypeError):
+        n = len(affines)
+        face, patches = (
+            give.array(np.zeros((n, 3, s, s), np.float32)),
+            give.array(np.zeros((n, 5, 3, p, p), np.float32)),
+        )
+        strengths = give.floats((n,))
+        with contextlib.suppress(ValueError, TypeError):
+            module.region_crop(frame, color, affines, boxes, face, patches, give.number(3), -1)
+        with contextlib.suppress(ValueError, TypeError):
+            module.region_paste(
+                frame, color, affines, boxes, strengths, face, patches, give.real(), give.real(), give.number(3), -1
+            )
+        with contextlib.suppress(ValueError, TypeError):
+            module.resample(frame, color, give.floats((2, 3)), give.array(np.zeros((3, s, p), np.float32)), 1)
+        corners = (give.number(40), give.number(40), give.number(80), give.number(80))
+        block = give.array(np.zeros(module.block_size(color, n), np.uint8))
+        sizes = (give.number(99), give.number(99))
+        module.write_block(
+            block, color, give.number(64), give.number(400), *sizes, corners, affines, boxes, strengths, s, p, 0.1, 0.3
+        )
+
+
+class Arguments:
+    """Reads arguments out of bytes; what the bytes no longer give is 0."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def take(self, count: int) -> bytes:
+        part = self._data[self._at : self._at + count]
+        self._at += count
+        return part.ljust(count, b"\0")
+
+    def pick(self, choices: Sequence[Any]) -> Any:
+        return choices[self.take(1)[0] % len(choices)]
+
+    def small(self) -> int:
+        return self.take(1)[0] % 4
+
+    def number(self, usual: int) -> Any:
+        """Mostly 1 to ``usual``, sometimes what no caller should give."""
+        kind = self.take(1)[0]
+        if kind >= 32:
+            return 1 + kind % usual
+        return self.pick(
+            (0, -1, (1 << 12) + 1, 1 << 24, (1 << 31) - 1, 1 << 31, 1 << 63, -(1 << 70), 1.5, None, "1", True, math.nan)
+        )
+
+    def real(self) -> Any:
+        """Mostly a taper."""
+        kind = self.take(1)[0]
+        return kind / 512 if kind >= 16 else self.pick((0.0, -1.0, math.nan, math.inf, 1e-320, None, "0.1"))
+
+    def frame(self) -> tuple[Any, Any]:
+        color = self.pick((*_ops._CHANNELS, "nv12", "yuv"))
+        height, width = 1 + self.take(1)[0] % 40, 1 + self.take(1)[0] % 40
+        if color == "nv12":
+            shape: tuple[int, ...] = (height // 2 * 3 or 3, width // 2 * 2 or 2)
+        else:
+            shape = (height, width, _ops._CHANNELS.get(color, 3))
+        noise = np.random.default_rng(int.from_bytes(self.take(4), "big"))
+        return self.array(noise.integers(0, 256, shape, np.uint8)), color
+
+    def array(self, array: npt.NDArray[Any]) -> Any:
+        """Mostly the array itself, sometimes another one of its elements, or none at all."""
+        kind = self.take(1)[0]
+        if kind >= 96:
+            return array
+        flipped = tuple(slice(None, None, -1 if self.take(1)[0] % 2 else 1) for _ in range(array.ndim))
+        step = tuple(slice(None, None, 2) for _ in range(array.ndim))
+        padded = np.zeros((*array.shape[:-1], array.shape[-1] + 3), array.dtype) if array.ndim else array
+        read_only = array.view()
+        read_only.flags.writeable = False
+        odd = (
+            np.frombuffer(bytes(1) + array.tobytes(), np.uint8)[1:].view(array.dtype).reshape(array.shape)
+        )  # misaligned
+        return (
+            array[flipped],
+            array[step],
+            padded[..., : array.shape[-1]] if array.ndim else array,
+            array.T,
+            read_only,
+            odd,
+            np.asfortranarray(array),
+            array.astype(array.dtype.newbyteorder()),
+            array.astype(np.float64),
+            array.astype(np.int16),
+            array.astype(object),
+            array[:0],
+            array[..., None],
+            array.tolist(),
+            None,
+            np.broadcast_to(array[:1], array.shape) if len(array) else array,
+        )[kind % 16]
+
+    def floats(self, shape: tuple[int, ...]) -> Any:
+        """Mostly a plausible affine or box, sometimes any doubles."""
+        kind = self.take(1)[0]
+        if kind < 32:
+            raw = np.frombuffer(self.take(8 * math.prod(shape)), np.float64).reshape(shape)
+            return self.array(raw.copy())
+        noise = np.random.default_rng(int.from_bytes(self.take(2), "big"))
+        if shape[-2:] == (2, 3):
+            side, turn = np.exp2(noise.uniform(0, 9)), noise.uniform(-3, 3)
+            one = np.array([[math.cos(turn), -math.sin(turn), 0], [math.sin(turn), math.cos(turn), 0]]) * side
+            one[:, 2] = noise.uniform(-40, 60, 2)
+            values = np.broadcast_to(one, shape).copy()
+        elif shape[-1:] == (4,):
+            values = np.broadcast_to(geometry.REGION_BOXES, shape) + noise.uniform(-0.1, 0.1)
+        else:
+            values = noise.uniform(0, 1, shape)
+        return self.array(values)
+
+
+class Model:
+    """A transformer without a model: half of the pictures have a face, and its ages are shades of grey."""
+
+    description = Description(
+        model="fuzz",
+        groups=groups_from_centers((35, 45, 55, 65), (30, 40, 50, 60, 70)),
+        face_size=64,
+        patch_size=32,
+        face_taper=0.12,
+        region_taper=0.3,
+        template=tuple((float(x), float(y)) for x, y in geometry.TEMPLATE),
+        precision="fp32",
+        training_data="none",
+    )
+    face_size, patch_size = 64, 32
+
+    def run(self, face: Any, patches: Any, boxes: Any, age: Any) -> Any:
+        return np.full((len(age), 3, 64, 64), 0.1, np.float32), np.zeros((len(age), 5, 3, 32, 32), np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+def find(frame: npt.NDArray[np.uint8], color: Any) -> list[Face]:
+    height, width = frame.shape[:2]
+    if min(height, width) < 8 or frame[0, 0].sum() % 2:
+        return []
+    return [Face.from_landmarks(geometry.TEMPLATE * min(height, width) / 2 + min(height, width) / 4)]
+
+
+@lru_cache(maxsize=1)
+def _kiosk() -> Any:
+    """The kiosk as an ASGI application, with work done in the event loop's own thread: atheris sees that one."""
+    from lgin_edge.frame_path import CpuFramePath
+
+    transformer = Transformer.__new__(Transformer)
+    vars(transformer).update(
+        _threads=1,
+        _path=CpuFramePath(Model(), 1),
+        _description=Model.description,
+        _detector=find,
+        _limits=Limits(),
+        _local=_Local(),
+    )
+    frames = Limits(image_bytes=100_000, image_pixels=100_000, json_bytes=1024, json_depth=2)
+    settings = Settings(requests_per_minute=1e12, frames=frames, uploads=_SMALL, max_fps=1e9)
+    app = create_app(transformer, settings)
+    kiosk = app.state.kiosk
+
+    async def here(work: Callable[[], Any]) -> Any:
+        return work()
+
+    kiosk.in_thread = kiosk.turns.run = here
+    return app
+
+
+class _Local:
+    """In the place of threading.local: there is one thread."""
+
+
+async def _ask(scope: Any, body: bytes) -> int:
+    """The status that a request gets."""
+    sent: list[Message] = []
+    parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return parts.pop() if parts else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await _kiosk()(scope, receive, send)
+    start = next(one for one in sent if one["type"] == "http.response.start")
+    assert "content-security-policy" in Headers(raw=start["headers"])
+    return int(start["status"])
+
+
+async def _visit(received: list[Message]) -> list[Message]:
+    """What a visitor is sent for what he sends."""
+    sent: list[Message] = []
+    left = iter(received)
+
+    async def receive() -> Message:
+        for _ in range(20):  # the task that works has its turn
+            await asyncio.sleep(0)
+        return next(left, received[-1])
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "websocket",
+        "path": "/live",
+        "raw_path": b"/live",
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "ws",
+        "headers": [(b"host", b"localhost")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+        "subprotocols": [],
+        "state": {},
+    }
+    await _kiosk()(scope, receive, send)
+    assert _kiosk().state.kiosk.visitors == 0
+    return sent
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+@lru_cache(maxsize=1)
+def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.new_event_loop()
+
+
+def run(work: Any) -> Any:
+    return _loop().run_until_complete(work)
+
+
+@lru_cache(maxsize=1)
+def _folder() -> Path:
+    """A folder that is removed at the end."""
+    folder = tempfile.TemporaryDirectory(prefix="lgin-fuzz-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
+@lru_cache(maxsize=1)
+def _here() -> Path:
+    return Path(__file__).parent.resolve()
+
+
+def seeds(name: str) -> list[bytes]:
+    """Inputs that a corpus begins with: what is right, so that the fuzzer finds what is nearly so."""
+    import models  # tests/models.py
+
+    text = Model.description.to_json()
+    if name == "image":
+        from PIL import Image
+
+        picture = Image.effect_noise((24, 16), 60).convert("RGB")
+        found = [imagefile.encode(picture, kind) for kind in ("JPEG", "PNG", "WEBP", "TIFF", "BMP")]
+        import io
+
+        exif = Image.Exif()
+        exif[0x0112], exif[0x010F] = 6, "camera"
+        for kind, mode, options in (
+            ("GIF", "P", {}),
+            ("PPM", "RGB", {}),
+            ("JPEG2000", "RGB", {}),
+            ("AVIF", "RGB", {}),
+            ("TIFF", "CMYK", {}),
+            ("PNG", "I;16", {}),
+            ("PNG", "P", {"transparency": 0}),
+            ("JPEG", "CMYK", {}),
+            ("JPEG", "L", {"progressive": True}),
+            ("JPEG", "RGB", {"exif": exif, "subsampling": 1, "comment": b"hello"}),
+            ("WEBP", "RGBA", {"exif": exif, "lossless": True}),
+            ("PNG", "LA", {"exif": exif}),
+            ("TIFF", "RGB", {"compression": "tiff_lzw", "exif": exif}),
+            ("TIFF", "1", {"compression": "group4"}),
+        ):
+            file = io.BytesIO()
+            made = picture.convert("L").convert(mode) if mode == "I;16" else picture.convert(mode)
+            made.save(file, kind, **options)
+            found.append(file.getvalue())
+        return found
+    if name == "description":
+        return [
+            text.encode(),
+            models.describe_age().to_json().encode(),
+            models.describe(precision="int8").to_json().encode(),
+        ]
+    if name == "session":
+        return [models.build().SerializeToString(), models.build(face_gain=0.5, patch_gain=0.5).SerializeToString()]
+    if name == "model":
+        return [models.build().SerializeToString(), models.build_age().SerializeToString(), *_other_models()]
+    if name == "engine":
+        facts = text.replace(
+            '"engine":null', '"engine":{"flavour":"tensorrt-rtx","version":"1.2","targets":["sm86"],"max_faces":4}'
+        )
+        return [
+            b"vtrt" + bytes(20) + facts.encode() + bytes(9),
+            b"ftrt" + text.encode() + b'{"model":' + facts.encode(),
+        ]
+    if name == "messages":
+        commands = (
+            '{"type":"start","consent":true,"years":60}',
+            '{"type":"age","years":1e1}',
+            '{"type":"forget","token":"a"}',
+        )
+        return [one.encode() for one in (*commands, '{"type":"still"}', '{"type":"strip"}')] + [
+            struct.pack(">I", 7) + b"\xff\xd8"
+        ]
+    if name == "door":
+        hosts = (
+            b"localhost:8000",
+            b"127.0.0.1",
+            b"[::1]:8000",
+            b"kiosk.example",
+            b"evil.example",
+            b"[fe80::1%eth0]",
+            b"[",
+            b"a@localhost",
+        )
+        return [host + b"\nhttp://" + host for host in hosts] + [hosts[0], b"localhost\nhttp://["]
+    if name == "request":
+        jpeg = seeds("image")[0]
+        return [
+            b"POST /v1/age?years=60\ncontent-type: image/jpeg\n\n" + jpeg,
+            b"POST /v1/age?group=1.5\n\n" + seeds("image")[1],
+            b"GET /healthz\n\n",
+            b"GET /metrics\n\n",
+            b"GET /page.json\n\n",
+            b"GET /\n\n",
+            b"GET /static/../app.py\n\n",
+            b"GET /stills/abc.jpg?save=true\n\n",
+            b"GET /stills/abc.svg\n\n",
+            b"HEAD /openapi.json\n\n",
+            b"POST /v1/age?years=nan&group=1\ncontent-length: 99999999999\norigin: http://localhost\n\n",
+            b"OPTIONS /v1/age\norigin: http://[\n\n",
+        ]
+    if name == "live":
+        start = b'{"type":"start","consent":true,"years":60}'
+        frame = b"\x01" + struct.pack(">I", 1) + seeds("image")[0]
+        rest = [
+            b'{"type":"age","years":20}',
+            b'{"type":"still"}',
+            b'{"type":"strip"}',
+            b'{"type":"forget","token":"x"}',
+        ]
+        return [
+            b"\xff\x00".join([start, frame, *rest, b"\x01" + struct.pack(">I", 2) + seeds("image")[2]]),
+            start,
+            frame,
+        ]
+    return [bytes(range(256)), bytes([128]) * 400, bytes([200]) * 200 + bytes([3, 40, 7]) * 60]
+
+
+def _other_models() -> list[bytes]:
+    """Of kinds that ``models`` does not make: external data, an Int64 list, a subgraph, sparse weights."""
+    import models
+    import onnx as library
+
+    outside = models.build()
+    tensor = outside.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = library.TensorProto.EXTERNAL
+    for key, value in (("location", "targets.py"), ("offset", "0"), ("length", "20")):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+    typed = models.build()
+    typed.graph.initializer[0].CopyFrom(library.helper.make_tensor("shifts", 1, [5, 1], [0.0] * 5))
+    nested = models.build()
+    nested.graph.node.append(
+        library.helper.make_node("If", ["a"], ["b"], then_branch=outside.graph, else_branch=outside.graph)
+    )
+    return [one.SerializeToString() for one in (outside, typed, nested)]
+
+
+if __name__ == "__main__":  # the seeds of a target, into a folder: targets.py NAME FOLDER
+    sys.path.append(str(Path(__file__).parent.parent))
+    for i, seed in enumerate(seeds(sys.argv[1])):
+        (Path(sys.argv[2]) / f"seed-{i:02}").write_bytes(seed)
