@@ -178,7 +178,7 @@ def export(
         if not overwrite:
             if target.exists():
                 raise InputError(f"{target} exists; give another version or name, or allow overwriting")
-            if settings.exists() and settings.read_text() != text:
+            if settings.exists() and settings.read_bytes() != text.encode():
                 raise InputError(f"{settings} says something else; give another name, or allow overwriting")
         folder.mkdir(parents=True, exist_ok=True)
         _write_version(target, model)
