@@ -14,13 +14,11 @@ from typing import IO, TYPE_CHECKING
 
 from ..errors import ImageError, InputError
 from ..imagefile import SUFFIXES, WRITABLE
+from ..limits import LIMITS
 from .units import NO_FACE, Outcome, whole
 
 if TYPE_CHECKING:
     from .worker import Age
-
-#: Larger files are no pictures: 178 million pixels (``imagefile.MAX_PIXELS``) are 712 MB without any compression.
-MAX_BYTES = 800_000_000
 
 
 def split(name: str) -> tuple[str, str]:
@@ -79,8 +77,8 @@ def _age_sample(
         key, ending = split(member.name)
         if ending.lower() not in SUFFIXES:
             continue
-        if member.size > MAX_BYTES:
-            raise ImageError(f"{name}{ending}: {member.size:,} bytes; a picture has at most {MAX_BYTES:,}")
+        if member.size > LIMITS.image_bytes:
+            raise ImageError(f"{name}{ending}: {member.size:,} bytes; a picture has at most {LIMITS.image_bytes:,}")
         file = old.extractfile(member)
         assert file is not None  # it is a file
         result = age(file.read(), name + ending)
