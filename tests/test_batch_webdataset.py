@@ -11,6 +11,7 @@ from batches import blank, encoded, is_older, read_tar, settings, unit, write_ta
 
 from lgin_edge.batch import webdataset
 from lgin_edge.batch.worker import Worker
+from lgin_edge.limits import Limits
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_pictures_that_are_too_large_are_not_read(
     tmp_path: Path, tiny_model: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = encoded(astronaut)
-    monkeypatch.setattr(webdataset, "MAX_BYTES", len(data) - 1)
+    monkeypatch.setattr(webdataset, "LIMITS", Limits(image_bytes=len(data) - 1))
     source = write_tar(tmp_path / "a.tar", [("0.png", data)])
     with Worker(settings(tiny_model)) as worker:
         outcome = worker(unit(source, tmp_path / "a.out.tar"))
