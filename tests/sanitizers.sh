@@ -21,7 +21,8 @@ cp -R "$root/lgin_edge" "$work/site/"
 rm -f "$work"/site/lgin_edge/_native*.so
 cmake --install "$build" --prefix "$work/site"
 cp "$root"/tests/test_kernels*.py "$root"/tests/test_native_stub.py "$root"/tests/frames.py "$root"/tests/tolerances.py \
-  "$work/tests/"
+  "$root"/tests/test_fuzz_corpus.py "$root"/tests/models.py "$work/tests/"
+cp -R "$root/tests/fuzz" "$work/tests/"
 cp "$root/pyproject.toml" "$work/"
 
 cxx=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt")
@@ -35,4 +36,5 @@ sys.meta_path.insert(0, importlib.machinery.PathFinder)  # an editable install h
 import pytest
 from lgin_edge import _native
 assert _native.__file__.startswith(sys.argv[1]), f"not the sanitized module: {_native.__file__}"
-sys.exit(pytest.main(sys.argv[2:]))' "$work/site" -q -p no:cacheprovider --tb=short tests
+sys.exit(pytest.main(sys.argv[2:]))' "$work/site" -q -p no:cacheprovider --tb=short tests \
+  -k "test_kernels or test_native_stub or (test_fuzz_corpus and (native or arguments))"
