@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from .errors import BackendError, ClosedError, ImageError, InputError, LginError, ModelError
-from .limits import Limits
 
 if TYPE_CHECKING:
     from .detection import CenterFace, Face, YuNet
     from .estimation import AgeEstimate
+    from .limits import Limits
     from .stream import Stream, StreamError
     from .transformer import Transformer
 
@@ -43,6 +43,7 @@ _WHERE = {
     "AgeEstimate": "estimation",
     "CenterFace": "detection",
     "Face": "detection",
+    "Limits": "limits",
     "Stream": "stream",
     "StreamError": "stream.errors",
     "Transformer": "transformer",

@@ -25,7 +25,8 @@ cp -R "$root/lgin_edge" "$work/site/"
 rm -f "$work"/site/lgin_edge/_native*.so
 cmake --install "$build" --prefix "$work/site"
 cp "$root"/tests/test_kernels*.py "$root"/tests/test_native_stub.py "$root"/tests/frames.py "$root"/tests/tolerances.py \
-  "$work/tests/"
+  "$root"/tests/test_fuzz_corpus.py "$root"/tests/models.py "$work/tests/"
+cp -R "$root/tests/fuzz" "$work/tests/"
 cp "$root/pyproject.toml" "$work/"
 
 cxx=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt")
@@ -41,7 +42,8 @@ assert _native.__file__.startswith(sys.argv[1]), f"not the sanitized module: {_n
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "--tb=short", "--capture=sys", *sys.argv[2:]]))
 END
 if [ "$sanitize" != thread ]; then
-  LD_PRELOAD="$("$cxx" -print-file-name=libasan.so) $("$cxx" -print-file-name=libubsan.so)" "$python" run.py "$work/site" tests
+  LD_PRELOAD="$("$cxx" -print-file-name=libasan.so) $("$cxx" -print-file-name=libubsan.so)" "$python" run.py "$work/site" tests \
+    -k "test_kernels or test_native_stub or (test_fuzz_corpus and (native or arguments))"
   exit
 fi
 

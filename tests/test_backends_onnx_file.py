@@ -186,7 +186,7 @@ def test_what_was_looked_at_is_what_is_run(tiny_model: Path, tmp_path: Path) -> 
     path.write_bytes(tiny_model.read_bytes())
     file = onnx_file.read(path)
     path.write_bytes(b"exchanged")
-    assert {value.name for value in open_session(file).get_inputs()} == set(file.inputs)
+    assert {value.name for value in open_session(file).raw.get_inputs()} == set(file.inputs)
 
 
 def test_a_pinned_model(tiny_model: Path, tmp_path: Path) -> None:

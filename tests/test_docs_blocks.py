@@ -49,9 +49,10 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, astronaut: Image8) 
     """A folder with what the pages' commands name."""
     picture = Image.fromarray(astronaut)
     picture.save(tmp_path / "portrait.jpg")
-    for folder in ("holiday", "UTKFace", "photos"):
+    for folder in ("holiday", "shards", "UTKFace", "photos"):
         (tmp_path / folder).mkdir()
-    picture.resize((256, 256)).save(tmp_path / "holiday" / "beach.jpg")
+    for folder in ("holiday", "shards"):
+        picture.resize((256, 256)).save(tmp_path / folder / "beach.jpg")
     shutil.copy(transformer.WEIGHTS, tmp_path / "my.onnx")
     shutil.copy(estimation.WEIGHTS, tmp_path / "my-age.onnx")
     monkeypatch.chdir(tmp_path)

@@ -98,6 +98,32 @@ def test_spoilt_models(data: st.DataObject) -> None:
     targets.TARGETS["model"](bytes(spoilt))
 
 
+def test_counts_add_up(tmp_path: Path) -> None:
+    path = tmp_path / "fuzz.json"
+    counted = {
+        "executions": 10,
+        "seconds": 1.5,
+        "cpu_seconds": 1.0,
+        "finds": 1,
+        "edges": 7,
+        "features": 9,
+        "corpus_files": 3,
+    }
+    campaign.write_down(path, "image", counted, "clang++")
+    campaign.write_down(path, "image", counted | {"finds": 0, "edges": 8}, "clang++")
+    campaign.write_down(path, "plan", counted, "clang++")
+    found = json.loads(path.read_text())
+    image, plan = found["targets"]
+    assert (image["name"], image["executions"], image["seconds"], image["finds"], image["edges"]) == (
+        "image",
+        20,
+        3.0,
+        1,
+        8,
+    )
+    assert (plan["name"], found["total"]["executions"], found["total"]["finds"]) == ("plan", 30, 2)
+
+
 def test_the_replay_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets.imagefile, "decode", lambda *_, **__: 1 / 0)
     with pytest.raises(AssertionError, match=r"image: .* in the corpus: ZeroDivisionError"):

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,31 @@ def test_open_api(client: httpx.Client) -> None:
     assert {"200", "400", "403", "408", "413", "415", "421", "422", "429", "503"} <= set(post["responses"])
     assert {one["name"] for one in post["parameters"]} == {"years", "group"}
     assert client.get("/docs").status_code == 404  # it would come from elsewhere
+
+
+def test_slow_uploads_do_not_fill_the_memory(tiny: Transformer, astronaut: Image8) -> None:
+    """Clients that send half a picture and wait: so many are listened to, and no more."""
+    file = encoded(astronaut)
+    head = f"POST /v1/age?group=1 HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(file)}\r\n\r\n".encode()
+    with serving(tiny, Settings(requests_per_minute=1e6)) as server, httpx.Client(trust_env=False) as client:
+        address, uploads = f"{server.url}/v1/age?group=1", server.config.app.state.kiosk.uploads
+        with ExitStack() as stack:
+            for _ in range(8):
+                slow = socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
+                stack.enter_context(slow).sendall(head + file[:1000])
+            wait_for(uploads.locked)
+            answer = client.post(address, content=file)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy")
+            assert client.get(f"{server.url}/healthz").status_code == 200
+        wait_for(lambda: not uploads.locked())
+        assert client.post(address, content=file).status_code == 200
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_requests_are_limited(tiny: Transformer, astronaut: Image8) -> None:

@@ -131,7 +131,7 @@ def test_names_that_are_none(tiny_model: Path, tmp_path: Path, name: str) -> Non
 
 
 def test_a_description_cannot_add_to_the_configuration(tmp_path: Path) -> None:
-    odd = 'x"\n} } max_batch_size: 77 \\" \u00e9 \U0001f600'
+    odd = 'x" } } max_batch_size: 77 \\" \u00e9 \U0001f600'
     path = models.save(tmp_path / "odd.onnx", description=models.describe(model=odd, training_data=odd).to_json())
     config = triton_server.read_config(triton.export(path, tmp_path / "repository"))
     assert config.max_batch_size == 8

@@ -103,15 +103,18 @@ def parse(path: Path, data: bytes, *, pinned: bool = False, limits: Limits = LIM
         )
     graph = reader.message(one(model, 7, "graph"), "a graph")
     tensors = list(reader.messages(graph, 5, "a weight"))
+    weights = {text(tensor, 8) for tensor in tensors}  # may be listed among the inputs, too
     if 15 in graph:
         raise ValueError("sparse weights are not read; export it with dense ones")
     for node in reader.messages(graph, 1, "a node"):
         if text(node, 7) not in DOMAINS:
-            raise ValueError(f"operator {text(node, 4)!r} of {text(node, 7)!r} is none of ONNX's; export it without")
+            raise ValueError(
+                f"operator {text(node, 4)[:80]!r} of {text(node, 7)[:80]!r} is none of ONNX's; export it without"
+            )
         for attribute in reader.messages(node, 5, "an attribute"):
             if attribute.keys() & {6, 11, 22, 23}:
                 raise ValueError(
-                    f"operator {text(node, 4)!r}: control flow and sparse tensors are not run; export it without"
+                    f"operator {text(node, 4)[:80]!r}: control flow and sparse tensors are not run; export it without"
                 )
             tensors += [*reader.messages(attribute, 5, "a tensor"), *reader.messages(attribute, 10, "a tensor")]
     outside = [found for tensor in tensors if (found := _check_tensor(tensor)) is not None]
@@ -121,7 +124,6 @@ def parse(path: Path, data: bytes, *, pinned: bool = False, limits: Limits = LIM
         _check_external(reader, path, outside, limits.model_bytes - len(data))
     for value in reader.messages(graph, 13, "a value"):
         _value(reader, value)
-    weights = {text(tensor, 8) for tensor in tensors}
     return OnnxFile(
         path,
         data,

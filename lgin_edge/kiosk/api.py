@@ -124,6 +124,13 @@ async def _age(kiosk: Kiosk, request: Request, years: float | None, group: float
         kiosk.transformer.description.age_code(group=group, years=years)
     except InputError as error:
         raise ApiError(400, "bad_age", str(error)) from error
+    if kiosk.uploads.locked():  # each holds a picture in memory for as long as its client takes to send it
+        raise _busy()
+    async with kiosk.uploads:
+        return await _change(kiosk, request, years, group)
+
+
+async def _change(kiosk: Kiosk, request: Request, years: float | None, group: float | None) -> Response:
     data = await _body(request, kiosk.settings.uploads.image_bytes)
     try:
         picture = await kiosk.in_thread(lambda: imagefile.decode(data, limits=kiosk.settings.uploads))
@@ -137,7 +144,7 @@ async def _age(kiosk: Kiosk, request: Request, years: float | None, group: float
     try:
         result, faces = await kiosk.turns.run_request(change)
     except Busy:
-        raise ApiError(503, "busy", "too many are waiting; try again soon", {"Retry-After": "1"}) from None
+        raise _busy() from None
     if not faces:
         raise ApiError(422, "no_face", f"no face found in the picture of {result.width} x {result.height} pixels")
     kind = picture.format if picture.format in _KEPT else "PNG"
@@ -145,6 +152,10 @@ async def _age(kiosk: Kiosk, request: Request, years: float | None, group: float
     source = imagefile.Picture(picture.image, profile, picture.jpeg if kind == "JPEG" else {})
     answer = await kiosk.in_thread(lambda: imagefile.encode(result, kind, source))
     return Response(answer, media_type=f"image/{kind.lower()}", headers={"Lgin-Faces": str(faces)})
+
+
+def _busy() -> ApiError:
+    return ApiError(503, "busy", "too many are waiting; try again soon", {"Retry-After": "1"})
 
 
 @router.get("/healthz", summary="Whether the kiosk serves")

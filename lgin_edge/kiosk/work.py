@@ -28,8 +28,9 @@ T = TypeVar("T")
 #: Quality of the JPEGs of the live picture, of pictures to keep, and of the cells of a strip.
 _LIVE, _KEEP = 85, 92
 _FRAMES = ("JPEG", "WEBP")
-#: Requests to /v1/age that may wait beside the visitors, and threads that decode and encode.
-_REQUESTS, _THREADS = 4, 4
+#: Requests to /v1/age that may wait beside the visitors, those whose pictures may be in memory (they are still coming, too),
+#: and threads that decode and encode.
+_REQUESTS, _UPLOADS, _THREADS = 4, 8, 4
 CELL_SIDE = 2 * CELL
 
 
@@ -49,6 +50,7 @@ class Kiosk:
         self.metrics.stills.set_function(lambda: len(self.stills))
         self.turns = Turns(_REQUESTS)
         self.requests = Buckets(settings.requests_per_minute / 60, max(1.0, settings.requests_per_minute / 6))
+        self.uploads = asyncio.Semaphore(_UPLOADS)
         self.visitors = 0
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lgin-kiosk")
 
