@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -15,5 +16,7 @@ sys.meta_path.insert(0, PathFinder)
 with atheris.instrument_imports(include=["lgin_edge", "PIL", "targets"]):
     import targets
 
-atheris.Setup([sys.argv[0], *sys.argv[2:]], targets.TARGETS[sys.argv[1]])
+# libFuzzer starts itself again to merge a corpus, by what it takes for its name, through a shell.
+myself = shlex.join([sys.executable, *sys.argv[:2]])
+atheris.Setup([myself, *sys.argv[2:]], targets.TARGETS[sys.argv[1]])
 atheris.Fuzz()

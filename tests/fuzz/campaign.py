@@ -175,7 +175,9 @@ def minimise(name: str, options: argparse.Namespace) -> None:
     small = BUILD / "small" / name
     shutil.rmtree(small, ignore_errors=True)
     small.mkdir(parents=True)
-    libfuzzer(name, ["-set_cover_merge=1", str(small), str(working_corpus(name))], options.timeout)
+    log, status = libfuzzer(name, ["-set_cover_merge=1", str(small), str(working_corpus(name))], options.timeout)
+    if status or not any(small.iterdir()):
+        raise SystemExit(f"{name}: its corpus could not be merged:\n{log[-2000:]}")
     CORPUS.mkdir(exist_ok=True)
     with zipfile.ZipFile(CORPUS / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(small.iterdir()):

@@ -334,6 +334,8 @@ class Arguments:
         odd = (
             np.frombuffer(bytes(1) + array.tobytes(), np.uint8)[1:].view(array.dtype).reshape(array.shape)
         )  # misaligned
+        with np.errstate(invalid="ignore"):  # of what is no number
+            whole = array.astype(np.int16)
         return (
             array[flipped],
             array[step],
@@ -344,7 +346,7 @@ class Arguments:
             np.asfortranarray(array),
             array.astype(array.dtype.newbyteorder()),
             array.astype(np.float64),
-            array.astype(np.int16),
+            whole,
             array.astype(object),
             array[:0],
             array[..., None],
