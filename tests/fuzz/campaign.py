@@ -226,7 +226,7 @@ def write_down(path: Path, name: str, counted: dict[str, Any], clang: str) -> No
         key: round(sum(one[key] for one in rows.values()), 1)
         for key in ("executions", "seconds", "cpu_seconds", "finds")
     }
-    data = {
+    data |= {
         "machine": machine(),
         "commit": commit(),
         "tools": tools(clang),
