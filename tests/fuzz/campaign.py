@@ -157,7 +157,7 @@ def working_corpus(name: str) -> Path:
     for file, data in committed(name):
         (folder / file).write_bytes(data)
     if name not in NATIVE:
-        subprocess.run([sys.executable, str(HERE / "targets.py"), name, str(folder)], check=True)
+        subprocess.run([sys.executable, str(HERE / "seeds.py"), name, str(folder)], check=True)
     return folder
 
 
