@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 sys.path.append(str(Path(__file__).parent / "fuzz"))
 import campaign
+import seeds
 import targets
 
 EXAMPLES = int(os.environ.get("LGIN_TEST_EXAMPLES", "25"))
@@ -51,7 +52,7 @@ def finds_nothing(name: str, file: str, data: bytes) -> None:
 
 @pytest.mark.parametrize("name", targets.TARGETS)
 def test_seeds_find_nothing(name: str) -> None:
-    for seed in targets.seeds(name):
+    for seed in seeds.seeds(name):
         targets.TARGETS[name](seed)
 
 

@@ -157,7 +157,7 @@ def working_corpus(name: str) -> Path:
     for file, data in committed(name):
         (folder / file).write_bytes(data)
     if name not in NATIVE:
-        subprocess.run([sys.executable, str(HERE / "targets.py"), name, str(folder)], check=True)
+        subprocess.run([sys.executable, str(HERE / "seeds.py"), name, str(folder)], check=True)
     return folder
 
 
@@ -226,7 +226,7 @@ def write_down(path: Path, name: str, counted: dict[str, Any], clang: str) -> No
         key: round(sum(one[key] for one in rows.values()), 1)
         for key in ("executions", "seconds", "cpu_seconds", "finds")
     }
-    data = {
+    data |= {
         "machine": machine(),
         "commit": commit(),
         "tools": tools(clang),

@@ -12,17 +12,16 @@ import atexit
 import contextlib
 import itertools
 import math
-import struct
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from arguments import Arguments
 from starlette.datastructures import Headers
 from starlette.types import Message
 
@@ -280,100 +279,6 @@ def native(data: bytes) -> None:
         )
 
 
-class Arguments:
-    """Reads arguments out of bytes; what the bytes no longer give is 0."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    def take(self, count: int) -> bytes:
-        part = self._data[self._at : self._at + count]
-        self._at += count
-        return part.ljust(count, b"\0")
-
-    def pick(self, choices: Sequence[Any]) -> Any:
-        return choices[self.take(1)[0] % len(choices)]
-
-    def small(self) -> int:
-        return self.take(1)[0] % 4
-
-    def number(self, usual: int) -> Any:
-        """Mostly 1 to ``usual``, sometimes what no caller should give."""
-        kind = self.take(1)[0]
-        if kind >= 32:
-            return 1 + kind % usual
-        return self.pick(
-            (0, -1, (1 << 12) + 1, 1 << 24, (1 << 31) - 1, 1 << 31, 1 << 63, -(1 << 70), 1.5, None, "1", True, math.nan)
-        )
-
-    def real(self) -> Any:
-        """Mostly a taper."""
-        kind = self.take(1)[0]
-        return kind / 512 if kind >= 16 else self.pick((0.0, -1.0, math.nan, math.inf, 1e-320, None, "0.1"))
-
-    def frame(self) -> tuple[Any, Any]:
-        color = self.pick((*_ops._CHANNELS, "nv12", "yuv"))
-        height, width = 1 + self.take(1)[0] % 40, 1 + self.take(1)[0] % 40
-        if color == "nv12":
-            shape: tuple[int, ...] = (height // 2 * 3 or 3, width // 2 * 2 or 2)
-        else:
-            shape = (height, width, _ops._CHANNELS.get(color, 3))
-        noise = np.random.default_rng(int.from_bytes(self.take(4), "big"))
-        return self.array(noise.integers(0, 256, shape, np.uint8)), color
-
-    def array(self, array: npt.NDArray[Any]) -> Any:
-        """Mostly the array itself, sometimes another one of its elements, or none at all."""
-        kind = self.take(1)[0]
-        if kind >= 96:
-            return array
-        flipped = tuple(slice(None, None, -1 if self.take(1)[0] % 2 else 1) for _ in range(array.ndim))
-        step = tuple(slice(None, None, 2) for _ in range(array.ndim))
-        padded = np.zeros((*array.shape[:-1], array.shape[-1] + 3), array.dtype) if array.ndim else array
-        read_only = array.view()
-        read_only.flags.writeable = False
-        odd = (
-            np.frombuffer(bytes(1) + array.tobytes(), np.uint8)[1:].view(array.dtype).reshape(array.shape)
-        )  # misaligned
-        with np.errstate(invalid="ignore"):  # of what is no number
-            whole = array.astype(np.int16)
-        return (
-            array[flipped],
-            array[step],
-            padded[..., : array.shape[-1]] if array.ndim else array,
-            array.T,
-            read_only,
-            odd,
-            np.asfortranarray(array),
-            array.astype(array.dtype.newbyteorder()),
-            array.astype(np.float64),
-            whole,
-            array.astype(object),
-            array[:0],
-            array[..., None],
-            array.tolist(),
-            None,
-            np.broadcast_to(array[:1], array.shape) if len(array) else array,
-        )[kind % 16]
-
-    def floats(self, shape: tuple[int, ...]) -> Any:
-        """Mostly a plausible affine or box, sometimes any doubles."""
-        kind = self.take(1)[0]
-        if kind < 32:
-            raw = np.frombuffer(self.take(8 * math.prod(shape)), np.float64).reshape(shape)
-            return self.array(raw.copy())
-        noise = np.random.default_rng(int.from_bytes(self.take(2), "big"))
-        if shape[-2:] == (2, 3):
-            side, turn = np.exp2(noise.uniform(0, 9)), noise.uniform(-3, 3)
-            one = np.array([[math.cos(turn), -math.sin(turn), 0], [math.sin(turn), math.cos(turn), 0]]) * side
-            one[:, 2] = noise.uniform(-40, 60, 2)
-            values = np.broadcast_to(one, shape).copy()
-        elif shape[-1:] == (4,):
-            values = np.broadcast_to(geometry.REGION_BOXES, shape) + noise.uniform(-0.1, 0.1)
-        else:
-            values = noise.uniform(0, 1, shape)
-        return self.array(values)
-
-
 class Model:
     """A transformer without a model: half of the pictures have a face, and its ages are shades of grey."""
 
@@ -508,137 +413,3 @@ def _folder() -> Path:
 @lru_cache(maxsize=1)
 def _here() -> Path:
     return Path(__file__).parent.resolve()
-
-
-def seeds(name: str) -> list[bytes]:
-    """Inputs that a corpus begins with: what is right, so that the fuzzer finds what is nearly so."""
-    import models  # tests/models.py
-
-    text = Model.description.to_json()
-    if name == "image":
-        from PIL import Image
-
-        picture = Image.effect_noise((24, 16), 60).convert("RGB")
-        found = [imagefile.encode(picture, kind) for kind in ("JPEG", "PNG", "WEBP", "TIFF", "BMP")]
-        import io
-
-        exif = Image.Exif()
-        exif[0x0112], exif[0x010F] = 6, "camera"
-        for kind, mode, options in (
-            ("GIF", "P", {}),
-            ("PPM", "RGB", {}),
-            ("JPEG2000", "RGB", {}),
-            ("AVIF", "RGB", {}),
-            ("TIFF", "CMYK", {}),
-            ("PNG", "I;16", {}),
-            ("PNG", "P", {"transparency": 0}),
-            ("JPEG", "CMYK", {}),
-            ("JPEG", "L", {"progressive": True}),
-            ("JPEG", "RGB", {"exif": exif, "subsampling": 1, "comment": b"hello"}),
-            ("WEBP", "RGBA", {"exif": exif, "lossless": True}),
-            ("PNG", "LA", {"exif": exif}),
-            ("TIFF", "RGB", {"compression": "tiff_lzw", "exif": exif}),
-            ("TIFF", "1", {"compression": "group4"}),
-        ):
-            file = io.BytesIO()
-            made = picture.convert("L").convert(mode) if mode == "I;16" else picture.convert(mode)
-            made.save(file, kind, **options)
-            found.append(file.getvalue())
-        return found
-    if name == "description":
-        return [
-            text.encode(),
-            models.describe_age().to_json().encode(),
-            models.describe(precision="int8").to_json().encode(),
-        ]
-    if name == "session":
-        return [models.build().SerializeToString(), models.build(face_gain=0.5, patch_gain=0.5).SerializeToString()]
-    if name == "model":
-        return [models.build().SerializeToString(), models.build_age().SerializeToString(), *_other_models()]
-    if name == "engine":
-        facts = text.replace(
-            '"engine":null', '"engine":{"flavour":"tensorrt-rtx","version":"1.2","targets":["sm86"],"max_faces":4}'
-        )
-        return [
-            b"vtrt" + bytes(20) + facts.encode() + bytes(9),
-            b"ftrt" + text.encode() + b'{"model":' + facts.encode(),
-        ]
-    if name == "messages":
-        commands = (
-            '{"type":"start","consent":true,"years":60}',
-            '{"type":"age","years":1e1}',
-            '{"type":"forget","token":"a"}',
-        )
-        return [one.encode() for one in (*commands, '{"type":"still"}', '{"type":"strip"}')] + [
-            struct.pack(">I", 7) + b"\xff\xd8"
-        ]
-    if name == "door":
-        hosts = (
-            b"localhost:8000",
-            b"127.0.0.1",
-            b"[::1]:8000",
-            b"kiosk.example",
-            b"evil.example",
-            b"[fe80::1%eth0]",
-            b"[",
-            b"a@localhost",
-        )
-        return [host + b"\nhttp://" + host for host in hosts] + [hosts[0], b"localhost\nhttp://["]
-    if name == "request":
-        jpeg = seeds("image")[0]
-        return [
-            b"POST /v1/age?years=60\ncontent-type: image/jpeg\n\n" + jpeg,
-            b"POST /v1/age?group=1.5\n\n" + seeds("image")[1],
-            b"GET /healthz\n\n",
-            b"GET /metrics\n\n",
-            b"GET /page.json\n\n",
-            b"GET /\n\n",
-            b"GET /static/../app.py\n\n",
-            b"GET /stills/abc.jpg?save=true\n\n",
-            b"GET /stills/abc.svg\n\n",
-            b"HEAD /openapi.json\n\n",
-            b"POST /v1/age?years=nan&group=1\ncontent-length: 99999999999\norigin: http://localhost\n\n",
-            b"OPTIONS /v1/age\norigin: http://[\n\n",
-        ]
-    if name == "live":
-        start = b'{"type":"start","consent":true,"years":60}'
-        frame = b"\x01" + struct.pack(">I", 1) + seeds("image")[0]
-        rest = [
-            b'{"type":"age","years":20}',
-            b'{"type":"still"}',
-            b'{"type":"strip"}',
-            b'{"type":"forget","token":"x"}',
-        ]
-        return [
-            b"\xff\x00".join([start, frame, *rest, b"\x01" + struct.pack(">I", 2) + seeds("image")[2]]),
-            start,
-            frame,
-        ]
-    return [bytes(range(256)), bytes([128]) * 400, bytes([200]) * 200 + bytes([3, 40, 7]) * 60]
-
-
-def _other_models() -> list[bytes]:
-    """Of kinds that ``models`` does not make: external data, an Int64 list, a subgraph, sparse weights."""
-    import models
-    import onnx as library
-
-    outside = models.build()
-    tensor = outside.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.data_location = library.TensorProto.EXTERNAL
-    for key, value in (("location", "targets.py"), ("offset", "0"), ("length", "20")):
-        entry = tensor.external_data.add()
-        entry.key, entry.value = key, value
-    typed = models.build()
-    typed.graph.initializer[0].CopyFrom(library.helper.make_tensor("shifts", 1, [5, 1], [0.0] * 5))
-    nested = models.build()
-    nested.graph.node.append(
-        library.helper.make_node("If", ["a"], ["b"], then_branch=outside.graph, else_branch=outside.graph)
-    )
-    return [one.SerializeToString() for one in (outside, typed, nested)]
-
-
-if __name__ == "__main__":  # the seeds of a target, into a folder: targets.py NAME FOLDER
-    sys.path.append(str(Path(__file__).parent.parent))
-    for i, seed in enumerate(seeds(sys.argv[1])):
-        (Path(sys.argv[2]) / f"seed-{i:02}").write_bytes(seed)
