@@ -38,6 +38,7 @@ from rich.progress import track
 
 import lgin_edge
 from lgin_edge import _ops, geometry
+from lgin_edge._arrays import Color
 from lgin_edge.bench.machine import describe
 
 Json = dict[str, Any]
@@ -101,7 +102,7 @@ def kernels(calls: int) -> Json:
 
     def variants() -> list[Callable[[], Results]]:
         made: list[Callable[[], Results]] = []
-        for color in get_args(_ops.Color):
+        for color in get_args(Color):
             shape = (144, 128) if color == "nv12" else (96, 128, 4 if color in ("rgba", "bgra") else 3)
             frame = rng.integers(0, 256, shape, dtype=np.uint8)
             work = np.empty_like(frame)

@@ -5,13 +5,38 @@ The definitions stand in ``geometry`` and, readable, in ``reference``: same name
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from ._arrays import (
+    MAX_ADDRESS,
+    MAX_FACES,
+    MAX_FRAME_SIDE,
+    MAX_ORDINAL,
+    MAX_PITCH,
+    Color,
+    Floats,
+    Frame,
+    Rectangle,
+    check_address,
+    check_color,
+    check_dtype,
+    check_faces,
+    check_floats,
+    check_frame,
+    check_integer,
+    check_out,
+    check_real,
+    check_residuals,
+    check_side,
+    check_strengths,
+    check_threads,
+    device_ordinal,
+    same_elements,
+)
 from ._process import native_call
 from .errors import BackendError, InputError
 from .geometry import FACE_SIZE, FACE_TAPER, PATCH_SIZE, REGION_TAPER
@@ -24,22 +49,7 @@ except ImportError as error:
         f"Run ./bootstrap.sh there, or start Python in another folder ({error})"
     ) from error
 
-#: Channel order of a frame: packed 8-bit [H, W, 3 or 4], or NV12 [H * 3/2, W].
-Color: TypeAlias = Literal["rgb", "bgr", "rgba", "bgra", "nv12"]
-Frame: TypeAlias = npt.NDArray[np.uint8]
-Floats: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float16]
-#: x0, y0, x1, y1 in frame pixels: columns x0 to x1 - 1, rows y0 to y1 - 1.
-Rectangle: TypeAlias = tuple[int, int, int, int]
-
 _Result = TypeVar("_Result")
-
-_CHANNELS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
-_MAX_SIDE = 4096
-_MAX_FRAME_SIDE = 1 << 24
-_MAX_FACES = 1 << 20
-_MAX_ADDRESS = (1 << 63) - 1
-_MAX_PITCH = 1 << 32
-_MAX_ORDINAL = 9999
 
 
 def region_crop(
@@ -78,11 +88,11 @@ def region_crop(
         BackendError: the device is not there, or this build has no CUDA kernels.
     """
     check_frame("frame", frame, color)
-    a, b = _check_faces(affines, boxes)
-    s, p = _check_side("face_size", face_size), _check_side("patch_size", patch_size)
-    kind = _check_dtype(dtype)
-    _check_threads(threads)
-    ordinal = _device_ordinal(device)
+    a, b = check_faces(affines, boxes)
+    s, p = check_side("face_size", face_size), check_side("patch_size", patch_size)
+    kind = check_dtype(dtype)
+    check_threads(threads)
+    ordinal = device_ordinal(device)
     face: Floats = np.empty((len(a), 3, s, s), kind)
     patches: Floats = np.empty((len(a), 5, 3, p, p), kind)
     source = frame if ordinal < 0 else np.ascontiguousarray(frame)
@@ -130,16 +140,16 @@ def region_paste(
         BackendError: the device is not there, or this build has no CUDA kernels.
     """
     check_frame("frame", frame, color)
-    a, b = _check_faces(affines, boxes)
-    s = _check_strengths(strengths, len(a))
-    face, patches = _check_residuals(face_delta, patch_delta, len(a))
-    tapers = _check_real("face_taper", face_taper), _check_real("region_taper", region_taper)
-    _check_threads(threads)
-    ordinal = _device_ordinal(device)
+    a, b = check_faces(affines, boxes)
+    s = check_strengths(strengths, len(a))
+    face, patches = check_residuals(face_delta, patch_delta, len(a))
+    tapers = check_real("face_taper", face_taper), check_real("region_taper", region_taper)
+    check_threads(threads)
+    ordinal = device_ordinal(device)
     if out is not None:
-        _check_out(out, frame, color)
+        check_out(out, frame, color)
     # Only a call that cannot fail any more writes to ``out``.
-    work = out if out is not None and ordinal < 0 and _same_elements(out, frame) else frame.copy("C")
+    work = out if out is not None and ordinal < 0 and same_elements(out, frame) else frame.copy("C")
     _call(_native.region_paste, work, color, a, b, s, face, patches, *tapers, int(threads), ordinal)
     if out is None:
         return work
@@ -173,10 +183,10 @@ def resample(
         InputError: an argument has the wrong type, shape, dtype or value.
     """
     check_frame("frame", frame, color)
-    matrix = _check_floats("affine", affine, (2, 3))
-    size = (3, _check_side("height", height), _check_side("width", width))
-    _check_threads(threads)
-    view: Floats = np.empty(size, _check_dtype(dtype))
+    matrix = check_floats("affine", affine, (2, 3))
+    size = (3, check_side("height", height), check_side("width", width))
+    check_threads(threads)
+    view: Floats = np.empty(size, check_dtype(dtype))
     _call(_native.resample, frame, color, matrix, view, int(threads))
     return view
 
@@ -209,9 +219,9 @@ def face_rectangle(
     Raises:
         InputError: an argument has the wrong type, shape or value.
     """
-    size = _check_integer("height", height, 1, _MAX_FRAME_SIDE), _check_integer("width", width, 1, _MAX_FRAME_SIDE)
-    sides = _check_side("face_size", face_size), _check_side("patch_size", patch_size)
-    return _call(_native.face_rectangle, _check_color(color), *size, *_check_faces(affines, boxes), *sides)
+    size = check_integer("height", height, 1, MAX_FRAME_SIDE), check_integer("width", width, 1, MAX_FRAME_SIDE)
+    sides = check_side("face_size", face_size), check_side("patch_size", patch_size)
+    return _call(_native.face_rectangle, check_color(color), *size, *check_faces(affines, boxes), *sides)
 
 
 def block_size(color: Color, count: int) -> int:
@@ -220,7 +230,7 @@ def block_size(color: Color, count: int) -> int:
     Raises:
         InputError: an argument has the wrong type or value.
     """
-    return _call(_native.block_size, _check_color(color), _check_integer("count", count, 0, _MAX_FACES))
+    return _call(_native.block_size, check_color(color), check_integer("count", count, 0, MAX_FACES))
 
 
 def write_block(
@@ -265,18 +275,18 @@ def write_block(
     _call(
         _native.write_block,
         block,
-        _check_color(color),
-        _check_address("address", address),
-        _check_integer("pitch", pitch, 1, _MAX_PITCH),
-        _check_integer("height", height, 1, _MAX_FRAME_SIDE),
-        _check_integer("width", width, 1, _MAX_FRAME_SIDE),
-        tuple(_check_integer("rectangle", side, 0, _MAX_FRAME_SIDE) for side in rectangle),
-        *(faces := _check_faces(affines, boxes)),
-        _check_strengths(strengths, len(faces[0])),
-        _check_side("face_size", face_size),
-        _check_side("patch_size", patch_size),
-        _check_real("face_taper", face_taper),
-        _check_real("region_taper", region_taper),
+        check_color(color),
+        check_address("address", address),
+        check_integer("pitch", pitch, 1, MAX_PITCH),
+        check_integer("height", height, 1, MAX_FRAME_SIDE),
+        check_integer("width", width, 1, MAX_FRAME_SIDE),
+        tuple(check_integer("rectangle", side, 0, MAX_FRAME_SIDE) for side in rectangle),
+        *(faces := check_faces(affines, boxes)),
+        check_strengths(strengths, len(faces[0])),
+        check_side("face_size", face_size),
+        check_side("patch_size", patch_size),
+        check_real("face_taper", face_taper),
+        check_real("region_taper", region_taper),
     )
 
 
@@ -311,16 +321,16 @@ def launch_crop(
     """
     _call(
         _native.launch_crop,
-        _check_address("block", block),
-        _check_color(color),
-        _check_integer("count", count, 0, _MAX_FACES),
-        _check_address("face", face),
-        _check_address("patches", patches),
-        _check_side("face_size", face_size),
-        _check_side("patch_size", patch_size),
+        check_address("block", block),
+        check_color(color),
+        check_integer("count", count, 0, MAX_FACES),
+        check_address("face", face),
+        check_address("patches", patches),
+        check_side("face_size", face_size),
+        check_side("patch_size", patch_size),
         bool(half),
-        _check_integer("device", device, 0, _MAX_ORDINAL),
-        _check_integer("stream", stream, 0, _MAX_ADDRESS),
+        check_integer("device", device, 0, MAX_ORDINAL),
+        check_integer("stream", stream, 0, MAX_ADDRESS),
     )
 
 
@@ -358,19 +368,19 @@ def launch_paste(
     """
     _call(
         _native.launch_paste,
-        _check_address("block", block),
-        _check_color(color),
-        _check_integer("count", count, 0, _MAX_FACES),
-        _check_integer("index", index, 0, _MAX_FACES),
-        _check_address("face_delta", face_delta),
-        _check_address("patch_delta", patch_delta),
-        _check_side("face_size", face_size),
-        _check_side("patch_size", patch_size),
+        check_address("block", block),
+        check_color(color),
+        check_integer("count", count, 0, MAX_FACES),
+        check_integer("index", index, 0, MAX_FACES),
+        check_address("face_delta", face_delta),
+        check_address("patch_delta", patch_delta),
+        check_side("face_size", face_size),
+        check_side("patch_size", patch_size),
         bool(half),
-        _check_integer("pixels", pixels, 1, _MAX_ADDRESS),
-        _check_integer("target_offset", target_offset, -_MAX_ADDRESS, _MAX_ADDRESS),
-        _check_integer("device", device, 0, _MAX_ORDINAL),
-        _check_integer("stream", stream, 0, _MAX_ADDRESS),
+        check_integer("pixels", pixels, 1, MAX_ADDRESS),
+        check_integer("target_offset", target_offset, -MAX_ADDRESS, MAX_ADDRESS),
+        check_integer("device", device, 0, MAX_ORDINAL),
+        check_integer("stream", stream, 0, MAX_ADDRESS),
     )
 
 
@@ -398,155 +408,3 @@ def _call(function: Callable[..., _Result], *arguments: Any) -> _Result:
         raise InputError(str(error)) from error
     except RuntimeError as error:
         raise BackendError(str(error)) from error
-
-
-def _check_color(color: str) -> str:
-    if color not in get_args(Color):
-        raise InputError(f"color: expected one of {', '.join(get_args(Color))}, got {color!r}")
-    return color
-
-
-def check_frame(name: str, frame: Frame, color: str) -> None:
-    _check_color(color)
-    if not isinstance(frame, np.ndarray):
-        raise InputError(f"{name}: expected a NumPy array, got {type(frame).__name__}")
-    if frame.dtype != np.uint8:
-        raise InputError(f"{name}: expected dtype uint8, got {frame.dtype}; convert to 8 bits a channel first")
-    if frame.size == 0:
-        raise InputError(f"{name}: expected at least one pixel, got shape {frame.shape}")
-    if color == "nv12":
-        if frame.ndim != 2 or frame.shape[0] % 3 or frame.shape[1] % 2:
-            raise InputError(
-                f"{name}: color 'nv12' is [H * 3/2, W] with even H and W (the rows of Y, then the rows of U and V), got "
-                f"shape {frame.shape}"
-            )
-    elif frame.ndim != 3 or frame.shape[2] != _CHANNELS[color]:
-        hint = "; repeat a grey picture three times" if frame.ndim == 2 or frame.shape[-1] == 1 else ""
-        raise InputError(f"{name}: color {color!r} is [H, W, {_CHANNELS[color]}], got shape {frame.shape}{hint}")
-
-
-def _check_out(out: Frame, frame: Frame, color: str) -> None:
-    check_frame("out", out, color)
-    if out.shape != frame.shape:
-        raise InputError(f"out: expected the frame's shape {frame.shape}, got {out.shape}")
-    if not out.flags.writeable:
-        raise InputError("out: the array is read-only; give a writable copy, or out=None for a new array")
-    if _overlaps_itself(out):
-        raise InputError(
-            f"out: several elements share one byte (strides {out.strides}); give an array of its own memory"
-        )
-    if not _same_elements(out, frame) and _shares_memory(out, frame):
-        raise InputError(
-            "out: shares memory with frame but is not the same array; give frame itself or a separate array"
-        )
-
-
-def _same_elements(a: Frame, b: Frame) -> bool:
-    return a is b or (a.ctypes.data, a.shape, a.strides) == (b.ctypes.data, b.shape, b.strides)
-
-
-def _shares_memory(a: Frame, b: Frame) -> bool:
-    effort: Any = 10_000
-    try:
-        return bool(np.shares_memory(a, b, max_work=effort))
-    except RuntimeError:  # TooHardError: the strides are so odd that the answer would take long
-        return True
-
-
-def _overlaps_itself(array: Frame) -> bool:
-    """Whether two elements may lie at one address: an axis steps less far than the finer axes reach."""
-    reach = 0
-    for step, length in sorted((abs(step), length) for step, length in zip(array.strides, array.shape, strict=True)):
-        if length > 1:
-            if step <= reach:
-                return True
-            reach += step * (length - 1)
-    return False
-
-
-def _check_floats(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """``value`` as a C-contiguous float64 array of ``shape``, where -1 stands for any length."""
-    try:
-        array = np.require(np.asarray(value), np.float64, ["C", "A"])
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: expected numbers of shape {_text(shape)}, got {type(value).__name__}") from error
-    if array.ndim != len(shape) or any(want not in (-1, got) for got, want in zip(array.shape, shape, strict=True)):
-        raise InputError(f"{name}: expected shape {_text(shape)}, got {array.shape}")
-    return array
-
-
-def _check_faces(
-    affines: npt.ArrayLike, boxes: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    a = _check_floats("affines", affines, (-1, 2, 3))
-    return a, _check_floats("boxes", boxes, (len(a), 5, 4))
-
-
-def _check_strengths(strengths: npt.ArrayLike | None, count: int) -> npt.NDArray[np.float64]:
-    return np.ones(count) if strengths is None else _check_floats("strengths", strengths, (count,))
-
-
-def _check_residuals(face: Floats, patches: Floats, count: int) -> tuple[Floats, Floats]:
-    for name, array, ndim in (("face_delta", face, 4), ("patch_delta", patches, 5)):
-        if not isinstance(array, np.ndarray) or array.dtype.newbyteorder("=") not in (np.float32, np.float16):
-            got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-            raise InputError(f"{name}: expected a float32 or float16 array, got {got}")
-        side = array.shape[-1] if array.ndim else 0
-        shape = (count, 3, side, side) if ndim == 4 else (count, 5, 3, side, side)
-        if array.shape != shape or not 1 <= side <= _MAX_SIDE:
-            expected = f"({count}, 3, S, S)" if ndim == 4 else f"({count}, 5, 3, P, P)"
-            raise InputError(f"{name}: expected shape {expected} with sides of 1 to {_MAX_SIDE}, got {array.shape}")
-    kind = face.dtype if face.dtype == patches.dtype else np.dtype(np.float32)
-    kind = kind.newbyteorder("=")
-    return np.require(face, kind, ["C", "A"]), np.require(patches, kind, ["C", "A"])
-
-
-def _check_integer(name: str, value: int, low: int, high: int) -> int:
-    if not isinstance(value, (int, np.integer)) or not low <= value <= high:
-        raise InputError(f"{name}: expected a whole number from {low} to {high}, got {value!r}")
-    return int(value)
-
-
-def _check_address(name: str, address: int) -> int:
-    if not isinstance(address, (int, np.integer)) or not 0 < address <= _MAX_ADDRESS:
-        raise InputError(f"{name}: expected an address in device memory, got {address!r}")
-    return int(address)
-
-
-def _check_side(name: str, side: int) -> int:
-    if not isinstance(side, (int, np.integer)) or not 1 <= side <= _MAX_SIDE:
-        raise InputError(f"{name}: expected a whole number of pixels from 1 to {_MAX_SIDE}, got {side!r}")
-    return int(side)
-
-
-def _check_real(name: str, value: float) -> float:
-    if not isinstance(value, (int, float, np.number)):
-        raise InputError(f"{name}: expected a number, got {value!r}")
-    return float(value)
-
-
-def _check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    try:
-        kind: np.dtype[Any] = np.dtype(dtype)
-    except TypeError as error:
-        raise InputError(f"dtype: expected float32 or float16, got {dtype!r}") from error
-    if kind not in (np.float32, np.float16):
-        raise InputError(f"dtype: expected float32 or float16, got {kind}")
-    return kind
-
-
-def _check_threads(threads: int) -> None:
-    if not isinstance(threads, (int, np.integer)) or not 1 <= threads <= 1024:
-        raise InputError(f"threads: expected a whole number from 1 to 1024, got {threads!r}")
-
-
-def _device_ordinal(device: str) -> int:
-    """-1 for the CPU, else the CUDA device's number."""
-    match = re.fullmatch(r"cpu|cuda(?::(\d{1,4}))?", device) if isinstance(device, str) else None
-    if match is None:
-        raise InputError(f"device: expected 'cpu', 'cuda' or 'cuda:1', got {device!r}")
-    return -1 if device == "cpu" else int(match[1] or 0)
-
-
-def _text(shape: tuple[int, ...]) -> str:
-    return str(shape).replace("-1", "N")

@@ -20,12 +20,14 @@ from .terminal import (
     MAX_MEGAPIXELS,
     NO_FACE,
     DeviceOption,
+    GroupOption,
     MaxFacesOption,
     MaxMbOption,
     MaxMegapixelsOption,
     ModelOption,
     Sha256Option,
     ThreadsOption,
+    YearsOption,
     explained,
     limits_of,
     stderr,
@@ -68,13 +70,8 @@ def age(
             show_default=False,
         ),
     ] = None,
-    group: Annotated[
-        float | None,
-        typer.Option(
-            help="Age group, 0 is the youngest; 3.5 is between two. `lgin-edge info` lists them.", show_default=False
-        ),
-    ] = None,
-    years: Annotated[float | None, typer.Option(help="Or an age in years.", show_default=False)] = None,
+    group: GroupOption = None,
+    years: YearsOption = None,
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Or a labelled strip: every face, original and all age groups.")
     ] = False,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .terminal import BAD_INPUT, NO_FACE, DeviceOption, ModelOption, explained, stderr, stdout
+from .terminal import BAD_INPUT, NO_FACE, DeviceOption, GroupOption, ModelOption, YearsOption, explained, stderr, stdout
 
 
 class EngineName(str, Enum):
@@ -25,13 +25,8 @@ def batch(
         typer.Argument(metavar="SRC", help="A folder of pictures, Parquet files and WebDataset shards (.tar), or one."),
     ],
     out: Annotated[Path, typer.Argument(metavar="DST", help="Folder of the results, in which SRC is mirrored.")],
-    group: Annotated[
-        float | None,
-        typer.Option(
-            help="Age group, 0 is the youngest; 3.5 is between two. `lgin-edge info` lists them.", show_default=False
-        ),
-    ] = None,
-    years: Annotated[float | None, typer.Option(help="Or an age in years.", show_default=False)] = None,
+    group: GroupOption = None,
+    years: YearsOption = None,
     engine: Annotated[
         EngineName, typer.Option(help="local: this process; ray: the cores of this machine, or a cluster.")
     ] = EngineName.local,

@@ -14,10 +14,12 @@ from .terminal import (
     MAX_FACES,
     NO_FACE,
     DeviceOption,
+    GroupOption,
     MaxFacesOption,
     ModelOption,
     Sha256Option,
     ThreadsOption,
+    YearsOption,
     explained,
     limits_of,
     stderr,
@@ -37,13 +39,6 @@ EXIT_CODES = (
     "a damaged film what could be read was still done), 5 the model or its run time is not usable, 130 interrupted."
 )
 
-GroupOption = Annotated[
-    float | None,
-    typer.Option(
-        help="Age group, 0 is the youngest; 3.5 is between two. `lgin-edge info` lists them.", show_default=False
-    ),
-]
-YearsOption = Annotated[float | None, typer.Option(help="Or an age in years.", show_default=False)]
 CodecOption = Annotated[
     str | None,
     typer.Option(

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import geometry
-from ._ops import Color, Floats, Frame, check_frame, resample
+from ._arrays import Color, Floats, Frame, check_frame
+from ._ops import resample
 from ._process import native_call
 from .errors import BackendError, InputError, ModelError
 from .geometry import Float64

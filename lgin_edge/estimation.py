@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._ops import Floats
+from ._arrays import Floats
 from .backends import onnx_file
 from .backends.plan import is_engine
 from .description import AgeDescription, check_template

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import geometry
-from ._ops import Color, Frame, region_crop, region_paste
+from ._arrays import Color, Frame
+from ._ops import region_crop, region_paste
 from .backends import Backend, open_model
 from .backends.plan import is_engine
 from .description import Description

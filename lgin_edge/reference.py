@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._ops import Color, Floats, Frame
+from ._arrays import Color, Floats, Frame
 from .geometry import (
     FACE_SIZE,
     FACE_TAPER,

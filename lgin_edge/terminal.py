@@ -23,6 +23,13 @@ stdout = Console(highlight=False, markup=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
+GroupOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Age group, 0 is the youngest; 3.5 is between two. `lgin-edge info` lists them.", show_default=False
+    ),
+]
+YearsOption = Annotated[float | None, typer.Option(help="Or an age in years.", show_default=False)]
 ModelOption = Annotated[
     Path | None,
     typer.Option(

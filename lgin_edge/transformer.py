@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import geometry
-from ._ops import Color, Frame, check_frame, resample
+from ._arrays import Color, Frame, check_frame
+from ._ops import resample
 from ._process import Origin
 from .description import AgeGroup, Description, check_template
 from .detection import CenterFace, Detector, Face

@@ -18,7 +18,7 @@ import pytest
 from frames import COLORS, face_affine, random_frame, template_boxes
 
 from lgin_edge import _ops
-from lgin_edge._ops import Color
+from lgin_edge._arrays import Color
 from lgin_edge.backends import open_model
 from lgin_edge.backends.onnx_gpu import OnnxGpuEngine
 from lgin_edge.errors import BackendError, ClosedError, InputError

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tolerances import assert_close, assert_identical
 
 from lgin_edge import _ops, geometry, reference
-from lgin_edge._ops import Color
+from lgin_edge._arrays import Color
 
 #: Fewer under the sanitizers (tests/sanitizers.sh).
 EXAMPLES = int(os.environ.get("LGIN_TEST_EXAMPLES", "150"))

@@ -9,7 +9,7 @@ from frames import COLORS, face_affine, random_frame, template_boxes
 from tolerances import assert_close
 
 from lgin_edge import _ops
-from lgin_edge._ops import Color
+from lgin_edge._arrays import Color
 from lgin_edge.errors import BackendError
 
 pytestmark = pytest.mark.cuda

@@ -18,7 +18,7 @@ from test_kernels import Scene, properties, scenes
 from tolerances import assert_identical
 
 from lgin_edge import _ops, geometry
-from lgin_edge._ops import Color, Rectangle
+from lgin_edge._arrays import Color, Rectangle
 from lgin_edge.errors import BackendError, InputError
 
 needs_host_memory = pytest.mark.skipif(

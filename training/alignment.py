@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from lgin_edge import detection, geometry, imagefile
-from lgin_edge._ops import Frame, resample
+from lgin_edge._arrays import Frame
+from lgin_edge._ops import resample
 from lgin_edge.errors import ImageError, InputError
 
 Json = dict[str, Any]

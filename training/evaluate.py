@@ -30,7 +30,8 @@ from rich.progress import track
 
 import lgin_edge
 from lgin_edge import geometry
-from lgin_edge._ops import Frame, resample
+from lgin_edge._arrays import Frame
+from lgin_edge._ops import resample
 from lgin_edge.description import AgeGroup
 from lgin_edge.detection import Detector
 

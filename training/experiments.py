@@ -26,7 +26,8 @@ from safetensors.torch import load_file
 
 import lgin_edge
 from lgin_edge import geometry
-from lgin_edge._ops import Frame, region_crop, region_paste, resample
+from lgin_edge._arrays import Frame
+from lgin_edge._ops import region_crop, region_paste, resample
 from lgin_edge.backends import open_model
 from lgin_edge.transformer import WEIGHTS
 

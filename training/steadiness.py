@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lgin_edge import geometry
-from lgin_edge._ops import Frame, resample
+from lgin_edge._arrays import Frame
+from lgin_edge._ops import resample
 from lgin_edge.detection import CenterFace, Detector
 
 from . import measures

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from .._ops import Floats
+from .._arrays import Floats
 from ..description import AgeDescription, Description, kind_of
 from ..errors import ModelError
 from ..limits import LIMITS, Limits

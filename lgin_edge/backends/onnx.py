@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from .._ops import Floats
+from .._arrays import Floats
 from .._process import Origin, keep_in_children, native_call
 from ..description import METADATA_KEY, Description
 from ..errors import BackendError, ClosedError, ModelError

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import ModelError
 from ..limits import LIMITS, Limits
-from .pin import check_sha256
+from .model_file import check_sha256, read_bytes
 from .protobuf import Message, Reader, number, one, text, varints
 
 #: Versions of ONNX's operators that are run, and the names of their domain. No others: their operators may do anything.
@@ -71,13 +71,7 @@ def read(path: Path, *, sha256: str | None = None, limits: Limits = LIMITS) -> O
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such model file; expected an .onnx file (Transformer() uses the bundled one)")
-    size = path.stat().st_size
-    if size > limits.model_bytes:
-        raise ModelError(f"{path}: {size} bytes; at most {limits.model_bytes} of a model are read (Limits.model_bytes)")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from error
+    data = read_bytes(path, limits)
     if sha256 is not None:
         check_sha256(path, data, sha256, "sha256= asks for", "so it is not loaded; get the file again")
     try:

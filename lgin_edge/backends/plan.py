@@ -15,7 +15,7 @@ from ..description import Description
 from ..errors import ModelError
 from ..limits import LIMITS, Limits
 from .flavours import FLAVOURS
-from .pin import check_sha256
+from .model_file import check_sha256, read_bytes
 
 #: Endings of engine files.
 SUFFIXES = (".plan", ".engine", ".trt")
@@ -74,13 +74,7 @@ def read(path: Path, sha256: str | None = None, limits: Limits = LIMITS) -> tupl
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such engine; build one with lgin-edge build MODEL.onnx -o {path}")
-    size = path.stat().st_size
-    if size > limits.model_bytes:
-        raise ModelError(f"{path}: {size} bytes; at most {limits.model_bytes} of a model are read (Limits.model_bytes)")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from error
+    data = read_bytes(path, limits)
     if not data:
         raise ModelError(f"{path}: the file is empty; {rebuild(path)}")
     wanted = _expected_hash(path) if sha256 is None else sha256

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import geometry, reference
-from .._ops import Floats, Frame
+from .._arrays import Floats, Frame
 from ..backends import Backend, open_model
 from ..backends.plan import is_engine
 from ..description import Description

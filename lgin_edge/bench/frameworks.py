@@ -15,7 +15,7 @@ import numpy as np
 
 import lgin_edge
 
-from .._ops import Floats
+from .._arrays import Floats
 from .measure import in_a_line
 from .stages import Model
 

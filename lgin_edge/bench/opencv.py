@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import geometry
-from .._ops import Floats, Frame
+from .._arrays import Floats, Frame
 from ..description import Description
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _ops
+from .._arrays import Frame
 from ..backends import open_model, read_description
 from ..description import Description
 from ..detection import CenterFace, Face
@@ -246,7 +247,7 @@ def _timeline(model: Model, way: Way) -> list[Candidate]:
     ]
 
 
-def working_copy(scene: Scene) -> tuple[_ops.Frame, Callable[[], None]]:
+def working_copy(scene: Scene) -> tuple[Frame, Callable[[], None]]:
     """A frame to write to, and what puts it back as it was (round the face: nothing else may change)."""
     frame, around = scene.frame.copy(), scene.surroundings
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from .._ops import Color
+from .._arrays import Color
 from ..errors import InputError
 
 #: Handles of the two default streams, as CUDA and both protocols number them.

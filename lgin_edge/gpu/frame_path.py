@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _ops, geometry
-from .._ops import Color, Frame
+from .._arrays import Color, Frame
 from ..description import Description
 from ..errors import BackendError, ClosedError, InputError
 from ..frame_path import Stage

@@ -12,7 +12,7 @@ from PIL import Image
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .. import strip
-from .._ops import Frame
+from .._arrays import Frame
 from ..detection import Face
 from ..errors import ImageError, LginError
 from ..stream.pipeline import Pipeline

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from .._ops import Frame
+from .._arrays import Frame
 from ..detection import Face
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .._ops import Color, Frame
+from .._arrays import Color, Frame
 from ..detection import frame_size
 from ..geometry import Float64, apply
 from .opencv import opencv

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._ops import Color, Frame, check_frame
+from .._arrays import Color, Frame, check_frame
 from .._process import Origin, native_call
 from ..detection import Face
 from ..errors import ClosedError, InputError

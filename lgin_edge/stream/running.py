@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from .._ops import Frame
+from .._arrays import Frame
 from .._process import Origin
 from .errors import StreamError
 from .newest import Ended, Newest

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from .._ops import Color, Frame
+from .._arrays import Color, Frame
 from .._process import native_call
 from ..errors import BackendError, InputError
 from .errors import StreamError

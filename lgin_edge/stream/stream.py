@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .._ops import Color, Frame
+from .._arrays import Color, Frame
 from ..detection import Face
 from ..errors import InputError
 from ..transformer import Transformer

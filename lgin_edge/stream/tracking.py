@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import geometry
-from .._ops import Color, Frame
+from .._arrays import Color, Frame
 from ..detection import Face, frame_size
 from ..errors import InputError
 from ..geometry import Float64

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._ops import Frame
+from .._arrays import Frame
 from ..transformer import Transformer
 from .errors import StreamError
 from .pipeline import Pipeline

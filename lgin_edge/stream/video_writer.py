@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._ops import Frame
+from .._arrays import Frame
 from ..errors import BackendError, InputError
 from .errors import StreamError
 

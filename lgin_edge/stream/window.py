@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .._ops import Frame
+from .._arrays import Frame
 from ..errors import BackendError
 from .opencv import opencv
 

@@ -1,4 +1,4 @@
-"""Pinning a model file to its SHA-256."""
+"""A model file's bytes: how many are read, and which ones."""
 
 from __future__ import annotations
 
@@ -7,8 +7,22 @@ import re
 from pathlib import Path
 
 from ..errors import ModelError
+from ..limits import Limits
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def read_bytes(path: Path, limits: Limits) -> bytes:
+    """A model file, whole. Raises ModelError if it is larger than ``limits.model_bytes`` or cannot be read."""
+    try:
+        size = path.stat().st_size
+        if size > limits.model_bytes:
+            raise ModelError(
+                f"{path}: {size} bytes; at most {limits.model_bytes} of a model are read (Limits.model_bytes)"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from error
 
 
 def check_sha256(path: Path, data: bytes, wanted: str, who: str, so: str) -> None:
