@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gc
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import models
 import numpy as np
@@ -16,6 +18,9 @@ import pytest
 
 import lgin_edge
 from lgin_edge import _ops, transformer
+
+if TYPE_CHECKING:
+    from test_stream_films import Shot
 
 # Tests run in parallel, a process a core: threads inside PyTorch would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -89,6 +94,32 @@ def movie(
     from example_runs import write_film
 
     return write_film(tmp_path_factory.mktemp("film") / "film.mkv", shot[0], 300)
+
+
+@pytest.fixture(scope="module")
+def walk(astronaut: npt.NDArray[np.uint8]) -> list[Shot]:
+    """The astronaut, who moves about in 40 frames."""
+    from streams import darkened
+
+    return darkened(astronaut, 40)
+
+
+@pytest.fixture(scope="module")
+def shots(astronaut: npt.NDArray[np.uint8]) -> list[Shot]:
+    """The same in 30 frames, as long as the films of ``movies``."""
+    from streams import darkened
+
+    return darkened(astronaut, 30)
+
+
+@pytest.fixture
+def no_thread_is_left() -> Iterator[None]:
+    """At the end of a test all threads of streams are gone."""
+    from streams import our_threads, wait_for
+
+    yield
+    gc.collect()
+    wait_for(lambda: not our_threads())
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,168 @@
+"""Frames with faces, as the tests of the kernels on a device take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from frames import face_affine
+from test_kernels import Scene
+
+from lgin_edge import _ops
+from lgin_edge._arrays import Color, Rectangle
+
+#: How much of each face's residual is pasted.
+STRENGTHS = np.tile([1.0, 0.5, 0.8, 0.3], 8)
+
+
+#: Faces (centre x and y, side, angle) in a frame of 60 x 80: inside, half outside at each border and corner, wholly
+#: outside, far outside, of one pixel, larger than the frame and as large as may be.
+PLACES = {
+    "inside": (40.0, 30.0, 21.0, 0.0),
+    "inside, turned": (40.3, 30.6, 20.0, 0.7),
+    "upside down": (33.0, 25.0, 18.5, 3.1),
+    "left": (0.0, 30.0, 20.0, 0.2),
+    "right": (80.0, 30.0, 20.0, -0.2),
+    "top": (40.0, 0.0, 20.0, 1.6),
+    "bottom": (40.0, 60.0, 20.0, -1.6),
+    "corner": (80.0, 60.0, 24.0, 0.5),
+    "outside": (130.0, -40.0, 20.0, 0.5),
+    "just outside": (91.0, 30.0, 20.0, 0.0),
+    "far": (9e6, -9e6, 30.0, 1.0),
+    "a pixel": (40.2, 30.7, 1.0, 0.3),
+    "a pixel in the corner": (79.5, 59.5, 1.0, 0.0),
+    "large": (40.0, 30.0, 200.0, 0.4),
+    "huge": (40.0, 30.0, 65536.0, 0.4),
+    "huge, at the border": (-32760.0, 30.0, 65536.0, 0.0),
+}
+
+
+def one_face(place: str, color: Color, height: int = 60, width: int = 80) -> Scene:
+    x, y, side, angle = PLACES[place]
+    return Face(1, height, width, color, "plain", ((x, y, side, angle),), 12, 6, "float32", 1)
+
+
+class Face(Scene):
+    """A scene whose faces are in pixels, of any size."""
+
+    def affines(self) -> np.ndarray:
+        return np.array([face_affine((x, y), side, angle) for x, y, side, angle in self.faces]).reshape(-1, 2, 3)
+
+
+def size_of(frame: np.ndarray, color: Color) -> tuple[int, int]:
+    """Height and width of the picture."""
+    return (frame.shape[0] // 3 * 2 if color == "nv12" else frame.shape[0]), frame.shape[1]
+
+
+def rectangle_of(scene: Scene) -> Rectangle:
+    size = size_of(scene.frame(), scene.color)
+    return _ops.face_rectangle(scene.color, *size, scene.affines(), scene.boxes(), scene.face_size, scene.patch_size)
+
+
+def parts(frame: np.ndarray, color: Color, rectangle: Rectangle) -> list[np.ndarray]:
+    """Views of what lies in a rectangle: the packed pixels, or the rows of Y and the rows of UV."""
+    x0, y0, x1, y1 = rectangle
+    if color != "nv12":
+        return [frame[y0:y1, x0:x1]]
+    height, _ = size_of(frame, color)
+    return [frame[y0:y1, x0:x1], frame[height + y0 // 2 : height + y1 // 2, x0:x1]]
+
+
+def crop(scene: Scene, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return _ops.region_crop(
+        frame,
+        scene.affines(),
+        scene.boxes(),
+        face_size=scene.face_size,
+        patch_size=scene.patch_size,
+        color=scene.color,
+        dtype=scene.dtype,
+    )
+
+
+def paste(scene: Scene, frame: np.ndarray, residuals: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    strengths = STRENGTHS[: len(scene.affines())]
+    return _ops.region_paste(frame, scene.affines(), scene.boxes(), *residuals, strengths=strengths, color=scene.color)
+
+
+def aligned(size: int) -> np.ndarray:
+    """``size`` bytes that start where a device allocation could."""
+    memory = np.zeros(size + 15, np.uint8)
+    start = -memory.ctypes.data % 16
+    return memory[start : start + size]
+
+
+@dataclass
+class Device:
+    """A scene as it lies on a device: ``copies`` of a rectangle of its frame, room for its views, and its block."""
+
+    scene: Scene
+    rectangle: Rectangle
+    pad: int = 0
+    copies: int = 1
+
+    def __post_init__(self) -> None:
+        scene, (x0, y0, x1, y1) = self.scene, self.rectangle
+        pixel = {"nv12": 1, "rgb": 3, "bgr": 3}.get(scene.color, 4)
+        self.row = (x1 - x0) * pixel
+        self.pitch = self.row + self.pad
+        rows = (y1 - y0) * 3 // 2 if scene.color == "nv12" else y1 - y0
+        n, s, p = len(scene.faces), scene.face_size, scene.patch_size
+        self.memory = np.full((self.copies, rows, self.pitch), 0xA5, np.uint8)
+        self.face = np.full((n, 3, s, s), np.nan, scene.dtype)
+        self.patches = np.full((n, 5, 3, p, p), np.nan, scene.dtype)
+        self.block = aligned(_ops.block_size(scene.color, n))
+        self.sizes: dict[str, Any] = {"face_size": s, "patch_size": p}
+        self.queue: dict[str, Any] = {"half": scene.dtype == "float16", "device": 0, "stream": 0}
+
+    def upload(self, frame: np.ndarray) -> None:
+        row = 0
+        for part in parts(frame, self.scene.color, self.rectangle):
+            self.memory[:, row : row + len(part), : self.row] = part.reshape(len(part), -1)
+            row += len(part)
+
+    def download(self, frame: np.ndarray, copy: int = 0) -> np.ndarray:
+        """The frame with the rectangle as it is on the device; what lies between the rows must be as it was."""
+        assert (self.memory[:, :, self.row :] == 0xA5).all()
+        result, row = frame.copy(), 0
+        for part in parts(result, self.scene.color, self.rectangle):
+            part[...] = self.memory[copy, row : row + len(part), : self.row].reshape(part.shape)
+            row += len(part)
+        return result
+
+    def write(self, scene: Scene | None = None, rectangle: Rectangle | None = None) -> None:
+        scene = scene or self.scene
+        _ops.write_block(
+            self.block,
+            scene.color,
+            self.memory.ctypes.data,
+            self.pitch,
+            *size_of(scene.frame(), scene.color),
+            rectangle or self.rectangle,
+            scene.affines(),
+            scene.boxes(),
+            STRENGTHS[: len(scene.affines())],
+            **self.sizes,
+        )
+
+    def crop(self) -> None:
+        scene, views = self.scene, (self.face.ctypes.data, self.patches.ctypes.data)
+        if scene.faces:
+            _ops.launch_crop(self.block.ctypes.data, scene.color, len(scene.faces), *views, **self.sizes, **self.queue)
+
+    def paste(self, residuals: tuple[np.ndarray, np.ndarray], copy: int = 0, pixels: int = 500) -> None:
+        """All faces in order."""
+        for n in range(len(self.scene.faces)):
+            _ops.launch_paste(
+                self.block.ctypes.data,
+                self.scene.color,
+                len(self.scene.faces),
+                n,
+                residuals[0][n].ctypes.data,
+                residuals[1][n].ctypes.data,
+                **self.sizes,
+                **self.queue,
+                pixels=pixels,
+                target_offset=copy * self.memory.strides[0],
+            )
