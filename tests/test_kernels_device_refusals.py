@@ -73,6 +73,7 @@ BLOCK = {
 
 
 READ_ONLY = np.zeros(_ops.block_size("rgb", 1), np.uint8)
+READ_ONLY.flags.writeable = False
 
 
 BAD_BLOCKS = {
