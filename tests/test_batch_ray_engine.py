@@ -61,9 +61,18 @@ def source(tmp_path: Path, astronaut: np.ndarray) -> Path:
 
 @pytest.fixture
 def env(subprocess_env: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Ray's own warnings are no errors of ours, and what it leaves behind can be found; its sockets want a short path."""
+    """Ray's own warnings are no errors of ours, and what it leaves behind can be found; its sockets want a short path.
+
+    As docs/batch.md says of a cluster: without fork handlers of gRPC, in which its client's server died 3 times in 9.
+    """
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        ours = {"PYTHONWARNINGS": "default", "TMPDIR": folder, "HOME": folder, "ORT_DISABLE_TELEMETRY": "1"}
+        ours = {
+            "PYTHONWARNINGS": "default",
+            "TMPDIR": folder,
+            "HOME": folder,
+            "ORT_DISABLE_TELEMETRY": "1",
+            "GRPC_ENABLE_FORK_SUPPORT": "0",
+        }
         yield subprocess_env | ours
 
 

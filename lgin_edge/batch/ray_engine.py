@@ -26,8 +26,10 @@ BLOCK, MOST_BLOCKS = 4, 10_000
 DEATHS = 3
 #: Bytes of the object store of a Ray that is started here, which holds names; Ray's least is 75 MiB.
 _STORE = 100 << 20
-#: For Ray in this process. It would report its use to Anyscale, warn of changes to come, and log what we tell ourselves.
+#: For Ray in this process, and in those that it starts. It would report its use to Anyscale, warn of changes to come, and log what
+#: we tell ourselves; and what it forks would now and then die inside gRPC's fork handlers, which nobody needs.
 _ENVIRONMENT = {
+    "GRPC_ENABLE_FORK_SUPPORT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
