@@ -36,9 +36,8 @@ class Detecting:
                 self._running.cancel()
             try:
                 self._running = self._pool.submit(self._detect, frame)
-            except (
-                RuntimeError
-            ):  # the interpreter ends, and has ended every pool: this thread goes on as long as it is let
+            except RuntimeError:
+                # The interpreter ends, and has ended every pool: this thread goes on as long as it is let.
                 self._pool = None
             else:
                 return
