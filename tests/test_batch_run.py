@@ -14,10 +14,11 @@ import pytest
 from batches import blank, encoded, files, is_older, journal, read_tar, settings, write_tar
 from typer.testing import CliRunner
 
-from lgin_edge import InputError, ModelError, cli
+from lgin_edge import InputError, ModelError
 from lgin_edge.batch import run, units
 from lgin_edge.batch.units import Outcome, Unit
 from lgin_edge.batch.worker import Settings, Worker
+from lgin_edge.cli import app as cli
 
 ALL = ["a.jpg", "deep/b.png", "shard.tar"]
 

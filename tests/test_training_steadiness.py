@@ -8,7 +8,8 @@ pytest.importorskip("skimage", reason='the evaluation needs its extra: pip insta
 
 from lgin_edge import geometry
 from lgin_edge._ops import region_paste
-from lgin_edge.detection import CenterFace, Face
+from lgin_edge.detectors.centerface import CenterFace
+from lgin_edge.faces import Face
 from training import evaluate, measures, report, steadiness
 
 SEED = 20240613

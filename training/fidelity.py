@@ -15,7 +15,7 @@ from torch import nn
 
 from lgin_edge import geometry
 from lgin_edge._ops import region_crop
-from lgin_edge.backends import open_model
+from lgin_edge.inference.loader import open_model
 
 from . import export, measures
 from .summary import Json, number

@@ -16,7 +16,8 @@ import numpy as np
 from lgin_edge import geometry
 from lgin_edge._arrays import Frame
 from lgin_edge._ops import resample
-from lgin_edge.detection import CenterFace, Detector
+from lgin_edge.detectors import Detector
+from lgin_edge.detectors.centerface import CenterFace
 
 from . import measures
 from .measures import Floats, binomial

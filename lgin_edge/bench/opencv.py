@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .. import geometry
 from .._arrays import Floats, Frame
-from ..description import Description
+from ..models.description import Description
 
 
 class Composition:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from .._arrays import Frame
-from ..detection import Face
+from ..faces import Face
 
 
 class Detecting:

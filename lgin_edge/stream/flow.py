@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._arrays import Color, Frame
-from ..detection import frame_size
+from ..detectors import frame_size
 from ..geometry import Float64, apply
 from .opencv import opencv
 

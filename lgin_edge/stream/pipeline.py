@@ -11,8 +11,8 @@ import numpy as np
 
 from .._arrays import Color, Frame, check_frame
 from .._process import Origin, native_call
-from ..detection import Face
 from ..errors import ClosedError, InputError
+from ..faces import Face
 from ..transformer import Transformer
 from .buffers import Buffers
 from .cuts import Cuts

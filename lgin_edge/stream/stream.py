@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .._arrays import Color, Frame
-from ..detection import Face
 from ..errors import InputError
+from ..faces import Face
 from ..transformer import Transformer
 from .newest import Ended
 from .pipeline import Pipeline

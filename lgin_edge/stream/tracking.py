@@ -15,8 +15,9 @@ import numpy as np
 
 from .. import geometry
 from .._arrays import Color, Frame
-from ..detection import Face, frame_size
+from ..detectors import frame_size
 from ..errors import InputError
+from ..faces import Face
 from ..geometry import Float64
 from .flow import Patch, choose_points, eye_distance, face_patch, follow, same_patch, similarity, still_fits
 from .looks import changed_share, in_frame_share, looks
