@@ -31,7 +31,7 @@ import kiosk_server
 
 from lgin_edge import Transformer
 from lgin_edge.bench.machine import describe
-from lgin_edge.kiosk.work import decode_frame, live_jpeg
+from lgin_edge.kiosk.state import decode_frame, live_jpeg
 from lgin_edge.stream import Pipeline
 
 #: Seconds before each measurement: faces are found and faded in.

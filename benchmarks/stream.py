@@ -42,9 +42,10 @@ from rich.table import Table
 import lgin_edge
 from lgin_edge import geometry
 from lgin_edge._ops import resample
-from lgin_edge.stream import Pipeline, Stream, tracking
-from lgin_edge.stream.flow import OVAL_AXES, OVAL_CENTER
-from lgin_edge.stream.one_euro import OneEuro
+from lgin_edge.stream import Pipeline, Stream
+from lgin_edge.tracking import tracker as tracking
+from lgin_edge.tracking.optical_flow import OVAL_AXES, OVAL_CENTER
+from lgin_edge.tracking.one_euro import OneEuro
 
 Frame = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]

@@ -71,10 +71,10 @@ def batch(
     with explained():
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        from .batch import ray_engine, run
+        from .batch import ray_executor, run
 
         settings = run.settings(model, group=group, years=years, column=column, device=device, threads=threads)
-        chosen = run.local if engine is EngineName.local else partial(ray_engine.run, workers=workers, address=address)
+        chosen = run.local if engine is EngineName.local else partial(ray_executor.run, workers=workers, address=address)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=stderr, transient=True) as bar:
             task = bar.add_task("ageing", total=None)

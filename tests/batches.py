@@ -14,7 +14,7 @@ from PIL import Image
 
 from lgin_edge import imagefile
 from lgin_edge.batch import run
-from lgin_edge.batch.units import Unit
+from lgin_edge.batch.tasks import Unit
 from lgin_edge.batch.worker import Settings
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from lgin_edge import ImageError, InputError
 from lgin_edge.batch.journal import FAILURES, FILE, Journal
-from lgin_edge.batch.units import Outcome
+from lgin_edge.batch.tasks import Outcome
 
 QUESTION = {"group": 4, "years": None}
 DONE = Outcome("a.jpg", 1, 2, (), True, 10, 20)

@@ -20,8 +20,8 @@ import pytest
 from batches import blank, encoded, files, journal, settings, write_tar
 
 from lgin_edge import BackendError, InputError, ModelError
-from lgin_edge.batch import ray_engine, run
-from lgin_edge.batch.units import Unit
+from lgin_edge.batch import ray_executor, run
+from lgin_edge.batch.tasks import Unit
 
 #: Runs before everything else in a Python process that finds it: a picture of this name kills who reads it.
 POISON = """
@@ -186,20 +186,20 @@ def test_shards_on_a_cluster(source: Path, tmp_path: Path, tiny_model: Path, env
 
 def test_errors_of_workers_are_raised(tmp_path: Path, tiny_model: Path) -> None:
     """As rows, which a worker sends and the batch's process reads; without a Ray."""
-    other = ray_engine.RayWorker(replace(settings(tiny_model), sha256="0" * 64), None)
+    other = ray_executor.RayWorker(replace(settings(tiny_model), sha256="0" * 64), None)
     with pytest.raises(ModelError, match="is another model here"):
-        ray_engine._outcome(other({}))
+        ray_executor._outcome(other({}))
     for error, kind in (
         (InputError("x"), InputError),
         (ValueError("x"), BackendError),
         (BackendError("x"), BackendError),
     ):
         with pytest.raises(kind, match="x"):
-            ray_engine._outcome({"error": ray_engine._told(error), "outcome": ""})
+            ray_executor._outcome({"error": ray_executor._told(error), "outcome": ""})
 
 
 def test_attempts() -> None:
-    attempts = ray_engine.Attempts()
+    attempts = ray_executor.Attempts()
     assert [attempts.begin("a"), attempts.begin("a"), attempts.begin("b")] == [1, 2, 1]
     attempts.end("a")
     assert attempts.begin("a") == 1
@@ -210,5 +210,5 @@ def test_without_ray(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "environ", dict(os.environ))
     unit = Unit("a", "a", "a", 0, 0)
     with pytest.raises(BackendError, match=r"pip install 'lgin-edge\[ray\]'"):
-        next(ray_engine.run([unit], settings(tiny_model)))
-    assert list(ray_engine.run([], settings(tiny_model))) == []  # nothing to do needs no Ray
+        next(ray_executor.run([unit], settings(tiny_model)))
+    assert list(ray_executor.run([], settings(tiny_model))) == []  # nothing to do needs no Ray

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from lgin_edge import InputError, ModelError, cli
 from lgin_edge.batch import run, units
-from lgin_edge.batch.units import Outcome, Unit
+from lgin_edge.batch.tasks import Outcome, Unit
 from lgin_edge.batch.worker import Settings, Worker
 
 ALL = ["a.jpg", "deep/b.png", "shard.tar"]

@@ -25,11 +25,11 @@ from typer.testing import CliRunner
 from websockets.exceptions import InvalidStatus
 
 from lgin_edge import InputError, Limits, Transformer, cli, imagefile
-from lgin_edge.kiosk.rates import Bucket, Buckets
+from lgin_edge.kiosk.rate_limit import Bucket, Buckets
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import STATIC, STRINGS, Settings, read_strings
-from lgin_edge.kiosk.stills import Stills
-from lgin_edge.kiosk.turns import Turns
+from lgin_edge.kiosk.snapshots import Stills
+from lgin_edge.kiosk.serial_executor import Turns
 
 
 class Clock:

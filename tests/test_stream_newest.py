@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lgin_edge.stream.newest import Ended, Newest
+from lgin_edge.stream.latest_slot import Ended, Newest
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lgin_edge import geometry
-from lgin_edge.stream.one_euro import OneEuro
+from lgin_edge.tracking.one_euro import OneEuro
 
 DT = 1 / 30
 

@@ -21,7 +21,7 @@ from test_stream_films import (
 
 from lgin_edge import BackendError, ClosedError, Face, InputError, Transformer
 from lgin_edge.stream import Stream, StreamError
-from lgin_edge.stream.running import Live
+from lgin_edge.stream.runners import Live
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left")
 

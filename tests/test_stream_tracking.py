@@ -26,9 +26,9 @@ from test_stream_films import (
 )
 
 from lgin_edge import Face, geometry
-from lgin_edge.stream import flow, looks, pose
-from lgin_edge.stream.cuts import Cuts
-from lgin_edge.stream.tracking import FADE_IN, FADE_OUT, TrackedFace, Tracker
+from lgin_edge.tracking import head_pose, occlusion, optical_flow
+from lgin_edge.tracking.scene_cut import Cuts
+from lgin_edge.tracking.tracker import FADE_IN, FADE_OUT, TrackedFace, Tracker
 
 DT = 1 / 30
 
@@ -277,14 +277,14 @@ def test_detections_of_nobody_and_frames_of_nothing(astronaut: Image8) -> None:
 
 def test_points_are_followed_to_where_they_went(astronaut: Image8) -> None:
     a, b = film(astronaut, [move((96, 96), 30), move((101, 93), 31, 0.05)])
-    old = flow.face_patch(a.frame, "rgb", a.faces[0])
+    old = optical_flow.face_patch(a.frame, "rgb", a.faces[0])
     assert old is not None
-    new = flow.same_patch(b.frame, "rgb", old)
-    points = flow.choose_points(old, geometry.fit_similarity(a.faces[0]))
-    assert 20 < len(points) <= flow.MAX_POINTS
-    after, sure = flow.follow(old, new, points)
+    new = optical_flow.same_patch(b.frame, "rgb", old)
+    points = optical_flow.choose_points(old, geometry.fit_similarity(a.faces[0]))
+    assert 20 < len(points) <= optical_flow.MAX_POINTS
+    after, sure = optical_flow.follow(old, new, points)
     assert sure.mean() > 0.9
-    found = flow.similarity(points[sure], after[sure], new)
+    found = optical_flow.similarity(points[sure], after[sure], new)
     assert found is not None
     affine, belongs = found
     assert belongs.mean() > 0.85
@@ -292,7 +292,7 @@ def test_points_are_followed_to_where_they_went(astronaut: Image8) -> None:
 
 
 def test_a_patch_maps_there_and_back(astronaut: Image8) -> None:
-    patch = flow.face_patch(astronaut, "rgb", ASTRONAUT)
+    patch = optical_flow.face_patch(astronaut, "rgb", ASTRONAUT)
     assert patch is not None
     assert np.abs(patch.to_frame(patch.to_patch(ASTRONAUT)) - ASTRONAUT).max() < 1e-4
     corners = np.array([patch.corner[:2], patch.corner[2:]], float)
@@ -302,35 +302,35 @@ def test_a_patch_maps_there_and_back(astronaut: Image8) -> None:
 
 def test_no_similarity_of_scattered_points() -> None:
     random = np.random.default_rng(4)
-    patch = flow.Patch(np.zeros((100, 100), np.uint8), (0, 0, 100, 100))
+    patch = optical_flow.Patch(np.zeros((100, 100), np.uint8), (0, 0, 100, 100))
     before = random.uniform(0, 100, (30, 2))
-    assert flow.similarity(before, random.uniform(0, 100, (30, 2)), patch) is None
-    assert flow.similarity(before, before * 2, patch) is None  # no head comes that near in one frame
-    assert flow.similarity(before[:3], before[:3], patch) is None
+    assert optical_flow.similarity(before, random.uniform(0, 100, (30, 2)), patch) is None
+    assert optical_flow.similarity(before, before * 2, patch) is None  # no head comes that near in one frame
+    assert optical_flow.similarity(before[:3], before[:3], patch) is None
 
 
 def test_looks_tell_a_change_from_light(astronaut: Image8) -> None:
     affine = geometry.fit_similarity(ASTRONAUT)
 
     def seen(frame: npt.NDArray[np.generic]) -> Floats:
-        patch = flow.face_patch(frame.astype(np.uint8), "rgb", ASTRONAUT)
+        patch = optical_flow.face_patch(frame.astype(np.uint8), "rgb", ASTRONAUT)
         assert patch is not None
-        return looks.looks(patch, affine)
+        return occlusion.looks(patch, affine)
 
     before = seen(astronaut)
-    assert looks.changed_share(before, before) == 0
-    assert looks.changed_share(before, seen(astronaut * 0.6 + 20)) == 0
+    assert occlusion.changed_share(before, before) == 0
+    assert occlusion.changed_share(before, seen(astronaut * 0.6 + 20)) == 0
     half = astronaut.copy()
     half[:, :223] = 150
-    assert 0.3 < looks.changed_share(before, seen(half)) < 0.7
-    assert looks.changed_share(before, seen(np.full_like(astronaut, 150))) > 0.25
+    assert 0.3 < occlusion.changed_share(before, seen(half)) < 0.7
+    assert occlusion.changed_share(before, seen(np.full_like(astronaut, 150))) > 0.25
 
 
 def test_how_much_of_a_face_is_in_the_frame() -> None:
     affine = np.array([[100.0, 0, 0], [0, 100.0, 0]])
-    assert looks.in_frame_share(affine, 100, 100) == 1
-    assert looks.in_frame_share(affine, 50, 100) == 0.5
-    assert looks.in_frame_share(affine, 10, 100) == 0
+    assert occlusion.in_frame_share(affine, 100, 100) == 1
+    assert occlusion.in_frame_share(affine, 50, 100) == 0.5
+    assert occlusion.in_frame_share(affine, 10, 100) == 0
 
 
 def turned(yaw: float, pitch: float, roll: float) -> Floats:
@@ -339,7 +339,7 @@ def turned(yaw: float, pitch: float, roll: float) -> Floats:
     about_y = np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
     about_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    points: Floats = (pose._MODEL @ (about_z @ about_x @ about_y).T)[:, :2] * 200 + 50
+    points: Floats = (head_pose._MODEL @ (about_z @ about_x @ about_y).T)[:, :2] * 200 + 50
     return points
 
 
@@ -348,26 +348,26 @@ def turned(yaw: float, pitch: float, roll: float) -> Floats:
     [(0, 0, 0), (30, 0, 0), (-30, 0, 0), (0, 20, 0), (0, -20, 0), (0, 0, 25), (50, 0, 90), (70, 0, -40)],
 )
 def test_a_pose_is_read_from_five_points(yaw: float, pitch: float, roll: float) -> None:
-    assert np.allclose(pose.head_pose(turned(yaw, pitch, roll)), (yaw, pitch, roll), atol=0.5)
+    assert np.allclose(head_pose.head_pose(turned(yaw, pitch, roll)), (yaw, pitch, roll), atol=0.5)
 
 
 def test_the_astronaut_looks_at_us() -> None:
-    yaw, pitch, roll = pose.head_pose(ASTRONAUT)
+    yaw, pitch, roll = head_pose.head_pose(ASTRONAUT)
     assert abs(yaw) < 10
     assert abs(pitch) < 15
     assert roll == pytest.approx(3.5, abs=0.5)
 
 
 def test_strength_falls_with_the_pose_and_not_with_roll() -> None:
-    strengths = [pose.pose_strength(pose.head_pose(turned(yaw, 0, 30))) for yaw in (0, 30, 45, 60, -60)]
+    strengths = [head_pose.pose_strength(head_pose.head_pose(turned(yaw, 0, 30))) for yaw in (0, 30, 45, 60, -60)]
     assert strengths[:2] == [1, 1]
     assert 0.2 < strengths[2] < 0.8
     assert strengths[3:] == [0, 0]
-    assert pose.pose_strength(pose.head_pose(turned(0, 50, 0))) == 0
+    assert head_pose.pose_strength(head_pose.head_pose(turned(0, 50, 0))) == 0
 
 
 def test_points_on_a_line_are_a_profile() -> None:
-    assert pose.pose_strength(pose.head_pose(np.column_stack([np.zeros(5), np.arange(5.0)]))) == 0
+    assert head_pose.pose_strength(head_pose.head_pose(np.column_stack([np.zeros(5), np.arange(5.0)]))) == 0
 
 
 def test_a_cut_is_seen_and_a_pan_or_a_lamp_is_not(astronaut: Image8) -> None:

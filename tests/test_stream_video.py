@@ -15,7 +15,7 @@ from test_stream_films import SIZE, Shot
 
 from lgin_edge import BackendError, InputError, Transformer
 from lgin_edge.stream import StreamError
-from lgin_edge.stream.video import age_video
+from lgin_edge.video.transcode import age_video
 
 av = pytest.importorskip("av", reason="films need PyAV: pip install 'lgin-edge[video]'")
 

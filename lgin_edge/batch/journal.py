@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, InputError
-from .units import Outcome, whole
+from .tasks import Outcome, whole
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError, ImageError, InputError
-from .units import NO_FACE, Outcome, whole
+from .tasks import NO_FACE, Outcome, whole
 
 if TYPE_CHECKING:
     from .worker import Age

@@ -11,9 +11,9 @@ from ..backends import read_description
 from ..description import Description
 from ..errors import ModelError
 from ..transformer import model_path
-from . import units as units_
+from . import tasks as units_
 from .journal import Journal
-from .units import NO_FACE, Outcome, Unit
+from .tasks import NO_FACE, Outcome, Unit
 from .worker import Settings, Worker, sha256_of
 
 Engine = Callable[[Sequence[Unit], Settings], Generator[Outcome, None, None]]

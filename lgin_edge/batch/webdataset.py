@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 from ..errors import ImageError, InputError
 from ..imagefile import SUFFIXES, WRITABLE
 from ..limits import LIMITS
-from .units import NO_FACE, Outcome, whole
+from .tasks import NO_FACE, Outcome, whole
 
 if TYPE_CHECKING:
     from .worker import Age

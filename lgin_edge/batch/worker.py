@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from .. import imagefile, jobs
 from ..errors import BackendError, ClosedError, LginError, ModelError
 from ..transformer import Transformer, model_path
-from .units import NO_FACE, Outcome, Unit
+from .tasks import NO_FACE, Outcome, Unit
 
 if TYPE_CHECKING:
     from typing_extensions import Self

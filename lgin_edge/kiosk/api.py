@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from .. import __version__, imagefile
 from ..errors import ImageError, InputError
 from . import metrics
-from .turns import Busy
-from .work import Kiosk
+from .serial_executor import Busy
+from .state import Kiosk
 
 router = APIRouter()
 

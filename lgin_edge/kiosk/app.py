@@ -18,10 +18,10 @@ from .. import __version__
 from ..transformer import Transformer
 from .api import ApiError
 from .api import router as api
-from .guard import Guard
+from .security import Guard
 from .session import Session
 from .settings import STATIC, Settings
-from .work import Kiosk
+from .state import Kiosk
 
 _page = APIRouter(include_in_schema=False)
 

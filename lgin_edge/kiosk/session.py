@@ -18,8 +18,8 @@ from ..errors import ImageError, LginError
 from ..stream.pipeline import Pipeline
 from . import protocol
 from .protocol import Close, Refused
-from .rates import Bucket
-from .work import CELL_SIDE, Kiosk, decode_frame, keep_jpeg, live_jpeg
+from .rate_limit import Bucket
+from .state import CELL_SIDE, Kiosk, decode_frame, keep_jpeg, live_jpeg
 
 _log = logging.getLogger(__name__)
 

@@ -5,6 +5,6 @@ from .pipeline import Pipeline
 from .sources import Source
 from .stats import Stats
 from .stream import Stream
-from .tracking import TrackedFace
+from ..tracking.tracker import TrackedFace
 
 __all__ = ["Pipeline", "Source", "Stats", "Stream", "StreamError", "TrackedFace"]

@@ -14,10 +14,10 @@ from .._process import Origin, native_call
 from ..detection import Face
 from ..errors import ClosedError, InputError
 from ..transformer import Transformer
-from .buffers import Buffers
-from .cuts import Cuts
-from .detecting import Detecting
-from .tracking import TrackedFace, Tracker
+from .buffer_pool import Buffers
+from ..tracking.scene_cut import Cuts
+from .async_detector import Detecting
+from ..tracking.tracker import TrackedFace, Tracker
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -12,7 +12,7 @@ from .._arrays import Color, Frame
 from .._process import native_call
 from ..errors import BackendError, InputError
 from .errors import StreamError
-from .opencv import opencv
+from ..tracking.opencv import opencv
 
 #: What ``Stream`` reads.
 Source: TypeAlias = int | str | os.PathLike[str] | Iterable[Frame]

@@ -11,16 +11,16 @@ from .._arrays import Color, Frame
 from ..detection import Face
 from ..errors import InputError
 from ..transformer import Transformer
-from .newest import Ended
+from .latest_slot import Ended
 from .pipeline import Pipeline
-from .running import InOrder, Live
+from .runners import InOrder, Live
 from .sources import Source, open_source
 from .stats import Meter, Stats
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .tracking import TrackedFace
+    from ..tracking.tracker import TrackedFace
 
 
 class Stream:

@@ -41,7 +41,7 @@ from lgin_edge.backends import flavours, onnx, onnx_file, plan
 from lgin_edge.description import AgeDescription, Description, check_template, groups_from_centers, kind_of
 from lgin_edge.kiosk import protocol
 from lgin_edge.kiosk.app import create_app
-from lgin_edge.kiosk.guard import Guard, host_name, is_loopback
+from lgin_edge.kiosk.security import Guard, host_name, is_loopback
 from lgin_edge.kiosk.settings import Settings
 from lgin_edge.transformer import Transformer
 

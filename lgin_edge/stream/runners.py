@@ -9,10 +9,10 @@ from typing import NamedTuple
 from .._arrays import Frame
 from .._process import Origin
 from .errors import StreamError
-from .newest import Ended, Newest
+from .latest_slot import Ended, Newest
 from .pipeline import Pipeline
 from .sources import Frames
-from .tracking import TrackedFace
+from ..tracking.tracker import TrackedFace
 
 #: Seconds that ``close`` waits for each thread: a camera may be in the middle of a frame, or hang.
 _PATIENCE = 3.0

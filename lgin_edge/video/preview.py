@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from .._arrays import Frame
 from ..errors import BackendError
-from .opencv import opencv
+from ..tracking.opencv import opencv
 
 if TYPE_CHECKING:
-    from .stream import Stream
+    from ..stream.stream import Stream
 
 KEYS = "+ and - change the age by five years, 0 to 9 choose a group, o shows the original, q or Esc ends"
 #: Years of one press.

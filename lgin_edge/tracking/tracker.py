@@ -18,10 +18,10 @@ from .._arrays import Color, Frame
 from ..detection import Face, frame_size
 from ..errors import InputError
 from ..geometry import Float64
-from .flow import Patch, choose_points, eye_distance, face_patch, follow, same_patch, similarity, still_fits
-from .looks import changed_share, in_frame_share, looks
+from .optical_flow import Patch, choose_points, eye_distance, face_patch, follow, same_patch, similarity, still_fits
+from .occlusion import changed_share, in_frame_share, looks
 from .one_euro import OneEuro
-from .pose import Pose, falling, head_pose, pose_strength
+from .head_pose import Pose, falling, head_pose, pose_strength
 
 #: Seconds from nothing to the whole change, and back.
 FADE_IN, FADE_OUT = 0.4, 0.15

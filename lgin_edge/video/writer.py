@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._arrays import Frame
 from ..errors import BackendError, InputError
-from .errors import StreamError
+from ..stream.errors import StreamError
 
 if TYPE_CHECKING:
     from typing_extensions import Self

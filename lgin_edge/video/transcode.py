@@ -13,9 +13,9 @@ import numpy as np
 
 from .._arrays import Frame
 from ..transformer import Transformer
-from .errors import StreamError
-from .pipeline import Pipeline
-from .video_writer import BT601, BT709, FULL, LIMITED, SWS, UNKNOWN, VideoWriter, pyav
+from ..stream.errors import StreamError
+from ..stream.pipeline import Pipeline
+from .writer import BT601, BT709, FULL, LIMITED, SWS, UNKNOWN, VideoWriter, pyav
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ..errors import BackendError, LginError
-from .units import Outcome, Unit
+from .tasks import Outcome, Unit
 from .worker import Settings, Worker
 
 #: Pictures that a worker takes at a time: what is done again when it dies. More where there would be too many blocks for Ray.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..geometry import Float64
-from .flow import OVAL_AXES, OVAL_CENTER, Patch
+from .optical_flow import OVAL_AXES, OVAL_CENTER, Patch
 from .opencv import opencv
 
 #: Cells of the canonical square's side; the pixels that each is the mean of.

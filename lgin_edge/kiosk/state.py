@@ -16,12 +16,12 @@ from .._arrays import Frame
 from ..limits import Limits
 from ..strip import CELL
 from ..transformer import Transformer
-from .guard import host_name, is_loopback
+from .security import host_name, is_loopback
 from .metrics import Metrics
-from .rates import Buckets
+from .rate_limit import Buckets
 from .settings import Settings
-from .stills import Stills
-from .turns import Turns
+from .snapshots import Stills
+from .serial_executor import Turns
 
 T = TypeVar("T")
 
