@@ -26,8 +26,7 @@ from rich.table import Table
 from skimage import data
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
-import kiosk_browser
-import kiosk_server
+from support import kiosk_browser, kiosk_server
 
 from lgin_edge import Transformer
 from lgin_edge.bench.machine import describe
@@ -47,7 +46,7 @@ def plain_loop(transformer: Transformer, camera: Path, seconds: float) -> list[f
             now = time.monotonic()
             if now >= begin + seconds:
                 return [counted / seconds]
-            live_jpeg(pipeline(decode_frame(file, 10_000_000), now))
+            live_jpeg(pipeline(decode_frame(file, 10_000_000), now).image)
             counted += now >= begin
     raise AssertionError("the film is empty")
 

@@ -29,10 +29,10 @@ from .terminal import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .video.recording import Recording
     from .stream.stream import Stream
-    from .video.transcode import Outcome
     from .video.preview import Window
+    from .video.recording import Recording
+    from .video.transcode import Outcome
 
 EXIT_CODES = (
     "Exit codes: 0 all went well, 2 wrong usage, 3 no face in the film, 4 a file or a camera could not be read or written (of "
@@ -86,8 +86,8 @@ def video(
     _one_age(group, years)
     with explained():
         target = _target(source, out, f"{years:g}years" if years is not None else f"group{group:g}")
-        from .video.transcode import age_video
         from .transformer import Transformer
+        from .video.transcode import age_video
 
         with (
             Transformer(
@@ -155,9 +155,9 @@ def camera(
     _one_age(group, years)
     with explained():
         asked = _size(size)
-        from .video.recording import Recording
         from .stream.stream import Stream
         from .transformer import Transformer
+        from .video.recording import Recording
 
         with ExitStack() as stack:
             window = _window(mirror, out)

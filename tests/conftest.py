@@ -20,7 +20,7 @@ import lgin_edge
 from lgin_edge import _ops, transformer
 
 if TYPE_CHECKING:
-    from test_stream_films import Shot
+    from support.films import Shot
 
 # Tests run in parallel, a process a core: threads inside PyTorch would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -99,7 +99,7 @@ def movie(
 @pytest.fixture(scope="module")
 def walk(astronaut: npt.NDArray[np.uint8]) -> list[Shot]:
     """The astronaut, who moves about in 40 frames."""
-    from streams import darkened
+    from support.streams import darkened
 
     return darkened(astronaut, 40)
 
@@ -107,7 +107,7 @@ def walk(astronaut: npt.NDArray[np.uint8]) -> list[Shot]:
 @pytest.fixture(scope="module")
 def shots(astronaut: npt.NDArray[np.uint8]) -> list[Shot]:
     """The same in 30 frames, as long as the films of ``movies``."""
-    from streams import darkened
+    from support.streams import darkened
 
     return darkened(astronaut, 30)
 
@@ -115,7 +115,7 @@ def shots(astronaut: npt.NDArray[np.uint8]) -> list[Shot]:
 @pytest.fixture
 def no_thread_is_left() -> Iterator[None]:
     """At the end of a test all threads of streams are gone."""
-    from streams import our_threads, wait_for
+    from support.streams import our_threads, wait_for
 
     yield
     gc.collect()

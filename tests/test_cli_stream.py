@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from movies import Seen, files, make
-from test_stream_films import Image8, Oracle, Shot, background
+from support.films import Image8, Oracle, Shot, background
+from support.movies import Seen, files, make
 from typer.testing import CliRunner
 
 from lgin_edge import BackendError, Transformer, cli_stream

@@ -26,8 +26,8 @@ from example_runs import (
     middle,
     write_film,
 )
+from support.films import Floats, Image8
 from test_gpu_frame_path import QueuedEngine
-from test_stream_films import Floats, Image8
 
 from lgin_edge import Transformer, _ops
 

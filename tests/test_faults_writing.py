@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faults import limit, run
-from movies import Seen, make
 from PIL import Image
+from support.films import Image8, wandering
+from support.films import film as walk
+from support.movies import Seen, make
 from test_backends_plan import bytes_of
-from test_stream_films import Image8, wandering
-from test_stream_films import film as walk
 
 from lgin_edge import ImageError, ModelError, StreamError, Transformer, imagefile
 from lgin_edge.backends import plan

@@ -1,6 +1,6 @@
-"""Units spread over the workers of Ray Data: the cores of this machine, or a cluster by its address.
+"""Tasks spread over the workers of Ray Data: the cores of this machine, or a cluster by its address.
 
-Ray carries the names of units to the workers and what came of them back; its object store never holds a picture.
+Ray carries the names of tasks to the workers and what came of them back; its object store never holds a picture.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ..errors import BackendError, LginError
-from .tasks import Outcome, Unit
+from .tasks import Outcome, Task
 from .worker import Settings, Worker
 
 #: Pictures that a worker takes at a time: what is done again when it dies. More where there would be too many blocks for Ray.
 BLOCK, MOST_BLOCKS = 4, 10_000
-#: How many workers may die of a unit before it is given up.
+#: How many workers may die of a task before it is given up.
 DEATHS = 3
 #: Bytes of the object store of a Ray that is started here, which holds names; Ray's least is 75 MiB.
 _STORE = 100 << 20
@@ -37,7 +37,7 @@ _ENVIRONMENT = {
 
 
 class Attempts:
-    """How often each unit was begun and not ended, as a Ray actor: Ray itself tries the units of dead workers for ever."""
+    """How often each task was begun and not ended, as a Ray actor: Ray itself tries the tasks of dead workers for ever."""
 
     def __init__(self) -> None:
         self._begun: Counter[str] = Counter()
@@ -66,14 +66,14 @@ class RayWorker:
         import ray
 
         if self._worker is not None:
-            unit = Unit(**json.loads(row["unit"]))
+            task = Task(**json.loads(row["task"]))
             try:
-                if ray.get(self._attempts.begin.remote(unit.name)) > DEATHS:
+                if ray.get(self._attempts.begin.remote(task.name)) > DEATHS:
                     why = f"{DEATHS} workers died of it (out of memory?)"
-                    outcome = Outcome(unit.name, 0, 0, ((unit.name, why),), False, unit.size, unit.mtime_ns)
+                    outcome = Outcome(task.name, 0, 0, ((task.name, why),), False, task.size, task.mtime_ns)
                 else:
-                    outcome = self._worker(unit)
-                self._attempts.end.remote(unit.name)
+                    outcome = self._worker(task)
+                self._attempts.end.remote(task.name)
                 return {"outcome": json.dumps(asdict(outcome)), "error": ""}
             except Exception as error:  # noqa: BLE001 - as above
                 self._error = _told(error)
@@ -81,9 +81,9 @@ class RayWorker:
 
 
 def run(
-    units: Sequence[Unit], settings: Settings, *, workers: int | None = None, address: str | None = None
+    tasks: Sequence[Task], settings: Settings, *, workers: int | None = None, address: str | None = None
 ) -> Generator[Outcome, None, None]:
-    """Do the units, in the order in which they are ready. Workers that die are replaced, and their units done again.
+    """Do the tasks, in the order in which they are ready. Workers that die are replaced, and their tasks done again.
 
     Args:
         settings: ``threads`` are those of a worker, 1 when not given.
@@ -95,12 +95,12 @@ def run(
         BackendError: Ray is not installed, the cluster cannot be reached or lacks this lgin-edge, or a run time failed.
         ModelError, InputError: as ``Worker``.
     """
-    if not units:
+    if not tasks:
         return
     threads = settings.threads or 1
     with _session(address, (workers or max(1, _cores() // threads)) * threads) as (ray, by_client):
-        count = min(len(units), workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads))
-        work = (units, replace(settings, threads=threads), count)
+        count = min(len(tasks), workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads))
+        work = (tasks, replace(settings, threads=threads), count)
         try:
             for row in _fetched(ray, work) if by_client else _rows(*work):
                 yield _outcome(row)
@@ -110,7 +110,7 @@ def run(
             ) from error
 
 
-def _rows(units: Sequence[Unit], settings: Settings, workers: int) -> Iterator[dict[str, str]]:
+def _rows(tasks: Sequence[Task], settings: Settings, workers: int) -> Iterator[dict[str, str]]:
     """What the workers send, as they end. In a process of the cluster."""
     import ray
     from ray import data
@@ -120,9 +120,9 @@ def _rows(units: Sequence[Unit], settings: Settings, workers: int) -> Iterator[d
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     attempts = ray.remote(Attempts).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
     # A shard is a block of its own, and pictures are dealt so that nobody waits long for the last.
-    shards = any(unit.is_shard for unit in units)
-    size = 1 if shards else max(1, min(BLOCK, len(units) // (4 * workers)), len(units) // MOST_BLOCKS)
-    rows = [{"unit": json.dumps(asdict(unit))} for unit in units]
+    shards = any(task.is_shard for task in tasks)
+    size = 1 if shards else max(1, min(BLOCK, len(tasks) // (4 * workers)), len(tasks) // MOST_BLOCKS)
+    rows = [{"task": json.dumps(asdict(task))} for task in tasks]
     done = data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map(
         RayWorker,
         fn_constructor_args=(settings, attempts),
@@ -180,7 +180,7 @@ def _session(address: str | None, cpus: int) -> Iterator[tuple[Any, bool]]:
         import ray.data
     except ImportError as error:
         raise BackendError(
-            f"--engine ray needs Ray, and {error.name or 'a part of it'} is not installed: pip install 'lgin-edge[ray]'"
+            f"--executor ray needs Ray, and {error.name or 'a part of it'} is not installed: pip install 'lgin-edge[ray]'"
         ) from error
     # Sockets lie in the folder, and the name of one has at most 107 bytes, 62 of them Ray's.
     near = None if len(os.fsencode(tempfile.gettempdir())) < 25 else "/tmp"

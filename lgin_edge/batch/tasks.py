@@ -1,4 +1,4 @@
-"""What there is to do: units, each a file that is done as a whole, and what came of them."""
+"""What there is to do: tasks, each a file that is done as a whole, and what came of them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NO_FACE = "no face"
 
 
 @dataclass(frozen=True)
-class Unit:
+class Task:
     """A picture file or a shard.
 
     Attributes:
         name: of the source within the folder given, with slashes.
         source, target: absolute paths, the same on all machines that work.
-        size, mtime_ns: of the source; another size or time is another unit.
+        size, mtime_ns: of the source; another size or time is another task.
     """
 
     name: str
@@ -41,15 +41,15 @@ class Unit:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a unit.
+    """What came of a task.
 
     Attributes:
-        name: of the unit.
+        name: of the task.
         aged: pictures that have a result.
         faces: in these.
         left_out: name and reason of each picture without a result; ``NO_FACE``, or what failed.
-        complete: False if the unit has to be tried again.
-        size, mtime_ns: of the unit.
+        complete: False if the task has to be tried again.
+        size, mtime_ns: of the task.
     """
 
     name: str
@@ -60,14 +60,14 @@ class Outcome:
     size: int = 0
     mtime_ns: int = 0
 
-    def settles(self, unit: Unit) -> bool:
-        """Whether the unit needs no more work: it was done, its source is still the same, and its result still there."""
-        same = (self.name, self.size, self.mtime_ns) == (unit.name, unit.size, unit.mtime_ns)
-        return self.complete and same and (not self.aged or Path(unit.target).exists())
+    def is_complete(self, task: Task) -> bool:
+        """Whether the task needs no more work: it was done, its source is still the same, and its result still there."""
+        same = (self.name, self.size, self.mtime_ns) == (task.name, task.size, task.mtime_ns)
+        return self.complete and same and (not self.aged or Path(task.target).exists())
 
 
-def find(source: Path, out: Path) -> list[Unit]:
-    """The units of a folder of pictures and shards (or of one file), mirrored in the folder ``out``.
+def find(source: Path, out: Path) -> list[Task]:
+    """The tasks of a folder of pictures and shards (or of one file), mirrored in the folder ``out``.
 
     Raises:
         InputError: nothing there, or results that would replace a source or each other.
@@ -83,17 +83,17 @@ def find(source: Path, out: Path) -> list[Unit]:
         raise jobs.no_pictures([source], suffixes)
     planned = [Job(file, out / file.relative_to(root).with_name(_result_name(file))) for file in found]
     jobs.check(planned)
-    return [_unit(job, root) for job in planned]
+    return [_task(job, root) for job in planned]
 
 
 def _result_name(file: Path) -> str:
     return file.name if file.suffix.lower() in SHARDS else jobs.result_name(file)
 
 
-def _unit(job: Job, root: Path) -> Unit:
+def _task(job: Job, root: Path) -> Task:
     stat = job.source.stat()
     name = job.source.relative_to(root).as_posix()
-    return Unit(name, str(job.source.absolute()), str(job.target.absolute()), stat.st_size, stat.st_mtime_ns)
+    return Task(name, str(job.source.absolute()), str(job.target.absolute()), stat.st_size, stat.st_mtime_ns)
 
 
 @contextmanager

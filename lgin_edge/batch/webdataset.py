@@ -32,7 +32,7 @@ def age_shard(name: str, source: Path, target: Path, age: Age) -> Outcome:
     """A shard with the samples whose pictures have a face, these pictures changed, all other files as they were.
 
     Args:
-        name: of the unit.
+        name: of the task.
         target: is replaced; without any such sample nothing is written.
 
     Raises:

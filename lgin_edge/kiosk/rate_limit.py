@@ -10,7 +10,7 @@ from collections.abc import Callable
 _CLIENTS = 1024
 
 
-class Bucket:
+class TokenBucket:
     """A token bucket.
 
     Args:
@@ -34,16 +34,16 @@ class Bucket:
         return (1 - self._level) / self._rate
 
 
-class Buckets:
+class TokenBuckets:
     """A bucket for each client; of too many clients the one that has been quiet for longest is forgotten."""
 
     def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = rate, burst, clock
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def take(self, client: str) -> float:
-        """As ``Bucket.take``, of that client's."""
-        bucket = self._buckets.setdefault(client, Bucket(*self._limits))
+        """As ``TokenBucket.take``, of that client's."""
+        bucket = self._buckets.setdefault(client, TokenBucket(*self._limits))
         self._buckets.move_to_end(client)
         if len(self._buckets) > _CLIENTS:
             self._buckets.popitem(last=False)

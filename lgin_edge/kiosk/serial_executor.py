@@ -14,7 +14,7 @@ class Busy(Exception):
     """Too many requests wait for a turn."""
 
 
-class Turns:
+class SerialExecutor:
     """One thread in which everything that uses the transformer is done, first come, first served.
 
     A visitor waits with one frame at most (``session``), so whoever had his turn comes after all the others that wait: the

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Still:
+class Snapshot:
     """A picture that was taken.
 
     Attributes:
         jpeg: the file.
         name: that a browser saves it under.
-        expires: on the clock of ``Stills``, seconds.
+        expires: on the clock of ``Snapshots``, seconds.
     """
 
     jpeg: bytes
@@ -23,7 +23,7 @@ class Still:
     expires: float
 
 
-class Stills:
+class Snapshots:
     """The pictures that can be fetched. For one thread.
 
     Args:
@@ -34,35 +34,35 @@ class Stills:
 
     def __init__(self, seconds: float, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds, self._most, self._clock = seconds, most, clock
-        self._stills: dict[str, Still] = {}  # the oldest first
+        self._snapshots: dict[str, Snapshot] = {}  # the oldest first
 
     def __len__(self) -> int:
-        return len(self._stills)
+        return len(self._snapshots)
 
-    def keep(self, jpeg: bytes, name: str) -> str:
+    def add(self, jpeg: bytes, name: str) -> str:
         """Keep a picture; returns its token, 128 random bits in 22 letters."""
         self.sweep()
-        while len(self._stills) >= self._most:
-            del self._stills[next(iter(self._stills))]
+        while len(self._snapshots) >= self._most:
+            del self._snapshots[next(iter(self._snapshots))]
         token = secrets.token_urlsafe(16)
-        self._stills[token] = Still(jpeg, name, self._clock() + self._seconds)
+        self._snapshots[token] = Snapshot(jpeg, name, self._clock() + self._seconds)
         return token
 
-    def get(self, token: str) -> Still | None:
+    def get(self, token: str) -> Snapshot | None:
         """The picture; None if there is none of that name, or no more."""
         self.sweep()
-        return self._stills.get(token)
+        return self._snapshots.get(token)
 
-    def forget(self, token: str) -> None:
+    def delete(self, token: str) -> None:
         """Drop a picture before its time."""
-        self._stills.pop(token, None)
+        self._snapshots.pop(token, None)
 
     def sweep(self) -> None:
         """Drop what is over."""
         now = self._clock()
-        while self._stills and (token := next(iter(self._stills))) and self._stills[token].expires <= now:
-            del self._stills[token]
+        while self._snapshots and (token := next(iter(self._snapshots))) and self._snapshots[token].expires <= now:
+            del self._snapshots[token]
 
     def clear(self) -> None:
         """Drop all."""
-        self._stills.clear()
+        self._snapshots.clear()

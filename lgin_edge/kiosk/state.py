@@ -16,12 +16,12 @@ from .._arrays import Frame
 from ..limits import Limits
 from ..strip import CELL
 from ..transformer import Transformer
-from .security import host_name, is_loopback
 from .metrics import Metrics
-from .rate_limit import Buckets
+from .rate_limit import TokenBuckets
+from .security import host_name, is_loopback
+from .serial_executor import SerialExecutor
 from .settings import Settings
-from .snapshots import Stills
-from .serial_executor import Turns
+from .snapshots import Snapshots
 
 T = TypeVar("T")
 
@@ -46,10 +46,10 @@ class Kiosk:
         self.transformer = transformer
         self.settings = settings
         self.metrics = Metrics()
-        self.stills = Stills(settings.still_seconds, settings.max_stills)
-        self.metrics.stills.set_function(lambda: len(self.stills))
-        self.turns = Turns(_REQUESTS)
-        self.requests = Buckets(settings.requests_per_minute / 60, max(1.0, settings.requests_per_minute / 6))
+        self.snapshots = Snapshots(settings.still_seconds, settings.max_stills)
+        self.metrics.stills.set_function(lambda: len(self.snapshots))
+        self.executor = SerialExecutor(_REQUESTS)
+        self.requests = TokenBuckets(settings.requests_per_minute / 60, max(1.0, settings.requests_per_minute / 6))
         self.uploads = asyncio.Semaphore(_UPLOADS)
         self.visitors = 0
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lgin-kiosk")
@@ -62,7 +62,7 @@ class Kiosk:
         """Drop pictures when their time is over, whether or not anybody asks for them. Never returns."""
         while True:
             await asyncio.sleep(min(1.0, self.settings.still_seconds))
-            self.stills.sweep()
+            self.snapshots.sweep()
 
     def address(self, path: str, scheme: str, host: str) -> tuple[str, bool]:
         """The whole address of a path for a visitor's phone, and whether a phone can reach it.
@@ -82,8 +82,8 @@ class Kiosk:
 
     def close(self) -> None:
         """Drop all pictures and end the threads."""
-        self.stills.clear()
-        self.turns.close()
+        self.snapshots.clear()
+        self.executor.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
 

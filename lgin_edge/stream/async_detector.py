@@ -9,7 +9,7 @@ from .._arrays import Frame
 from ..detection import Face
 
 
-class Detecting:
+class AsyncDetector:
     """Looks at one frame at a time, beside whatever else goes on.
 
     Args:

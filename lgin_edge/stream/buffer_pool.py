@@ -16,7 +16,7 @@ from .._arrays import Frame
 _KEPT = 5
 
 
-class Buffers:
+class BufferPool:
     """A few arrays of one shape; whoever gets one may keep it as long as he likes, and views of it."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Buffers:
         counts = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
         self._free = _references([np.empty(1, np.uint8)], 0) if counts else -1
 
-    def like(self, frame: Frame) -> Frame:
+    def acquire(self, frame: Frame) -> Frame:
         """A C-contiguous array of the frame's shape, of any content, that nobody else holds."""
         if self._arrays and self._arrays[0].shape != frame.shape:
             self._arrays.clear()

@@ -12,7 +12,7 @@ class Ended(Exception):
     """Nothing more will be put."""
 
 
-class Newest(Generic[T]):
+class LatestSlot(Generic[T]):
     """Whoever puts never waits and replaces what nobody took; whoever takes waits for something new."""
 
     def __init__(self) -> None:

@@ -9,37 +9,38 @@ from typing import NamedTuple
 from .._arrays import Frame
 from .._process import Origin
 from .errors import StreamError
-from .latest_slot import Ended, Newest
-from .pipeline import Pipeline
+from .latest_slot import Ended, LatestSlot
+from .pipeline import Pipeline, ProcessedFrame
 from .sources import Frames
-from ..tracking.tracker import TrackedFace
 
 #: Seconds that ``close`` waits for each thread: a camera may be in the middle of a frame, or hang.
-_PATIENCE = 3.0
-#: How soon habits of the consumer are believed, a share of what was seen each time; a frame is begun this many times its usual
-#: cost before it is wanted; and one that is only so old is never thrown away, seconds.
-_LEARN, _IN_TIME, _NOT_WORTH_IT = 0.2, 1.3, 0.01
+_JOIN_TIMEOUT_S = 3.0
+#: Gain of the moving averages of the consumer's pause and of a frame's cost, a fraction of each new value.
+_HABIT_GAIN = 0.2
+#: A frame is begun this many times its usual cost before the consumer is expected back.
+_COST_MARGIN = 1.3
+#: A finished frame that waited for less than this is never replaced by a newer one.
+_MIN_STALE_S = 0.01
 
 
-class Shot(NamedTuple):
-    """A frame that went through.
+class TimedFrame(NamedTuple):
+    """A frame that went through, and when.
 
     Attributes:
-        original, result: as it came, and changed.
-        faces: those in it.
+        original: the frame as it came.
+        processed: what the pipeline made of it.
         start: when it was captured or, in order, asked for; seconds of the clock.
         began, ended: when the pipeline began with it and was done.
     """
 
     original: Frame
-    result: Frame
-    faces: tuple[TrackedFace, ...]
+    processed: ProcessedFrame
     start: float
     began: float
     ended: float
 
 
-class InOrder:
+class SequentialRunner:
     """Every frame, worked on in the thread that asks for it.
 
     Args:
@@ -60,7 +61,7 @@ class InOrder:
         self._running = threading.Lock()  # a generator that runs cannot be closed, nor a file that is being read
         self.frames_in = 0
 
-    def next(self) -> Shot:
+    def next(self) -> TimedFrame:
         """The next frame. Raises Ended, or what the source or the pipeline raise."""
         with self._running:
             if self._closed:
@@ -75,10 +76,10 @@ class InOrder:
             known = time is not None and time > self._time
             self._time = time if known and time is not None else self._time + self._frame_time
             began = self._clock()
-            result = self._pipeline(frame, self._time)
-            shot = Shot(frame, result, self._pipeline.faces, start, began, self._clock())
+            processed = self._pipeline(frame, self._time)
+            timed = TimedFrame(frame, processed, start, began, self._clock())
         self._close_if_asked()  # by another thread, meanwhile
-        return shot
+        return timed
 
     def _close_if_asked(self) -> None:
         if self._closed:
@@ -96,7 +97,7 @@ class InOrder:
                 self._running.release()
 
 
-class Live:
+class LatestFrameRunner:
     """The newest frame: one thread captures, another works a frame ahead of the consumer.
 
     To a consumer who takes his time (he encodes and sends each frame, say) the frame that is made ahead would be old when
@@ -113,8 +114,8 @@ class Live:
         self._origin = Origin("this stream")
         self._frames, self._pipeline = frames, pipeline
         self._timeout, self._clock = timeout, clock
-        self._captured: Newest[tuple[Frame, float]] = Newest()
-        self._done: Newest[Shot] = Newest()
+        self._captured: LatestSlot[tuple[Frame, float]] = LatestSlot()
+        self._done: LatestSlot[TimedFrame] = LatestSlot()
         self._stale = 0
         self._gave: float | None = None  # when the consumer got the last frame
         self._away = 0.0  # how long he stays away at least, seconds
@@ -136,20 +137,20 @@ class Live:
         """Frames that nobody was quick enough to take."""
         return self._captured.replaced + self._stale
 
-    def next(self) -> Shot:
+    def next(self) -> TimedFrame:
         """The newest frame, waited for. Raises Ended, or what went wrong in a thread; BackendError in a forked process."""
         self._origin.check()
         if self._gave is not None:
             away = self._clock() - self._gave
-            self._away = min(away, self._away + _LEARN * (away - self._away))
-        shot = self._done.take()
+            self._away = min(away, self._away + _HABIT_GAIN * (away - self._away))
+        timed = self._done.take()
         # One that waited for longer than it takes to make another, while there is a newer frame.
-        stale = self._clock() - shot.ended > max(_NOT_WORTH_IT, shot.ended - shot.began)
+        stale = self._clock() - timed.ended > max(_MIN_STALE_S, timed.ended - timed.began)
         if stale and self._captured.waiting:
             self._stale += 1
-            shot = self._done.take()
+            timed = self._done.take()
         self._gave = self._clock()
-        return shot
+        return timed
 
     def close(self) -> None:
         """End the threads; in a forked process there are none."""
@@ -160,7 +161,7 @@ class Live:
             self._done.end(drop=True)
             for thread in self._threads:
                 if thread.is_alive() and thread is not threading.current_thread():
-                    thread.join(_PATIENCE)
+                    thread.join(_JOIN_TIMEOUT_S)
         finally:
             self._pipeline.close()
 
@@ -181,16 +182,16 @@ class Live:
         error: BaseException | None = None
         try:
             while self._done.wait_until_taken():
-                spare = self._away - _IN_TIME * self._spent
+                spare = self._away - _COST_MARGIN * self._spent
                 if spare > 0:
                     self._done.wait_until_wanted(spare)
                 frame, start = self._captured.take(self._timeout)
                 began = self._clock()
-                result = self._pipeline(frame, start)
+                processed = self._pipeline(frame, start)
                 ended = self._clock()
-                self._spent += _LEARN * (ended - began - self._spent)
-                self._done.put(Shot(frame, result, self._pipeline.faces, start, began, ended))
-                del frame, result  # nothing is kept while the next one is waited for
+                self._spent += _HABIT_GAIN * (ended - began - self._spent)
+                self._done.put(TimedFrame(frame, processed, start, began, ended))
+                del frame, processed  # nothing is kept while the next one is waited for
         except Ended:
             pass
         except TimeoutError:

@@ -11,8 +11,8 @@ from typing import Any, Protocol, TypeAlias
 from .._arrays import Color, Frame
 from .._process import native_call
 from ..errors import BackendError, InputError
-from .errors import StreamError
 from ..tracking.opencv import opencv
+from .errors import StreamError
 
 #: What ``Stream`` reads.
 Source: TypeAlias = int | str | os.PathLike[str] | Iterable[Frame]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..geometry import Float64
-from .optical_flow import OVAL_AXES, OVAL_CENTER, Patch
 from .opencv import opencv
+from .optical_flow import OVAL_AXES, OVAL_CENTER, Patch
 
 #: Cells of the canonical square's side; the pixels that each is the mean of.
 _CELLS, _PIXELS = 16, 4
@@ -22,7 +22,7 @@ _CONTRAST, _LEVELS = 0.8, 14.0
 _PASSES, _MAX_GAIN = 4, 2.0
 
 
-def looks(patch: Patch, affine: Float64) -> Float64:
+def appearance(patch: Patch, affine: Float64) -> Float64:
     """Brightness of a face's cells, [C] levels of a byte. ``affine`` is its ``A`` [2, 3]."""
     cv2 = opencv()
     side = _CELLS * _PIXELS
@@ -41,7 +41,7 @@ def looks(patch: Patch, affine: Float64) -> Float64:
     return cells
 
 
-def changed_share(before: Float64, now: Float64) -> float:
+def occluded_fraction(before: Float64, now: Float64) -> float:
     """Share of the cells [C] that show something else than before, 0 to 1. Another light (``now = gain before + offset``)
     is no change; it is fitted robustly, so that what covers a part of the face does not pass for light."""
     spread = max(float(before.std()), 1e-6)
@@ -61,7 +61,7 @@ def changed_share(before: Float64, now: Float64) -> float:
     return float(np.mean(np.abs(now - gain * before - offset) > limit))
 
 
-def in_frame_share(affine: Float64, width: int, height: int) -> float:
+def in_frame_fraction(affine: Float64, width: int, height: int) -> float:
     """Share of a face's cells that lie in a frame of this size, 0 to 1."""
     v, u = np.nonzero(_OVAL)
     points = np.column_stack([_CENTERS[u], _CENTERS[v]]) @ affine[:, :2].T + affine[:, 2]

@@ -19,7 +19,7 @@ _SAMPLES = 160
 _BINS = 4
 
 
-class Cuts:
+class SceneCutDetector:
     """Compares each frame with the one before.
 
     Args:

@@ -18,10 +18,10 @@ from .._arrays import Color, Frame
 from ..detection import Face, frame_size
 from ..errors import InputError
 from ..geometry import Float64
-from .optical_flow import Patch, choose_points, eye_distance, face_patch, follow, same_patch, similarity, still_fits
-from .occlusion import changed_share, in_frame_share, looks
-from .one_euro import OneEuro
 from .head_pose import Pose, falling, head_pose, pose_strength
+from .occlusion import appearance, in_frame_fraction, occluded_fraction
+from .one_euro import OneEuro
+from .optical_flow import Patch, choose_points, eye_distance, face_patch, follow, same_patch, similarity, still_fits
 
 #: Seconds from nothing to the whole change, and back.
 FADE_IN, FADE_OUT = 0.4, 0.15
@@ -77,7 +77,7 @@ class _Track:
     score: float
     shown: Float64  # [5, 2], the same, smoothed
     smoother: OneEuro = field(default_factory=lambda: OneEuro(min_cutoff=MIN_CUTOFF, beta=BETA))
-    level: float = 0.0
+    blend: float = 0.0
     patch: Patch | None = None
     points: Float64 = field(default_factory=lambda: np.empty((0, 2)))
     chosen: int = 0  # how many points there were
@@ -90,8 +90,10 @@ class _Track:
     lost_for: float | None = None
     misses: int = 0
     unseen_for: float = 0.0  # seconds since a detector saw it
-    asked: Float64 | None = None  # [5, 2], the anchor when a detection was asked for ...
-    since: Float64 = field(default_factory=lambda: np.eye(2, 3))  # ... and how the face has moved since, [2, 3]
+    requested_anchor: Float64 | None = None  # [5, 2], the anchor when a detection was asked for ...
+    motion_since_request: Float64 = field(
+        default_factory=lambda: np.eye(2, 3)
+    )  # ... and how the face has moved since, [2, 3]
 
     @property
     def points_lost(self) -> float:
@@ -155,7 +157,7 @@ class Tracker:
     def ask(self) -> None:
         """A detection of the frame that was just moved to is asked for."""
         for track in self._tracks:
-            track.asked, track.since = track.anchor.copy(), np.eye(2, 3)
+            track.requested_anchor, track.motion_since_request = track.anchor.copy(), np.eye(2, 3)
 
     def move(self, frame: Frame, dt: float) -> None:
         """Follow the faces into the next frame.
@@ -179,7 +181,7 @@ class Tracker:
             frame: the frame that was last moved to.
             at_once: new faces begin with the whole change, as those of a film's first frame, instead of fading in.
         """
-        free = [track for track in self._tracks if track.asked is not None]
+        free = [track for track in self._tracks if track.requested_anchor is not None]
         pairs = sorted(
             (distance, i, j)
             for i, track in enumerate(free)
@@ -199,7 +201,7 @@ class Tracker:
             if j not in matched.values():
                 self._add(face, asked, frame, at_once)
         for track in self._tracks:
-            track.asked = None
+            track.requested_anchor = None
 
     def fade(self, dt: float) -> list[TrackedFace]:
         """The faces with the strength that each has now, the first found first; those that are gone are forgotten.
@@ -209,13 +211,13 @@ class Tracker:
         """
         poses = {track.id: head_pose(track.shown) for track in self._tracks}
         for track in self._tracks:
-            step = track.goal(poses[track.id]) - track.level
-            track.level += min(step, dt / FADE_IN) if step > 0 else max(step, -dt / FADE_OUT)
+            step = track.goal(poses[track.id]) - track.blend
+            track.blend += min(step, dt / FADE_IN) if step > 0 else max(step, -dt / FADE_OUT)
         self._tracks = [track for track in self._tracks if not _is_gone(track)]
         return [
-            TrackedFace(track.id, _face(track.shown, track.score), track.level, poses[track.id])
+            TrackedFace(track.id, _face(track.shown, track.score), track.blend, poses[track.id])
             for track in self._tracks
-            if track.lost_for is None or track.level > 0
+            if track.lost_for is None or track.blend > 0
         ]
 
     def _move(self, track: _Track, frame: Frame, dt: float) -> None:
@@ -235,7 +237,7 @@ class Tracker:
             shift = geometry.apply(moved, track.anchor).mean(axis=0) - track.anchor.mean(axis=0)
             track.drift = 0.5 * track.drift + 0.5 * shift / dt
         track.anchor = geometry.apply(moved, track.anchor)
-        track.since = _after(moved, track.since)
+        track.motion_since_request = _after(moved, track.motion_since_request)
         track.smoother.carry(moved)
         shown = track.smoother(track.anchor, dt, eye_distance(track.anchor))
         if not _is_face(shown):  # half way between two poses that have nothing in common
@@ -248,7 +250,7 @@ class Tracker:
         """How much of the face is to be seen in the frame."""
         affine = geometry.fit_similarity(track.shown)
         height, width = frame_size(frame, self._color)
-        track.in_frame = in_frame_share(affine, width, height)
+        track.in_frame = in_frame_fraction(affine, width, height)
         if track.patch is None and track.lost_for is None:
             track.patch = face_patch(frame, self._color, track.shown)
         if track.patch is None and track.lost_for is None:
@@ -256,10 +258,10 @@ class Tracker:
         if track.patch is None or track.lost_for is not None:
             track.losses = 1.0
             return
-        now = looks(track.patch, affine)
+        now = appearance(track.patch, affine)
         if track.looks is None:
             track.looks = now
-        track.changed = changed_share(track.looks, now)
+        track.changed = occluded_fraction(track.looks, now)
         track.losses = max(track.points_lost, track.losses if track.changed >= _COVERED[0] else 0.0)
         if track.covered > _TOO_COVERED:
             track.lost_for = 0.0
@@ -272,7 +274,7 @@ class Tracker:
     def _confirm(self, track: _Track, face: Face, asked: Frame | None, frame: Frame) -> None:
         """The detector sees a track's face."""
         if track.lost_for is None:
-            anchor: Float64 | None = geometry.apply(track.since, face.landmarks)
+            anchor: Float64 | None = geometry.apply(track.motion_since_request, face.landmarks)
         else:
             anchor = self._brought_forward(face.landmarks, asked, frame)
         if anchor is None or not _is_face(anchor):
@@ -298,7 +300,7 @@ class Tracker:
             return  # not in the frame
         self._next_id += 1
         if at_once:
-            track.level = track.goal(head_pose(track.shown))
+            track.blend = track.goal(head_pose(track.shown))
         self._tracks.append(track)
 
     def _start(self, track: _Track, frame: Frame) -> None:
@@ -343,12 +345,12 @@ class Tracker:
 
 def _is_gone(track: _Track) -> bool:
     out_of_sight = track.lost_for is not None and track.lost_for > _KEEP
-    return track.level <= 0 and (out_of_sight or (track.misses >= _MISSES and track.unseen_for > _KEEP))
+    return track.blend <= 0 and (out_of_sight or (track.misses >= _MISSES and track.unseen_for > _KEEP))
 
 
 def _asked(track: _Track) -> Float64:
-    assert track.asked is not None
-    return track.asked
+    assert track.requested_anchor is not None
+    return track.requested_anchor
 
 
 def _apart(one: Float64, other: Float64) -> float:

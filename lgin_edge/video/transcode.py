@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._arrays import Frame
-from ..transformer import Transformer
 from ..stream.errors import StreamError
 from ..stream.pipeline import Pipeline
+from ..transformer import Transformer
 from .writer import BT601, BT709, FULL, LIMITED, SWS, UNKNOWN, VideoWriter, pyav
 
 if TYPE_CHECKING:
@@ -253,15 +253,14 @@ class _Job:
             self._shape = rgb.shape
         elif rgb.shape != self._shape:
             self._note("the film changes its size; all of it was written at its first")
-        result = self._pipeline(rgb, float(pts * time_base))
-        changed = self._pipeline.changed
+        processed = self._pipeline(rgb, float(pts * time_base))
         fits = (frame.width, frame.height) == writer.size and frame.format.name == writer.pixels
-        if changed or turns or not fits:
-            writer.write_array(result, pts, matrix=matrix, full_range=full_range)
+        if processed.changed or turns or not fits:
+            writer.write_array(processed.image, pts, matrix=matrix, full_range=full_range)
         else:  # as it was decoded: not even rounded
             frame.pts = pts
             writer.write(frame)
-        self._outcome.with_faces += changed
+        self._outcome.with_faces += processed.changed
         self._last = pts
         if self._progress is not None:
             self._progress(float(pts * time_base), film.seconds)

@@ -333,7 +333,7 @@ def _kiosk() -> Any:
     async def here(work: Callable[[], Any]) -> Any:
         return work()
 
-    kiosk.in_thread = kiosk.turns.run = here
+    kiosk.in_thread = kiosk.executor.run = here
     return app
 
 

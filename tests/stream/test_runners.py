@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from streams import nobody, numbered, our_threads, wait_for
-from test_stream_films import (
+from support.films import (
     Image8,
     Oracle,
     Shot,
 )
+from support.streams import nobody, numbered, our_threads, wait_for
 
 from lgin_edge import BackendError, ClosedError, Face, InputError, Transformer
 from lgin_edge.stream import Stream, StreamError
-from lgin_edge.stream.runners import Live
+from lgin_edge.stream.runners import LatestFrameRunner
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left")
 
@@ -68,7 +68,7 @@ def test_frames_for_a_slow_consumer_are_begun_late(tiny: Transformer) -> None:
                 break
             time.sleep(0.06)
         stop.set()
-        assert isinstance(stream._runner, Live)
+        assert isinstance(stream._runner, LatestFrameRunner)
         assert stream._runner._stale < 15  # every one of the 30 otherwise
 
 

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from test_stream_films import (
+
+from lgin_edge import Face, geometry
+from support.films import (
     SIZE,
     Floats,
     Image8,
@@ -15,8 +17,6 @@ from test_stream_films import (
     film,
     wandering,
 )
-
-from lgin_edge import Face, geometry
 
 DT = 1 / 30
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_stream_films import Image8
+
+from support.films import Image8
 
 av = pytest.importorskip("av", reason="films need PyAV: pip install 'lgin-edge[video]'")
 

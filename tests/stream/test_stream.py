@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from streams import DT, change, inside, nobody, numbered
-from test_stream_films import (
+from support.films import (
     ASTRONAUT,
     SIZE,
     Image8,
@@ -25,11 +24,12 @@ from test_stream_films import (
     paste_head,
     wandering,
 )
+from support.streams import DT, change, inside, nobody, numbered
 
 from lgin_edge import ClosedError, Face, InputError, Transformer, geometry
 from lgin_edge._ops import resample
 from lgin_edge.stream import Pipeline, Stats, Stream
-from lgin_edge.stream.buffer_pool import Buffers
+from lgin_edge.stream.buffer_pool import BufferPool
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left")
 
@@ -196,7 +196,9 @@ def test_frames_of_another_size_begin_a_scene(tiny: Transformer, astronaut: Imag
 
 def test_live_faces_fade_in(tiny: Transformer, walk: list[Shot]) -> None:
     with Pipeline(tiny, group=4, detector=Oracle(walk), inline=True) as pipeline:
-        changes = [-change(pipeline(shot.frame, i * DT), shot.frame, shot.faces[0]) for i, shot in enumerate(walk[:20])]
+        changes = [
+            -change(pipeline(shot.frame, i * DT).image, shot.frame, shot.faces[0]) for i, shot in enumerate(walk[:20])
+        ]
     assert changes[0] == 0
     assert np.diff(changes).max() < 8
     assert changes[-1] == pytest.approx(51, abs=3)
@@ -212,7 +214,7 @@ def test_a_detector_that_is_never_ready_holds_nothing_up(tiny: Transformer, walk
     pipeline = Pipeline(tiny, group=4, detector=stuck)
     try:
         for i, shot in enumerate(walk[:10]):
-            assert np.array_equal(pipeline(shot.frame, i * DT), shot.frame)
+            assert np.array_equal(pipeline(shot.frame, i * DT).image, shot.frame)
         assert pipeline.detections == 1
     finally:
         gate.set()
@@ -228,15 +230,15 @@ def test_a_result_is_used_again_only_when_nobody_holds_it(tiny: Transformer) -> 
     assert all((out == i).all() for i, out in enumerate(kept))
     with Stream(frames, tiny, group=4, detector=nobody) as stream:
         assert len({out.ctypes.data for out in stream}) <= 2
-    buffers = Buffers()
-    one = buffers.like(frames[0])
+    buffers = BufferPool()
+    one = buffers.acquire(frames[0])
     view = memoryview(one)
     address = one.ctypes.data
     del one
-    assert buffers.like(frames[0]).ctypes.data != address
+    assert buffers.acquire(frames[0]).ctypes.data != address
     view.release()
-    assert buffers.like(frames[0]).ctypes.data == address
-    assert buffers.like(np.zeros((4, 4, 3), np.uint8)).shape == (4, 4, 3)
+    assert buffers.acquire(frames[0]).ctypes.data == address
+    assert buffers.acquire(np.zeros((4, 4, 3), np.uint8)).shape == (4, 4, 3)
 
 
 def test_the_state_of_a_stream(tiny: Transformer, walk: list[Shot]) -> None:

@@ -1,4 +1,4 @@
-"""Films made of a still, with the faces' exact places; and tests that they are what they say."""
+"""Films made of a still, with the faces' exact places (``tests/tracking/test_films.py`` tests that they are what they say)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 
 from lgin_edge import Face, geometry
 from lgin_edge._ops import resample
@@ -157,25 +156,3 @@ def error(shown: Floats, truth: Floats) -> float:
 def as_frames(shots: Sequence[Shot]) -> Iterator[Image8]:
     for shot in shots:
         yield shot.frame
-
-
-def test_the_face_is_where_the_film_says(astronaut: Image8) -> None:
-    from lgin_edge import CenterFace
-
-    detector = CenterFace()
-    for shot in film(astronaut, wandering(60)[::20]):
-        faces = detector(shot.frame)
-        assert len(faces) == 1
-        assert error(faces[0].landmarks, shot.faces[0]) < 0.06
-
-
-def test_a_still_stays_itself(astronaut: Image8) -> None:
-    same = placed(astronaut, np.eye(2, 3), *astronaut.shape[:2])
-    assert np.abs(same.astype(int) - astronaut).max() == 0
-
-
-@pytest.mark.parametrize("turn", [0.0, 0.4])
-def test_a_move_brings_the_face_to_its_place(turn: float) -> None:
-    landmarks = geometry.apply(move((50, 60), 20, turn), ASTRONAUT)
-    assert np.allclose(landmarks.mean(axis=0), (50, 60))
-    assert np.linalg.norm(landmarks[1] - landmarks[0]) == pytest.approx(20)

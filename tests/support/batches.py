@@ -14,7 +14,7 @@ from PIL import Image
 
 from lgin_edge import imagefile
 from lgin_edge.batch import run
-from lgin_edge.batch.tasks import Unit
+from lgin_edge.batch.tasks import Task
 from lgin_edge.batch.worker import Settings
 
 
@@ -23,9 +23,9 @@ def settings(model: Path, **changes: Any) -> Settings:
     return run.settings(model, **(values | changes))
 
 
-def unit(source: Path, target: Path) -> Unit:
+def task(source: Path, target: Path) -> Task:
     stat = source.stat()
-    return Unit(source.name, str(source), str(target), stat.st_size, stat.st_mtime_ns)
+    return Task(source.name, str(source), str(target), stat.st_size, stat.st_mtime_ns)
 
 
 def encoded(picture: np.ndarray, kind: str = "PNG", **options: Any) -> bytes:

@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
-import kiosk_browser
-import kiosk_server
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from kiosk_browser import LANDSCAPE, PHONE, PORTRAIT, expect, frames, go_live, open_page
-from kiosk_server import PATIENCE, Image8, serving
 from PIL import Image
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from support import kiosk_browser, kiosk_server
+from support.kiosk_browser import LANDSCAPE, PHONE, PORTRAIT, expect, frames, go_live, open_page
+from support.kiosk_server import PATIENCE, Image8, serving
 
 from lgin_edge import Transformer
 from lgin_edge.kiosk.server import Server
@@ -383,7 +382,7 @@ def test_everything_can_be_touched(opened: Callable[..., Page], server: Server) 
 
 
 def test_the_pictures_of_the_docs(playwright: Playwright, bundled: Transformer, tmp_path: Path) -> None:
-    """Every screen as ``python tests/kiosk_browser.py docs/kiosk`` makes it, here the phone's."""
+    """Every screen as ``python -m support.kiosk_browser docs/kiosk`` makes it, here the phone's."""
     kiosk_browser.take_pictures(playwright, bundled, tmp_path, ["phone"])
     files = sorted(path.name for path in tmp_path.glob("*.webp"))
     assert files == [f"phone-{name}.webp" for name in ("consent", "live", "picture", "start", "years")]

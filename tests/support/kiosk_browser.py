@@ -1,6 +1,6 @@
 """A real browser before a kiosk: Chromium with a camera that plays a film of scikit-image's astronaut.
 
-``python tests/kiosk_browser.py FOLDER`` writes the pictures of ``docs/kiosk.md``.
+``PYTHONPATH=tests python -m support.kiosk_browser FOLDER`` writes the pictures of ``docs/kiosk.md``.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import kiosk_server
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Playwright, ViewportSize, expect, sync_playwright
 
 from lgin_edge import Transformer
+from support import kiosk_server
 
 #: Milliseconds, as Playwright counts.
 PATIENCE = 1000 * kiosk_server.PATIENCE

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from batches import blank, encoded, files, journal, settings, write_tar
+from support.batches import blank, encoded, files, journal, settings, write_tar
 
 from lgin_edge import BackendError, InputError, ModelError
 from lgin_edge.batch import ray_executor, run
-from lgin_edge.batch.tasks import Unit
+from lgin_edge.batch.tasks import Task
 
 #: Runs before everything else in a Python process that finds it: a picture of this name kills who reads it.
 POISON = """
@@ -83,7 +83,7 @@ def command(*arguments: Any) -> list[str]:
         "from lgin_edge.cli import main; main()",
         "batch",
         *map(str, arguments),
-        "--engine",
+        "--executor",
         "ray",
     ]
 
@@ -143,11 +143,14 @@ def test_killed_workers(source: Path, tmp_path: Path, tiny_model: Path, env: dic
     assert set(files(out)) == {*results(out), "report.jsonl", "failures.csv"}  # nothing half written
     assert list(Path(env["TMPDIR"]).iterdir()) == []  # nor anything of Ray's
     # The same folder goes on in one process: the poison is the one thing left, and here it is none.
-    engine: list[str] = []
+    executor: list[str] = []
     summary = run.run(
-        source, out, settings(tiny_model), engine=lambda u, s: (engine.extend(x.name for x in u), run.local(u, s))[1]
+        source,
+        out,
+        settings(tiny_model),
+        executor=lambda u, s: (executor.extend(x.name for x in u), run.local(u, s))[1],
     )
-    assert (engine, summary.before, summary.failed) == (["poison.png"], 25, 0)
+    assert (executor, summary.before, summary.failed) == (["poison.png"], 25, 0)
 
 
 @pytest.mark.slow
@@ -208,7 +211,7 @@ def test_attempts() -> None:
 def test_without_ray(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    unit = Unit("a", "a", "a", 0, 0)
+    task = Task("a", "a", "a", 0, 0)
     with pytest.raises(BackendError, match=r"pip install 'lgin-edge\[ray\]'"):
-        next(ray_executor.run([unit], settings(tiny_model)))
+        next(ray_executor.run([task], settings(tiny_model)))
     assert list(ray_executor.run([], settings(tiny_model))) == []  # nothing to do needs no Ray

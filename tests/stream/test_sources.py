@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from streams import change, nobody
-from test_stream_films import (
+from support.films import (
     SIZE,
     Image8,
     Shot,
 )
+from support.streams import change, nobody
 
 from lgin_edge import BackendError, Face, InputError, LginError, Transformer
 from lgin_edge.stream import Stream, StreamError

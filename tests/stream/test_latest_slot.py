@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from lgin_edge.stream.latest_slot import Ended, Newest
+from lgin_edge.stream.latest_slot import Ended, LatestSlot
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left")
 
 
 def test_the_newest_is_kept_and_the_others_are_counted() -> None:
-    place: Newest[int] = Newest()
+    place: LatestSlot[int] = LatestSlot()
     assert [place.put(i) for i in range(3)] == [True] * 3
     assert place.waiting
     assert place.take() == 2
@@ -31,7 +31,7 @@ def test_the_newest_is_kept_and_the_others_are_counted() -> None:
 
 
 def test_the_newest_tells_when_it_is_wanted() -> None:
-    place: Newest[int] = Newest()
+    place: LatestSlot[int] = LatestSlot()
     start = time.monotonic()
     place.wait_until_wanted(0.02)
     assert time.monotonic() - start >= 0.015
@@ -47,7 +47,7 @@ def test_the_newest_tells_when_it_is_wanted() -> None:
 
 
 def test_the_newest_ends_with_its_first_error() -> None:
-    place: Newest[int] = Newest()
+    place: LatestSlot[int] = LatestSlot()
     place.put(1)
     place.end(OSError("first"), drop=True)
     place.end(OSError("second"))

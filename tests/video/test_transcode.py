@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from movies import TICKS, TIMES, Seen, files, make
-from test_stream_films import SIZE, Shot
+from support.films import SIZE, Shot
+from support.movies import TICKS, TIMES, Seen, files, make
 
 from lgin_edge import BackendError, InputError, Transformer
 from lgin_edge.stream import StreamError

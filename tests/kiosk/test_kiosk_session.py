@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from kiosk_server import PATIENCE, Image8, Visitor, encoded, pixels, serving
+from support.kiosk_server import PATIENCE, Image8, Visitor, encoded, pixels, serving
 from websockets.exceptions import ConnectionClosed
 
 from lgin_edge import BackendError, Limits, Transformer
@@ -269,7 +269,7 @@ def test_frames_that_wait_are_replaced(tiny_model: Any, frame: bytes) -> None:
     with Transformer(tiny_model, threads=1) as transformer, serving(transformer, Settings(max_fps=240)) as server:
         kiosk = server.config.app.state.kiosk  # type: ignore[union-attr]
         go = threading.Event()
-        blocking = threading.Thread(target=lambda: kiosk.turns._thread.submit(go.wait, PATIENCE).result())
+        blocking = threading.Thread(target=lambda: kiosk.executor._thread.submit(go.wait, PATIENCE).result())
         blocking.start()
         with Visitor(server.url) as visitor:
             visitor.start()

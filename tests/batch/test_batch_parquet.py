@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from batches import blank, encoded, is_older, settings, unit
+from support.batches import blank, encoded, is_older, settings, task
 
 from lgin_edge import BackendError
 from lgin_edge.batch import parquet
@@ -20,7 +20,7 @@ pq: Any = pytest.importorskip("pyarrow.parquet")
 
 def age(model: Path, source: Path, target: Path, **changes: Any) -> Any:
     with Worker(settings(model, **changes)) as worker:
-        return worker(unit(source, target))
+        return worker(task(source, target))
 
 
 @pytest.mark.parametrize("kind", ["binary", "large binary", "struct"])

@@ -11,12 +11,12 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-from batches import blank, encoded, files, is_older, journal, read_tar, settings, write_tar
+from support.batches import blank, encoded, files, is_older, journal, read_tar, settings, write_tar
 from typer.testing import CliRunner
 
 from lgin_edge import InputError, ModelError, cli
-from lgin_edge.batch import run, units
-from lgin_edge.batch.tasks import Outcome, Unit
+from lgin_edge.batch import run, tasks
+from lgin_edge.batch.tasks import Outcome, Task
 from lgin_edge.batch.worker import Settings, Worker
 
 ALL = ["a.jpg", "deep/b.png", "shard.tar"]
@@ -37,14 +37,14 @@ def source(tmp_path: Path, astronaut: np.ndarray) -> Path:
 
 
 class Recorder:
-    """The local engine, which remembers what it was given."""
+    """The local executor, which remembers what it was given."""
 
     def __init__(self) -> None:
-        self.units: list[str] = []
+        self.tasks: list[str] = []
 
-    def __call__(self, units: Sequence[Unit], settings: Settings) -> Generator[Outcome, None, None]:
-        self.units += [unit.name for unit in units]
-        return run.local(units, settings)
+    def __call__(self, tasks: Sequence[Task], settings: Settings) -> Generator[Outcome, None, None]:
+        self.tasks += [task.name for task in tasks]
+        return run.local(tasks, settings)
 
 
 def results(out: Path) -> list[str]:
@@ -56,7 +56,7 @@ def test_a_folder(source: Path, tmp_path: Path, tiny_model: Path, astronaut: np.
     before = {name: (source / name).read_bytes() for name in files(source)}
     seen: list[tuple[int, int]] = []
     summary = run.run(source, out, settings(tiny_model), progress=lambda done, of: seen.append((done, of)))
-    assert summary == run.Summary(units=5, before=0, aged=3, faces=3, without_face=2, failed=1)
+    assert summary == run.Summary(tasks=5, before=0, aged=3, faces=3, without_face=2, failed=1)
     assert seen == [(i, 5) for i in range(1, 6)]
     assert results(out) == ALL
     assert is_older(read_tar(out / "shard.tar")["0.png"], astronaut)
@@ -71,12 +71,12 @@ def test_a_folder(source: Path, tmp_path: Path, tiny_model: Path, astronaut: np.
 def test_the_same_again_does_what_is_missing(
     source: Path, tmp_path: Path, tiny_model: Path, astronaut: np.ndarray
 ) -> None:
-    out, engine = tmp_path / "out", Recorder()
+    out, executor = tmp_path / "out", Recorder()
 
     def again() -> tuple[list[str], run.Summary]:
-        engine.units = []
-        summary = run.run(source, out, settings(tiny_model), engine=engine)
-        return engine.units, summary
+        executor.tasks = []
+        summary = run.run(source, out, settings(tiny_model), executor=executor)
+        return executor.tasks, summary
 
     assert len(again()[0]) == 5
     bytes_before = {name: (out / name).read_bytes() for name in results(out)}
@@ -96,7 +96,7 @@ def test_the_same_again_does_what_is_missing(
 
 
 def test_interrupted_in_the_middle(source: Path, tmp_path: Path, tiny_model: Path) -> None:
-    out, engine = tmp_path / "out", Recorder()
+    out, executor = tmp_path / "out", Recorder()
 
     def stop(done: int, of: int) -> None:
         if done == 2:
@@ -106,8 +106,8 @@ def test_interrupted_in_the_middle(source: Path, tmp_path: Path, tiny_model: Pat
         run.run(source, out, settings(tiny_model), progress=stop)
     assert [row["name"] for row in journal(out)[1:]] == ["a.jpg", "blank.png"]
     (out / ".b.png.01ab23cd.tmp").touch()  # as a killed process leaves it
-    run.run(source, out, settings(tiny_model), engine=engine)
-    assert engine.units == ["broken.png", "deep/b.gif", "shard.tar"]
+    run.run(source, out, settings(tiny_model), executor=executor)
+    assert executor.tasks == ["broken.png", "deep/b.gif", "shard.tar"]
     assert results(out) == ALL
 
 
@@ -162,7 +162,7 @@ def test_wrong_places(source: Path, tmp_path: Path, tiny_model: Path) -> None:
 
 def test_results_inside_the_source(source: Path, tiny_model: Path) -> None:
     for _ in range(2):
-        assert run.run(source, source / "older", settings(tiny_model)).units == 5
+        assert run.run(source, source / "older", settings(tiny_model)).tasks == 5
     assert results(source / "older") == ALL
 
 
@@ -194,7 +194,7 @@ def test_only_half_written_results_are_swept(tmp_path: Path) -> None:
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    units.sweep(tmp_path)
+    tasks.sweep(tmp_path)
     assert files(tmp_path) == [".a.jpg.short.tmp", ".a.tmp", "a.jpg", "b.0123abcd.tmp"]
 
 

@@ -19,17 +19,17 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from kiosk_server import PATIENCE, Image8, Visitor, certificate, encoded, pixels, serving
 from PIL import Image
+from support.kiosk_server import PATIENCE, Image8, Visitor, certificate, encoded, pixels, serving
 from typer.testing import CliRunner
 from websockets.exceptions import InvalidStatus
 
 from lgin_edge import InputError, Limits, Transformer, cli, imagefile
-from lgin_edge.kiosk.rate_limit import Bucket, Buckets
+from lgin_edge.kiosk.rate_limit import TokenBucket, TokenBuckets
+from lgin_edge.kiosk.serial_executor import SerialExecutor
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import STATIC, STRINGS, Settings, read_strings
-from lgin_edge.kiosk.snapshots import Stills
-from lgin_edge.kiosk.serial_executor import Turns
+from lgin_edge.kiosk.snapshots import Snapshots
 
 
 class Clock:
@@ -282,10 +282,10 @@ def test_texts_of_ones_own(tmp_path: Path) -> None:
 
 def test_pictures_are_kept_for_their_time() -> None:
     clock = Clock()
-    stills = Stills(60, 2, clock)
-    first = stills.keep(b"1", "a.jpg")
+    stills = Snapshots(60, 2, clock)
+    first = stills.add(b"1", "a.jpg")
     clock.now += 30
-    second = stills.keep(b"2", "a.jpg")
+    second = stills.add(b"2", "a.jpg")
     assert len({first, second}) == 2
     assert min(len(first), len(second)) == 22
     clock.now += 30
@@ -293,10 +293,10 @@ def test_pictures_are_kept_for_their_time() -> None:
     kept = stills.get(second)
     assert kept is not None
     assert kept.jpeg == b"2"
-    third, fourth = stills.keep(b"3", "a.jpg"), stills.keep(b"4", "a.jpg")
+    third, fourth = stills.add(b"3", "a.jpg"), stills.add(b"4", "a.jpg")
     assert stills.get(second) is None  # the oldest of more than two
-    stills.forget(third)
-    stills.forget("never was")
+    stills.delete(third)
+    stills.delete("never was")
     assert [stills.get(third), len(stills)] == [None, 1]
     clock.now += 60
     stills.sweep()
@@ -309,23 +309,23 @@ def test_pictures_go_though_nobody_asks(tiny: Transformer, astronaut: Image8) ->
         visitor.start().change(encoded(astronaut))
         visitor.say(type="still")
         visitor.hear()
-        stills = server.config.app.state.kiosk.stills  # type: ignore[union-attr]
+        stills = server.config.app.state.kiosk.snapshots  # type: ignore[union-attr]
         deadline = time.monotonic() + PATIENCE
-        while stills._stills and time.monotonic() < deadline:
+        while stills._snapshots and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert not stills._stills
+        assert not stills._snapshots
 
 
 def test_buckets() -> None:
     clock = Clock()
-    bucket = Bucket(2, 3, clock)
+    bucket = TokenBucket(2, 3, clock)
     assert [bucket.take() for _ in range(3)] == [0, 0, 0]
     assert bucket.take() == pytest.approx(0.5)
     clock.now += 0.5
     assert bucket.take() == 0
     clock.now += 100
     assert sum(bucket.take() == 0 for _ in range(10)) == 3
-    buckets = Buckets(1, 1, clock)
+    buckets = TokenBuckets(1, 1, clock)
     assert [buckets.take("a"), buckets.take("b"), buckets.take("a")] == [0, 0, pytest.approx(1)]
     for i in range(2000):
         buckets.take(str(i))
@@ -336,19 +336,19 @@ def test_visitors_take_turns() -> None:
     """One with a frame ready at any time gets no more than the others."""
     order: list[str] = []
 
-    async def visit(name: str, turns: Turns) -> None:
+    async def visit(name: str, executor: SerialExecutor) -> None:
         for _ in range(5):
-            await turns.run(lambda: order.append(name))
+            await executor.run(lambda: order.append(name))
 
     async def visits() -> None:
-        turns = Turns(1)
+        executor = SerialExecutor(1)
         first = threading.Event()
-        blocked = asyncio.create_task(turns.run(lambda: first.wait(PATIENCE)))
-        waiting = [asyncio.create_task(visit(name, turns)) for name in "abc"]
+        blocked = asyncio.create_task(executor.run(lambda: first.wait(PATIENCE)))
+        waiting = [asyncio.create_task(visit(name, executor)) for name in "abc"]
         await asyncio.sleep(0)
         first.set()
         await asyncio.gather(blocked, *waiting)
-        turns.close()
+        executor.close()
 
     asyncio.run(visits())
     assert "".join(order) == "abc" * 5

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pytest
-from test_stream_films import (
+from support.films import (
     ASTRONAUT,
     SIZE,
     Floats,
@@ -27,7 +27,7 @@ from test_stream_films import (
 
 from lgin_edge import Face, geometry
 from lgin_edge.tracking import head_pose, occlusion, optical_flow
-from lgin_edge.tracking.scene_cut import Cuts
+from lgin_edge.tracking.scene_cut import SceneCutDetector
 from lgin_edge.tracking.tracker import FADE_IN, FADE_OUT, TrackedFace, Tracker
 
 DT = 1 / 30
@@ -315,22 +315,22 @@ def test_looks_tell_a_change_from_light(astronaut: Image8) -> None:
     def seen(frame: npt.NDArray[np.generic]) -> Floats:
         patch = optical_flow.face_patch(frame.astype(np.uint8), "rgb", ASTRONAUT)
         assert patch is not None
-        return occlusion.looks(patch, affine)
+        return occlusion.appearance(patch, affine)
 
     before = seen(astronaut)
-    assert occlusion.changed_share(before, before) == 0
-    assert occlusion.changed_share(before, seen(astronaut * 0.6 + 20)) == 0
+    assert occlusion.occluded_fraction(before, before) == 0
+    assert occlusion.occluded_fraction(before, seen(astronaut * 0.6 + 20)) == 0
     half = astronaut.copy()
     half[:, :223] = 150
-    assert 0.3 < occlusion.changed_share(before, seen(half)) < 0.7
-    assert occlusion.changed_share(before, seen(np.full_like(astronaut, 150))) > 0.25
+    assert 0.3 < occlusion.occluded_fraction(before, seen(half)) < 0.7
+    assert occlusion.occluded_fraction(before, seen(np.full_like(astronaut, 150))) > 0.25
 
 
 def test_how_much_of_a_face_is_in_the_frame() -> None:
     affine = np.array([[100.0, 0, 0], [0, 100.0, 0]])
-    assert occlusion.in_frame_share(affine, 100, 100) == 1
-    assert occlusion.in_frame_share(affine, 50, 100) == 0.5
-    assert occlusion.in_frame_share(affine, 10, 100) == 0
+    assert occlusion.in_frame_fraction(affine, 100, 100) == 1
+    assert occlusion.in_frame_fraction(affine, 50, 100) == 0.5
+    assert occlusion.in_frame_fraction(affine, 10, 100) == 0
 
 
 def turned(yaw: float, pitch: float, roll: float) -> Floats:
@@ -377,12 +377,12 @@ def test_a_cut_is_seen_and_a_pan_or_a_lamp_is_not(astronaut: Image8) -> None:
     pan = [astronaut[100 : 100 + height, x : x + width] for x in (0, 30, 60, 90)]
     dark = [(pan[-1] * share).astype(np.uint8) for share in (0.9, 0.5, 0.45)]
     other = np.ascontiguousarray(data.coffee()[100 : 100 + height, 100 : 100 + width])
-    cuts = Cuts("rgb")
+    cuts = SceneCutDetector("rgb")
     assert [cuts(frame) for frame in [*pan, *dark, other, other]] == [True, *[False] * 6, True, False]
 
 
 @pytest.mark.parametrize("color", ["rgb", "nv12"])
 def test_another_size_is_another_scene(color: str) -> None:
-    cuts = Cuts(color)  # type: ignore[arg-type]
+    cuts = SceneCutDetector(color)  # type: ignore[arg-type]
     shapes = [(48, 32), (48, 32), (24, 16)] if color == "nv12" else [(48, 32, 3), (48, 32, 3), (24, 16, 3)]
     assert [cuts(np.zeros(shape, np.uint8)) for shape in shapes] == [True, False, True]

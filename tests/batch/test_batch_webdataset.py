@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from batches import blank, encoded, is_older, read_tar, settings, unit, write_tar
+from support.batches import blank, encoded, is_older, read_tar, settings, task, write_tar
 
 from lgin_edge.batch import webdataset
 from lgin_edge.batch.worker import Worker
@@ -46,7 +46,7 @@ def test_a_shard(tmp_path: Path, tiny_model: Path, astronaut: np.ndarray) -> Non
     )
     target = tmp_path / "out" / "a.tar"
     with Worker(settings(tiny_model)) as worker:
-        outcome = worker(unit(source, target))
+        outcome = worker(task(source, target))
     assert (outcome.aged, outcome.faces, outcome.complete) == (3, 3, True)
     reasons = dict(outcome.left_out)
     assert list(reasons) == ["a.tar/d/1", "a.tar/d/2", "a.tar/d/3"]
@@ -68,14 +68,14 @@ def test_the_same_shard_gives_the_same_bytes(tmp_path: Path, tiny_model: Path, a
     source = write_tar(tmp_path / "a.tar", [(f"{'long' * 40}{i}.png", encoded(astronaut)) for i in range(2)])
     with Worker(settings(tiny_model)) as worker:
         for name in ("1.tar", "2.tar"):
-            assert worker(unit(source, tmp_path / name)).aged == 2
+            assert worker(task(source, tmp_path / name)).aged == 2
     assert (tmp_path / "1.tar").read_bytes() == (tmp_path / "2.tar").read_bytes()
 
 
 def test_a_shard_without_any_face_has_no_result(tmp_path: Path, tiny_model: Path) -> None:
     source, target = write_tar(tmp_path / "a.tar", [("0.png", blank())]), tmp_path / "out" / "a.tar"
     with Worker(settings(tiny_model)) as worker:
-        outcome = worker(unit(source, target))
+        outcome = worker(task(source, target))
     assert (outcome.aged, outcome.complete, outcome.left_out) == (0, True, (("a.tar/0", "no face"),))
     assert list(target.parent.iterdir()) == []
 
@@ -88,7 +88,7 @@ def test_damaged_shards_are_to_be_tried_again(
     data = source.read_bytes()
     source.write_bytes({"text": b"I am not a shard" * 100, "cut": data[: len(data) // 2], "empty": b""}[damage])
     with Worker(settings(tiny_model)) as worker:
-        outcome = worker(unit(source, target))
+        outcome = worker(task(source, target))
     assert not outcome.complete
     assert outcome.left_out[0][0] == "a.tar"
     assert "not a whole tar file" in outcome.left_out[0][1]
@@ -102,7 +102,7 @@ def test_pictures_that_are_too_large_are_not_read(
     monkeypatch.setattr(webdataset, "LIMITS", Limits(image_bytes=len(data) - 1))
     source = write_tar(tmp_path / "a.tar", [("0.png", data)])
     with Worker(settings(tiny_model)) as worker:
-        outcome = worker(unit(source, tmp_path / "a.out.tar"))
+        outcome = worker(task(source, tmp_path / "a.out.tar"))
     assert "a picture has at most" in outcome.left_out[0][1]
 
 
@@ -114,6 +114,6 @@ def test_links_and_devices_are_passed_over(tmp_path: Path, tiny_model: Path, ast
             info.type, info.linkname = kind, "/etc/passwd"
             tar.addfile(info)
     with Worker(settings(tiny_model)) as worker:
-        outcome = worker(unit(source, tmp_path / "b.tar"))
+        outcome = worker(task(source, tmp_path / "b.tar"))
     assert (outcome.aged, outcome.left_out) == (1, ())
     assert list(read_tar(tmp_path / "b.tar")) == ["0.png"]
