@@ -234,7 +234,7 @@ def test_too_fast(tiny: Transformer, frame: bytes) -> None:
 
 
 def test_quiet_visitors_make_room(tiny: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_QUIET", 0.3)
+    monkeypatch.setattr(session, "_SILENCE_TIMEOUT_S", 0.3)
     with serving(tiny, Settings(max_visitors=1)) as server, Visitor(server.url) as visitor:
         assert closing(visitor)[0] == Close.QUIET
 
