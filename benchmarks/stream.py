@@ -41,7 +41,7 @@ from rich.table import Table
 
 import lgin_edge
 from lgin_edge import geometry
-from lgin_edge._ops import resample
+from lgin_edge.kernels import resample
 from lgin_edge.stream import Pipeline, Stream, tracking
 from lgin_edge.stream.flow import OVAL_AXES, OVAL_CENTER
 from lgin_edge.stream.one_euro import OneEuro

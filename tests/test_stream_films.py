@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from lgin_edge import Face, geometry
-from lgin_edge._ops import resample
+from lgin_edge.kernels import resample
 
 Image8 = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from .._arrays import Frame
+from ..frames import Frame
 
 #: Arrays that are kept: what a live stream has in hand at once, and one for a consumer who keeps the last frame.
 _KEPT = 5

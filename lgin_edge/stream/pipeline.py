@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._arrays import Color, Frame, check_frame
 from .._process import Origin, native_call
 from ..detection import Face
 from ..errors import ClosedError, InputError
+from ..frames import Color, Frame, check_frame
 from ..transformer import Transformer
 from .buffers import Buffers
 from .cuts import Cuts

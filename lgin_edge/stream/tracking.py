@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import geometry
-from .._arrays import Color, Frame
 from ..detection import Face, frame_size
 from ..errors import InputError
+from ..frames import Color, Frame
 from ..geometry import Float64
 from .flow import Patch, choose_points, eye_distance, face_patch, follow, same_patch, similarity, still_fits
 from .looks import changed_share, in_frame_share, looks
