@@ -41,7 +41,7 @@ from rich.table import Table
 
 import lgin_edge
 from lgin_edge import geometry
-from lgin_edge._ops import resample
+from lgin_edge.kernels import resample
 from lgin_edge.stream import Pipeline, Stream
 from lgin_edge.tracking import tracker as tracking
 from lgin_edge.tracking.one_euro import OneEuro

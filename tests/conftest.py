@@ -17,7 +17,7 @@ import portraits as made_up_portraits
 import pytest
 
 import lgin_edge
-from lgin_edge import _ops, transformer
+from lgin_edge import kernels, transformer
 
 if TYPE_CHECKING:
     from support.films import Shot
@@ -32,9 +32,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     real = item.get_closest_marker("gpu") is not None
     if not real and item.get_closest_marker("cuda") is None:
         return
-    if real and _ops.cuda_is_host():
+    if real and kernels.cuda_is_host():
         pytest.skip("needs a GPU, and the CUDA kernels of this build run on the host")
-    if not _ops.cuda_device_count():
+    if not kernels.cuda_device_count():
         reason = "needs a CUDA build of lgin-edge and a GPU"
         if os.environ.get("LGIN_REQUIRE_CUDA") == "1":
             pytest.fail(f"{reason}, and LGIN_REQUIRE_CUDA=1")

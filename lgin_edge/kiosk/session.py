@@ -12,9 +12,9 @@ from PIL import Image
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .. import strip
-from .._arrays import Frame
 from ..detection import Face
 from ..errors import ImageError, LginError
+from ..frames import Frame
 from ..stream.pipeline import Pipeline
 from . import protocol
 from .protocol import Close, Refused

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from .. import imagefile
-from .._arrays import Frame
+from ..frames import Frame
 from ..limits import Limits
 from ..strip import CELL
 from ..transformer import Transformer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from .._arrays import Frame
 from ..detection import Face
+from ..frames import Frame
 
 
 class AsyncDetector:

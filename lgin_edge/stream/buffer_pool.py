@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from .._arrays import Frame
+from ..frames import Frame
 
 #: Arrays that are kept: what a live stream has in hand at once, and one for a consumer who keeps the last frame.
 _KEPT = 5
@@ -20,21 +20,21 @@ class BufferPool:
     """A few arrays of one shape; whoever gets one may keep it as long as he likes, and views of it."""
 
     def __init__(self) -> None:
-        self._arrays: list[Frame] = []
+        self.frames: list[Frame] = []
         # How many references a free array has depends on the interpreter; without reference counts nothing is used again.
         counts = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
         self._free = _references([np.empty(1, np.uint8)], 0) if counts else -1
 
     def acquire(self, frame: Frame) -> Frame:
         """A C-contiguous array of the frame's shape, of any content, that nobody else holds."""
-        if self._arrays and self._arrays[0].shape != frame.shape:
-            self._arrays.clear()
-        for i in range(len(self._arrays)):
-            if _references(self._arrays, i) == self._free:
-                return self._arrays[i]
+        if self.frames and self.frames[0].shape != frame.shape:
+            self.frames.clear()
+        for i in range(len(self.frames)):
+            if _references(self.frames, i) == self._free:
+                return self.frames[i]
         array: Frame = np.empty(frame.shape, np.uint8)
-        if self._free >= 0 and len(self._arrays) < _KEPT:
-            self._arrays.append(array)
+        if self._free >= 0 and len(self.frames) < _KEPT:
+            self.frames.append(array)
         return array
 
 

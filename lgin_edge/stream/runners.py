@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from .._arrays import Frame
 from .._process import Origin
+from ..frames import Frame
 from .errors import StreamError
 from .latest_slot import Ended, LatestSlot
 from .pipeline import Pipeline, ProcessedFrame

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from .._arrays import Color, Frame
 from .._process import native_call
 from ..errors import BackendError, InputError
+from ..frames import Color, Frame
 from ..tracking.opencv import opencv
 from .errors import StreamError
 

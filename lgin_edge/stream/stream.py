@@ -7,9 +7,9 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .._arrays import Color, Frame
 from ..detection import Face
 from ..errors import InputError
+from ..frames import Color, Frame
 from ..transformer import Transformer
 from .latest_slot import Ended
 from .pipeline import Pipeline

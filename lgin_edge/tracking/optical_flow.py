@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .._arrays import Color, Frame
 from ..detection import frame_size
+from ..frames import Color, Frame
 from ..geometry import Float64, apply
 from .opencv import opencv
 

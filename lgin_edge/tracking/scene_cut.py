@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._arrays import Color, Frame
+from ..frames import Color, Frame
 from ..geometry import Float64
 from .opencv import opencv
 

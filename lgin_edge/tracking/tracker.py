@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import geometry
-from .._arrays import Color, Frame
 from ..detection import Face, frame_size
 from ..errors import InputError
+from ..frames import Color, Frame
 from ..geometry import Float64
 from .head_pose import Pose, falling, head_pose, pose_strength
 from .occlusion import appearance, in_frame_fraction, occluded_fraction

@@ -6,8 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .._arrays import Frame
 from ..errors import BackendError
+from ..frames import Frame
 from ..tracking.opencv import opencv
 
 if TYPE_CHECKING:

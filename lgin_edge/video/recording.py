@@ -6,7 +6,7 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
-from .._arrays import Frame
+from ..frames import Frame
 from .writer import BT601, LIMITED, VideoWriter
 
 #: Ticks of a second, and what a player is told of the frame rate; frames are written at the times at which they came.

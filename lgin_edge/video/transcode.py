@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._arrays import Frame
+from ..frames import Frame
 from ..stream.errors import StreamError
 from ..stream.pipeline import Pipeline
 from ..transformer import Transformer

@@ -11,8 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._arrays import Frame
 from ..errors import BackendError, InputError
+from ..frames import Frame
 from ..stream.errors import StreamError
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ import pytest
 from test_gpu_frame_path import QueuedEngine
 
 import lgin_edge.gpu
-from lgin_edge import _ops
+from lgin_edge import kernels
 from lgin_edge.bench import gpu, measure, run, stages, ways, yardstick
 from lgin_edge.bench.gpu_parts import PARTS, Parts
 from lgin_edge.bench.stages import Model, Way
 from lgin_edge.gpu.cuda import Cuda, Stream
 from lgin_edge.gpu.frame_path import GpuFramePath
 
-KERNELS = _ops.cuda_is_host()
+KERNELS = kernels.cuda_is_host()
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_batches_as_far_as_the_engine_takes_them(model: Model, stack: ExitStack)
 
 def test_a_run_on_a_machine_with_a_gpu(model: Model, runtime: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("cuda_built", True), ("cuda_is_host", False), ("cuda_device_count", 1)):
-        monkeypatch.setattr(ways._ops, name, lambda value=value: value)
+        monkeypatch.setattr(ways.kernels, name, lambda value=value: value)
     monkeypatch.setattr(ways, "_available", lambda: [ways.CUDA, stages.CPU])
     monkeypatch.setattr(yardstick, "_STAGES", ((64, 2),))
     monkeypatch.setattr(run.memory, "peak", lambda *_: None)

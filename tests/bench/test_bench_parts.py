@@ -130,15 +130,15 @@ def test_batches_that_a_slow_machine_can_afford() -> None:
 
 
 def test_ways_without_a_gpu(model: Model, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways._ops, "cuda_built", lambda: True)
-    monkeypatch.setattr(ways._ops, "cuda_is_host", lambda: False)
-    monkeypatch.setattr(ways._ops, "cuda_device_count", lambda: 0)
+    monkeypatch.setattr(ways.kernels, "cuda_built", lambda: True)
+    monkeypatch.setattr(ways.kernels, "cuda_is_host", lambda: False)
+    monkeypatch.setattr(ways.kernels, "cuda_device_count", lambda: 0)
     found = ways.find(model, 1, stack)
     assert [way.name for way in found.cpu][:1] == ["onnxruntime"]
     assert found.gpu == []
     assert found.skipped[-1].reason == "no NVIDIA GPU on this machine"
     assert ways.unbuilt_engines([model]) == []
-    monkeypatch.setattr(ways._ops, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(ways.kernels, "cuda_device_count", lambda: 1)
     assert "onnxruntime-gpu" in ways.find(model, 1, stack).skipped[-1].reason
     for one in ways.unbuilt_engines([model]):
         assert "lgin-edge build" in one.reason

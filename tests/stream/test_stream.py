@@ -27,7 +27,7 @@ from support.films import (
 from support.streams import DT, change, inside, nobody, numbered
 
 from lgin_edge import ClosedError, Face, InputError, Transformer, geometry
-from lgin_edge._ops import resample
+from lgin_edge.kernels import resample
 from lgin_edge.stream import Pipeline, Stats, Stream
 from lgin_edge.stream.buffer_pool import BufferPool
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lgin_edge import Face, geometry
-from lgin_edge._ops import resample
+from lgin_edge.kernels import resample
 
 Image8 = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]

@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ._arrays import (
+from ._process import native_call
+from .errors import BackendError, InputError
+from .frames import (
     MAX_ADDRESS,
     MAX_FACES,
     MAX_FRAME_SIDE,
@@ -37,8 +39,6 @@ from ._arrays import (
     device_ordinal,
     same_elements,
 )
-from ._process import native_call
-from .errors import BackendError, InputError
 from .geometry import FACE_SIZE, FACE_TAPER, PATCH_SIZE, REGION_TAPER
 
 try:
