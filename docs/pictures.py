@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
 from lgin_edge import Transformer, contact_sheet, geometry
-from lgin_edge._ops import region_crop, region_paste, resample
 from lgin_edge.inference.interfaces import Backend
 from lgin_edge.inference.loader import open_model
+from lgin_edge.kernels import region_crop, region_paste, resample
 from lgin_edge.transformer import WEIGHTS
 
 Floats = npt.NDArray[np.float32]

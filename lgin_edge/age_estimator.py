@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._arrays import Floats
 from .errors import ClosedError, ModelError
+from .frames import Floats
 from .limits import LIMITS, Limits
 from .models import onnx_file
 from .models.description import AgeDescription, check_template

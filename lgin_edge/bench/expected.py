@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import geometry, reference
-from .._arrays import Floats, Frame
+from ..frames import Floats, Frame
 from ..inference.interfaces import Backend
 from ..inference.loader import open_model
 from ..models.description import Description

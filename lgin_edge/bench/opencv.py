@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import geometry
-from .._arrays import Floats, Frame
+from ..frames import Floats, Frame
 from ..models.description import Description
 
 

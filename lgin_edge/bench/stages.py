@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import _ops
-from .._arrays import Frame
+from .. import kernels
 from ..detectors.centerface import CenterFace
 from ..errors import ModelError
 from ..faces import Face
+from ..frames import Frame
 from ..inference.loader import open_model
 from ..models.description import Description
 from ..models.model_file import read_description
@@ -130,7 +130,7 @@ def _crop(model: Model, way: Way) -> list[Candidate]:
     sizes: dict[str, Any] = {"face_size": about.face_size, "patch_size": about.patch_size}
 
     def run() -> object:
-        return _ops.region_crop(scene.frame, affines, boxes, **sizes, threads=way.threads)
+        return kernels.region_crop(scene.frame, affines, boxes, **sizes, threads=way.threads)
 
     def check(views: Any) -> str:
         return checks.views(views, model.expected.views)
@@ -168,7 +168,7 @@ def _paste(model: Model, way: Way) -> list[Candidate]:
     tapers: dict[str, Any] = {"face_taper": about.face_taper, "region_taper": about.region_taper}
 
     def run() -> object:
-        return _ops.region_paste(frame, affines, boxes, *deltas, **tapers, out=frame, threads=way.threads)
+        return kernels.region_paste(frame, affines, boxes, *deltas, **tapers, out=frame, threads=way.threads)
 
     def check(answer: Any) -> str:
         return checks.frame(answer, model.expected.pasted, scene.surroundings, exact=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from .. import geometry
-from .._arrays import Color, Frame, check_frame
 from ..errors import InputError
 from ..faces import Face
+from ..frames import Color, Frame, check_frame
 from ..geometry import Float64
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import geometry
-from .._arrays import Color, Floats, Frame
-from .._ops import resample
 from ..errors import InputError, ModelError
 from ..faces import Face
+from ..frames import Color, Floats, Frame
 from ..geometry import Float64
+from ..kernels import resample
 from ..limits import LIMITS
 from . import frame_size, is_face
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import Color, Frame
-from .._ops import resample
 from .._process import native_call
 from ..errors import BackendError, ModelError
 from ..faces import Face
+from ..frames import Color, Frame
+from ..kernels import resample
 from . import frame_size, is_face
 
 

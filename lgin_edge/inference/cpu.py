@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import geometry
-from .._arrays import Color, Frame
-from .._ops import region_crop, region_paste
+from ..frames import Color, Frame
+from ..kernels import region_crop, region_paste
 from ..limits import LIMITS
 from ..models.description import Description
 from .interfaces import Backend

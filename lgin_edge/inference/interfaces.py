@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from .._arrays import Floats
+from ..frames import Floats
 from ..models.description import Description
 
 #: Times a stage by its name: ``with stage("crop"): ...``

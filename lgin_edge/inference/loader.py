@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import _ops
+from .. import kernels
 from ..errors import BackendError, InputError, ModelError
 from ..limits import LIMITS, Limits
 from ..models import engine_file
@@ -89,7 +89,7 @@ def open_gpu_path(model: Path, device: int | str, sha256: str | None = None, lim
     assert number is not None  # "cpu" goes another way (open_path)
     if is_engine(model):
         engine_file.read(model, sha256, limits)  # a wrong file is named before a missing GPU
-    if not _ops.cuda_built():
+    if not kernels.cuda_built():
         raise BackendError(
             "this build of lgin-edge has CPU kernels only, and a GPU needs the CUDA ones: install the CUDA toolkit and rebuild "
             "with LGIN_CUDA=ON pip install --force-reinstall --no-deps --no-binary lgin-edge lgin-edge (in a checkout: "

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .._arrays import Floats
 from .._process import Origin, keep_in_children, native_call
 from ..errors import BackendError, ClosedError, ModelError
+from ..frames import Floats
 from ..limits import LIMITS, Limits
 from ..models import onnx_file
 from ..models.description import Description
