@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 import lgin_edge
-from lgin_edge import _ops, transformer
+from lgin_edge import kernels, transformer
 from lgin_edge.backends import flavours
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +42,7 @@ def machine() -> dict[str, Any]:
     """What the figures belong to; ``gpu`` is None where there is none that this build can use."""
     gpu: dict[str, Any] | None = None
     reason = ""
-    if not _ops.cuda_built() or _ops.cuda_is_host():
+    if not kernels.cuda_built() or kernels.cuda_is_host():
         reason = "this build of lgin-edge has no CUDA kernels (LGIN_CUDA=ON ./bootstrap.sh test)"
     else:
         try:

@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
 from lgin_edge import Transformer, geometry, strip
-from lgin_edge._ops import region_crop, region_paste, resample
 from lgin_edge.backends import Backend, open_model
+from lgin_edge.kernels import region_crop, region_paste, resample
 from lgin_edge.transformer import WEIGHTS
 
 Floats = npt.NDArray[np.float32]

@@ -12,7 +12,7 @@ import typer
 from .terminal import BAD_INPUT, NO_FACE, DeviceOption, GroupOption, ModelOption, YearsOption, explained, stderr, stdout
 
 
-class EngineName(str, Enum):
+class ExecutorName(str, Enum):
     """Who does the work."""
 
     local = "local"
@@ -27,9 +27,9 @@ def batch(
     out: Annotated[Path, typer.Argument(metavar="DST", help="Folder of the results, in which SRC is mirrored.")],
     group: GroupOption = None,
     years: YearsOption = None,
-    engine: Annotated[
-        EngineName, typer.Option(help="local: this process; ray: the cores of this machine, or a cluster.")
-    ] = EngineName.local,
+    executor: Annotated[
+        ExecutorName, typer.Option(help="local: this process; ray: the cores of this machine, or a cluster.")
+    ] = ExecutorName.local,
     address: Annotated[
         str | None,
         typer.Option(
@@ -57,24 +57,26 @@ def batch(
 
       lgin-edge batch photos/ older/ --years 70
 
-      lgin-edge batch shards/ older/ --years 70 --engine ray
+      lgin-edge batch shards/ older/ --years 70 --executor ray
 
-      lgin-edge batch /shared/photos /shared/older --years 70 --engine ray --address ray://head:10001
+      lgin-edge batch /shared/photos /shared/older --years 70 --executor ray --address ray://head:10001
 
     DST has a result for each picture with a face; DST/failures.csv lists the others, with the reason. Shards keep their other
     columns and files. Ray and Parquet files need: pip install 'lgin-edge\\[ray]'
     """
     if (group is None) == (years is None):
         raise typer.BadParameter("give exactly one of --group and --years")
-    if engine is EngineName.local and (address or workers):
-        raise typer.BadParameter("--address and --workers belong to --engine ray")
+    if executor is ExecutorName.local and (address or workers):
+        raise typer.BadParameter("--address and --workers belong to --executor ray")
     with explained():
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        from .batch import ray_engine, run
+        from .batch import ray_executor, run
 
         settings = run.settings(model, group=group, years=years, column=column, device=device, threads=threads)
-        chosen = run.local if engine is EngineName.local else partial(ray_engine.run, workers=workers, address=address)
+        chosen = (
+            run.local if executor is ExecutorName.local else partial(ray_executor.run, workers=workers, address=address)
+        )
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=stderr, transient=True) as bar:
             task = bar.add_task("ageing", total=None)
@@ -82,11 +84,11 @@ def batch(
                 source,
                 out,
                 settings,
-                engine=chosen,
+                executor=chosen,
                 overwrite=overwrite,
                 progress=lambda done, of: bar.update(task, completed=done, total=of),
             )
-    before = f"; {summary.before} of {summary.units} files were done before" if summary.before else ""
+    before = f"; {summary.before} of {summary.tasks} files were done before" if summary.before else ""
     stdout.print(f"{summary.aged} pictures with {summary.faces} faces in {out}{before}")
     if summary.without_face or summary.failed:
         stderr.print(f"{summary.without_face} without a face, {summary.failed} failed: {out / 'failures.csv'}")

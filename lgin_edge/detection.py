@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from . import geometry
-from ._arrays import Color, Floats, Frame, check_frame
-from ._ops import resample
 from ._process import native_call
 from .errors import BackendError, InputError, ModelError
+from .frames import Color, Floats, Frame, check_frame
 from .geometry import Float64
+from .kernels import resample
 from .limits import LIMITS
 
 WEIGHTS = Path(__file__).parent / "weights" / "centerface.onnx"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._arrays import Floats
 from .backends import onnx_file
 from .backends.plan import is_engine
 from .description import AgeDescription, check_template
 from .errors import ClosedError, ModelError
+from .frames import Floats
 from .limits import LIMITS, Limits
 
 if TYPE_CHECKING:

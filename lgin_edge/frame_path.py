@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from . import geometry
-from ._arrays import Color, Frame
-from ._ops import region_crop, region_paste
 from .backends import Backend, open_model
 from .backends.plan import is_engine
 from .description import Description
 from .errors import InputError
+from .frames import Color, Frame
+from .kernels import region_crop, region_paste
 from .limits import LIMITS, Limits
 
 if TYPE_CHECKING:

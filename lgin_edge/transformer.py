@@ -17,8 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from . import geometry
-from ._arrays import Color, Frame, check_frame
-from ._ops import resample
 from ._process import Origin
 from .description import AgeGroup, Description, check_template
 from .detection import CenterFace, Detector, Face
@@ -26,7 +24,9 @@ from .errors import BackendError, ClosedError, ImageError, InputError
 from .estimation import WEIGHTS as AGE_WEIGHTS
 from .estimation import AgeEstimate, AgeModel
 from .frame_path import CpuFramePath, open_path
+from .frames import Color, Frame, check_frame
 from .gpu.device_frame import device_frame, is_on_device
+from .kernels import resample
 from .limits import LIMITS, Limits
 
 if TYPE_CHECKING:

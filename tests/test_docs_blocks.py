@@ -26,7 +26,7 @@ import pytest
 import typer
 from doc_blocks import ROOT, Block, blocks, commands, needs_checkout, pages
 from PIL import Image
-from test_stream_films import Image8
+from support.films import Image8
 
 import lgin_edge
 from lgin_edge import cli, estimation, transformer
@@ -76,7 +76,7 @@ def kiosk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     if not any(KIOSK in block.code for block in RUN[request.getfixturevalue("page")]):
         yield KIOSK
         return
-    from kiosk_server import serving
+    from support.kiosk_server import serving
 
     if shutil.which("curl") is None:
         pytest.skip("the page's commands need curl")

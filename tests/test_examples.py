@@ -26,10 +26,10 @@ from example_runs import (
     middle,
     write_film,
 )
+from support.films import Floats, Image8
 from test_gpu_frame_path import QueuedEngine
-from test_stream_films import Floats, Image8
 
-from lgin_edge import Transformer, _ops
+from lgin_edge import Transformer, kernels
 
 pytestmark = pytest.mark.skipif(
     not EXAMPLES.is_dir(), reason=f"no examples at {EXAMPLES}: they are in a checkout, not in a wheel"
@@ -159,7 +159,7 @@ def test_gpu_frames(
     picture, landmarks = shot
     out = cv2.imread(str(last))
     assert out is not None
-    if _ops.cuda_is_host():  # the kernels are run
+    if kernels.cuda_is_host():  # the kernels are run
         assert middle(out, landmarks) == pytest.approx(middle(picture, landmarks) - SHIFT, abs=4)
     else:
         assert middle(out, landmarks) == pytest.approx(middle(picture, landmarks), abs=4)

@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faults import limit, run
-from movies import Seen, make
 from PIL import Image
+from support.films import Image8, wandering
+from support.films import film as walk
+from support.movies import Seen, make
 from test_backends_plan import bytes_of
-from test_stream_films import Image8, wandering
-from test_stream_films import film as walk
 
 from lgin_edge import ImageError, ModelError, StreamError, Transformer, imagefile
 from lgin_edge.backends import plan
-from lgin_edge.stream.video import age_video
+from lgin_edge.video.transcode import age_video
 
 #: Bytes of the small disk.
 DISK = 256 << 10
@@ -154,7 +154,7 @@ if what == "picture":
     imagefile.write(folder / "picture.png", Image.new("RGB", (40, 30), "red"), overwrite=True)
 elif what == "film":
     import lgin_edge
-    from lgin_edge.stream.video import age_video
+    from lgin_edge.video.transcode import age_video
     count = 0
 
     def progress(done, total):

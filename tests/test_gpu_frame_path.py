@@ -17,19 +17,19 @@ import numpy as np
 import pytest
 from frames import COLORS, face_affine, random_frame, template_boxes
 
-from lgin_edge import _ops
-from lgin_edge._arrays import Color
+from lgin_edge import kernels
 from lgin_edge.backends import open_model
 from lgin_edge.backends.onnx_gpu import OnnxGpuEngine
 from lgin_edge.errors import BackendError, ClosedError, InputError
 from lgin_edge.frame_path import CpuFramePath
+from lgin_edge.frames import Color
 from lgin_edge.gpu import frame_path
 from lgin_edge.gpu.cuda import Cuda, Stream
 from lgin_edge.gpu.device_frame import DeviceFrame
 from lgin_edge.gpu.frame_path import GpuFramePath
 
 needs_kernels = pytest.mark.skipif(
-    not _ops.cuda_is_host(), reason="needs kernels that run on the host: LGIN_CUDA=HOST ./bootstrap.sh test"
+    not kernels.cuda_is_host(), reason="needs kernels that run on the host: LGIN_CUDA=HOST ./bootstrap.sh test"
 )
 HEIGHT, WIDTH = 300, 400
 CODES = np.eye(5, dtype=np.float32)
@@ -202,7 +202,7 @@ def test_order_of_calls(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [name for name, _ in gpu.launches] == ["launch_crop", "launch_paste"]
     last = max(i for i, name in enumerate(names) if name == "cudaMemcpyAsync")
     assert "cudaStreamSynchronize" in names[last:]
-    x0, y0, x1, y1 = _ops.face_rectangle("rgb", HEIGHT, WIDTH, where, template_boxes(1), models.S, models.P)
+    x0, y0, x1, y1 = kernels.face_rectangle("rgb", HEIGHT, WIDTH, where, template_boxes(1), models.S, models.P)
     needed = 3 * (x1 - x0) * (y1 - y0)
     assert copies[1][2] == copies[2][2] == frame_path.capacity(needed)  # of the frame, only the face's rectangle
     assert needed < 0.4 * frame().nbytes

@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from lgin_edge import detection, geometry, imagefile
-from lgin_edge._arrays import Frame
-from lgin_edge._ops import resample
 from lgin_edge.errors import ImageError, InputError
+from lgin_edge.frames import Frame
+from lgin_edge.kernels import resample
 
 Json = dict[str, Any]
 

@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 import lgin_edge
 from lgin_edge import geometry, strip
-from lgin_edge._arrays import Frame
-from lgin_edge._ops import resample
+from lgin_edge.frames import Frame
+from lgin_edge.kernels import resample
 
 from . import comparison, cost, data, report
 from .comparison import Interval, Measure

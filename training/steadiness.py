@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lgin_edge import geometry
-from lgin_edge._arrays import Frame
-from lgin_edge._ops import resample
 from lgin_edge.detection import CenterFace, Detector
+from lgin_edge.frames import Frame
+from lgin_edge.kernels import resample
 
 from . import measures
 from .measures import Floats, binomial

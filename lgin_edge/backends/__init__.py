@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from .._arrays import Floats
 from ..description import AgeDescription, Description, kind_of
 from ..errors import ModelError
+from ..frames import Floats
 from ..limits import LIMITS, Limits
 from . import onnx_file, plan
 

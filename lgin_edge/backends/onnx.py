@@ -8,10 +8,10 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from .._arrays import Floats
 from .._process import Origin, keep_in_children, native_call
 from ..description import METADATA_KEY, Description
 from ..errors import BackendError, ClosedError, ModelError
+from ..frames import Floats
 from ..limits import LIMITS, Limits
 from . import onnx_file
 from .onnx_file import OnnxFile

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from .. import geometry, reference
-from .._arrays import Floats, Frame
 from ..backends import Backend, open_model
 from ..backends.plan import is_engine
 from ..description import Description
+from ..frames import Floats, Frame
 from ..transformer import WEIGHTS
 from .scene import Scene
 

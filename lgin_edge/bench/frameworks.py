@@ -15,7 +15,7 @@ import numpy as np
 
 import lgin_edge
 
-from .._arrays import Floats
+from ..frames import Floats
 from .measure import in_a_line
 from .stages import Model
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import _ops
-from .._arrays import Frame
+from .. import kernels
 from ..backends import open_model, read_description
 from ..description import Description
 from ..detection import CenterFace, Face
 from ..errors import ModelError
+from ..frames import Frame
 from ..transformer import Transformer
 from . import checks
 from .expected import Expected
@@ -128,7 +128,7 @@ def _crop(model: Model, way: Way) -> list[Candidate]:
     sizes: dict[str, Any] = {"face_size": about.face_size, "patch_size": about.patch_size}
 
     def run() -> object:
-        return _ops.region_crop(scene.frame, affines, boxes, **sizes, threads=way.threads)
+        return kernels.region_crop(scene.frame, affines, boxes, **sizes, threads=way.threads)
 
     def check(views: Any) -> str:
         return checks.views(views, model.expected.views)
@@ -166,7 +166,7 @@ def _paste(model: Model, way: Way) -> list[Candidate]:
     tapers: dict[str, Any] = {"face_taper": about.face_taper, "region_taper": about.region_taper}
 
     def run() -> object:
-        return _ops.region_paste(frame, affines, boxes, *deltas, **tapers, out=frame, threads=way.threads)
+        return kernels.region_paste(frame, affines, boxes, *deltas, **tapers, out=frame, threads=way.threads)
 
     def check(answer: Any) -> str:
         return checks.frame(answer, model.expected.pasted, scene.surroundings, exact=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from .. import _ops
+from .. import kernels
 from ..backends import open_model
 from ..backends.flavours import FLAVOURS
 from ..backends.onnx_gpu import PROVIDER as CUDA
@@ -60,11 +60,11 @@ def find(model: Model, threads: int, stack: ExitStack) -> Found:
 
 def gpu_reason() -> str:
     """Why no GPU can be used; empty where one can."""
-    if not _ops.cuda_built():
+    if not kernels.cuda_built():
         return "this build of lgin-edge has no CUDA kernels (LGIN_CUDA=ON pip install .)"
-    if _ops.cuda_is_host():
+    if kernels.cuda_is_host():
         return "the CUDA kernels of this build are compiled for the host, to be tested"
-    if not _ops.cuda_device_count():
+    if not kernels.cuda_device_count():
         return "no NVIDIA GPU on this machine"
     return ""
 

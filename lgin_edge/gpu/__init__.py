@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .. import _ops
+from .. import kernels
 from ..backends.plan import is_engine
 from ..errors import BackendError
 from ..limits import LIMITS, Limits
@@ -31,7 +31,7 @@ def open_path(model: Path, device: int | str, sha256: str | None = None, limits:
         from ..backends import plan
 
         plan.read(model, sha256, limits)  # a wrong file is named before a missing GPU
-    if not _ops.cuda_built():
+    if not kernels.cuda_built():
         raise BackendError(
             "this build of lgin-edge has CPU kernels only, and a GPU needs the CUDA ones: install the CUDA toolkit and rebuild "
             "with LGIN_CUDA=ON pip install --force-reinstall --no-deps --no-binary lgin-edge lgin-edge (in a checkout: "

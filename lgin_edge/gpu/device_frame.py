@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from .._arrays import Color
 from ..errors import InputError
+from ..frames import Color
 
 #: Handles of the two default streams, as CUDA and both protocols number them.
 LEGACY_STREAM, PER_THREAD_STREAM = 1, 2

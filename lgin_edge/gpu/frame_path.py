@@ -17,11 +17,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .. import _ops, geometry
-from .._arrays import Color, Frame
+from .. import geometry, kernels
 from ..description import Description
 from ..errors import BackendError, ClosedError, InputError
 from ..frame_path import Stage
+from ..frames import Color, Frame
 from .cuda import Cuda, DeviceMemory, Freed, Graph, Staging, Stream
 from .device_frame import DeviceFrame
 
@@ -102,7 +102,7 @@ class Slot:
         self.runs = 0
         self._owned = Freed()
         with self._owned:
-            block = _aligned(_ops.block_size(shape.color, n))
+            block = _aligned(kernels.block_size(shape.color, n))
             boxes = _aligned(n * self.step["boxes"])
             self.parameters: Staging = self._owned.own(Staging(cuda, block + boxes + _aligned(m * self.step["age"])))
             self.pixels: Staging | None = None
@@ -117,7 +117,7 @@ class Slot:
         self.addresses = {"boxes": base + block, "age": base + block + boxes}
         self.addresses |= {name: memory.address for name, memory in (views | deltas).items()}
         host = self.parameters.host
-        self.block_bytes = host[: _ops.block_size(shape.color, n)]
+        self.block_bytes = host[: kernels.block_size(shape.color, n)]
         self.boxes = host[block : block + n * self.step["boxes"]].view(dtypes["boxes"]).reshape(n, 5, 4)
         self.ages = host[block + boxes : block + boxes + m * self.step["age"]].view(dtypes["age"]).reshape(m, k)
 
@@ -183,7 +183,7 @@ class GpuFramePath:
             self._begin()
             # A call that failed or was interrupted may have left work, which would read and write this frame's memory.
             self.stream.synchronize()
-            rectangle = _ops.face_rectangle(
+            rectangle = kernels.face_rectangle(
                 color, height, width, affines, boxes, face_size=about.face_size, patch_size=about.patch_size
             )
             x0, y0, x1, y1 = rectangle
@@ -314,7 +314,7 @@ class GpuFramePath:
     ) -> None:
         """Write what is of this frame alone into the slot's pinned memory."""
         about = self.description
-        _ops.write_block(
+        kernels.write_block(
             slot.block_bytes,
             slot.shape.color,
             address=address,
@@ -353,7 +353,7 @@ class GpuFramePath:
         slot.parameters.upload(stream)
         if slot.pixels is not None:
             slot.pixels.upload(stream, shape.capacity)
-        _ops.launch_crop(
+        kernels.launch_crop(
             slot.block, shape.color, shape.faces, at["face"], at["patches"], **sizes, device=device, stream=stream
         )
         for first in range(0, shape.faces, self.engine.max_faces):
@@ -369,7 +369,7 @@ class GpuFramePath:
         for i in range(shape.ages):
             for n in range(shape.faces):
                 row = n * shape.ages + i
-                _ops.launch_paste(
+                kernels.launch_paste(
                     slot.block,
                     shape.color,
                     shape.faces,

@@ -11,15 +11,15 @@ from pydantic import BaseModel
 from .. import __version__, imagefile
 from ..errors import ImageError, InputError
 from . import metrics
-from .turns import Busy
-from .work import Kiosk
+from .serial_executor import Busy
+from .state import Kiosk
 
 router = APIRouter()
 
 #: Formats that come back as they came; others come back as PNG.
 _KEPT = ("JPEG", "PNG", "WEBP")
-#: Seconds in which a picture must have been sent.
-_PATIENCE = 30.0
+#: A picture must have been sent in this time.
+_UPLOAD_TIMEOUT_S = 30.0
 
 
 class Problem(BaseModel):
@@ -142,7 +142,7 @@ async def _change(kiosk: Kiosk, request: Request, years: float | None, group: fl
         return result, len(kiosk.transformer.last.faces)
 
     try:
-        result, faces = await kiosk.turns.run_request(change)
+        result, faces = await kiosk.executor.run_request(change)
     except Busy:
         raise _busy() from None
     if not faces:
@@ -189,9 +189,9 @@ async def _body(request: Request, most: int) -> bytes:
         return bytes(body)
 
     try:
-        body = await asyncio.wait_for(read(), _PATIENCE)
+        body = await asyncio.wait_for(read(), _UPLOAD_TIMEOUT_S)
     except asyncio.TimeoutError:
-        raise ApiError(408, "too_slow", f"the picture did not come within {_PATIENCE:g} seconds") from None
+        raise ApiError(408, "too_slow", f"the picture did not come within {_UPLOAD_TIMEOUT_S:g} seconds") from None
     if not body:
         raise ApiError(415, "bad_picture", "the request has no body; send the picture's file: curl --data-binary @FILE")
     return body

@@ -33,15 +33,15 @@ from lgin_edge import (
     LginError,
     Limits,
     ModelError,
-    _ops,
     geometry,
     imagefile,
+    kernels,
 )
 from lgin_edge.backends import flavours, onnx, onnx_file, plan
 from lgin_edge.description import AgeDescription, Description, check_template, groups_from_centers, kind_of
 from lgin_edge.kiosk import protocol
 from lgin_edge.kiosk.app import create_app
-from lgin_edge.kiosk.guard import Guard, host_name, is_loopback
+from lgin_edge.kiosk.security import Guard, host_name, is_loopback
 from lgin_edge.kiosk.settings import Settings
 from lgin_edge.transformer import Transformer
 
@@ -226,22 +226,24 @@ def arguments(data: bytes) -> None:
             "patch_size": give.number(16),
             "threads": give.number(3),
         }
-        face, patches = _ops.region_crop(
+        face, patches = kernels.region_crop(
             frame, affines, boxes, **options, dtype=give.pick((np.float32, np.float16, "f8", None))
         )
         assert np.isfinite(face).all()
         assert np.isfinite(patches).all()
         out = give.pick((None, frame))
-        _ops.region_paste(frame, affines, boxes, give.array(face), give.array(patches), color=color, out=out, threads=1)
+        kernels.region_paste(
+            frame, affines, boxes, give.array(face), give.array(patches), color=color, out=out, threads=1
+        )
         before = None
     with contextlib.suppress(InputError):
-        _ops.resample(frame, give.floats((2, 3)), give.number(16), give.number(16), color=color)
+        kernels.resample(frame, give.floats((2, 3)), give.number(16), give.number(16), color=color)
     with contextlib.suppress(InputError):
-        rectangle = _ops.face_rectangle(
+        rectangle = kernels.face_rectangle(
             color, give.number(99), give.number(99), affines, boxes, give.number(9), give.number(9)
         )
-        block = np.zeros(_ops.block_size(color, len(affines)) + give.pick((0, 0, 1)), np.uint8)
-        _ops.write_block(
+        block = np.zeros(kernels.block_size(color, len(affines)) + give.pick((0, 0, 1)), np.uint8)
+        kernels.write_block(
             block, color, give.number(64), give.number(400), give.number(99), give.number(99), rectangle, affines, boxes
         )
     if before is not None:
@@ -250,9 +252,9 @@ def arguments(data: bytes) -> None:
 
 @target
 def native(data: bytes) -> None:
-    """The native module itself, past ``_ops``: a ValueError or TypeError, whatever it is called with."""
+    """The native module itself, past ``kernels``: a ValueError or TypeError, whatever it is called with."""
     give = Arguments(data)
-    module: Any = vars(_ops)["_native"]
+    module: Any = vars(kernels)["_native"]
     frame, color = give.frame()
     affines, boxes = give.floats((give.small(), 2, 3)), give.floats((give.small(), 5, 4))
     s, p = 1 + give.take(1)[0] % 12, 1 + give.take(1)[0] % 12
@@ -333,7 +335,7 @@ def _kiosk() -> Any:
     async def here(work: Callable[[], Any]) -> Any:
         return work()
 
-    kiosk.in_thread = kiosk.turns.run = here
+    kiosk.in_thread = kiosk.executor.run = here
     return app
 
 
