@@ -25,7 +25,7 @@ from rich.table import Table
 
 from lgin_edge.bench.machine import describe
 
-RUN = [sys.executable, "-c", "from lgin_edge.cli import main; main()", "batch"]
+RUN = [sys.executable, "-c", "from lgin_edge.cli.app import main; main()", "batch"]
 
 
 def candidates(cores: int) -> dict[str, list[str]]:
@@ -34,7 +34,7 @@ def candidates(cores: int) -> dict[str, list[str]]:
     if cores > 1:
         found[f"local, {cores} threads"] = ["--threads", str(cores)]
     workers = sorted({1 << i for i in range(cores.bit_length()) if 1 << i <= cores} | {cores})
-    return found | {f"ray, {n} x 1 thread": ["--engine", "ray", "--workers", str(n)] for n in workers}
+    return found | {f"ray, {n} x 1 thread": ["--executor", "ray", "--workers", str(n)] for n in workers}
 
 
 def pictures(folder: Path, count: int) -> Path:

@@ -37,9 +37,9 @@ from rich.console import Console
 from rich.progress import track
 
 import lgin_edge
-from lgin_edge import _ops, geometry
-from lgin_edge._arrays import Color
+from lgin_edge import geometry, kernels
 from lgin_edge.bench.machine import describe
+from lgin_edge.frames import Color
 
 Json = dict[str, Any]
 Results = Sequence[np.ndarray]
@@ -95,7 +95,7 @@ def same(now: Results, before: Results) -> bool:
     return all(a.tobytes() == b.tobytes() for a, b in zip(now, before, strict=True))
 
 
-def kernels(calls: int) -> Json:
+def kernel_calls(calls: int) -> Json:
     rng = np.random.default_rng(0)
     affine = np.array([[60.0, 6.0, 25.0], [-6.0, 60.0, 20.0]])[None]
     where = affine, geometry.REGION_BOXES[None]
@@ -114,7 +114,7 @@ def kernels(calls: int) -> Json:
                         frame: Any = frame, color: Any = color, dtype: Any = dtype, threads: int = threads
                     ) -> Results:
                         options = {"face_size": 24, "patch_size": 12, "threads": threads}
-                        return _ops.region_crop(frame, *where, color=color, dtype=dtype, **options)
+                        return kernels.region_crop(frame, *where, color=color, dtype=dtype, **options)
 
                     def paste(
                         frame: Any = frame,
@@ -124,9 +124,9 @@ def kernels(calls: int) -> Json:
                         threads: int = threads,
                     ) -> Results:
                         if threads == 1:
-                            return [_ops.region_paste(frame, *where, *deltas, color=color)]
+                            return [kernels.region_paste(frame, *where, *deltas, color=color)]
                         work[...] = frame
-                        return [_ops.region_paste(work, *where, *deltas, color=color, out=work, threads=threads)]
+                        return [kernels.region_paste(work, *where, *deltas, color=color, out=work, threads=threads)]
 
                     made += [crop, paste]
         return made
@@ -239,7 +239,7 @@ def main(
     report: Json = {}
     bad = False
     for name, run in (
-        ("kernels", lambda: kernels(calls)),
+        ("kernels", lambda: kernel_calls(calls)),
         ("threads", lambda: eight(thread_calls)),
         ("faults", faults),
     ):

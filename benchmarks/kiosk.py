@@ -26,12 +26,11 @@ from rich.table import Table
 from skimage import data
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
-import kiosk_browser
-import kiosk_server
+from support import kiosk_browser, kiosk_server
 
 from lgin_edge import Transformer
 from lgin_edge.bench.machine import describe
-from lgin_edge.kiosk.work import decode_frame, live_jpeg
+from lgin_edge.kiosk.state import decode_frame, live_jpeg
 from lgin_edge.stream import Pipeline
 
 #: Seconds before each measurement: faces are found and faded in.
@@ -47,7 +46,7 @@ def plain_loop(transformer: Transformer, camera: Path, seconds: float) -> list[f
             now = time.monotonic()
             if now >= begin + seconds:
                 return [counted / seconds]
-            live_jpeg(pipeline(decode_frame(file, 10_000_000), now))
+            live_jpeg(pipeline(decode_frame(file, 10_000_000), now).image)
             counted += now >= begin
     raise AssertionError("the film is empty")
 

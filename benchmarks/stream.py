@@ -41,10 +41,11 @@ from rich.table import Table
 
 import lgin_edge
 from lgin_edge import geometry
-from lgin_edge._ops import resample
-from lgin_edge.stream import Pipeline, Stream, tracking
-from lgin_edge.stream.flow import OVAL_AXES, OVAL_CENTER
-from lgin_edge.stream.one_euro import OneEuro
+from lgin_edge.kernels import resample
+from lgin_edge.stream import Pipeline, Stream
+from lgin_edge.tracking import tracker as tracking
+from lgin_edge.tracking.one_euro import OneEuro
+from lgin_edge.tracking.optical_flow import OVAL_AXES, OVAL_CENTER
 
 Frame = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -337,7 +338,7 @@ def stages(transformer: lgin_edge.Transformer, film: Film) -> dict[str, float]:
         for i, frame in enumerate(film.frames):
             before = len(spent["detect"])
             start = time.perf_counter()
-            pipeline(frame, i / FPS)
+            processed = pipeline(frame, i / FPS)
             whole = time.perf_counter() - start
             details = transformer.last.times
             if before == len(spent["detect"]):
@@ -346,7 +347,7 @@ def stages(transformer: lgin_edge.Transformer, film: Film) -> dict[str, float]:
             start = time.perf_counter()
             frame.copy()
             spent["copy"].append(time.perf_counter() - start)
-            face = [one.face for one in pipeline.faces]
+            face = [one.face for one in processed.faces]
     assert len(face) == 1
     return {name: round(1e3 * statistics.median(values), 2) for name, values in spent.items() if values}
 

@@ -410,7 +410,7 @@ void launch_paste(std::uintptr_t block, const std::string& color, int count, int
 }  // namespace
 
 PYBIND11_MODULE(_native, module) {
-  module.doc() = "Kernels of lgin-edge. Private: call lgin_edge._ops.";
+  module.doc() = "Kernels of lgin-edge. Private: call lgin_edge.kernels.";
   module.attr("version") = LGIN_VERSION;
   module.attr("cuda_built") = lgin::cuda::built();
   module.attr("cuda_is_host") = lgin::cuda::is_host();

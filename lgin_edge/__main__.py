@@ -63,9 +63,9 @@ def _version(package: str) -> str | None:
 
 
 def _cuda() -> str:
-    from . import _ops
+    from . import kernels
 
-    native: Any = vars(_ops)["_native"]  # only _ops imports it
+    native: Any = vars(kernels)["_native"]  # only kernels imports it
     if not native.cuda_built:
         return "not built (LGIN_CUDA=ON pip install . builds them)"
     return f"built; devices: {native.cuda_device_count()}"
@@ -110,7 +110,7 @@ def _self_test() -> str:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        from lgin_edge import cli
+        from .cli import app as cli
 
         cli.main()
     sys.exit(main())

@@ -1,6 +1,6 @@
 """``region_crop``, ``resample`` and ``region_paste`` once more, in NumPy and in double: to be read, and to test against.
 
-Same names and arguments as ``_ops`` (less ``threads`` and ``device``); arguments are taken as ``_ops`` has checked them.
+Same names and arguments as ``kernels`` (less ``threads`` and ``device``); arguments are taken as ``kernels`` has checked them.
 Positions are in frame pixels, where pixel (i, j) covers [j, j+1] x [i, i+1].
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._arrays import Color, Floats, Frame
+from .frames import Color, Floats, Frame
 from .geometry import (
     FACE_SIZE,
     FACE_TAPER,

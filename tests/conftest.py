@@ -17,10 +17,10 @@ import portraits as made_up_portraits
 import pytest
 
 import lgin_edge
-from lgin_edge import _ops, transformer
+from lgin_edge import kernels, transformer
 
 if TYPE_CHECKING:
-    from test_stream_films import Shot
+    from support.films import Shot
 
 # Tests run in parallel, a process a core: threads inside PyTorch would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -32,9 +32,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     real = item.get_closest_marker("gpu") is not None
     if not real and item.get_closest_marker("cuda") is None:
         return
-    if real and _ops.cuda_is_host():
+    if real and kernels.cuda_is_host():
         pytest.skip("needs a GPU, and the CUDA kernels of this build run on the host")
-    if not _ops.cuda_device_count():
+    if not kernels.cuda_device_count():
         reason = "needs a CUDA build of lgin-edge and a GPU"
         if os.environ.get("LGIN_REQUIRE_CUDA") == "1":
             pytest.fail(f"{reason}, and LGIN_REQUIRE_CUDA=1")
@@ -99,7 +99,7 @@ def movie(
 @pytest.fixture(scope="module")
 def walk(astronaut: npt.NDArray[np.uint8]) -> list[Shot]:
     """The astronaut, who moves about in 40 frames."""
-    from streams import darkened
+    from support.streams import darkened
 
     return darkened(astronaut, 40)
 
@@ -107,7 +107,7 @@ def walk(astronaut: npt.NDArray[np.uint8]) -> list[Shot]:
 @pytest.fixture(scope="module")
 def shots(astronaut: npt.NDArray[np.uint8]) -> list[Shot]:
     """The same in 30 frames, as long as the films of ``movies``."""
-    from streams import darkened
+    from support.streams import darkened
 
     return darkened(astronaut, 30)
 
@@ -115,7 +115,7 @@ def shots(astronaut: npt.NDArray[np.uint8]) -> list[Shot]:
 @pytest.fixture
 def no_thread_is_left() -> Iterator[None]:
     """At the end of a test all threads of streams are gone."""
-    from streams import our_threads, wait_for
+    from support.streams import our_threads, wait_for
 
     yield
     gc.collect()

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from lgin_edge import _ops
+from lgin_edge import kernels
 
 FAILED = 999
 
 
 class Runtime:
-    """What ``lgin_edge.gpu.cuda`` uses of ``cuda.bindings.runtime``.
+    """What ``lgin_edge.inference.cuda`` uses of ``cuda.bindings.runtime``.
 
     Attributes:
         calls: every call, (name, arguments).
@@ -245,11 +245,11 @@ def queue_launches(runtime: Runtime, patch: pytest.MonkeyPatch) -> list[tuple[st
     launches: list[tuple[str, dict[str, Any]]] = []
 
     def on_stream(name: str) -> Callable[..., None]:
-        native = getattr(_ops, name)
+        native = getattr(kernels, name)
 
         def launch(*arguments: Any, stream: int, **named: Any) -> None:
             launches.append((name, {"arguments": arguments, "stream": stream, **named}))
-            if _ops.cuda_is_host():
+            if kernels.cuda_is_host():
                 runtime.queue(stream, lambda: native(*arguments, stream=0, **named))
             else:
                 runtime.queue(stream, lambda: None)
@@ -257,5 +257,5 @@ def queue_launches(runtime: Runtime, patch: pytest.MonkeyPatch) -> list[tuple[st
         return launch
 
     for name in ("launch_crop", "launch_paste"):
-        patch.setattr(_ops, name, on_stream(name))
+        patch.setattr(kernels, name, on_stream(name))
     return launches

@@ -9,8 +9,8 @@ import numpy as np
 from frames import face_affine
 from test_kernels import Scene
 
-from lgin_edge import _ops
-from lgin_edge._arrays import Color, Rectangle
+from lgin_edge import kernels
+from lgin_edge.frames import Color, Rectangle
 
 #: How much of each face's residual is pasted.
 STRENGTHS = np.tile([1.0, 0.5, 0.8, 0.3], 8)
@@ -57,7 +57,7 @@ def size_of(frame: np.ndarray, color: Color) -> tuple[int, int]:
 
 def rectangle_of(scene: Scene) -> Rectangle:
     size = size_of(scene.frame(), scene.color)
-    return _ops.face_rectangle(scene.color, *size, scene.affines(), scene.boxes(), scene.face_size, scene.patch_size)
+    return kernels.face_rectangle(scene.color, *size, scene.affines(), scene.boxes(), scene.face_size, scene.patch_size)
 
 
 def parts(frame: np.ndarray, color: Color, rectangle: Rectangle) -> list[np.ndarray]:
@@ -70,7 +70,7 @@ def parts(frame: np.ndarray, color: Color, rectangle: Rectangle) -> list[np.ndar
 
 
 def crop(scene: Scene, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return _ops.region_crop(
+    return kernels.region_crop(
         frame,
         scene.affines(),
         scene.boxes(),
@@ -83,7 +83,9 @@ def crop(scene: Scene, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def paste(scene: Scene, frame: np.ndarray, residuals: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     strengths = STRENGTHS[: len(scene.affines())]
-    return _ops.region_paste(frame, scene.affines(), scene.boxes(), *residuals, strengths=strengths, color=scene.color)
+    return kernels.region_paste(
+        frame, scene.affines(), scene.boxes(), *residuals, strengths=strengths, color=scene.color
+    )
 
 
 def aligned(size: int) -> np.ndarray:
@@ -112,7 +114,7 @@ class Device:
         self.memory = np.full((self.copies, rows, self.pitch), 0xA5, np.uint8)
         self.face = np.full((n, 3, s, s), np.nan, scene.dtype)
         self.patches = np.full((n, 5, 3, p, p), np.nan, scene.dtype)
-        self.block = aligned(_ops.block_size(scene.color, n))
+        self.block = aligned(kernels.block_size(scene.color, n))
         self.sizes: dict[str, Any] = {"face_size": s, "patch_size": p}
         self.queue: dict[str, Any] = {"half": scene.dtype == "float16", "device": 0, "stream": 0}
 
@@ -133,7 +135,7 @@ class Device:
 
     def write(self, scene: Scene | None = None, rectangle: Rectangle | None = None) -> None:
         scene = scene or self.scene
-        _ops.write_block(
+        kernels.write_block(
             self.block,
             scene.color,
             self.memory.ctypes.data,
@@ -149,12 +151,14 @@ class Device:
     def crop(self) -> None:
         scene, views = self.scene, (self.face.ctypes.data, self.patches.ctypes.data)
         if scene.faces:
-            _ops.launch_crop(self.block.ctypes.data, scene.color, len(scene.faces), *views, **self.sizes, **self.queue)
+            kernels.launch_crop(
+                self.block.ctypes.data, scene.color, len(scene.faces), *views, **self.sizes, **self.queue
+            )
 
     def paste(self, residuals: tuple[np.ndarray, np.ndarray], copy: int = 0, pixels: int = 500) -> None:
         """All faces in order."""
         for n in range(len(self.scene.faces)):
-            _ops.launch_paste(
+            kernels.launch_paste(
                 self.block.ctypes.data,
                 self.scene.color,
                 len(self.scene.faces),

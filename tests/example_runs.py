@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_stream_films import Floats, Image8, film, move
+from support.films import Floats, Image8, film, move
 
 import lgin_edge
 

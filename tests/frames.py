@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 import pytest
 
-from lgin_edge._arrays import Color
+from lgin_edge.frames import Color
 from lgin_edge.geometry import REGION_BOXES
 
 COLORS: tuple[Color, ...] = get_args(Color)

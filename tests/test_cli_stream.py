@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from movies import Seen, files, make
-from test_stream_films import Image8, Oracle, Shot, background
+from support.films import Image8, Oracle, Shot, background
+from support.movies import Seen, files, make
 from typer.testing import CliRunner
 
-from lgin_edge import BackendError, Transformer, cli_stream
+from lgin_edge import BackendError, Transformer
+from lgin_edge.cli import video
 from lgin_edge.stream import Stream
-from lgin_edge.stream import video as video_module
-from lgin_edge.stream.recording import Recording
-from lgin_edge.stream.video import Outcome
+from lgin_edge.video import transcode
+from lgin_edge.video.recording import Recording
+from lgin_edge.video.transcode import Outcome
 
 av = pytest.importorskip("av", reason="films need PyAV: pip install 'lgin-edge[video]'")
 
@@ -33,10 +34,10 @@ def movie(tmp_path: Path, shots: list[Shot]) -> Path:
 app = typer.Typer()
 
 
-app.command()(cli_stream.video)
+app.command()(video.video)
 
 
-app.command()(cli_stream.camera)
+app.command()(video.camera)
 
 
 def command(*words: object) -> Any:
@@ -83,7 +84,7 @@ def test_exit_codes_of_the_command(
     def interrupted(*_: Any, **__: Any) -> Outcome:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(video_module, "age_video", interrupted)
+    monkeypatch.setattr(transcode, "age_video", interrupted)
     assert command("video", movie, "--group", 1, *model).exit_code == 130
 
 
@@ -219,7 +220,7 @@ class FakeScreen:
 
 
 def test_keys_change_the_age(tiny: Transformer, monkeypatch: pytest.MonkeyPatch, shots: list[Shot]) -> None:
-    from lgin_edge.stream.window import Window
+    from lgin_edge.video.preview import Window
 
     screen = FakeScreen(monkeypatch, "+-+x0o3q")
     window = Window(mirror=False)
@@ -255,7 +256,7 @@ def test_a_camera_in_a_window(
 def test_windows_that_there_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     import cv2
 
-    from lgin_edge.stream.window import Window
+    from lgin_edge.video.preview import Window
 
     def missing(*_: Any) -> None:
         raise cv2.error("The function is not implemented")

@@ -26,10 +26,11 @@ import pytest
 import typer
 from doc_blocks import ROOT, Block, blocks, commands, needs_checkout, pages
 from PIL import Image
-from test_stream_films import Image8
+from support.films import Image8
 
 import lgin_edge
-from lgin_edge import cli, estimation, transformer
+from lgin_edge import age_estimator, transformer
+from lgin_edge.cli import app as cli
 from lgin_edge.stream import sources, stream
 
 PAGES = {page: blocks(page) for page in pages()}
@@ -54,7 +55,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, astronaut: Image8) 
     for folder in ("holiday", "shards"):
         picture.resize((256, 256)).save(tmp_path / folder / "beach.jpg")
     shutil.copy(transformer.WEIGHTS, tmp_path / "my.onnx")
-    shutil.copy(estimation.WEIGHTS, tmp_path / "my-age.onnx")
+    shutil.copy(age_estimator.WEIGHTS, tmp_path / "my-age.onnx")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -76,7 +77,7 @@ def kiosk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     if not any(KIOSK in block.code for block in RUN[request.getfixturevalue("page")]):
         yield KIOSK
         return
-    from kiosk_server import serving
+    from support.kiosk_server import serving
 
     if shutil.which("curl") is None:
         pytest.skip("the page's commands need curl")

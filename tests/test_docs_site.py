@@ -91,8 +91,8 @@ def test_a_dead_link_is_noticed(tmp_path: Path) -> None:
 def test_a_browser_asks_nobody_else(pages: dict[Path, Page]) -> None:
     """Every page in Chromium: what it loads lies in the site. Fonts, scripts, styles, pictures and trackers alike."""
     pytest.importorskip("playwright", reason="needs Playwright: pip install 'lgin-edge[test]'")
-    from kiosk_browser import browsing, chromium
     from playwright.sync_api import sync_playwright
+    from support.kiosk_browser import browsing, chromium
 
     if chromium() is None:
         pytest.skip("needs Chromium: apt-get install chromium")

@@ -26,10 +26,10 @@ from example_runs import (
     middle,
     write_film,
 )
+from support.films import Floats, Image8
 from test_gpu_frame_path import QueuedEngine
-from test_stream_films import Floats, Image8
 
-from lgin_edge import Transformer, _ops
+from lgin_edge import Transformer, kernels
 
 pytestmark = pytest.mark.skipif(
     not EXAMPLES.is_dir(), reason=f"no examples at {EXAMPLES}: they are in a checkout, not in a wheel"
@@ -112,18 +112,16 @@ class DeviceArray:
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> SimpleNamespace:
     """A GPU that is a stand-in, with a CuPy for it, and what was copied down from it."""
-    from lgin_edge.gpu import frame_path
-    from lgin_edge.gpu.cuda import Cuda, Stream
+    from lgin_edge.inference import gpu
+    from lgin_edge.inference.cuda import Cuda, Stream
 
     runtime = cuda_stand_in.Runtime()
     launches = cuda_stand_in.queue_launches(runtime, monkeypatch)
     down: list[int] = []
 
-    def open_path(
-        model: Path, device: int | str, sha256: str | None = None, limits: object = None
-    ) -> frame_path.GpuFramePath:
+    def open_path(model: Path, device: int | str, sha256: str | None = None, limits: object = None) -> gpu.GpuFramePath:
         cuda = Cuda(0, runtime)
-        return frame_path.GpuFramePath(cuda, Stream(cuda), QueuedEngine(tiny_model, runtime))
+        return gpu.GpuFramePath(cuda, Stream(cuda), QueuedEngine(tiny_model, runtime))
 
     def asnumpy(array: DeviceArray) -> np.ndarray:
         runtime.run(1)
@@ -136,7 +134,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> SimpleNamespace:
     cupy.asnumpy = asnumpy
     cupy.cuda = SimpleNamespace(Device=lambda: SimpleNamespace(synchronize=lambda: runtime.run(1)))
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setattr("lgin_edge.gpu.open_path", open_path)
+    monkeypatch.setattr("lgin_edge.inference.loader.open_gpu_path", open_path)
     return SimpleNamespace(runtime=runtime, launches=launches, down=down)
 
 
@@ -159,7 +157,7 @@ def test_gpu_frames(
     picture, landmarks = shot
     out = cv2.imread(str(last))
     assert out is not None
-    if _ops.cuda_is_host():  # the kernels are run
+    if kernels.cuda_is_host():  # the kernels are run
         assert middle(out, landmarks) == pytest.approx(middle(picture, landmarks) - SHIFT, abs=4)
     else:
         assert middle(out, landmarks) == pytest.approx(middle(picture, landmarks), abs=4)

@@ -22,7 +22,7 @@ from example_runs import (
     load,
     middle,
 )
-from test_stream_films import Floats, Image8
+from support.films import Floats, Image8
 
 pytestmark = pytest.mark.skipif(
     not EXAMPLES.is_dir(), reason=f"no examples at {EXAMPLES}: they are in a checkout, not in a wheel"

@@ -22,7 +22,7 @@ from example_runs import (
     middle,
     wait_for,
 )
-from test_stream_films import Floats, Image8, background
+from support.films import Floats, Image8, background
 
 from lgin_edge import Transformer
 

@@ -33,7 +33,7 @@ from example_runs import (
     middle,
     wait_for,
 )
-from test_stream_films import Floats, Image8
+from support.films import Floats, Image8
 
 from lgin_edge import Transformer
 

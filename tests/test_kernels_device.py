@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from test_kernels import Scene, properties, scenes
 from tolerances import assert_identical
 
-from lgin_edge import _ops
-from lgin_edge._arrays import Color
+from lgin_edge import kernels
+from lgin_edge.frames import Color
 
 needs_host_memory = pytest.mark.skipif(
-    _ops.cuda_built() and not _ops.cuda_is_host(), reason="gives the kernels addresses of host memory"
+    kernels.cuda_built() and not kernels.cuda_is_host(), reason="gives the kernels addresses of host memory"
 )
 
 

@@ -9,12 +9,12 @@ import pytest
 from device_scenes import Device, one_face, rectangle_of
 from frames import COLORS, face_affine, template_boxes
 
-from lgin_edge import _ops
-from lgin_edge._arrays import Color
+from lgin_edge import kernels
 from lgin_edge.errors import BackendError, InputError
+from lgin_edge.frames import Color
 
 needs_host_memory = pytest.mark.skipif(
-    _ops.cuda_built() and not _ops.cuda_is_host(), reason="gives the kernels addresses of host memory"
+    kernels.cuda_built() and not kernels.cuda_is_host(), reason="gives the kernels addresses of host memory"
 )
 
 
@@ -42,22 +42,22 @@ BAD_RECTANGLES = {
 def test_bad_rectangle_arguments_are_refused(name: str) -> None:
     arguments = {"color": "rgb", "height": 20, "width": 20, **FACES, **SIZES, **BAD_RECTANGLES[name]}
     with pytest.raises(InputError, match=name.split()[0]):
-        _ops.face_rectangle(**arguments)
+        kernels.face_rectangle(**arguments)
 
 
 @pytest.mark.parametrize("name", ["color", "count", "count many", "count float"])
 def test_bad_block_sizes_are_refused(name: str) -> None:
     bad = {"color": ("yuv", 1), "count": ("rgb", -1), "count many": ("rgb", 1 << 21), "count float": ("rgb", 1.0)}
     with pytest.raises(InputError, match=name.split()[0]):
-        _ops.block_size(*bad[name])
+        kernels.block_size(*bad[name])
 
 
 def test_a_block_grows_by_the_face() -> None:
     for color in COLORS:
-        none, one, two = (_ops.block_size(color, n) for n in range(3))
+        none, one, two = (kernels.block_size(color, n) for n in range(3))
         assert none % 16 == one % 16 == 0
         assert two - one == one - none > 0
-        assert (color == "nv12") == (none != _ops.block_size("rgb", 0))
+        assert (color == "nv12") == (none != kernels.block_size("rgb", 0))
 
 
 BLOCK = {
@@ -72,17 +72,17 @@ BLOCK = {
 }
 
 
-READ_ONLY = np.zeros(_ops.block_size("rgb", 1), np.uint8)
+READ_ONLY = np.zeros(kernels.block_size("rgb", 1), np.uint8)
 READ_ONLY.flags.writeable = False
 
 
 BAD_BLOCKS = {
     **BAD_RECTANGLES,
     "block": {"block": np.zeros(16, np.uint8)},
-    "block too long": {"block": np.zeros(_ops.block_size("rgb", 1) + 1, np.uint8)},
-    "block of floats": {"block": np.zeros(_ops.block_size("rgb", 1) // 4, np.float32)},
-    "block in two axes": {"block": np.zeros((1, _ops.block_size("rgb", 1)), np.uint8)},
-    "block with steps": {"block": np.zeros(2 * _ops.block_size("rgb", 1), np.uint8)[::2]},
+    "block too long": {"block": np.zeros(kernels.block_size("rgb", 1) + 1, np.uint8)},
+    "block of floats": {"block": np.zeros(kernels.block_size("rgb", 1) // 4, np.float32)},
+    "block in two axes": {"block": np.zeros((1, kernels.block_size("rgb", 1)), np.uint8)},
+    "block with steps": {"block": np.zeros(2 * kernels.block_size("rgb", 1), np.uint8)[::2]},
     "block read-only": {"block": READ_ONLY},
     "block list": {"block": [0]},
     "address": {"address": 0},
@@ -105,12 +105,12 @@ BAD_BLOCKS = {
 @pytest.mark.parametrize("name", BAD_BLOCKS)
 def test_bad_block_arguments_are_refused(name: str) -> None:
     arguments = {
-        "block": np.zeros(_ops.block_size("rgb", 1), np.uint8),
+        "block": np.zeros(kernels.block_size("rgb", 1), np.uint8),
         **BLOCK,
         **BAD_BLOCKS[name],
     }
     with pytest.raises(InputError, match=name.split()[0]):
-        _ops.write_block(**arguments)
+        kernels.write_block(**arguments)
     assert not np.any(arguments["block"])
 
 
@@ -177,18 +177,18 @@ PASTE: dict[str, Any] = {
 @pytest.mark.parametrize("name", [*BAD_LAUNCHES, *BAD_CROPS])
 def test_bad_crop_launches_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=name.split()[0]):
-        _ops.launch_crop(**{**CROP, **{**BAD_LAUNCHES, **BAD_CROPS}[name]})
+        kernels.launch_crop(**{**CROP, **{**BAD_LAUNCHES, **BAD_CROPS}[name]})
 
 
 @pytest.mark.parametrize("name", [*BAD_LAUNCHES, *BAD_PASTES])
 def test_bad_paste_launches_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=name.split()[0]):
-        _ops.launch_paste(**{**PASTE, **{**BAD_LAUNCHES, **BAD_PASTES}[name]})
+        kernels.launch_paste(**{**PASTE, **{**BAD_LAUNCHES, **BAD_PASTES}[name]})
 
 
 def test_a_launch_on_a_device_that_is_not_there_is_a_backend_error() -> None:
-    reason = "usable CUDA devices" if _ops.cuda_built() else "CPU kernels only"
+    reason = "usable CUDA devices" if kernels.cuda_built() else "CPU kernels only"
     with pytest.raises(BackendError, match=reason):
-        _ops.launch_crop(**{**CROP, "device": 999})
+        kernels.launch_crop(**{**CROP, "device": 999})
     with pytest.raises(BackendError, match=reason):
-        _ops.launch_paste(**{**PASTE, "device": 999})
+        kernels.launch_paste(**{**PASTE, "device": 999})

@@ -10,8 +10,8 @@ from hypothesis import given
 from test_kernels import Scene, properties, scenes
 from tolerances import assert_identical
 
-from lgin_edge import _ops, geometry
-from lgin_edge._arrays import Color, Rectangle
+from lgin_edge import geometry, kernels
+from lgin_edge.frames import Color, Rectangle
 
 
 def check_nothing_else_is_touched(scene: Scene) -> None:
@@ -106,19 +106,19 @@ def test_rectangles_worked_out_by_hand() -> None:
     # neighbour 12 is read too (with weight 0). Boxes inside the square add nothing.
     boxes = np.broadcast_to([0.25, 0.25, 0.75, 0.75], (1, 5, 4))
     affine = np.array([[[8.0, 0.0, 4.0], [0.0, 8.0, 4.0]]])
-    assert _ops.face_rectangle("rgb", 40, 50, affine, boxes, 8, 1) == (4, 4, 14, 14)
+    assert kernels.face_rectangle("rgb", 40, 50, affine, boxes, 8, 1) == (4, 4, 14, 14)
     # Chroma samples lie at 0.5, 2.5, 4.5, ...: that before pixel 4 belongs to the pixels 2 and 3.
-    assert _ops.face_rectangle("nv12", 40, 50, affine, boxes, 8, 1) == (2, 2, 14, 14)
+    assert kernels.face_rectangle("nv12", 40, 50, affine, boxes, 8, 1) == (2, 2, 14, 14)
     # Enlarged twice, the first sample lies at 3.75 and the last at 11.25: the pixels 3 to 12.
-    assert _ops.face_rectangle("rgb", 40, 50, affine, boxes, 16, 1) == (2, 2, 14, 14)
+    assert kernels.face_rectangle("rgb", 40, 50, affine, boxes, 16, 1) == (2, 2, 14, 14)
     # Reduced to one pixel, it is the mean of 8 x 8 samples, the same ones as in the first case.
-    assert _ops.face_rectangle("rgb", 40, 50, affine, boxes, 1, 1) == (4, 4, 14, 14)
-    assert _ops.face_rectangle("rgb", 9, 11, affine, boxes, 8, 1) == (4, 4, 11, 9)
+    assert kernels.face_rectangle("rgb", 40, 50, affine, boxes, 1, 1) == (4, 4, 14, 14)
+    assert kernels.face_rectangle("rgb", 9, 11, affine, boxes, 8, 1) == (4, 4, 11, 9)
     # Reduced 200 times, the 64 samples of a pixel leave out the square's last pixels, which paste writes: 5 to 204.
     large = np.array([[[200.0, 0.0, 5.0], [0.0, 200.0, 5.0]]])
-    assert _ops.face_rectangle("rgb", 300, 300, large, boxes, 1, 1) == (4, 4, 206, 206)
+    assert kernels.face_rectangle("rgb", 300, 300, large, boxes, 1, 1) == (4, 4, 206, 206)
     # Outside, the border is replicated.
     moved = affine + np.array([[0, 0, 90], [0, 0, 0]])
-    assert _ops.face_rectangle("rgb", 40, 51, moved, boxes, 8, 1) == (50, 4, 51, 14)
-    assert _ops.face_rectangle("rgb", 40, 51, np.zeros((0, 2, 3)), np.zeros((0, 5, 4))) == (0, 0, 2, 2)
-    assert _ops.face_rectangle("rgb", 1, 1, affine, boxes) == (0, 0, 1, 1)
+    assert kernels.face_rectangle("rgb", 40, 51, moved, boxes, 8, 1) == (50, 4, 51, 14)
+    assert kernels.face_rectangle("rgb", 40, 51, np.zeros((0, 2, 3)), np.zeros((0, 5, 4))) == (0, 0, 2, 2)
+    assert kernels.face_rectangle("rgb", 1, 1, affine, boxes) == (0, 0, 1, 1)

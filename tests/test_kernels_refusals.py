@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from frames import face_affine, template_boxes
 
-from lgin_edge import _ops
+from lgin_edge import kernels
 from lgin_edge.errors import BackendError, InputError
 
 GOOD_AFFINE = face_affine((10.0, 10.0), 8.0)
@@ -37,12 +37,12 @@ def test_bad_affines_are_refused(name: str) -> None:
     affines = np.stack([GOOD_AFFINE, BAD_AFFINES[name]])
     residuals = np.ones((2, 3, 4, 4), np.float32), np.ones((2, 5, 3, 4, 4), np.float32)
     with pytest.raises(InputError, match=r"affines\[1\]"):
-        _ops.region_crop(frame, affines, template_boxes(2))
+        kernels.region_crop(frame, affines, template_boxes(2))
     with pytest.raises(InputError, match=r"affines\[1\]"):
-        _ops.region_paste(frame, affines, template_boxes(2), *residuals, out=frame)
+        kernels.region_paste(frame, affines, template_boxes(2), *residuals, out=frame)
     assert not frame.any()
     with pytest.raises(InputError, match="affine"):
-        _ops.resample(frame, BAD_AFFINES[name], 4, 4)
+        kernels.resample(frame, BAD_AFFINES[name], 4, 4)
 
 
 @pytest.mark.parametrize("name", BAD_BOXES)
@@ -52,9 +52,9 @@ def test_bad_boxes_are_refused(name: str) -> None:
     boxes[0, 3] = BAD_BOXES[name]
     residuals = np.ones((1, 3, 4, 4), np.float32), np.ones((1, 5, 3, 4, 4), np.float32)
     with pytest.raises(InputError, match=r"boxes\[0, 3\]"):
-        _ops.region_crop(frame, GOOD_AFFINE[None], boxes)
+        kernels.region_crop(frame, GOOD_AFFINE[None], boxes)
     with pytest.raises(InputError, match=r"boxes\[0, 3\]"):
-        _ops.region_paste(frame, GOOD_AFFINE[None], boxes, *residuals, out=frame)
+        kernels.region_paste(frame, GOOD_AFFINE[None], boxes, *residuals, out=frame)
     assert not frame.any()
 
 
@@ -63,7 +63,7 @@ def test_bad_strengths_are_refused(strengths: object) -> None:
     frame = np.zeros((20, 20, 3), np.uint8)
     residuals = np.ones((1, 3, 4, 4), np.float32), np.ones((1, 5, 3, 4, 4), np.float32)
     with pytest.raises(InputError, match="strengths"):
-        _ops.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), *residuals, strengths=strengths, out=frame)
+        kernels.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), *residuals, strengths=strengths, out=frame)
     assert not frame.any()
 
 
@@ -93,11 +93,11 @@ def test_bad_frames_are_refused(name: str) -> None:
     faces = GOOD_AFFINE[None], template_boxes(1)
     residuals = np.ones((1, 3, 4, 4), np.float32), np.ones((1, 5, 3, 4, 4), np.float32)
     with pytest.raises(InputError, match=r"frame|color"):
-        _ops.region_crop(frame, *faces, color=color)
+        kernels.region_crop(frame, *faces, color=color)
     with pytest.raises(InputError, match=r"frame|color"):
-        _ops.region_paste(frame, *faces, *residuals, color=color)
+        kernels.region_paste(frame, *faces, *residuals, color=color)
     with pytest.raises(InputError, match=r"frame|color"):
-        _ops.resample(frame, GOOD_AFFINE, 4, 4, color=color)
+        kernels.resample(frame, GOOD_AFFINE, 4, 4, color=color)
 
 
 BAD_CROPS = {
@@ -123,7 +123,7 @@ BAD_CROPS = {
 def test_bad_crop_arguments_are_refused(name: str) -> None:
     arguments = {"affines": GOOD_AFFINE[None], "boxes": template_boxes(1), **BAD_CROPS[name]}
     with pytest.raises(InputError, match=name.split()[0]):
-        _ops.region_crop(FRAME, **arguments)
+        kernels.region_crop(FRAME, **arguments)
 
 
 FACE, PATCHES = np.ones((1, 3, 4, 4), np.float32), np.ones((1, 5, 3, 4, 4), np.float32)
@@ -153,28 +153,28 @@ BAD_PASTES = {
 def test_bad_paste_arguments_are_refused(name: str) -> None:
     arguments = {"face_delta": FACE, "patch_delta": PATCHES, **BAD_PASTES[name]}
     with pytest.raises(InputError, match=name.split()[0]):
-        _ops.region_paste(FRAME, GOOD_AFFINE[None], template_boxes(1), **arguments)
+        kernels.region_paste(FRAME, GOOD_AFFINE[None], template_boxes(1), **arguments)
 
 
 def test_an_out_that_overlaps_the_frame_is_refused() -> None:
     memory = np.zeros((13, 10, 3), np.uint8)
     frame, shifted = memory[:-1], memory[1:]
     with pytest.raises(InputError, match="shares memory"):
-        _ops.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, out=shifted)
+        kernels.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, out=shifted)
     with pytest.raises(InputError, match="shares memory"):
-        _ops.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, out=frame[::-1])
+        kernels.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, out=frame[::-1])
     same = memory[:-1]  # another view of the same elements is in place
-    assert _ops.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, out=same) is same
+    assert kernels.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, out=same) is same
     assert memory.any()
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:7"])
 def test_a_missing_device_is_a_backend_error(device: str) -> None:
-    if _ops.cuda_device_count() > 7 or (device == "cuda" and _ops.cuda_device_count()):
+    if kernels.cuda_device_count() > 7 or (device == "cuda" and kernels.cuda_device_count()):
         pytest.skip("this machine has the device")
     with pytest.raises(BackendError, match="cuda"):
-        _ops.region_crop(FRAME, GOOD_AFFINE[None], template_boxes(1), device=device)
+        kernels.region_crop(FRAME, GOOD_AFFINE[None], template_boxes(1), device=device)
     frame = FRAME.copy()
     with pytest.raises(BackendError, match="cuda"):
-        _ops.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, device=device, out=frame)
+        kernels.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, device=device, out=frame)
     assert not frame.any()

@@ -6,9 +6,9 @@ import ast
 import re
 from pathlib import Path
 
-from lgin_edge import _native, _ops
+from lgin_edge import _native, kernels
 
-STUB = Path(_ops.__file__).with_name("_native.pyi")
+STUB = Path(kernels.__file__).with_name("_native.pyi")
 
 
 def stub_nodes() -> list[ast.stmt]:

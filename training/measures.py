@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lgin_edge import geometry
-from lgin_edge._arrays import Frame
-from lgin_edge._ops import resample
+from lgin_edge.frames import Frame
+from lgin_edge.kernels import resample
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

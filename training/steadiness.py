@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lgin_edge import geometry
-from lgin_edge._arrays import Frame
-from lgin_edge._ops import resample
-from lgin_edge.detection import CenterFace, Detector
+from lgin_edge.detectors import Detector
+from lgin_edge.detectors.centerface import CenterFace
+from lgin_edge.frames import Frame
+from lgin_edge.kernels import resample
 
 from . import measures
 from .measures import Floats, binomial

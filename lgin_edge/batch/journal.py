@@ -1,4 +1,4 @@
-"""What is done: ``report.jsonl`` beside the results, one line a unit as it ends, and ``failures.csv`` for people.
+"""What is done: ``report.jsonl`` beside the results, one line a task as it ends, and ``failures.csv`` for people.
 
 The first line says what is asked for, so that one folder never holds the results of two questions.
 """
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, InputError
-from .units import Outcome, whole
+from .tasks import Outcome, whole
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -34,7 +34,7 @@ class Journal:
         overwrite: begin anew: everything is done again.
 
     Attributes:
-        outcomes: by the units' names, the last of each.
+        outcomes: by the tasks' names, the last of each.
 
     Raises:
         InputError: another question, another process at work, or a folder with files that are not from here.
@@ -92,7 +92,7 @@ class Journal:
         return asked, {outcome.name: outcome for outcome in outcomes}
 
     def add(self, outcome: Outcome) -> None:
-        """Remember what came of a unit. Raises ImageError."""
+        """Remember what came of a task. Raises ImageError."""
         self.outcomes[outcome.name] = outcome
         self._write(asdict(outcome))
 
@@ -104,7 +104,7 @@ class Journal:
             raise ImageError(f"{self._folder / FILE}: cannot be written: {error}") from error
 
     def write_failures(self, names: Iterable[str]) -> None:
-        """Write ``failures.csv`` for the units of these names: every picture that has no result, and why. Raises ImageError."""
+        """Write ``failures.csv`` for the tasks of these names: every picture that has no result, and why. Raises ImageError."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("picture", "reason"))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError, ImageError, InputError
-from .units import NO_FACE, Outcome, whole
+from .tasks import NO_FACE, Outcome, whole
 
 if TYPE_CHECKING:
     from .worker import Age
@@ -19,7 +19,7 @@ def age_shard(name: str, source: Path, target: Path, age: Age, column: str) -> O
     """A file with the rows whose picture has a face, that picture changed, all other columns and the schema as they were.
 
     Args:
-        name: of the unit.
+        name: of the task.
         target: is replaced; without any such row nothing is written.
 
     Raises:

@@ -7,17 +7,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..backends import read_description
-from ..description import Description
 from ..errors import ModelError
+from ..models.description import Description
+from ..models.model_file import read_description
 from ..transformer import model_path
-from . import units as units_
 from .journal import Journal
-from .units import NO_FACE, Outcome, Unit
+from .tasks import NO_FACE, Outcome, Task, find, sweep
 from .worker import Settings, Worker, sha256_of
 
-Engine = Callable[[Sequence[Unit], Settings], Generator[Outcome, None, None]]
-#: Called with how many units are done, of how many.
+Executor = Callable[[Sequence[Task], Settings], Generator[Outcome, None, None]]
+#: Called with how many tasks are done, of how many.
 Progress = Callable[[int, int], None]
 
 
@@ -26,12 +25,12 @@ class Summary:
     """What stands now in the folder of the results, and how much of it was there before.
 
     Attributes:
-        units, before: files and shards in all, and those that were done by earlier runs.
+        tasks, before: files and shards in all, and those that were done by earlier runs.
         aged, faces: pictures that have a result, and the faces in them.
         without_face, failed: pictures that have none, by reason.
     """
 
-    units: int
+    tasks: int
     before: int
     aged: int
     faces: int
@@ -39,11 +38,11 @@ class Summary:
     failed: int
 
 
-def local(units: Sequence[Unit], settings: Settings) -> Generator[Outcome, None, None]:
-    """The units one after the other in this process. Raises: as ``Worker``."""
+def local(tasks: Sequence[Task], settings: Settings) -> Generator[Outcome, None, None]:
+    """The tasks one after the other in this process. Raises: as ``Worker``."""
     with Worker(settings) as worker:
-        for unit in units:
-            yield worker(unit)
+        for task in tasks:
+            yield worker(task)
 
 
 def run(
@@ -51,7 +50,7 @@ def run(
     out: Path,
     settings: Settings,
     *,
-    engine: Engine = local,
+    executor: Executor = local,
     overwrite: bool = False,
     progress: Progress = lambda done, of: None,
 ) -> Summary:
@@ -60,7 +59,7 @@ def run(
     Args:
         source: a folder of pictures and shards, or one of either.
         out: folder of the results, which holds those of one question: source, age, model and column.
-        engine: who does the units.
+        executor: who does the tasks.
         overwrite: do everything again, whatever is there.
 
     Raises:
@@ -68,7 +67,7 @@ def run(
         ImageError: the journal cannot be written.
         ModelError, BackendError: the model or a run time is not usable.
     """
-    units = units_.find(source, out)
+    tasks = find(source, out)
     path = model_path(settings.model)
     about = read_description(path)
     if not isinstance(about, Description):
@@ -82,18 +81,18 @@ def run(
         "column": settings.column,
     }
     with Journal(out, question, overwrite=overwrite) as journal:
-        units_.sweep(out)
+        sweep(out)
         outcomes = journal.outcomes
-        missing = [unit for unit in units if unit.name not in outcomes or not outcomes[unit.name].settles(unit)]
+        missing = [task for task in tasks if task.name not in outcomes or not outcomes[task.name].is_complete(task)]
         try:
-            with closing(engine(missing, settings)) as results:
+            with closing(executor(missing, settings)) as results:
                 for done, outcome in enumerate(results, 1):
                     journal.add(outcome)
                     progress(done, len(missing))
         finally:
-            units_.sweep(out)
-            journal.write_failures(unit.name for unit in units)
-        return _summary([outcomes[unit.name] for unit in units], len(units) - len(missing))
+            sweep(out)
+            journal.write_failures(task.name for task in tasks)
+        return _summary([outcomes[task.name] for task in tasks], len(tasks) - len(missing))
 
 
 def settings(model: Path | None, **others: object) -> Settings:

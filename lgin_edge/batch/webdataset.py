@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ..errors import ImageError, InputError
-from ..imagefile import SUFFIXES, WRITABLE
+from ..images import SUFFIXES, WRITABLE
 from ..limits import LIMITS
-from .units import NO_FACE, Outcome, whole
+from .tasks import NO_FACE, Outcome, whole
 
 if TYPE_CHECKING:
     from .worker import Age
@@ -32,7 +32,7 @@ def age_shard(name: str, source: Path, target: Path, age: Age) -> Outcome:
     """A shard with the samples whose pictures have a face, these pictures changed, all other files as they were.
 
     Args:
-        name: of the unit.
+        name: of the task.
         target: is replaced; without any such sample nothing is written.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The work on one unit: the same on one process and on a cluster."""
+"""The work on one task: the same on one process and on a cluster."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
-from .. import imagefile, jobs
+from .. import images, jobs
 from ..errors import BackendError, ClosedError, LginError, ModelError
 from ..transformer import Transformer, model_path
-from .units import NO_FACE, Outcome, Unit
+from .tasks import NO_FACE, Outcome, Task
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -60,7 +60,7 @@ def sha256_of(path: Path) -> str:
 
 
 class Worker:
-    """A loaded model that does units. It is a context manager.
+    """A loaded model that does tasks. It is a context manager.
 
     Raises:
         ModelError: the model is missing, damaged, or not the one that the others have.
@@ -79,50 +79,50 @@ class Worker:
         self._settings = settings
         self._transformer = Transformer(path, device=settings.device, threads=settings.threads)
 
-    def __call__(self, unit: Unit) -> Outcome:
-        """Do a unit. What is wrong with it comes back in the outcome.
+    def __call__(self, task: Task) -> Outcome:
+        """Do a task. What is wrong with it comes back in the outcome.
 
         Raises:
-            BackendError: the run time is not there or failed: other units would fare no better.
+            BackendError: the run time is not there or failed: other tasks would fare no better.
         """
         try:
-            outcome = self._shard(unit) if unit.is_shard else self._picture(unit)
+            outcome = self._shard(task) if task.is_shard else self._picture(task)
         except (BackendError, ClosedError):
             raise
         except (LginError, OSError, MemoryError) as error:
             reason = str(error) or type(error).__name__
-            outcome = Outcome(unit.name, 0, 0, ((unit.name, reason),), complete=False)
+            outcome = Outcome(task.name, 0, 0, ((task.name, reason),), complete=False)
         if outcome.complete and not outcome.aged:  # of an earlier source of this name
-            Path(unit.target).unlink(missing_ok=True)
-        return replace(outcome, size=unit.size, mtime_ns=unit.mtime_ns)
+            Path(task.target).unlink(missing_ok=True)
+        return replace(outcome, size=task.size, mtime_ns=task.mtime_ns)
 
-    def _picture(self, unit: Unit) -> Outcome:
-        job = jobs.Job(Path(unit.source), Path(unit.target))
+    def _picture(self, task: Task) -> Outcome:
+        job = jobs.Job(Path(task.source), Path(task.target))
         settings = self._settings
         faces = jobs.age_file(self._transformer, job, group=settings.group, years=settings.years, overwrite=True)
-        return Outcome(unit.name, int(faces > 0), faces, () if faces else ((unit.name, NO_FACE),), complete=True)
+        return Outcome(task.name, int(faces > 0), faces, () if faces else ((task.name, NO_FACE),), complete=True)
 
-    def _shard(self, unit: Unit) -> Outcome:
-        source, target = Path(unit.source), Path(unit.target)
+    def _shard(self, task: Task) -> Outcome:
+        source, target = Path(task.source), Path(task.target)
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.suffix.lower() == ".tar":
             from . import webdataset
 
-            return webdataset.age_shard(unit.name, source, target, self._age)
+            return webdataset.age_shard(task.name, source, target, self._age)
         from . import parquet
 
-        return parquet.age_shard(unit.name, source, target, self._age, self._settings.column)
+        return parquet.age_shard(task.name, source, target, self._age, self._settings.column)
 
     def _age(self, data: bytes, name: str) -> Aged | None:
         """``Age``: one picture in memory."""
-        picture = imagefile.decode(data, name)
+        picture = images.decode(data, name)
         settings = self._settings
         image = self._transformer.age(picture.image, group=settings.group, years=settings.years)
         faces = len(self._transformer.last.faces)
         if not faces:
             return None
-        kind = picture.format if picture.format in imagefile.WRITABLE.values() else "PNG"
-        return Aged(imagefile.encode(image, kind, picture), faces)
+        kind = picture.format if picture.format in images.WRITABLE.values() else "PNG"
+        return Aged(images.encode(image, kind, picture), faces)
 
     def close(self) -> None:
         self._transformer.close()

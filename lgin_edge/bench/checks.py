@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .._arrays import Floats, Frame
+from ..frames import Floats, Frame
 from .measure import WrongAnswer
 
 #: Crop against the NumPy reference in double: rounding of positions and of float16 views; see tests/tolerances.py.

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import _ops
-from ..gpu.frame_path import GpuFramePath, Slot, capacity_pixels
+from .. import kernels
+from ..inference.gpu import GpuFramePath, Slot, capacity_pixels
 from . import checks
 from .measure import Candidate, WrongAnswer
 from .scene import HEIGHT, WIDTH
@@ -40,7 +40,7 @@ class Parts:
         self.stream, self.cuda = self.path.stream, self.path.cuda
         assert self.slot.pixels is not None
         self.pixels = self.slot.pixels
-        x0, y0, x1, y1 = _ops.face_rectangle(
+        x0, y0, x1, y1 = kernels.face_rectangle(
             "rgb",
             HEIGHT,
             WIDTH,
@@ -89,7 +89,7 @@ class Parts:
 
     def _crop(self) -> None:
         slot, at = self.slot, self.slot.addresses
-        _ops.launch_crop(slot.block, "rgb", self.faces, at["face"], at["patches"], **self._sizes())
+        kernels.launch_crop(slot.block, "rgb", self.faces, at["face"], at["patches"], **self._sizes())
 
     def _engine(self) -> None:
         self.path.engine.enqueue(self.slot.addresses, self.faces, self.faces, self.stream.handle)
@@ -99,7 +99,7 @@ class Parts:
         pixels = capacity_pixels("rgb", slot.shape.capacity)
         for n in range(self.faces):
             face, patches = (slot.addresses[name] + n * slot.step[name] for name in ("face_delta", "patch_delta"))
-            _ops.launch_paste(
+            kernels.launch_paste(
                 slot.block, "rgb", self.faces, n, face, patches, pixels=pixels, target_offset=0, **self._sizes()
             )
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import geometry
-from .._arrays import Floats, Frame
+from ..frames import Floats, Frame
 
 HEIGHT, WIDTH = 720, 1280
 #: Side of the face's square and its centre, frame pixels; its roll as (cos, sin), 5.7 degrees: no face is quite upright.

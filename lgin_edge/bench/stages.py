@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import _ops
-from .._arrays import Frame
-from ..backends import open_model, read_description
-from ..description import Description
-from ..detection import CenterFace, Face
+from .. import kernels
+from ..detectors.centerface import CenterFace
 from ..errors import ModelError
+from ..faces import Face
+from ..frames import Frame
+from ..inference.loader import open_model
+from ..models.description import Description
+from ..models.model_file import read_description
 from ..transformer import Transformer
 from . import checks
 from .expected import Expected
@@ -128,7 +130,7 @@ def _crop(model: Model, way: Way) -> list[Candidate]:
     sizes: dict[str, Any] = {"face_size": about.face_size, "patch_size": about.patch_size}
 
     def run() -> object:
-        return _ops.region_crop(scene.frame, affines, boxes, **sizes, threads=way.threads)
+        return kernels.region_crop(scene.frame, affines, boxes, **sizes, threads=way.threads)
 
     def check(views: Any) -> str:
         return checks.views(views, model.expected.views)
@@ -143,7 +145,7 @@ def _engine(model: Model, way: Way) -> list[Candidate]:
 
 
 def engine_call(model: Model, way: Way, backend: Any, faces: int, ages: int) -> Candidate:
-    """The engine on N faces at G ages. ``backend`` is a ``backends.Backend``."""
+    """The engine on N faces at G ages. ``backend`` is a ``inference.interfaces.Backend``."""
     inputs = model.scene.engine_inputs(faces, ages)
     return Candidate(
         "engine",
@@ -166,7 +168,7 @@ def _paste(model: Model, way: Way) -> list[Candidate]:
     tapers: dict[str, Any] = {"face_taper": about.face_taper, "region_taper": about.region_taper}
 
     def run() -> object:
-        return _ops.region_paste(frame, affines, boxes, *deltas, **tapers, out=frame, threads=way.threads)
+        return kernels.region_paste(frame, affines, boxes, *deltas, **tapers, out=frame, threads=way.threads)
 
     def check(answer: Any) -> str:
         return checks.frame(answer, model.expected.pasted, scene.surroundings, exact=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from .. import _ops
-from ..backends import open_model
-from ..backends.flavours import FLAVOURS
-from ..backends.onnx_gpu import PROVIDER as CUDA
-from ..backends.plan import is_engine
+from .. import kernels
 from ..errors import LginError
+from ..inference.loader import open_model
+from ..inference.onnxruntime_gpu import PROVIDER as CUDA
+from ..models.engine_file import is_engine
+from ..models.tensorrt_variants import FLAVOURS
 from .measure import Skipped
 from .stages import CPU, Model, Way
 
@@ -60,11 +60,11 @@ def find(model: Model, threads: int, stack: ExitStack) -> Found:
 
 def gpu_reason() -> str:
     """Why no GPU can be used; empty where one can."""
-    if not _ops.cuda_built():
+    if not kernels.cuda_built():
         return "this build of lgin-edge has no CUDA kernels (LGIN_CUDA=ON pip install .)"
-    if _ops.cuda_is_host():
+    if kernels.cuda_is_host():
         return "the CUDA kernels of this build are compiled for the host, to be tested"
-    if not _ops.cuda_device_count():
+    if not kernels.cuda_device_count():
         return "no NVIDIA GPU on this machine"
     return ""
 

@@ -8,18 +8,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
-from .. import __version__, imagefile
+from .. import __version__, images
 from ..errors import ImageError, InputError
 from . import metrics
-from .turns import Busy
-from .work import Kiosk
+from .serial_executor import Busy
+from .state import Kiosk
 
 router = APIRouter()
 
 #: Formats that come back as they came; others come back as PNG.
 _KEPT = ("JPEG", "PNG", "WEBP")
-#: Seconds in which a picture must have been sent.
-_PATIENCE = 30.0
+#: A picture must have been sent in this time.
+_UPLOAD_TIMEOUT_S = 30.0
 
 
 class Problem(BaseModel):
@@ -133,7 +133,7 @@ async def _age(kiosk: Kiosk, request: Request, years: float | None, group: float
 async def _change(kiosk: Kiosk, request: Request, years: float | None, group: float | None) -> Response:
     data = await _body(request, kiosk.settings.uploads.image_bytes)
     try:
-        picture = await kiosk.in_thread(lambda: imagefile.decode(data, limits=kiosk.settings.uploads))
+        picture = await kiosk.in_thread(lambda: images.decode(data, limits=kiosk.settings.uploads))
     except ImageError as error:
         raise ApiError(415, "bad_picture", str(error)) from error
 
@@ -142,15 +142,15 @@ async def _change(kiosk: Kiosk, request: Request, years: float | None, group: fl
         return result, len(kiosk.transformer.last.faces)
 
     try:
-        result, faces = await kiosk.turns.run_request(change)
+        result, faces = await kiosk.executor.run_request(change)
     except Busy:
         raise _busy() from None
     if not faces:
         raise ApiError(422, "no_face", f"no face found in the picture of {result.width} x {result.height} pixels")
     kind = picture.format if picture.format in _KEPT else "PNG"
     profile = {key: value for key, value in picture.metadata.items() if key == "icc_profile"}
-    source = imagefile.Picture(picture.image, profile, picture.jpeg if kind == "JPEG" else {})
-    answer = await kiosk.in_thread(lambda: imagefile.encode(result, kind, source))
+    source = images.Picture(picture.image, profile, picture.jpeg if kind == "JPEG" else {})
+    answer = await kiosk.in_thread(lambda: images.encode(result, kind, source))
     return Response(answer, media_type=f"image/{kind.lower()}", headers={"Lgin-Faces": str(faces)})
 
 
@@ -189,9 +189,9 @@ async def _body(request: Request, most: int) -> bytes:
         return bytes(body)
 
     try:
-        body = await asyncio.wait_for(read(), _PATIENCE)
+        body = await asyncio.wait_for(read(), _UPLOAD_TIMEOUT_S)
     except asyncio.TimeoutError:
-        raise ApiError(408, "too_slow", f"the picture did not come within {_PATIENCE:g} seconds") from None
+        raise ApiError(408, "too_slow", f"the picture did not come within {_UPLOAD_TIMEOUT_S:g} seconds") from None
     if not body:
         raise ApiError(415, "bad_picture", "the request has no body; send the picture's file: curl --data-binary @FILE")
     return body

@@ -18,10 +18,10 @@ from .. import __version__
 from ..transformer import Transformer
 from .api import ApiError
 from .api import router as api
-from .guard import Guard
+from .security import Guard
 from .session import Session
 from .settings import STATIC, Settings
-from .work import Kiosk
+from .state import Kiosk
 
 _page = APIRouter(include_in_schema=False)
 
@@ -89,7 +89,7 @@ async def live(socket: WebSocket) -> None:
 @_page.get("/stills/{token}.jpg")
 async def still(request: Request, token: str, save: bool = False) -> Response:
     """A picture that was taken; with ``save`` browsers store it instead of showing it."""
-    kept = request.app.state.kiosk.stills.get(token)
+    kept = request.app.state.kiosk.snapshots.get(token)
     if kept is None:
         raise ApiError(404, "gone", "there is no such picture, or no more: pictures are kept for a few minutes only")
     how = "attachment" if save else "inline"
@@ -102,7 +102,7 @@ async def still(request: Request, token: str, save: bool = False) -> Response:
 async def code(request: Request, token: str) -> Response:
     """The picture's address as a QR code."""
     kiosk: Kiosk = request.app.state.kiosk
-    if kiosk.stills.get(token) is None:
+    if kiosk.snapshots.get(token) is None:
         raise ApiError(404, "gone", "there is no such picture, or no more: pictures are kept for a few minutes only")
     address, _ = kiosk.address(f"/stills/{token}.jpg", request.url.scheme, request.headers.get("host", ""))
     file = io.BytesIO()

@@ -14,7 +14,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from ..errors import InputError
 from ..transformer import Transformer
 from .app import create_app
-from .guard import is_loopback
+from .security import is_loopback
 from .settings import Settings
 
 _EVERYWHERE = ("0.0.0.0", "::")

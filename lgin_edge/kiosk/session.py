@@ -11,24 +11,24 @@ from typing import Any
 from PIL import Image
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from .. import strip
-from .._arrays import Frame
-from ..detection import Face
+from .. import contact_sheet
 from ..errors import ImageError, LginError
+from ..faces import Face
+from ..frames import Frame
 from ..stream.pipeline import Pipeline
 from . import protocol
 from .protocol import Close, Refused
-from .rates import Bucket
-from .work import CELL_SIDE, Kiosk, decode_frame, keep_jpeg, live_jpeg
+from .rate_limit import TokenBucket
+from .state import CELL_SIDE, Kiosk, decode_frame, keep_jpeg, live_jpeg
 
 _log = logging.getLogger(__name__)
 
-#: Seconds for which the page may say nothing, before it starts and after.
-_QUIET = 30.0
-#: Pictures that a visitor may take in the long run, a second, and at once.
-_PICTURES, _PICTURES_AT_ONCE = 0.5, 5.0
+#: The page may be silent for so long, before it starts and after.
+_SILENCE_TIMEOUT_S = 30.0
+#: Pictures that a visitor may take: sustained rate per second, and burst.
+_PICTURES_PER_S, _PICTURES_BURST = 0.5, 5.0
 #: Commands of any kind likewise: a slider that is moved sends one for each step.
-_COMMANDS, _COMMANDS_AT_ONCE = 60.0, 120.0
+_COMMANDS_PER_S, _COMMANDS_BURST = 60.0, 120.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +56,9 @@ class Session:
         self._asked: list[protocol.Still | protocol.Strip] = []
         self._last: _Shot | None = None
         rate = 2 * kiosk.settings.max_fps  # the page keeps to max_fps; the network may bunch its frames
-        self._frames = Bucket(rate, rate)
-        self._commands = Bucket(_COMMANDS, _COMMANDS_AT_ONCE)
-        self._pictures = Bucket(_PICTURES, _PICTURES_AT_ONCE)
+        self._frames = TokenBucket(rate, rate)
+        self._commands = TokenBucket(_COMMANDS_PER_S, _COMMANDS_BURST)
+        self._pictures = TokenBucket(_PICTURES_PER_S, _PICTURES_BURST)
 
     async def run(self) -> None:
         """Serve the visitor until he leaves or is refused."""
@@ -107,16 +107,16 @@ class Session:
     async def _receive(self) -> protocol.Command | tuple[int, bytes]:
         """The next message: a command, or number and file of a frame."""
         try:
-            message = await asyncio.wait_for(self._socket.receive(), _QUIET)
+            message = await asyncio.wait_for(self._socket.receive(), _SILENCE_TIMEOUT_S)
         except asyncio.TimeoutError:
-            raise Refused(Close.QUIET, f"nothing came for {_QUIET:g} seconds") from None
+            raise Refused(Close.QUIET, f"nothing came for {_SILENCE_TIMEOUT_S:g} seconds") from None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message["code"])
         data = message.get("bytes")
         if data is not None:
             return protocol.frame(data)
         if self._commands.take():
-            raise Refused(Close.TOO_FAST, f"more than {_COMMANDS:g} messages a second")
+            raise Refused(Close.TOO_FAST, f"more than {_COMMANDS_PER_S:g} messages a second")
         return protocol.command(message["text"], self._kiosk.settings.frames)
 
     async def _read(self, pipeline: Pipeline) -> None:
@@ -139,13 +139,13 @@ class Session:
             elif isinstance(message, protocol.Age):
                 pipeline.years = message.years
             elif isinstance(message, protocol.Forget):
-                self._kiosk.stills.forget(message.token)
+                self._kiosk.snapshots.delete(message.token)
             elif isinstance(message, protocol.Start):
                 raise Refused(Close.BAD_MESSAGE, "start: the session has begun already")
             elif not self._pictures.take():
                 self._asked.append(message)
             else:
-                await self._problem("too_often", f"at most a picture every {1 / _PICTURES:g} seconds")
+                await self._problem("too_often", f"at most a picture every {1 / _PICTURES_PER_S:g} seconds")
             if self._newest or self._asked:
                 self._something.set()
 
@@ -168,10 +168,10 @@ class Session:
         except ImageError as error:
             raise Refused(Close.BAD_MESSAGE, str(error)) from error
         decoded = time.monotonic()
-        # The pipeline's faces belong to the frame: both are read in the thread that changed it.
-        result, faces = await kiosk.turns.run(lambda: (pipeline(frame, came), pipeline.faces))
+        processed = await kiosk.executor.run(lambda: pipeline(frame, came))
+        faces = processed.faces
         changed = time.monotonic()
-        jpeg = await kiosk.in_thread(lambda: live_jpeg(result))
+        jpeg = await kiosk.in_thread(lambda: live_jpeg(processed.image))
         for stage, seconds in (
             ("decode", decoded - began),
             ("turn", changed - decoded),
@@ -180,7 +180,7 @@ class Session:
             metrics.seconds.labels(stage).observe(seconds)
         metrics.frames.inc()
         metrics.faces.inc(sum(one.strength > 0 for one in faces))
-        self._last = _Shot(frame, result, sorted((one.face for one in faces), key=lambda face: -face.size))
+        self._last = _Shot(frame, processed.image, sorted((one.face for one in faces), key=lambda face: -face.size))
         head = {
             "type": "frame",
             "number": number,
@@ -208,11 +208,11 @@ class Session:
 
     async def _strip(self, frame: Frame, face: Face) -> None:
         transformer, image = self._kiosk.transformer, Image.fromarray(frame)
-        cells = await self._kiosk.turns.run(lambda: strip.row(transformer, image, face, CELL_SIDE))
+        cells = await self._kiosk.executor.run(lambda: contact_sheet.row(transformer, image, face, CELL_SIDE))
         labels = ["original", *(group.label for group in transformer.groups)]
 
         def files() -> tuple[list[bytes], bytes]:
-            return [keep_jpeg(cell) for cell in cells], keep_jpeg(strip.draw([cells], labels, CELL_SIDE))
+            return [keep_jpeg(cell) for cell in cells], keep_jpeg(contact_sheet.draw([cells], labels, CELL_SIDE))
 
         pictures, whole = await self._kiosk.in_thread(files)
         kept = self._kept(whole, "years.jpg")
@@ -222,7 +222,7 @@ class Session:
     def _kept(self, jpeg: bytes, name: str) -> dict[str, Any]:
         """Keep a picture; what the page is told of it."""
         kiosk = self._kiosk
-        token = kiosk.stills.keep(jpeg, name)
+        token = kiosk.snapshots.add(jpeg, name)
         kiosk.metrics.taken.labels(name.removesuffix(".jpg")).inc()
         scheme = "https" if self._socket.url.scheme == "wss" else "http"
         address, reachable = kiosk.address(f"/stills/{token}.jpg", scheme, self._socket.headers.get("host", ""))

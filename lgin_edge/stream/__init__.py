@@ -1,10 +1,10 @@
 """Video: faces found, followed and changed from frame to frame. ``Stream`` has a source, ``Pipeline`` is fed."""
 
+from ..tracking.tracker import TrackedFace
 from .errors import StreamError
-from .pipeline import Pipeline
+from .pipeline import Pipeline, ProcessedFrame
 from .sources import Source
 from .stats import Stats
 from .stream import Stream
-from .tracking import TrackedFace
 
-__all__ = ["Pipeline", "Source", "Stats", "Stream", "StreamError", "TrackedFace"]
+__all__ = ["Pipeline", "ProcessedFrame", "Source", "Stats", "Stream", "StreamError", "TrackedFace"]

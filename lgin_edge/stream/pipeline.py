@@ -5,41 +5,57 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._arrays import Color, Frame, check_frame
 from .._process import Origin, native_call
-from ..detection import Face
 from ..errors import ClosedError, InputError
+from ..faces import Face
+from ..frames import Color, Frame, check_frame
+from ..tracking.scene_cut import SceneCutDetector
+from ..tracking.tracker import TrackedFace, Tracker
 from ..transformer import Transformer
-from .buffers import Buffers
-from .cuts import Cuts
-from .detecting import Detecting
-from .tracking import TrackedFace, Tracker
+from .async_detector import AsyncDetector
+from .buffer_pool import BufferPool
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 #: In a stream whose every frame counts, a detection is used this many frames after it was asked for, whether it took that
 #: long or not: so that it has its time beside the frames, and the same film gives the same pictures.
-LAG = 3
-#: A face that is lost or half covered calls the detector, but not more often than this, seconds.
-_SOON = 0.1
-#: Seconds after which a detector looks again where nobody is: whoever comes is to be seen soon.
-_SEARCH_EVERY = 0.25
-#: An age is there when it is this near, in groups.
-_ARRIVED = 0.01
+DETECTION_LAG_FRAMES = 3
+#: A lost or half covered face calls the detector, at most once in this time.
+_MIN_DOUBT_INTERVAL_S = 0.1
+#: Interval of detections where no face is followed: a person who comes is to be seen soon.
+_SEARCH_INTERVAL_S = 0.25
+#: The age that is shown snaps to the target when it is this near.
+_AGE_TOLERANCE_GROUPS = 0.01
 #: A change of less than this is not to be seen, and costs as much as another.
-_LEAST_STRENGTH = 0.01
+_MIN_VISIBLE_STRENGTH = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class ProcessedFrame:
+    """A frame that went through, and what was seen in it.
+
+    Attributes:
+        image: the frame with its faces changed, in an array that nobody else holds.
+        faces: those that are followed in it, with the strength that each got.
+        changed: whether any of them was changed; if not, ``image`` is a copy of the frame.
+    """
+
+    image: Frame
+    faces: tuple[TrackedFace, ...]
+    changed: bool
 
 
 class Pipeline:
     """Frames in, changed frames out, one at a time. ``Stream`` gives it a source; whoever gets frames pushed calls it.
 
     >>> with Pipeline(transformer, years=70) as pipeline:
-    ...     older = pipeline(frame, time)
+    ...     older = pipeline(frame, time).image
 
     ``__call__`` is for one thread; ``years`` and ``group`` may be set by any.
 
@@ -86,22 +102,21 @@ class Pipeline:
         self._centers = [group.center for group in transformer.groups]
         self._target = self._position = self._to_position(group, years)
         self._tracker = Tracker(color)
-        self._cuts = Cuts(color)
-        self._detecting = Detecting(
+        self._scene_cut = SceneCutDetector(color)
+        self._detector = AsyncDetector(
             (lambda frame: detector(frame, color))
             if detector
             else (lambda frame: transformer.detect(frame, color=color)),
             inline=inline,
         )
-        self._buffers = Buffers()
+        self._buffers = BufferPool()
         self._time: float | None = None
         self._asked_time = -math.inf  # when the last detection was asked for
         self._frames_since_asked = 0
         self._asked_lost = 0
         self._closed = False
         self.detections = self.scenes = 0
-        self.faces: tuple[TrackedFace, ...] = ()
-        self.changed = False  # whether the last frame was
+        self._faces: tuple[TrackedFace, ...] = ()
 
     @property
     def group(self) -> float:
@@ -122,8 +137,13 @@ class Pipeline:
     def years(self, value: float) -> None:
         self._aim(self._to_position(None, value))
 
-    def __call__(self, frame: Frame, time: float) -> Frame:
-        """The next frame, changed, in an array that nobody else holds; it is the caller's as long as he keeps it.
+    @property
+    def faces(self) -> tuple[TrackedFace, ...]:
+        """The faces of the last frame, for whoever watches a pipeline that others feed."""
+        return self._faces
+
+    def __call__(self, frame: Frame, time: float) -> ProcessedFrame:
+        """The next frame, changed; its array is the caller's as long as he keeps it.
 
         Args:
             frame: uint8 in the order ``color``, [H, W, 3 or 4] or NV12 [H * 3/2, W]. It is only read; what is needed of it
@@ -142,27 +162,26 @@ class Pipeline:
         with native_call():  # OpenCV too
             return self._change(frame, time)
 
-    def _change(self, frame: Frame, time: float) -> Frame:
+    def _change(self, frame: Frame, time: float) -> ProcessedFrame:
         dt = 0.0 if self._time is None else max(0.0, time - self._time)
         self._time = time
         self._follow(frame, time, dt)
-        self.faces = tuple(self._tracker.fade(dt))
-        changed = [face for face in self.faces if face.strength >= _LEAST_STRENGTH]
-        self.changed = bool(changed)
-        position = self._eased(dt)
-        return self._transformer.age(
+        faces = self._faces = tuple(self._tracker.fade(dt))
+        changed = [face for face in faces if face.strength >= _MIN_VISIBLE_STRENGTH]
+        image = self._transformer.age(
             frame,
-            group=position,
+            group=self._eased(dt),
             faces=[one.face for one in changed],
             strength=[one.strength for one in changed],
             color=self._color,
-            out=self._buffers.like(frame),
+            out=self._buffers.acquire(frame),
         )
+        return ProcessedFrame(image, faces, bool(changed))
 
     def close(self) -> None:
         """End the detector's thread. The transformer stays open."""
         self._closed = True
-        self._detecting.close()
+        self._detector.close()
 
     def __enter__(self) -> Self:
         return self
@@ -172,15 +191,15 @@ class Pipeline:
 
     def _follow(self, frame: Frame, time: float, dt: float) -> None:
         """Bring the faces up to this frame."""
-        begins = self._cuts(frame)
+        begins = self._scene_cut(frame)
         if not begins and len(self._tracker):
             lost = self._tracker.lost
             self._tracker.move(frame, dt)
-            begins = self._cuts.suspected and self._tracker.lost == len(self._tracker) > lost
+            begins = self._scene_cut.suspected and self._tracker.lost == len(self._tracker) > lost
         if begins:
             self.scenes += 1
             self._tracker.reset()
-            self._detecting.forget()
+            self._detector.forget()
             self._look(frame, time)
             if self._ordered:
                 self._take(frame, wait=True, at_once=True)
@@ -188,14 +207,14 @@ class Pipeline:
         self._frames_since_asked += 1
         if not self._ordered:
             self._take(frame, wait=False)
-        elif self._frames_since_asked >= LAG:
+        elif self._frames_since_asked >= DETECTION_LAG_FRAMES:
             self._take(frame, wait=True)
-        if self._detecting.busy:
+        if self._detector.busy:
             return
         waited = time - self._asked_time
         newly_lost = self._tracker.lost > self._asked_lost
-        every = self._detect_every if len(self._tracker) else min(self._detect_every, _SEARCH_EVERY)
-        if waited >= every or (self._tracker.doubtful and (waited >= _SOON or newly_lost)):
+        every = self._detect_every if len(self._tracker) else min(self._detect_every, _SEARCH_INTERVAL_S)
+        if waited >= every or (self._tracker.doubtful and (waited >= _MIN_DOUBT_INTERVAL_S or newly_lost)):
             self._look(frame, time)
             if self._ordered and newly_lost:
                 self._take(frame, wait=True)
@@ -205,12 +224,12 @@ class Pipeline:
         self._tracker.ask()
         self._asked_time, self._frames_since_asked = time, 0
         self._asked_lost = self._tracker.lost
-        self._detecting.ask(frame.copy())
+        self._detector.ask(frame.copy())
         self.detections += 1
 
     def _take(self, frame: Frame, *, wait: bool, at_once: bool = False) -> None:
         """Take in the detection, if there is one."""
-        result = self._detecting.take(wait=wait)
+        result = self._detector.take(wait=wait)
         if result is not None:
             asked, found = result
             self._tracker.correct(found, asked if self._frames_since_asked else None, frame, at_once=at_once)
@@ -230,6 +249,6 @@ class Pipeline:
         target = self.group
         share = 1.0 - math.exp(-3.0 * dt / self._ease) if self._ease > 0 else 1.0
         self._position += share * (target - self._position)
-        if abs(target - self._position) < _ARRIVED:
+        if abs(target - self._position) < _AGE_TOLERANCE_GROUPS:
             self._position = target
         return self._position

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from .._arrays import Color, Frame
 from .._process import native_call
 from ..errors import BackendError, InputError
+from ..frames import Color, Frame
+from ..tracking.opencv import opencv
 from .errors import StreamError
-from .opencv import opencv
 
 #: What ``Stream`` reads.
 Source: TypeAlias = int | str | os.PathLike[str] | Iterable[Frame]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .tracking import TrackedFace
+from ..tracking.tracker import TrackedFace
 
 #: Frames that the means are taken over.
 _RECENT = 120

@@ -7,20 +7,20 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .._arrays import Color, Frame
-from ..detection import Face
 from ..errors import InputError
+from ..faces import Face
+from ..frames import Color, Frame
 from ..transformer import Transformer
-from .newest import Ended
+from .latest_slot import Ended
 from .pipeline import Pipeline
-from .running import InOrder, Live
+from .runners import LatestFrameRunner, SequentialRunner
 from .sources import Source, open_source
 from .stats import Meter, Stats
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .tracking import TrackedFace
+    from ..tracking.tracker import TrackedFace
 
 
 class Stream:
@@ -106,10 +106,10 @@ class Stream:
         self._meter = Meter()
         self._original: Frame | None = None
         self._faces: tuple[TrackedFace, ...] = ()
-        self._runner: Live | InOrder = (
-            Live(frames, self._pipeline, timeout, clock)
+        self._runner: LatestFrameRunner | SequentialRunner = (
+            LatestFrameRunner(frames, self._pipeline, timeout, clock)
             if self.live
-            else InOrder(frames, self._pipeline, 1.0 / fps, clock)
+            else SequentialRunner(frames, self._pipeline, 1.0 / fps, clock)
         )
         # The runner and its threads know nothing of the stream: one that is forgotten without close() ends all the same.
         self._close = weakref.finalize(self, self._runner.close)
@@ -156,16 +156,16 @@ class Stream:
     def __next__(self) -> Frame:
         """The next frame, changed. Raises StopIteration after ``close`` or the source's end; see ``Stream``."""
         try:
-            shot = self._runner.next()
+            timed = self._runner.next()
         except Ended:
             self.close()
             raise StopIteration from None
         except BaseException:
             self.close()
             raise
-        self._original, self._faces = shot.original, shot.faces
-        self._meter.add(shot.start, self._clock())
-        return shot.result
+        self._original, self._faces = timed.original, timed.processed.faces
+        self._meter.add(timed.start, self._clock())
+        return timed.processed.image
 
     def close(self) -> None:
         """Free the source and end the threads. Whoever waits for a frame gets no more; the transformer stays open."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lgin_edge import geometry
-from lgin_edge._arrays import CHANNELS
+from lgin_edge.frames import CHANNELS
 
 
 class Arguments:

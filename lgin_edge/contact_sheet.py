@@ -1,0 +1,72 @@
+"""Drawing a strip: a face as it is and at every age group, side by side with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from . import geometry
+from .faces import Face
+from .transformer import Transformer
+
+CELL = 256
+_GAP = 6
+#: Side of the part that is shown, in sides of the face square.
+_ROOM = 1.25
+
+
+def timeline_strip(
+    transformer: Transformer, image: Image.Image, faces: Sequence[Face], *, cell: int = CELL
+) -> Image.Image:
+    """A labelled strip, one row a face: the original, then every age group.
+
+    Args:
+        transformer: makes the ages.
+        image: Pillow image, any mode that ``Transformer.age`` takes.
+        faces: which faces, from ``Transformer.detect``.
+        cell: side of one picture of the strip, pixels.
+
+    Returns:
+        An RGB image.
+    """
+    rows = [row(transformer, image, face, cell) for face in faces]
+    return draw(rows, ["original", *(group.label for group in transformer.groups)], cell)
+
+
+def draw(rows: Sequence[Sequence[Image.Image]], labels: Sequence[str], cell: int = CELL) -> Image.Image:
+    """Pictures in rows under a line of labels, on white; each picture is ``cell`` x ``cell`` pixels."""
+    font = ImageFont.load_default(size=max(10, cell // 12))
+    head = 2 * max(10, cell // 12)
+    width = len(labels) * (cell + _GAP) + _GAP
+    sheet = Image.new("RGB", (width, head + len(rows) * (cell + _GAP)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for i, label in enumerate(labels):
+        x = _GAP + i * (cell + _GAP)
+        pen.text((x + cell / 2, head / 2), label, fill=(40, 40, 40), font=font, anchor="mm")
+        for j, row in enumerate(rows):
+            sheet.paste(row[i], (x, head + j * (cell + _GAP)))
+    return sheet
+
+
+def row(transformer: Transformer, image: Image.Image, face: Face, cell: int) -> list[Image.Image]:
+    """The original and every age group of one face, cut around it: RGB images of ``cell`` x ``cell`` pixels.
+
+    Args: as for ``timeline_strip``.
+    """
+    affine = geometry.fit_similarity(face.landmarks)
+    corners = geometry.apply(affine, [(0, 0), (1, 0), (0, 1), (1, 1)])
+    x, y = corners.mean(axis=0)
+    side = min(_ROOM * float(np.linalg.norm(affine[:, 0])), *image.size)
+    x = float(np.clip(x, side / 2, image.width - side / 2))
+    y = float(np.clip(y, side / 2, image.height - side / 2))
+    shown = np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2])
+    # Only what the strip shows goes through the model's copies: a photograph of 12 megapixels would make five of itself.
+    low = np.floor(np.clip(np.minimum(corners.min(axis=0), shown[:2]) - 1, 0, image.size)).astype(int)
+    high = np.ceil(np.clip(np.maximum(corners.max(axis=0), shown[2:]) + 1, 0, image.size)).astype(int)
+    part = image.crop((*low.tolist(), *high.tolist()))
+    pictures = [part, *transformer.timeline(part, landmarks=face.landmarks - low)]
+    box = tuple((shown - np.tile(low, 2)).tolist())
+    reducing = Image.Resampling.LANCZOS
+    return [one.convert("RGB").resize((cell, cell), reducing, box=box) for one in pictures]

@@ -1,0 +1,142 @@
+"""Frames that are on a GPU already: CuPy, PyTorch and Numba arrays by ``__cuda_array_interface__``, others by DLPack."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import InputError
+from ..frames import Color
+
+#: Handles of the two default streams, as CUDA and both protocols number them.
+LEGACY_STREAM, PER_THREAD_STREAM = 1, 2
+
+_DLPACK_CUDA, _DLPACK_UNSIGNED = 2, 1
+_CHANNELS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
+
+
+@dataclass(frozen=True)
+class DeviceFrame:
+    """A frame in device memory: 8-bit packed rows, or NV12 with the UV rows right after the Y rows.
+
+    Attributes:
+        address: of the first byte.
+        pitch: bytes from a row to the next.
+        height, width: of the picture, pixels.
+        stream: what is queued on it comes before our work and what is queued on it later comes after.
+        device: number of its GPU; None where the protocol does not say.
+        owner: keeps the memory alive.
+    """
+
+    address: int
+    pitch: int
+    height: int
+    width: int
+    color: Color
+    stream: int
+    device: int | None
+    owner: Any
+
+
+def is_on_device(image: Any) -> bool:
+    """Whether something is an array on a GPU; nothing is imported, copied or waited for."""
+    if hasattr(image, "__cuda_array_interface__"):  # PyTorch raises here for a tensor that is elsewhere
+        return True
+    device = getattr(image, "__dlpack_device__", None)
+    return device is not None and hasattr(image, "__dlpack__") and int(device()[0]) == _DLPACK_CUDA
+
+
+def device_frame(image: Any, color: Color | None) -> DeviceFrame:
+    """What the frame path needs to know of an array on a GPU.
+
+    Args:
+        image: [H, W, 3 or 4] uint8, or NV12 [H * 3/2, W]; rows may have a pitch, pixels lie side by side.
+        color: as for ``Transformer.age``.
+
+    Raises:
+        InputError: another dtype, shape or layout, or read-only.
+    """
+    interface = getattr(image, "__cuda_array_interface__", None)
+    if interface is not None:
+        if interface["typestr"] != "|u1":
+            raise InputError(f"image: expected uint8 on the device, got {interface['typestr']}")
+        address, read_only = interface["data"]
+        if read_only:
+            raise InputError("image: a frame on the device is changed in place, and this one is read-only")
+        shape, strides = tuple(interface["shape"]), interface.get("strides")
+        stream = interface.get("stream")
+        return _checked(
+            int(address), shape, strides, color, LEGACY_STREAM if stream is None else int(stream), None, image
+        )
+    # A consumer that names the legacy default stream is promised that the producer's work is ordered before it.
+    return _from_capsule(image.__dlpack__(stream=LEGACY_STREAM), color)
+
+
+def _checked(
+    address: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...] | None,  # bytes
+    color: Color | None,
+    stream: int,
+    device: int | None,
+    owner: Any,
+) -> DeviceFrame:
+    if color is None:
+        if len(shape) != 3 or shape[2] not in (3, 4):
+            raise InputError(f'image: expected [H, W, 3 or 4], got {shape}; if it is NV12, say color="nv12"')
+        color = "rgb" if shape[2] == 3 else "rgba"
+    channels = _CHANNELS.get(color)
+    dense: tuple[int, ...]
+    if color == "nv12":
+        if len(shape) != 2 or shape[0] % 3 or shape[1] % 2 or 0 in shape:
+            raise InputError(f"image: NV12 expects [H * 3/2, W] with even H and W, got {shape}")
+        height, width, dense = shape[0] // 3 * 2, shape[1], (shape[1], 1)
+    elif channels is not None:
+        if len(shape) != 3 or shape[2] != channels or 0 in shape:
+            raise InputError(f"image: color {color} expects [H, W, {channels}], got {shape}")
+        height, width, dense = shape[0], shape[1], (shape[1] * channels, channels, 1)
+    else:
+        raise InputError(f"color: expected rgb, bgr, rgba, bgra or nv12, got {color!r}")
+    strides = dense if strides is None else tuple(strides)
+    if strides[1:] != dense[1:] or strides[0] < dense[0]:
+        raise InputError(
+            f"image: expected pixels side by side and rows one after another (strides {dense}, or a larger first), got "
+            f"{strides}; make it contiguous"
+        )
+    return DeviceFrame(address, strides[0], height, width, color, stream, device, owner)
+
+
+class _Tensor(ctypes.Structure):
+    """``DLTensor`` of dlpack.h."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),  # elements
+        ("byte_offset", ctypes.c_uint64),
+    )
+
+
+def _from_capsule(capsule: Any, color: Color | None) -> DeviceFrame:
+    """The capsule stays ours and unconsumed: when it is dropped, its producer's destructor frees what it holds."""
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    if not re.search(r'"dltensor"', repr(capsule)):
+        raise InputError(f"image: expected a DLPack capsule named dltensor, got {capsule!r}")
+    tensor = _Tensor.from_address(get(capsule, b"dltensor"))
+    if tensor.device_type != _DLPACK_CUDA:
+        raise InputError(f"image: expected memory of a CUDA device, got DLPack device type {tensor.device_type}")
+    if (tensor.code, tensor.bits, tensor.lanes) != (_DLPACK_UNSIGNED, 8, 1):
+        raise InputError(f"image: expected uint8, got DLPack type {tensor.code} of {tensor.bits} bits")
+    shape = tuple(tensor.shape[i] for i in range(tensor.ndim))
+    strides = tuple(tensor.strides[i] for i in range(tensor.ndim)) if tensor.strides else None
+    address = int(tensor.data or 0) + int(tensor.byte_offset)
+    return _checked(address, shape, strides, color, LEGACY_STREAM, int(tensor.device_id), capsule)

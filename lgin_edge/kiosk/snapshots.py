@@ -1,0 +1,68 @@
+"""Pictures that visitors took: in memory, for a set time, under names that cannot be guessed."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A picture that was taken.
+
+    Attributes:
+        jpeg: the file.
+        name: that a browser saves it under.
+        expires: on the clock of ``Snapshots``, seconds.
+    """
+
+    jpeg: bytes
+    name: str
+    expires: float
+
+
+class Snapshots:
+    """The pictures that can be fetched. For one thread.
+
+    Args:
+        seconds: how long each is kept.
+        most: how many are kept; the oldest goes first.
+        clock: seconds.
+    """
+
+    def __init__(self, seconds: float, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds, self._most, self._clock = seconds, most, clock
+        self._snapshots: dict[str, Snapshot] = {}  # the oldest first
+
+    def __len__(self) -> int:
+        return len(self._snapshots)
+
+    def add(self, jpeg: bytes, name: str) -> str:
+        """Keep a picture; returns its token, 128 random bits in 22 letters."""
+        self.sweep()
+        while len(self._snapshots) >= self._most:
+            del self._snapshots[next(iter(self._snapshots))]
+        token = secrets.token_urlsafe(16)
+        self._snapshots[token] = Snapshot(jpeg, name, self._clock() + self._seconds)
+        return token
+
+    def get(self, token: str) -> Snapshot | None:
+        """The picture; None if there is none of that name, or no more."""
+        self.sweep()
+        return self._snapshots.get(token)
+
+    def delete(self, token: str) -> None:
+        """Drop a picture before its time."""
+        self._snapshots.pop(token, None)
+
+    def sweep(self) -> None:
+        """Drop what is over."""
+        now = self._clock()
+        while self._snapshots and (token := next(iter(self._snapshots))) and self._snapshots[token].expires <= now:
+            del self._snapshots[token]
+
+    def clear(self) -> None:
+        """Drop all."""
+        self._snapshots.clear()

@@ -1,0 +1,378 @@
+"""The faces of a stream from frame to frame: who is who, where, and how much each may be changed.
+
+The flow carries the landmarks from one frame to the next, and a detection, which may be some frames old by the time it is
+there, is carried after them. Flow is steady and drifts, detections are right and jitter: the landmarks that are shown move
+with the flow and go to the detected ones through a One-Euro filter whose state moves with the face, so that a movement
+costs no delay and jitter is smoothed as on a face that keeps still. Nothing here knows of threads or clocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .. import geometry
+from ..detectors import frame_size
+from ..errors import InputError
+from ..faces import Face
+from ..frames import Color, Frame
+from ..geometry import Float64
+from .head_pose import Pose, falling, head_pose, pose_strength
+from .occlusion import appearance, in_frame_fraction, occluded_fraction
+from .one_euro import OneEuro
+from .optical_flow import Patch, choose_points, eye_distance, face_patch, follow, same_patch, similarity, still_fits
+
+#: Seconds from nothing to the whole change, and back.
+FADE_IN, FADE_OUT = 0.4, 0.15
+#: A detection and a track are one face if their landmarks are no further apart, on average, in eye distances; a lost track is
+#: only roughly where it is thought to be.
+_SAME, _SAME_LOST = 0.8, 1.2
+#: Two tracks that are this near follow the same face.
+_DOUBLE = 0.4
+#: Detections that must have missed a face before it goes.
+_MISSES = 2
+#: Seconds for which a face that is out of sight, or that the detector does not see, keeps its identity.
+_KEEP = 1.0
+#: Limits of ``falling``: share of the face that is covered; share of its points that are lost; the detector's score; share
+#: of the face that is in the frame.
+_COVERED, _POINTS_LOST, _SCORE, _IN_FRAME = (0.15, 0.35), (0.4, 0.75), (0.65, 0.5), (0.6, 0.25)
+#: What covers a face takes the points that it passes over; a face that turns or speaks looks different and keeps them. So no
+#: more of a face counts as covered than this, plus so much for each share of the points that is lost.
+_UNCOVERED, _FOR_POINTS = 0.1, 1.5
+#: A track of which so much is covered is lost.
+_TOO_COVERED = 0.6
+#: Doubt calls the detector.
+_DOUBT_POINTS = 0.4
+#: Points are chosen anew when fewer than this share are left.
+_FEW_POINTS = 0.85
+#: Seconds over which the remembered looks follow a face that is seen well; and after which a detector that still finds a
+#: face there is believed (new glasses, another light).
+_LOOKS_FOLLOW, _LOOKS_ACCEPT = 1.0, 4.0
+#: The One-Euro filter, in eye distances (``OneEuro``): chosen with ``benchmarks/stream.py``.
+MIN_CUTOFF, BETA = 0.5, 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedFace:
+    """A face in a frame of a stream.
+
+    Attributes:
+        id: the same for the same face as long as it is followed; from 1 on, never used again.
+        face: box, landmarks and the score of the last detection.
+        strength: share of the change that it gets, 0 to 1.
+        pose: roughly where the head points, degrees.
+    """
+
+    id: int
+    face: Face
+    strength: float
+    pose: Pose
+
+
+@dataclass(eq=False)
+class _Track:
+    id: int
+    anchor: Float64  # [5, 2], the last detection, carried on by the flow
+    score: float
+    shown: Float64  # [5, 2], the same, smoothed
+    smoother: OneEuro = field(default_factory=lambda: OneEuro(min_cutoff=MIN_CUTOFF, beta=BETA))
+    blend: float = 0.0
+    patch: Patch | None = None
+    points: Float64 = field(default_factory=lambda: np.empty((0, 2)))
+    chosen: int = 0  # how many points there were
+    looks: Float64 | None = None
+    changed: float = 0.0  # share that does not look like before
+    changed_for: float = 0.0  # seconds
+    losses: float = 0.0  # greatest share of points lost since it last looked like before
+    in_frame: float = 1.0
+    drift: Float64 = field(default_factory=lambda: np.zeros(2))  # frame pixels a second
+    lost_for: float | None = None
+    misses: int = 0
+    unseen_for: float = 0.0  # seconds since a detector saw it
+    requested_anchor: Float64 | None = None  # [5, 2], the anchor when a detection was asked for ...
+    motion_since_request: Float64 = field(
+        default_factory=lambda: np.eye(2, 3)
+    )  # ... and how the face has moved since, [2, 3]
+
+    @property
+    def points_lost(self) -> float:
+        return 1.0 - len(self.points) / self.chosen if self.chosen else 0.0
+
+    @property
+    def covered(self) -> float:
+        return min(self.changed, _UNCOVERED + _FOR_POINTS * self.losses)
+
+    def goal(self, pose: Pose) -> float:
+        """The strength that it should have in this pose."""
+        if self.lost_for is not None or self.misses >= _MISSES:
+            return 0.0
+        return (
+            pose_strength(pose)
+            * falling(self.score, *_SCORE)
+            * falling(self.covered, *_COVERED)
+            * falling(self.points_lost, *_POINTS_LOST)
+            * falling(self.in_frame, *_IN_FRAME)
+        )
+
+
+class Tracker:
+    """Follows the faces of one stream.
+
+    For each frame ``move``; then, when there is a detection, ``correct``; then ``fade``. ``ask`` marks the frame that a
+    detection is asked for.
+
+    Args:
+        color: channel order of the frames.
+    """
+
+    def __init__(self, color: Color) -> None:
+        self._color = color
+        self._tracks: list[_Track] = []
+        self._next_id = 1
+
+    def __len__(self) -> int:
+        return len(self._tracks)
+
+    @property
+    def lost(self) -> int:
+        """How many faces have just gone out of sight."""
+        return sum(track.lost_for is not None for track in self._tracks)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a detector should look soon: a face is lost, covered, followed by few points, or was missed by it."""
+        return any(
+            track.lost_for is not None
+            or track.misses > 0
+            or track.covered > _COVERED[0]
+            or track.points_lost > _DOUBT_POINTS
+            for track in self._tracks
+        )
+
+    def reset(self) -> None:
+        """Forget every face at once: another scene begins."""
+        self._tracks.clear()
+
+    def ask(self) -> None:
+        """A detection of the frame that was just moved to is asked for."""
+        for track in self._tracks:
+            track.requested_anchor, track.motion_since_request = track.anchor.copy(), np.eye(2, 3)
+
+    def move(self, frame: Frame, dt: float) -> None:
+        """Follow the faces into the next frame.
+
+        Args:
+            frame: uint8, of the size of the one before.
+            dt: seconds since that one.
+        """
+        for track in self._tracks:
+            track.unseen_for += dt
+            self._move(track, frame, dt)
+            self._look(track, frame, dt)
+        self._drop_doubles()
+
+    def correct(self, found: Sequence[Face], asked: Frame | None, frame: Frame, *, at_once: bool = False) -> None:
+        """Take in a detection.
+
+        Args:
+            found: its faces.
+            asked: the frame that it looked at, the one of the last ``ask``; None if that is ``frame`` itself.
+            frame: the frame that was last moved to.
+            at_once: new faces begin with the whole change, as those of a film's first frame, instead of fading in.
+        """
+        free = [track for track in self._tracks if track.requested_anchor is not None]
+        pairs = sorted(
+            (distance, i, j)
+            for i, track in enumerate(free)
+            for j, face in enumerate(found)
+            if (distance := _apart(_asked(track), face.landmarks)) <= (_SAME if track.lost_for is None else _SAME_LOST)
+        )
+        matched: dict[int, int] = {}
+        for _, i, j in pairs:
+            if i not in matched and j not in matched.values():
+                matched[i] = j
+        for i, track in enumerate(free):
+            if i in matched:
+                self._confirm(track, found[matched[i]], asked, frame)
+            else:
+                track.misses += 1
+        for j, face in enumerate(found):
+            if j not in matched.values():
+                self._add(face, asked, frame, at_once)
+        for track in self._tracks:
+            track.requested_anchor = None
+
+    def fade(self, dt: float) -> list[TrackedFace]:
+        """The faces with the strength that each has now, the first found first; those that are gone are forgotten.
+
+        Args:
+            dt: seconds since the frame before.
+        """
+        poses = {track.id: head_pose(track.shown) for track in self._tracks}
+        for track in self._tracks:
+            step = track.goal(poses[track.id]) - track.blend
+            track.blend += min(step, dt / FADE_IN) if step > 0 else max(step, -dt / FADE_OUT)
+        self._tracks = [track for track in self._tracks if not _is_gone(track)]
+        return [
+            TrackedFace(track.id, _face(track.shown, track.score), track.blend, poses[track.id])
+            for track in self._tracks
+            if track.lost_for is None or track.blend > 0
+        ]
+
+    def _move(self, track: _Track, frame: Frame, dt: float) -> None:
+        moved = patch = None
+        if track.lost_for is None and track.patch is not None:
+            patch = same_patch(frame, self._color, track.patch)
+            points, sure = follow(track.patch, patch, track.points)
+            fit = similarity(track.points[sure], points[sure], patch)
+            if fit is not None:
+                moved, belongs = fit
+                track.points = points[sure][belongs]
+        if moved is None:
+            track.lost_for = (track.lost_for or 0.0) + dt
+            moved = np.column_stack([np.eye(2), track.drift * dt])
+            track.points = np.empty((0, 2))
+        elif dt > 0:
+            shift = geometry.apply(moved, track.anchor).mean(axis=0) - track.anchor.mean(axis=0)
+            track.drift = 0.5 * track.drift + 0.5 * shift / dt
+        track.anchor = geometry.apply(moved, track.anchor)
+        track.motion_since_request = _after(moved, track.motion_since_request)
+        track.smoother.carry(moved)
+        shown = track.smoother(track.anchor, dt, eye_distance(track.anchor))
+        if not _is_face(shown):  # half way between two poses that have nothing in common
+            track.smoother = OneEuro(min_cutoff=MIN_CUTOFF, beta=BETA)
+            shown = track.smoother(track.anchor, dt)
+        track.shown = shown
+        track.patch = patch if patch and still_fits(patch, frame, self._color, shown) else None
+
+    def _look(self, track: _Track, frame: Frame, dt: float) -> None:
+        """How much of the face is to be seen in the frame."""
+        affine = geometry.fit_similarity(track.shown)
+        height, width = frame_size(frame, self._color)
+        track.in_frame = in_frame_fraction(affine, width, height)
+        if track.patch is None and track.lost_for is None:
+            track.patch = face_patch(frame, self._color, track.shown)
+        if track.patch is None and track.lost_for is None:
+            track.lost_for = 0.0
+        if track.patch is None or track.lost_for is not None:
+            track.losses = 1.0
+            return
+        now = appearance(track.patch, affine)
+        if track.looks is None:
+            track.looks = now
+        track.changed = occluded_fraction(track.looks, now)
+        track.losses = max(track.points_lost, track.losses if track.changed >= _COVERED[0] else 0.0)
+        if track.covered > _TOO_COVERED:
+            track.lost_for = 0.0
+        elif track.covered < _COVERED[0]:
+            track.looks = track.looks + min(1.0, dt / _LOOKS_FOLLOW) * (now - track.looks)
+            track.changed_for = 0.0
+        else:
+            track.changed_for += dt
+
+    def _confirm(self, track: _Track, face: Face, asked: Frame | None, frame: Frame) -> None:
+        """The detector sees a track's face."""
+        if track.lost_for is None:
+            anchor: Float64 | None = geometry.apply(track.motion_since_request, face.landmarks)
+        else:
+            anchor = self._brought_forward(face.landmarks, asked, frame)
+        if anchor is None or not _is_face(anchor):
+            return
+        track.anchor, track.score, track.misses, track.unseen_for = anchor, face.score, 0, 0.0
+        if track.lost_for is not None:
+            self._start(track, frame)
+        if track.changed_for > _LOOKS_ACCEPT:
+            track.looks, track.changed, track.changed_for, track.losses = None, 0.0, 0.0, 0.0
+        if track.patch is not None and track.covered < _COVERED[0] and track.points_lost > 1 - _FEW_POINTS:
+            self._choose_points(track)
+
+    def _add(self, face: Face, asked: Frame | None, frame: Frame, at_once: bool) -> None:
+        """A face that no track had."""
+        landmarks = self._brought_forward(face.landmarks, asked, frame)
+        if landmarks is None or not _is_face(landmarks):
+            return
+        if any(_apart(track.anchor, landmarks) < _SAME for track in self._tracks if track.lost_for is None):
+            return
+        track = _Track(self._next_id, landmarks, face.score, landmarks)
+        self._start(track, frame)
+        if track.lost_for is not None:
+            return  # not in the frame
+        self._next_id += 1
+        if at_once:
+            track.blend = track.goal(head_pose(track.shown))
+        self._tracks.append(track)
+
+    def _start(self, track: _Track, frame: Frame) -> None:
+        """Follow a track from its anchor on, which is where the detector sees it now."""
+        track.lost_for, track.drift = None, np.zeros(2)
+        track.smoother = OneEuro(min_cutoff=MIN_CUTOFF, beta=BETA)
+        track.shown = track.smoother(track.anchor, 0.0)
+        track.patch = face_patch(frame, self._color, track.shown)
+        self._look(track, frame, 0.0)
+        if track.patch is not None:
+            self._choose_points(track)
+
+    def _choose_points(self, track: _Track) -> None:
+        assert track.patch is not None
+        track.points = choose_points(track.patch, geometry.fit_similarity(track.shown))
+        track.chosen = len(track.points)
+
+    def _brought_forward(self, landmarks: Float64, asked: Frame | None, frame: Frame) -> Float64 | None:
+        """Where landmarks [5, 2] of the frame ``asked`` are now; None if the flow does not tell."""
+        if asked is None:
+            return landmarks
+        if not _is_face(landmarks):
+            return None
+        old = face_patch(asked, self._color, landmarks)
+        if old is None:
+            return None
+        new = same_patch(frame, self._color, old)
+        before = choose_points(old, geometry.fit_similarity(landmarks))
+        after, sure = follow(old, new, before)
+        fit = similarity(before[sure], after[sure], new)
+        return None if fit is None else geometry.apply(fit[0], landmarks)
+
+    def _drop_doubles(self) -> None:
+        """Of two tracks on one face the one that sees less of it is lost: its own face is behind the other."""
+        seen = [track for track in self._tracks if track.lost_for is None]
+        for i, one in enumerate(seen):
+            for other in seen[i + 1 :]:
+                if one.lost_for is None and other.lost_for is None and _apart(one.anchor, other.anchor) < _DOUBLE:
+                    worse = max((other, one), key=lambda track: track.points_lost + track.covered)
+                    worse.lost_for = 0.0
+
+
+def _is_gone(track: _Track) -> bool:
+    out_of_sight = track.lost_for is not None and track.lost_for > _KEEP
+    return track.blend <= 0 and (out_of_sight or (track.misses >= _MISSES and track.unseen_for > _KEEP))
+
+
+def _asked(track: _Track) -> Float64:
+    assert track.requested_anchor is not None
+    return track.requested_anchor
+
+
+def _apart(one: Float64, other: Float64) -> float:
+    """Mean distance of the landmarks of two faces [5, 2], in eye distances of the smaller."""
+    unit = max(1e-9, min(eye_distance(one), eye_distance(other)))
+    return float(np.linalg.norm(one - other, axis=1).mean()) / unit
+
+
+def _after(second: Float64, first: Float64) -> Float64:
+    """The map [2, 3] that does ``first`` and then ``second``."""
+    return np.column_stack([second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2] + second[:, 2]])
+
+
+def _is_face(landmarks: Float64) -> bool:
+    try:
+        geometry.fit_similarity(landmarks)
+    except InputError:
+        return False
+    return True
+
+
+def _face(landmarks: Float64, score: float) -> Face:
+    face = Face.from_landmarks(landmarks)
+    return Face(face.box, face.landmarks, score)

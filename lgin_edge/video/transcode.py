@@ -1,0 +1,327 @@
+"""A video file with the faces in it at another age: everything else of the file is kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..frames import Frame
+from ..stream.errors import StreamError
+from ..stream.pipeline import Pipeline
+from ..transformer import Transformer
+from .writer import BT601, BT709, FULL, LIMITED, SWS, UNKNOWN, VideoWriter, pyav
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+#: ``progress(done, total)`` in seconds of the film; the total is None where the file does not tell.
+Progress = Callable[[float, float | None], None]
+#: Films this high have the colours of HD where they do not say which.
+_HD = 720
+#: Seconds by which a film may be shorter than its head tells.
+_SHORT = 0.25
+#: Metadata of a stream that describes how it was encoded or is turned, and is told anew.
+_OLD_STREAM = (
+    "encoder",
+    "rotate",
+    "handler_name",
+    "vendor_id",
+    "BPS",
+    "DURATION",
+    "NUMBER_OF_FRAMES",
+    "NUMBER_OF_BYTES",
+)
+
+
+@dataclass
+class Outcome:
+    """What became of a film.
+
+    Attributes:
+        frames: that were written.
+        with_faces: frames of them that were changed.
+        seconds: length of what was written.
+        codec: the encoder.
+        notes: what is not as it was, a sentence each.
+        damage: what could not be read, a sentence; empty for a whole file.
+    """
+
+    frames: int = 0
+    with_faces: int = 0
+    seconds: float = 0.0
+    codec: str = ""
+    notes: list[str] = field(default_factory=list)
+    damage: str = ""
+
+
+def age_video(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    transformer: Transformer,
+    *,
+    group: float | None = None,
+    years: float | None = None,
+    codec: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Write a film anew with the faces in it at another age.
+
+    Kept: the time of every frame, sound and all other streams (not encoded again; those that the new container does not
+    take are left out, and ``Outcome.notes`` says so), metadata, chapters, colours. A rotation that the file asks players for is
+    carried out. Written is 8 bits a channel. The file appears when it is whole, and not at all if no face was found in it.
+
+    Args:
+        source: the film, anything that FFmpeg reads.
+        target: the new file, another one: .mp4, .m4v, .mov, .mkv or .webm.
+        transformer: changes the faces.
+        group, years: exactly one of the two, as for ``Transformer.age``.
+        codec: name of an encoder of FFmpeg; H.264 or, in WebM, VP9 when not given.
+        overwrite: False refuses a ``target`` that exists.
+        progress: is told how far it is, once a frame.
+
+    Raises:
+        InputError: an argument out of range.
+        StreamError: a file cannot be read or written, or has no video in it.
+        BackendError: PyAV is not installed, or the run time failed.
+    """
+    source, target = Path(source), Path(target)
+    if target.exists() and source.exists() and target.samefile(source):
+        raise StreamError(f"{target}: is the film itself; choose another name")
+    with (
+        Pipeline(transformer, group=group, years=years, ordered=True) as pipeline,
+        _Film(source) as film,
+        VideoWriter(target, overwrite=overwrite, codec=codec, metadata=film.metadata) as writer,
+    ):
+        return _Job(film, writer, pipeline, progress).run()
+
+
+class _Film:
+    """An opened file and the stream of its frames."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._av = pyav()
+        if path.is_dir():
+            raise StreamError(f"{path}: expected a video file, got a folder")
+        try:
+            try:
+                self.container = self._av.open(str(path))
+            except UnicodeDecodeError:
+                self.container = self._av.open(str(path), metadata_errors="replace")
+        except (self._av.error.FFmpegError, OSError, ValueError) as error:
+            raise StreamError(f"{path}: {_why(self._av, error)}") from error
+        videos = [one for one in self.container.streams.video if not _is_cover(one)]
+        if not videos:
+            found = ", ".join(sorted({one.type for one in self.container.streams})) or "nothing"
+            self.container.close()
+            raise StreamError(f"{path}: there is no video in it (found: {found})")
+        self.video = videos[0]
+        self.video.thread_type = "AUTO"
+        # What the file itself calls its beginning is 0 in the new one, for all streams alike.
+        self.start = max(0, self.container.start_time or 0)  # microseconds
+        self.metadata = {str(key): str(value) for key, value in self.container.metadata.items()}
+        for key in ("major_brand", "minor_version", "compatible_brands", "encoder"):  # of the old container
+            self.metadata.pop(key, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.container.close()
+
+    @property
+    def seconds(self) -> float | None:
+        """Length as the file tells it."""
+        if self.video.duration:
+            return float(self.video.duration * self.video.time_base)
+        return self.container.duration / 1e6 if self.container.duration else None
+
+    def shift(self, time_base: Fraction) -> int:
+        """``start`` in ticks of a stream."""
+        return round(Fraction(self.start, 1_000_000) / time_base)
+
+
+class _Job:
+    """One film on its way through."""
+
+    def __init__(self, film: _Film, writer: VideoWriter, pipeline: Pipeline, progress: Progress | None) -> None:
+        self._film, self._writer, self._pipeline, self._progress = film, writer, pipeline, progress
+        self._av = pyav()
+        self._outcome = Outcome(codec=writer.codec)
+        self._copies: dict[int, Any] = {}
+        self._packets = self._errors = 0
+        self._end = 0.0  # of all that was read, seconds
+        self._last = -1  # the last frame's time, ticks
+        self._step = 1  # its length
+        self._shape: tuple[int, ...] = ()  # of the first frame
+
+    def run(self) -> Outcome:
+        self._choose_copies()
+        for packet in self._demux():
+            if packet is None or packet.stream.index == self._film.video.index:
+                if packet is not None:
+                    self._packets += 1
+                    self._errors += bool(packet.is_corrupt)
+                for frame in self._decode(packet):
+                    self._frame(frame)
+            elif packet.stream.index in self._copies and packet.dts is not None:
+                shift = self._film.shift(packet.time_base)
+                packet.dts -= shift
+                packet.pts = packet.pts - shift if packet.pts is not None else None
+                self._writer.copy(packet, self._copies[packet.stream.index])
+        outcome = self._outcome
+        outcome.frames = self._writer.frames
+        if not outcome.frames:
+            raise StreamError(f"{self._film.path}: no frame of its video can be decoded")
+        outcome.seconds = float((self._last + self._step) * self._film.video.time_base)
+        outcome.damage = self._damage()
+        if outcome.with_faces:
+            self._writer.finish()
+        return outcome
+
+    def _choose_copies(self) -> None:
+        for stream in self._film.container.streams:
+            if stream.index == self._film.video.index:
+                self._writer.add_video(self._film.video.average_rate or None)
+                continue
+            name = _codec_name(stream)
+            if stream.type == "video" and _is_cover(stream):
+                self._note("the cover picture was left out: it would show the old face")
+            elif stream.type not in ("audio", "subtitle", "video") or not self._writer.takes(name):
+                self._note(
+                    f"a stream was left out, which {self._writer.target.suffix} does not take: {stream.type} {name}"
+                )
+            else:
+                if stream.type == "video":
+                    self._note("there is a second video in the file, which was copied as it is")
+                self._copies[stream.index] = self._writer.copy_stream(stream)
+        self._writer.copy_chapters(self._film.container)
+
+    def _demux(self) -> Iterator[Any]:
+        """The packets as far as they can be read, and None, at which the decoder gives its last frames."""
+        try:
+            for packet in self._film.container.demux():
+                if not packet.size:
+                    continue
+                start = packet.pts if packet.pts is not None else packet.dts
+                if start is not None:
+                    self._end = max(self._end, float((start + (packet.duration or 0)) * packet.time_base))
+                yield packet
+        except (self._av.error.FFmpegError, OSError):
+            self._errors += 1
+        yield None
+
+    def _decode(self, packet: Any) -> list[Any]:
+        try:
+            frames: list[Any] = self._film.video.decode(packet)
+        except self._av.error.EOFError:
+            return []
+        except (self._av.error.FFmpegError, OSError):
+            self._errors += 1
+            return []
+        return frames
+
+    def _frame(self, frame: Any) -> None:
+        """Change a frame and write it."""
+        turns = round(getattr(frame, "rotation", 0) / 90) % 4
+        film, writer = self._film, self._writer
+        time_base = film.video.time_base
+        pts = frame.pts if frame.pts is not None else frame.dts
+        pts = self._last + self._step if pts is None else pts - film.shift(time_base)
+        pts = max(pts, self._last + 1)  # a file may tell times that do not rise; one that is written must
+        if self._last >= 0:
+            self._step = pts - self._last
+        matrix = frame.colorspace if frame.colorspace in (1, 4, 5, 6, 7, 9) else BT709 if frame.height >= _HD else BT601
+        full_range = frame.color_range == FULL or frame.format.name.startswith("yuvj")
+        rgb: Frame = frame.to_ndarray(
+            format="rgb24",
+            src_colorspace=SWS[matrix],
+            src_color_range=FULL if full_range else LIMITED,
+            dst_color_range=FULL,
+        )
+        if turns:
+            rgb = np.ascontiguousarray(np.rot90(rgb, turns))
+        if not writer.frames:
+            self._begin(frame, rgb, turns, full_range)
+            self._shape = rgb.shape
+        elif rgb.shape != self._shape:
+            self._note("the film changes its size; all of it was written at its first")
+        processed = self._pipeline(rgb, float(pts * time_base))
+        fits = (frame.width, frame.height) == writer.size and frame.format.name == writer.pixels
+        if processed.changed or turns or not fits:
+            writer.write_array(processed.image, pts, matrix=matrix, full_range=full_range)
+        else:  # as it was decoded: not even rounded
+            frame.pts = pts
+            writer.write(frame)
+        self._outcome.with_faces += processed.changed
+        self._last = pts
+        if self._progress is not None:
+            self._progress(float(pts * time_base), film.seconds)
+
+    def _begin(self, frame: Any, rgb: Frame, turns: int, full_range: bool) -> None:
+        video, context = self._film.video, self._film.video.codec_context
+        aspect = video.sample_aspect_ratio
+        if aspect and turns % 2:
+            aspect = 1 / aspect
+        color = {name: int(getattr(context, name)) for name in ("color_primaries", "color_trc")}
+        rgb_source = frame.format.name.startswith(("rgb", "bgr", "gbr", "pal"))
+        color["colorspace"] = UNKNOWN if rgb_source else int(frame.colorspace)
+        color["color_range"] = FULL if full_range else LIMITED
+        deep = max((part.bits for part in frame.format.components), default=8)
+        if deep > 8:
+            self._note(f"the film has {deep} bits a channel; 8 were written")
+        if getattr(frame, "interlaced_frame", False):
+            self._note("the film is interlaced; its pictures were written whole")
+        if turns:
+            self._note(f"the film is turned by {90 * turns} degrees when it is shown; it was written upright")
+        self._writer.begin(
+            rgb.shape[1],
+            rgb.shape[0],
+            time_base=video.time_base,
+            pixels=frame.format.name,
+            aspect=aspect,
+            color=color,
+            metadata={str(key): str(value) for key, value in video.metadata.items() if key not in _OLD_STREAM},
+        )
+
+    def _note(self, text: str) -> None:
+        if text not in self._outcome.notes:
+            self._outcome.notes.append(text)
+
+    def _damage(self) -> str:
+        """What is missing of the film, as far as it can be known."""
+        container, told = self._film.container, self._film.video.frames  # 0 where the file does not tell
+        # A Matroska file that breaks off just ends, but its head tells how long it was.
+        exact = "matroska" in container.format.name and container.duration
+        short = bool(exact) and self._end < (container.start_time + container.duration) / 1e6 - _SHORT
+        if not self._errors and self._packets >= told and not short:
+            return ""
+        many = f" of {told}" if told > self._writer.frames else ""
+        return f"{self._film.path} is cut off or damaged: {self._writer.frames}{many} frames could be read, which were written"
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition.value & 0x400)  # AV_DISPOSITION_ATTACHED_PIC
+
+
+def _codec_name(stream: Any) -> str:
+    context = getattr(stream, "codec_context", None)
+    return str(getattr(context, "name", None) or getattr(stream, "name", None) or "unknown")
+
+
+def _why(av: Any, error: Exception) -> str:
+    """What is wrong with a file that cannot be opened."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    if isinstance(error, av.error.InvalidDataError):
+        return "not a video that can be read: it is damaged, cut off, or something else"
+    return f"cannot be read: {error}"

@@ -1,0 +1,209 @@
+"""``python -m lgin_edge.bench`` from the command line, on a tiny model and with hardly any time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from lgin_edge.bench import __main__ as command
+from lgin_edge.bench import checks, machine, measure, memory, rows, yardstick
+from lgin_edge.cli import options
+
+STAGES = ("detect", "crop", "engine", "paste", "whole frame", "tracked frame", "timeline")
+
+
+@pytest.fixture(autouse=True)
+def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A yardstick without its dear stages, two rounds a table, two cores, no processes for memory."""
+    monkeypatch.setattr(yardstick, "_STAGES", ((64, 2),))
+    monkeypatch.setattr(measure, "LEAST_ROUNDS", 2)
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
+    monkeypatch.setattr(memory, "peak", lambda *_: 123.4)
+
+
+def run(*arguments: object) -> Any:
+    for console in (options.stdout, options.stderr):
+        console.width = 200
+    return CliRunner().invoke(command.app, ["--seconds", "0.1", *map(str, arguments)])
+
+
+def test_all_of_it(tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    result = run(tiny_model, "--json", file, "--threads", 1)
+    assert result.exit_code == 0, result.output
+    for words in (
+        *STAGES,
+        "engine, 6 ages",
+        "timeline, 5 ages",
+        "resnet18",
+        "1280x720",
+        "64² + 5x32²",
+        "Not measured",
+        "123",
+    ):
+        assert words in result.stdout
+    assert "skipped: all, onnxruntime CUDA: " in result.stdout
+
+    content = json.loads(file.read_text())
+    assert list(content) == ["machine", "rows"]
+    about = content["machine"]
+    assert {"cpu", "cores", "system", "python", "versions", "load", "bench", "providers"} <= set(about)
+    assert about["versions"]["onnxruntime"]
+    assert about["bench"]["models"] == ["tiny.onnx"]
+    found = content["rows"]
+    assert {row["stage"] for row in found} == {"yardstick", *STAGES}
+    assert {row["table"] for row in found} == {"stages", "batch", "threads"}
+    for row in found:
+        check_row(row)
+        assert row["peak_mb"] == (123.4 if row["table"] == "stages" and row["stage"] != "yardstick" else None)
+    assert [row["candidate"] for row in found if row["stage"] == "yardstick"] == ["resnet18"] * 4
+    assert {row["threads"] for row in found if row["table"] == "threads"} == {1, 2}
+    assert {row["threads"] for row in found if row["table"] != "threads"} == {1}
+    keys = [tuple(row[name] for name in rows.KEY) for row in found]
+    assert len(set(keys)) == len(keys)
+
+
+def check_row(row: dict[str, Any]) -> None:
+    assert len(row["samples_ms"]) == row["n"] >= 2
+    assert row["warm_up_calls"] >= 2
+    assert min(row["samples_ms"]) <= row["median_ms"] <= row["p95_ms"] <= row["p99_ms"] <= max(row["samples_ms"])
+    assert row["per_second"] == pytest.approx(1e3 * row["batch"] / row["median_ms"], rel=1e-3)
+    assert len(row["inputs_sha256"]) == 64
+    assert row["answer"]
+    assert row["times_resnet18"] > 0
+    assert ("few samples" in row["remark"]) == (row["n"] < 10)
+
+
+def test_baselines(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cv2")
+    for name in ("torch", "openvino"):
+        monkeypatch.setitem(sys.modules, name, None)
+    file = tmp_path / "bench.json"
+    result = run(tiny_model, "--baseline", "--stage", "crop", "--stage", "engine", "--threads", 1, "--json", file)
+    assert result.exit_code == 0, result.output
+    assert "skipped: engine, torch.compile: torch cannot be imported" in result.stdout
+    found = json.loads(file.read_text())["rows"]
+    assert {row["candidate"] for row in found if row["table"] == "kernels"} == {"resnet18", "kernels", "opencv"}
+    assert {row["candidate"] for row in found if row["table"] == "baseline"} == {"resnet18", "onnxruntime"}
+    keys = [tuple(row[name] for name in rows.KEY) for row in found]
+    assert len(set(keys)) == len(keys)
+
+
+def test_same_inputs_for_the_same_work(tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    assert run(tiny_model, "--json", file, "--stage", "engine", "--stage", "crop").exit_code == 0
+    found = json.loads(file.read_text())["rows"]
+    assert {row["stage"] for row in found} == {"yardstick", "engine", "crop"}
+    inputs: dict[tuple[str, int, int], set[str]] = {}
+    for row in found:
+        inputs.setdefault((row["stage"], row["batch"], row["ages"]), set()).add(row["inputs_sha256"])
+    assert all(len(one) == 1 for one in inputs.values())
+
+
+def test_two_models_are_told_apart(tiny_model: Path, tmp_path: Path) -> None:
+    other, file = tmp_path / "other.onnx", tmp_path / "bench.json"
+    other.write_bytes(tiny_model.read_bytes())
+    result = run(tiny_model, other, "--stage", "tracked", "--stage", "crop", "--json", file)
+    assert result.exit_code == 0, result.output
+    found = json.loads(file.read_text())["rows"]
+    names = [row["candidate"] for row in found if row["table"] == "stages"]
+    assert names == ["resnet18", "kernels", "tiny.onnx: onnxruntime", "other.onnx: onnxruntime"]
+
+
+def test_profile(tiny_model: Path) -> None:
+    result = run(tiny_model, "--stage", "crop", "--profile")
+    assert result.exit_code == 0, result.output
+    for words in ("operator", "Slowest layers", "Slowest convolutions", "share"):
+        assert words in result.stdout
+
+
+def test_wrong_answer_fails_and_the_rest_is_measured(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "VIEW", dict.fromkeys(checks.VIEW, 0.0))
+    result = run(tiny_model, "--stage", "crop", "--stage", "paste", "--threads", 1)
+    assert result.exit_code == options.BAD_MODEL
+    assert "FAILED: crop, kernels: wrong answer: off by" in result.stdout
+    assert "paste" in result.stdout
+
+
+def test_compare(tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    run(tiny_model, "--json", file, "--stage", "crop")
+    result = run("--compare", file, file)
+    assert result.exit_code == 0, result.output
+    assert "no change" in result.stdout
+    assert "slower" not in result.stdout
+    assert "resnet18 itself moved by up to +0.0%" in result.stdout
+    content = json.loads(file.read_text())
+    content["machine"]["cpu"] = "another"
+    content["rows"].pop()
+    other = tmp_path / "b.json"
+    other.write_text(json.dumps(content))
+    result = run("--compare", file, other)
+    assert result.exit_code == 0, result.output
+    assert "Two machines (another cpu)" in result.stdout
+    assert "only in A: crop by kernels" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--stage", "dream"], "--stage: expected one of detect, crop"),
+        (["--threads", "0"], "--threads"),
+        (["--seconds", "0"], "--seconds"),
+        (["--json", "/no/such/folder/a.json"], "there is no folder"),
+        (["--compare", "a.json"], "--compare"),
+        (["--compare", "none.json", "none.json"], "none.json: cannot be read"),
+        (["--compare", "none.json", "none.json", "--baseline"], "takes no other option"),
+        (["--nonsense"], "--nonsense"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], words: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_unusable_models(tiny_age_model: Path, tmp_path: Path) -> None:
+    broken, engine = tmp_path / "broken.onnx", tmp_path / "engine.plan"
+    broken.write_bytes(b"no model")
+    engine.write_bytes(b"ftrt no engine")
+    for model in (broken, engine, tmp_path / "none.onnx", tiny_age_model):
+        result = run(model)
+        assert result.exit_code == options.BAD_MODEL
+        assert str(model) in result.stderr
+        assert "Traceback" not in result.output
+
+
+def test_help_teaches_and_is_instant(subprocess_env: dict[str, str], tmp_path: Path) -> None:
+    code = """
+import contextlib, io, sys
+from lgin_edge.bench import __main__ as command
+out = io.StringIO()
+with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+    command.app(["--help"])
+heavy = [name for name in ("numpy", "onnxruntime", "cv2", "PIL", "torch", "onnx") if name in sys.modules]
+print(heavy, all(word in out.getvalue() for word in ("Examples", "--compare before.json after.json", "Exit codes")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=subprocess_env, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "[] True\n", done.stderr
+
+
+def test_as_a_module(subprocess_env: dict[str, str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lgin_edge.bench", "--stage", "nothing"],
+        env=subprocess_env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--stage: expected one of" in done.stderr

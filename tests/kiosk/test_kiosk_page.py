@@ -1,0 +1,389 @@
+"""The kiosk's page in a real Chromium, whose camera plays a film of scikit-image's astronaut."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from support import kiosk_browser, kiosk_server
+from support.kiosk_browser import LANDSCAPE, PHONE, PORTRAIT, expect, frames, go_live, open_page
+from support.kiosk_server import PATIENCE, Image8, serving
+
+from lgin_edge import Transformer
+from lgin_edge.kiosk.server import Server
+from lgin_edge.kiosk.settings import Settings
+
+pytestmark = pytest.mark.slow
+
+#: Mean brightness of a canvas's middle, where the astronaut's face is.
+_BRIGHTNESS = """canvas => {
+  const side = 40, x = canvas.width * 0.5 - side / 2, y = canvas.height * 0.38 - side / 2;
+  const copy = new OffscreenCanvas(side, side).getContext("2d");
+  copy.drawImage(canvas, x, y, side, side, 0, 0, side, side);
+  const { data } = copy.getImageData(0, 0, side, side);
+  return data.reduce((sum, value, i) => sum + (i % 4 < 3 ? value : 0), 0) / (3 * side * side);
+}"""
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    if kiosk_browser.chromium() is None:
+        reason = "needs Chromium (on Debian: apt-get install chromium)"
+        if os.environ.get("LGIN_REQUIRE_CHROMIUM") == "1":
+            pytest.fail(f"{reason}, and LGIN_REQUIRE_CHROMIUM=1")
+        pytest.skip(reason)
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory, astronaut: Image8) -> Path:
+    return kiosk_browser.film(tmp_path_factory.mktemp("camera") / "astronaut.mjpeg", astronaut)
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, camera: Path) -> Iterator[Browser]:
+    with kiosk_browser.browsing(playwright, camera) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(tiny: Transformer) -> Iterator[Server]:
+    with serving(tiny, Settings(public_url="http://192.168.7.7:8000")) as running:
+        yield running
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens pages, which must have complained of nothing; ``complaints=True`` for what is to go wrong."""
+    pages: list[tuple[Page, list[str]]] = []
+
+    def opening(url: str, size: tuple[int, int] = LANDSCAPE, *, complaints: bool = False) -> Page:
+        errors: list[str] = []
+        page = open_page(browser, url, size, errors)
+        pages.append((page, [] if complaints else errors))
+        return page
+
+    yield opening
+    for page, errors in pages:
+        page.context.close()
+        assert errors == []
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def brightness(page: Page, canvas: str) -> float:
+    return float(page.locator(canvas).evaluate(_BRIGHTNESS))
+
+
+def change(page: Page) -> float:
+    """By how much the model made the face brighter, levels."""
+    return brightness(page, "#after") - brightness(page, "#before")
+
+
+def set_age(page: Page, years: int) -> None:
+    page.locator("#age").fill(str(years))
+
+
+def accessible(page: Page) -> None:
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_nothing_starts_without_consent(opened: Callable[..., Page], server: Server) -> None:
+    page = opened(server.url)
+    page.evaluate(
+        """() => {
+          const original = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+          window.cameras = 0;
+          navigator.mediaDevices.getUserMedia = (wanted) => { window.cameras++; return original(wanted); };
+        }"""
+    )
+    accessible(page)
+    page.click("#begin")
+    expect(page.locator("#consent")).to_contain_text("stays in memory for 5 minutes")
+    accessible(page)
+    page.click("#decline")
+    expect(page.locator("#attract")).to_be_visible()
+    assert page.evaluate("window.cameras") == 0
+    go_live(page)
+    assert page.evaluate("window.cameras") == 1
+    accessible(page)
+    page.click("#finish")
+    expect(page.locator("#attract")).to_be_visible()
+    assert page.evaluate("document.getElementById('video').srcObject") is None
+    assert page.evaluate("document.getElementById('after').width") == 0
+
+
+def test_the_live_picture_follows_the_slider(opened: Callable[..., Page], server: Server) -> None:
+    page = opened(server.url)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    go_live(page)
+    expect(page.locator("#number")).to_have_text("70")
+    eventually(lambda: change(page) < -30)  # the tiny model's older is darker
+    set_age(page, 30)
+    expect(page.locator("#number")).to_have_text("30")
+    expect(page.locator("#tag-after")).to_have_text("At 30")
+    eventually(lambda: change(page) > 20)
+    set_age(page, 50)
+    eventually(lambda: abs(change(page)) < 5)
+    seen = frames(page)
+    eventually(lambda: frames(page) > seen + 5)
+    assert all(url.startswith((server.url, "blob:", server.url.replace("http", "ws"))) for url in asked)
+
+
+def test_by_keyboard_alone(opened: Callable[..., Page], server: Server) -> None:
+    page = opened(server.url)
+    keys = page.keyboard
+    keys.press("Enter")  # the one button of the start has the focus
+    expect(page.locator("#consent")).to_be_visible()
+    keys.press("Tab")
+    keys.press("Enter")
+    expect(page.locator("#status")).to_have_text("1 face")
+    page.locator("#divider").focus()
+    for key, percent in (("ArrowRight", 55), ("Home", 0), ("End", 100), ("PageDown", 80), ("ArrowDown", 75)):
+        keys.press(key)
+        expect(page.locator("#divider")).to_have_attribute("aria-valuenow", str(percent))
+    expect(page.locator("#divider")).to_have_attribute("aria-valuetext", "75 percent now")
+    keys.press("Tab")
+    expect(page.locator("#finish")).to_be_focused()
+    keys.press("Tab")
+    expect(page.locator("#age")).to_be_focused()
+    keys.press("ArrowLeft")
+    expect(page.locator("#age")).to_have_attribute("aria-valuetext", "69 years")
+    keys.press("Tab")
+    expect(page.locator("#compare")).to_be_focused()
+    keys.press("Space")
+    expect(page.locator("#compare")).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#divider")).to_be_hidden()
+    keys.press("Tab")
+    keys.press("Enter")
+    expect(page.locator("#pictures img")).to_have_count(6)
+    keys.press("Escape")
+    expect(page.locator("#kept")).to_be_hidden()
+    expect(page.locator("#strip")).to_be_focused()
+
+
+def test_the_divider_follows_the_pointer(opened: Callable[..., Page], server: Server) -> None:
+    page = opened(server.url)
+    go_live(page)
+    box = page.locator("#stage").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.5, steps=3)
+    page.mouse.up()
+    expect(page.locator("#divider")).to_have_attribute("aria-valuenow", "25")
+    left = page.locator("#divider").evaluate("element => element.getBoundingClientRect().left")
+    assert left == pytest.approx(box["x"] + box["width"] * 0.25, abs=box["width"] * 0.01)
+    page.click("#compare")
+    expect(page.locator("#divider")).to_be_hidden()
+    page.click("#compare")
+    expect(page.locator("#divider")).to_be_visible()
+
+
+def test_a_picture_with_its_code(opened: Callable[..., Page], server: Server) -> None:
+    import cv2
+
+    page = opened(server.url)
+    go_live(page)
+    page.click("#still")
+    expect(page.locator("#pictures img")).to_have_count(1)
+    kiosk_browser.settled(page.locator("dialog"))
+    expect(page.locator("#gone")).to_contain_text("Gone in")
+    accessible(page)
+    with page.expect_download() as saving:
+        page.click("#save")
+    assert saving.value.suggested_filename == "picture.jpg"
+    with Image.open(saving.value.path()) as picture:
+        assert picture.size == (640, 480)
+    code = np.asarray(
+        Image.open(io.BytesIO(page.locator("#code-picture").screenshot())).convert("RGB").resize((600, 600))
+    )
+    address, *_ = cv2.QRCodeDetector().detectAndDecode(code)
+    path = page.locator("#pictures img").get_attribute("src")
+    assert address == f"http://192.168.7.7:8000{path}"
+    assert httpx.get(f"{server.url}{path}", trust_env=False).status_code == 200
+    page.click("#forget")
+    expect(page.locator("#kept")).to_be_hidden()
+    eventually(lambda: httpx.get(f"{server.url}{path}", trust_env=False).status_code == 404)
+
+
+def test_through_the_years(opened: Callable[..., Page], server: Server) -> None:
+    page = opened(server.url, PORTRAIT)
+    go_live(page)
+    page.click("#strip")
+    expect(page.locator("#pictures figcaption")).to_have_text(
+        ["now", "under 35", "35-44", "45-54", "55-64", "65 and over"]
+    )
+    kiosk_browser.settled(page.locator("dialog"))
+    accessible(page)
+    page.click("#done")
+    expect(page.locator("#kept")).to_be_hidden()
+
+
+def test_two_visitors(opened: Callable[..., Page], server: Server) -> None:
+    first, second = opened(server.url), opened(server.url, PHONE)
+    go_live(first)
+    go_live(second)
+    set_age(second, 30)
+    eventually(lambda: change(first) < -30 and change(second) > 20)
+    before = frames(first), frames(second)
+    eventually(lambda: min(frames(first) - before[0], frames(second) - before[1]) >= 10)
+    assert httpx.get(f"{server.url}/healthz", trust_env=False).json()["visitors"] == 2
+
+
+def test_all_places_taken(opened: Callable[..., Page], tiny: Transformer) -> None:
+    with serving(tiny, Settings(max_visitors=1)) as server:
+        first, second = opened(server.url), opened(server.url)
+        go_live(first)
+        second.click("#begin")
+        second.click("#agree")
+        expect(second.locator("#status")).to_contain_text("All places are taken")
+        first.click("#finish")
+        expect(second.locator("#status")).to_have_text("1 face")
+
+
+def test_the_server_restarts(opened: Callable[..., Page], tiny: Transformer) -> None:
+    with serving(tiny) as server:
+        page = opened(server.url, complaints=True)
+        go_live(page)
+        set_age(page, 40)
+    expect(page.locator("#status")).to_contain_text("Connection lost")
+    seen = frames(page)
+    with serving(tiny, port=int(server.url.rsplit(":", 1)[1])):
+        eventually(lambda: frames(page) > seen + 3)
+        expect(page.locator("#status")).to_have_text("1 face")
+        eventually(lambda: 5 < change(page) < 40)  # the age is the same as before
+        page.click("#finish")
+
+
+def test_no_camera_and_a_photo_instead(
+    playwright: Playwright, server: Server, camera: Path, astronaut: Image8, tmp_path: Path
+) -> None:
+    wrong, photo = tmp_path / "notes.jpg", tmp_path / "astronaut.jpg"
+    wrong.write_text("this is no picture")
+    picture = Image.new("RGB", (640, 480))
+    picture.paste(Image.fromarray(astronaut).resize((480, 480)), (80, 0))
+    picture.save(photo, quality=95)
+    with kiosk_browser.browsing(playwright, camera, allow=False) as browser:
+        page = open_page(browser, server.url)
+        page.click("#begin")
+        page.click("#agree")
+        expect(page.locator("#trouble")).to_contain_text("The camera may not be used")
+        accessible(page)
+        with page.expect_file_chooser() as choosing:
+            page.click("#trouble-photo")
+        choosing.value.set_files(wrong)
+        expect(page.locator("#trouble")).to_contain_text("“notes.jpg” cannot be read as a picture")
+        with page.expect_file_chooser() as choosing:
+            page.click("#again")
+        choosing.value.set_files(photo)
+        expect(page.locator("#status")).to_have_text("1 face")
+        page.click("#still")
+        expect(page.locator("#pictures img")).to_have_count(1)
+        answer = page.evaluate(
+            """async () => {
+              const answer = await fetch("/v1/age?years=60", { method: "POST", body: "this is no picture" });
+              return [answer.status, (await answer.json()).error.code];
+            }"""
+        )
+        assert answer == [415, "bad_picture"]
+        page.evaluate(
+            """() => {
+              navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("", "NotFoundError"); };
+            }"""
+        )
+        page.click("#done")
+        page.click("#finish")
+        page.click("#begin")
+        page.click("#agree")
+        expect(page.locator("#trouble")).to_contain_text("There is no camera")
+        page.click("#back")
+        expect(page.locator("#attract")).to_be_visible()
+
+
+def test_a_phone_over_https(browser: Browser, tiny: Transformer, tmp_path: Path) -> None:
+    """By the machine's address in its network, where browsers give no camera to http."""
+    cert, key = kiosk_server.certificate(tmp_path)
+    with serving(tiny, host="0.0.0.0", certfile=cert, keyfile=key) as server:
+        url = server.settings.network_url or server.url
+        page = open_page(browser, url, PHONE, ignore_https_errors=True)
+        go_live(page)
+        page.click("#still")
+        expect(page.locator("#pictures img")).to_have_count(1)
+        page.context.close()
+    with serving(tiny, host="0.0.0.0") as server:
+        if server.settings.network_url is not None:
+            page = open_page(browser, server.settings.network_url, PHONE)
+            page.click("#begin")
+            page.click("#agree")
+            expect(page.locator("#trouble")).to_contain_text("The camera needs a secure address")
+            page.context.close()
+
+
+def test_nobody_is_there(playwright: Playwright, tiny: Transformer, tmp_path: Path) -> None:
+    room = kiosk_browser.film(tmp_path / "room.mjpeg", None)
+    with serving(tiny, Settings(idle_seconds=5)) as server, kiosk_browser.browsing(playwright, room) as browser:
+        page = open_page(browser, server.url)
+        page.click("#begin")
+        page.click("#agree")
+        expect(page.locator("#status")).to_contain_text("Still there?")
+        expect(page.locator("#attract")).to_be_visible()
+        assert page.evaluate("document.getElementById('video').srcObject") is None
+        eventually(lambda: httpx.get(f"{server.url}/healthz", trust_env=False).json()["visitors"] == 0)
+
+
+def test_everything_can_be_touched(opened: Callable[..., Page], server: Server) -> None:
+    """On no screen is a control smaller than a finger, or beside the screen."""
+    page = opened(server.url)
+
+    def check(within: str) -> None:
+        for width, height in (PHONE, (320, 568), PORTRAIT, (844, 390), LANDSCAPE):
+            page.set_viewport_size({"width": width, "height": height})
+            controls = page.locator(f"{within} :is(button, a.button, input[type=range], .grip):visible").all()
+            assert controls
+            for control in controls:
+                box = control.bounding_box()
+                assert box is not None
+                assert min(box["width"], box["height"]) >= 48, (control, width)
+                assert 0 <= box["x"] <= box["x"] + box["width"] <= width, (control, width)
+            if within == "#live":
+                stage, panel = page.locator("#stage").bounding_box(), page.locator(".panel").bounding_box()
+                assert stage is not None
+                assert panel is not None
+                assert stage["height"] >= 120
+                assert panel["y"] + panel["height"] <= height + 1
+
+    check("#attract")
+    page.click("#begin")
+    check("#consent")
+    page.click("#agree")
+    expect(page.locator("#status")).to_have_text("1 face")
+    check("#live")
+    page.click("#still")
+    expect(page.locator("#pictures img")).to_have_count(1)
+    check("#kept")
+
+
+def test_the_pictures_of_the_docs(playwright: Playwright, bundled: Transformer, tmp_path: Path) -> None:
+    """Every screen as ``python -m support.kiosk_browser docs/kiosk`` makes it, here the phone's."""
+    kiosk_browser.take_pictures(playwright, bundled, tmp_path, ["phone"])
+    files = sorted(path.name for path in tmp_path.glob("*.webp"))
+    assert files == [f"phone-{name}.webp" for name in ("consent", "live", "picture", "start", "years")]
+    assert max(path.stat().st_size for path in tmp_path.glob("*.webp")) < 200_000

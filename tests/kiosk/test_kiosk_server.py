@@ -1,0 +1,521 @@
+"""The kiosk's server: its door, its API, pictures to fetch, and what it never does."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from support.kiosk_server import PATIENCE, Image8, Visitor, certificate, encoded, pixels, serving
+from typer.testing import CliRunner
+from websockets.exceptions import InvalidStatus
+
+from lgin_edge import InputError, Limits, Transformer, images
+from lgin_edge.cli import app as cli
+from lgin_edge.kiosk.rate_limit import TokenBucket, TokenBuckets
+from lgin_edge.kiosk.serial_executor import SerialExecutor
+from lgin_edge.kiosk.server import Server
+from lgin_edge.kiosk.settings import STATIC, STRINGS, Settings, read_strings
+from lgin_edge.kiosk.snapshots import Snapshots
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def server(tiny: Transformer) -> Iterator[Server]:
+    settings = Settings(
+        hosts=("kiosk.example",), requests_per_minute=1e6, uploads=Limits(image_bytes=1_000_000, image_pixels=500_000)
+    )
+    with serving(tiny, settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as http:
+        yield http
+
+
+def test_a_picture_comes_back_older(client: httpx.Client, astronaut: Image8) -> None:
+    for kind in ("JPEG", "PNG", "WEBP"):
+        file = encoded(astronaut, kind)
+        answer = client.post("/v1/age", params={"group": 4}, content=file)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"] == f"image/{kind.lower()}"
+        assert answer.headers["lgin-faces"] == "1"
+        change = pixels(answer.content).astype(int) - pixels(file)
+        assert change.min() < -40
+        assert np.abs(change[300:]).mean() < 2
+    older = client.post("/v1/age", params={"years": 70}, content=encoded(astronaut, "BMP"))
+    assert older.headers["content-type"] == "image/png"
+
+
+def test_pictures_come_back_upright_and_without_metadata(
+    client: httpx.Client, astronaut: Image8, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010E] = "where I live"
+    path = tmp_path / "turned.jpg"
+    Image.fromarray(np.rot90(astronaut, 1)).save(path, exif=exif, icc_profile=b"a profile", quality=95)
+    answer = client.post("/v1/age", params={"group": 2}, content=path.read_bytes())
+    assert answer.status_code == 200
+    result = images.decode(answer.content)
+    assert np.abs(np.asarray(result.image).astype(int) - astronaut).mean() < 4
+    assert set(result.metadata) == {"icc_profile"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "status", "code"),
+    [
+        ({}, 400, "bad_age"),
+        ({"years": 60, "group": 1}, 400, "bad_age"),
+        ({"group": 5}, 400, "bad_age"),
+        ({"years": "nan"}, 400, "bad_age"),
+        ({"years": "old"}, 400, "bad_value"),
+    ],
+)
+def test_wrong_ages(
+    client: httpx.Client, astronaut: Image8, parameters: dict[str, Any], status: int, code: str
+) -> None:
+    answer = client.post("/v1/age", params=parameters, content=encoded(astronaut))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert answer.json()["error"]["message"]
+
+
+def test_wrong_pictures(client: httpx.Client, astronaut: Image8) -> None:
+    def post(content: Any) -> tuple[int, str]:
+        answer = client.post("/v1/age", params={"group": 1}, content=content)
+        return answer.status_code, answer.json()["error"]["code"]
+
+    file = encoded(astronaut)
+    assert post(b"") == (415, "bad_picture")
+    assert post(b"this is no picture") == (415, "bad_picture")
+    assert post(file[: len(file) // 2]) == (415, "bad_picture")
+    assert post(encoded(np.zeros((800, 800, 3), np.uint8), "PNG")) == (415, "bad_picture")  # too many pixels
+    assert post(bytes(1_000_001)) == (413, "too_large")
+    assert post(iter([bytes(600_000)] * 2)) == (413, "too_large")  # in chunks: no length is told before
+    assert post(encoded(np.full((300, 300, 3), 90, np.uint8))) == (422, "no_face")
+
+
+def test_errors_are_json_everywhere(client: httpx.Client) -> None:
+    for answer, status in (
+        (client.get("/nothing"), 404),
+        (client.get("/v1/age"), 405),
+        (client.get("/stills/x.jpg"), 404),
+    ):
+        assert answer.status_code == status
+        assert set(answer.json()["error"]) == {"code", "message"}
+
+
+def test_what_nobody_foresaw_is_json_too(
+    tiny_model: Path, astronaut: Image8, capfd: pytest.CaptureFixture[str]
+) -> None:
+    transformer = Transformer(tiny_model, threads=1)
+    with serving(transformer) as server:
+        transformer.close()
+        answer = httpx.post(f"{server.url}/v1/age?group=1", content=encoded(astronaut), trust_env=False)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "failed")
+    assert "ClosedError" in capfd.readouterr().err
+
+
+def test_open_api(client: httpx.Client) -> None:
+    described = client.get("/openapi.json").json()
+    assert set(described["paths"]) == {"/v1/age", "/healthz", "/metrics"}
+    post = described["paths"]["/v1/age"]["post"]
+    assert "image/jpeg" in post["requestBody"]["content"]
+    assert {"200", "400", "403", "408", "413", "415", "421", "422", "429", "503"} <= set(post["responses"])
+    assert {one["name"] for one in post["parameters"]} == {"years", "group"}
+    assert client.get("/docs").status_code == 404  # it would come from elsewhere
+
+
+def test_slow_uploads_do_not_fill_the_memory(tiny: Transformer, astronaut: Image8) -> None:
+    """Clients that send half a picture and wait: so many are listened to, and no more."""
+    file = encoded(astronaut)
+    head = f"POST /v1/age?group=1 HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(file)}\r\n\r\n".encode()
+    with serving(tiny, Settings(requests_per_minute=1e6)) as server, httpx.Client(trust_env=False) as client:
+        address, uploads = f"{server.url}/v1/age?group=1", server.config.app.state.kiosk.uploads
+        with ExitStack() as stack:
+            for _ in range(8):
+                slow = socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
+                stack.enter_context(slow).sendall(head + file[:1000])
+            wait_for(uploads.locked)
+            answer = client.post(address, content=file)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy")
+            assert client.get(f"{server.url}/healthz").status_code == 200
+        wait_for(lambda: not uploads.locked())
+        assert client.post(address, content=file).status_code == 200
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_requests_are_limited(tiny: Transformer, astronaut: Image8) -> None:
+    with serving(tiny, Settings(requests_per_minute=6)) as server, httpx.Client(trust_env=False) as http:
+        answers = [http.post(f"{server.url}/v1/age?group=1", content=encoded(astronaut)) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert answers[1].json()["error"]["code"] == "too_often"
+    assert 1 <= int(answers[1].headers["retry-after"]) <= 10
+
+
+def test_health_and_metrics(tiny: Transformer, astronaut: Image8) -> None:
+    with serving(tiny) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
+        health = http.get("/healthz").json()
+        assert (health["status"], health["visitors"]) == ("ok", 0)
+        with Visitor(server.url) as visitor:
+            visitor.start().change(encoded(astronaut))
+            assert http.get("/healthz").json()["visitors"] == 1
+            visitor.say(type="still")
+            visitor.hear()
+            http.post("/v1/age?group=9", content=b"x")
+            told = http.get("/metrics")
+    assert told.headers["content-type"].startswith("text/plain")
+    values = dict(line.rsplit(" ", 1) for line in told.text.splitlines() if not line.startswith("#"))
+    assert float(values["lgin_kiosk_visitors"]) == 1
+    assert float(values["lgin_kiosk_frames_total"]) == 1
+    assert float(values['lgin_kiosk_frame_seconds_count{stage="turn"}']) == 1
+    assert float(values['lgin_kiosk_pictures_total{kind="picture"}']) == 1
+    assert float(values["lgin_kiosk_pictures_kept"]) == 1
+    assert float(values['lgin_kiosk_requests_total{status="400"}']) == 1
+
+
+def test_other_names_and_other_pages_are_refused(server: Server, client: httpx.Client, astronaut: Image8) -> None:
+    port = server.url.rsplit(":", 1)[1]
+    for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}", "kiosk.example", "KIOSK.example:443"):
+        assert client.get("/healthz", headers={"host": host}).status_code == 200
+    for host in ("evil.example", f"kiosk.example.evil.example:{port}", "", "[", "127.0.0.1.evil.example"):
+        answer = client.get("/healthz", headers={"host": host})
+        assert answer.status_code == 421
+        assert answer.json()["error"]["code"] == "host"
+    file = encoded(astronaut)
+    for origin, status in (
+        (server.url, 200),
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("http://127.0.0.1:1", 403),
+        ("http://[", 403),
+        (server.url + "@evil.example", 403),
+        (server.url.removeprefix("http:"), 403),
+    ):
+        assert client.post("/v1/age?group=1", content=file, headers={"origin": origin}).status_code == status
+    with Visitor(server.url, origin=server.url) as visitor:
+        visitor.start()
+    with pytest.raises(InvalidStatus, match="403"), Visitor(server.url, origin="https://evil.example"):
+        pass
+    line = socket.create_connection(("127.0.0.1", int(port)))
+    with pytest.raises(InvalidStatus, match="403"), Visitor(f"http://evil.example:{port}", sock=line):
+        pass
+
+
+def test_headers(client: httpx.Client) -> None:
+    for path in ("/", "/static/app.js", "/nothing", "/healthz"):
+        headers = client.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cache-control"] in ("no-store", "no-cache")
+    assert "set-cookie" not in client.get("/").headers
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    for path in STATIC.iterdir():
+        if path.suffix in (".html", ".css", ".js", ".svg"):
+            addresses = set(re.findall(r"https?://[^\s\"'`)]+", path.read_text("utf-8")))
+            assert addresses <= {"http://www.w3.org/2000/svg"}, path
+    page = (STATIC / "index.html").read_text("utf-8")
+    assert not re.search(r"\son\w+=|\sstyle=|<style|<script(?![^>]*src=)", page)
+
+
+def test_all_texts_are_used_and_there() -> None:
+    texts = set(read_strings(STRINGS))
+    sources = "\n".join(path.read_text("utf-8") for path in STATIC.iterdir() if path.suffix in (".html", ".js"))
+    named = set(re.findall(r'data-(?:text|label|alt)="(\w+)"|\btext\("(\w+)"|setStatus\("(\w+)"', sources))
+    assert {name for group in named for name in group if name} <= texts
+    made = [
+        re.compile(pattern)
+        for pattern in ("trouble_", "problem_", "faces_", "(still|strip)_title", "full|reconnecting")
+    ]
+    unused = [name for name in texts if not re.search(rf'["`.]{name}\b', sources)]
+    assert [name for name in unused if not any(one.match(name) for one in made)] == []
+
+
+def test_texts_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "de.json"
+    path.write_text('{"language": "de", "begin": "Bitte berühren"}', "utf-8")
+    texts = read_strings(path)
+    assert texts["begin"] == "Bitte berühren"
+    assert texts["finish"] == "Finish"
+    for wrong, message in (
+        ('{"begun": "x"}', "no texts called begun"),
+        ("[", "expected a JSON file"),
+        ("[]", "one JSON obj"),
+    ):
+        path.write_text(wrong)
+        with pytest.raises(InputError, match=message):
+            read_strings(path)
+    with pytest.raises(InputError, match="No such file"):
+        read_strings(tmp_path / "none.json")
+
+
+def test_pictures_are_kept_for_their_time() -> None:
+    clock = Clock()
+    stills = Snapshots(60, 2, clock)
+    first = stills.add(b"1", "a.jpg")
+    clock.now += 30
+    second = stills.add(b"2", "a.jpg")
+    assert len({first, second}) == 2
+    assert min(len(first), len(second)) == 22
+    clock.now += 30
+    assert stills.get(first) is None
+    kept = stills.get(second)
+    assert kept is not None
+    assert kept.jpeg == b"2"
+    third, fourth = stills.add(b"3", "a.jpg"), stills.add(b"4", "a.jpg")
+    assert stills.get(second) is None  # the oldest of more than two
+    stills.delete(third)
+    stills.delete("never was")
+    assert [stills.get(third), len(stills)] == [None, 1]
+    clock.now += 60
+    stills.sweep()
+    assert stills.get(fourth) is None
+    assert len(stills) == 0
+
+
+def test_pictures_go_though_nobody_asks(tiny: Transformer, astronaut: Image8) -> None:
+    with serving(tiny, Settings(still_seconds=0.2)) as server, Visitor(server.url) as visitor:
+        visitor.start().change(encoded(astronaut))
+        visitor.say(type="still")
+        visitor.hear()
+        stills = server.config.app.state.kiosk.snapshots  # type: ignore[union-attr]
+        deadline = time.monotonic() + PATIENCE
+        while stills._snapshots and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not stills._snapshots
+
+
+def test_buckets() -> None:
+    clock = Clock()
+    bucket = TokenBucket(2, 3, clock)
+    assert [bucket.take() for _ in range(3)] == [0, 0, 0]
+    assert bucket.take() == pytest.approx(0.5)
+    clock.now += 0.5
+    assert bucket.take() == 0
+    clock.now += 100
+    assert sum(bucket.take() == 0 for _ in range(10)) == 3
+    buckets = TokenBuckets(1, 1, clock)
+    assert [buckets.take("a"), buckets.take("b"), buckets.take("a")] == [0, 0, pytest.approx(1)]
+    for i in range(2000):
+        buckets.take(str(i))
+    assert len(buckets._buckets) == 1024
+
+
+def test_visitors_take_turns() -> None:
+    """One with a frame ready at any time gets no more than the others."""
+    order: list[str] = []
+
+    async def visit(name: str, executor: SerialExecutor) -> None:
+        for _ in range(5):
+            await executor.run(lambda: order.append(name))
+
+    async def visits() -> None:
+        executor = SerialExecutor(1)
+        first = threading.Event()
+        blocked = asyncio.create_task(executor.run(lambda: first.wait(PATIENCE)))
+        waiting = [asyncio.create_task(visit(name, executor)) for name in "abc"]
+        await asyncio.sleep(0)
+        first.set()
+        await asyncio.gather(blocked, *waiting)
+        executor.close()
+
+    asyncio.run(visits())
+    assert "".join(order) == "abc" * 5
+
+
+def test_the_server_answers_while_it_works(tiny_model: Path, astronaut: Image8) -> None:
+    going, go = threading.Event(), threading.Event()
+
+    def slow(frame: Any, color: Any) -> list[Any]:
+        going.set()
+        go.wait(PATIENCE)
+        return []
+
+    with Transformer(tiny_model, detector=slow, threads=1) as transformer, serving(transformer) as server:
+        answers: list[int] = []
+
+        def ask() -> None:
+            url = f"{server.url}/v1/age?group=1"
+            answers.append(httpx.post(url, content=encoded(astronaut), trust_env=False, timeout=PATIENCE).status_code)
+
+        asking = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in asking:
+            thread.start()
+        assert going.wait(PATIENCE)
+        assert httpx.get(f"{server.url}/healthz", trust_env=False).status_code == 200
+        deadline = time.monotonic() + PATIENCE
+        while answers.count(503) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        go.set()
+        for thread in asking:
+            thread.join(PATIENCE)
+    assert sorted(answers) == [422] * 4 + [503] * 2  # four may wait
+
+
+_writing, _connecting = [], []
+_watching = False
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _watching:
+        return
+    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wxa+"):
+        _writing.append(arguments[0])
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo") and arguments[-1] not in ((), None):
+        _connecting.append((event, arguments))
+
+
+def test_nothing_is_written_and_nobody_is_called(tiny: Transformer, astronaut: Image8) -> None:
+    """What the interpreter opens and connects to, while a visitor does all that can be done; our own client apart."""
+    global _watching
+    sys.addaudithook(_watch)  # there is no way to take one away
+    with serving(tiny) as server:
+        port = int(server.url.rsplit(":", 1)[1])
+        _writing.clear()
+        _connecting.clear()
+        _watching = True
+        try:
+            with Visitor(server.url) as visitor, httpx.Client(base_url=server.url, trust_env=False) as http:
+                visitor.start().change(encoded(astronaut))
+                visitor.say(type="still")
+                token = visitor.hear()[0]["token"]
+                visitor.say(type="strip")
+                visitor.hear()
+                assert http.get(f"/stills/{token}.jpg").status_code == 200
+                assert http.get(f"/stills/{token}.svg").status_code == 200
+                big = np.zeros((1500, 1500, 3), np.uint8)
+                big[:512, :512] = astronaut
+                assert http.post("/v1/age?group=0", content=encoded(big, "BMP")).status_code == 200
+                assert http.get("/").status_code == 200
+                assert http.get("/metrics").status_code == 200
+        finally:
+            _watching = False
+    assert _writing == []
+    assert [
+        call for call in _connecting if not (call[0] == "socket.connect" and call[1][1] == ("127.0.0.1", port))
+    ] == [call for call in _connecting if call[0] == "socket.getaddrinfo" and call[1][:2] == ("127.0.0.1", port)]
+
+
+def test_https(tiny: Transformer, astronaut: Image8, tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    context = ssl.create_default_context(cafile=cert)
+    with serving(tiny, certfile=cert, keyfile=key, host="0.0.0.0") as server:
+        assert server.url.startswith("https://localhost:")
+        assert httpx.get(f"{server.url}/healthz", verify=context, trust_env=False).status_code == 200
+        with Visitor(server.url, ssl=context) as visitor:
+            visitor.start().change(encoded(astronaut))
+            visitor.say(type="still")
+            kept = visitor.hear()[0]
+    if server.settings.network_url is not None:  # a machine without a network has no address there
+        assert kept["reachable"]
+        assert kept["address"] == f"{server.settings.network_url}/stills/{kept['token']}.jpg"
+    with pytest.raises(InputError, match="a certificate and its key"):
+        Server(tiny, Settings(), port=0, certfile=key, keyfile=cert)
+
+
+def run(*words: str) -> Any:
+    result = CliRunner().invoke(cli.app, ["kiosk", *words], env={"COLUMNS": "200"})
+    assert "Traceback" not in result.output
+    return result
+
+
+def test_wrong_usage(server: Server, tmp_path: Path, tiny_model: Path) -> None:
+    port = server.url.rsplit(":", 1)[1]
+    model = ["--model", str(tiny_model)]
+    for words, message in (
+        (["--port", port, *model], "cannot listen there"),
+        (["--certfile", "a.pem", *model], "needs both the certificate and its key"),
+        (["--public-url", "kiosk.example"], "expected an address like https://kiosk.example"),
+        (["--strings", str(tmp_path / "none.json")], "expected a JSON file of texts"),
+        (["--still-minutes", "0"], "--still-minutes"),
+    ):
+        result = run(*words)
+        assert result.exit_code == 2, result.output
+        assert message in result.output
+    assert run("--model", str(tmp_path / "none.onnx")).exit_code == 5
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("lgin_edge.kiosk")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    result = run()
+    assert result.exit_code == 5
+    assert "the kiosk needs uvicorn" in result.output
+    assert "pip install 'lgin-edge[kiosk]'" in result.output
+
+
+def test_the_command(tiny_model: Path, subprocess_env: dict[str, str], tmp_path: Path) -> None:
+    words = [
+        "kiosk",
+        "--port",
+        "0",
+        "--model",
+        str(tiny_model),
+        "--threads",
+        "1",
+        "--public-url",
+        "http://kiosk.example",
+    ]
+    # Where the tests run in a shell's background Ctrl-C is ignored, and a program inherits that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "lgin_edge", *words],
+            env=subprocess_env,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        assert process.stdout is not None
+        told = process.stdout.readline() + process.stdout.readline()
+        url = re.search(r"http://127\.0\.0\.1:\d+", told)
+        assert url is not None, told
+        assert "From other machines: http://kiosk.example" in told
+        page = httpx.get(url[0], headers={"host": "kiosk.example"}, trust_env=False)
+        assert page.status_code == 200
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,312 @@
+"""A visitor's session at the kiosk: the protocol, its limits, and several visitors at once."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from support.kiosk_server import PATIENCE, Image8, Visitor, encoded, pixels, serving
+from websockets.exceptions import ConnectionClosed
+
+from lgin_edge import BackendError, Limits, Transformer
+from lgin_edge.kiosk import session
+from lgin_edge.kiosk.protocol import Close
+from lgin_edge.kiosk.server import Server
+from lgin_edge.kiosk.settings import Settings
+
+#: Smaller than the default.
+FRAMES = Limits(image_bytes=2_000_000, image_pixels=1_000_000, json_bytes=1024, json_depth=2)
+
+
+@pytest.fixture(scope="module")
+def server(tiny: Transformer) -> Iterator[Server]:
+    with serving(tiny, Settings(public_url="https://kiosk.example", max_fps=240, frames=FRAMES)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def frame(astronaut: Image8) -> bytes:
+    return encoded(astronaut)
+
+
+def counted(server: Server, name: str) -> float:
+    lines = httpx.get(f"{server.url}/metrics", trust_env=False).text.splitlines()
+    return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
+
+
+def face_change(before: bytes, after: bytes) -> float:
+    """Mean change of the middle of the astronaut's face, levels."""
+    return float((pixels(after).astype(int) - pixels(before))[90:150, 195:245].mean())
+
+
+def settle(visitor: Visitor, frame: bytes, *, years: float) -> bytes:
+    """The changed frame once the age is there and the face is faded in."""
+    last = np.inf
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        head, jpeg = visitor.change(frame)
+        assert head["years"] == pytest.approx(years)
+        change = face_change(frame, jpeg)
+        if head["faces"] and head["faces"][0]["strength"] == 1 and abs(change - last) < 0.01:
+            return jpeg
+        last = change
+        time.sleep(0.05)
+    raise AssertionError("the age was never there")
+
+
+def closing(visitor: Visitor) -> tuple[int, str]:
+    """Code and reason with which the server ends the session."""
+    with suppress(ConnectionClosed):
+        while True:
+            visitor.hear()
+    ended = visitor.socket.protocol
+    assert ended.close_code is not None
+    return ended.close_code, ended.close_reason or ""
+
+
+def test_the_face_follows_the_age(server: Server, frame: bytes) -> None:
+    with Visitor(server.url) as visitor:
+        head, _ = visitor.start(years=70).change(frame)
+        assert (head["width"], head["height"]) == (512, 512)
+        assert face_change(frame, settle(visitor, frame, years=70)) < -30
+        visitor.say(type="age", years=30)
+        younger = settle(visitor, frame, years=30)
+        assert face_change(frame, younger) > 20
+        assert np.abs(pixels(younger).astype(int) - pixels(frame))[300:].mean() < 3
+        (face,) = visitor.change(frame)[0]["faces"]
+        x0, y0, x1, y1 = face["box"]
+        assert 150 < x0 < 220 < x1 < 300
+        assert 40 < y0 < 120 < y1 < 220
+
+
+def test_webp_and_frames_of_another_size(server: Server, astronaut: Image8) -> None:
+    with Visitor(server.url) as visitor:
+        visitor.start()
+        assert visitor.change(encoded(astronaut, "WEBP"))[0]["width"] == 512
+        assert visitor.change(encoded(astronaut[:, :400]))[0]["width"] == 400
+        assert visitor.change(encoded(astronaut[:, :, 0]))[0]["width"] == 512  # a grey one
+
+
+def test_nobody_there(server: Server) -> None:
+    with Visitor(server.url) as visitor:
+        head, _ = visitor.start().change(encoded(np.full((240, 320, 3), 90, np.uint8)))
+        assert head["faces"] == []
+        visitor.say(type="strip")
+        assert visitor.hear()[0]["code"] == "no_face"
+
+
+def test_a_picture_to_take_away(server: Server, frame: bytes) -> None:
+    with Visitor(server.url) as visitor:
+        visitor.start().say(type="still")
+        assert visitor.hear()[0]["code"] == "no_frame"
+        jpeg = settle(visitor, frame, years=70)
+        visitor.say(type="still")
+        kept = visitor.hear()[0]
+        address = f"{server.url}/stills/{kept['token']}"
+        assert kept["address"] == f"https://kiosk.example/stills/{kept['token']}.jpg"
+        assert kept["reachable"]
+        assert kept["seconds"] == 300
+        shown = httpx.get(f"{address}.jpg", trust_env=False)
+        assert shown.headers["content-type"] == "image/jpeg"
+        assert shown.headers["content-disposition"].startswith("inline")
+        assert shown.headers["cache-control"] == "no-store"
+        assert np.abs(pixels(shown.content).astype(int) - pixels(jpeg)).mean() < 3
+        saved = httpx.get(f"{address}.jpg?save=1", trust_env=False)
+        assert saved.headers["content-disposition"] == 'attachment; filename="picture.jpg"'
+        assert httpx.get(f"{address}.svg", trust_env=False).headers["content-type"] == "image/svg+xml"
+        visitor.say(type="forget", token=kept["token"])
+        visitor.change(frame)  # so that the command before it was read
+        assert httpx.get(f"{address}.jpg", trust_env=False).status_code == 404
+        assert httpx.get(f"{address}.svg", trust_env=False).status_code == 404
+
+
+def test_through_the_years(server: Server, frame: bytes, tiny: Transformer) -> None:
+    with Visitor(server.url) as visitor:
+        visitor.start().change(frame)
+        deadline = time.monotonic() + PATIENCE
+        while not visitor.change(frame)[0]["faces"] and time.monotonic() < deadline:
+            pass
+        visitor.say(type="strip")
+        head, files = visitor.hear()
+        assert head["labels"] == ["original", *(group.label for group in tiny.groups)]
+        assert sum(head["sizes"]) == len(files)
+        ends = np.cumsum([0, *head["sizes"]])
+        means = [pixels(files[a:b])[200:300, 200:300].mean() for a, b in itertools.pairwise(ends)]
+        assert means[1:] == sorted(means[1:], reverse=True)  # the tiny model's older is darker
+        whole = httpx.get(f"{server.url}/stills/{head['token']}.jpg", trust_env=False)
+        assert pixels(whole.content).shape[1] > 5 * 512
+
+
+def test_too_many_pictures(server: Server, frame: bytes) -> None:
+    with Visitor(server.url) as visitor:
+        visitor.start().change(frame)
+        kinds = []
+        for _ in range(8):
+            visitor.say(type="still")
+            message = visitor.hear()[0]
+            kinds.append(message.get("code", message["type"]))
+        assert kinds[:5] == ["still"] * 5
+        assert kinds[-1] == "too_often"
+        assert visitor.change(frame)  # the session goes on
+
+
+BEGIN = '{"type": "start", "consent": true, "years": 60}'
+
+
+@pytest.mark.parametrize(
+    ("messages", "code", "reason"),
+    [
+        (["no JSON"], Close.BAD_MESSAGE, "Invalid JSON"),
+        (["[1]"], Close.BAD_MESSAGE, "message"),
+        (['{"type": ' + " " * 2000 + '"still"}'], Close.BAD_MESSAGE, "at most 1024"),
+        (["[[[[]]]]"], Close.BAD_MESSAGE, "nested"),
+        (['{"type": "dance"}'], Close.BAD_MESSAGE, "dance"),
+        (['{"type": "still"}'], Close.BAD_MESSAGE, "first"),
+        (['{"type": "start", "consent": false, "years": 60}'], Close.NO_CONSENT, "consent"),
+        (['{"type": "start", "consent": "yes", "years": 60}'], Close.BAD_MESSAGE, "consent"),
+        (['{"type": "start", "consent": true}'], Close.BAD_MESSAGE, "years"),
+        (['{"type": "start", "consent": true, "years": NaN}'], Close.BAD_MESSAGE, ""),
+        (['{"type": "start", "consent": true, "years": 1e9}'], Close.BAD_MESSAGE, "130"),
+        (['{"type": "start", "consent": true, "years": 60, "more": 1}'], Close.BAD_MESSAGE, "more"),
+        ([b"\0\0\0\1picture"], Close.BAD_MESSAGE, "first"),
+        ([BEGIN, BEGIN], Close.BAD_MESSAGE, "begun"),
+        ([BEGIN, '{"type": "age", "years": "old"}'], Close.BAD_MESSAGE, "years"),
+        ([BEGIN, '{"type": "forget", "token": "' + "x" * 100 + '"}'], Close.BAD_MESSAGE, "64"),
+        ([BEGIN, b"\0\0"], Close.BAD_MESSAGE, "4 bytes"),
+        ([BEGIN, b"\0\0\0\1this is no picture"], Close.BAD_MESSAGE, "JPEG, WEBP"),
+        ([BEGIN, b"\0\0\0\1" + bytes(3_000_000)], 1009, ""),
+    ],
+)
+def test_bad_messages_end_the_session(
+    server: Server, frame: bytes, messages: list[str | bytes], code: int, reason: str
+) -> None:
+    with Visitor(server.url) as other, Visitor(server.url) as visitor:
+        other.start().change(frame)
+        for message in messages:
+            visitor.socket.send(message)
+        ended, why = closing(visitor)
+        assert ended == code
+        assert reason in why
+        other.change(frame)  # nobody else notices
+
+
+def test_bad_frames_end_the_session(server: Server, astronaut: Image8, frame: bytes) -> None:
+    large = encoded(np.zeros((1100, 1000, 3), np.uint8))
+    for file, reason in (
+        (encoded(astronaut, "PNG"), "expected one of JPEG, WEBP"),
+        (frame[: len(frame) // 2], "truncated"),
+        (large, "at most 1 million"),
+        (bytes(2_000_001), "at most 2000000"),
+    ):
+        with Visitor(server.url) as visitor:
+            visitor.start().show(file)
+            code, why = closing(visitor)
+            assert code in (Close.BAD_MESSAGE, Close.TOO_LARGE)
+            assert reason in why
+    with Visitor(server.url) as visitor:
+        visitor.start().change(frame)
+        visitor.number = -1  # once more the same
+        visitor.show(frame)
+        assert "above 0" in closing(visitor)[1]
+
+
+def test_too_fast(tiny: Transformer, frame: bytes) -> None:
+    with serving(tiny, Settings(max_fps=2)) as server:
+        with Visitor(server.url) as visitor:
+            visitor.start()
+            for i in range(10):
+                visitor.socket.send(struct.pack(">I", i) + frame)
+            assert closing(visitor)[0] == Close.TOO_FAST
+        with Visitor(server.url) as visitor:
+            visitor.start()
+            for _ in range(300):
+                visitor.say(type="age", years=50)
+            assert closing(visitor)[0] == Close.TOO_FAST
+        assert counted(server, 'lgin_kiosk_closed_total{code="4429"}') == 2
+
+
+def test_quiet_visitors_make_room(tiny: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_SILENCE_TIMEOUT_S", 0.3)
+    with serving(tiny, Settings(max_visitors=1)) as server, Visitor(server.url) as visitor:
+        assert closing(visitor)[0] == Close.QUIET
+
+
+def test_all_places_taken(tiny: Transformer, frame: bytes) -> None:
+    with serving(tiny, Settings(max_visitors=1)) as server:
+        with Visitor(server.url) as first:
+            first.start().change(frame)
+            with Visitor(server.url) as second:
+                assert closing(second) == (Close.FULL, "all 1 places are taken; try again soon")
+        deadline = time.monotonic() + PATIENCE
+        while counted(server, "lgin_kiosk_visitors") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        with Visitor(server.url) as third:
+            third.start().change(frame)
+
+
+def test_a_run_time_that_fails(tiny_model: Any, frame: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Transformer(tiny_model, threads=1) as transformer, serving(transformer) as server:
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise BackendError("the GPU is gone")
+
+        monkeypatch.setattr(transformer, "age", fail)
+        with Visitor(server.url) as visitor:
+            visitor.start().show(frame)
+            assert closing(visitor) == (Close.FAILED, "the kiosk failed; its log says why")
+
+
+def test_frames_that_wait_are_replaced(tiny_model: Any, frame: bytes) -> None:
+    """Who sends faster than he is served gets the newest frame, and no queue grows."""
+    with Transformer(tiny_model, threads=1) as transformer, serving(transformer, Settings(max_fps=240)) as server:
+        kiosk = server.config.app.state.kiosk  # type: ignore[union-attr]
+        go = threading.Event()
+        blocking = threading.Thread(target=lambda: kiosk.executor._thread.submit(go.wait, PATIENCE).result())
+        blocking.start()
+        with Visitor(server.url) as visitor:
+            visitor.start()
+            for _ in range(12):
+                visitor.show(frame)
+            deadline = time.monotonic() + PATIENCE
+            while counted(server, "lgin_kiosk_frames_dropped_total") < 10 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            go.set()
+            numbers = [visitor.hear()[0]["number"] for _ in range(2)]
+            assert numbers == [0, 11]
+        blocking.join(PATIENCE)
+
+
+def test_two_visitors_share(server: Server, frame: bytes) -> None:
+    """One who has two frames on their way and one who has one are served alike, each at the age of his own."""
+    with Visitor(server.url) as eager, Visitor(server.url) as other:
+        eager.start(years=30)
+        other.start(years=70)
+        served = {30.0: 0, 70.0: 0}
+        stop = threading.Event()
+
+        def visit(visitor: Visitor, ahead: int) -> None:
+            for _ in range(ahead):
+                visitor.show(frame)
+            while not stop.is_set():
+                served[round(visitor.hear()[0]["years"], 3)] += 1
+                visitor.show(frame)
+
+        visits = [threading.Thread(target=visit, args=pair) for pair in ((eager, 2), (other, 1))]
+        for thread in visits:
+            thread.start()
+        deadline = time.monotonic() + PATIENCE
+        while min(served.values()) < 20 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        stop.set()
+        for thread in visits:
+            thread.join(PATIENCE)
+    assert min(served.values()) >= 20
+    assert max(served.values()) < 3 * min(served.values())

@@ -1,0 +1,1 @@
+"""What tests share: films and faces whose truth is known, tiny models, servers, and readers of results."""
