@@ -1,0 +1,97 @@
+"""Edits in PyTorch (design section 2): the differentiable twin of ``lgin_edge.reference.region_paste``.
+
+A canvas is the face's own view at some side: the frame as it is seen through view 0's box, the square that is edited. Values
+are in [0, 1] here, ``v`` of the design; residuals are in units of [-1, 1], hence halved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lgin_edge import geometry
+
+from . import canonical
+
+#: ITU-R BT.601 luma.
+LUMA = (0.299, 0.587, 0.114)
+#: Channels of a face's edit after the residual's three, and of a patch's.
+GAIN, GREY, SKIN = 3, 4, 5
+
+
+@dataclass
+class Edits:
+    """What T gives for B faces at one age each (or N faces at G ages with axes [N, G] for B, where it says so).
+
+    Attributes:
+        face_edit: [B, 6, S, S]: residual d_g in units of [-1, 1], gain g > -1, grey s and skin m in [0, 1].
+        patch_edit: [B, 5, 4, P, P]: residuals d_r and gains g_r.
+        flow: [B, 2, s, s] canonical (x, y). place: [B, 2, s, s] in [0, 1]^2.
+        lines: [B, 1, A, A] log light in mesh space.
+    """
+
+    face_edit: Tensor
+    patch_edit: Tensor
+    flow: Tensor
+    place: Tensor
+    lines: Tensor
+
+    def map(self, change: object) -> Edits:
+        return Edits(**{f.name: change(getattr(self, f.name)) for f in fields(self)})  # type: ignore[operator]
+
+
+def luma(picture: Tensor) -> Tensor:
+    """[B, 3, H, W] -> [B, 1, H, W]."""
+    r, g, b = picture.split(1, 1)
+    return LUMA[0] * r + LUMA[1] * g + LUMA[2] * b
+
+
+def read_maps(maps: Tensor, size: int) -> Tensor:
+    """Maps of the whole square [B, C, s, s] at ``size`` pixels: bilinear, half-pixel centres, border replicated."""
+    return F.interpolate(maps, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def square_window(size: int, taper: float, like: Tensor) -> Tensor:
+    """``w_0`` on a canvas [size, size]."""
+    w = canonical.window((torch.arange(size, device=like.device, dtype=torch.float32) + 0.5) / size, taper)
+    return (w[:, None] * w).to(like.dtype)
+
+
+def apply(edits: Edits, boxes: Tensor, canvas: Tensor, face_box: tuple[float, float, float, float]) -> Tensor:
+    """The edited canvas [B, 3, H, H] in [0, 1].
+
+    The moved frame is read bilinearly here; the kernels read it by a sharper filter, which training need not pay for.
+
+    Args:
+        boxes: [B, 5, 4], the regions' boxes, canonical. canvas: [B, 3, H, H] in [0, 1], the square of ``face_box``.
+    """
+    size = canvas.shape[-1]
+    x0, y0, x1, y1 = face_box
+    extent = canvas.new_tensor((x1 - x0, y1 - y0))
+    w0 = square_window(size, geometry.FACE_TAPER, canvas)
+    whole = read_maps(edits.face_edit, size) * w0
+    # The regions' boxes in units of the canvas' square.
+    local = (boxes - canvas.new_tensor((x0, y0, x0, y0))) / torch.cat([extent, extent])
+    by, bx = canonical.windowed_reader(local, size, edits.patch_edit.shape[-1], geometry.REGION_TAPER)
+    dtype = edits.patch_edit.dtype
+    parts = (by[:, :, None].to(dtype) @ edits.patch_edit @ bx[:, :, None].to(dtype).mT).sum(1)
+    change = (whole[:, :3] + parts[:, :3]) / 2
+    gain = whole[:, GAIN : GAIN + 1] + parts[:, 3:4]
+    grey = whole[:, GREY : GREY + 1]
+    skin = whole[:, SKIN : SKIN + 1]
+    moved = flowed(canvas, read_maps(edits.flow, size) * w0 / extent[:, None, None])
+    greyed = moved + grey * (luma(moved) - moved)
+    place = read_maps(edits.place, size).permute(0, 2, 3, 1)
+    drawn = F.grid_sample(edits.lines, 2 * place - 1, padding_mode="border", align_corners=False)
+    return ((1 + gain).clamp(min=0) * torch.exp(skin * drawn) * greyed + change).clamp(0, 1)
+
+
+def flowed(canvas: Tensor, flow: Tensor) -> Tensor:
+    """A canvas [B, C, H, H] read at ``u + flow(u)``, flow [B, 2, H, H] in units of its side."""
+    size = canvas.shape[-1]
+    t = (torch.arange(size, device=canvas.device, dtype=canvas.dtype) + 0.5) / size
+    grid = torch.stack([t.expand(size, size), t[:, None].expand(size, size)], -1)
+    return F.grid_sample(canvas, 2 * (grid + flow.permute(0, 2, 3, 1)) - 1, padding_mode="border", align_corners=False)

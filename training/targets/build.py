@@ -1,0 +1,175 @@
+"""Make the targets of whole packs: python -m training.targets.build runs/targets
+
+Needs the meshes of ``training/targets/mesh.py``. Four stages, each kept and not repeated by the next run: hair mattes (some
+minutes for the network), age layers of the donors, the choice of layers for each face, and each face's edits (a quarter of a
+second a face and core). Contact sheets of 24 faces are written as it goes: look at them.
+
+    hair.npz      probability of hair for each face, and the network
+    layers.npz    layers [K, A, A], the mean of young skin, windows [5, A, A]
+    choice.npz    fractions of each layer for each face
+    edits/*.npz   one file a face
+    sheets/*.jpg  input | 50 | 70 | 80 | 22 years
+    report.json   what was left out, and why
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import typer
+from PIL import Image
+from rich.progress import track
+from safetensors.torch import save_file
+
+from training.dataset.labels import default_packs, read_packs
+
+from . import edits, hair, layers, masks, matching, mean_face
+from .subject import SIDE, Floats, Subject, subjects
+
+#: Side at which maps are kept: theirs is the network's resolution, not the picture's.
+MAP_SIDE = 288
+#: Above this the network only guesses at hair (bald heads, hats): the hair is left as it is and does not count in training.
+MOST_UNCERTAIN = 0.58
+YOUNG_YEARS = 35.0
+SHEET_AGES = (50, 70, 80, 22)
+_SHEET_ROWS = 4
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(metavar="TARGETS", help="Where the targets go; made if missing, resumed if not whole.")],
+    meshes: Annotated[Path | None, typer.Option(help="What training/targets/mesh.py wrote (default: TARGETS/mesh.npz).")] = None,
+    data: Annotated[list[Path] | None, typer.Option(help="Packs with a labels.csv (default: portraits and faces).")] = None,
+    processes: Annotated[int, typer.Option(help="Processes that make edits.")] = os.cpu_count() or 1,
+) -> None:
+    """Make hair mattes, age layers and edits for every face of the packs. Ctrl-C loses one face; the same command goes on."""
+    where = meshes or folder / "mesh.npz"
+    if not where.is_file():
+        print(f"targets.build: no meshes at {where}; make them first: see training/targets/mesh.py", file=sys.stderr)
+        raise typer.Exit(2)
+    cv2.setNumThreads(1)
+    people = list(subjects(read_packs(data or default_packs()), where))
+    (folder / "edits").mkdir(parents=True, exist_ok=True)
+    (folder / "sheets").mkdir(exist_ok=True)
+    probability = _hair(people, folder)
+    bank = _layers(people, folder)
+    choice = _choice(people, folder)
+    todo = [i for i, s in enumerate(people) if s.photo.split != "donor" and not edits_file(folder, s).is_file()]
+    jobs = [(people[i], probability[i], bank["young"], folder) for i in todo]
+    with multiprocessing.get_context("spawn").Pool(processes, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        for _ in track(pool.imap_unordered(_make, jobs, chunksize=4), "edits", total=len(jobs), disable=not jobs):
+            pass
+    report = _report(people, probability)
+    (folder / "report.json").write_text(json.dumps(report, indent=2))
+    _sheets(people, folder, bank, choice)
+    print(json.dumps({key: value if isinstance(value, int) else len(value) for key, value in report.items()}))
+
+
+def edits_file(folder: Path, subject: Subject) -> Path:
+    return folder / "edits" / f"{subject.photo.name}.npz"
+
+
+def _hair(people: list[Subject], folder: Path) -> Floats:
+    path = folder / "hair.npz"
+    if path.is_file():
+        with np.load(path) as file:
+            if list(file["name"]) == [s.photo.key for s in people]:
+                return file["probability"].astype(np.float32)
+    teachers = [s for s in people if s.photo.sharp and s.photo.split in ("train", "val")]
+    mattes = [hair.by_colour(s) for s in track(teachers, "hair by colour")]
+    net = hair.train_on(teachers, mattes)
+    inputs = np.stack([hair.net_input(s) for s in track(people, "hair")])
+    probability = hair.predict(net, inputs)
+    save_file({k: v.half().contiguous() for k, v in net.state_dict().items()}, folder / "hair_net.safetensors")
+    np.savez_compressed(path, name=[s.photo.key for s in people], probability=probability.astype(np.float16))
+    return probability
+
+
+def _layers(people: list[Subject], folder: Path) -> dict[str, Floats]:
+    path = folder / "layers.npz"
+    if not path.is_file():
+        mean = mean_face.load()
+        youth = [s for s in people if s.photo.split == "train" and s.photo.age < YOUNG_YEARS and s.photo.sharp]
+        youth = [s for s in youth if not {"glasses", "beard"} & s.photo.tags][:120]
+        young = layers.mean_of([layers.detail(s, mean) for s in track(youth, "young skin")])
+        bank = [layers.layer(layers.detail(d, mean, layers.beard(d)), young) for d in donors(people)]
+        windows = matching.region_windows(layers.TEXTURE_SIDE, mean, mean_face.TEXTURE_BOX)
+        np.savez_compressed(path, layers=np.stack(bank).astype(np.float32), young=young, windows=windows)
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
+
+
+def donors(people: list[Subject]) -> list[Subject]:
+    """The donors of ``layers.DONORS``, in its order. Raises ValueError if one is not among the people."""
+    named = {s.photo.name: s for s in people}
+    if missing := [name for name in layers.DONORS if name not in named]:
+        raise ValueError(f"the packs lack these donors of age layers: {', '.join(missing)}")
+    return [named[name] for name in layers.DONORS]
+
+
+def _choice(people: list[Subject], folder: Path) -> matching.Choice:
+    path = folder / "choice.npz"
+    if not path.is_file():
+        made = matching.choose(people, donors(people))
+        np.savez_compressed(path, name=[s.photo.key for s in people], shares=made.shares, depth=made.depth)
+    with np.load(path) as file:
+        return matching.Choice(file["shares"], file["depth"])
+
+
+def _make(job: tuple[Subject, Floats, Floats, Path]) -> None:
+    subject, probability, young, folder = job
+    sure = hair.uncertainty(probability) <= MOST_UNCERTAIN
+    matte = hair.matte(subject, probability) if sure else np.zeros((SIDE, SIDE), np.float32)
+    made = edits.make(subject, matte, mean_face.load(), young)
+    maps = np.stack([cv2.resize(m, (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_AREA) for m in made.maps])
+    path = edits_file(folder, subject)
+    partial = path.with_suffix(".partial.npz")
+    arrays: dict[str, npt.NDArray[Any]] = {"maps": maps, "flow": made.flow, "place": made.place}
+    np.savez(partial, hair_is_known=sure, **{name: value.astype(np.float16) for name, value in arrays.items()})
+    partial.replace(path)
+
+
+def _report(people: list[Subject], probability: Floats) -> dict[str, Any]:
+    kept = [(s, p) for s, p in zip(people, probability, strict=True) if s.photo.split != "donor"]
+    return {
+        "faces": len(kept),
+        "hair not known": [s.photo.key for s, p in kept if hair.uncertainty(p) > MOST_UNCERTAIN],
+        "skin hardly seen": [s.photo.key for s, _ in kept if masks.skin(s).mean() < 0.06],
+    }
+
+
+def load(folder: Path, subject: Subject) -> edits.SubjectEdits:
+    """A subject's edits at SIDE, as ``edits.apply`` takes them."""
+    with np.load(edits_file(folder, subject)) as file:
+        maps, flow, place = (file[name].astype(np.float32) for name in ("maps", "flow", "place"))
+    large = [cv2.resize(m, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR) for m in maps]
+    return edits.SubjectEdits(np.stack(large), flow, place)
+
+
+def _sheets(people: list[Subject], folder: Path, bank: dict[str, Floats], choice: matching.Choice) -> None:
+    shown = [i for i, s in enumerate(people) if s.photo.split in ("train", "val") and s.photo.sharp]
+    shown = shown[:: max(1, len(shown) // 24)][:24]
+    for start in range(0, len(shown), _SHEET_ROWS):
+        rows = []
+        for i in shown[start : start + _SHEET_ROWS]:
+            s, own = people[i], load(folder, people[i])
+            lines = layers.texture(bank["layers"], choice.shares[i] * choice.depth[i][:, None], bank["windows"])
+            pictures = [edits.apply(s.image, edits.at_age(own, s.photo.age, age), lines, own.place) for age in SHEET_AGES]
+            rows.append(np.hstack([s.image, *pictures]))
+        sheet = (np.vstack(rows) * 255).round().astype(np.uint8)
+        Image.fromarray(sheet).save(folder / "sheets" / f"{start // _SHEET_ROWS}.jpg", quality=90)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(os.cpu_count() or 1)
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command()(main)
+    app()

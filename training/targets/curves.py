@@ -1,0 +1,33 @@
+"""How far each sign of age has come at an age in years: 0 at 20, 1 at 80, rising.
+
+Shape follows what is written of the face's ageing (bone and fat from the middle thirties, hair of half of the people half
+grey at 50, lines from 30 on); the numbers are ours, chosen by looking.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_AGES = (20, 30, 40, 50, 60, 70, 80)
+_CURVES = {
+    "hair": (0.0, 0.0, 0.14, 0.40, 0.68, 0.90, 1.0),
+    "lines": (0.0, 0.06, 0.20, 0.40, 0.62, 0.82, 1.0),
+    "shape": (0.0, 0.08, 0.22, 0.40, 0.60, 0.80, 1.0),
+    "skin": (0.0, 0.08, 0.22, 0.40, 0.60, 0.80, 1.0),
+}
+SIGNS = tuple(_CURVES)
+
+
+def at(sign: str, years: float) -> float:
+    return float(np.interp(years, _AGES, _CURVES[sign]))
+
+
+def older(sign: str, present: float, wanted: float) -> float:
+    """Share of the whole way from 20 to 80 that lies between two ages; 0 where nothing is asked for."""
+    return max(0.0, at(sign, wanted) - at(sign, present))
+
+
+def younger(sign: str, present: float, wanted: float) -> float:
+    """Share of a face's own signs of age that is taken away: all of them at 20."""
+    own = at(sign, present)
+    return min(1.0, max(0.0, (own - at(sign, wanted)) / own)) if own > 0.02 else 0.0

@@ -1,0 +1,292 @@
+"""A subject's edits, older and younger, as maps that a network can learn and the kernels can paste (design section 2).
+
+Maps are kept at full strength, an age of 80 for a face of 20 and all of a face's own age for "younger"; ``at_age`` scales them
+by ``curves``. Hair is greyed strand by strand: its own detail is kept and multiplied, its mean moves, its colour goes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from . import curves, masks, mean_face
+from .layers import log_light
+from .subject import (
+    BELOW_NOSE,
+    BROWS,
+    CHIN,
+    EYES,
+    LEFT_BROW,
+    LEFT_EYE,
+    LIPS,
+    MOUTH_OPENING,
+    NOSE_TIP,
+    RIGHT_BROW,
+    RIGHT_EYE,
+    SIDE,
+    Floats,
+    Mask,
+    Subject,
+)
+
+Float64 = npt.NDArray[np.float64]
+LUMA = np.array((0.299, 0.587, 0.114), np.float32)
+#: Colour of grey hair, a little warm.
+GREY_TINT = np.array((1.0, 0.985, 0.955), np.float32)
+#: Channels of ``SubjectEdits.maps``.
+SKIN, MATTE, HAIR_LIGHT, CONTRAST, GREY, GAIN, RED, GREEN, BLUE, YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(13)
+CHANNELS = 13
+#: Own lines deepen by this, at most, when a face ages; and all of the skin's detail softens by this when it gets younger.
+DEEPEN, SOFTEN = 0.40, 0.35
+#: How far the features move, of what ``moves`` says; and back, when a face gets younger, of that.
+SHAPE, YOUNGER_SHAPE = 1.5, 0.7
+#: How far brows and beard grey, of what the hair does.
+BROWS_GREY, BEARD_GREY = 0.55, 0.95
+
+
+@dataclass
+class SubjectEdits:
+    """What is kept of a subject.
+
+    Attributes:
+        maps: [CHANNELS, SIDE, SIDE] float32 over the canonical square, where things are in the picture. MATTE is the fraction of hair
+            that is grey at 80; CONTRAST what its own detail is multiplied with, less 1.
+        flow: [GRID, GRID, 2], canonical, from 20 to 80. place: [GRID, GRID, 2].
+    """
+
+    maps: Floats
+    flow: Floats
+    place: Floats
+
+
+@dataclass
+class Edit:
+    """An edit at one age, over the canonical square: ``apply`` is design section 2 with all windows 1.
+
+    Attributes:
+        residual: [SIDE, SIDE, 3] in units of [0, 1]. gain, grey, skin: [SIDE, SIDE]. flow: [GRID, GRID, 2].
+        depth: how deep the age layers are drawn.
+    """
+
+    residual: Floats
+    gain: Floats
+    grey: Floats
+    skin: Floats
+    flow: Floats
+    depth: float
+
+
+def at_age(own: SubjectEdits, present: float, wanted: float) -> Edit:
+    """The edit of a subject of ``present`` years at ``wanted`` years, where things are once they have moved."""
+    if wanted >= present:
+        flow = curves.older("shape", present, wanted) * own.flow
+    else:
+        flow = -YOUNGER_SHAPE * curves.younger("shape", present, wanted) * curves.at("shape", present) * own.flow
+    m = moved(own.maps, flow)
+    if wanted < present:
+        skin = curves.younger("lines", present, wanted)
+        residual = skin * m[YOUNG_RED : YOUNG_BLUE + 1].transpose(1, 2, 0)
+        return Edit(residual, skin * m[YOUNG_GAIN], np.zeros_like(m[SKIN]), m[SKIN], flow, 0.0)
+    hair, skin = (curves.older(sign, present, wanted) for sign in ("hair", "skin"))
+    turned = hair * m[MATTE]  # fraction of the light that comes from grey hair
+    gain = turned * m[CONTRAST]
+    grey = 1 - (1 - turned) / (1 + gain)
+    residual = (turned * m[HAIR_LIGHT])[..., None] * GREY_TINT + skin * m[RED : BLUE + 1].transpose(1, 2, 0)
+    depth = curves.older("lines", present, wanted)
+    return Edit(residual, gain + skin * m[GAIN], (grey + skin * m[GREY]).clip(0, 1), m[SKIN], flow, depth)
+
+
+def moved(maps: Floats, flow: Floats) -> Floats:
+    """Maps [C, H, W] as they lie once the picture has moved by a flow [GRID, GRID, 2]."""
+    side = maps.shape[-1]
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
+    shift = mean_face.enlarge(flow, side) * side
+    planes = [cv2.remap(p, x + shift[..., 0], y + shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for p in maps]
+    return np.stack(planes)
+
+
+def apply(image: Floats, edit: Edit, lines: Floats, place: Floats) -> Floats:
+    """The edited picture [SIDE, SIDE, 3]; ``lines`` [A, A] is the subject's texture at full depth."""
+    side = image.shape[0]
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
+    flow = mean_face.enlarge(edit.flow, side) * side
+    shown = cv2.remap(image, x + flow[..., 0], y + flow[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    light = shown @ LUMA
+    greyed = shown + edit.grey[..., None] * (light[..., None] - shown)
+    where = moved(place.transpose(2, 0, 1), edit.flow).transpose(1, 2, 0)
+    drawn = edit.depth * edit.skin * mean_face.look_up(lines, mean_face.enlarge(where, side))
+    return np.clip(((1 + edit.gain) * np.exp(drawn))[..., None] * greyed + edit.residual, 0, 1).astype(np.float32)
+
+
+# --- how they are made ---
+
+
+def make(subject: Subject, hair: Floats, mean: Float64, young: Floats) -> SubjectEdits:
+    """Edits of a subject.
+
+    Args:
+        hair: matte [SIDE, SIDE]. mean: the mean mesh. young: mean detail of young skin in mesh space (``layers.mean_of``).
+    """
+    image, skin = subject.image, masks.skin(subject)
+    maps = np.zeros((CHANNELS, SIDE, SIDE), np.float32)
+    visible = masks.soft(masks.shrink(skin, 1), 1.6)
+    maps[SKIN] = visible
+    place = mean_face.place_of(subject, mean)
+    maps[MATTE], maps[HAIR_LIGHT], maps[CONTRAST] = _grey_hair(subject, hair, skin)
+    maps[GREY], maps[GAIN], maps[RED : BLUE + 1] = _aged_skin(subject, skin, visible)
+    maps[YOUNG_GAIN], maps[YOUNG_RED : YOUNG_BLUE + 1] = _young(subject, hair, skin, visible, young, mean, place)
+    return SubjectEdits(maps, _flow(subject, SHAPE * moves(subject.photo.gender, mean)), place)
+
+
+def facial_hair(subject: Subject, skin: Mask) -> tuple[Floats, Floats]:
+    """Soft masks of brows and beard [SIDE, SIDE]; no beard where the lower face is skin."""
+    y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
+    light = subject.lab[..., 0]
+    bright = np.median(light[skin]) if skin.any() else 60.0
+    dark = 1 / (1 + np.exp(-(bright - 13 - masks.blur(light, 0.8)) / 3.5))
+    brows = masks.soft(masks.feature(subject, LEFT_BROW, 4) | masks.feature(subject, RIGHT_BROW, 4), 2.0) * dark
+    low = masks.oval(subject) & (y > subject.mesh[BELOW_NOSE, 1] + 2) & ~masks.feature(subject, LIPS, 2)
+    candidate = low & ~skin & (masks.blur(light, 1.5) < bright - 10)
+    candidate = cv2.morphologyEx(candidate.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5))) > 0
+    if subject.photo.gender != "M" or candidate.sum() < 0.06 * low.sum():
+        return brows.astype(np.float32), np.zeros((SIDE, SIDE), np.float32)
+    below = masks.grow(candidate, 4) & (masks.oval(subject) | (y > subject.mesh[CHIN, 1] - 4))
+    return brows.astype(np.float32), (masks.soft(below & ~masks.feature(subject, LIPS, 1), 1.6) * dark).astype(np.float32)
+
+
+def _grey_hair(subject: Subject, hair: Floats, skin: Mask) -> tuple[Floats, Floats, Floats]:
+    """Matte of all hair, the light that is added where it is grey, and what the contrast of its strands gains."""
+    brows, beard = facial_hair(subject, skin)
+    light = subject.image @ LUMA
+    core = masks.shrink(hair > 0.7, 1)
+    base, contrast = np.zeros_like(light), np.ones_like(light)
+    if core.sum() > 200:
+        near, wide = masks.masked_blur(light, core, 3.0), masks.masked_blur(light, core, 15.0)
+        middle = float(np.median(light[core]))
+        most = float(np.clip(0.060 / (float((light - near)[core].std()) + 1e-3), 1.1, 3.5))
+        contrast += (most - 1) * np.clip(2 * masks.soft(masks.shrink(core, 2), 2.5) - 0.5, 0, 1)  # calm at the edges
+        grey = np.clip(0.42 + 0.50 * (middle - 0.10), 0.42, 0.74)
+        # The hair's own shading stays; dark hair's grows with its light, as paint of another colour would show it.
+        shading = np.clip((wide - middle) * np.clip(0.36 / max(middle, 0.08), 0.8, 2.5), -0.20, 0.20)
+        shading += contrast * (near - wide).clip(-0.10, 0.10)
+        base = np.clip(grey + shading, 0.20, 0.90) - contrast * near
+        # What is much lighter than the hair round it is no strand, but light from behind it, or skin at its edge.
+        hair = hair * np.clip(1.6 - contrast * (light - near) / 0.14, 0, 1)
+        # Temples grey first: where hair is near the face.
+        reach = cv2.distanceTransform((~masks.oval(subject)).astype(np.uint8), cv2.DIST_L2, 5) / subject.half_width
+        hair *= 0.75 + 0.25 * np.exp(-reach / 0.35)
+    for part, weight, lift in ((brows, BROWS_GREY, 0.30), (beard, BEARD_GREY, 0.36)):
+        around = masks.masked_blur(light, part > 0.2, 3.0)
+        own = np.clip(lift + 0.55 * around, 0, 0.75) - around
+        base, contrast = np.where(part > hair, own, base), np.where(part > hair, 1, contrast)
+        hair = np.maximum(hair, weight * part)
+    return hair.astype(np.float32), base.astype(np.float32), (contrast - 1).astype(np.float32)
+
+
+def _aged_skin(subject: Subject, skin: Mask, visible: Floats) -> tuple[Floats, Floats, Floats]:
+    """Grey, gain and residual [3, SIDE, SIDE] of skin, lips, teeth and eyes."""
+    image = subject.image
+    lips = masks.soft(masks.feature(subject, LIPS), 1.5)
+    colour = subject.lab
+    opening = masks.soft(masks.polygon(subject.mesh[list(MOUTH_OPENING)], hull=False), 0.8)
+    teeth = opening / (1 + np.exp(-(colour[..., 0] - 55) / 4)) / (1 + np.exp(-(18 - np.hypot(colour[..., 1], colour[..., 2])) / 3))
+    eyes = masks.soft(masks.feature(subject, LEFT_EYE) | masks.feature(subject, RIGHT_EYE), 1.0)
+    aged = colour.copy()
+    aged[..., 0] += -1.6 * visible - 5.0 * teeth - eyes * np.clip((colour[..., 0] - 50) * 0.14, 0, 6)
+    aged[..., 1] += -0.5 * visible
+    aged[..., 2] += 0.6 * visible + 5.0 * teeth + 1.5 * eyes
+    tone = masks.rgb(aged) - image
+    grey = 0.35 * (lips - teeth).clip(0, 1)
+    deepen = DEEPEN * visible
+    residual = tone - deepen[..., None] * masks.masked_blur(image, skin, 3.5)
+    return grey.astype(np.float32), deepen.astype(np.float32), residual.transpose(2, 0, 1)
+
+
+def _young(
+    subject: Subject, hair: Floats, skin: Mask, visible: Floats, young: Floats, mean: Float64, place: Floats
+) -> tuple[Floats, Floats]:
+    """Gain and residual [3, SIDE, SIDE] that take a face's own age away: what exceeds the mean of young skin."""
+    image = subject.image
+    there = mean_face.enlarge(place, SIDE)
+    normal = mean_face.look_up(young, there) * ((there > 0.01) & (there < 0.99)).all(-1)
+    light = log_light(image)
+    fine = light - masks.masked_blur(light, skin, 0.9)
+    low = masks.masked_blur(light, skin, 9.0)
+    middle = light - fine - low
+    excess = middle - (normal - masks.blur(normal, 9.0))
+    excess = np.where(excess < 0, 0.85 * excess, 0.55 * excess)
+    # Bags and folds: what of the coarse band is dark on both sides of the face.
+    coarse = low - masks.masked_blur(light, skin, 26.0) - masks.blur(normal, 9.0)
+    both = _symmetrical(subject, coarse * visible, mean, there)
+    change = -(excess + 0.55 * fine * np.clip(np.abs(fine) / 0.03 - 0.5, 0, 1)) - 0.65 * both.clip(-0.25, 0.08)
+    result = image * np.exp(change * visible)[..., None]
+    # A little blood under the skin; grey hair of people who are old enough takes a young hair's colour.
+    colour = masks.lab(result)
+    colour[..., 0] += 1.2 * visible
+    colour[..., 1] += 0.9 * visible
+    result = masks.rgb(colour)
+    darker = _grey_of(subject, hair) * hair
+    result = result * (1 - 0.5 * darker)[..., None] + darker[..., None] * np.array((0.055, 0.030, 0.005), np.float32)
+    gain = -SOFTEN * visible - 0.5 * darker
+    residual = result - (1 + gain)[..., None] * image
+    return gain.astype(np.float32), residual.transpose(2, 0, 1).astype(np.float32)
+
+
+def _grey_of(subject: Subject, hair: Floats) -> float:
+    """How grey the hair is that is there, 0 to 1: light without colour, on a face that is not young."""
+    inside = hair > 0.6
+    if subject.photo.age < 45 or inside.sum() < 400:
+        return 0.0
+    colour = subject.lab[inside]
+    chroma, light = float(np.median(np.hypot(colour[:, 1], colour[:, 2]))), float(np.median(colour[:, 0]))
+    return float(np.clip((11 - chroma) / 5, 0, 1) * np.clip((light - 32) / 18, 0, 1))
+
+
+def _symmetrical(subject: Subject, value: Floats, mean: Float64, place: Floats) -> Floats:
+    """The part of a map that is alike on both sides of the face, by way of mesh space; ``place`` [SIDE, SIDE, 2]."""
+    there = mean_face.look_up(value.astype(np.float32), mean_face.texture_grid(mean, subject, 160))
+    return mean_face.look_up((there + there[:, ::-1]) / 2, place)
+
+
+def moves(gender: str, mean: Float64) -> Float64:
+    """How the mesh moves as a face ages from 20 to 80, canonical [468, 2]: jowls, lids, brows, nose, lips, hairline."""
+    shift = np.zeros_like(mean)
+    middle = mean[NOSE_TIP, 0]
+
+    def pull(near: int, outwards: float, down: float, reach: float) -> None:
+        """Points round a point and its mirror image move, in pixels of 384; reach is the Gaussian's sigma."""
+        away, height = abs(mean[near, 0] - middle), mean[near, 1]
+        for side in (-1, 1):
+            distance = np.hypot(mean[:, 0] - middle - side * away, mean[:, 1] - height) * SIDE
+            weight = np.exp(-0.5 * (distance / reach) ** 2)
+            shift[:, 0] += side * outwards / SIDE * weight
+            shift[:, 1] += down / SIDE * weight
+
+    man = gender == "M"
+    pull(172, 3.5, 4.5, 16)  # jowls
+    pull(136, 2.5, 5.0, 14)
+    pull(205, -0.5, 3.5, 18)  # cheeks sag
+    pull(116, -2.0, 0.5, 14)  # and hollow under the cheekbones
+    pull(61, 0.6, 2.4, 12)  # corners of the mouth
+    pull(46, 0.5, 3.4, 11)  # outer brows
+    pull(159, 0.0, 1.9, 5)  # upper lids
+    pull(33, 0.5, 1.9, 5)  # outer corners of the eyes
+    pull(NOSE_TIP, 0.0, 1.4, 10)  # tip of the nose; on the midline both sides pull
+    pull(129, 1.6, 1.2, 8)  # wings of the nose
+    pull(0, 0.0, 0.4, 11)  # thinner lips
+    pull(17, 0.0, -0.4, 11)
+    pull(103, 0.5 if man else 0.0, -7.0 if man else -2.5, 16)  # hairline at the temples
+    return shift
+
+
+def _flow(subject: Subject, shift: Float64) -> Floats:
+    """Flow [GRID, GRID, 2] that shows the mesh moved by ``shift``; it fades out off the person."""
+    mesh = subject.mesh / SIDE
+    t = (np.arange(mean_face.GRID) + 0.5) / mean_face.GRID
+    positions = np.stack(np.meshgrid(t, t), -1).astype(np.float32)
+    flow = mean_face.warp(mesh + shift, mesh) - positions
+    near = masks.soft(masks.grow(subject.person > 0.5, 8), 8.0)
+    return flow * cv2.resize(near, (mean_face.GRID,) * 2, interpolation=cv2.INTER_AREA)[..., None]

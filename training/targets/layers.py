@@ -1,0 +1,110 @@
+"""Age layers: what the skin of an old face has that young faces have not, as log light in mesh space.
+
+The *fine* band (lines, folds' edges) is kept as it is; the *coarse* band (bags, furrows' shade) is made symmetrical, which
+takes the donor's light out. Both are less the mean of young faces, where every face has its nose and its eyes' corners.
+Only brightness: another skin's colours make stains. Donors are synthetic faces alone: nobody's real wrinkles are handed on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from . import masks, mean_face
+from .subject import BELOW_NOSE, NOSE_TIP, SIDE, Floats, Mask, Subject
+
+#: Side of a texture: 410 texels over a canonical unit, a little finer than the donors' pictures at 384.
+TEXTURE_SIDE = 320
+#: Width of the widest detail of a layer, of the coarse and of the fine band, and of pores and noise, texels.
+_DETAIL, _COARSE, _PORES = 28.0, 7.5, 0.8
+#: How much of each band a layer has at full depth: an age of 80 on a smooth face.
+FINE_GAIN, COARSE_GAIN, PORES_GAIN = 1.0, 0.55, 0.35
+#: No line is deeper than this, log light; and every layer's fine band has this RMS where the donor's skin is seen: a donor with
+#: folds like a relief gives lines as deep as one with few.
+_DEEPEST, _FINE_RMS = 0.30, 0.060
+#: The donors, chosen by looking at all 73 synthetic faces of 55 and more: even light, no glasses, no hat over the brows, lines that differ.
+DONORS = (
+    "sync3184cbf", "syndeffd33d", "syn6525c721", "syn191659e4", "syne0513f44", "synfb1cd470", "syn6dc0e62a", "syn047a6cbb",
+    "syn39dd9d64", "syna6e0cc96", "syn23f6d982", "syn66e94748", "syn9f692b76", "synf346dfd5", "syn858262ec", "syn735e7fff",
+    "synb0640d6e", "synd376e4f9", "syn6feedd17", "syndf17cd08",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Detail:
+    """Log-light detail of a subject's visible skin in mesh space. ``value`` [side, side], ``seen`` [side, side] bool."""
+
+    value: Floats
+    seen: Mask
+
+
+def log_light(image: Floats) -> Floats:
+    return np.log(image @ np.array((0.299, 0.587, 0.114), np.float32) + 0.04)
+
+
+def detail(subject: Subject, mean: mean_face.Float64, hidden: Mask | None = None) -> Detail:
+    """Detail of a face in mesh space. ``hidden`` [SIDE, SIDE]: glasses, hats and the like, beside what is not skin."""
+    skin = masks.skin(subject)
+    if hidden is not None:
+        skin &= ~hidden
+    grid = mean_face.texture_grid(mean, subject, TEXTURE_SIDE)
+    light = mean_face.look_up(log_light(subject.image), grid, cv2.INTER_CUBIC)
+    seen = mean_face.look_up(skin.astype(np.float32), grid) > 0.95
+    return Detail((light - masks.masked_blur(light, seen, _DETAIL)) * seen, seen)
+
+
+def beard(subject: Subject) -> Mask | None:
+    """What of a bearded donor is no skin, however alike in colour: from the nose down, round the mouth."""
+    if "beard" not in subject.photo.tags:
+        return None
+    y, x = np.mgrid[0:SIDE, 0:SIDE]
+    near = abs(x - subject.mesh[NOSE_TIP, 0]) < 0.75 * subject.half_width
+    return near & (y > subject.mesh[BELOW_NOSE, 1] - 2)
+
+
+def mean_of(details: list[Detail]) -> Floats:
+    """Mean of details and their mirror images, where somebody's skin is seen."""
+    total = sum(d.value for d in details)
+    count = sum(d.seen.astype(np.float32) for d in details)
+    mean = total / (count + 1e-3)
+    return ((mean + mean[:, ::-1]) / 2).astype(np.float32)
+
+
+def evenness(own: Detail, young: Floats) -> float:
+    """How uneven a donor's light is: RMS of the antisymmetric coarse band, log light. Hard light is above 0.15."""
+    low = masks.masked_blur(own.value - young, own.seen, _COARSE)
+    both = own.seen & own.seen[:, ::-1]
+    return float(np.sqrt(np.mean(((low - low[:, ::-1])[both] / 2) ** 2)))
+
+
+def layer(own: Detail, young: Floats) -> Floats:
+    """An age layer at full depth, log light [side, side], 0 where the donor's skin is not seen."""
+    value = (own.value - young) * own.seen
+    low = masks.masked_blur(value, own.seen, _COARSE)
+    pores = value - masks.masked_blur(value, own.seen, _PORES)
+    fine = (value - low - (1 - PORES_GAIN) * pores) * own.seen
+    fine = _DEEPEST * np.tanh(fine / _DEEPEST)
+    weight = own.seen.astype(np.float32)
+    both = weight + weight[:, ::-1]
+    coarse = (low * weight + (low * weight)[:, ::-1]) / np.maximum(both, 1e-3)
+    coarse = coarse.clip(-0.30, 0.12) * masks.blur(np.maximum(weight, weight[:, ::-1]), 2.0)
+    edge = masks.soft(cv2.erode(own.seen.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0, 4.0)
+    fine *= _FINE_RMS / max(1e-3, float(fine[own.seen].std()))
+    return (FINE_GAIN * fine * edge + COARSE_GAIN * coarse).astype(np.float32)
+
+
+
+
+def texture(layers: Floats, shares: Floats, windows: Floats) -> Floats:
+    """``L = sum_r W_r sum_k a_rk L_k``: one subject's lines [side, side] at full depth.
+
+    Args:
+        layers: [K, side, side]. shares: [5, 2 K], of the layers and of their mirror images. windows: [5, side, side].
+    """
+    k = len(layers)
+    # Layers that differ wash each other out where they are mixed: the depth stays.
+    shares = shares / np.maximum(np.linalg.norm(shares, axis=1, keepdims=True), 1e-6) * shares.sum(1, keepdims=True)
+    own = np.einsum("rk,kyx->ryx", shares[:, :k], layers) + np.einsum("rk,kyx->ryx", shares[:, k:], layers)[..., ::-1]
+    return (windows * own).sum(0).astype(np.float32)
