@@ -15,8 +15,9 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 from .errors import BackendError, ClosedError, ImageError, InputError, LginError, ModelError
 
 if TYPE_CHECKING:
-    from .detection import CenterFace, Face, YuNet
+    from .detection import CenterFace, YuNet
     from .estimation import AgeEstimate
+    from .faces import Face
     from .limits import Limits
     from .stream import Stream, StreamError
     from .transformer import Transformer
@@ -42,7 +43,7 @@ __all__ = [
 _WHERE = {
     "AgeEstimate": "estimation",
     "CenterFace": "detection",
-    "Face": "detection",
+    "Face": "faces",
     "Limits": "limits",
     "Stream": "stream",
     "StreamError": "stream.errors",

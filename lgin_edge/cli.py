@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .description import AgeDescription, Description
-    from .detection import Face
     from .estimation import AgeEstimate
+    from .faces import Face
     from .jobs import Job
     from .limits import Limits
     from .transformer import Transformer

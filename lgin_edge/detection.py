@@ -6,7 +6,6 @@ A detector is any callable ``(frame, color) -> list[Face]``; give your own to ``
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,39 +16,13 @@ import numpy.typing as npt
 from . import geometry
 from ._process import native_call
 from .errors import BackendError, InputError, ModelError
-from .frames import Color, Floats, Frame, check_frame
+from .faces import Face, face_or_none
+from .frames import Color, Floats, Frame, PixelFormat
 from .geometry import Float64
 from .kernels import resample
 from .limits import LIMITS
 
 WEIGHTS = Path(__file__).parent / "weights" / "centerface.onnx"
-
-
-@dataclass(frozen=True, eq=False)
-class Face:
-    """One face in a frame.
-
-    Attributes:
-        box: [4] float64 (x0, y0, x1, y1), frame pixels; may reach over the frame's border.
-        landmarks: [5, 2] float64 (x, y), frame pixels, in the order of ``geometry.LANDMARK_NAMES`` (as seen in the picture).
-        score: the detector's confidence, 0 to 1.
-    """
-
-    box: Float64
-    landmarks: Float64
-    score: float
-
-    @property
-    def size(self) -> float:
-        """Square root of the box's area, pixels."""
-        return float(np.sqrt(max(0.0, (self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))))
-
-    @staticmethod
-    def from_landmarks(landmarks: npt.ArrayLike) -> Face:
-        """A face that is known by its five landmarks alone; the box spans brows to chin. Raises InputError."""
-        points = np.array(landmarks, np.float64)
-        corners = geometry.apply(geometry.fit_similarity(points), [(0.2, 0.3), (0.8, 0.3), (0.2, 0.9), (0.8, 0.9)])
-        return Face(np.concatenate([corners.min(axis=0), corners.max(axis=0)]), points, 1.0)
 
 
 class Detector(Protocol):
@@ -59,13 +32,6 @@ class Detector(Protocol):
         """Faces of a frame ([H, W, 3 or 4] or NV12 [H * 3/2, W] uint8), the largest first. May be called by several
         threads at once."""
         ...
-
-
-def frame_size(frame: Frame, color: Color) -> tuple[int, int]:
-    """Height and width of a frame in pixels. Raises InputError if it is none."""
-    check_frame("frame", frame, color)
-    height, width = frame.shape[:2]
-    return (height * 2 // 3 if color == "nv12" else height), width
 
 
 class CenterFace:
@@ -131,49 +97,51 @@ class CenterFace:
             InputError: the frame has the wrong type, shape or dtype.
             BackendError: ONNX Runtime failed.
         """
-        faces = self._search(frame, color, self._max_side, margin=0.0)
+        pixel_format = PixelFormat.parse(color)
+        pixel_format.check("frame", frame)
+        faces = self._search(frame, pixel_format, self._max_side, margin=0.0)
         if not faces:
-            faces = self._search(frame, color, self._max_side // 2, margin=0.25)
+            faces = self._search(frame, pixel_format, self._max_side // 2, margin=0.25)
         faces = sorted(faces, key=lambda face: face.size, reverse=True)[: self._max_faces]
         if self._refine and faces:
-            faces = _distinct([self._look_again(frame, color, face) for face in faces])
+            faces = _distinct([self._look_again(frame, pixel_format, face) for face in faces])
         return sorted(faces, key=lambda face: face.size, reverse=True)
 
-    def _search(self, frame: Frame, color: Color, max_side: int, margin: float) -> list[Face]:
-        height, width = frame_size(frame, color)
+    def _search(self, frame: Frame, pixel_format: PixelFormat, max_side: int, margin: float) -> list[Face]:
+        height, width = pixel_format.size(frame)
         longer = max(height, width)
         scale = min(max_side / (longer * (1.0 + 2.0 * margin)), max(1.0, min(_MAX_ENLARGE, _ENLARGE_TO / longer)))
         # The network halves its input five times, so sides are multiples of 32; what that adds shows the border again.
         view_h, view_w = (max(32, 32 * round(side * (1 + 2 * margin) * scale / 32 + 0.49)) for side in (height, width))
         x0, y0 = (width - view_w / scale) / 2, (height - view_h / scale) / 2
         affine = np.array([[view_w / scale, 0.0, x0], [0.0, view_h / scale, y0]])
-        view = resample(frame, affine, view_h, view_w, color=color, threads=self._threads)
+        view = resample(frame, affine, view_h, view_w, pixel_format=pixel_format, threads=self._threads)
         heatmap, size, offset, points = (output[0] for output in self._run(view[None]))
         scores, boxes, landmarks = _decode(heatmap, size, offset, points, self._threshold)
-        return [
-            Face(boxes[i] / scale + (x0, y0, x0, y0), landmarks[i] / scale + (x0, y0), float(scores[i]))
+        found = (
+            face_or_none(landmarks[i] / scale + (x0, y0), float(scores[i]), boxes[i] / scale + (x0, y0, x0, y0))
             for i in _suppress(scores, boxes, landmarks)
-            if _fits(landmarks[i])
-        ]
+        )
+        return [face for face in found if face is not None]
 
-    def _look_again(self, frame: Frame, color: Color, face: Face) -> Face:
+    def _look_again(self, frame: Frame, pixel_format: PixelFormat, face: Face) -> Face:
         """The same face with the landmarks of the second pass, if that finds it again."""
         for _ in range(_MAX_LOOKS):
-            affine = geometry.fit_similarity(face.landmarks)
-            view = resample(frame, affine, _REFINE_SIZE, _REFINE_SIZE, color=color, threads=self._threads)
+            affine = face.affine
+            view = resample(frame, affine, _REFINE_SIZE, _REFINE_SIZE, pixel_format=pixel_format, threads=self._threads)
             heatmaps, sizes, offsets, points = self._run(np.stack([view, view[..., ::-1]]))
             plain = _central_landmarks(heatmaps[0], sizes[0], offsets[0], points[0])
             mirrored = _central_landmarks(heatmaps[1], sizes[1], offsets[1], points[1])
             if plain is None or mirrored is None:
                 break
             canonical = (plain + (mirrored * (-1.0, 1.0) + (1.0, 0.0))[_MIRROR]) / 2 - _BIAS
-            landmarks = geometry.apply(affine, canonical)
-            if not _fits(landmarks) or np.abs(canonical - geometry.TEMPLATE).max() > _MAX_STRAY:
+            if np.abs(canonical - geometry.TEMPLATE).max() > _MAX_STRAY:
                 break
-            change = geometry.fit_similarity(
-                canonical
-            )  # canonical landmarks, fitted again: how far the first fit was off
-            face = Face(_moved(face.box, affine, change), landmarks, face.score)
+            change = geometry.fit_similarity(canonical)  # fitted again: how far the first fit was off
+            moved = face_or_none(geometry.apply(affine, canonical), face.score, _moved(face.box, affine, change))
+            if moved is None:
+                break
+            face = moved
             if np.abs(geometry.apply(change, geometry.TEMPLATE) - geometry.TEMPLATE).max() < _CLOSE_ENOUGH:
                 break
         return face
@@ -291,15 +259,6 @@ def _distinct(faces: list[Face]) -> list[Face]:
     return kept
 
 
-def _fits(landmarks: Float64) -> bool:
-    """Whether the landmarks are those of a face, not of an accident."""
-    try:
-        geometry.fit_similarity(landmarks)
-    except InputError:
-        return False
-    return True
-
-
 class YuNet:
     """YuNet through OpenCV, from a file of yours (``face_detection_yunet_2023mar.onnx`` of the OpenCV model zoo, MIT).
 
@@ -337,10 +296,12 @@ class YuNet:
 
     def __call__(self, frame: Frame, color: Color = "rgb") -> list[Face]:
         """Faces of a frame, the largest first; as ``CenterFace``."""
-        height, width = frame_size(frame, color)
+        pixel_format = PixelFormat.parse(color)
+        pixel_format.check("frame", frame)
+        height, width = pixel_format.size(frame)
         scale = min(1.0, self._max_side / max(height, width))
         view_h, view_w = max(1, round(height * scale)), max(1, round(width * scale))
-        view = resample(frame, [[width, 0, 0], [0, height, 0]], view_h, view_w, color=color)
+        view = resample(frame, [[width, 0, 0], [0, height, 0]], view_h, view_w, pixel_format=pixel_format)
         image = np.rint((view[::-1].transpose(1, 2, 0) + 1.0) * 127.5).astype(np.uint8)
         with self._lock, native_call():
             self._net.setInputSize((view_w, view_h))
@@ -350,6 +311,7 @@ class YuNet:
             # x, y, width, height; then the landmarks, which YuNet names as the person does: its right eye is seen left.
             ratio = np.array([width / view_w, height / view_h])
             corner, extent, landmarks = row[:2] * ratio, row[2:4] * ratio, row[4:14].reshape(5, 2) * ratio
-            if _fits(landmarks):
-                faces.append(Face(np.concatenate([corner, corner + extent]), landmarks, float(row[14])))
+            face = face_or_none(landmarks, float(row[14]), np.concatenate([corner, corner + extent]))
+            if face is not None:
+                faces.append(face)
         return sorted(faces, key=lambda face: face.size, reverse=True)

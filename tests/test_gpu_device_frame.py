@@ -43,7 +43,7 @@ def dlpack(shape: tuple[int, ...], *, device: int = 2, code: int = 1, bits: int 
 
 
 def fields(frame: DeviceFrame) -> tuple[Any, ...]:
-    return frame.address, frame.pitch, frame.height, frame.width, frame.color, frame.stream, frame.device
+    return frame.address, frame.pitch, frame.height, frame.width, frame.pixel_format.value, frame.stream, frame.device
 
 
 def test_array_interface() -> None:

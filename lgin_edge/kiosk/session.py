@@ -12,8 +12,8 @@ from PIL import Image
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .. import strip
-from ..detection import Face
 from ..errors import ImageError, LginError
+from ..faces import Face
 from ..frames import Frame
 from ..stream.pipeline import Pipeline
 from . import protocol
