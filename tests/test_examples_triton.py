@@ -12,8 +12,11 @@ import pytest
 from example_runs import EXAMPLES, load
 from PIL import Image
 
-from lgin_edge import LginError, Transformer, imagefile, triton
-from lgin_edge.frame_path import CpuFramePath
+from lgin_edge import LginError, Transformer, images
+from lgin_edge.faces import FaceBatch
+from lgin_edge.frames import PixelFormat
+from lgin_edge.inference.cpu import CpuFramePath
+from lgin_edge.models import triton_repository
 
 pytest.importorskip("tritonclient.http", reason="needs Triton's client: pip install 'lgin-edge[triton]'")
 pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="needs Triton's schema: pip install 'lgin-edge[test]'")
@@ -36,8 +39,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterat
     from lgin_edge.transformer import WEIGHTS
 
     repository = tmp_path_factory.mktemp("triton") / "repository"
-    triton.export(WEIGHTS, repository)
-    triton.export(tiny_model, repository, name="tiny", max_batch=2)
+    triton_repository.export(WEIGHTS, repository)
+    triton_repository.export(tiny_model, repository, name="tiny", max_batch=2)
     with triton_server.serving(repository) as (address, served):
         yield address, served
 
@@ -58,7 +61,7 @@ def test_the_servers_picture_is_ours(
     source, out = tmp_path / "portrait.png", tmp_path / "older.png"
     Image.fromarray(astronaut).save(source)
     run(example, monkeypatch, source, out, "--years", 62, "--address", server[0])
-    there, here = np.asarray(imagefile.read(out).image), bundled.age(astronaut, years=62)
+    there, here = np.asarray(images.read(out).image), bundled.age(astronaut, years=62)
     assert (there != astronaut).any()
     assert_close(there, here, kind="frame")
 
@@ -69,23 +72,15 @@ def test_more_rows_than_a_call_takes(example: Any, server: Any, tiny: Transforme
     two = np.concatenate([astronaut, astronaut], axis=1)
     faces = tiny.detect(two)
     assert len(faces) == 2
-    affines, boxes = (np.array(list(part)) for part in zip(*map(placed, faces), strict=True))
     codes = np.eye(5, dtype=np.float32)
     results = [two.copy() for _ in codes]
     path = CpuFramePath(backend, threads=1)
-    path.change(two, "rgb", affines, boxes, np.ones(2), codes, results, tiny.last.stage)
+    path.change(two, PixelFormat.RGB, FaceBatch.of(faces), codes, results, tiny.last.stage)
     path.close()
     for result, expected in zip(results, tiny.timeline(two, faces=faces), strict=True):
         assert_close(result, expected, kind="frame")
     assert set(served["tiny"].batches) == {1, 2}
     assert sum(served["tiny"].batches) == 10
-
-
-def placed(face: Any) -> tuple[np.ndarray, np.ndarray]:
-    from lgin_edge import geometry
-
-    affine = geometry.fit_similarity(face.landmarks)
-    return affine, geometry.region_boxes(face.landmarks, affine)
 
 
 def test_the_server_refuses_what_triton_would(server: Any, example: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lgin_edge import InputError, Transformer
-from lgin_edge.gpu.device_frame import LEGACY_STREAM, DeviceFrame, _Tensor, device_frame, is_on_device
+from lgin_edge.inference.device_array import LEGACY_STREAM, DeviceFrame, _Tensor, device_frame, is_on_device
 
 
 def array(shape: tuple[int, ...], **changes: Any) -> Any:
@@ -80,7 +80,7 @@ def test_what_is_on_a_device() -> None:
         (array((20, 30, 3)), "rgba", r"expects \[H, W, 4\], got \(20, 30, 3\)"),
         (array((20, 30)), "nv12", "NV12 expects"),
         (array((30, 41)), "nv12", "NV12 expects"),
-        (array((20, 30, 3)), "hsv", "expected rgb, bgr, rgba, bgra or nv12, got 'hsv'"),
+        (array((20, 30, 3)), "hsv", "color: expected one of rgb, bgr, rgba, bgra, nv12, got 'hsv'"),
         (array((20, 30, 3), strides=(180, 6, 1)), None, "pixels side by side"),
         (array((20, 30, 3), strides=(-90, 3, 1)), None, "make it contiguous"),
         (dlpack((20, 30, 3), code=2), None, "expected uint8, got DLPack type 2"),

@@ -13,8 +13,8 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import nn
 
-from lgin_edge.backends import open_model
 from lgin_edge.faces import Face, FaceBatch
+from lgin_edge.inference.loader import open_model
 from lgin_edge.kernels import FacePlan, region_crop
 
 from . import export, measures

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .. import kernels
 from ..faces import FaceBatch
 from ..frames import PixelFormat
-from ..gpu.frame_path import GpuFramePath, Slot, capacity_pixels
+from ..inference.gpu import GpuFramePath, Slot, capacity_pixels
 from ..kernels import FacePlan
 from . import checks
 from .measure import Candidate, WrongAnswer

@@ -18,10 +18,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from .. import geometry
-from ..description import METADATA_KEY, Description
 from ..errors import ModelError
 from ..faces import FaceBatch
 from ..kernels import FacePlan, region_crop
+from ..models.description import METADATA_KEY, Description
 from .fuse import description_of
 
 HALF, FULL = TensorProto.FLOAT16, TensorProto.FLOAT

@@ -1,0 +1,180 @@
+"""The command line for engines: ``lgin-edge build`` and ``verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import BackendError, ImageError, InputError
+from .options import explained, stderr, stdout
+
+if TYPE_CHECKING:
+    from ..engine.build import Built, Prepared
+    from ..engine.fp16 import Fp16Report
+    from ..engine.fuse import FuseReport
+
+
+def build(
+    model: Annotated[
+        Path | None, typer.Argument(help="An .onnx model file. Default: the bundled model.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The engine to write; its SHA-256 goes beside it.")] = Path(
+        "engine.plan"
+    ),
+    flavour: Annotated[str, typer.Option(help="tensorrt, tensorrt-rtx, or auto: the one that is installed.")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp16 or fp32.")] = "fp16",
+    max_batch: Annotated[int, typer.Option(min=1, max=64, help="Most faces of one call.")] = 4,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A GPU to build for, like sm86; may be repeated. tensorrt-rtx only; default: Ampere and newer RTX GPUs.",
+            show_default=False,
+        ),
+    ] = None,
+    device: Annotated[int, typer.Option(min=0, help="Number of the GPU to build for and on. tensorrt only.")] = 0,
+    workspace: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="MiB of scratch memory that the engine may use. Default: no limit.", show_default=False
+        ),
+    ] = None,
+    timing_cache: Annotated[
+        Path | None,
+        typer.Option(help="A file that makes the next build quicker; read if there, then written.", show_default=False),
+    ] = None,
+    save_onnx: Annotated[
+        Path | None,
+        typer.Option(help="Write the fused model too, as .onnx: for --device cuda or other tools.", show_default=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an engine that exists.")] = False,
+) -> None:
+    """Build a TensorRT engine of a model: five branches fused into one, in FP16.
+
+    Examples:
+
+      lgin-edge build -o engine.plan
+
+      lgin-edge build my.onnx -o engine.plan --flavour tensorrt-rtx --target sm86 --target sm120
+
+    tensorrt (Jetson, servers) builds for the GPU at hand and needs it; tensorrt-rtx (RTX desktops) needs no GPU to build. An
+    engine runs on the version that built it, and it is native code: share the .onnx, and build on the device.
+    """
+    with explained():
+        _check_output(out, overwrite)
+        from ..models import engine_file, tensorrt_variants
+        from ..transformer import model_path
+
+        chosen = tensorrt_variants.choose(flavour)
+        try:
+            from ..engine import build as builder
+        except ImportError as error:
+            raise BackendError(f"building needs {error.name or 'onnx'}: {chosen.get}") from error
+        with stderr.status("fusing the branches, measuring FP16"):
+            prepared = builder.prepare(model_path(model), precision=precision)
+        _print_prepared(prepared)
+        try:
+            if save_onnx is not None:
+                engine_file.write_whole({save_onnx: prepared.model.SerializeToString()})
+            from rich.progress import Progress
+
+            with Progress(console=stderr, transient=True) as bar:
+                task = bar.add_task(chosen.name, total=None)
+                built = builder.build(
+                    prepared,
+                    out,
+                    flavour=chosen,
+                    max_faces=max_batch,
+                    targets=target or (),
+                    device=device,
+                    workspace=workspace,
+                    timing_cache=timing_cache,
+                    progress=lambda what, done, of: bar.update(task, description=what, completed=done, total=of),
+                )
+        except OSError as error:
+            raise ImageError(f"cannot be written: {error}") from error
+    _print_built(out, built)
+
+
+def verify(
+    engine: Annotated[Path, typer.Argument(help="An engine that lgin-edge build wrote.")],
+    sha256: Annotated[
+        str | None,
+        typer.Option(help="The hash that it must have. Default: the one in the file beside it.", show_default=False),
+    ] = None,
+) -> None:
+    """Check that an engine is whole and unchanged, and say what it needs. Nothing of it is loaded or run.
+
+    Example:
+
+      lgin-edge verify engine.plan
+    """
+    with explained():
+        from ..models import engine_file, tensorrt_variants
+
+        data, about = engine_file.read(engine, sha256)
+        facts = about.engine
+        assert facts is not None  # engine_file.read saw to it
+        flavour = tensorrt_variants.FLAVOURS.get(facts.flavour)
+        gpus = ", ".join(facts.targets) or f"from sm{tensorrt_variants.RTX_OLDEST} on"
+        stdout.print(
+            f"{engine}: whole, {len(data):,} bytes, {about.model}, {about.precision}, up to {facts.max_faces} faces"
+        )
+        stdout.print(f"needs {facts.flavour} {facts.version} and a GPU: {gpus}")
+        if flavour is None or not flavour.installed:
+            stdout.print(f"here {facts.flavour} is not installed")
+        else:
+            stdout.print(f"here {facts.flavour} {flavour.version()} is installed")
+
+
+def _check_output(out: Path, overwrite: bool) -> None:
+    from ..models import engine_file
+
+    if not engine_file.is_engine(out):
+        raise InputError(f"--out {out}: an engine ends in {', '.join(engine_file.SUFFIXES)}")
+    if out.exists() and not overwrite:
+        raise InputError(f"--out {out} exists; --overwrite replaces it")
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out}: there is no folder {out.parent}")
+
+
+def _print_prepared(prepared: Prepared) -> None:
+    _print_fused(prepared.fused)
+    if prepared.lowered is not None:
+        _print_lowered(prepared.lowered)
+
+
+def _print_fused(report: FuseReport) -> None:
+    from rich.table import Table
+
+    if report.already_fused:
+        stdout.print("the model is fused already")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("nodes", "before", "fused"):
+        table.add_column(name, justify="left" if name == "nodes" else "right")
+    table.add_row("all", str(report.nodes_before), str(report.nodes_after))
+    for kind, count in sorted(report.before.items(), key=lambda item: -item[1]):
+        if count != report.after.get(kind, 0):
+            table.add_row(kind, str(count), str(report.after.get(kind, 0)))
+    stdout.print(table)
+
+
+def _print_lowered(report: Fp16Report) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("kept in FP32")
+    table.add_column("PSNR of the residuals", justify="right")
+    for islands, psnr in report.variants.items():
+        chosen = " (chosen)" if islands == report.islands else ""
+        table.add_row((", ".join(islands) or "nothing") + chosen, f"{psnr:.1f} dB")
+    stdout.print(table)
+
+
+def _print_built(out: Path, built: Built) -> None:
+    facts = built.description.engine
+    assert facts is not None  # it was just built
+    stdout.print(f"wrote {out}: {built.size:,} bytes in {built.seconds:.1f} s, {facts.flavour} {facts.version}")
+    stdout.print(f"SHA-256 {built.sha256}, also in {out.name}.sha256")

@@ -1,0 +1,155 @@
+"""The command line for the kiosk: ``lgin-edge kiosk``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from ..errors import BackendError, InputError
+from .options import (
+    MAX_FACES,
+    DeviceOption,
+    MaxFacesOption,
+    ModelOption,
+    Sha256Option,
+    ThreadsOption,
+    explained,
+    limits_of,
+    stderr,
+    stdout,
+)
+
+EXIT_CODES = (
+    "Exit codes: 2 wrong usage or an address that cannot be listened at, 5 the model, its run time or a package is not "
+    "usable, 130 ended by Ctrl-C."
+)
+
+
+def kiosk(
+    host: Annotated[
+        str, typer.Option(help="Address to listen at: 0.0.0.0 lets in the whole network, 127.0.0.1 this machine alone.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 8000,
+    certfile: Annotated[
+        Path | None,
+        typer.Option(
+            help="A certificate (PEM), for HTTPS. Browsers on other machines open their camera over HTTPS alone.",
+            show_default=False,
+        ),
+    ] = None,
+    keyfile: Annotated[Path | None, typer.Option(help="Its key (PEM).", show_default=False)] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Where visitors' phones reach the kiosk, like https://kiosk.example; QR codes lead there. Default: where "
+            "the page was opened, or this machine's address.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A name by which the kiosk may be called, besides IP addresses, localhost and --public-url; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    still_minutes: Annotated[
+        float, typer.Option(min=0.1, max=1440, help="How long a picture that a visitor took is kept, in memory.")
+    ] = 5.0,
+    idle_seconds: Annotated[
+        float, typer.Option(min=5, max=3600, help="Without a face for so long, the camera stops.")
+    ] = 20.0,
+    visitors: Annotated[int, typer.Option(min=1, max=64, help="How many may be in at once.")] = 8,
+    fps: Annotated[float, typer.Option(min=1, max=60, help="Most frames a second for each.")] = 30.0,
+    side: Annotated[int, typer.Option(min=320, max=1920, help="Longer side of the camera's frames, pixels.")] = 960,
+    strings: Annotated[
+        Path | None,
+        typer.Option(
+            help="The page's texts in your language: a translated copy of kiosk/static/strings.en.json.",
+            show_default=False,
+        ),
+    ] = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    sha256: Sha256Option = None,
+    max_faces: MaxFacesOption = MAX_FACES,
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.001, help="Largest picture that POST /v1/age takes, millions of pixels.")
+    ] = 50.0,
+    max_mb: Annotated[
+        float, typer.Option(min=0.001, help="Largest file of a picture that POST /v1/age takes, megabytes.")
+    ] = 20.0,
+) -> None:
+    """Serve a page in which everyone before the camera is younger or older, live.
+
+    Examples:
+
+      lgin-edge kiosk
+
+      lgin-edge kiosk --host 0.0.0.0 --certfile kiosk.pem --keyfile kiosk-key.pem
+
+      lgin-edge kiosk --model engine.plan --still-minutes 10 --strings kiosk.de.json
+
+    The camera is that of whoever opens the page: of this machine at localhost, or of a phone on the same network over HTTPS.
+
+    Nothing is written to disk and nothing leaves this machine but to the visitors' browsers. Needs
+    FastAPI, uvicorn and more: pip install 'lgin-edge\\[kiosk]'
+    """
+    with explained():
+        names = tuple(allow_host or ()) + _name_of(public_url)
+        try:
+            from ..kiosk.server import Server
+            from ..kiosk.settings import STRINGS, Settings, read_strings
+        except ModuleNotFoundError as error:
+            raise BackendError(
+                f"the kiosk needs {error.name}, which is not installed: pip install 'lgin-edge[kiosk]'"
+            ) from error
+        from ..transformer import Transformer
+
+        settings = Settings(
+            still_seconds=60 * still_minutes,
+            idle_seconds=idle_seconds,
+            max_visitors=visitors,
+            max_fps=fps,
+            side=side,
+            hosts=names,
+            public_url=public_url.rstrip("/") if public_url else None,
+            strings=read_strings(strings or STRINGS),
+            uploads=limits_of(megapixels=max_megapixels, mb=max_mb),
+        )
+        limits = limits_of(faces=max_faces)
+        with Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits) as transformer:
+            server = Server(
+                transformer,
+                settings,
+                host=host,
+                port=port,
+                certfile=certfile,
+                keyfile=keyfile,
+                ready=lambda url: _tell(url, server.settings.public_url or server.settings.network_url),
+            )
+            server.run()
+
+
+def _name_of(public_url: str | None) -> tuple[str, ...]:
+    if public_url is None:
+        return ()
+    parts = urlsplit(public_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise InputError(f"--public-url: expected an address like https://kiosk.example, got {public_url!r}")
+    return (parts.hostname,)
+
+
+def _tell(url: str, elsewhere: str | None) -> None:
+    """Where the page is."""
+    stdout.print(f"The kiosk is open: {url}")
+    if elsewhere is None:
+        stderr.print("It serves this machine alone; --host 0.0.0.0 lets in the network.")
+        return
+    stdout.print(f"From other machines: {elsewhere}")
+    if elsewhere.startswith("http:"):
+        stderr.print("Without --certfile and --keyfile browsers there do not open their camera; photos work.")

@@ -1,0 +1,86 @@
+"""What the commands share: the two consoles, the exit codes, options, and errors told in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ..errors import BackendError, InputError, LginError, ModelError
+from ..limits import LIMITS, Limits
+
+NO_FACE, BAD_INPUT, BAD_MODEL, INTERRUPTED = 3, 4, 5, 130
+EXIT_CODES = (
+    "Exit codes: 0 all went well, 2 wrong usage, 3 no face in any picture, 4 a picture could not be read or written (the "
+    "others were still done), 5 the model or its run time is not usable, 130 interrupted."
+)
+
+stdout = Console(highlight=False, markup=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+GroupOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Age group, 0 is the youngest; 3.5 is between two. `lgin-edge info` lists them.", show_default=False
+    ),
+]
+YearsOption = Annotated[float | None, typer.Option(help="Or an age in years.", show_default=False)]
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="An .onnx model file, or an engine of lgin-edge build; int8 for the bundled model in 8 bits, which is faster on a "
+        "CPU. Default: the bundled model.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(help="cpu, or a GPU: cuda, cuda:1. Default: the CPU, for an engine cuda.", show_default=False),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False),
+]
+Sha256Option = Annotated[
+    str | None,
+    typer.Option(
+        help="The SHA-256 that the model file must have. Default: any; an engine's stands beside it.",
+        show_default=False,
+    ),
+]
+MaxFacesOption = Annotated[int, typer.Option(min=1, help="Most faces of one picture; of more, the largest are taken.")]
+MaxMegapixelsOption = Annotated[
+    float, typer.Option(min=0.001, help="Largest picture that is read, millions of pixels.")
+]
+MaxMbOption = Annotated[float, typer.Option(min=0.001, help="Largest file of a picture that is read, megabytes.")]
+#: Their defaults.
+MAX_FACES, MAX_MEGAPIXELS, MAX_MB = LIMITS.faces, LIMITS.image_pixels / 1e6, LIMITS.image_bytes / 1e6
+
+
+def limits_of(*, faces: int = LIMITS.faces, megapixels: float = MAX_MEGAPIXELS, mb: float = MAX_MB) -> Limits:
+    """The limits that the options ask for."""
+    return Limits(faces=faces, image_pixels=round(1e6 * megapixels), image_bytes=round(1e6 * mb))
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Our errors as one line and an exit code, never as a stack trace."""
+    try:
+        yield
+    except LginError as error:
+        stderr.print(f"error: {error}")
+        code = BAD_MODEL if isinstance(error, (ModelError, BackendError)) else BAD_INPUT
+        raise typer.Exit(2 if isinstance(error, InputError) else code) from error
+    except MemoryError as error:
+        stderr.print(f"error: not enough memory: {str(error) or 'reduce the picture first'}")
+        raise typer.Exit(BAD_INPUT) from error
+    except KeyboardInterrupt:
+        stderr.print("interrupted")
+        raise typer.Exit(INTERRUPTED) from None

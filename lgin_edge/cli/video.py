@@ -1,0 +1,283 @@
+"""The command line for films and cameras: ``lgin-edge video`` and ``camera``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import BackendError, InputError
+from .options import (
+    BAD_INPUT,
+    MAX_FACES,
+    NO_FACE,
+    DeviceOption,
+    GroupOption,
+    MaxFacesOption,
+    ModelOption,
+    Sha256Option,
+    ThreadsOption,
+    YearsOption,
+    explained,
+    limits_of,
+    stderr,
+    stdout,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ..stream.stream import Stream
+    from ..video.preview import Window
+    from ..video.recording import Recording
+    from ..video.transcode import Outcome
+
+EXIT_CODES = (
+    "Exit codes: 0 all went well, 2 wrong usage, 3 no face in the film, 4 a file or a camera could not be read or written (of "
+    "a damaged film what could be read was still done), 5 the model or its run time is not usable, 130 interrupted."
+)
+
+CodecOption = Annotated[
+    str | None,
+    typer.Option(
+        help="An encoder of FFmpeg, like libx265 or h264_nvenc. Default: H.264, in .webm VP9.", show_default=False
+    ),
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")]
+
+
+def video(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A film, of any kind that FFmpeg reads.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The new film: .mp4, .m4v, .mov, .mkv or .webm. Default: beside IN, as NAME.70years.mp4.",
+            show_default=False,
+        ),
+    ] = None,
+    group: GroupOption = None,
+    years: YearsOption = None,
+    codec: CodecOption = None,
+    overwrite: OverwriteOption = False,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    sha256: Sha256Option = None,
+    max_faces: MaxFacesOption = MAX_FACES,
+) -> None:
+    """Make every face in a film younger or older.
+
+    Examples:
+
+      lgin-edge video party.mp4 --years 70
+
+      lgin-edge video party.mp4 --group 0 -o younger.mp4
+
+      lgin-edge video party.mov -o older.mkv --years 62 --codec libx265
+
+    Faces are followed from frame to frame, and fade where a hand covers them or they turn away.
+
+    Sound and subtitles are copied as they are; times, metadata and chapters are kept. Needs PyAV: pip install av
+    """
+    _one_age(group, years)
+    with explained():
+        target = _target(source, out, f"{years:g}years" if years is not None else f"group{group:g}")
+        from ..transformer import Transformer
+        from ..video.transcode import age_video
+
+        with (
+            Transformer(
+                model, device=device, threads=threads, sha256=sha256, limits=limits_of(faces=max_faces)
+            ) as transformer,
+            _Bar(source.name) as bar,
+        ):
+            outcome = age_video(
+                source,
+                target,
+                transformer,
+                group=group,
+                years=years,
+                codec=codec,
+                overwrite=overwrite,
+                progress=bar.update,
+            )
+    _tell(source, target, outcome)
+
+
+def camera(
+    source: Annotated[
+        str, typer.Argument(metavar="INDEX", help="Number of a camera, an address, or a GStreamer pipeline.")
+    ] = "0",
+    group: GroupOption = None,
+    years: YearsOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Record what is shown: .mp4, .m4v, .mov, .mkv or .webm.", show_default=False),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="End after so long. Default: at q, or at Ctrl-C.", show_default=False),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Ask the camera for this size, like 1280x720.", show_default=False)
+    ] = None,
+    mirror: Annotated[bool, typer.Option(help="Show the picture as a mirror does; records do not.")] = True,
+    codec: CodecOption = None,
+    overwrite: OverwriteOption = False,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    sha256: Sha256Option = None,
+    max_faces: MaxFacesOption = MAX_FACES,
+) -> None:
+    """Show a camera with everyone in it younger or older, live.
+
+    Examples:
+
+      lgin-edge camera --years 70
+
+      lgin-edge camera 1 --group 0 --size 1280x720
+
+      lgin-edge camera rtsp://192.168.1.20/stream --years 60
+
+      lgin-edge camera 0 --years 70 --out me.mp4 --seconds 10
+
+    Keys: + and - change the age by five years, 0 to 9 choose a group, o shows the original, q or Esc ends.
+
+    Without a screen --out FILE records until Ctrl-C, or for --seconds. Nothing is stored unless --out asks for it.
+    """
+    if group is None and years is None:
+        years = 70.0
+    _one_age(group, years)
+    with explained():
+        asked = _size(size)
+        from ..stream.stream import Stream
+        from ..transformer import Transformer
+        from ..video.recording import Recording
+
+        with ExitStack() as stack:
+            window = _window(mirror, out)
+            if window is not None:
+                stack.callback(window.close)
+            recording = None if out is None else Recording(out, overwrite=overwrite, codec=codec)
+            if recording is not None:
+                stack.callback(recording.close)
+            transformer = stack.enter_context(
+                Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits_of(faces=max_faces))
+            )
+            stream = stack.enter_context(
+                Stream(
+                    int(source) if source.isdecimal() else source,
+                    transformer,
+                    group=group,
+                    years=years,
+                    color="bgr",
+                    size=asked,
+                    live=True,
+                )
+            )
+            _watch(stream, window, recording, seconds)
+
+
+class _Bar:
+    """A progress bar with the time left."""
+
+    def __init__(self, name: str) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=stderr, transient=True)
+        self._task = self._progress.add_task(name, total=None)
+
+    def update(self, done: float, total: float | None) -> None:
+        self._progress.update(self._task, completed=done, total=total)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+def _one_age(group: float | None, years: float | None) -> None:
+    if (group is None) == (years is None):
+        raise typer.BadParameter("give exactly one of --group and --years")
+
+
+def _target(source: Path, out: Path | None, label: str) -> Path:
+    from ..video.writer import WRITABLE
+
+    if out is not None:
+        return out
+    suffix = source.suffix if source.suffix.lower() in WRITABLE else ".mp4"
+    return source.with_name(f"{source.stem}.{label}{suffix}")
+
+
+def _tell(source: Path, target: Path, outcome: Outcome) -> None:
+    """What became of the film, and the exit code."""
+    for note in outcome.notes:
+        stderr.print(f"{source}: {note}")
+    if outcome.damage:
+        stderr.print(f"error: {outcome.damage}")
+    if not outcome.with_faces:
+        stderr.print(f"no face found in {outcome.frames} frames, nothing written")
+        raise typer.Exit(NO_FACE)
+    faces = f"faces in {outcome.with_faces} of {outcome.frames} frames"
+    stdout.print(f"{source} -> {target} ({outcome.seconds:.1f} s, {faces})")
+    if outcome.damage:
+        raise typer.Exit(BAD_INPUT)
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal()):
+        raise InputError(f"--size: expected width and height like 1280x720, got {text!r}")
+    return int(width), int(height)
+
+
+def _window(mirror: bool, out: Path | None) -> Window | None:
+    """The window; None where there is none and a file is written instead."""
+    from ..video.preview import KEYS, Window
+
+    try:
+        window = Window(mirror=mirror)
+    except BackendError as error:
+        if out is None:
+            raise BackendError(f"{error}; or record without a window: --out FILE") from error
+        stderr.print(f"no window: {error}")
+        return None
+    stderr.print(KEYS)
+    return window
+
+
+def _watch(stream: Stream, window: Window | None, recording: Recording | None, seconds: float | None) -> None:
+    """Show and record until it ends. What was recorded by then is kept, also after an error."""
+    import time
+
+    try:
+        start = time.monotonic()
+        for frame in stream:
+            now = time.monotonic()
+            if recording is not None:
+                recording.add(frame, now)
+            if (window is not None and not window.show(frame, stream)) or (seconds and now - start >= seconds):
+                break
+    except KeyboardInterrupt:
+        if recording is None:
+            raise
+    finally:
+        if recording is not None:
+            recording.finish()
+            stdout.print(f"{recording.target}: {recording.seconds:.1f} s, {recording.frames} frames")
+        stats = stream.stats
+        stderr.print(
+            f"{stats.frames_out} frames, {stats.fps:.1f} a second, {1e3 * stats.latency_median:.0f} ms from camera to "
+            f"picture, {stats.dropped} dropped"
+        )

@@ -1,0 +1,88 @@
+"""Models in ONNX files on a GPU: ONNX Runtime's CUDA provider, bound to our buffers; ``interfaces.Engine``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import BackendError, ModelError
+from ..limits import LIMITS, Limits
+from .onnxruntime import OnnxBackend, Provider
+
+#: Most faces of one call; ONNX Runtime's own memory grows with them.
+MAX_FACES = 8
+PROVIDER = "CUDAExecutionProvider"
+
+
+class OnnxGpuEngine:
+    """A model file, loaded by ONNX Runtime for buffers on a GPU.
+
+    Args:
+        path: the ``.onnx`` file.
+        device: number of the GPU.
+        stream: that ONNX Runtime queues its work on: the one that is given to ``enqueue``.
+        sha256, limits: as for ``OnnxBackend``.
+        provider: what runs it, and ``memory``, where the buffers lie: tests put the CPU there.
+
+    Raises:
+        ModelError: missing, damaged, without a description, or its inputs and outputs contradict the description.
+        BackendError: this ONNX Runtime has no CUDA, or it does not work here.
+    """
+
+    max_faces = MAX_FACES
+    #: ONNX Runtime allocates while it runs, which a recorded graph must not.
+    capturable = False
+
+    def __init__(
+        self,
+        path: Path,
+        device: int,
+        stream: int,
+        *,
+        sha256: str | None = None,
+        limits: Limits = LIMITS,
+        provider: Provider | None = None,
+        memory: str = "cuda",
+    ) -> None:
+        if provider is None:
+            provider = (PROVIDER, {"device_id": str(device), "user_compute_stream": str(stream)})
+        self._backend = OnnxBackend(path, providers=(provider,), threads=1, sha256=sha256, limits=limits)
+        self.description = self._backend.description
+        self._device, self._memory, self._path = device, memory, path
+        session = self._backend.session.raw
+        name = provider if isinstance(provider, str) else provider[0]
+        if session.get_providers()[0] != name:  # ONNX Runtime goes on without a provider that does not load
+            raise BackendError(
+                f"{path}: ONNX Runtime's {name} does not work here, though it is installed: see that the CUDA and cuDNN "
+                "libraries that this onnxruntime-gpu was built for are there"
+            )
+        self.dtypes: dict[str, np.dtype[Any]] = {k: np.dtype(v) for k, v in self._backend.dtypes.items()}
+        if len({self.dtypes[name] for name in ("face", "patches", "face_delta", "patch_delta")}) != 1:
+            raise ModelError(f"{path}: faces and residuals have different types, {self.dtypes}; export it again")
+        import onnxruntime
+
+        self._options = onnxruntime.RunOptions()
+        # What follows is queued on the same stream: nothing has to be waited for.
+        self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+
+    def enqueue(self, addresses: Mapping[str, int], faces: int, rows: int, stream: int) -> None:
+        """Queue one call on the stream that the engine was made with. Raises BackendError."""
+        session = self._backend.session
+        inputs, outputs = self.description.inputs, self.description.outputs
+
+        def run() -> None:
+            binding = session.raw.io_binding()
+            for shapes, bind in ((inputs, binding.bind_input), (outputs, binding.bind_output)):
+                for name, tail in shapes.items():
+                    first = rows if name == "age" or name in outputs else faces
+                    bind(name, self._memory, self._device, self.dtypes[name].type, (first, *tail), addresses[name])
+            session.raw.run_with_iobinding(binding, self._options)
+
+        session.call(f"{faces} faces at {rows} ages", run)
+
+    def close(self) -> None:
+        """Free the session."""
+        self._backend.close()

@@ -1,0 +1,144 @@
+"""Engines of TensorRT and TensorRT-RTX on a GPU: what ``interfaces.Engine`` asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import BackendError, ModelError
+from ..limits import LIMITS, Limits
+from ..models import engine_file
+from ..models.description import EngineFacts
+from ..models.tensorrt_variants import FLAVOURS, RTX_OLDEST, Flavour, Log
+from .cuda import Cuda, DeviceMemory, Freed
+
+
+class TensorRTEngine:
+    """An engine file, loaded.
+
+    The hash, the description, the flavour, its version and the GPU are checked before TensorRT sees a byte.
+
+    Args:
+        path: the engine.
+        cuda: the device.
+        stream: that all calls will run on.
+        sha256: the hash that the file must have; that of the file beside it when not given.
+        limits: of the file and its description.
+
+    Raises:
+        ModelError: the file is missing, damaged, foreign, or was built for another version or GPU.
+        BackendError: its flavour is not installed, or CUDA failed.
+    """
+
+    def __init__(self, path: Path, cuda: Cuda, stream: int, sha256: str | None = None, limits: Limits = LIMITS) -> None:
+        data, self.description = engine_file.read(path, sha256, limits)
+        facts = self.description.engine
+        assert facts is not None  # engine_file.read saw to it
+        flavour = check_flavour(path, data, facts)
+        check_gpu(path, facts, flavour, cuda.capability)
+        trt = flavour.load()
+        self._log = Log()
+        self._logger = self._log.attach(trt)
+        self._path, self._facts = path, facts
+        self._runtime: Any = trt.Runtime(self._logger)
+        self._engine: Any = self._runtime.deserialize_cuda_engine(data)
+        if self._engine is None:
+            raise ModelError(
+                f"{path}: {flavour.name} cannot load it: {self._log.last('it does not say why')}; {engine_file.rebuild(path)}"
+            )
+        self.dtypes = self._interface(trt)
+        self._owned = Freed()
+        with self._owned:
+            strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            self._context: Any = self._engine.create_execution_context(strategy)
+            if self._context is None:
+                raise BackendError(f"{path}: {flavour.name} made no context: {self._log.last('out of memory?')}")
+            size = int(getattr(self._engine, "device_memory_size_v2", None) or self._engine.device_memory_size)
+            memory = self._owned.own(DeviceMemory(cuda, max(size, 1)))
+            self._context.set_device_memory(memory.address, size)
+        can = getattr(self._context, "is_stream_capturable", None)  # TensorRT-RTX; TensorRT always can
+        self.capturable = bool(can(stream)) if can is not None else True
+
+    @property
+    def max_faces(self) -> int:
+        return self._facts.max_faces
+
+    def enqueue(self, addresses: Mapping[str, int], faces: int, rows: int, stream: int) -> None:
+        """Queue one call. Raises BackendError."""
+        context = self._context
+        for name, tail in self.description.inputs.items():
+            first = rows if name == "age" else faces
+            if not context.set_input_shape(name, (first, *tail)):
+                raise self._failed(f"does not take {faces} faces at {rows} ages")
+        for name in self.dtypes:
+            context.set_tensor_address(name, addresses[name])
+        if not context.execute_async_v3(stream):
+            raise self._failed(f"failed on {faces} faces at {rows} ages")
+
+    def close(self) -> None:
+        """Free the engine: its context first, as TensorRT asks."""
+        self._context = None
+        self._engine = None
+        self._runtime = None
+        self._owned.free()
+
+    def _failed(self, what: str) -> BackendError:
+        return BackendError(f"{self._path}: the engine {what}: {self._log.last('TensorRT does not say why')}")
+
+    def _interface(self, trt: Any) -> dict[str, np.dtype[Any]]:
+        """The dtype of every tensor by name, once names and shapes are what the description says. Raises ModelError."""
+        outputs, engine = self.description.outputs, self._engine
+        expected = self.description.inputs | outputs
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        shapes = {name: tuple(engine.get_tensor_shape(name))[1:] for name in names}
+        if shapes != expected:
+            raise ModelError(
+                f"{self._path}: its tensors are {shapes}, and its description asks for {expected}; {engine_file.rebuild(self._path)}"
+            )
+        dtypes = {name: np.dtype(trt.nptype(engine.get_tensor_dtype(name))) for name in names}
+        if len({dtypes[name] for name in ("face", "patches", *outputs)}) != 1:
+            raise ModelError(
+                f"{self._path}: faces and residuals have different types, {dtypes}; {engine_file.rebuild(self._path)}"
+            )
+        return dtypes
+
+
+def check_flavour(path: Path, data: bytes, facts: EngineFacts) -> Flavour:
+    """The flavour that an engine needs, installed in the version that built it.
+
+    Raises:
+        ModelError: an unknown flavour, bytes of the other flavour, or another version.
+        BackendError: not installed.
+    """
+    flavour = FLAVOURS.get(facts.flavour)
+    if flavour is None:
+        raise ModelError(f"{path}: an engine of flavour {facts.flavour!r}; this version knows {', '.join(FLAVOURS)}")
+    if data[:4] != flavour.magic:
+        raise ModelError(
+            f"{path}: its description says {flavour.name}, its first bytes do not; {engine_file.rebuild(path)}"
+        )
+    installed = flavour.version()
+    if installed != facts.version:
+        raise ModelError(
+            f"{path}: built by {flavour.name} {facts.version}, and {installed} is installed; engines run on the version that "
+            f"built them: {engine_file.rebuild(path, f' --flavour {flavour.name}')}"
+        )
+    return flavour
+
+
+def check_gpu(path: Path, facts: EngineFacts, flavour: Flavour, capability: int) -> None:
+    """Raises ModelError if an engine was built for other GPUs than one of compute capability ``capability``."""
+    here = f"sm{capability}"
+    if facts.targets and here not in facts.targets:
+        options = f" --flavour {flavour.name}" + (f" --target {here}" if flavour.cross else "")
+        raise ModelError(
+            f"{path}: built for {', '.join(facts.targets)}, and this GPU is {here}; {engine_file.rebuild(path, options)}"
+        )
+    if not facts.targets and capability < RTX_OLDEST:
+        raise ModelError(
+            f"{path}: built for GPUs from sm{RTX_OLDEST} on, and this one is {here}; "
+            f"{engine_file.rebuild(path, f' --flavour {flavour.name} --target {here}')}"
+        )

@@ -1,0 +1,322 @@
+"""The description that travels inside a model file, and the age groups that it names.
+
+The JSON stands in the ONNX ``metadata_props`` under the key ``lgin`` (and in a TensorRT engine's name), so that a model
+file says for itself how faces are cut, pasted and aged.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import geometry
+from ..errors import InputError, ModelError
+from ..limits import LIMITS, Limits
+
+#: Key of the description in ONNX ``metadata_props``.
+METADATA_KEY = "lgin"
+FORMAT = 1
+#: Greatest age in years, and least rise of a window that the kernels take.
+_OLDEST, _MIN_TAPER = 130.0, 1e-3
+#: The kinds of model and where each belongs. A description that names none is a transformer's: the first files had no kind.
+KINDS = {
+    "transformer": "it makes faces younger or older; it belongs in Transformer(model=FILE), on the command line --model FILE",
+    "age": "it estimates ages; it belongs in Transformer(age_model=FILE), on the command line --age-model FILE",
+}
+
+
+@dataclass(frozen=True)
+class AgeGroup:
+    """One age group: a label, its bounds in years [low, high) and the age that its one-hot code stands for."""
+
+    label: str
+    low: float
+    high: float
+    center: float
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        _check_texts(self, "label")
+        for name in ("low", "high", "center"):
+            _check_number(f"{name} of a group", getattr(self, name), 0.0, _OLDEST)
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What an engine can run on.
+
+    Attributes:
+        flavour, version: of TensorRT, as in ``tensorrt_variants``: engines run on the version that built them.
+        targets: compute capabilities of the GPUs that it was built for ("sm87"); none: what the flavour takes by default.
+        max_faces: most faces of one call.
+    """
+
+    flavour: str
+    version: str
+    targets: tuple[str, ...]
+    max_faces: int
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        _check_texts(self, "flavour", "version")
+        if not isinstance(self.targets, tuple) or not all(isinstance(text, str) for text in self.targets):
+            raise ValueError("engine: targets must be a list of texts")
+        if not isinstance(self.max_faces, int) or not 1 <= self.max_faces <= 1024:
+            raise ValueError(f"engine: max_faces must be a whole number from 1 to 1024, got {self.max_faces!r}")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model file says of itself.
+
+    Attributes:
+        model: name and version of the model.
+        groups: the K age groups, by rising age.
+        face_size: S, side of the face view in pixels.
+        patch_size: P, side of the five local views in pixels.
+        face_taper, region_taper: rise of the blending windows w_0 and w_r (``geometry.window``).
+        template: the five landmarks of the canonical face that the model was trained with.
+        precision: "fp32", "fp16" or "int8", the arithmetic of the graph (of int8: of most convolutions).
+        training_data: where the faces came from and under which rights.
+        onnx_sha256: for an engine, the hash of the ONNX file that it was built from; empty in the ONNX itself.
+        fp32_islands: of an "fp16" model, the parts that stay float32 (``engine.fp16``).
+        engine: for an engine, what it can run on.
+    """
+
+    model: str
+    groups: tuple[AgeGroup, ...]
+    face_size: int
+    patch_size: int
+    face_taper: float
+    region_taper: float
+    template: tuple[tuple[float, float], ...]
+    precision: str
+    training_data: str
+    onnx_sha256: str = ""
+    fp32_islands: tuple[str, ...] = ()
+    engine: EngineFacts | None = None
+    format: int = FORMAT
+    kind: str = "transformer"
+
+    @property
+    def views(self) -> geometry.ViewSpec:
+        """How the model is fed and pasted."""
+        return geometry.ViewSpec(self.face_size, self.patch_size, self.face_taper, self.region_taper)
+
+    @property
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each input without its first axis, N (for ``age`` M), by name."""
+        s, p = self.face_size, self.patch_size
+        return {"face": (3, s, s), "patches": (5, 3, p, p), "boxes": (5, 4), "age": (len(self.groups),)}
+
+    @property
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each output without its first axis, M, by name."""
+        s, p = self.face_size, self.patch_size
+        return {"face_delta": (3, s, s), "patch_delta": (5, 3, p, p)}
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str, limits: Limits = LIMITS) -> Description:
+        """Parse and check a description. Raises ModelError, naming what is wrong."""
+        raw = _parse(text, "transformer", Description, limits)
+        try:
+            raw["fp32_islands"] = _names("fp32_islands", raw.get("fp32_islands", []))
+            if raw.get("engine") is not None:
+                raw["engine"] = EngineFacts(**raw["engine"] | {"targets": _names("targets", raw["engine"]["targets"])})
+            description = Description(**raw)
+            _check(description, "face_size", "patch_size")
+            _check_texts(description, "onnx_sha256")
+            for name in ("face_taper", "region_taper"):
+                _check_number(name, raw[name], _MIN_TAPER, 0.5)
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise ModelError(f"the model's description cannot be read: {error}") from error
+        return description
+
+    def age_code(self, *, group: float | None = None, years: float | None = None) -> npt.NDArray[np.float32]:
+        """The soft one-hot code ``l`` of an age: exactly one of ``group`` and ``years``.
+
+        Args:
+            group: index of a group, 0 to K - 1; 3.5 is half way between groups 3 and 4.
+            years: an age in years; the convex combination of the two groups whose centres enclose it. Ages beyond the
+                first or the last centre get that group.
+
+        Returns:
+            [K] float32, not negative, sum 1.
+
+        Raises:
+            InputError: neither or both given, not a finite number, or a group out of range.
+        """
+        last = len(self.groups) - 1
+        if (group is None) == (years is None):
+            raise InputError(f"give exactly one of group= and years=, got group={group!r} and years={years!r}")
+        if years is not None:
+            if not isinstance(years, (int, float, np.number)) or not math.isfinite(years) or not 0 <= years <= _OLDEST:
+                raise InputError(f"years: expected an age from 0 to 130, got {years!r}")
+            position = float(np.interp(years, [g.center for g in self.groups], np.arange(last + 1)))
+        else:
+            if not isinstance(group, (int, float, np.number)) or not 0 <= group <= last:
+                labels = ", ".join(f"{i} = {g.label}" for i, g in enumerate(self.groups))
+                raise InputError(f"group: expected a number from 0 to {last} ({labels}), got {group!r}")
+            position = float(group)
+        return soft_one_hot(position, last + 1)
+
+
+@dataclass(frozen=True)
+class AgeDescription:
+    """What the file of an age model says of itself.
+
+    Attributes:
+        model: name and version of the model.
+        groups: the K age groups whose probabilities it gives, by rising age.
+        face_size: side of the face view in pixels (not the S of the transformer's face view).
+        template, precision, training_data: as in ``Description``.
+    """
+
+    model: str
+    groups: tuple[AgeGroup, ...]
+    face_size: int
+    template: tuple[tuple[float, float], ...]
+    precision: str
+    training_data: str
+    format: int = FORMAT
+    kind: str = "age"
+
+    @property
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each input without its first axis, N, by name."""
+        return {"face": (3, self.face_size, self.face_size)}
+
+    @property
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each output without its first axis, N, by name."""
+        return {"probability": (len(self.groups),)}
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str, limits: Limits = LIMITS) -> AgeDescription:
+        """Parse and check a description. Raises ModelError, naming what is wrong."""
+        raw = _parse(text, "age", AgeDescription, limits)
+        try:
+            description = AgeDescription(**raw)
+            _check(description, "face_size")
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"the model's description cannot be read: {error}") from error
+        return description
+
+
+def kind_of(text: str, limits: Limits = LIMITS) -> str:
+    """The kind of model that a description is of, one of ``KINDS``. Raises ModelError."""
+    try:
+        limits.check_json(text)
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"the model's description cannot be read: {error}") from error
+    if not isinstance(raw, dict):
+        raise ModelError("the model's description is not a JSON object")
+    if raw.get("format") != FORMAT:
+        raise ModelError(
+            f"the model's description has format {raw.get('format')!r}; this version of lgin-edge reads format "
+            f"{FORMAT}: export the model again, or install the lgin-edge that it was made for"
+        )
+    kind = raw.get("kind", "transformer")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ModelError(f"the model's description is of kind {kind!r}; this version knows {' and '.join(KINDS)}")
+    return kind
+
+
+def _parse(text: str, kind: str, into: type[Description | AgeDescription], limits: Limits) -> dict[str, Any]:
+    """The fields of a description of this kind. Raises ModelError."""
+    found = kind_of(text, limits)
+    if found != kind:
+        raise ModelError(f"a model of kind {found!r}, expected {kind!r}: {KINDS[found]}")
+    raw: dict[str, Any] = json.loads(text)
+    unknown = sorted(raw.keys() - {field.name for field in fields(into)})
+    if unknown:
+        raise ModelError(
+            f"the model's description has fields that this version does not know: {', '.join(unknown)[:200]}; a newer "
+            "lgin-edge made it: pip install --upgrade lgin-edge"
+        )
+    try:
+        raw["groups"] = tuple(AgeGroup(**group) for group in raw["groups"])
+        raw["template"] = tuple((float(x), float(y)) for x, y in raw["template"])
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise ModelError(f"the model's description cannot be read: {error}") from error
+    return raw
+
+
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    """Raises TypeError."""
+    if not isinstance(value, list) or not all(isinstance(one, str) and one.isprintable() for one in value):
+        raise TypeError(f"{name} must be a list of names, got {value!r:.200}")
+    return tuple(value)
+
+
+def _check(description: Description | AgeDescription, *sizes: str) -> None:
+    """Raises ValueError, or TypeError where a value is no number."""
+    _check_texts(description, "model", "precision", "training_data")
+    for name in sizes:
+        size = getattr(description, name)
+        if not isinstance(size, int) or not 16 <= size <= 1024:
+            raise ValueError(f"{name} must be a whole number from 16 to 1024, got {size!r}")
+    centers = [group.center for group in description.groups]
+    if not 2 <= len(centers) <= 64 or not all(a < b for a, b in pairwise(centers)):
+        raise ValueError(f"groups must be 2 to 64 with rising centres, got centres {centers}")
+    if len(description.template) != 5:
+        raise ValueError(f"template must have 5 points, got {len(description.template)}")
+    if not all(math.isfinite(one) for point in description.template for one in point):
+        raise ValueError(f"template must have finite numbers, got {description.template}")
+
+
+def _check_texts(owner: object, *names: str) -> None:
+    """Raises ValueError for what is no text, or one that does things to a terminal (control characters, lone surrogates)."""
+    for name in names:
+        text = getattr(owner, name)
+        if not isinstance(text, str) or not text.isprintable():
+            raise ValueError(f"{name} must be a text in one line without control characters, got {text!r:.200}")
+
+
+def _check_number(name: str, value: object, low: float, high: float) -> None:
+    """Raises ValueError for what is no number or out of range."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r:.200}")
+
+
+def check_template(path: Path, description: Description | AgeDescription) -> None:
+    """Raises ModelError if the model was made for faces that are cut out in another way than ours."""
+    if not np.allclose(description.template, geometry.TEMPLATE, atol=1e-4):
+        raise ModelError(
+            f"{path}: made for another canonical face (template {description.template}); this version of lgin-edge cuts "
+            "faces by lgin_edge.geometry.TEMPLATE"
+        )
+
+
+def soft_one_hot(position: float, size: int) -> npt.NDArray[np.float32]:
+    """Code of a (fractional) group position in [0, size - 1]: linear weights on the two neighbours, [size] float32."""
+    weights: npt.NDArray[np.float32] = np.maximum(0.0, 1.0 - np.abs(np.arange(size) - position)).astype(np.float32)
+    return weights
+
+
+def groups_from_centers(bounds: Sequence[float], centers: Sequence[float]) -> tuple[AgeGroup, ...]:
+    """Age groups from their K - 1 inner bounds and K centres, labelled as people say them."""
+    edges = [0.0, *bounds, _OLDEST]
+    groups = []
+    for i, center in enumerate(centers):
+        low, high = edges[i], edges[i + 1]
+        label = f"under {high:.0f}" if i == 0 else f"{low:.0f}-{high - 1:.0f}"
+        if i == len(centers) - 1:
+            label = f"{low:.0f} and over"
+        groups.append(AgeGroup(label, float(low), float(high), float(center)))
+    return tuple(groups)

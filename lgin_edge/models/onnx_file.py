@@ -1,0 +1,279 @@
+"""An ONNX file, looked at before ONNX Runtime gets it: a model is a program, and this one may come from anybody.
+
+What is read is protobuf (field numbers of ``onnx.proto``), without the ``onnx`` package and within bounds: so much of it as
+says what the file is, what it takes and gives, and how large it claims to be. The bytes that were looked at are the ones
+that are run.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+
+from ..errors import ModelError
+from ..files import check_sha256, read_bytes
+from ..limits import LIMITS, Limits
+from .description import METADATA_KEY
+from .protobuf import Message, Reader, number, one, text, varints
+
+#: Versions of ONNX's operators that are run, and the names of their domain. No others: their operators may do anything.
+OPSETS = range(7, 27)
+DOMAINS = ("", "ai.onnx")
+#: Elements that one tensor may claim: 1 GiB of float32.
+_MAX_ELEMENTS = 1 << 28
+#: Bits of an element by TensorProto.DataType, and the field that holds them where raw_data does not.
+_BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16, 21: 4, 22: 4}
+_BITS |= dict.fromkeys((17, 18, 19, 20), 8)
+_TYPED = {1: 4, 7: 7, 11: 10, 12: 11, 13: 11}  # the others: 5, int32_data
+_NAMES = {1: "tensor(float)", 7: "tensor(int64)", 10: "tensor(float16)", 11: "tensor(double)"}
+#: A part of the path of a file with external data. ONNX Runtime gives a meaning to some names with other characters.
+_PART = re.compile(r"[\w\-+ ][\w\-+ .]*")
+
+
+Dtype: TypeAlias = type[np.float32] | type[np.float16]
+_DTYPES: dict[str, Dtype] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Value:
+    """An input or output: its type as ONNX Runtime names it, and its shape; None or a name where a side is left open."""
+
+    type: str
+    shape: tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An ONNX file that may be given to ONNX Runtime.
+
+    Attributes:
+        path: where it lies; external data lies in the same folder or below.
+        data: its bytes.
+        metadata: its ``metadata_props``.
+        inputs, outputs: of the graph, by name.
+        external: whether it keeps weights in other files.
+    """
+
+    path: Path
+    data: bytes
+    metadata: dict[str, str]
+    inputs: dict[str, Value]
+    outputs: dict[str, Value]
+    external: bool
+
+
+def read(path: Path, *, sha256: str | None = None, limits: Limits = LIMITS) -> OnnxFile:
+    """Read a file and check all that can be known before it is loaded; takes well under a second, whatever the file.
+
+    Args:
+        sha256: that the file must have, 64 hexadecimal digits. It must then be whole: no data in other files.
+
+    Raises:
+        ModelError: missing, another hash, too large, no ONNX file, operators of other versions or by others, control flow,
+            tensors that are not as large as they claim, or data outside the model's folder.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file; expected an .onnx file (Transformer() uses the bundled one)")
+    data = read_bytes(path, limits)
+    if sha256 is not None:
+        check_sha256(path, data, sha256, "sha256= asks for", "so it is not loaded; get the file again")
+    try:
+        return parse(path, data, pinned=sha256 is not None, limits=limits)
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def parse(path: Path, data: bytes, *, pinned: bool = False, limits: Limits = LIMITS) -> OnnxFile:
+    """``read`` of bytes that lie in memory. Raises ValueError."""
+    reader = Reader()
+    model = reader.message(memoryview(data), "an ONNX file")
+    if 7 not in model:
+        raise ValueError("not an ONNX file: it has no graph")
+    if 25 in model or 20 in model:
+        raise ValueError("functions or training steps inside a model are not run; export it without")
+    versions = {text(opset, 1): number(opset, 2) for opset in reader.messages(model, 8, "an operator set")}
+    foreign = sorted(set(versions) - set(DOMAINS))
+    if foreign or not versions or any(version not in OPSETS for version in versions.values()):
+        got = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in versions.items()) or "none"
+        raise ValueError(
+            f"expected ONNX operators of opset {OPSETS.start} to {OPSETS.stop - 1} and no others, got {got[:200]}; export it again"
+        )
+    graph = reader.message(one(model, 7, "graph"), "a graph")
+    tensors = list(reader.messages(graph, 5, "a weight"))
+    weights = {text(tensor, 8) for tensor in tensors}  # may be listed among the inputs, too
+    if 15 in graph:
+        raise ValueError("sparse weights are not read; export it with dense ones")
+    for node in reader.messages(graph, 1, "a node"):
+        if text(node, 7) not in DOMAINS:
+            raise ValueError(
+                f"operator {text(node, 4)[:80]!r} of {text(node, 7)[:80]!r} is none of ONNX's; export it without"
+            )
+        for attribute in reader.messages(node, 5, "an attribute"):
+            if attribute.keys() & {6, 11, 22, 23}:
+                raise ValueError(
+                    f"operator {text(node, 4)[:80]!r}: control flow and sparse tensors are not run; export it without"
+                )
+            tensors += [*reader.messages(attribute, 5, "a tensor"), *reader.messages(attribute, 10, "a tensor")]
+    outside = [found for tensor in tensors if (found := _check_tensor(tensor)) is not None]
+    if outside:
+        if pinned:
+            raise ValueError("keeps weights in other files, for which the hash does not speak; save it as one file")
+        _check_external(reader, path, outside, limits.model_bytes - len(data))
+    for value in reader.messages(graph, 13, "a value"):
+        _value(reader, value)
+    return OnnxFile(
+        path,
+        data,
+        _metadata(reader, model),
+        {name: value for name, value in _values(reader, graph, 11).items() if name not in weights},
+        _values(reader, graph, 12),
+        bool(outside),
+    )
+
+
+def _metadata(reader: Reader, model: Message) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for entry in reader.messages(model, 14, "an entry of the metadata"):
+        key = text(entry, 1)
+        if key in found:
+            raise ValueError(f"the metadata says {key[:80]!r} twice; export it again")
+        found[key] = text(entry, 2)
+    return found
+
+
+def _values(reader: Reader, graph: Message, field: int) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    for value in reader.messages(graph, field, "an input or output"):
+        name = text(value, 1)
+        if name in found:
+            raise ValueError(f"two inputs or outputs are called {name[:80]!r}; export it again")
+        found[name] = _value(reader, value)
+    return found
+
+
+def _value(reader: Reader, value: Message) -> Value:
+    name = text(value, 1)
+    kind = reader.message(one(value, 2, f"type of {name[:80]!r}"), "a type") if 2 in value else {}
+    if kind.keys() - {1, 6}:  # tensor_type, and a note (denotation)
+        raise ValueError(f"{name[:80]!r} is no tensor; export it again")
+    tensor = reader.message(one(kind, 1, f"type of {name[:80]!r}"), "a tensor's type") if 1 in kind else {}
+    element = number(tensor, 1)
+    sides: list[int | str | None] = []
+    if 2 in tensor:
+        axes = reader.messages(reader.message(one(tensor, 2, "shape"), "a shape"), 1, "a side")
+        sides += [number(axis, 1) if 1 in axis else text(axis, 2) or None for axis in axes]
+    _count([side for side in sides if isinstance(side, int)], name)
+    return Value(_NAMES.get(element, f"tensor of type {element}"), tuple(sides))
+
+
+def _count(sides: list[int], name: str) -> int:
+    """Elements of a tensor. Raises ValueError if there cannot be so many."""
+    if any(not 0 <= side <= _MAX_ELEMENTS for side in sides) or math.prod(sides) > _MAX_ELEMENTS:
+        raise ValueError(f"{name[:80]!r} has the shape {sides[:8]}; at most {_MAX_ELEMENTS} elements are taken")
+    return math.prod(sides)
+
+
+def _check_tensor(tensor: Message) -> tuple[Message, int] | None:
+    """Check that a tensor is as large as it claims; where its data lies elsewhere, how many bytes, and where."""
+    name, kind = text(tensor, 8), number(tensor, 2)
+    sides: list[int] = []
+    for value in tensor.get(1, []):
+        sides += [value] if isinstance(value, int) else varints(value)
+    count = _count(sides, name)
+    if kind not in _BITS:
+        raise ValueError(f"weight {name[:80]!r} has the type {kind}, which no model of lgin-edge has; export it again")
+    size = (count * _BITS[kind] + 7) // 8
+    if 13 in tensor or number(tensor, 14):
+        if 9 in tensor:
+            raise ValueError(f"weight {name[:80]!r} lies here and elsewhere; export it again")
+        return tensor, size
+    if 9 in tensor:
+        found = len(one(tensor, 9, name))
+        enough = found == size
+    else:  # at least a byte for each varint, and 4 or 8 for each number of a fixed size
+        found = sum(1 if isinstance(value, int) else len(value) for value in tensor.get(_TYPED.get(kind, 5), []))
+        enough = found * (2 if kind in (21, 22) else 1) >= count * {1: 4, 11: 8}.get(kind, 1)
+    if not enough:
+        raise ValueError(
+            f"weight {name[:80]!r} claims {size} bytes ({sides[:8]}) and has {found}: damaged; export it again"
+        )
+    return None
+
+
+def _check_external(reader: Reader, path: Path, tensors: list[tuple[Message, int]], most: int) -> None:
+    """Raises ValueError unless all external data lies in regular files in the model's folder, and is there."""
+    folder = path.parent.resolve()
+    files: dict[Path, int] = {}
+    for tensor, size in tensors:
+        entries = {text(entry, 1): text(entry, 2) for entry in reader.messages(tensor, 13, "external data")}
+        location, name = entries.get("location", ""), text(tensor, 8)[:80]
+        if not all(_PART.fullmatch(part) for part in location.split("/")):
+            raise ValueError(
+                f"weight {name!r} lies in {location[:200]!r}; expected a file in the model's folder or below, without .."
+            )
+        file = (folder / location).resolve()
+        if not file.is_relative_to(folder) or not file.is_file():
+            raise ValueError(
+                f"weight {name!r} lies in {location[:200]!r}, which is no file in the model's folder {folder} (links are followed)"
+            )
+        files[file] = file.stat().st_size
+        offset, length = (entries.get(key, other) for key, other in (("offset", "0"), ("length", str(size))))
+        if (
+            not (offset + length).isdecimal()
+            or len(offset + length) > 30
+            or int(length) != size
+            or int(offset) + size > files[file]
+        ):
+            raise ValueError(
+                f"weight {name!r} is {size} bytes, and {location[:200]!r} does not hold them; export it again"
+            )
+    if sum(files.values()) > most:
+        raise ValueError(f"{sum(files.values())} bytes in other files, {most} are left (Limits.model_bytes)")
+
+
+def read_description(file: OnnxFile, parse: Callable[[str, Limits], T], limits: Limits = LIMITS) -> T:
+    """The description that a file carries, parsed. Raises ModelError, naming the file."""
+    text = file.metadata.get(METADATA_KEY)
+    if text is None:
+        raise ModelError(
+            f"{file.path}: an ONNX file, but not a model of lgin-edge: it carries no description (metadata "
+            f"{METADATA_KEY!r}); export it with python -m training.export"
+        )
+    try:
+        return parse(text, limits)
+    except ModelError as error:
+        raise ModelError(f"{file.path}: {error}") from error
+
+
+def check_interface(
+    file: OnnxFile,
+    inputs: Mapping[str, tuple[int, ...]],  # name -> shape without the batch
+    outputs: Mapping[str, tuple[int, ...]],
+) -> dict[str, Dtype]:
+    """Check names and shapes against what the description promises; the dtype of each input and output by name."""
+    dtypes: dict[str, Dtype] = {}
+    for kind, found, expected in (("input", file.inputs, inputs), ("output", file.outputs, outputs)):
+        if set(found) != set(expected):
+            names = [name[:80] for name in sorted(found)[:20]]
+            raise ModelError(f"{file.path}: expected the {kind}s {sorted(expected)}, got {names}; export it again")
+        for name, shape in expected.items():
+            value = found[name]
+            # A dimension without a number is left to the run; the batch must be such a one.
+            given = value.shape
+            fits = len(given) == len(shape) + 1 and all(
+                not isinstance(have, int) or have == want for have, want in zip(given[1:], shape, strict=True)
+            )
+            if not fits or isinstance(given[0], int) or value.type not in _DTYPES:
+                raise ModelError(
+                    f"{file.path}: {kind} {name!r} is {value.type} {list(given[:8])}; its description asks for float or float16 "
+                    f"{['N', *shape]} with a dynamic N; export it again"
+                )
+            dtypes[name] = _DTYPES[value.type]
+    return dtypes

@@ -1,0 +1,206 @@
+"""A model as NVIDIA Triton Inference Server takes it: a folder of its model repository.
+
+    REPOSITORY/NAME/config.pbtxt            what the model is: tensors, batches, and its description
+    REPOSITORY/NAME/1/model.onnx            or model.plan
+
+Triton batches whole requests along one first axis, so every tensor has one row a face here and each row its own age: M = N in
+the terms of ``description.Description``. A face at several ages is several rows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ImageError, InputError, ModelError
+from . import engine_file
+from .description import Description
+
+#: Key of the description among the ``parameters`` of the configuration; clients cut and paste faces by it.
+PARAMETER = "lgin"
+#: What Triton's TensorRT back end loads; it has none for TensorRT-RTX.
+FLAVOUR = "tensorrt"
+_TYPES = {np.dtype(np.float32): "TYPE_FP32", np.dtype(np.float16): "TYPE_FP16"}
+#: Triton takes the name into URLs.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Model:
+    """What Triton has to know of a model file.
+
+    Attributes:
+        file: the name that Triton's back end looks for.
+        backend: the name of that back end.
+        data: the file's bytes.
+        description: what the model says of itself.
+        dtypes: of every input and output, by name.
+        max_batch: most faces of one call that the file itself allows; None where it does not say.
+    """
+
+    file: str
+    backend: str
+    data: bytes
+    description: Description
+    dtypes: Mapping[str, np.dtype[Any]]
+    max_batch: int | None = None
+
+    @property
+    def default_name(self) -> str:
+        """The variants of a model stand beside each other in one repository."""
+        return "lgin_edge_" + self.file.removeprefix("model.")
+
+
+def read(path: Path) -> Model:
+    """A model file for Triton.
+
+    Args:
+        path: an ``.onnx`` file that makes faces younger or older, or a TensorRT engine of one.
+
+    Raises:
+        ModelError: missing, damaged, another kind of model, or an engine that Triton does not load.
+    """
+    if engine_file.is_engine(path):
+        return _read_engine(path)
+    from ..inference.onnxruntime import OnnxBackend
+
+    backend = OnnxBackend(path)
+    dtypes = {name: np.dtype(kind) for name, kind in backend.dtypes.items()}
+    return Model("model.onnx", "onnxruntime", path.read_bytes(), backend.description, dtypes)
+
+
+def _read_engine(path: Path) -> Model:
+    data, about = engine_file.read(path)
+    facts = about.engine
+    assert facts is not None  # engine_file.read saw to it
+    if facts.flavour != FLAVOUR:
+        raise ModelError(
+            f"{path}: an engine of {facts.flavour}, and Triton loads those of {FLAVOUR} alone: build it with lgin-edge build "
+            f"--flavour {FLAVOUR} on the server's GPU, with the TensorRT of the server's container"
+        )
+    # As engine.fp16 makes them: pictures and residuals in half precision, boxes and ages never.
+    half = np.dtype(np.float16 if about.precision == "fp16" else np.float32)
+    dtypes = dict.fromkeys([*about.inputs, *about.outputs], half) | dict.fromkeys(
+        ("boxes", "age"), np.dtype(np.float32)
+    )
+    return Model("model.plan", "tensorrt", data, about, dtypes, facts.max_faces)
+
+
+def config(model: Model, name: str, *, max_batch: int, delay_us: int) -> str:
+    """The configuration of a model, protobuf text of Triton's ``ModelConfig``.
+
+    Args:
+        name: of the model, and of its folder.
+        max_batch: most faces of one call, 1 or more.
+        delay_us: how long a request may wait for others to share its call, microseconds, 0 or more.
+
+    Raises:
+        InputError: an argument out of range, or more faces than an engine was built for.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(f"name: expected letters, digits, '_', '-' and '.', a letter or digit first, got {name!r}")
+    if max_batch < 1 or delay_us < 0:
+        raise InputError(f"expected a batch of 1 or more and a delay of 0 or more, got {max_batch} and {delay_us}")
+    if model.max_batch is not None and max_batch > model.max_batch:
+        raise InputError(
+            f"max_batch: this engine was built for up to {model.max_batch} faces, got {max_batch}; lgin-edge build "
+            f"--max-batch {max_batch} builds a larger one"
+        )
+    about = model.description
+
+    def tensors(kind: str, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+        return [
+            f'{kind} {{ name: "{tensor}" data_type: {_TYPES[model.dtypes[tensor]]} dims: {list(shape)} }}'
+            for tensor, shape in shapes.items()
+        ]
+
+    return "\n".join(
+        [
+            "# Written by lgin-edge export-triton.",
+            f'name: "{name}"',
+            f'backend: "{model.backend}"',
+            f"max_batch_size: {max_batch}",
+            *tensors("input", about.inputs),
+            *tensors("output", about.outputs),
+            f"dynamic_batching {{ max_queue_delay_microseconds: {delay_us} }}",
+            # JSON's escapes of a string are protobuf's too: the description is ASCII.
+            f'parameters {{ key: "{PARAMETER}" value {{ string_value: {json.dumps(about.to_json())} }} }}',
+            "",
+        ]
+    )
+
+
+def export(
+    path: Path,
+    repository: Path,
+    *,
+    name: str | None = None,
+    version: int = 1,
+    max_batch: int | None = None,
+    delay_us: int = 1000,
+    overwrite: bool = False,
+) -> Path:
+    """Put a model file into a model repository, which may be one that a server watches.
+
+    Args:
+        path: as for ``read``.
+        repository: made if missing.
+        name: of the model; "lgin_edge_onnx" or "lgin_edge_plan" when not given.
+        version: number of the version's folder, 1 or more.
+        max_batch: most faces of one call; 8 when not given, or what the engine was built for.
+        delay_us: as for ``config``.
+        overwrite: replace this version, and a configuration that says something else.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        ModelError: as ``read``.
+        InputError: as ``config``, or there is something that ``overwrite`` would replace.
+        ImageError: a file cannot be written.
+    """
+    if version < 1:
+        raise InputError(f"version: expected 1 or more, got {version}")
+    model = read(path)
+    name = name or model.default_name
+    text = config(model, name, max_batch=max_batch or model.max_batch or 8, delay_us=delay_us)
+    folder = repository / name
+    target, settings = folder / str(version), folder / "config.pbtxt"
+    try:
+        if not overwrite:
+            if target.exists():
+                raise InputError(f"{target} exists; give another version or name, or allow overwriting")
+            if settings.exists() and settings.read_bytes() != text.encode():
+                raise InputError(f"{settings} says something else; give another name, or allow overwriting")
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_version(target, model)
+        partial = settings.with_suffix(".partial")
+        partial.write_text(text)
+        partial.replace(settings)
+    except OSError as error:
+        raise ImageError(f"{folder}: cannot be written: {error}") from error
+    return folder
+
+
+def _write_version(target: Path, model: Model) -> None:
+    """The version's folder, there when it is whole: Triton passes over names that are no numbers."""
+    partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
+    try:
+        partial.mkdir()
+        if model.description.engine is not None:
+            engine_file.write(partial / model.file, model.data)
+        else:
+            (partial / model.file).write_bytes(model.data)
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

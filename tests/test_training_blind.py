@@ -1,0 +1,119 @@
+"""The blind choice: sheets that show no names, a key that fits them, and scores with known answers."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from training import blind
+from training.dataset import labels
+
+
+@pytest.fixture
+def photos(made_up):
+    """People of the made-up pack, sharp ones; the file is a person there."""
+    return [photo for photo in labels.read(made_up) if photo.sharp][:6]
+
+
+def flat(level):
+    return lambda photo, years: np.full((photo.size, photo.size, 3), level + years, np.uint8)
+
+
+def test_the_key_says_on_which_side_each_source_is(tmp_path, photos):
+    key = blind.make_pairs(tmp_path, (flat(100), flat(0)), ("new", "old"), photos, (30, 70), catch=1)
+    kinds = [trial["kind"] for trial in key["trials"]]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {"pair": 12, "same": 2, "contrast": 2}
+    assert {trial["first"] for trial in key["trials"]} == {"left", "right"}
+    assert json.loads((tmp_path / "key.json").read_text()) == key
+    for trial in key["trials"]:
+        with Image.open(tmp_path / "sheets" / f"{trial['sheet']:02}.png") as sheet:
+            pixels = np.asarray(sheet)
+        assert pixels.shape[1] >= 3 * blind.SIDE
+        y = blind._BAND + (trial["row"] - 1) * (blind.SIDE + blind._BAND) + blind._BAND + blind.SIDE // 2
+        left, right = (pixels[y, k * (blind.SIDE + blind._GAP) + 30, 0] for k in (1, 2))
+        first = left if trial["first"] == "left" else right
+        if trial["kind"] in ("pair", "contrast"):
+            assert first == 100 + trial["age"]  # catch trials set the first source against a trick
+        if trial["kind"] == "pair":
+            assert {left, right} == {100 + trial["age"], trial["age"]}
+    shown = "".join(path.name for path in (tmp_path / "sheets").iterdir())
+    assert not any(photo.name in shown for photo in photos if len(photo.name) > 2)
+    assert "new" not in (tmp_path / "sheets" / "answers.csv").read_text()
+
+
+def answered(path, key, choose):
+    """A viewer's file, filled in by ``choose(trial)``."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ("sheet", "row", "choice", "age"))
+        writer.writeheader()
+        for trial in key["trials"]:
+            choice = choose(trial)
+            cells = {"choice": choice} if isinstance(choice, str) else {"choice": choice[0], "age": choice[1]}
+            writer.writerow({"sheet": trial["sheet"], "row": trial["row"], **cells})
+    return path
+
+
+def test_scores_of_viewers_who_always_or_never_choose_the_first(tmp_path, photos):
+    key = blind.make_pairs(tmp_path, (flat(100), flat(0)), ("new", "old"), photos, (30, 70), catch=2)
+    other = {"left": "right", "right": "left"}
+    answered(tmp_path / "fan.csv", key, lambda trial: trial["first"])
+    answered(tmp_path / "foe.csv", key, lambda trial: other[trial["first"]] if trial["age"] == 30 else trial["first"])
+    arguments = ["score", str(tmp_path), str(tmp_path / "fan.csv"), str(tmp_path / "foe.csv")]
+    done = CliRunner().invoke(blind.app, arguments)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "score.json").read_text())
+    assert found["pair"]["viewer fan"]["rate"] == found["pair"]["age 70"]["rate"] == 1
+    assert found["pair"]["viewer foe"]["rate"] == found["pair"]["age 30"]["rate"] == 0.5
+    assert found["pair"]["all"] == {"rate": 0.75, "low": 0.75, "high": 0.75, "people": 6, "answers": 24}
+    assert 0 < found["preferred to"]["contrast"]["rate"] < 1
+    assert set(found["left chosen where both are the input"]) == {"fan", "foe"}
+
+
+def test_the_interval_is_over_people_and_not_over_answers():
+    people = [({"person": str(i % 10)}, float(i % 10 < 5)) for i in range(1000)]
+    found = blind.rate(people)
+    assert (found["rate"], found["people"], found["answers"]) == (0.5, 10, 1000)
+    assert found["high"] - found["low"] > 0.5  # of 10 people; of 1000 it would be 0.06
+
+
+@pytest.mark.parametrize("spoil", ["missing", "twice", "wrong word"])
+def test_answers_that_do_not_fit_are_refused(tmp_path, photos, spoil):
+    key = blind.make_pairs(tmp_path, (flat(100), flat(0)), ("new", "old"), photos, (30,), catch=0)
+    path = answered(tmp_path / "viewer.csv", key, lambda trial: "left")
+    lines = path.read_text().splitlines()
+    spoiled = {
+        "missing": lines[:-1],
+        "twice": [*lines, lines[-1]],
+        "wrong word": [*lines[:-1], lines[-1].replace("left", "both")],
+    }
+    path.write_text("\n".join(spoiled[spoil]) + "\n")
+    with pytest.raises(ValueError, match=r"viewer\.csv"):
+        blind.read_answers(path, key)
+
+
+def test_singles_mix_aged_pictures_with_photographs_of_that_age(tmp_path, photos, made_up):
+    every = labels.read(made_up)
+    key = blind.make_singles(tmp_path, flat(100), "new", photos, every, 50)
+    aged = [trial for trial in key["trials"] if trial["kind"] == "aged"]
+    real = [trial for trial in key["trials"] if trial["kind"] == "real"]
+    assert len(aged) == 6
+    assert real
+    assert all(abs(trial["age"] - 50) <= blind.NEAR_YEARS for trial in real)
+    path = answered(tmp_path / "viewer.csv", key, lambda trial: ("real", trial["age"] + 3))
+    found = blind.score(key, {"viewer": blind.read_answers(path, key)})
+    assert found["aged"]["all"]["rate"] == found["real"]["all"]["rate"] == 1
+    assert found["years read less years asked"] == {"aged": 3, "real": 3}
+
+
+def test_tricks_of_catch_trials_do_what_they_say():
+    frame = np.random.default_rng(5).integers(60, 200, (32, 32, 3), np.uint8)
+    assert blind.contrast_only(frame).std() == pytest.approx(blind.CONTRAST * frame.std(), rel=0.02)
+    hair = np.zeros((32, 32))
+    hair[:8] = 1
+    older = blind.hair_only(frame, hair, older=True)
+    assert np.ptp(older[:8].astype(int), axis=-1).max() <= 1
+    np.testing.assert_array_equal(older[8:], frame[8:])
+    assert blind.hair_only(frame, hair, older=False)[:8].mean() < 0.8 * frame[:8].mean()

@@ -1,0 +1,400 @@
+"""A blind choice by viewers: sheets without names, and what the answers say.
+
+    python -m training.blind pairs runs/blind new.onnx lgin_edge/weights/lgin.onnx --mesh mesh.npz
+    python -m training.blind singles runs/singles new.onnx --age 70
+    python -m training.blind score runs/blind viewer1.csv viewer2.csv viewer3.csv
+
+``pairs`` draws ``original | left | right`` at full size, sides at random, four rows a sheet, with catch trials among them:
+both sides unaltered (does a viewer lean to a side?), and the first source against the input with contrast alone or grey hair
+alone (is it better than a cheap trick?). ``singles`` mixes aged pictures with photographs of people of that age. A viewer gets
+the folder ``sheets`` (with ``QUESTION.md`` and an empty ``answers.csv``), never ``key.json`` beside it.
+
+The sheets show real people: keep them in ``runs/``, never commit or publish them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from PIL import Image, ImageDraw, ImageFont
+
+import lgin_edge
+
+from .dataset import labels
+from .dataset.labels import Photo
+from .judging.sources import UNCHANGED, Frame, Source, open_source
+
+Json = dict[str, Any]
+
+#: Side of a face on the sheets, and rows of a sheet: small enough to be seen at full size.
+SIDE, ROWS = 384, 4
+#: Faces across a sheet of single pictures.
+SINGLES = 3
+_BAND, _GAP = 30, 8
+#: Contrast of the catch trial, about the mean; gain of the lightness of hair made darker (younger) in the other.
+CONTRAST, DARKER = 1.25, 0.7
+#: A real photograph stands for an age up to so many years away.
+NEAR_YEARS = 5.0
+#: Least part of the picture that is hair for a catch trial of hair.
+LEAST_HAIR = 0.08
+#: Faces that no camera took: neither shown nor counted among single photographs.
+GENERATED = "syn"
+ROUNDS = 4000
+
+PAIRS_QUESTION = """# Which one is it?
+
+Each row shows a person (`original`) and two pictures of that person at the age that the sheet names. Look at every picture at
+full size, one sheet after the other, and choose for each row: **which would you believe if it were handed to you as this person
+at that age?** It should be believable as a photograph, the same person, and of that age; all three count.
+
+Write `left` or `right` for each row into `answers.csv` (columns `sheet`, `row`, `choice`). Choose even where both seem alike.
+"""
+SINGLES_QUESTION = """# Edited or not?
+
+Some pictures are photographs as they were taken, some were edited so that the person seems older or younger. Look at each at
+full size and write into `answers.csv` (columns `sheet`, `row`, `choice`, `age`): `real` or `edited`, and how old the person
+looks, in years. `row` is the number above the picture.
+"""
+
+
+def contrast_only(frame: Frame) -> Frame:
+    """The catch trial of contrast: about the mean, in every channel alike."""
+    middle = frame.mean()
+    return np.clip(middle + CONTRAST * (frame - middle), 0, 255).round().astype(np.uint8)
+
+
+def hair_only(frame: Frame, hair: npt.NDArray[np.float64], older: bool) -> Frame:
+    """The catch trial of hair: grey where ``hair`` [H, W] is 1 for an older face, darker for a younger one."""
+    luma = (frame @ np.array([0.299, 0.587, 0.114]))[..., None]
+    changed = 60 + 0.7 * luma if older else DARKER * frame
+    alpha = hair[..., None]
+    return np.clip(frame + alpha * (changed - frame), 0, 255).round().astype(np.uint8)
+
+
+def draw_sheet(title: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[Frame]]]) -> Image.Image:
+    """A sheet of pictures [H, W, 3], each ``SIDE`` wide, with a title, a head above each column, a name before each row."""
+    columns = max(len(pictures) for _, pictures in rows)
+    width, height = columns * (SIDE + _GAP) - _GAP, _BAND + len(rows) * (SIDE + _BAND)
+    sheet = Image.new("RGB", (width, height), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=18)
+    draw.text((4, 4), title, fill="black", font=font)
+    for i, (name, pictures) in enumerate(rows):
+        top = _BAND + i * (SIDE + _BAND)
+        for k, picture in enumerate(pictures):
+            left = k * (SIDE + _GAP)
+            draw.text((left + 4, top + 4), f"{name} {heads[k]}".strip(), fill="black", font=font)
+            face = Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            sheet.paste(face, (left, top + _BAND))
+    return sheet
+
+
+def make_pairs(
+    out: Path,
+    sources: tuple[Source, Source],
+    names: tuple[str, str],
+    photos: Sequence[Photo],
+    ages: Sequence[float],
+    *,
+    hair: Iterable[tuple[Photo, npt.NDArray[np.float64]]] = (),
+    catch: int = 4,
+    seed: int = 0,
+) -> Json:
+    """Draw the sheets and write the key; returns the key.
+
+    Args:
+        photos: one a person. ages: a sheet shows one of them.
+        hair: mattes [S, S] in [0, 1] of photos that may be catch trials of hair.
+        catch: trials of each kind at each age.
+
+    Raises:
+        ValueError: a source has no picture of anybody at some age.
+    """
+    rng = np.random.default_rng(seed)
+    mattes = dict(hair)
+    trials: dict[float, list[tuple[Json, list[Frame]]]] = defaultdict(list)
+    for years in ages:
+        both = [(photo, [source(photo, years) for source in sources]) for photo in photos]
+        shown = [(photo, a, b) for photo, (a, b) in both if a is not None and b is not None]
+        if not shown:
+            raise ValueError(f"no person has a picture at {years:g} from both {names[0]} and {names[1]}")
+        for photo, a, b in shown:
+            trials[years].append(({**_about(photo, years), "kind": "pair"}, [photo.frame(), a, b]))
+        for kind in ("same", "contrast", "hair"):
+            able = [one for one in shown if kind != "hair" or one[0] in mattes]
+            for i in rng.permutation(len(able))[:catch]:
+                photo, a, _ = able[i]
+                frame = photo.frame()
+                if kind == "same":
+                    first, second = frame, frame
+                elif kind == "contrast":
+                    first, second = a, contrast_only(frame)
+                else:
+                    side = frame.shape[1::-1]
+                    matte = Image.fromarray((mattes[photo] * 255).astype(np.uint8)).resize(side)
+                    first, second = a, hair_only(frame, np.asarray(matte) / 255.0, years > photo.age)
+                trials[years].append(({**_about(photo, years), "kind": kind}, [frame, first, second]))
+    sheets = out / "sheets"
+    sheets.mkdir(parents=True, exist_ok=True)
+    key: Json = {"kind": "pairs", "first": names[0], "second": names[1], "trials": []}
+    number = 0
+    for years in ages:
+        order = [trials[years][i] for i in rng.permutation(len(trials[years]))]
+        for start in range(0, len(order), ROWS):
+            number += 1
+            rows = []
+            for row, (about, (original, first, second)) in enumerate(order[start : start + ROWS], 1):
+                left = bool(rng.integers(2))
+                rows.append((str(row), (original, first, second) if left else (original, second, first)))
+                key["trials"].append({"sheet": number, "row": row, "first": "left" if left else "right", **about})
+            title = f"sheet {number}: the person at {years:g}"
+            draw_sheet(title, ("original", "left", "right"), rows).save(sheets / f"{number:02}.png")
+    return _write_key(out, key, PAIRS_QUESTION, ("sheet", "row", "choice"))
+
+
+def make_singles(
+    out: Path, source: Source, name: str, photos: Sequence[Photo], real: Sequence[Photo], years: float, seed: int = 0
+) -> Json:
+    """Draw sheets of single pictures, aged ones among as many real ones of that age; writes and returns the key.
+
+    Raises:
+        ValueError: no aged picture, or nobody real of that age.
+    """
+    rng = np.random.default_rng(seed)
+    aged = [(photo, picture) for photo in photos if (picture := source(photo, years)) is not None]
+    near = [photo for photo in real if abs(photo.age - years) <= NEAR_YEARS]
+    if not aged or not near:
+        raise ValueError(f"{len(aged)} pictures of {name} and {len(near)} photographs of people near {years:g} years")
+    near = [near[i] for i in rng.permutation(len(near))[: len(aged)]]
+    mixed: list[tuple[Json, Frame]] = [({**_about(p, years), "kind": "aged"}, picture) for p, picture in aged]
+    mixed += [({**_about(p, p.age), "kind": "real"}, p.frame()) for p in near]
+    mixed = [mixed[i] for i in rng.permutation(len(mixed))]
+    sheets = out / "sheets"
+    sheets.mkdir(parents=True, exist_ok=True)
+    key: Json = {"kind": "singles", "first": name, "trials": []}
+    each = SINGLES * ROWS
+    for number, start in enumerate(range(0, len(mixed), each), 1):
+        chosen = mixed[start : start + each]
+        heads = [str(i + 1) for i in range(len(chosen))]
+        sheet = Image.new("RGB", (SINGLES * (SIDE + _GAP) - _GAP, -(-len(chosen) // SINGLES) * (SIDE + _BAND)), "white")
+        for i, (about, picture) in enumerate(chosen):
+            cell = draw_sheet("", ("",), [(heads[i], [picture])]).crop((0, _BAND, SIDE, SIDE + 2 * _BAND))
+            sheet.paste(cell, (i % SINGLES * (SIDE + _GAP), i // SINGLES * (SIDE + _BAND)))
+            key["trials"].append({"sheet": number, "row": i + 1, **about})
+        sheet.save(sheets / f"{number:02}.png")
+    return _write_key(out, key, SINGLES_QUESTION, ("sheet", "row", "choice", "age"))
+
+
+def _about(photo: Photo, years: float) -> Json:
+    return {
+        "file": photo.key,
+        "person": photo.person or photo.key,
+        "source": photo.source,
+        "gender": photo.gender,
+        "age": years,
+    }
+
+
+def _write_key(out: Path, key: Json, question: str, columns: Sequence[str]) -> Json:
+    (out / ".gitignore").write_text("*\n")  # faces of real people lie here
+    (out / "key.json").write_text(json.dumps(key, indent=1) + "\n")
+    (out / "sheets" / "QUESTION.md").write_text(question)
+    with (out / "sheets" / "answers.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows([t["sheet"], t["row"], *[""] * (len(columns) - 2)] for t in key["trials"])
+    return key
+
+
+def read_answers(path: Path, key: Json) -> list[tuple[Json, Json]]:
+    """A viewer's answers, each with its trial; CSV as ``answers.csv``, or JSON, a list of the same fields.
+
+    Raises:
+        ValueError: an answer that is none, a trial without one or with two, or one that the key has not got.
+    """
+    allowed = ("left", "right") if key["kind"] == "pairs" else ("real", "edited")
+    if path.suffix == ".json":
+        rows = json.loads(path.read_text())
+    else:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    trials = {(trial["sheet"], trial["row"]): trial for trial in key["trials"]}
+    found = {}
+    for row in rows:
+        place = (int(row["sheet"]), int(row["row"]))
+        choice = str(row["choice"]).strip().lower()
+        if place not in trials or place in found or choice not in allowed:
+            raise ValueError(
+                f"{path}: sheet {place[0]}, row {place[1]}, {choice!r}: expected one of {allowed}, once a trial"
+            )
+        found[place] = (trials[place], {**row, "choice": choice})
+    if missing := trials.keys() - found.keys():
+        raise ValueError(
+            f"{path}: {len(missing)} trials without an answer, the first is sheet {min(missing)[0]}, row {min(missing)[1]}"
+        )
+    return list(found.values())
+
+
+def rate(answers: Sequence[tuple[Json, float]], seed: int = 0) -> Json:
+    """Mean of values with its 95 % interval over people (percentile bootstrap; all answers about a person move together)."""
+    people: dict[str, list[float]] = defaultdict(list)
+    for trial, value in answers:
+        people[trial["person"]].append(value)
+    sums = np.array([[sum(values), len(values)] for values in people.values()], np.float64)
+    drawn = np.random.default_rng(seed).integers(0, len(sums), (ROUNDS, len(sums)))
+    total = sums[drawn].sum(1)
+    low, high = np.quantile(total[:, 0] / total[:, 1], (0.025, 0.975))
+    mean = sums[:, 0].sum() / sums[:, 1].sum()
+    return {
+        "rate": round(float(mean), 3),
+        "low": round(float(low), 3),
+        "high": round(float(high), 3),
+        "people": len(sums),
+        "answers": int(sums[:, 1].sum()),
+    }
+
+
+def score(key: Json, viewers: dict[str, list[tuple[Json, Json]]]) -> Json:
+    """What the viewers' answers say: rates at which the first source wins, or is taken for real; all, by slice and by viewer."""
+    answers = [one for given in viewers.values() for one in given]
+    wanted = ("pair",) if key["kind"] == "pairs" else ("aged", "real")
+
+    def value(trial: Json, answer: Json) -> float:
+        return float(answer["choice"] == (trial["first"] if key["kind"] == "pairs" else "real"))
+
+    def of(kind: str, chosen: Sequence[tuple[Json, Json]]) -> list[tuple[Json, float]]:
+        return [(trial, value(trial, answer)) for trial, answer in chosen if trial["kind"] == kind]
+
+    result: Json = {"kind": key["kind"], "first": key["first"], "second": key.get("second")}
+    for kind in wanted:
+        one: Json = {"all": rate(of(kind, answers))} if of(kind, answers) else {}
+        one |= {f"viewer {name}": rate(chosen) for name, given in viewers.items() if (chosen := of(kind, given))}
+        for field in ("age", "source", "gender") if kind != "real" else ("source", "gender"):
+            for part in sorted({trial[field] for trial, _ in answers if trial["kind"] == kind}, key=str):
+                chosen = [(t, v) for t, v in of(kind, answers) if t[field] == part]
+                one[f"{field} {part:g}" if field == "age" else f"{field} {part or 'unknown'}"] = rate(chosen)
+        result[kind] = one
+    if key["kind"] == "pairs":
+        catches = {kind: of(kind, answers) for kind in ("contrast", "hair")}
+        result["preferred to"] = {kind: rate(chosen) for kind, chosen in catches.items() if chosen}
+        result["left chosen where both are the input"] = {
+            name: round(float(np.mean(sides)), 3)
+            for name, given in viewers.items()
+            if (sides := [answer["choice"] == "left" for trial, answer in given if trial["kind"] == "same"])
+        }
+        result["left chosen"] = {
+            n: round(float(np.mean([a["choice"] == "left" for _, a in g])), 3) for n, g in viewers.items()
+        }
+    else:
+        ages = [(t["kind"], float(a["age"]) - t["age"]) for t, a in answers if str(a.get("age") or "").strip()]
+        result["years read less years asked"] = {
+            kind: round(float(np.mean([e for k, e in ages if k == kind])), 1) for kind in sorted({k for k, _ in ages})
+        }
+    return result
+
+
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True, help=__doc__)
+
+_Data = Annotated[
+    list[Path] | None, typer.Option("--data", help="Pack of faces; may be repeated (default: portraits and faces)")
+]
+_Split = Annotated[str, typer.Option(help="Whose faces are shown.")]
+_People = Annotated[int, typer.Option(min=1, help="At most this many people.")]
+_Seed = Annotated[int, typer.Option(help="Of sides, order and catch trials.")]
+_SourceHelp = f"Model file, folder of pictures named like the inputs, or {UNCHANGED!r}."
+
+
+def _people(
+    data: list[Path] | None, split: str, people: int, without: Sequence[str] = ()
+) -> tuple[list[Photo], list[Photo]]:
+    """Sharp faces, one a person, spread over a split, none from the sources ``without``; and all photos."""
+    photos = labels.read_packs(data or labels.default_packs())
+    first: dict[str, Photo] = {}
+    for photo in labels.of_split(photos, split):
+        if photo.sharp and photo.source not in without:
+            first.setdefault(photo.person or photo.key, photo)
+    if not first:
+        raise ValueError(f"no sharp picture ({labels.SHARP_SIZE} px and more) in the split {split!r}")
+    return labels.spread(list(first.values()), people), photos
+
+
+@app.command()
+def pairs(
+    out: Annotated[Path, typer.Argument(help="Folder of sheets and key.")],
+    first: Annotated[str, typer.Argument(help=_SourceHelp)],
+    second: Annotated[str, typer.Argument(help="The same, to compare it with.")],
+    age: Annotated[list[float], typer.Option(help="Age in years; may be repeated.")] = [30, 70],  # noqa: B006
+    data: _Data = None,
+    split: _Split = "test",
+    people: _People = 40,
+    catch: Annotated[int, typer.Option(min=0, help="Catch trials of each kind at each age.")] = 4,
+    mesh: Annotated[Path | None, typer.Option(help="Mesh file, for catch trials of grey hair.")] = None,
+    seed: _Seed = 0,
+) -> None:
+    """Sheets ``original | left | right`` of two sources, and their key."""
+    from .judging.anatomy import Meshes
+
+    try:
+        photos, _ = _people(data, split, people)
+        meshes = Meshes(mesh) if mesh else None
+        anatomies = [(photo, meshes.of(photo)) for photo in photos if photo in meshes] if meshes else []
+        hair = [(photo, one.soft_hair) for photo, one in anatomies if one.hair.mean() > LEAST_HAIR]
+        sources = (open_source(first), open_source(second))
+        key = make_pairs(out, sources, (first, second), photos, age, hair=hair, catch=catch, seed=seed)
+    except (OSError, ValueError, lgin_edge.LginError) as error:
+        typer.echo(f"training.blind: {error}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(f"{out}/sheets: {len(key['trials'])} rows; give viewers this folder and nothing else")
+
+
+@app.command()
+def singles(
+    out: Annotated[Path, typer.Argument(help="Folder of sheets and key.")],
+    first: Annotated[str, typer.Argument(help=_SourceHelp)],
+    age: Annotated[float, typer.Option(help="Age in years.")] = 70,
+    data: _Data = None,
+    split: _Split = "test",
+    people: _People = 24,
+    seed: _Seed = 0,
+) -> None:
+    """Sheets of single pictures, aged ones among photographs of people of that age, and their key."""
+    try:
+        photos, every = _people(data, split, people, (GENERATED,))
+        shown = {photo.person for photo in photos}
+        real = [p for p in every if p.sharp and p.source != GENERATED and p.person not in shown]
+        key = make_singles(out, open_source(first), first, photos, real, age, seed)
+    except (OSError, ValueError, lgin_edge.LginError) as error:
+        typer.echo(f"training.blind: {error}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(f"{out}/sheets: {len(key['trials'])} pictures; give viewers this folder and nothing else")
+
+
+@app.command("score")
+def score_command(
+    out: Annotated[Path, typer.Argument(help="Folder with key.json.")],
+    answers: Annotated[list[Path], typer.Argument(help="A file of answers for each viewer, .csv or .json.")],
+) -> None:
+    """What the answers say, as JSON: rates of the first source with 95 % intervals over people."""
+    try:
+        key = json.loads((out / "key.json").read_text())
+        viewers = {path.stem: read_answers(path, key) for path in answers}
+        if len(viewers) < len(answers):
+            raise ValueError("two files of answers have the same name, so viewers cannot be told apart")
+    except (OSError, ValueError, KeyError) as error:
+        typer.echo(f"training.blind: {error}", err=True)
+        raise typer.Exit(2) from None
+    result = score(key, viewers)
+    text = json.dumps(result, indent=1)
+    (out / "score.json").write_text(text + "\n")
+    typer.echo(text)
+
+
+if __name__ == "__main__":
+    app()
