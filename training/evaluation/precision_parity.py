@@ -17,7 +17,8 @@ from lgin_edge import geometry
 from lgin_edge.backends import open_model
 from lgin_edge.kernels import region_crop
 
-from . import export, measures
+from .. import export
+from . import measures
 from .summary import Json, number
 
 if TYPE_CHECKING:
