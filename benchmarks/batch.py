@@ -25,7 +25,7 @@ from rich.table import Table
 
 from lgin_edge.bench.machine import describe
 
-RUN = [sys.executable, "-c", "from lgin_edge.cli import main; main()", "batch"]
+RUN = [sys.executable, "-c", "from lgin_edge.cli.app import main; main()", "batch"]
 
 
 def candidates(cores: int) -> dict[str, list[str]]:

@@ -30,7 +30,7 @@ from rich.table import Table
 
 import lgin_edge
 from lgin_edge import kernels, transformer
-from lgin_edge.backends import flavours
+from lgin_edge.models import tensorrt_variants
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13", "cuda-python", "onnx-graphsurgeon")
@@ -46,7 +46,7 @@ def machine() -> dict[str, Any]:
         reason = "this build of lgin-edge has no CUDA kernels (LGIN_CUDA=ON ./bootstrap.sh test)"
     else:
         try:
-            from lgin_edge.gpu.cuda import Cuda
+            from lgin_edge.inference.cuda import Cuda
 
             cuda = Cuda(0)
             gpu = {"name": cuda.name(), "capability": cuda.capability, "driver": cuda.call("cudaDriverGetVersion")}
@@ -109,7 +109,7 @@ def ways(folder: Path) -> dict[str, Path | str]:
 
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         found["ONNX Runtime CUDA"] = "this onnxruntime has no CUDA provider"
-    for flavour in flavours.FLAVOURS.values():
+    for flavour in tensorrt_variants.FLAVOURS.values():
         if not flavour.installed or importlib.util.find_spec("onnx_graphsurgeon") is None:
             found[flavour.name] = "not installed"
             continue

@@ -13,8 +13,9 @@ from onnx import numpy_helper
 from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
-from lgin_edge import Transformer, geometry, strip
-from lgin_edge.backends import Backend, open_model
+from lgin_edge import Transformer, contact_sheet, geometry
+from lgin_edge.inference.interfaces import Backend
+from lgin_edge.inference.loader import open_model
 from lgin_edge.kernels import region_crop, region_paste, resample
 from lgin_edge.transformer import WEIGHTS
 
@@ -127,7 +128,7 @@ def difference(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8], subject
 
 
 def row(cells: Sequence[Image.Image], labels: Sequence[str]) -> Image.Image:
-    return strip.draw([cells], labels, CELL)
+    return contact_sheet.draw([cells], labels, CELL)
 
 
 def pictures() -> dict[str, Image.Image]:

@@ -21,16 +21,16 @@ from PIL import Image
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
-from lgin_edge import CenterFace, Face, LginError, geometry, imagefile
-from lgin_edge.description import Description
+from lgin_edge import CenterFace, Face, LginError, geometry, images
 from lgin_edge.errors import BackendError
-from lgin_edge.frame_path import CpuFramePath
+from lgin_edge.inference.cpu import CpuFramePath
+from lgin_edge.models.description import Description
 
 Array = npt.NDArray[Any]
 
 
 class TritonBackend:
-    """A model on a server, as ``lgin_edge.backends.Backend``.
+    """A model on a server, as ``lgin_edge.inference.interfaces.Backend``.
 
     Args:
         address: HOST:PORT of its HTTP service.
@@ -57,7 +57,7 @@ class TritonBackend:
         self._most: int = config["max_batch_size"]
 
     def run(self, face: Array, patches: Array, boxes: Array, age: Array) -> tuple[Array, Array]:
-        """As ``lgin_edge.backends.Backend.run``. Triton batches rows: a face at several ages is sent once for each."""
+        """As ``lgin_edge.inference.interfaces.Backend.run``. Triton batches rows: a face at several ages is sent once for each."""
         each = len(age) // len(face)
         rows = {"face": face, "patches": patches, "boxes": boxes}
         whole = {name: np.repeat(array, each, axis=0) for name, array in rows.items()} | {"age": age}
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--model", default="lgin_edge_onnx", help="its name there")
     args = parser.parse_args()
     try:
-        source = imagefile.read(args.picture)
+        source = images.read(args.picture)
         picture = np.asarray(source.image.convert("RGB"))
         backend = TritonBackend(args.address, args.model)
         path = CpuFramePath(backend, threads=1)
@@ -115,7 +115,7 @@ def main() -> None:
             result = older(path, picture, faces, backend.description.age_code(years=args.years))
         finally:
             path.close()
-        imagefile.write(args.out, Image.fromarray(result), source, overwrite=True)
+        images.write(args.out, Image.fromarray(result), source, overwrite=True)
     except LginError as error:
         sys.exit(f"error: {error}")
     print(f"{len(faces)} face(s), {args.out}")

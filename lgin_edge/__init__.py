@@ -15,8 +15,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 from .errors import BackendError, ClosedError, ImageError, InputError, LginError, ModelError
 
 if TYPE_CHECKING:
-    from .detection import CenterFace, Face, YuNet
-    from .estimation import AgeEstimate
+    from .age_estimator import AgeEstimate
+    from .detectors.centerface import CenterFace
+    from .detectors.yunet import YuNet
+    from .faces import Face
     from .limits import Limits
     from .stream import Stream, StreamError
     from .transformer import Transformer
@@ -40,14 +42,14 @@ __all__ = [
 ]
 
 _WHERE = {
-    "AgeEstimate": "estimation",
-    "CenterFace": "detection",
-    "Face": "detection",
+    "AgeEstimate": "age_estimator",
+    "CenterFace": "detectors.centerface",
+    "Face": "faces",
     "Limits": "limits",
     "Stream": "stream",
     "StreamError": "stream.errors",
     "Transformer": "transformer",
-    "YuNet": "detection",
+    "YuNet": "detectors.yunet",
 }
 
 

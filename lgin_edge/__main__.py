@@ -110,7 +110,7 @@ def _self_test() -> str:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        from lgin_edge import cli
+        from .cli import app as cli
 
         cli.main()
     sys.exit(main())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import imagefile
+from . import images
 from .errors import ImageError, InputError
 from .limits import LIMITS, Limits
 
@@ -35,7 +35,7 @@ def plan(inputs: Sequence[Path], out: Path | None, label: str) -> list[Job]:
     Raises:
         InputError: places that contradict each other, no pictures, or as ``check``.
     """
-    one_file = out is not None and out.suffix.lower() in imagefile.WRITABLE and not out.is_dir()
+    one_file = out is not None and out.suffix.lower() in images.WRITABLE and not out.is_dir()
     if one_file and (len(inputs) > 1 or inputs[0].is_dir()):
         raise InputError(f"-o {out} is one picture, and IN is several; give a folder")
     jobs = []
@@ -49,7 +49,7 @@ def plan(inputs: Sequence[Path], out: Path | None, label: str) -> list[Job]:
             raise InputError(f"{path} is a folder: say with -o where its pictures go")
         jobs += [
             Job(file, out / file.relative_to(path).with_name(result_name(file, label)))
-            for file in files(path, imagefile.SUFFIXES, without=out)
+            for file in files(path, images.SUFFIXES, without=out)
         ]
     if not jobs:
         raise no_pictures(inputs)
@@ -61,7 +61,7 @@ def result_name(path: Path, label: str = "", *, beside: bool = False) -> str:
     """The name of a picture's result: in a format that is written, and told from the picture where it stands beside it."""
     if label == "timeline":
         return f"{path.stem}.timeline.png"
-    suffix = path.suffix if path.suffix.lower() in imagefile.WRITABLE else ".png"
+    suffix = path.suffix if path.suffix.lower() in images.WRITABLE else ".png"
     return f"{path.stem}.{label}{suffix}" if beside else path.stem + suffix
 
 
@@ -93,7 +93,7 @@ def check(jobs: Sequence[Job]) -> None:
             raise InputError(f"{count} pictures would be written to {target}; do them apart")
 
 
-def no_pictures(inputs: Iterable[Path], suffixes: Iterable[str] = imagefile.SUFFIXES) -> InputError:
+def no_pictures(inputs: Iterable[Path], suffixes: Iterable[str] = images.SUFFIXES) -> InputError:
     return InputError(f"no pictures in {', '.join(map(str, inputs))} (looked for {' '.join(suffixes)})")
 
 
@@ -119,18 +119,18 @@ def age_file(
     """
     if job.target.exists() and not overwrite:
         raise ImageError(f"{job.target}: exists already; --overwrite replaces it")
-    picture = imagefile.read(job.source, limits=limits)
+    picture = images.read(job.source, limits=limits)
     faces = transformer.detect(picture.image)
     if not faces:
         return 0
-    source: imagefile.Picture | None = picture
+    source: images.Picture | None = picture
     if group is None and years is None:
-        from .strip import timeline_strip
+        from .contact_sheet import timeline_strip
 
         result = timeline_strip(transformer, picture.image, faces)
         source = None  # a drawing, not the photograph: it gets none of its metadata
     else:
         result = transformer.age(picture.image, group=group, years=years, faces=faces)
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    imagefile.write(job.target, result, source, overwrite=overwrite)
+    images.write(job.target, result, source, overwrite=overwrite)
     return len(faces)

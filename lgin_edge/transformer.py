@@ -18,22 +18,25 @@ import numpy.typing as npt
 
 from . import geometry
 from ._process import Origin
-from .description import AgeGroup, Description, check_template
-from .detection import CenterFace, Detector, Face
+from .age_estimator import WEIGHTS as AGE_WEIGHTS
+from .age_estimator import AgeEstimate, AgeModel
+from .detectors import Detector
+from .detectors.centerface import CenterFace
 from .errors import BackendError, ClosedError, ImageError, InputError
-from .estimation import WEIGHTS as AGE_WEIGHTS
-from .estimation import AgeEstimate, AgeModel
-from .frame_path import CpuFramePath, open_path
+from .faces import Face
 from .frames import Color, Frame, check_frame
-from .gpu.device_frame import device_frame, is_on_device
+from .inference.cpu import CpuFramePath
+from .inference.device_array import device_frame, is_on_device
+from .inference.loader import open_path
 from .kernels import resample
 from .limits import LIMITS, Limits
+from .models.description import AgeGroup, Description, check_template
 
 if TYPE_CHECKING:
     from PIL import Image
     from typing_extensions import Self
 
-    from .gpu.frame_path import GpuFramePath
+    from .inference.gpu import GpuFramePath
 
 #: The model that comes with the package, and its twin in int8: ``Transformer("int8")``.
 WEIGHTS = Path(__file__).parent / "weights" / "lgin.onnx"
@@ -93,7 +96,7 @@ class Transformer:
             ``.onnx``, GPU 0 for an engine. A GPU runs ``.onnx`` by ONNX Runtime's CUDA provider.
         sha256: the hash that the model file must have: pins an ``.onnx``; for an engine, instead of the file beside it.
         age_model: an ``.onnx`` file for ``estimate_age``, which loads it when first called; the bundled one when not given.
-        detector: finds the faces, ``detection.Detector``; the bundled ``detection.CenterFace`` when not given.
+        detector: finds the faces, ``detectors.Detector``; the bundled ``CenterFace`` when not given.
         providers: ONNX Runtime providers for the models on the CPU and for the age model, the preferred first.
         threads: CPU threads of one call, 1 to 1024; when not given, as many as this process may use cores.
         limits: what is taken at most of model files, and how many faces of a picture.
@@ -472,7 +475,7 @@ def _to_frame(image: Any, color: Color | None) -> tuple[Frame, Color, Callable[[
         raise InputError(f"image: expected a NumPy array [H, W, 3] uint8 or a Pillow image, got {type(image).__name__}")
     if color is not None:
         raise InputError(f"color: a Pillow image knows its own; leave color out, got {color!r}")
-    from .imagefile import to_plain
+    from .images import to_plain
 
     try:
         plain = to_plain(image)

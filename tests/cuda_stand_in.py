@@ -19,7 +19,7 @@ FAILED = 999
 
 
 class Runtime:
-    """What ``lgin_edge.gpu.cuda`` uses of ``cuda.bindings.runtime``.
+    """What ``lgin_edge.inference.cuda`` uses of ``cuda.bindings.runtime``.
 
     Attributes:
         calls: every call, (name, arguments).

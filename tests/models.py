@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lgin_edge import geometry
-from lgin_edge.description import METADATA_KEY, AgeDescription, Description, groups_from_centers
+from lgin_edge.models.description import METADATA_KEY, AgeDescription, Description, groups_from_centers
 
 S, P = 64, 32
 GROUPS = groups_from_centers((35, 45, 55, 65), (30, 40, 50, 60, 70))

@@ -15,11 +15,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from lgin_edge import Limits, ModelError, Transformer, detection, estimation, transformer
-from lgin_edge.backends import onnx_file
-from lgin_edge.backends.onnx import OnnxBackend, open_session
+from lgin_edge import Limits, ModelError, Transformer, age_estimator, transformer
+from lgin_edge.detectors import centerface
+from lgin_edge.inference.onnxruntime import OnnxBackend, open_session
+from lgin_edge.models import onnx_file
 
-BUNDLED = (transformer.WEIGHTS, transformer.INT8_WEIGHTS, estimation.WEIGHTS, detection.WEIGHTS)
+BUNDLED = (transformer.WEIGHTS, transformer.INT8_WEIGHTS, age_estimator.WEIGHTS, centerface.WEIGHTS)
 Image8 = np.ndarray[Any, np.dtype[np.uint8]]
 
 
@@ -165,7 +166,7 @@ def test_foreign_models_are_refused_before_they_are_loaded(
     with pytest.raises(ModelError):
         OnnxBackend(models.save(tmp_path / "foreign.onnx", **options))
     with pytest.raises(ModelError, match="CenterFace"):
-        detection.CenterFace(path=tmp_path / "foreign.onnx")
+        centerface.CenterFace(path=tmp_path / "foreign.onnx")
 
 
 def test_the_format_of_onnx_runtime_is_none(tiny_model: Path, tmp_path: Path) -> None:

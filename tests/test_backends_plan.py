@@ -14,9 +14,9 @@ import models
 import pytest
 
 from lgin_edge import ModelError
-from lgin_edge.backends import flavours, plan
-from lgin_edge.backends.tensorrt import check_flavour, check_gpu
-from lgin_edge.description import Description, EngineFacts
+from lgin_edge.inference.tensorrt import check_flavour, check_gpu
+from lgin_edge.models import engine_file, tensorrt_variants
+from lgin_edge.models.description import Description, EngineFacts
 
 FACTS = EngineFacts("tensorrt-rtx", "1.7.1.116", (), 4)
 ABOUT = models.describe(precision="fp16", onnx_sha256="0" * 64, engine=FACTS)
@@ -30,12 +30,12 @@ def bytes_of(about: Description = ABOUT, magic: bytes = b"vtrt") -> bytes:
 @pytest.fixture
 def engine(tmp_path: Path) -> Path:
     path = tmp_path / "engine.plan"
-    plan.write(path, bytes_of())
+    engine_file.write(path, bytes_of())
     return path
 
 
 def test_written_and_read(engine: Path) -> None:
-    data, about = plan.read(engine)
+    data, about = engine_file.read(engine)
     assert data == bytes_of()
     assert about == ABOUT
     assert sorted(one.name for one in engine.parent.iterdir()) == ["engine.plan", "engine.plan.sha256"]
@@ -51,14 +51,14 @@ def test_the_hash_is_in_the_format_of_sha256sum(engine: Path) -> None:
 
 def test_a_given_hash_needs_no_file_beside(engine: Path) -> None:
     digest = hashlib.sha256(bytes_of()).hexdigest()
-    plan.hash_file(engine).unlink()
+    engine_file.hash_file(engine).unlink()
     with pytest.raises(ModelError, match=r"engine\.plan\.sha256 is not beside it.*native code.*sha256="):
-        plan.read(engine)
-    assert plan.read(engine, digest)[1] == plan.read(engine, digest.upper())[1] == ABOUT
+        engine_file.read(engine)
+    assert engine_file.read(engine, digest)[1] == engine_file.read(engine, digest.upper())[1] == ABOUT
     with pytest.raises(ModelError, match="sha256= asks for 1111"):
-        plan.read(engine, "1" * 64)
+        engine_file.read(engine, "1" * 64)
     with pytest.raises(ModelError, match="64 hexadecimal digits, got 'abc'"):
-        plan.read(engine, "abc")
+        engine_file.read(engine, "abc")
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,15 @@ def test_a_given_hash_needs_no_file_beside(engine: Path) -> None:
 def test_damage_is_found(engine: Path, change, message: str) -> None:
     engine.write_bytes(change(engine.read_bytes()))
     with pytest.raises(ModelError, match=message) as caught:
-        plan.read(engine)
+        engine_file.read(engine)
     assert f"lgin-edge build MODEL.onnx -o {engine}" in str(caught.value)
 
 
 def test_missing(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such engine; build one with lgin-edge build"):
-        plan.read(tmp_path / "none.plan")
+        engine_file.read(tmp_path / "none.plan")
     with pytest.raises(ModelError, match="no such engine"):
-        plan.read(tmp_path)
+        engine_file.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -96,23 +96,23 @@ def test_missing(tmp_path: Path) -> None:
 )
 def test_foreign_files(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "foreign.engine"
-    plan.write(path, data)
+    engine_file.write(path, data)
     with pytest.raises(ModelError, match=message):
-        plan.read(path)
+        engine_file.read(path)
 
 
 def test_a_file_full_of_beginnings_is_refused_at_once() -> None:
     start = time.process_time()
     with pytest.raises(ModelError, match="carries no description"):
-        plan.describe(Path("foreign.plan"), b"vtrt" + b'{"model":' * 1_000_000)
+        engine_file.describe(Path("foreign.plan"), b"vtrt" + b'{"model":' * 1_000_000)
     assert time.process_time() - start < 1.0
 
 
 @pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"not a hash  engine.plan\n", b"0" * 63])
 def test_a_hash_file_that_is_none(engine: Path, text: bytes) -> None:
-    plan.hash_file(engine).write_bytes(text)
+    engine_file.hash_file(engine).write_bytes(text)
     with pytest.raises(ModelError, match=r"engine\.plan"):
-        plan.read(engine)
+        engine_file.read(engine)
 
 
 def test_a_failed_write_leaves_the_old_engine(engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,15 +121,15 @@ def test_a_failed_write_leaves_the_old_engine(engine: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
-        plan.write(engine, b"new")
+        engine_file.write(engine, b"new")
     monkeypatch.undo()
-    assert plan.read(engine)[1] == ABOUT
+    assert engine_file.read(engine)[1] == ABOUT
     assert len(list(engine.parent.iterdir())) == 2
 
 
 def test_flavours_and_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path("engine.plan")
-    monkeypatch.setattr(flavours.Flavour, "version", lambda self: "1.7.1.116")
+    monkeypatch.setattr(tensorrt_variants.Flavour, "version", lambda self: "1.7.1.116")
     assert check_flavour(path, b"vtrt", FACTS).name == "tensorrt-rtx"
     with pytest.raises(
         ModelError, match=r"built by tensorrt-rtx 1\.6\.0, and 1\.7\.1\.116 is installed.*--flavour tensorrt-rtx"
@@ -142,7 +142,11 @@ def test_flavours_and_versions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_gpus() -> None:
-    path, rtx, full = Path("engine.plan"), flavours.FLAVOURS["tensorrt-rtx"], flavours.FLAVOURS["tensorrt"]
+    path, rtx, full = (
+        Path("engine.plan"),
+        tensorrt_variants.FLAVOURS["tensorrt-rtx"],
+        tensorrt_variants.FLAVOURS["tensorrt"],
+    )
     for capability in (80, 86, 90, 120):
         check_gpu(path, FACTS, rtx, capability)
     with pytest.raises(ModelError, match=r"from sm80 on, and this one is sm75; .*--target sm75 -o engine\.plan"):

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from lgin_edge import BackendError, ModelError
-from lgin_edge.backends import plan
-from lgin_edge.backends.tensorrt import TensorRTEngine
-from lgin_edge.description import EngineFacts
-from lgin_edge.gpu.cuda import Cuda
+from lgin_edge.inference.cuda import Cuda
+from lgin_edge.inference.tensorrt import TensorRTEngine
+from lgin_edge.models import engine_file
+from lgin_edge.models.description import EngineFacts
 
 ABOUT = models.describe(precision="fp16", engine=EngineFacts("tensorrt-rtx", "1.7.0", ("sm86",), 4))
 NAMES = ("patch_delta", "age", "face", "boxes", "face_delta", "patches")  # in whatever order the engine lists them
@@ -100,7 +100,7 @@ def load(path: Path, monkeypatch: pytest.MonkeyPatch, trt: Any, capability: int 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "engine.plan"
-    plan.write(path, b"vtrt" + ABOUT.to_json().encode())
+    engine_file.write(path, b"vtrt" + ABOUT.to_json().encode())
     return path
 
 

@@ -14,7 +14,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import lgin_edge
-from lgin_edge import cli, imagefile, terminal, transformer
+from lgin_edge import images, transformer
+from lgin_edge.cli import app as cli
+from lgin_edge.cli import options
 
 Image8 = npt.NDArray[np.uint8]
 
@@ -53,7 +55,7 @@ def portrait(tmp_path: Path, astronaut: Image8) -> Path:
 
 
 def pixels(path: Path) -> Image8:
-    return np.asarray(imagefile.read(path).image)
+    return np.asarray(images.read(path).image)
 
 
 def files(folder: Path) -> list[str]:
@@ -93,7 +95,7 @@ def test_existing_files_stay(run: Run, portrait: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     out.write_bytes(b"mine")
     result = run("age", portrait, "--group", 1, "-o", out)
-    assert result.exit_code == terminal.BAD_INPUT
+    assert result.exit_code == options.BAD_INPUT
     assert "--overwrite" in result.stderr
     assert out.read_bytes() == b"mine"
     assert run("age", portrait, "--group", 1, "-o", out, "--overwrite").exit_code == 0
@@ -129,7 +131,7 @@ def album(tmp_path: Path, astronaut: Image8) -> Path:
 def test_a_folder_is_mirrored(run: Run, album: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = run("age", album, "--group", 4, "-o", out)
-    assert result.exit_code == terminal.BAD_INPUT  # the broken one is reported, the others are done
+    assert result.exit_code == options.BAD_INPUT  # the broken one is reported, the others are done
     assert "broken.jpg: not an image" in result.stderr
     assert "1 of 5 pictures failed" in result.stderr
     assert "empty.png: no face found" in result.stderr
@@ -156,10 +158,10 @@ def test_several_inputs_into_a_folder(run: Run, portrait: Path, album: Path, tmp
 def test_no_face(run: Run, album: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     result = run("age", album / "empty.png", "--group", 1, "-o", out)
-    assert result.exit_code == terminal.NO_FACE
+    assert result.exit_code == options.NO_FACE
     assert "no face found" in result.stderr
     assert not out.exists()
-    assert run("age", album / "empty.png", "--timeline", "-o", out).exit_code == terminal.NO_FACE
+    assert run("age", album / "empty.png", "--timeline", "-o", out).exit_code == options.NO_FACE
     assert not out.exists()
 
 
@@ -208,7 +210,7 @@ def test_unreadable_inputs(run: Run, tmp_path: Path) -> None:
     text.write_text("I am not a picture")
     for path, message in ((text, "not an image"), (tmp_path / "missing.jpg", "no such file")):
         result = run("age", path, "--group", 1)
-        assert result.exit_code == terminal.BAD_INPUT
+        assert result.exit_code == options.BAD_INPUT
         assert message in result.stderr
     assert files(tmp_path) == ["text.jpg"]
 
@@ -218,9 +220,9 @@ def test_unusable_models(run: Run, portrait: Path, tmp_path: Path) -> None:
     text.write_text("I am not a model")
     for model in (text, tmp_path / "missing.onnx", tmp_path / "engine.plan"):
         result = run("age", portrait, "--group", 1, model=model)
-        assert result.exit_code == terminal.BAD_MODEL
+        assert result.exit_code == options.BAD_MODEL
         assert str(model) in result.stderr
-        assert run("info", model).exit_code == terminal.BAD_MODEL
+        assert run("info", model).exit_code == options.BAD_MODEL
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
@@ -342,18 +344,18 @@ def test_estimate_as_json(run: Run, album: Path, tmp_path: Path, astronaut: Imag
 
 def test_estimate_says_what_went_wrong(run: Run, portrait: Path, album: Path, tmp_path: Path, tiny_model: Path) -> None:
     result = run("estimate", album, "--json")
-    assert result.exit_code == terminal.BAD_INPUT  # the broken one is reported, the others are done
+    assert result.exit_code == options.BAD_INPUT  # the broken one is reported, the others are done
     assert "broken.jpg: not an image" in result.stderr
     assert "1 of 5 pictures failed" in result.stderr
     assert len(json.loads(result.stdout)) == 4
     result = run("estimate", album / "empty.png")
-    assert result.exit_code == terminal.NO_FACE
+    assert result.exit_code == options.NO_FACE
     assert result.stdout == ""
     (tmp_path / "nothing").mkdir()
     assert run("estimate", tmp_path / "nothing").exit_code == 2
     for model in (tiny_model, tmp_path / "missing.onnx"):
         result = run("estimate", portrait, model=model)
-        assert result.exit_code == terminal.BAD_MODEL
+        assert result.exit_code == options.BAD_MODEL
         assert str(model) in result.stderr
 
 
@@ -369,7 +371,7 @@ def test_demo(run: Run, tmp_path: Path) -> None:
 def test_demo_with_a_photograph(run: Run, portrait: Path, album: Path, tmp_path: Path) -> None:
     out = tmp_path / "strip.jpg"
     assert run("demo", "--image", portrait, "-o", out).exit_code == 0
-    assert run("demo", "--image", album / "empty.png", "-o", tmp_path / "no.png").exit_code == terminal.NO_FACE
+    assert run("demo", "--image", album / "empty.png", "-o", tmp_path / "no.png").exit_code == options.NO_FACE
     assert run("demo", "--image", portrait, "-o", portrait).exit_code == 2
     assert not (tmp_path / "no.png").exists()
 
@@ -384,13 +386,13 @@ def test_demo_without_scikit_image(run: Run, tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("error", "code", "told"),
     [
-        (KeyboardInterrupt(), terminal.INTERRUPTED, "interrupted"),
+        (KeyboardInterrupt(), options.INTERRUPTED, "interrupted"),
         (
             MemoryError("Unable to allocate 3.00 GiB"),
-            terminal.BAD_INPUT,
+            options.BAD_INPUT,
             "error: not enough memory: Unable to allocate",
         ),
-        (MemoryError(), terminal.BAD_INPUT, "error: not enough memory: reduce the picture first"),
+        (MemoryError(), options.BAD_INPUT, "error: not enough memory: reduce the picture first"),
     ],
 )
 def test_broken_off(
@@ -414,7 +416,7 @@ def test_help_teaches() -> None:
 
 
 def test_as_a_process(subprocess_env: dict[str, str], portrait: Path, tiny_model: Path, tmp_path: Path) -> None:
-    code = "from lgin_edge.cli import main; main()"
+    code = "from lgin_edge.cli.app import main; main()"
     out = tmp_path / "out.png"
     command = [sys.executable, "-c", code, "age", portrait, "--group", "3", "-o", out, "--model", tiny_model]
     done = subprocess.run(command, env=subprocess_env, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -16,7 +16,8 @@ from support.films import Image8, Oracle, Shot, background
 from support.movies import Seen, files, make
 from typer.testing import CliRunner
 
-from lgin_edge import BackendError, Transformer, cli_stream
+from lgin_edge import BackendError, Transformer
+from lgin_edge.cli import video
 from lgin_edge.stream import Stream
 from lgin_edge.video import transcode
 from lgin_edge.video.recording import Recording
@@ -33,10 +34,10 @@ def movie(tmp_path: Path, shots: list[Shot]) -> Path:
 app = typer.Typer()
 
 
-app.command()(cli_stream.video)
+app.command()(video.video)
 
 
-app.command()(cli_stream.camera)
+app.command()(video.camera)
 
 
 def command(*words: object) -> Any:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgin_edge.description import AgeDescription, Description, groups_from_centers, soft_one_hot
 from lgin_edge.errors import InputError, ModelError
+from lgin_edge.models.description import AgeDescription, Description, groups_from_centers, soft_one_hot
 
 ABOUT = models.describe()
 

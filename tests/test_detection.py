@@ -10,9 +10,12 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from lgin_edge import detection, geometry
-from lgin_edge.detection import CenterFace, Face, YuNet
+from lgin_edge import geometry
+from lgin_edge.detectors import centerface
+from lgin_edge.detectors.centerface import CenterFace
+from lgin_edge.detectors.yunet import YuNet
 from lgin_edge.errors import BackendError, InputError, ModelError
+from lgin_edge.faces import Face
 
 Image8 = npt.NDArray[np.uint8]
 
@@ -161,7 +164,7 @@ def test_decoding_by_hand() -> None:
     offset[:, 3, 5] = 0.25, -0.25  # down, left
     points = np.zeros((10, 8, 8), np.float32)
     points[:, 3, 5] = [0.3, 0.2, 0.3, 0.8, 0.5, 0.5, 0.7, 0.25, 0.7, 0.75]  # (y, x) of the box
-    scores, boxes, landmarks = detection._decode(heatmap, size, offset, points, 0.5)
+    scores, boxes, landmarks = centerface._decode(heatmap, size, offset, points, 0.5)
     x, y = 4 * (5 - 0.25 + 0.5), 4 * (3 + 0.25 + 0.5)
     np.testing.assert_allclose(scores, [0.9], atol=1e-6)
     np.testing.assert_allclose(boxes, [(x - 10, y - 20, x + 10, y + 20)], atol=1e-4)
@@ -175,7 +178,7 @@ def test_suppression_keeps_one_of_each_face() -> None:
     order = np.argsort(-scores)
     scores, boxes = scores[order], boxes[order]
     landmarks = np.zeros((4, 5, 2)) + boxes[:, None, :2]
-    kept = detection._suppress(scores, boxes, landmarks)
+    kept = centerface._suppress(scores, boxes, landmarks)
     # The third overlaps the first by a third: another face, as heads in a crowd do.
     np.testing.assert_allclose(boxes[kept][:, 0], [0.4, 50, 5])
     np.testing.assert_allclose(landmarks[kept][0], np.tile([0.4, 0], (5, 1)))
@@ -186,10 +189,10 @@ def test_hostile_heatmaps_end() -> None:
     cells = (160, 160)
     huge = np.full((2, *cells), 1e9, np.float32)
     nothing = np.zeros((10, *cells), np.float32)
-    scores, boxes, landmarks = detection._decode(np.ones((1, *cells), np.float32), huge, nothing[:2], nothing, 0.5)
-    assert len(scores) == detection._MAX_CANDIDATES
+    scores, boxes, landmarks = centerface._decode(np.ones((1, *cells), np.float32), huge, nothing[:2], nothing, 0.5)
+    assert len(scores) == centerface._MAX_CANDIDATES
     assert np.isfinite(boxes).all()
-    assert detection._suppress(scores, boxes, landmarks) == [0]
+    assert centerface._suppress(scores, boxes, landmarks) == [0]
 
 
 def test_max_side_bounds_the_search(astronaut: Image8, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,9 +337,9 @@ def test_the_bundled_file_is_the_one_that_training_makes() -> None:
     """Its provenance travels with it, and its weights are stored as float16."""
     import onnx
 
-    model = onnx.load(detection.WEIGHTS)
+    model = onnx.load(centerface.WEIGHTS)
     about = {entry.key: entry.value for entry in model.metadata_props}
     assert about["source_sha256"] == "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
     assert "MIT" in about["license"]
-    assert detection.WEIGHTS.with_suffix(".LICENSE").read_text().count("Permission is hereby granted") == 2
+    assert centerface.WEIGHTS.with_suffix(".LICENSE").read_text().count("Permission is hereby granted") == 2
     assert not [node for node in model.graph.node if node.op_type == "BatchNormalization"]

@@ -29,7 +29,8 @@ from PIL import Image
 from support.films import Image8
 
 import lgin_edge
-from lgin_edge import cli, estimation, transformer
+from lgin_edge import age_estimator, transformer
+from lgin_edge.cli import app as cli
 from lgin_edge.stream import sources, stream
 
 PAGES = {page: blocks(page) for page in pages()}
@@ -54,7 +55,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, astronaut: Image8) 
     for folder in ("holiday", "shards"):
         picture.resize((256, 256)).save(tmp_path / folder / "beach.jpg")
     shutil.copy(transformer.WEIGHTS, tmp_path / "my.onnx")
-    shutil.copy(estimation.WEIGHTS, tmp_path / "my-age.onnx")
+    shutil.copy(age_estimator.WEIGHTS, tmp_path / "my-age.onnx")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

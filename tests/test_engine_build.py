@@ -12,14 +12,17 @@ import models
 import pytest
 from typer.testing import CliRunner
 
-from lgin_edge import BackendError, InputError, ModelError, Transformer, cli, terminal, transformer
-from lgin_edge.backends import flavours, plan, read_description
+from lgin_edge import BackendError, InputError, ModelError, Transformer, transformer
+from lgin_edge.cli import app as cli
+from lgin_edge.cli import options
+from lgin_edge.models import engine_file, tensorrt_variants
+from lgin_edge.models.model_file import read_description
 
 pytest.importorskip("onnx_graphsurgeon", reason="building needs onnx-graphsurgeon: ./bootstrap.sh test,tensorrt-rtx")
 
 from lgin_edge.engine import build as builder
 
-RTX = flavours.FLAVOURS["tensorrt-rtx"]
+RTX = tensorrt_variants.FLAVOURS["tensorrt-rtx"]
 needs_rtx = pytest.mark.skipif(not RTX.installed, reason="needs TensorRT-RTX: ./bootstrap.sh test,tensorrt-rtx")
 
 
@@ -68,10 +71,10 @@ def test_prepare_refuses(tmp_path: Path) -> None:
 
 @needs_rtx
 def test_the_bundled_model_builds_without_a_gpu(engine: Path, prepared: builder.Prepared) -> None:
-    data, about = plan.read(engine)
+    data, about = engine_file.read(engine)
     assert about == replace(
         prepared.description,
-        engine=plan.describe(engine, data).engine,
+        engine=engine_file.describe(engine, data).engine,
     )
     assert about.engine is not None
     assert about.engine.flavour == "tensorrt-rtx"
@@ -122,15 +125,15 @@ def test_build_refuses(prepared: builder.Prepared, tmp_path: Path) -> None:
 
 
 def test_flavours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flavours.Flavour, "installed", property(lambda self: self.name == "tensorrt-rtx"))
-    assert flavours.choose("auto") is RTX
-    monkeypatch.setattr(flavours.Flavour, "installed", property(lambda self: True))
-    assert flavours.choose("auto").name == "tensorrt"
-    monkeypatch.setattr(flavours.Flavour, "installed", property(lambda self: False))
+    monkeypatch.setattr(tensorrt_variants.Flavour, "installed", property(lambda self: self.name == "tensorrt-rtx"))
+    assert tensorrt_variants.choose("auto") is RTX
+    monkeypatch.setattr(tensorrt_variants.Flavour, "installed", property(lambda self: True))
+    assert tensorrt_variants.choose("auto").name == "tensorrt"
+    monkeypatch.setattr(tensorrt_variants.Flavour, "installed", property(lambda self: False))
     with pytest.raises(BackendError, match=r"neither .*JetPack.*pip install lgin-edge\[tensorrt-rtx\]"):
-        flavours.choose("auto")
+        tensorrt_variants.choose("auto")
     with pytest.raises(BackendError, match="expected auto, tensorrt or tensorrt-rtx, got 'trt'"):
-        flavours.choose("trt")
+        tensorrt_variants.choose("trt")
     missing = replace(RTX, module="tensorrt_that_is_not_there")
     with pytest.raises(BackendError, match=r"cannot be imported.*pip install lgin-edge\[tensorrt-rtx\]"):
         missing.load()
@@ -163,7 +166,7 @@ def test_a_changed_engine_is_refused_before_anything_else(engine: Path, tmp_path
     data = bytearray(engine.read_bytes())
     data[len(data) // 2] ^= 1
     copy.write_bytes(data)
-    plan.hash_file(copy).write_bytes(plan.hash_file(engine).read_bytes())
+    engine_file.hash_file(copy).write_bytes(engine_file.hash_file(engine).read_bytes())
     with pytest.raises(ModelError, match="changed, damaged or cut off"):
         Transformer(copy)
     with pytest.raises(ModelError, match="sha256= asks for 0000"):
@@ -185,10 +188,10 @@ def test_command(tmp_path: Path) -> None:
     assert "needs tensorrt-rtx" in whole.output
     assert run("build", "-o", out).exit_code == 2  # it exists
     again = run("build", fused, "-o", out, "--overwrite", "--precision", "fp32")
-    assert again.exit_code == terminal.BAD_MODEL or "fused already" in again.output
+    assert again.exit_code == options.BAD_MODEL or "fused already" in again.output
     out.write_bytes(out.read_bytes()[:-1])
     cut = run("verify", out)
-    assert cut.exit_code == terminal.BAD_MODEL
+    assert cut.exit_code == options.BAD_MODEL
     assert "changed, damaged or cut off" in cut.output
 
 
@@ -201,4 +204,4 @@ def test_command_refuses(tmp_path: Path) -> None:
         done = run("build", *arguments)
         assert done.exit_code != 0
         assert message in " ".join(done.output.split())
-    assert run("verify", tmp_path / "none.plan").exit_code == terminal.BAD_MODEL
+    assert run("verify", tmp_path / "none.plan").exit_code == options.BAD_MODEL

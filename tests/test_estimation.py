@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from lgin_edge import AgeEstimate, BackendError, ClosedError, Face, InputError, ModelError, Transformer, geometry
-from lgin_edge import estimation as module
-from lgin_edge.backends import onnx as backend
-from lgin_edge.backends.onnx_file import OnnxFile
-from lgin_edge.estimation import AgeModel
+from lgin_edge import age_estimator as module
+from lgin_edge.age_estimator import AgeModel
+from lgin_edge.inference import onnxruntime as backend
+from lgin_edge.models.onnx_file import OnnxFile
 
 Image8 = npt.NDArray[np.uint8]
 

@@ -112,18 +112,16 @@ class DeviceArray:
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> SimpleNamespace:
     """A GPU that is a stand-in, with a CuPy for it, and what was copied down from it."""
-    from lgin_edge.gpu import frame_path
-    from lgin_edge.gpu.cuda import Cuda, Stream
+    from lgin_edge.inference import gpu
+    from lgin_edge.inference.cuda import Cuda, Stream
 
     runtime = cuda_stand_in.Runtime()
     launches = cuda_stand_in.queue_launches(runtime, monkeypatch)
     down: list[int] = []
 
-    def open_path(
-        model: Path, device: int | str, sha256: str | None = None, limits: object = None
-    ) -> frame_path.GpuFramePath:
+    def open_path(model: Path, device: int | str, sha256: str | None = None, limits: object = None) -> gpu.GpuFramePath:
         cuda = Cuda(0, runtime)
-        return frame_path.GpuFramePath(cuda, Stream(cuda), QueuedEngine(tiny_model, runtime))
+        return gpu.GpuFramePath(cuda, Stream(cuda), QueuedEngine(tiny_model, runtime))
 
     def asnumpy(array: DeviceArray) -> np.ndarray:
         runtime.run(1)
@@ -136,7 +134,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> SimpleNamespace:
     cupy.asnumpy = asnumpy
     cupy.cuda = SimpleNamespace(Device=lambda: SimpleNamespace(synchronize=lambda: runtime.run(1)))
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setattr("lgin_edge.gpu.open_path", open_path)
+    monkeypatch.setattr("lgin_edge.inference.loader.open_gpu_path", open_path)
     return SimpleNamespace(runtime=runtime, launches=launches, down=down)
 
 

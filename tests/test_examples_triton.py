@@ -12,8 +12,9 @@ import pytest
 from example_runs import EXAMPLES, load
 from PIL import Image
 
-from lgin_edge import LginError, Transformer, imagefile, triton
-from lgin_edge.frame_path import CpuFramePath
+from lgin_edge import LginError, Transformer, images
+from lgin_edge.inference.cpu import CpuFramePath
+from lgin_edge.models import triton_repository
 
 pytest.importorskip("tritonclient.http", reason="needs Triton's client: pip install 'lgin-edge[triton]'")
 pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="needs Triton's schema: pip install 'lgin-edge[test]'")
@@ -36,8 +37,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterat
     from lgin_edge.transformer import WEIGHTS
 
     repository = tmp_path_factory.mktemp("triton") / "repository"
-    triton.export(WEIGHTS, repository)
-    triton.export(tiny_model, repository, name="tiny", max_batch=2)
+    triton_repository.export(WEIGHTS, repository)
+    triton_repository.export(tiny_model, repository, name="tiny", max_batch=2)
     with triton_server.serving(repository) as (address, served):
         yield address, served
 
@@ -58,7 +59,7 @@ def test_the_servers_picture_is_ours(
     source, out = tmp_path / "portrait.png", tmp_path / "older.png"
     Image.fromarray(astronaut).save(source)
     run(example, monkeypatch, source, out, "--years", 62, "--address", server[0])
-    there, here = np.asarray(imagefile.read(out).image), bundled.age(astronaut, years=62)
+    there, here = np.asarray(images.read(out).image), bundled.age(astronaut, years=62)
     assert (there != astronaut).any()
     assert_close(there, here, kind="frame")
 

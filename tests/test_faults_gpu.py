@@ -13,8 +13,8 @@ import pytest
 from test_gpu_frame_path import QueuedEngine, needs_kernels
 
 from lgin_edge import BackendError, ClosedError, Face, Transformer, transformer
-from lgin_edge.gpu import frame_path as gpu_path
-from lgin_edge.gpu.cuda import Cuda, Stream
+from lgin_edge.inference import gpu as gpu_path
+from lgin_edge.inference.cuda import Cuda, Stream
 
 LANDMARKS = np.array([(204.2, 102.2), (246.8, 104.8), (223.7, 125.9), (203.1, 142.0), (243.0, 144.3)])
 FACE = [Face.from_landmarks(LANDMARKS)]

@@ -21,8 +21,8 @@ from support.films import film as walk
 from support.movies import Seen, make
 from test_backends_plan import bytes_of
 
-from lgin_edge import ImageError, ModelError, StreamError, Transformer, imagefile
-from lgin_edge.backends import plan
+from lgin_edge import ImageError, ModelError, StreamError, Transformer, images
+from lgin_edge.models import engine_file
 from lgin_edge.video.transcode import age_video
 
 #: Bytes of the small disk.
@@ -60,21 +60,21 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name != "filler")
 
 
-@pytest.mark.parametrize("suffix", sorted(set(imagefile.WRITABLE)))
+@pytest.mark.parametrize("suffix", sorted(set(images.WRITABLE)))
 def test_a_picture_on_a_full_disk(disk: Disk, suffix: str) -> None:
     folder, only = disk
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8))
     path = folder / f"picture{suffix}"
-    imagefile.write(path, image)
+    images.write(path, image)
     whole = path.read_bytes()
     assert len(whole) > 8192
     for size in (0, 4096, (len(whole) - 1) // 4096 * 4096):  # the last: all but the end fits
         with only(size), pytest.raises(ImageError, match=f"{path.name}: .*(No space left|too large|encoder error)"):
-            imagefile.write(path, image, overwrite=True)
+            images.write(path, image, overwrite=True)
         assert path.read_bytes() == whole
         assert files(folder) == [path.name]
     (folder / "filler").unlink(missing_ok=True)
-    imagefile.write(path, image, overwrite=True)
+    images.write(path, image, overwrite=True)
     assert path.read_bytes() == whole
 
 
@@ -112,15 +112,15 @@ def test_an_engine_on_a_full_disk(disk: Disk) -> None:
     folder, only = disk
     old, new = bytes_of(), bytes_of() + bytes(50_000)
     path = folder / "engine.plan"
-    plan.write(path, old)
+    engine_file.write(path, old)
     for size in (0, 4096, 49152):
         with only(size), pytest.raises(OSError, match=r"No space left|too large"):
-            plan.write(path, new)
-        assert plan.read(path)[0] == old
+            engine_file.write(path, new)
+        assert engine_file.read(path)[0] == old
         assert files(folder) == ["engine.plan", "engine.plan.sha256"]
     (folder / "filler").unlink(missing_ok=True)
-    plan.write(path, new)
-    assert plan.read(path)[0] == new
+    engine_file.write(path, new)
+    assert engine_file.read(path)[0] == new
 
 
 # The process kills itself where that hurts most: in the middle of the data, and before each file takes its name.
@@ -142,7 +142,7 @@ def replacing(self, target):
 pathlib.Path.replace = replacing
 if what == "picture":
     from PIL import Image
-    from lgin_edge import imagefile
+    from lgin_edge import images
 
     class Half(io.FileIO):
         def write(self, data):
@@ -151,7 +151,7 @@ if what == "picture":
 
     if where == "middle":
         pathlib.Path.open = lambda self, mode: Half(self, mode)
-    imagefile.write(folder / "picture.png", Image.new("RGB", (40, 30), "red"), overwrite=True)
+    images.write(folder / "picture.png", Image.new("RGB", (40, 30), "red"), overwrite=True)
 elif what == "film":
     import lgin_edge
     from lgin_edge.video.transcode import age_video
@@ -167,7 +167,7 @@ elif what == "film":
         age_video(sys.argv[4], folder / "older.mp4", t, group=4, overwrite=True, progress=progress)
 else:
     from test_backends_plan import bytes_of
-    from lgin_edge.backends import plan
+    from lgin_edge.models import engine_file as plan
     write = pathlib.Path.write_bytes
 
     def half(self, data):
@@ -188,7 +188,7 @@ def kill(env: dict[str, str], *arguments: object) -> None:
 @pytest.mark.parametrize("where", ["middle", "0"])
 def test_killed_while_a_picture_is_written(subprocess_env: dict[str, str], tmp_path: Path, where: str) -> None:
     path = tmp_path / "picture.png"
-    imagefile.write(path, Image.new("RGB", (40, 30), "blue"))
+    images.write(path, Image.new("RGB", (40, 30), "blue"))
     whole = path.read_bytes()
     kill(subprocess_env, "picture", where, tmp_path)
     assert path.read_bytes() == whole
@@ -196,8 +196,8 @@ def test_killed_while_a_picture_is_written(subprocess_env: dict[str, str], tmp_p
     assert all(
         name.startswith(".") and name.endswith(".tmp") for name in others
     )  # hidden; a folder's pictures leave it out
-    imagefile.write(path, Image.new("RGB", (40, 30), "green"), overwrite=True)
-    assert imagefile.read(path).image.getpixel((3, 3)) == (0, 128, 0)
+    images.write(path, Image.new("RGB", (40, 30), "green"), overwrite=True)
+    assert images.read(path).image.getpixel((3, 3)) == (0, 128, 0)
 
 
 @pytest.mark.parametrize("where", ["middle", "0"])
@@ -217,13 +217,13 @@ def test_killed_while_a_film_is_written(
 def test_killed_while_an_engine_is_written(subprocess_env: dict[str, str], tmp_path: Path, where: str) -> None:
     """At worst the old engine is refused, for its hash is the new one's already; never is half an engine run."""
     path = tmp_path / "engine.plan"
-    plan.write(path, bytes_of())
+    engine_file.write(path, bytes_of())
     kill(subprocess_env, "engine", where, tmp_path)
     if where == "1":
         with pytest.raises(ModelError, match="build it again"):
-            plan.read(path)
+            engine_file.read(path)
     else:
-        assert plan.read(path)[0] == bytes_of()
-    plan.write(path, bytes_of() + b"newer")
-    assert plan.read(path)[0] == bytes_of() + b"newer"
+        assert engine_file.read(path)[0] == bytes_of()
+    engine_file.write(path, bytes_of() + b"newer")
+    assert engine_file.read(path)[0] == bytes_of() + b"newer"
     assert files(tmp_path) == ["engine.plan", "engine.plan.sha256"]

@@ -126,7 +126,7 @@ def test_counts_add_up(tmp_path: Path) -> None:
 
 
 def test_the_replay_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets.imagefile, "decode", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(targets.images, "decode", lambda *_, **__: 1 / 0)
     with pytest.raises(AssertionError, match=r"image: .* in the corpus: ZeroDivisionError"):
         test_the_corpus_finds_nothing("image")
 

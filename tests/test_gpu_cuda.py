@@ -10,7 +10,7 @@ import pytest
 from cuda_stand_in import Runtime
 
 from lgin_edge.errors import BackendError, InputError
-from lgin_edge.gpu.cuda import Cuda, DeviceMemory, Freed, Staging, Stream, parse_device
+from lgin_edge.inference.cuda import Cuda, DeviceMemory, Freed, Staging, Stream, parse_device
 
 
 @pytest.mark.parametrize(("given", "number"), [("cpu", None), ("cuda", 0), ("cuda:1", 1), (0, 0), (3, 3)])

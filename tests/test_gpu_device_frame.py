@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lgin_edge import InputError, Transformer
-from lgin_edge.gpu.device_frame import LEGACY_STREAM, DeviceFrame, _Tensor, device_frame, is_on_device
+from lgin_edge.inference.device_array import LEGACY_STREAM, DeviceFrame, _Tensor, device_frame, is_on_device
 
 
 def array(shape: tuple[int, ...], **changes: Any) -> Any:

@@ -18,15 +18,15 @@ import pytest
 from frames import COLORS, face_affine, random_frame, template_boxes
 
 from lgin_edge import kernels
-from lgin_edge.backends import open_model
-from lgin_edge.backends.onnx_gpu import OnnxGpuEngine
 from lgin_edge.errors import BackendError, ClosedError, InputError
-from lgin_edge.frame_path import CpuFramePath
 from lgin_edge.frames import Color
-from lgin_edge.gpu import frame_path
-from lgin_edge.gpu.cuda import Cuda, Stream
-from lgin_edge.gpu.device_frame import DeviceFrame
-from lgin_edge.gpu.frame_path import GpuFramePath
+from lgin_edge.inference import gpu as gpu_path
+from lgin_edge.inference.cpu import CpuFramePath
+from lgin_edge.inference.cuda import Cuda, Stream
+from lgin_edge.inference.device_array import DeviceFrame
+from lgin_edge.inference.gpu import GpuFramePath
+from lgin_edge.inference.loader import open_model
+from lgin_edge.inference.onnxruntime_gpu import OnnxGpuEngine
 
 needs_kernels = pytest.mark.skipif(
     not kernels.cuda_is_host(), reason="needs kernels that run on the host: LGIN_CUDA=HOST ./bootstrap.sh test"
@@ -204,7 +204,7 @@ def test_order_of_calls(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cudaStreamSynchronize" in names[last:]
     x0, y0, x1, y1 = kernels.face_rectangle("rgb", HEIGHT, WIDTH, where, template_boxes(1), models.S, models.P)
     needed = 3 * (x1 - x0) * (y1 - y0)
-    assert copies[1][2] == copies[2][2] == frame_path.capacity(needed)  # of the frame, only the face's rectangle
+    assert copies[1][2] == copies[2][2] == gpu_path.capacity(needed)  # of the frame, only the face's rectangle
     assert needed < 0.4 * frame().nbytes
     stream = gpu.path.stream.handle
     assert {call["stream"] for _, call in gpu.launches} | {one[2] for one in gpu.engine.seen} | {
@@ -236,12 +236,12 @@ def test_a_shape_is_recorded_once_and_replayed(model: Path, monkeypatch: pytest.
 
 def test_shapes_that_come_and_go_do_not_pile_up(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = make(model, monkeypatch)
-    for n in range(1, 2 * frame_path.KEPT_SHAPES):
+    for n in range(1, 2 * gpu_path.KEPT_SHAPES):
         for _ in range(2):
             gpu.change(frame(), faces(*[(150.0, 120.0)] * n, side=30))
     kinds = list(gpu.runtime.live.values())
-    assert kinds.count("executable graph") == frame_path.KEPT_SHAPES
-    assert kinds.count("pinned memory") == 2 * frame_path.KEPT_SHAPES
+    assert kinds.count("executable graph") == gpu_path.KEPT_SHAPES
+    assert kinds.count("pinned memory") == 2 * gpu_path.KEPT_SHAPES
     assert kinds.count("event") == kinds.count("graph") == 0
     gpu.path.close()
     assert gpu.runtime.live == {}
@@ -317,10 +317,10 @@ def test_threads_take_turns(model: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("size", [1, 4096, 4097, 100_000, 2**20, 2**20 + 1, 50_000_000])
 def test_capacity_wastes_little(size: int) -> None:
-    kept = frame_path.capacity(size)
+    kept = gpu_path.capacity(size)
     assert size <= kept <= max(4096, 1.25 * size + 4096)
-    assert frame_path.capacity(kept) == kept
+    assert gpu_path.capacity(kept) == kept
 
 
 def test_few_capacities_for_many_sizes() -> None:
-    assert len({frame_path.capacity(size) for size in range(100_000, 1_600_000, 1000)}) <= 20
+    assert len({gpu_path.capacity(size) for size in range(100_000, 1_600_000, 1000)}) <= 20

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms, TiffImagePlugin
 
-from lgin_edge import imagefile
+from lgin_edge import images
 from lgin_edge.errors import ImageError
 from lgin_edge.limits import Limits
 
@@ -58,15 +58,15 @@ def test_orientation_is_applied_and_reset(tmp_path: Path, scene: Image8, orienta
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](scene)))
     options: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {}
     stored.save(path, exif=exif_bytes(orientation), **options)
-    picture = imagefile.read(path)
+    picture = images.read(path)
     np.testing.assert_array_equal(np.asarray(picture.image), scene)
     out = tmp_path / "out.png"
-    imagefile.write(out, picture.image, picture)
+    images.write(out, picture.image, picture)
     with Image.open(out) as again:
         assert again.size == (80, 48)
         assert again.getexif().get(ORIENTATION, 1) == 1
         assert again.getexif()[DESCRIPTION] == "a description"
-    np.testing.assert_array_equal(np.asarray(imagefile.read(out).image), scene)
+    np.testing.assert_array_equal(np.asarray(images.read(out).image), scene)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
@@ -74,8 +74,8 @@ def test_metadata_is_kept(tmp_path: Path, scene: Image8, suffix: str) -> None:
     path, out = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
     profile = srgb()
     Image.fromarray(scene).save(path, exif=exif_bytes(), icc_profile=profile, dpi=(300, 300))
-    picture = imagefile.read(path)
-    imagefile.write(out, picture.image, picture)
+    picture = images.read(path)
+    images.write(out, picture.image, picture)
     with Image.open(out) as again:
         assert again.getexif()[DESCRIPTION] == "a description"
         assert again.getexif().get_ifd(EXIF_IFD)[TAKEN] == "2020:02:02 20:20:20"
@@ -90,17 +90,17 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><dc:title>a title</dc:title></x:xmpm
 def test_xmp_comment_and_text_are_kept(tmp_path: Path, scene: Image8) -> None:
     path = tmp_path / "in.jpg"
     Image.fromarray(scene).save(path, xmp=XMP, comment=b"a comment")
-    picture = imagefile.read(path)
-    imagefile.write(tmp_path / "out.jpg", picture.image, picture)
-    imagefile.write(tmp_path / "out.png", picture.image, picture)
-    again = imagefile.read(tmp_path / "out.jpg")
+    picture = images.read(path)
+    images.write(tmp_path / "out.jpg", picture.image, picture)
+    images.write(tmp_path / "out.png", picture.image, picture)
+    again = images.read(tmp_path / "out.jpg")
     assert again.metadata["xmp"] == XMP
     assert again.metadata["comment"] == b"a comment"
-    png = imagefile.read(tmp_path / "out.png")
+    png = images.read(tmp_path / "out.png")
     assert png.metadata["xmp"] == XMP
     png.metadata["text"]["Author"] = "somebody"
-    imagefile.write(tmp_path / "text.png", png.image, png)
-    assert imagefile.read(tmp_path / "text.png").metadata["text"] == {"Author": "somebody"}
+    images.write(tmp_path / "text.png", png.image, png)
+    assert images.read(tmp_path / "text.png").metadata["text"] == {"Author": "somebody"}
 
 
 def test_the_thumbnail_of_the_old_face_is_dropped(tmp_path: Path, scene: Image8) -> None:
@@ -116,8 +116,8 @@ def test_the_thumbnail_of_the_old_face_is_dropped(tmp_path: Path, scene: Image8)
     path, out = tmp_path / "in.jpg", tmp_path / "out.jpg"
     Image.fromarray(scene).save(path, exif=exif)
     assert data[:200] in path.read_bytes()
-    picture = imagefile.read(path)
-    imagefile.write(out, picture.image, picture)
+    picture = images.read(path)
+    images.write(out, picture.image, picture)
     assert data[:200] not in out.read_bytes()
     with Image.open(out) as again:
         assert again.getexif()[ORIENTATION] == 1
@@ -129,8 +129,8 @@ def test_the_thumbnail_of_the_old_face_is_dropped(tmp_path: Path, scene: Image8)
 def test_jpeg_keeps_its_quality(tmp_path: Path, astronaut: Image8, sampling: int, quality: int) -> None:
     path, out = tmp_path / "in.jpg", tmp_path / "out.jpg"
     Image.fromarray(astronaut).save(path, quality=quality, subsampling=sampling)
-    picture = imagefile.read(path)
-    imagefile.write(out, picture.image, picture)
+    picture = images.read(path)
+    images.write(out, picture.image, picture)
     with Image.open(path) as before, Image.open(out) as after:
         assert after.quantization == before.quantization
         change = np.abs(np.asarray(after, np.int16) - np.asarray(before, np.int16))
@@ -141,12 +141,12 @@ def test_jpeg_keeps_its_quality(tmp_path: Path, astronaut: Image8, sampling: int
 def test_turned_422_is_not_halved_the_wrong_way(tmp_path: Path, astronaut: Image8) -> None:
     path = tmp_path / "in.jpg"
     Image.fromarray(astronaut).save(path, subsampling=1, exif=exif_bytes(6))
-    assert imagefile.read(path).jpeg["subsampling"] == 0
+    assert images.read(path).jpeg["subsampling"] == 0
 
 
 def test_jpeg_from_something_else_is_good(tmp_path: Path, astronaut: Image8) -> None:
-    imagefile.write(tmp_path / "out.jpg", Image.fromarray(astronaut))
-    again = np.asarray(imagefile.read(tmp_path / "out.jpg").image, np.int16)
+    images.write(tmp_path / "out.jpg", Image.fromarray(astronaut))
+    again = np.asarray(images.read(tmp_path / "out.jpg").image, np.int16)
     assert np.abs(again - astronaut).mean() < 2  # at the default quality of Pillow: 3.2
 
 
@@ -170,7 +170,7 @@ def test_modes(tmp_path: Path, scene: Image8) -> None:
     for name, (image, mode) in cases.items():
         path = tmp_path / f"{name}.png"
         image.save(path)
-        plain = imagefile.read(path).image
+        plain = images.read(path).image
         assert plain.mode == mode, name
         if name == "I;16":
             np.testing.assert_array_equal(np.asarray(plain), scene[..., 0])
@@ -182,25 +182,25 @@ def test_cmyk_becomes_rgb(tmp_path: Path, scene: Image8) -> None:
     path = tmp_path / "in.jpg"
     cmyk = Image.fromarray(scene).convert("CMYK")
     cmyk.save(path, icc_profile=b"no profile at all", quality=95)
-    picture = imagefile.read(path)
+    picture = images.read(path)
     assert picture.image.mode == "RGB"
     assert "icc_profile" not in picture.metadata
     assert np.abs(np.asarray(picture.image, np.int16) - scene).mean() < 12
-    imagefile.write(tmp_path / "out.jpg", picture.image, picture)
+    images.write(tmp_path / "out.jpg", picture.image, picture)
 
 
 def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "in.tif"
     Image.fromarray(np.zeros((4, 4), np.float32)).save(path)
     with pytest.raises(ImageError, match="floating-point"):
-        imagefile.read(path)
+        images.read(path)
 
 
 def test_transparency_over_white(tmp_path: Path) -> None:
     clear = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
     for name in ("a.jpg", "a.bmp"):
-        imagefile.write(tmp_path / name, clear)
-        assert np.asarray(imagefile.read(tmp_path / name).image).min() > 250
+        images.write(tmp_path / name, clear)
+        assert np.asarray(images.read(tmp_path / name).image).min() > 250
 
 
 def saved(path: Path, image: Image.Image, **options: Any) -> Path:
@@ -251,7 +251,7 @@ def _crc(data: bytes) -> int:
 def test_what_is_no_picture_is_refused(tmp_path: Path, name: str) -> None:
     path, message = hostile_files(tmp_path)[name]
     with pytest.raises(ImageError, match=message) as caught:
-        imagefile.read(path)
+        images.read(path)
     assert str(path) in str(caught.value)
 
 
@@ -259,8 +259,8 @@ def test_too_many_pixels(tmp_path: Path, scene: Image8) -> None:
     path = tmp_path / "in.png"
     Image.fromarray(scene).save(path)
     with pytest.raises(ImageError, match="80 x 48 pixels"):
-        imagefile.read(path, limits=Limits(image_pixels=80 * 48 - 1))
-    assert imagefile.read(path, limits=Limits(image_pixels=80 * 48)).image.size == (80, 48)
+        images.read(path, limits=Limits(image_pixels=80 * 48 - 1))
+    assert images.read(path, limits=Limits(image_pixels=80 * 48)).image.size == (80, 48)
 
 
 def test_damaged_bytes_raise_only_our_error(tmp_path: Path, scene: Image8) -> None:
@@ -280,17 +280,17 @@ def test_damaged_bytes_raise_only_our_error(tmp_path: Path, scene: Image8) -> No
                 bad[at] = rng.integers(0, 256)
             path.write_bytes(bad)
             try:
-                picture = imagefile.read(path)
+                picture = images.read(path)
             except ImageError:
                 continue
-            imagefile.write(tmp_path / "out.png", picture.image, picture, overwrite=True)
+            images.write(tmp_path / "out.png", picture.image, picture, overwrite=True)
 
 
 def test_mpo_is_its_first_picture(tmp_path: Path, scene: Image8) -> None:
     path = tmp_path / "phone.jpg"
     second = Image.fromarray(scene[::-1].copy())
     Image.fromarray(scene).save(path, format="MPO", save_all=True, append_images=[second], quality=95)
-    picture = imagefile.read(path)
+    picture = images.read(path)
     assert np.abs(np.asarray(picture.image, np.int16) - scene).mean() < 20  # the other picture: 80
     assert picture.jpeg
 
@@ -298,24 +298,24 @@ def test_mpo_is_its_first_picture(tmp_path: Path, scene: Image8) -> None:
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".JPG"])
 def test_every_ending_can_be_written_and_read(tmp_path: Path, scene: Image8, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"
-    imagefile.write(path, Image.fromarray(scene))
-    assert imagefile.read(path).image.size == (80, 48)
+    images.write(path, Image.fromarray(scene))
+    assert images.read(path).image.size == (80, 48)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_writing_refuses(tmp_path: Path, scene: Image8) -> None:
     image = Image.fromarray(scene)
     with pytest.raises(ImageError, match="ending"):
-        imagefile.write(tmp_path / "out.gif", image)
+        images.write(tmp_path / "out.gif", image)
     with pytest.raises(ImageError, match="no such file or folder"):
-        imagefile.write(tmp_path / "missing" / "out.png", image)
+        images.write(tmp_path / "missing" / "out.png", image)
     path = tmp_path / "out.png"
     path.write_bytes(b"mine")
     with pytest.raises(ImageError, match="exists already"):
-        imagefile.write(path, image)
+        images.write(path, image)
     assert path.read_bytes() == b"mine"
-    imagefile.write(path, image, overwrite=True)
-    assert imagefile.read(path).image.size == (80, 48)
+    images.write(path, image, overwrite=True)
+    assert images.read(path).image.size == (80, 48)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(
@@ -329,7 +329,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(
 
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(ImageError, match="No space left"):
-        imagefile.write(path, Image.fromarray(scene), overwrite=True)
+        images.write(path, Image.fromarray(scene), overwrite=True)
     assert path.read_bytes() == b"mine"
     assert [file.name for file in tmp_path.iterdir()] == ["out.png"]
 
@@ -337,7 +337,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
 def test_a_written_file_has_the_mode_of_any_new_file(tmp_path: Path, scene: Image8) -> None:
     (tmp_path / "other").touch()
-    imagefile.write(tmp_path / "out.png", Image.fromarray(scene))
+    images.write(tmp_path / "out.png", Image.fromarray(scene))
     assert (tmp_path / "out.png").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
@@ -346,8 +346,8 @@ def test_tiff_description(tmp_path: Path, scene: Image8) -> None:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags[DESCRIPTION] = "a description"
     Image.fromarray(scene).save(path, tiffinfo=tags)
-    picture = imagefile.read(path)
-    imagefile.write(tmp_path / "out.tif", picture.image, picture)
+    picture = images.read(path)
+    images.write(tmp_path / "out.tif", picture.image, picture)
     with Image.open(tmp_path / "out.tif") as again:
         assert again.getexif()[DESCRIPTION] == "a description"
         np.testing.assert_array_equal(np.asarray(again), scene)
@@ -357,13 +357,13 @@ def test_files_in_memory(tmp_path: Path, astronaut: npt.NDArray[np.uint8]) -> No
     """The same pictures as from files; only the formats that are asked for."""
     image = Image.fromarray(astronaut)
     for name, kind in (("a.jpg", "JPEG"), ("a.png", "PNG"), ("a.webp", "WEBP")):
-        imagefile.write(tmp_path / name, image)
+        images.write(tmp_path / name, image)
         data = (tmp_path / name).read_bytes()
-        assert imagefile.encode(image, kind) == data
-        picture = imagefile.decode(data)
+        assert images.encode(image, kind) == data
+        picture = images.decode(data)
         assert picture.format == kind
-        np.testing.assert_array_equal(np.asarray(picture.image), np.asarray(imagefile.read(tmp_path / name).image))
+        np.testing.assert_array_equal(np.asarray(picture.image), np.asarray(images.read(tmp_path / name).image))
     with pytest.raises(ImageError, match=r"the upload: .* expected one of JPEG, PNG"):
-        imagefile.decode(data, "the upload", formats=("JPEG", "PNG"))
+        images.decode(data, "the upload", formats=("JPEG", "PNG"))
     with pytest.raises(ImageError, match=r"the picture: 512 x 512 pixels"):
-        imagefile.decode(data, limits=Limits(image_pixels=512 * 511))
+        images.decode(data, limits=Limits(image_pixels=512 * 511))

@@ -58,9 +58,9 @@ t.age(np.zeros((64, 64, 3), np.uint8), group=1)
 def test_help_does_not_load_the_run_time(subprocess_env: dict[str, str], tmp_path: Path) -> None:
     code = """
 import contextlib, io
-from lgin_edge import cli
+from lgin_edge.cli.app import app
 with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-    cli.app(["batch", "--help"])
+    app(["batch", "--help"])
 """
     assert loaded(code, subprocess_env, tmp_path) <= {"typer", "rich"}
 

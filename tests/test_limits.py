@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from lgin_edge import CenterFace, Face, ImageError, InputError, Limits, Transformer, cli, geometry, imagefile
+from lgin_edge import CenterFace, Face, ImageError, InputError, Limits, Transformer, geometry, images
+from lgin_edge.cli import app as cli
 
 Image8 = npt.NDArray[np.uint8]
 
@@ -57,8 +58,8 @@ def test_files_of_too_many_bytes(tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
     data = path.read_bytes()
-    assert imagefile.read(path, limits=Limits(image_bytes=len(data))).image.size == (64, 64)
-    for attempt in (imagefile.read, lambda _, limits: imagefile.decode(data, limits=limits)):
+    assert images.read(path, limits=Limits(image_bytes=len(data))).image.size == (64, 64)
+    for attempt in (images.read, lambda _, limits: images.decode(data, limits=limits)):
         with pytest.raises(ImageError, match=f"{len(data)} bytes; at most {len(data) - 1}"):
             attempt(path, limits=Limits(image_bytes=len(data) - 1))
 
@@ -68,7 +69,7 @@ def test_only_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(pipe)  # opening it would wait for ever
     for path in (pipe, Path("/dev/zero")):
         with pytest.raises(ImageError, match="device or pipe"):
-            imagefile.read(path)
+            images.read(path)
 
 
 def test_the_detector_takes_the_largest(astronaut: Image8) -> None:

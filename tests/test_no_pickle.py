@@ -77,17 +77,17 @@ def test_nothing_is_unpickled(
     code = f"""
 import sys
 import numpy as np, PIL.Image, onnxruntime, lgin_edge
-from lgin_edge import imagefile
+from lgin_edge import images
 seen = []
 sys.addaudithook(lambda event, arguments: seen.append(event) if event.startswith(("pickle.", "exec", "os.system")) else None)
 PIL.Image.fromarray(np.full((128, 128, 3), 99, np.uint8)).save("in.png")
-picture = imagefile.read("in.png")
+picture = images.read("in.png")
 with lgin_edge.Transformer({str(tiny_model)!r}, age_model={str(tiny_age_model)!r}) as t:
     landmarks = lgin_edge.geometry.TEMPLATE * 100
     t.detect(picture.image)
     out = t.age(picture.image, group=1, landmarks=landmarks)
     t.estimate_age(picture.image, landmarks=landmarks)
-imagefile.write("out.png", out, picture)
+images.write("out.png", out, picture)
 print([event for event in seen if event != "exec"])
 import pickle
 pickle.loads(pickle.dumps(np.float32))

@@ -12,8 +12,8 @@ from tolerances import assert_close
 
 import lgin_edge
 from lgin_edge import geometry
-from lgin_edge.backends import read_description
-from lgin_edge.description import KINDS
+from lgin_edge.models.description import KINDS
+from lgin_edge.models.model_file import read_description
 
 FOLDER = Path(__file__).parent / "data" / "models"
 #: Where the face is taken to be in ``picture.png``, as in ``make.py``.

@@ -13,7 +13,7 @@ import onnx
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from lgin_edge.estimation import AgeModel
+from lgin_edge.age_estimator import AgeModel
 from training import checkpoint, data, export
 from training.config import TrainConfig
 from training.networks import LGIN, AgeClassifier, NetworkConfig

@@ -8,7 +8,7 @@ onnx = pytest.importorskip("onnx")
 
 import onnxruntime
 
-from lgin_edge.description import METADATA_KEY, Description
+from lgin_edge.models.description import METADATA_KEY, Description
 from training import data, export, losses
 from training.config import PRESETS
 from training.networks import LGIN, AgeClassifier, Discriminator, NetworkConfig, Position, count_macs, example_inputs

@@ -19,7 +19,9 @@ from typer.testing import CliRunner
 pytest.importorskip("skimage", reason="the faces are scikit-image's astronaut")
 pytest.importorskip("training", reason="training/ is in no wheel: it runs from a checkout")
 
-from lgin_edge import detection, geometry, reference
+from lgin_edge import geometry, reference
+from lgin_edge.detectors import centerface
+from lgin_edge.faces import Face
 from training import prepare
 from training.dataset import alignment, journal
 from training.dataset.alignment import Limits
@@ -158,7 +160,7 @@ def test_tiers_follow_the_source(prepared):
 
 def test_landmarks_land_on_the_face(prepared):
     """The detector finds them again where the table says, and near the template."""
-    detector = detection.CenterFace()
+    detector = centerface.CenterFace()
     for row in rows_of(prepared / "labels.csv"):
         side = int(row["size"])
         with Image.open(prepared / row["file"]) as picture:
@@ -180,7 +182,7 @@ def test_a_turned_and_a_mirrored_photograph_give_the_same_face(prepared):
 
 def test_the_face_is_cut_as_the_run_time_cuts_it(astronaut):
     cut, row = alignment.cut(astronaut, ANY)
-    (face,) = detection.CenterFace()(astronaut)
+    (face,) = centerface.CenterFace()(astronaut)
     affine = geometry.fit_similarity(face.landmarks)
     view, _ = reference.region_crop(astronaut, affine[None], geometry.REGION_BOXES[None], face_size=192, patch_size=1)
     assert_close(cut, np.rint((view[0].transpose(1, 2, 0) + 1) * 127.5).astype(np.uint8), kind="frame")
@@ -268,7 +270,7 @@ def test_splits_keep_their_shares_and_change_only_by_their_own():
 
 def test_the_subject_of_a_picture():
     def face(x, y, side):
-        return detection.Face(np.array([x, y, x + side, y + side], float), np.zeros((5, 2)), 1.0)
+        return Face(np.array([x, y, x + side, y + side], float), np.zeros((5, 2)), 1.0)
 
     small, large, middle = face(0, 0, 20), face(60, 0, 40), face(30, 30, 30)
     assert alignment.subject([small], 100, 100) is small
@@ -368,7 +370,7 @@ def test_a_full_disk_stops_the_run_and_is_no_fault_of_the_picture(photographs, p
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(alignment.imagefile, "write", full)
+        patch.setattr(alignment.images, "write", full)
         code, output = call(photographs, out)
     assert code == prepare.FAILED
     assert "No space left" in output

@@ -13,8 +13,8 @@ import onnx
 from typer.testing import CliRunner
 
 import lgin_edge
-from lgin_edge.backends import read_description
 from lgin_edge.errors import ModelError
+from lgin_edge.models.model_file import read_description
 from training import export, quantize
 from training.networks import LGIN, NetworkConfig
 

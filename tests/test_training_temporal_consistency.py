@@ -7,7 +7,8 @@ pytest.importorskip("torch", reason="training needs torch: pip install -e .[trai
 pytest.importorskip("skimage", reason='the evaluation needs its extra: pip install -e ".[evaluate]"')
 
 from lgin_edge import geometry
-from lgin_edge.detection import CenterFace, Face
+from lgin_edge.detectors.centerface import CenterFace
+from lgin_edge.faces import Face
 from lgin_edge.kernels import region_paste
 from training import evaluate
 from training.evaluation import measures, report, temporal_consistency

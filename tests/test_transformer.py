@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from lgin_edge import ClosedError, Face, InputError, Limits, Transformer, geometry
-from lgin_edge.backends.onnx import OnnxBackend
-from lgin_edge.frame_path import CpuFramePath
+from lgin_edge.inference.cpu import CpuFramePath
+from lgin_edge.inference.onnxruntime import OnnxBackend
 
 Image8 = npt.NDArray[np.uint8]
 

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from lgin_edge import BackendError, ModelError, Transformer, geometry
-from lgin_edge.backends.onnx import OnnxBackend
+from lgin_edge.inference.onnxruntime import OnnxBackend
 
 
 def foreign_model(**metadata: str) -> bytes:

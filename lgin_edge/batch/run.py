@@ -7,9 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..backends import read_description
-from ..description import Description
 from ..errors import ModelError
+from ..models.description import Description
+from ..models.model_file import read_description
 from ..transformer import model_path
 from .journal import Journal
 from .tasks import NO_FACE, Outcome, Task, find, sweep

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import imagefile, jobs
+from .. import images, jobs
 from ..errors import InputError
 from ..jobs import Job
 
@@ -72,7 +72,7 @@ def find(source: Path, out: Path) -> list[Task]:
     Raises:
         InputError: nothing there, or results that would replace a source or each other.
     """
-    suffixes = (*imagefile.SUFFIXES, *SHARDS)
+    suffixes = (*images.SUFFIXES, *SHARDS)
     if source.is_dir():
         root, found = source, jobs.files(source, suffixes, without=out)
     elif source.is_file() and source.suffix.lower() in suffixes:
@@ -109,7 +109,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def sweep(out: Path) -> None:
-    """Remove what killed workers left half written (by ``whole`` and ``imagefile.write``)."""
+    """Remove what killed workers left half written (by ``whole`` and ``images.write``)."""
     for partial in out.rglob(".*.tmp"):
         if len(partial.suffixes) >= 2 and len(partial.suffixes[-2]) == len(".01234567"):
             partial.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ..errors import ImageError, InputError
-from ..imagefile import SUFFIXES, WRITABLE
+from ..images import SUFFIXES, WRITABLE
 from ..limits import LIMITS
 from .tasks import NO_FACE, Outcome, whole
 

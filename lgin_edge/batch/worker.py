@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
-from .. import imagefile, jobs
+from .. import images, jobs
 from ..errors import BackendError, ClosedError, LginError, ModelError
 from ..transformer import Transformer, model_path
 from .tasks import NO_FACE, Outcome, Task
@@ -115,14 +115,14 @@ class Worker:
 
     def _age(self, data: bytes, name: str) -> Aged | None:
         """``Age``: one picture in memory."""
-        picture = imagefile.decode(data, name)
+        picture = images.decode(data, name)
         settings = self._settings
         image = self._transformer.age(picture.image, group=settings.group, years=settings.years)
         faces = len(self._transformer.last.faces)
         if not faces:
             return None
-        kind = picture.format if picture.format in imagefile.WRITABLE.values() else "PNG"
-        return Aged(imagefile.encode(image, kind, picture), faces)
+        kind = picture.format if picture.format in images.WRITABLE.values() else "PNG"
+        return Aged(images.encode(image, kind, picture), faces)
 
     def close(self) -> None:
         self._transformer.close()

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..cli.options import BAD_MODEL, explained, stderr, stdout
 from ..errors import InputError
-from ..terminal import BAD_MODEL, explained, stderr, stdout
 
 # Everything that does the work is imported inside the command: --help is instant.
 
@@ -128,7 +128,7 @@ def _measure(
     json_: Path | None,
 ) -> bool:
     """Whether something failed that should have worked."""
-    from ..backends.plan import is_engine
+    from ..models.engine_file import is_engine
     from ..transformer import INT8_WEIGHTS, WEIGHTS, model_path
     from . import layers, machine, report, rows
     from .run import Bench

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .. import geometry
-from ..backends import open_model
 from ..errors import LginError
+from ..inference.loader import open_model
 from . import checks, frameworks, stages
 from .frameworks import Run, Unavailable
 from .measure import Candidate, Skipped

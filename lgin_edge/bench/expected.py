@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from .. import geometry, reference
-from ..backends import Backend, open_model
-from ..backends.plan import is_engine
-from ..description import Description
 from ..frames import Floats, Frame
+from ..inference.interfaces import Backend
+from ..inference.loader import open_model
+from ..models.description import Description
+from ..models.engine_file import is_engine
 from ..transformer import WEIGHTS
 from .scene import Scene
 

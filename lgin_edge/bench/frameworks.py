@@ -21,7 +21,7 @@ from .stages import Model
 
 # By importlib: the base install has none of these packages, and type checking must not need them either.
 
-#: Residuals of one call: (face, patches, boxes, age) -> (face_delta, patch_delta), as ``backends.Backend.run``.
+#: Residuals of one call: (face, patches, boxes, age) -> (face_delta, patch_delta), as ``inference.interfaces.Backend.run``.
 Run = Callable[[Floats, Floats, Floats, Floats], tuple[Floats, Floats]]
 
 

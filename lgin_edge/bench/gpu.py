@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..gpu.cuda import DeviceMemory
-from ..gpu.device_frame import LEGACY_STREAM
-from ..gpu.frame_path import GpuFramePath
+from ..inference.cuda import DeviceMemory
+from ..inference.device_array import LEGACY_STREAM
+from ..inference.gpu import GpuFramePath
 from . import checks, stages
 from .gpu_parts import PARTS, Parts, path_of
 from .measure import Candidate, Skipped

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import kernels
-from ..gpu.frame_path import GpuFramePath, Slot, capacity_pixels
+from ..inference.gpu import GpuFramePath, Slot, capacity_pixels
 from . import checks
 from .measure import Candidate, WrongAnswer
 from .scene import HEIGHT, WIDTH

@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..backends import read_description
-from ..backends.onnx import DEFAULT_PROVIDERS, session_options
-from ..description import Description
+from ..inference.onnxruntime import DEFAULT_PROVIDERS, session_options
+from ..models.description import Description
+from ..models.model_file import read_description
 from .scene import Scene
 
 _WARM_UP, _CALLS = 5, 20

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import geometry
-from ..description import Description
 from ..frames import Floats, Frame
+from ..models.description import Description
 
 
 class Composition:

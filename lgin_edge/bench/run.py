@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..backends.plan import is_engine
 from ..errors import LginError
+from ..models.engine_file import is_engine
 from . import baselines, gpu, memory, stages, sweeps, ways
 from .measure import LEAST_ROUNDS, Candidate, Skipped, take_turns
 from .rows import Row, rows

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..backends import open_model, read_description
-from ..description import Description
-from ..detection import CenterFace, Face
+from ..detectors.centerface import CenterFace
 from ..errors import ModelError
+from ..faces import Face
 from ..frames import Frame
+from ..inference.loader import open_model
+from ..models.description import Description
+from ..models.model_file import read_description
 from ..transformer import Transformer
 from . import checks
 from .expected import Expected
@@ -143,7 +145,7 @@ def _engine(model: Model, way: Way) -> list[Candidate]:
 
 
 def engine_call(model: Model, way: Way, backend: Any, faces: int, ages: int) -> Candidate:
-    """The engine on N faces at G ages. ``backend`` is a ``backends.Backend``."""
+    """The engine on N faces at G ages. ``backend`` is a ``inference.interfaces.Backend``."""
     inputs = model.scene.engine_inputs(faces, ages)
     return Candidate(
         "engine",

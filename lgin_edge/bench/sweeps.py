@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from ..backends import open_model
+from ..inference.loader import open_model
 from . import stages
 from .measure import Candidate
 from .stages import Model, Way

@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from .. import kernels
-from ..backends import open_model
-from ..backends.flavours import FLAVOURS
-from ..backends.onnx_gpu import PROVIDER as CUDA
-from ..backends.plan import is_engine
 from ..errors import LginError
+from ..inference.loader import open_model
+from ..inference.onnxruntime_gpu import PROVIDER as CUDA
+from ..models.engine_file import is_engine
+from ..models.tensorrt_variants import FLAVOURS
 from .measure import Skipped
 from .stages import CPU, Model, Way
 

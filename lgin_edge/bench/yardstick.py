@@ -94,8 +94,8 @@ class Sessions:
         return self.run(1)
 
     def _session(self, threads: int) -> Any:
-        from ..backends import onnx_file
-        from ..backends.onnx import open_session
+        from ..inference.onnxruntime import open_session
+        from ..models import onnx_file
 
         if threads not in self._sessions:
             self._sessions[threads] = open_session(onnx_file.read(self._path), threads=threads)

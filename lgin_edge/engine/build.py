@@ -12,10 +12,10 @@ from typing import Any
 
 import onnx
 
-from ..backends import flavours, onnx_file, plan
-from ..backends.flavours import Flavour, Log
-from ..description import METADATA_KEY, Description, EngineFacts
 from ..errors import BackendError, InputError, ModelError
+from ..models import engine_file, onnx_file, tensorrt_variants
+from ..models.description import METADATA_KEY, Description, EngineFacts
+from ..models.tensorrt_variants import Flavour, Log
 from .fp16 import Fp16Report, lower
 from .fuse import FuseReport, description_of, fuse
 
@@ -69,7 +69,7 @@ def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
     """
     if precision not in ("fp16", "fp32"):
         raise InputError(f"precision: expected fp16 or fp32, got {precision!r}")
-    if plan.is_engine(path):
+    if engine_file.is_engine(path):
         raise ModelError(f"{path}: is an engine; an engine is built from an .onnx file")
     file = onnx_file.read(path)
     if file.external:
@@ -109,7 +109,7 @@ def build(
 
     Args:
         prepared: from ``prepare``.
-        flavour: from ``flavours.choose``.
+        flavour: from ``tensorrt_variants.choose``.
         max_faces: most faces of one call, 1 to 64; memory on the GPU grows with it.
         targets: GPUs to build for ("sm86"), for a flavour that can; none: what it takes by default. A flavour that cannot
             builds for the GPU that is here.
@@ -136,7 +136,7 @@ def build(
     facts = EngineFacts(flavour.name, flavour.version(), _targets(trt, settings, flavour, targets, device), max_faces)
     description = replace(prepared.description, engine=facts)
     network = builder.create_network(
-        sum(1 << int(f) for f in flavours.flags(trt.NetworkDefinitionCreationFlag, flavour.network_flags))
+        sum(1 << int(f) for f in tensorrt_variants.flags(trt.NetworkDefinitionCreationFlag, flavour.network_flags))
     )
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(prepared.model.SerializeToString()):
@@ -146,7 +146,7 @@ def build(
         )
     network.name = description.to_json()
     settings.add_optimization_profile(_profile(builder, description, max_faces))
-    for flag in flavours.flags(trt.BuilderFlag, flavour.builder_flags):
+    for flag in tensorrt_variants.flags(trt.BuilderFlag, flavour.builder_flags):
         settings.set_flag(flag)
     if workspace is not None:
         settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace << 20)
@@ -156,14 +156,14 @@ def build(
     if data is None:
         raise BackendError(f"{flavour.name} {facts.version} built no engine: {log.last('it does not say why')}")
     seconds = time.perf_counter() - start
-    found = plan.describe(output, data)  # an engine that could not be told from a foreign one is not written
+    found = engine_file.describe(output, data)  # an engine that could not be told from a foreign one is not written
     if found != description:
         raise BackendError(
             f"{flavour.name} {facts.version} changed the description on its way into the engine: {found}"
         )
-    digest = plan.write(output, data)
+    digest = engine_file.write(output, data)
     if cache is not None and timing_cache is not None:
-        plan.write_whole({timing_cache: bytes(cache.serialize())})
+        engine_file.write_whole({timing_cache: bytes(cache.serialize())})
     return Built(description, digest, len(data), seconds)
 
 
@@ -186,7 +186,7 @@ def _targets(trt: Any, settings: Any, flavour: Flavour, targets: Sequence[str], 
         raise InputError(
             f"target: {flavour.name} builds only for the GPU that is here; --flavour tensorrt-rtx builds for others"
         )
-    from ..gpu.cuda import Cuda
+    from ..inference.cuda import Cuda
 
     try:
         return (f"sm{Cuda(device).capability}",)

@@ -18,8 +18,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from .. import geometry, kernels
-from ..description import METADATA_KEY, Description
 from ..errors import ModelError
+from ..models.description import METADATA_KEY, Description
 from .fuse import description_of
 
 HALF, FULL = TensorProto.FLOAT16, TensorProto.FLOAT

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ..description import METADATA_KEY, Description
 from ..errors import ModelError
+from ..models.description import METADATA_KEY, Description
 from . import pixel_shuffle
 from .branches import AGAIN, COUNT, Node, Tensor, Walk, producer, unknown, values
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
-from .. import __version__, imagefile
+from .. import __version__, images
 from ..errors import ImageError, InputError
 from . import metrics
 from .serial_executor import Busy
@@ -133,7 +133,7 @@ async def _age(kiosk: Kiosk, request: Request, years: float | None, group: float
 async def _change(kiosk: Kiosk, request: Request, years: float | None, group: float | None) -> Response:
     data = await _body(request, kiosk.settings.uploads.image_bytes)
     try:
-        picture = await kiosk.in_thread(lambda: imagefile.decode(data, limits=kiosk.settings.uploads))
+        picture = await kiosk.in_thread(lambda: images.decode(data, limits=kiosk.settings.uploads))
     except ImageError as error:
         raise ApiError(415, "bad_picture", str(error)) from error
 
@@ -149,8 +149,8 @@ async def _change(kiosk: Kiosk, request: Request, years: float | None, group: fl
         raise ApiError(422, "no_face", f"no face found in the picture of {result.width} x {result.height} pixels")
     kind = picture.format if picture.format in _KEPT else "PNG"
     profile = {key: value for key, value in picture.metadata.items() if key == "icc_profile"}
-    source = imagefile.Picture(picture.image, profile, picture.jpeg if kind == "JPEG" else {})
-    answer = await kiosk.in_thread(lambda: imagefile.encode(result, kind, source))
+    source = images.Picture(picture.image, profile, picture.jpeg if kind == "JPEG" else {})
+    answer = await kiosk.in_thread(lambda: images.encode(result, kind, source))
     return Response(answer, media_type=f"image/{kind.lower()}", headers={"Lgin-Faces": str(faces)})
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from PIL import Image
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from .. import strip
-from ..detection import Face
+from .. import contact_sheet
 from ..errors import ImageError, LginError
+from ..faces import Face
 from ..frames import Frame
 from ..stream.pipeline import Pipeline
 from . import protocol
@@ -208,11 +208,11 @@ class Session:
 
     async def _strip(self, frame: Frame, face: Face) -> None:
         transformer, image = self._kiosk.transformer, Image.fromarray(frame)
-        cells = await self._kiosk.executor.run(lambda: strip.row(transformer, image, face, CELL_SIDE))
+        cells = await self._kiosk.executor.run(lambda: contact_sheet.row(transformer, image, face, CELL_SIDE))
         labels = ["original", *(group.label for group in transformer.groups)]
 
         def files() -> tuple[list[bytes], bytes]:
-            return [keep_jpeg(cell) for cell in cells], keep_jpeg(strip.draw([cells], labels, CELL_SIDE))
+            return [keep_jpeg(cell) for cell in cells], keep_jpeg(contact_sheet.draw([cells], labels, CELL_SIDE))
 
         pictures, whole = await self._kiosk.in_thread(files)
         kept = self._kept(whole, "years.jpg")

@@ -11,10 +11,10 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from .. import imagefile
+from .. import images
+from ..contact_sheet import CELL
 from ..frames import Frame
 from ..limits import Limits
-from ..strip import CELL
 from ..transformer import Transformer
 from .metrics import Metrics
 from .rate_limit import TokenBuckets
@@ -89,7 +89,7 @@ class Kiosk:
 
 def decode_frame(data: bytes, limits: Limits) -> Frame:
     """A frame of the page, [H, W, 3] uint8 RGB. Raises ImageError."""
-    picture = imagefile.decode(data, "the frame", limits=limits, formats=_FRAMES)
+    picture = images.decode(data, "the frame", limits=limits, formats=_FRAMES)
     return np.asarray(picture.image.convert("RGB"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from ..detection import Face
+from ..faces import Face
 from ..frames import Frame
 
 

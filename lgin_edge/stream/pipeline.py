@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._process import Origin, native_call
-from ..detection import Face
 from ..errors import ClosedError, InputError
+from ..faces import Face
 from ..frames import Color, Frame, check_frame
 from ..tracking.scene_cut import SceneCutDetector
 from ..tracking.tracker import TrackedFace, Tracker

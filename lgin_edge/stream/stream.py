@@ -7,8 +7,8 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..detection import Face
 from ..errors import InputError
+from ..faces import Face
 from ..frames import Color, Frame
 from ..transformer import Transformer
 from .latest_slot import Ended

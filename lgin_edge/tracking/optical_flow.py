@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..detection import frame_size
+from ..detectors import frame_size
 from ..frames import Color, Frame
 from ..geometry import Float64, apply
 from .opencv import opencv

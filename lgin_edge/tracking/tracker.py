@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import geometry
-from ..detection import Face, frame_size
+from ..detectors import frame_size
 from ..errors import InputError
+from ..faces import Face
 from ..frames import Color, Frame
 from ..geometry import Float64
 from .head_pose import Pose, falling, head_pose, pose_strength

@@ -26,13 +26,13 @@ from lgin_edge.batch.tasks import Task
 #: Runs before everything else in a Python process that finds it: a picture of this name kills who reads it.
 POISON = """
 import os, signal
-from lgin_edge import imagefile
-read = imagefile.read
+from lgin_edge import images
+read = images.read
 def deadly(path, **options):
     if path.name == "poison.png":
         os.kill(os.getpid(), signal.SIGKILL)
     return read(path, **options)
-imagefile.read = deadly
+images.read = deadly
 """
 #: Two machines of one core each, as far as Ray can tell, until a line is sent.
 CLUSTER = """
@@ -80,7 +80,7 @@ def command(*arguments: Any) -> list[str]:
     return [
         sys.executable,
         "-c",
-        "from lgin_edge.cli import main; main()",
+        "from lgin_edge.cli.app import main; main()",
         "batch",
         *map(str, arguments),
         "--executor",

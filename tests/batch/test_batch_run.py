@@ -14,10 +14,11 @@ import pytest
 from support.batches import blank, encoded, files, is_older, journal, read_tar, settings, write_tar
 from typer.testing import CliRunner
 
-from lgin_edge import InputError, ModelError, cli
+from lgin_edge import InputError, ModelError
 from lgin_edge.batch import run, tasks
 from lgin_edge.batch.tasks import Outcome, Task
 from lgin_edge.batch.worker import Settings, Worker
+from lgin_edge.cli import app as cli
 
 ALL = ["a.jpg", "deep/b.png", "shard.tar"]
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from lgin_edge import terminal
 from lgin_edge.bench import __main__ as command
 from lgin_edge.bench import checks, machine, measure, memory, rows, yardstick
+from lgin_edge.cli import options
 
 STAGES = ("detect", "crop", "engine", "paste", "whole frame", "tracked frame", "timeline")
 
@@ -28,7 +28,7 @@ def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: object) -> Any:
-    for console in (terminal.stdout, terminal.stderr):
+    for console in (options.stdout, options.stderr):
         console.width = 200
     return CliRunner().invoke(command.app, ["--seconds", "0.1", *map(str, arguments)])
 
@@ -126,7 +126,7 @@ def test_profile(tiny_model: Path) -> None:
 def test_wrong_answer_fails_and_the_rest_is_measured(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "VIEW", dict.fromkeys(checks.VIEW, 0.0))
     result = run(tiny_model, "--stage", "crop", "--stage", "paste", "--threads", 1)
-    assert result.exit_code == terminal.BAD_MODEL
+    assert result.exit_code == options.BAD_MODEL
     assert "FAILED: crop, kernels: wrong answer: off by" in result.stdout
     assert "paste" in result.stdout
 
@@ -175,7 +175,7 @@ def test_unusable_models(tiny_age_model: Path, tmp_path: Path) -> None:
     engine.write_bytes(b"ftrt no engine")
     for model in (broken, engine, tmp_path / "none.onnx", tiny_age_model):
         result = run(model)
-        assert result.exit_code == terminal.BAD_MODEL
+        assert result.exit_code == options.BAD_MODEL
         assert str(model) in result.stderr
         assert "Traceback" not in result.output
 

@@ -12,13 +12,13 @@ import models
 import pytest
 from test_gpu_frame_path import QueuedEngine
 
-import lgin_edge.gpu
+import lgin_edge.inference.loader
 from lgin_edge import kernels
 from lgin_edge.bench import gpu, measure, run, stages, ways, yardstick
 from lgin_edge.bench.gpu_parts import PARTS, Parts
 from lgin_edge.bench.stages import Model, Way
-from lgin_edge.gpu.cuda import Cuda, Stream
-from lgin_edge.gpu.frame_path import GpuFramePath
+from lgin_edge.inference.cuda import Cuda, Stream
+from lgin_edge.inference.gpu import GpuFramePath
 
 KERNELS = kernels.cuda_is_host()
 
@@ -44,7 +44,7 @@ def model(tmp_path: Path, runtime: cuda_stand_in.Runtime, stack: ExitStack, monk
         cuda = Cuda(0, runtime)
         return GpuFramePath(cuda, Stream(cuda), QueuedEngine(path, runtime))
 
-    monkeypatch.setattr(lgin_edge.gpu, "open_path", open_path)
+    monkeypatch.setattr(lgin_edge.inference.loader, "open_gpu_path", open_path)
     return stages.open_models([models.save(tmp_path / "gains.onnx", face_gain=0.2, patch_gain=0.3)], stack)[0]
 
 

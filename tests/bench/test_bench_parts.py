@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lgin_edge.backends import open_model
 from lgin_edge.bench import (
     baselines,
     checks,
@@ -30,6 +29,7 @@ from lgin_edge.bench import (
     yardstick,
 )
 from lgin_edge.bench.stages import CPU, Model
+from lgin_edge.inference.loader import open_model
 from lgin_edge.transformer import WEIGHTS
 
 

@@ -13,7 +13,7 @@ import onnx as library
 from PIL import Image
 from targets import Model
 
-from lgin_edge import imagefile
+from lgin_edge import images
 
 
 def seeds(name: str) -> list[bytes]:
@@ -21,7 +21,7 @@ def seeds(name: str) -> list[bytes]:
     text = Model.description.to_json()
     if name == "image":
         picture = Image.effect_noise((24, 16), 60).convert("RGB")
-        found = [imagefile.encode(picture, kind) for kind in ("JPEG", "PNG", "WEBP", "TIFF", "BMP")]
+        found = [images.encode(picture, kind) for kind in ("JPEG", "PNG", "WEBP", "TIFF", "BMP")]
         exif = Image.Exif()
         exif[0x0112], exif[0x010F] = 6, "camera"
         for kind, mode, options in (

@@ -34,15 +34,16 @@ from lgin_edge import (
     Limits,
     ModelError,
     geometry,
-    imagefile,
+    images,
     kernels,
 )
-from lgin_edge.backends import flavours, onnx, onnx_file, plan
-from lgin_edge.description import AgeDescription, Description, check_template, groups_from_centers, kind_of
+from lgin_edge.inference import onnxruntime
 from lgin_edge.kiosk import protocol
 from lgin_edge.kiosk.app import create_app
 from lgin_edge.kiosk.security import Guard, host_name, is_loopback
 from lgin_edge.kiosk.settings import Settings
+from lgin_edge.models import engine_file, onnx_file, tensorrt_variants
+from lgin_edge.models.description import AgeDescription, Description, check_template, groups_from_centers, kind_of
 from lgin_edge.transformer import Transformer
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
@@ -70,14 +71,14 @@ def image(data: bytes) -> None:
     """Any file that is said to be a picture. What is read can be written again, and is then the same size."""
     kinds = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
     try:
-        picture = imagefile.decode(data, limits=_SMALL)
+        picture = images.decode(data, limits=_SMALL)
     except ImageError:
         return
     assert picture.image.mode in ("L", "LA", "RGB", "RGBA")
     assert 0 < picture.image.width * picture.image.height <= _SMALL.image_pixels
     with contextlib.suppress(ImageError):  # metadata that this format cannot hold
-        written = imagefile.encode(picture.image, kinds[len(data) % len(kinds)], picture)
-        assert imagefile.decode(written).image.size == picture.image.size
+        written = images.encode(picture.image, kinds[len(data) % len(kinds)], picture)
+        assert images.decode(written).image.size == picture.image.size
 
 
 @target
@@ -104,8 +105,8 @@ def model(data: bytes) -> None:
     """An ONNX file, up to where ONNX Runtime would get it."""
     with contextlib.suppress(ModelError, ValueError):
         file = onnx_file.parse(_here() / "model.onnx", data)
-        about = onnx.read_description(file, Description.from_json)
-        onnx.check_interface(file, about.inputs, about.outputs)
+        about = onnxruntime.read_description(file, Description.from_json)
+        onnxruntime.check_interface(file, about.inputs, about.outputs)
 
 
 @target
@@ -114,7 +115,7 @@ def session(data: bytes) -> None:
     path = _folder() / "model.onnx"
     path.write_bytes(data)
     with contextlib.suppress(ModelError, BackendError):
-        backend = onnx.OnnxBackend(path)
+        backend = onnxruntime.OnnxBackend(path)
         one = {name: np.zeros((1, *shape), np.float32) for name, shape in backend.description.inputs.items()}
         if sum(array.size for array in one.values()) < 100_000:
             backend.run(**one)
@@ -124,11 +125,11 @@ def session(data: bytes) -> None:
 def engine(data: bytes) -> None:
     """An engine, up to where TensorRT would get it."""
     with contextlib.suppress(ModelError):
-        about = plan.describe(Path("engine.plan"), data)
+        about = engine_file.describe(Path("engine.plan"), data)
         assert about.engine is not None
-        from lgin_edge.backends.tensorrt import check_flavour, check_gpu
+        from lgin_edge.inference.tensorrt import check_flavour, check_gpu
 
-        check_gpu(Path("engine.plan"), about.engine, flavours.FLAVOURS["tensorrt-rtx"], 89)
+        check_gpu(Path("engine.plan"), about.engine, tensorrt_variants.FLAVOURS["tensorrt-rtx"], 89)
         with contextlib.suppress(LginError):
             check_flavour(Path("engine.plan"), data, about.engine)
 
@@ -315,7 +316,7 @@ def find(frame: npt.NDArray[np.uint8], color: Any) -> list[Face]:
 def _kiosk() -> Any:
     """The kiosk as an ASGI application, with work done in the event loop's own thread: atheris sees that one."""
     from lgin_edge._process import Origin
-    from lgin_edge.frame_path import CpuFramePath
+    from lgin_edge.inference.cpu import CpuFramePath
 
     transformer = Transformer.__new__(Transformer)
     vars(transformer).update(

@@ -12,11 +12,11 @@ import pytest
 
 import lgin_edge
 from lgin_edge import geometry, transformer
-from lgin_edge.backends import flavours
+from lgin_edge.models import tensorrt_variants
 
 #: The face of the test picture: a square of 260 px, turned a little.
 LANDMARKS = geometry.TEMPLATE @ np.array([[250.0, 40.0], [-40.0, 250.0]]) + (170, 90)
-WAYS = ("onnx", *flavours.FLAVOURS)
+WAYS = ("onnx", *tensorrt_variants.FLAVOURS)
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             pytest.skip("this onnxruntime has no CUDA: pip uninstall onnxruntime, then pip install onnxruntime-gpu")
         return transformer.WEIGHTS
-    flavour = flavours.FLAVOURS[request.param]
+    flavour = tensorrt_variants.FLAVOURS[request.param]
     if not flavour.installed:
         pytest.skip(f"{flavour.name} is not installed: {flavour.get}")
     for module in ("onnx_graphsurgeon", "cuda"):
@@ -64,6 +64,6 @@ def on_cpu() -> Iterator[lgin_edge.Transformer]:
 @pytest.fixture(scope="session")
 def cuda() -> Any:
     """GPU 0, for the tests' own memory."""
-    from lgin_edge.gpu.cuda import Cuda
+    from lgin_edge.inference.cuda import Cuda
 
     return Cuda(0)

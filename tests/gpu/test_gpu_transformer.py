@@ -13,7 +13,7 @@ import pytest
 
 from gpu.conftest import LANDMARKS
 from lgin_edge import Transformer
-from lgin_edge.gpu.cuda import DeviceMemory
+from lgin_edge.inference.cuda import DeviceMemory
 
 pytestmark = pytest.mark.gpu
 

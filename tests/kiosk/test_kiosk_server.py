@@ -24,7 +24,8 @@ from support.kiosk_server import PATIENCE, Image8, Visitor, certificate, encoded
 from typer.testing import CliRunner
 from websockets.exceptions import InvalidStatus
 
-from lgin_edge import InputError, Limits, Transformer, cli, imagefile
+from lgin_edge import InputError, Limits, Transformer, images
+from lgin_edge.cli import app as cli
 from lgin_edge.kiosk.rate_limit import TokenBucket, TokenBuckets
 from lgin_edge.kiosk.serial_executor import SerialExecutor
 from lgin_edge.kiosk.server import Server
@@ -78,7 +79,7 @@ def test_pictures_come_back_upright_and_without_metadata(
     Image.fromarray(np.rot90(astronaut, 1)).save(path, exif=exif, icc_profile=b"a profile", quality=95)
     answer = client.post("/v1/age", params={"group": 2}, content=path.read_bytes())
     assert answer.status_code == 200
-    result = imagefile.decode(answer.content)
+    result = images.decode(answer.content)
     assert np.abs(np.asarray(result.image).astype(int) - astronaut).mean() < 4
     assert set(result.metadata) == {"icc_profile"}
 

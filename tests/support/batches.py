@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lgin_edge import imagefile
+from lgin_edge import images
 from lgin_edge.batch import run
 from lgin_edge.batch.tasks import Task
 from lgin_edge.batch.worker import Settings
@@ -39,7 +39,7 @@ def blank() -> bytes:
 
 
 def decoded(data: bytes) -> np.ndarray:
-    return np.asarray(imagefile.decode(data).image)
+    return np.asarray(images.decode(data).image)
 
 
 def is_older(data: bytes, original: np.ndarray) -> bool:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from lgin_edge import detection, geometry, imagefile
+from lgin_edge import geometry, images
+from lgin_edge.detectors import centerface
 from lgin_edge.errors import ImageError, InputError
 from lgin_edge.frames import Frame
 from lgin_edge.kernels import resample
@@ -74,7 +75,7 @@ def align(job: Job) -> Json:
     except InputError as error:  # of a shape that no camera makes: the kernels go to 65536 px
         return entry | {"reason": UNSUITABLE, "detail": str(error)}
     file = f"images/{content[:20]}_{row['tier']}.jpg"
-    imagefile.write(job.out / file, Image.fromarray(face), overwrite=True)
+    images.write(job.out / file, Image.fromarray(face), overwrite=True)
     return entry | {"sha256": content, "row": {"file": file} | row}
 
 
@@ -83,7 +84,7 @@ def load(path: Path) -> tuple[str, Frame]:
     try:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         # Colour profiles are not applied: the run time does not apply them either.
-        return content, np.asarray(imagefile.read(path).image.convert("RGB"))
+        return content, np.asarray(images.read(path).image.convert("RGB"))
     except ImageError as error:
         raise Rejected(_why(error), str(error).removeprefix(f"{path}: ")) from error
     except (OSError, MemoryError) as error:
@@ -128,7 +129,7 @@ def cut(frame: Frame, limits: Limits) -> tuple[Frame, Json]:
     return np.rint((view.transpose(1, 2, 0) + 1) * 127.5).astype(np.uint8), row
 
 
-def subject(faces: Sequence[detection.Face], width: int, height: int) -> detection.Face:
+def subject(faces: Sequence[centerface.Face], width: int, height: int) -> centerface.Face:
     """The face that a picture is of: clearly the largest, else of the large ones the clearly most central. Raises Rejected."""
     if not faces:
         raise Rejected(NO_FACE, "")
@@ -142,9 +143,9 @@ def subject(faces: Sequence[detection.Face], width: int, height: int) -> detecti
 
 
 @functools.cache
-def detector() -> detection.CenterFace:
+def detector() -> centerface.CenterFace:
     """One a process; made when the first picture is looked at."""
-    return detection.CenterFace()
+    return centerface.CenterFace()
 
 
 def stamp(path: Path) -> list[int] | None:

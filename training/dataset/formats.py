@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lgin_edge.errors import InputError
-from lgin_edge.imagefile import SUFFIXES
+from lgin_edge.images import SUFFIXES
 
 MALFORMED_NAME = "malformed name"
 MALFORMED_ROW = "malformed row"

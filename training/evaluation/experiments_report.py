@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import lgin_edge
-from lgin_edge import geometry, strip
+from lgin_edge import contact_sheet, geometry
 from lgin_edge.frames import Frame
 from lgin_edge.kernels import resample
 
@@ -319,7 +319,7 @@ def compose(rows: Sequence[tuple[str, Frame, Floats, Sequence[Frame]]], cell: in
         views = [resample(np.ascontiguousarray(one), affine, cell, cell) for one in (frame, *aged)]
         pixels = [np.rint((view.transpose(1, 2, 0) + 1) * 127.5).clip(0, 255).astype(np.uint8) for view in views]
         drawn.append([_title(title, cell), *map(Image.fromarray, pixels)])
-    return strip.draw(drawn, ["", "original", *(group.label for group in data.GROUPS)], cell)
+    return contact_sheet.draw(drawn, ["", "original", *(group.label for group in data.GROUPS)], cell)
 
 
 def _title(text: str, cell: int) -> Image.Image:

@@ -14,7 +14,7 @@ from onnx import TensorProto, numpy_helper
 from torch import nn
 
 from lgin_edge import geometry
-from lgin_edge.backends import open_model
+from lgin_edge.inference.loader import open_model
 from lgin_edge.kernels import region_crop
 
 from .. import export

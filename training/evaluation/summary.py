@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lgin_edge.description import AgeGroup
+from lgin_edge.models.description import AgeGroup
 
 from . import measures
 from .measures import Floats

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lgin_edge import geometry
-from lgin_edge.detection import CenterFace, Detector
+from lgin_edge.detectors import Detector
+from lgin_edge.detectors.centerface import CenterFace
 from lgin_edge.frames import Frame
 from lgin_edge.kernels import resample
 

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import numpy as np
 
 from ..errors import ModelError
+from ..files import check_sha256, read_bytes
 from ..limits import LIMITS, Limits
-from .model_file import check_sha256, read_bytes
+from .description import METADATA_KEY
 from .protobuf import Message, Reader, number, one, text, varints
 
 #: Versions of ONNX's operators that are run, and the names of their domain. No others: their operators may do anything.
@@ -29,6 +34,11 @@ _TYPED = {1: 4, 7: 7, 11: 10, 12: 11, 13: 11}  # the others: 5, int32_data
 _NAMES = {1: "tensor(float)", 7: "tensor(int64)", 10: "tensor(float16)", 11: "tensor(double)"}
 #: A part of the path of a file with external data. ONNX Runtime gives a meaning to some names with other characters.
 _PART = re.compile(r"[\w\-+ ][\w\-+ .]*")
+
+
+Dtype: TypeAlias = type[np.float32] | type[np.float16]
+_DTYPES: dict[str, Dtype] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -226,3 +236,44 @@ def _check_external(reader: Reader, path: Path, tensors: list[tuple[Message, int
             )
     if sum(files.values()) > most:
         raise ValueError(f"{sum(files.values())} bytes in other files, {most} are left (Limits.model_bytes)")
+
+
+def read_description(file: OnnxFile, parse: Callable[[str, Limits], T], limits: Limits = LIMITS) -> T:
+    """The description that a file carries, parsed. Raises ModelError, naming the file."""
+    text = file.metadata.get(METADATA_KEY)
+    if text is None:
+        raise ModelError(
+            f"{file.path}: an ONNX file, but not a model of lgin-edge: it carries no description (metadata "
+            f"{METADATA_KEY!r}); export it with python -m training.export"
+        )
+    try:
+        return parse(text, limits)
+    except ModelError as error:
+        raise ModelError(f"{file.path}: {error}") from error
+
+
+def check_interface(
+    file: OnnxFile,
+    inputs: Mapping[str, tuple[int, ...]],  # name -> shape without the batch
+    outputs: Mapping[str, tuple[int, ...]],
+) -> dict[str, Dtype]:
+    """Check names and shapes against what the description promises; the dtype of each input and output by name."""
+    dtypes: dict[str, Dtype] = {}
+    for kind, found, expected in (("input", file.inputs, inputs), ("output", file.outputs, outputs)):
+        if set(found) != set(expected):
+            names = [name[:80] for name in sorted(found)[:20]]
+            raise ModelError(f"{file.path}: expected the {kind}s {sorted(expected)}, got {names}; export it again")
+        for name, shape in expected.items():
+            value = found[name]
+            # A dimension without a number is left to the run; the batch must be such a one.
+            given = value.shape
+            fits = len(given) == len(shape) + 1 and all(
+                not isinstance(have, int) or have == want for have, want in zip(given[1:], shape, strict=True)
+            )
+            if not fits or isinstance(given[0], int) or value.type not in _DTYPES:
+                raise ModelError(
+                    f"{file.path}: {kind} {name!r} is {value.type} {list(given[:8])}; its description asks for float or float16 "
+                    f"{['N', *shape]} with a dynamic N; export it again"
+                )
+            dtypes[name] = _DTYPES[value.type]
+    return dtypes

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from .errors import BackendError, InputError
-from .terminal import (
+from ..errors import BackendError, InputError
+from .options import (
     MAX_FACES,
     DeviceOption,
     MaxFacesOption,
@@ -102,13 +102,13 @@ def kiosk(
     with explained():
         names = tuple(allow_host or ()) + _name_of(public_url)
         try:
-            from .kiosk.server import Server
-            from .kiosk.settings import STRINGS, Settings, read_strings
+            from ..kiosk.server import Server
+            from ..kiosk.settings import STRINGS, Settings, read_strings
         except ModuleNotFoundError as error:
             raise BackendError(
                 f"the kiosk needs {error.name}, which is not installed: pip install 'lgin-edge[kiosk]'"
             ) from error
-        from .transformer import Transformer
+        from ..transformer import Transformer
 
         settings = Settings(
             still_seconds=60 * still_minutes,

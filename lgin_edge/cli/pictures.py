@@ -1,5 +1,4 @@
-"""The command line: ``lgin-edge age``, ``estimate``, ``info`` and ``demo``; ``batch`` is in ``cli_batch``, ``video`` and ``camera``
-in ``cli_stream``, ``build`` and ``verify`` in ``cli_engine``, ``kiosk`` in ``cli_kiosk``, ``export-triton`` in ``cli_triton``."""
+"""The command line for pictures: ``lgin-edge age``, ``estimate``, ``info`` and ``demo``."""
 
 from __future__ import annotations
 
@@ -10,11 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from . import cli_batch, cli_engine, cli_kiosk, cli_stream, cli_triton
-from .errors import ImageError, InputError
-from .terminal import (
+from ..errors import ImageError, InputError
+from .options import (
     BAD_INPUT,
-    EXIT_CODES,
     MAX_FACES,
     MAX_MB,
     MAX_MEGAPIXELS,
@@ -38,26 +35,16 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from .description import AgeDescription, Description
-    from .detection import Face
-    from .estimation import AgeEstimate
-    from .jobs import Job
-    from .limits import Limits
-    from .transformer import Transformer
+    from ..age_estimator import AgeEstimate
+    from ..faces import Face
+    from ..jobs import Job
+    from ..limits import Limits
+    from ..models.description import AgeDescription, Description
+    from ..transformer import Transformer
 
 # Everything that does the work (NumPy, ONNX Runtime, Pillow) is imported inside the commands: --help is instant.
 
-app = typer.Typer(
-    name="lgin-edge",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_show_locals=False,
-    help="Make the faces in pictures younger or older, or estimate their ages, on this machine. Nothing is sent anywhere.",
-    epilog=EXIT_CODES,
-)
 
-
-@app.command(epilog=EXIT_CODES)
 def age(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures, or folders of pictures.")],
     out: Annotated[
@@ -104,8 +91,8 @@ def age(
         raise typer.BadParameter("give exactly one of --group, --years and --timeline")
     label = "timeline" if timeline else f"{years:g}years" if years is not None else f"group{group:g}"
     with explained():
-        from . import jobs
-        from .transformer import Transformer
+        from .. import jobs
+        from ..transformer import Transformer
 
         planned = jobs.plan(inputs, out, label)
         limits = limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
@@ -123,7 +110,6 @@ def age(
         raise typer.Exit(NO_FACE)
 
 
-@app.command(epilog=EXIT_CODES)
 def estimate(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures, or folders of pictures.")],
     json_: Annotated[
@@ -150,13 +136,13 @@ def estimate(
     and leans to the middle; `lgin-edge info` lists the groups.
     """
     with explained():
-        from . import imagefile, jobs
+        from .. import images, jobs
 
-        found_in = [jobs.files(path, imagefile.SUFFIXES) if path.is_dir() else [path] for path in inputs]
+        found_in = [jobs.files(path, images.SUFFIXES) if path.is_dir() else [path] for path in inputs]
         files = [file for found in found_in for file in found]
         if not files:
             raise jobs.no_pictures(inputs)
-        from .transformer import Transformer
+        from ..transformer import Transformer
 
         limits = limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
         with Transformer(age_model=age_model, threads=threads, limits=limits) as transformer:
@@ -173,7 +159,6 @@ def estimate(
         raise typer.Exit(NO_FACE)
 
 
-@app.command(epilog=EXIT_CODES)
 def info(
     model: Annotated[
         Path | None,
@@ -182,11 +167,11 @@ def info(
 ) -> None:
     """Say what a model file is: its age groups, sizes, training data and checksum."""
     with explained():
-        from . import estimation, transformer
-        from .backends import read_description
-        from .description import Description
+        from .. import age_estimator, transformer
+        from ..models.description import Description
+        from ..models.model_file import read_description
 
-        bundled = (transformer.WEIGHTS, transformer.INT8_WEIGHTS, estimation.WEIGHTS)
+        bundled = (transformer.WEIGHTS, transformer.INT8_WEIGHTS, age_estimator.WEIGHTS)
         paths = bundled if model is None else (transformer.model_path(model),)
         for i, path in enumerate(paths):
             about = read_description(path)
@@ -199,7 +184,6 @@ def info(
             _print_model(path, about, what)
 
 
-@app.command(epilog=EXIT_CODES)
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="The strip, .png or .jpg; replaced if it exists.")] = Path(
         "lgin-edge-demo.png"
@@ -218,20 +202,20 @@ def demo(
     with explained():
         from PIL import Image
 
-        from . import imagefile
-        from .strip import timeline_strip
-        from .transformer import Transformer
+        from .. import images
+        from ..contact_sheet import timeline_strip
+        from ..transformer import Transformer
 
         if image is not None and out.resolve() == image.resolve():
             raise typer.BadParameter("--out would replace the photograph itself; choose another name")
-        photograph = Image.fromarray(_astronaut()) if image is None else imagefile.read(image).image
+        photograph = Image.fromarray(_astronaut()) if image is None else images.read(image).image
         with Transformer(model, device=device, threads=threads) as transformer:
             faces = transformer.detect(photograph)
             if not faces:
                 stderr.print(f"no face found in {image}, nothing written")
                 raise typer.Exit(NO_FACE)
             strip = timeline_strip(transformer, photograph, faces)
-        imagefile.write(out, strip, overwrite=True)
+        images.write(out, strip, overwrite=True)
         stdout.print(f"wrote {out} ({strip.width} x {strip.height} pixels)")
 
 
@@ -240,7 +224,7 @@ def _print_model(path: Path, about: Description | AgeDescription, what: str) -> 
 
     from rich.table import Table
 
-    from .description import Description
+    from ..models.description import Description
 
     data = path.read_bytes()
     table = Table(box=None, pad_edge=False)
@@ -268,13 +252,13 @@ def _estimate_files(
     """The faces of each picture that could be read, and how many could not."""
     from rich.progress import Progress
 
-    from . import imagefile
+    from .. import images
 
     found, failures = [], 0
     with Progress(console=stderr, transient=True, disable=len(files) == 1) as progress:
         for file in progress.track(files, description="looking"):
             try:
-                estimates = transformer.estimate_age(imagefile.read(file, limits=limits).image)
+                estimates = transformer.estimate_age(images.read(file, limits=limits).image)
             except (ImageError, InputError) as error:
                 failures += 1
                 stderr.print(f"error: {error}")
@@ -334,7 +318,7 @@ def _run(
     """Do the jobs; returns how many faces were found and how many pictures failed."""
     from rich.progress import Progress
 
-    from . import jobs
+    from .. import jobs
 
     faces = failures = 0
     with Progress(console=stderr, transient=True, disable=len(planned) == 1) as progress:
@@ -351,17 +335,3 @@ def _run(
             else:
                 stderr.print(f"{job.source}: no face found, nothing written")
     return faces, failures
-
-
-app.command(epilog=EXIT_CODES)(cli_batch.batch)
-app.command(epilog=cli_stream.EXIT_CODES)(cli_stream.video)
-app.command(epilog=cli_stream.EXIT_CODES)(cli_stream.camera)
-app.command(epilog=cli_kiosk.EXIT_CODES)(cli_kiosk.kiosk)
-app.command(epilog=EXIT_CODES)(cli_engine.build)
-app.command(epilog=EXIT_CODES)(cli_engine.verify)
-app.command(epilog=EXIT_CODES)(cli_triton.export_triton)
-
-
-def main() -> None:
-    """Entry point of ``lgin-edge``."""
-    app()

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from . import geometry
-from .detection import Face
+from .faces import Face
 from .transformer import Transformer
 
 CELL = 256

@@ -10,56 +10,25 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import geometry, kernels
-from ..description import Description
 from ..errors import BackendError, ClosedError, InputError
-from ..frame_path import Stage
 from ..frames import Color, Frame
+from ..models.description import Description
 from .cuda import Cuda, DeviceMemory, Freed, Graph, Staging, Stream
-from .device_frame import DeviceFrame
+from .device_array import DeviceFrame
+from .interfaces import Engine, Stage
 
 #: Shapes of work that are kept with their memory and graph; the one that was not used for longest goes first.
 KEPT_SHAPES = 16
 #: Parts of the parameters' memory begin at multiples of this.
 _ALIGNMENT = 256
-
-
-class Engine(Protocol):
-    """A model on a GPU.
-
-    Attributes:
-        dtypes: of each input and output by its name; ``face``, ``patches``, ``face_delta`` and ``patch_delta`` share one.
-        max_faces: most faces of one call.
-        capturable: whether calls can be recorded in a CUDA graph.
-    """
-
-    @property
-    def description(self) -> Description: ...
-    @property
-    def dtypes(self) -> Mapping[str, np.dtype[Any]]: ...
-    @property
-    def max_faces(self) -> int: ...
-    @property
-    def capturable(self) -> bool: ...
-
-    def enqueue(
-        self,
-        addresses: Mapping[str, int],  # of every input and output, by its name, C-contiguous on the device
-        faces: int,  # N
-        rows: int,  # M = N G
-        stream: int,
-    ) -> None:
-        """Queue one call. Raises BackendError."""
-        ...
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -130,7 +99,7 @@ class Slot:
 
 
 class GpuFramePath:
-    """The frame path on a GPU; ``frame_path.CpuFramePath`` is its other.
+    """The frame path on a GPU; ``cpu.CpuFramePath`` is its other.
 
     Calls of several threads take turns: one stream, one engine context, one set of buffers a shape.
 

@@ -1,26 +1,20 @@
-"""The way of a frame: faces cut out, aged and pasted back. Here on the CPU; ``gpu.frame_path`` is the same on a GPU."""
+"""The way of a frame: faces cut out, aged and pasted back. Here on the CPU; ``gpu`` is the same on a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from . import geometry
-from .backends import Backend, open_model
-from .backends.plan import is_engine
-from .description import Description
-from .errors import InputError
-from .frames import Color, Frame
-from .kernels import region_crop, region_paste
-from .limits import LIMITS, Limits
-
-if TYPE_CHECKING:
-    from .gpu.frame_path import GpuFramePath
+from .. import geometry
+from ..frames import Color, Frame
+from ..kernels import region_crop, region_paste
+from ..limits import LIMITS
+from ..models.description import Description
+from .interfaces import Backend
 
 #: Times a stage by its name: ``with stage("crop"): ...``
 Stage: TypeAlias = Callable[[str], AbstractContextManager[None]]
@@ -110,39 +104,3 @@ class CpuFramePath:
 
     def close(self) -> None:
         self._backend.close()
-
-
-def open_path(
-    model: Path,
-    *,
-    device: int | str | None,
-    providers: Sequence[str],
-    threads: int,
-    sha256: str | None,
-    limits: Limits = LIMITS,
-) -> CpuFramePath | GpuFramePath:
-    """Load a model for frames.
-
-    Args:
-        model: an ``.onnx`` file, or an engine.
-        device: "cpu", or a GPU: its number, "cuda" or "cuda:1". When not given, the CPU for ``.onnx``, GPU 0 for an engine.
-        providers: of ONNX Runtime, on the CPU.
-        threads: CPU threads of one call.
-        sha256: that the file must have; an engine has its own beside it when not given.
-        limits: of the file, its description and the batch.
-
-    Raises:
-        ModelError, BackendError: as ``backends.open_model`` and ``gpu.open_path``.
-        InputError: a device that there cannot be, or an engine on the CPU.
-    """
-    engine = is_engine(model)
-    if device is None:
-        device = 0 if engine else "cpu"
-    if device != "cpu":
-        from .gpu import open_path as open_gpu_path
-
-        return open_gpu_path(model, device, sha256, limits)
-    if engine:
-        raise InputError(f'device: {model} is an engine and runs on a GPU alone; give the .onnx file for device="cpu"')
-    backend = open_model(model, providers=providers, threads=threads, sha256=sha256, limits=limits)
-    return CpuFramePath(backend, threads, limits.batch)

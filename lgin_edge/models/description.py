@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import geometry
-from .errors import InputError, ModelError
-from .limits import LIMITS, Limits
+from .. import geometry
+from ..errors import InputError, ModelError
+from ..limits import LIMITS, Limits
 
 #: Key of the description in ONNX ``metadata_props``.
 METADATA_KEY = "lgin"
@@ -54,7 +54,7 @@ class EngineFacts:
     """What an engine can run on.
 
     Attributes:
-        flavour, version: of TensorRT, as in ``backends.flavours``: engines run on the version that built them.
+        flavour, version: of TensorRT, as in ``tensorrt_variants``: engines run on the version that built them.
         targets: compute capabilities of the GPUs that it was built for ("sm87"); none: what the flavour takes by default.
         max_faces: most faces of one call.
     """

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .terminal import explained, stdout
+from .options import explained, stdout
 
 
 def export_triton(
@@ -46,10 +46,10 @@ def export_triton(
     Triton loads engines that were built on its GPU with its version of TensorRT. examples/triton_client.py asks such a server.
     """
     with explained():
-        from . import triton
-        from .transformer import model_path
+        from ..models import triton_repository
+        from ..transformer import model_path
 
-        folder = triton.export(
+        folder = triton_repository.export(
             model_path(model),
             repository,
             name=name,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .terminal import BAD_INPUT, NO_FACE, DeviceOption, GroupOption, ModelOption, YearsOption, explained, stderr, stdout
+from .options import BAD_INPUT, NO_FACE, DeviceOption, GroupOption, ModelOption, YearsOption, explained, stderr, stdout
 
 
 class ExecutorName(str, Enum):
@@ -71,7 +71,7 @@ def batch(
     with explained():
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        from .batch import ray_executor, run
+        from ..batch import ray_executor, run
 
         settings = run.settings(model, group=group, years=years, column=column, device=device, threads=threads)
         chosen = (

@@ -1,4 +1,4 @@
-"""Engines of TensorRT and TensorRT-RTX on a GPU: what ``gpu.frame_path.Engine`` asks for."""
+"""Engines of TensorRT and TensorRT-RTX on a GPU: what ``interfaces.Engine`` asks for."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..description import EngineFacts
 from ..errors import BackendError, ModelError
-from ..gpu.cuda import Cuda, DeviceMemory, Freed
 from ..limits import LIMITS, Limits
-from . import plan
-from .flavours import FLAVOURS, RTX_OLDEST, Flavour, Log
+from ..models import engine_file
+from ..models.description import EngineFacts
+from ..models.tensorrt_variants import FLAVOURS, RTX_OLDEST, Flavour, Log
+from .cuda import Cuda, DeviceMemory, Freed
 
 
 class TensorRTEngine:
@@ -34,9 +34,9 @@ class TensorRTEngine:
     """
 
     def __init__(self, path: Path, cuda: Cuda, stream: int, sha256: str | None = None, limits: Limits = LIMITS) -> None:
-        data, self.description = plan.read(path, sha256, limits)
+        data, self.description = engine_file.read(path, sha256, limits)
         facts = self.description.engine
-        assert facts is not None  # plan.read saw to it
+        assert facts is not None  # engine_file.read saw to it
         flavour = check_flavour(path, data, facts)
         check_gpu(path, facts, flavour, cuda.capability)
         trt = flavour.load()
@@ -47,7 +47,7 @@ class TensorRTEngine:
         self._engine: Any = self._runtime.deserialize_cuda_engine(data)
         if self._engine is None:
             raise ModelError(
-                f"{path}: {flavour.name} cannot load it: {self._log.last('it does not say why')}; {plan.rebuild(path)}"
+                f"{path}: {flavour.name} cannot load it: {self._log.last('it does not say why')}; {engine_file.rebuild(path)}"
             )
         self.dtypes = self._interface(trt)
         self._owned = Freed()
@@ -96,12 +96,12 @@ class TensorRTEngine:
         shapes = {name: tuple(engine.get_tensor_shape(name))[1:] for name in names}
         if shapes != expected:
             raise ModelError(
-                f"{self._path}: its tensors are {shapes}, and its description asks for {expected}; {plan.rebuild(self._path)}"
+                f"{self._path}: its tensors are {shapes}, and its description asks for {expected}; {engine_file.rebuild(self._path)}"
             )
         dtypes = {name: np.dtype(trt.nptype(engine.get_tensor_dtype(name))) for name in names}
         if len({dtypes[name] for name in ("face", "patches", *outputs)}) != 1:
             raise ModelError(
-                f"{self._path}: faces and residuals have different types, {dtypes}; {plan.rebuild(self._path)}"
+                f"{self._path}: faces and residuals have different types, {dtypes}; {engine_file.rebuild(self._path)}"
             )
         return dtypes
 
@@ -117,12 +117,14 @@ def check_flavour(path: Path, data: bytes, facts: EngineFacts) -> Flavour:
     if flavour is None:
         raise ModelError(f"{path}: an engine of flavour {facts.flavour!r}; this version knows {', '.join(FLAVOURS)}")
     if data[:4] != flavour.magic:
-        raise ModelError(f"{path}: its description says {flavour.name}, its first bytes do not; {plan.rebuild(path)}")
+        raise ModelError(
+            f"{path}: its description says {flavour.name}, its first bytes do not; {engine_file.rebuild(path)}"
+        )
     installed = flavour.version()
     if installed != facts.version:
         raise ModelError(
             f"{path}: built by {flavour.name} {facts.version}, and {installed} is installed; engines run on the version that "
-            f"built them: {plan.rebuild(path, f' --flavour {flavour.name}')}"
+            f"built them: {engine_file.rebuild(path, f' --flavour {flavour.name}')}"
         )
     return flavour
 
@@ -133,10 +135,10 @@ def check_gpu(path: Path, facts: EngineFacts, flavour: Flavour, capability: int)
     if facts.targets and here not in facts.targets:
         options = f" --flavour {flavour.name}" + (f" --target {here}" if flavour.cross else "")
         raise ModelError(
-            f"{path}: built for {', '.join(facts.targets)}, and this GPU is {here}; {plan.rebuild(path, options)}"
+            f"{path}: built for {', '.join(facts.targets)}, and this GPU is {here}; {engine_file.rebuild(path, options)}"
         )
     if not facts.targets and capability < RTX_OLDEST:
         raise ModelError(
             f"{path}: built for GPUs from sm{RTX_OLDEST} on, and this one is {here}; "
-            f"{plan.rebuild(path, f' --flavour {flavour.name} --target {here}')}"
+            f"{engine_file.rebuild(path, f' --flavour {flavour.name} --target {here}')}"
         )

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from .backends import plan
+from ..errors import ImageError, InputError, ModelError
+from . import engine_file
 from .description import Description
-from .errors import ImageError, InputError, ModelError
 
 #: Key of the description among the ``parameters`` of the configuration; clients cut and paste faces by it.
 PARAMETER = "lgin"
@@ -68,9 +68,9 @@ def read(path: Path) -> Model:
     Raises:
         ModelError: missing, damaged, another kind of model, or an engine that Triton does not load.
     """
-    if plan.is_engine(path):
+    if engine_file.is_engine(path):
         return _read_engine(path)
-    from .backends.onnx import OnnxBackend
+    from ..inference.onnxruntime import OnnxBackend
 
     backend = OnnxBackend(path)
     dtypes = {name: np.dtype(kind) for name, kind in backend.dtypes.items()}
@@ -78,9 +78,9 @@ def read(path: Path) -> Model:
 
 
 def _read_engine(path: Path) -> Model:
-    data, about = plan.read(path)
+    data, about = engine_file.read(path)
     facts = about.engine
-    assert facts is not None  # plan.read saw to it
+    assert facts is not None  # engine_file.read saw to it
     if facts.flavour != FLAVOUR:
         raise ModelError(
             f"{path}: an engine of {facts.flavour}, and Triton loads those of {FLAVOUR} alone: build it with lgin-edge build "
@@ -196,7 +196,7 @@ def _write_version(target: Path, model: Model) -> None:
     try:
         partial.mkdir()
         if model.description.engine is not None:
-            plan.write(partial / model.file, model.data)
+            engine_file.write(partial / model.file, model.data)
         else:
             (partial / model.file).write_bytes(model.data)
         if target.exists():

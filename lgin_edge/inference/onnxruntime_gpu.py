@@ -1,4 +1,4 @@
-"""Models in ONNX files on a GPU: ONNX Runtime's CUDA provider, bound to our buffers; ``gpu.frame_path.Engine``."""
+"""Models in ONNX files on a GPU: ONNX Runtime's CUDA provider, bound to our buffers; ``interfaces.Engine``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import BackendError, ModelError
 from ..limits import LIMITS, Limits
-from .onnx import OnnxBackend, Provider
+from .onnxruntime import OnnxBackend, Provider
 
 #: Most faces of one call; ONNX Runtime's own memory grows with them.
 MAX_FACES = 8

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import BackendError, ImageError, InputError
-from .terminal import explained, stderr, stdout
+from ..errors import BackendError, ImageError, InputError
+from .options import explained, stderr, stdout
 
 if TYPE_CHECKING:
-    from .engine.build import Built, Prepared
-    from .engine.fp16 import Fp16Report
-    from .engine.fuse import FuseReport
+    from ..engine.build import Built, Prepared
+    from ..engine.fp16 import Fp16Report
+    from ..engine.fuse import FuseReport
 
 
 def build(
@@ -63,12 +63,12 @@ def build(
     """
     with explained():
         _check_output(out, overwrite)
-        from .backends import flavours, plan
-        from .transformer import model_path
+        from ..models import engine_file, tensorrt_variants
+        from ..transformer import model_path
 
-        chosen = flavours.choose(flavour)
+        chosen = tensorrt_variants.choose(flavour)
         try:
-            from .engine import build as builder
+            from ..engine import build as builder
         except ImportError as error:
             raise BackendError(f"building needs {error.name or 'onnx'}: {chosen.get}") from error
         with stderr.status("fusing the branches, measuring FP16"):
@@ -76,7 +76,7 @@ def build(
         _print_prepared(prepared)
         try:
             if save_onnx is not None:
-                plan.write_whole({save_onnx: prepared.model.SerializeToString()})
+                engine_file.write_whole({save_onnx: prepared.model.SerializeToString()})
             from rich.progress import Progress
 
             with Progress(console=stderr, transient=True) as bar:
@@ -111,13 +111,13 @@ def verify(
       lgin-edge verify engine.plan
     """
     with explained():
-        from .backends import flavours, plan
+        from ..models import engine_file, tensorrt_variants
 
-        data, about = plan.read(engine, sha256)
+        data, about = engine_file.read(engine, sha256)
         facts = about.engine
-        assert facts is not None  # plan.read saw to it
-        flavour = flavours.FLAVOURS.get(facts.flavour)
-        gpus = ", ".join(facts.targets) or f"from sm{flavours.RTX_OLDEST} on"
+        assert facts is not None  # engine_file.read saw to it
+        flavour = tensorrt_variants.FLAVOURS.get(facts.flavour)
+        gpus = ", ".join(facts.targets) or f"from sm{tensorrt_variants.RTX_OLDEST} on"
         stdout.print(
             f"{engine}: whole, {len(data):,} bytes, {about.model}, {about.precision}, up to {facts.max_faces} faces"
         )
@@ -129,10 +129,10 @@ def verify(
 
 
 def _check_output(out: Path, overwrite: bool) -> None:
-    from .backends import plan
+    from ..models import engine_file
 
-    if not plan.is_engine(out):
-        raise InputError(f"--out {out}: an engine ends in {', '.join(plan.SUFFIXES)}")
+    if not engine_file.is_engine(out):
+        raise InputError(f"--out {out}: an engine ends in {', '.join(engine_file.SUFFIXES)}")
     if out.exists() and not overwrite:
         raise InputError(f"--out {out} exists; --overwrite replaces it")
     if not out.parent.is_dir():

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from .._process import Origin, keep_in_children, native_call
-from ..description import METADATA_KEY, Description
 from ..errors import BackendError, ClosedError, ModelError
 from ..frames import Floats
 from ..limits import LIMITS, Limits
-from . import onnx_file
-from .onnx_file import OnnxFile
+from ..models import onnx_file
+from ..models.description import Description
+from ..models.onnx_file import OnnxFile, check_interface, read_description
 
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
-Dtype: TypeAlias = type[np.float32] | type[np.float16]
 #: A provider by its name, or with its options.
 Provider: TypeAlias = str | tuple[str, dict[str, str]]
-_DTYPES: dict[str, Dtype] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 #: The first ONNX Runtime that was seen to end its spinning when told; those before know only always and never.
 _SPINS_BRIEFLY = (1, 30)
 _SPIN_US = "20"
-T = TypeVar("T")
 
 
 def _release(version: str) -> tuple[int, ...]:
@@ -149,7 +146,7 @@ class OnnxBackend:
         return session
 
     def run(self, face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, Floats]:
-        """Residuals of N faces at M = N G ages; see ``backends.Backend``.
+        """Residuals of N faces at M = N G ages; see ``inference.interfaces.Backend``.
 
         Raises:
             BackendError: ONNX Runtime failed.
@@ -172,44 +169,3 @@ class OnnxBackend:
     def close(self) -> None:
         """Free the session's memory, once no call is running."""
         self._session = None
-
-
-def read_description(file: OnnxFile, parse: Callable[[str, Limits], T], limits: Limits = LIMITS) -> T:
-    """The description that a file carries, parsed. Raises ModelError, naming the file."""
-    text = file.metadata.get(METADATA_KEY)
-    if text is None:
-        raise ModelError(
-            f"{file.path}: an ONNX file, but not a model of lgin-edge: it carries no description (metadata "
-            f"{METADATA_KEY!r}); export it with python -m training.export"
-        )
-    try:
-        return parse(text, limits)
-    except ModelError as error:
-        raise ModelError(f"{file.path}: {error}") from error
-
-
-def check_interface(
-    file: OnnxFile,
-    inputs: Mapping[str, tuple[int, ...]],  # name -> shape without the batch
-    outputs: Mapping[str, tuple[int, ...]],
-) -> dict[str, Dtype]:
-    """Check names and shapes against what the description promises; the dtype of each input and output by name."""
-    dtypes: dict[str, Dtype] = {}
-    for kind, found, expected in (("input", file.inputs, inputs), ("output", file.outputs, outputs)):
-        if set(found) != set(expected):
-            names = [name[:80] for name in sorted(found)[:20]]
-            raise ModelError(f"{file.path}: expected the {kind}s {sorted(expected)}, got {names}; export it again")
-        for name, shape in expected.items():
-            value = found[name]
-            # A dimension without a number is left to the run; the batch must be such a one.
-            given = value.shape
-            fits = len(given) == len(shape) + 1 and all(
-                not isinstance(have, int) or have == want for have, want in zip(given[1:], shape, strict=True)
-            )
-            if not fits or isinstance(given[0], int) or value.type not in _DTYPES:
-                raise ModelError(
-                    f"{file.path}: {kind} {name!r} is {value.type} {list(given[:8])}; its description asks for float or float16 "
-                    f"{['N', *shape]} with a dynamic N; export it again"
-                )
-            dtypes[name] = _DTYPES[value.type]
-    return dtypes

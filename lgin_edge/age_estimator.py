@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .backends import onnx_file
-from .backends.plan import is_engine
-from .description import AgeDescription, check_template
 from .errors import ClosedError, ModelError
 from .frames import Floats
 from .limits import LIMITS, Limits
+from .models import onnx_file
+from .models.description import AgeDescription, check_template
+from .models.engine_file import is_engine
 
 if TYPE_CHECKING:
-    from .backends.onnx import Session
+    from .inference.onnxruntime import Session
 
 #: The age model that comes with the package.
 WEIGHTS = Path(__file__).parent / "weights" / "age.onnx"
@@ -71,7 +71,8 @@ class AgeModel:
                 "again if that file is missing, or give your own as Transformer(age_model=FILE) (python -m training.export "
                 "RUN --classifier FILE writes it)"
             )
-        from .backends.onnx import check_interface, open_session, read_description
+        from .inference.onnxruntime import open_session
+        from .models.onnx_file import check_interface, read_description
 
         file = onnx_file.read(path, limits=limits)
         self.description = about = read_description(file, AgeDescription.from_json, limits)

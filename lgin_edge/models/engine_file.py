@@ -11,11 +11,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..description import Description
 from ..errors import ModelError
+from ..files import check_sha256, read_bytes
 from ..limits import LIMITS, Limits
-from .flavours import FLAVOURS
-from .model_file import check_sha256, read_bytes
+from .description import Description
+from .tensorrt_variants import FLAVOURS
 
 #: Endings of engine files.
 SUFFIXES = (".plan", ".engine", ".trt")

@@ -6,8 +6,8 @@ import hashlib
 import re
 from pathlib import Path
 
-from ..errors import ModelError
-from ..limits import Limits
+from .errors import ModelError
+from .limits import Limits
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 

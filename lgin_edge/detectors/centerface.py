@@ -1,71 +1,24 @@
-"""Finding faces: what a detector is, the bundled CenterFace, and YuNet from a file of the user's.
-
-A detector is any callable ``(frame, color) -> list[Face]``; give your own to ``Transformer(detector=...)``.
-"""
+"""CenterFace, the bundled detector."""
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import geometry
-from ._process import native_call
-from .errors import BackendError, InputError, ModelError
-from .frames import Color, Floats, Frame, check_frame
-from .geometry import Float64
-from .kernels import resample
-from .limits import LIMITS
+from .. import geometry
+from ..errors import InputError, ModelError
+from ..faces import Face
+from ..frames import Color, Floats, Frame
+from ..geometry import Float64
+from ..kernels import resample
+from ..limits import LIMITS
+from . import frame_size, is_face
 
-WEIGHTS = Path(__file__).parent / "weights" / "centerface.onnx"
-
-
-@dataclass(frozen=True, eq=False)
-class Face:
-    """One face in a frame.
-
-    Attributes:
-        box: [4] float64 (x0, y0, x1, y1), frame pixels; may reach over the frame's border.
-        landmarks: [5, 2] float64 (x, y), frame pixels, in the order of ``geometry.LANDMARK_NAMES`` (as seen in the picture).
-        score: the detector's confidence, 0 to 1.
-    """
-
-    box: Float64
-    landmarks: Float64
-    score: float
-
-    @property
-    def size(self) -> float:
-        """Square root of the box's area, pixels."""
-        return float(np.sqrt(max(0.0, (self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))))
-
-    @staticmethod
-    def from_landmarks(landmarks: npt.ArrayLike) -> Face:
-        """A face that is known by its five landmarks alone; the box spans brows to chin. Raises InputError."""
-        points = np.array(landmarks, np.float64)
-        corners = geometry.apply(geometry.fit_similarity(points), [(0.2, 0.3), (0.8, 0.3), (0.2, 0.9), (0.8, 0.9)])
-        return Face(np.concatenate([corners.min(axis=0), corners.max(axis=0)]), points, 1.0)
-
-
-class Detector(Protocol):
-    """What ``Transformer(detector=...)`` accepts."""
-
-    def __call__(self, frame: Frame, color: Color) -> list[Face]:
-        """Faces of a frame ([H, W, 3 or 4] or NV12 [H * 3/2, W] uint8), the largest first. May be called by several
-        threads at once."""
-        ...
-
-
-def frame_size(frame: Frame, color: Color) -> tuple[int, int]:
-    """Height and width of a frame in pixels. Raises InputError if it is none."""
-    check_frame("frame", frame, color)
-    height, width = frame.shape[:2]
-    return (height * 2 // 3 if color == "nv12" else height), width
+WEIGHTS = Path(__file__).parents[1] / "weights" / "centerface.onnx"
 
 
 class CenterFace:
@@ -106,8 +59,8 @@ class CenterFace:
             raise InputError(f"threshold: expected a number between 0 and 1, got {threshold!r}")
         if not isinstance(max_faces, int) or max_faces < 1:
             raise InputError(f"max_faces: expected a whole number from 1 on, got {max_faces!r}")
-        from .backends import onnx_file
-        from .backends.onnx import open_session  # onnxruntime is imported when a detector is made, not before
+        from ..inference.onnxruntime import open_session  # onnxruntime is imported when a detector is made, not before
+        from ..models import onnx_file
 
         file = onnx_file.read(Path(path))
         if list(file.outputs) != ["heatmap", "size", "offset", "landmarks"]:
@@ -153,7 +106,7 @@ class CenterFace:
         return [
             Face(boxes[i] / scale + (x0, y0, x0, y0), landmarks[i] / scale + (x0, y0), float(scores[i]))
             for i in _suppress(scores, boxes, landmarks)
-            if _fits(landmarks[i])
+            if is_face(landmarks[i])
         ]
 
     def _look_again(self, frame: Frame, color: Color, face: Face) -> Face:
@@ -168,7 +121,7 @@ class CenterFace:
                 break
             canonical = (plain + (mirrored * (-1.0, 1.0) + (1.0, 0.0))[_MIRROR]) / 2 - _BIAS
             landmarks = geometry.apply(affine, canonical)
-            if not _fits(landmarks) or np.abs(canonical - geometry.TEMPLATE).max() > _MAX_STRAY:
+            if not is_face(landmarks) or np.abs(canonical - geometry.TEMPLATE).max() > _MAX_STRAY:
                 break
             change = geometry.fit_similarity(
                 canonical
@@ -289,67 +242,3 @@ def _distinct(faces: list[Face]) -> list[Face]:
         if all(apart):
             kept.append(face)
     return kept
-
-
-def _fits(landmarks: Float64) -> bool:
-    """Whether the landmarks are those of a face, not of an accident."""
-    try:
-        geometry.fit_similarity(landmarks)
-    except InputError:
-        return False
-    return True
-
-
-class YuNet:
-    """YuNet through OpenCV, from a file of yours (``face_detection_yunet_2023mar.onnx`` of the OpenCV model zoo, MIT).
-
-    Args:
-        path: the file.
-        max_side: longer side of the picture that is searched, pixels.
-        threshold: least confidence of a face, in (0, 1).
-
-    Raises:
-        ModelError: the file is missing or OpenCV cannot read it.
-        BackendError: OpenCV is not there, or has no FaceDetectorYN.
-    """
-
-    def __init__(self, path: str | PathLike[str], *, max_side: int = 640, threshold: float = 0.7) -> None:
-        if not Path(path).is_file():
-            raise ModelError(
-                f"{path}: no such file; YuNet is not bundled: fetch face_detection_yunet_2023mar.onnx from the OpenCV "
-                "model zoo, or use the bundled CenterFace()"
-            )
-        try:
-            import cv2
-        except ImportError as error:
-            raise BackendError(f"YuNet needs OpenCV ({error}): pip install opencv-python-headless") from error
-        if not hasattr(cv2, "FaceDetectorYN"):
-            raise BackendError(
-                f"YuNet needs an OpenCV with FaceDetectorYN, and {cv2.__version__} has none: pip install -U "
-                "opencv-python-headless"
-            )
-        try:
-            self._net: Any = cv2.FaceDetectorYN.create(str(path), "", (320, 320), threshold, 0.3, 5000)
-        except cv2.error as error:
-            raise ModelError(f"{path}: OpenCV cannot read it as a YuNet: {error}") from error
-        self._max_side = max_side
-        self._lock = threading.Lock()  # cv2's detector keeps the input's size and its buffers between calls
-
-    def __call__(self, frame: Frame, color: Color = "rgb") -> list[Face]:
-        """Faces of a frame, the largest first; as ``CenterFace``."""
-        height, width = frame_size(frame, color)
-        scale = min(1.0, self._max_side / max(height, width))
-        view_h, view_w = max(1, round(height * scale)), max(1, round(width * scale))
-        view = resample(frame, [[width, 0, 0], [0, height, 0]], view_h, view_w, color=color)
-        image = np.rint((view[::-1].transpose(1, 2, 0) + 1.0) * 127.5).astype(np.uint8)
-        with self._lock, native_call():
-            self._net.setInputSize((view_w, view_h))
-            _, rows = self._net.detect(np.ascontiguousarray(image))
-        faces = []
-        for row in np.asarray(rows if rows is not None else np.empty((0, 15)), np.float64):
-            # x, y, width, height; then the landmarks, which YuNet names as the person does: its right eye is seen left.
-            ratio = np.array([width / view_w, height / view_h])
-            corner, extent, landmarks = row[:2] * ratio, row[2:4] * ratio, row[4:14].reshape(5, 2) * ratio
-            if _fits(landmarks):
-                faces.append(Face(np.concatenate([corner, corner + extent]), landmarks, float(row[14])))
-        return sorted(faces, key=lambda face: face.size, reverse=True)

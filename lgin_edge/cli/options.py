@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .errors import BackendError, InputError, LginError, ModelError
-from .limits import LIMITS, Limits
+from ..errors import BackendError, InputError, LginError, ModelError
+from ..limits import LIMITS, Limits
 
 NO_FACE, BAD_INPUT, BAD_MODEL, INTERRUPTED = 3, 4, 5, 130
 EXIT_CODES = (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import BackendError, InputError
-from .terminal import (
+from ..errors import BackendError, InputError
+from .options import (
     BAD_INPUT,
     MAX_FACES,
     NO_FACE,
@@ -29,10 +29,10 @@ from .terminal import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .stream.stream import Stream
-    from .video.preview import Window
-    from .video.recording import Recording
-    from .video.transcode import Outcome
+    from ..stream.stream import Stream
+    from ..video.preview import Window
+    from ..video.recording import Recording
+    from ..video.transcode import Outcome
 
 EXIT_CODES = (
     "Exit codes: 0 all went well, 2 wrong usage, 3 no face in the film, 4 a file or a camera could not be read or written (of "
@@ -86,8 +86,8 @@ def video(
     _one_age(group, years)
     with explained():
         target = _target(source, out, f"{years:g}years" if years is not None else f"group{group:g}")
-        from .transformer import Transformer
-        from .video.transcode import age_video
+        from ..transformer import Transformer
+        from ..video.transcode import age_video
 
         with (
             Transformer(
@@ -155,9 +155,9 @@ def camera(
     _one_age(group, years)
     with explained():
         asked = _size(size)
-        from .stream.stream import Stream
-        from .transformer import Transformer
-        from .video.recording import Recording
+        from ..stream.stream import Stream
+        from ..transformer import Transformer
+        from ..video.recording import Recording
 
         with ExitStack() as stack:
             window = _window(mirror, out)
@@ -210,7 +210,7 @@ def _one_age(group: float | None, years: float | None) -> None:
 
 
 def _target(source: Path, out: Path | None, label: str) -> Path:
-    from .video.writer import WRITABLE
+    from ..video.writer import WRITABLE
 
     if out is not None:
         return out
@@ -244,7 +244,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 def _window(mirror: bool, out: Path | None) -> Window | None:
     """The window; None where there is none and a file is written instead."""
-    from .video.preview import KEYS, Window
+    from ..video.preview import KEYS, Window
 
     try:
         window = Window(mirror=mirror)

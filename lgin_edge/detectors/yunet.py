@@ -1,0 +1,72 @@
+"""YuNet, a detector that OpenCV runs, from a file of the user's."""
+
+from __future__ import annotations
+
+import threading
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._process import native_call
+from ..errors import BackendError, ModelError
+from ..faces import Face
+from ..frames import Color, Frame
+from ..kernels import resample
+from . import frame_size, is_face
+
+
+class YuNet:
+    """YuNet through OpenCV, from a file of yours (``face_detection_yunet_2023mar.onnx`` of the OpenCV model zoo, MIT).
+
+    Args:
+        path: the file.
+        max_side: longer side of the picture that is searched, pixels.
+        threshold: least confidence of a face, in (0, 1).
+
+    Raises:
+        ModelError: the file is missing or OpenCV cannot read it.
+        BackendError: OpenCV is not there, or has no FaceDetectorYN.
+    """
+
+    def __init__(self, path: str | PathLike[str], *, max_side: int = 640, threshold: float = 0.7) -> None:
+        if not Path(path).is_file():
+            raise ModelError(
+                f"{path}: no such file; YuNet is not bundled: fetch face_detection_yunet_2023mar.onnx from the OpenCV "
+                "model zoo, or use the bundled CenterFace()"
+            )
+        try:
+            import cv2
+        except ImportError as error:
+            raise BackendError(f"YuNet needs OpenCV ({error}): pip install opencv-python-headless") from error
+        if not hasattr(cv2, "FaceDetectorYN"):
+            raise BackendError(
+                f"YuNet needs an OpenCV with FaceDetectorYN, and {cv2.__version__} has none: pip install -U "
+                "opencv-python-headless"
+            )
+        try:
+            self._net: Any = cv2.FaceDetectorYN.create(str(path), "", (320, 320), threshold, 0.3, 5000)
+        except cv2.error as error:
+            raise ModelError(f"{path}: OpenCV cannot read it as a YuNet: {error}") from error
+        self._max_side = max_side
+        self._lock = threading.Lock()  # cv2's detector keeps the input's size and its buffers between calls
+
+    def __call__(self, frame: Frame, color: Color = "rgb") -> list[Face]:
+        """Faces of a frame, the largest first; as ``CenterFace``."""
+        height, width = frame_size(frame, color)
+        scale = min(1.0, self._max_side / max(height, width))
+        view_h, view_w = max(1, round(height * scale)), max(1, round(width * scale))
+        view = resample(frame, [[width, 0, 0], [0, height, 0]], view_h, view_w, color=color)
+        image = np.rint((view[::-1].transpose(1, 2, 0) + 1.0) * 127.5).astype(np.uint8)
+        with self._lock, native_call():
+            self._net.setInputSize((view_w, view_h))
+            _, rows = self._net.detect(np.ascontiguousarray(image))
+        faces = []
+        for row in np.asarray(rows if rows is not None else np.empty((0, 15)), np.float64):
+            # x, y, width, height; then the landmarks, which YuNet names as the person does: its right eye is seen left.
+            ratio = np.array([width / view_w, height / view_h])
+            corner, extent, landmarks = row[:2] * ratio, row[2:4] * ratio, row[4:14].reshape(5, 2) * ratio
+            if is_face(landmarks):
+                faces.append(Face(np.concatenate([corner, corner + extent]), landmarks, float(row[14])))
+        return sorted(faces, key=lambda face: face.size, reverse=True)

@@ -1,0 +1,1 @@
+"""Running a model on a frame, on the CPU or on a GPU."""

@@ -1,0 +1,64 @@
+"""What the frame paths ask of a loaded model, on the host and on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from ..frames import Floats
+from ..models.description import Description
+
+#: Times a stage by its name: ``with stage("crop"): ...``
+Stage: TypeAlias = Callable[[str], AbstractContextManager[None]]
+
+
+class Backend(Protocol):
+    """A loaded model. ``run`` may be called by several threads at once."""
+
+    @property
+    def description(self) -> Description: ...
+
+    def run(
+        self,
+        face: Floats,  # [N, 3, S, S], planar RGB in [-1, 1]
+        patches: Floats,  # [N, 5, 3, P, P]
+        boxes: Floats,  # [N, 5, 4]
+        age: Floats,  # [M, K]; M = N G, rows i G .. (i + 1) G - 1 are the G ages of face i
+    ) -> tuple[Floats, Floats]:  # face_delta [M, 3, S, S], patch_delta [M, 5, 3, P, P]
+        ...
+
+    def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    """A model on a GPU.
+
+    Attributes:
+        dtypes: of each input and output by its name; ``face``, ``patches``, ``face_delta`` and ``patch_delta`` share one.
+        max_faces: most faces of one call.
+        capturable: whether calls can be recorded in a CUDA graph.
+    """
+
+    @property
+    def description(self) -> Description: ...
+    @property
+    def dtypes(self) -> Mapping[str, np.dtype[Any]]: ...
+    @property
+    def max_faces(self) -> int: ...
+    @property
+    def capturable(self) -> bool: ...
+
+    def enqueue(
+        self,
+        addresses: Mapping[str, int],  # of every input and output, by its name, C-contiguous on the device
+        faces: int,  # N
+        rows: int,  # M = N G
+        stream: int,
+    ) -> None:
+        """Queue one call. Raises BackendError."""
+        ...
+
+    def close(self) -> None: ...

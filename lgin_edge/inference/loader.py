@@ -1,0 +1,112 @@
+"""Loading a model file: which back end runs it, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import kernels
+from ..errors import BackendError, InputError, ModelError
+from ..limits import LIMITS, Limits
+from ..models import engine_file
+from ..models.engine_file import is_engine
+from .cpu import CpuFramePath
+from .interfaces import Backend, Engine
+
+if TYPE_CHECKING:
+    from .gpu import GpuFramePath
+
+
+def open_model(
+    path: Path, *, providers: Sequence[str], threads: int, sha256: str | None = None, limits: Limits = LIMITS
+) -> Backend:
+    """Load an ONNX model for arrays on the host.
+
+    Raises:
+        ModelError: the file is missing, damaged, has another SHA-256, an engine, or no model of lgin-edge.
+        BackendError: the run time or the provider is not there.
+    """
+    if is_engine(path):
+        raise ModelError(
+            f"{path}: an engine runs on a GPU alone: Transformer({str(path)!r}); here the .onnx file is needed"
+        )
+    from .onnxruntime import OnnxBackend  # it takes longer to import than all of lgin-edge
+
+    return OnnxBackend(path, providers=providers, threads=threads, sha256=sha256, limits=limits)
+
+
+def open_path(
+    model: Path,
+    *,
+    device: int | str | None,
+    providers: Sequence[str],
+    threads: int,
+    sha256: str | None,
+    limits: Limits = LIMITS,
+) -> CpuFramePath | GpuFramePath:
+    """Load a model for frames.
+
+    Args:
+        model: an ``.onnx`` file, or an engine.
+        device: "cpu", or a GPU: its number, "cuda" or "cuda:1". When not given, the CPU for ``.onnx``, GPU 0 for an engine.
+        providers: of ONNX Runtime, on the CPU.
+        threads: CPU threads of one call.
+        sha256: that the file must have; an engine has its own beside it when not given.
+        limits: of the file, its description and the batch.
+
+    Raises:
+        ModelError, BackendError: as ``open_model`` and ``open_gpu_path``.
+        InputError: a device that there cannot be, or an engine on the CPU.
+    """
+    engine = is_engine(model)
+    if device is None:
+        device = 0 if engine else "cpu"
+    if device != "cpu":
+        return open_gpu_path(model, device, sha256, limits)
+    if engine:
+        raise InputError(f'device: {model} is an engine and runs on a GPU alone; give the .onnx file for device="cpu"')
+    backend = open_model(model, providers=providers, threads=threads, sha256=sha256, limits=limits)
+    return CpuFramePath(backend, threads, limits.batch)
+
+
+def open_gpu_path(model: Path, device: int | str, sha256: str | None = None, limits: Limits = LIMITS) -> GpuFramePath:
+    """Load a model for frames on a GPU: an engine, or an ``.onnx`` file by ONNX Runtime's CUDA provider.
+
+    Args:
+        device: the GPU's number, "cuda" or "cuda:1".
+        sha256: that the file must have; of an engine that of the file beside it when not given.
+        limits: of the file and its description.
+
+    Raises:
+        InputError: no such device can be.
+        ModelError: the file is missing, damaged, foreign, or was built for another version or GPU.
+        BackendError: no GPU, this build has no CUDA kernels, or a run time is not there.
+    """
+    from .cuda import Cuda, Freed, Stream, parse_device
+
+    number = parse_device(device)
+    assert number is not None  # "cpu" goes another way (open_path)
+    if is_engine(model):
+        engine_file.read(model, sha256, limits)  # a wrong file is named before a missing GPU
+    if not kernels.cuda_built():
+        raise BackendError(
+            "this build of lgin-edge has CPU kernels only, and a GPU needs the CUDA ones: install the CUDA toolkit and rebuild "
+            "with LGIN_CUDA=ON pip install --force-reinstall --no-deps --no-binary lgin-edge lgin-edge (in a checkout: "
+            'LGIN_CUDA=ON pip install .); or run an .onnx model with device="cpu"'
+        )
+    from .gpu import GpuFramePath
+
+    cuda = Cuda(number)
+    with Freed() as owned:
+        stream: Stream = owned.own(Stream(cuda))
+        engine: Engine
+        if is_engine(model):
+            from .tensorrt import TensorRTEngine
+
+            engine = TensorRTEngine(model, cuda, stream.handle, sha256, limits)
+        else:
+            from .onnxruntime_gpu import OnnxGpuEngine
+
+            engine = OnnxGpuEngine(model, number, stream.handle, sha256=sha256, limits=limits)
+        return GpuFramePath(cuda, stream, engine)

@@ -1,0 +1,1 @@
+"""What a model file is: its description, and the kinds of file that carry one."""
