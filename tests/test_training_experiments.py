@@ -16,8 +16,9 @@ from PIL import Image
 from test_training_comparison import made_up
 
 from lgin_edge import geometry
-from training import cost, data, estimators, evaluate, experiments, experiments_report, fit, measures
+from training import data, evaluate, experiments, fit
 from training.config import PrototypeGains
+from training.evaluation import cost, estimators, experiments_report, measures
 from training.experiments import METHODS, Experiments, Plan
 from training.networks import LGIN, NetworkConfig
 from training.prototypes import FINE_LEVELS, LEVELS, REFERENCE_AGE, Prototypes

@@ -23,9 +23,10 @@ pytest.importorskip("training", reason="training/ is in no wheel: it runs from a
 from lgin_edge import geometry
 from lgin_edge.detectors import centerface
 from lgin_edge.faces import Face
-from training import alignment, journal, prepare
-from training.alignment import Limits
-from training.datasets import Format, Sample
+from training import prepare
+from training.dataset import alignment, journal
+from training.dataset.alignment import Limits
+from training.dataset.formats import Format, Sample
 
 ANY = Limits(min_eye_px=1, max_turn=9, max_outside=1)
 #: name: age, gender, person, and the reason why it is left out ("" if it is kept).
@@ -322,7 +323,7 @@ def test_killed_it_goes_on_where_it_was(photographs, prepared, tmp_path, subproc
     out = tmp_path / "faces"
     program = (
         "import os, signal, sys\n"
-        "from training import alignment, prepare\n"
+        "from training import prepare\nfrom training.dataset import alignment\n"
         "left = 5\n"
         "def align(job):\n"
         "    global left\n"

@@ -1,8 +1,8 @@
 """The paper's experiments on our portraits: ``python -m training.experiments runs/experiments`` -> ``docs/experiments.md``.
 
 Trains LGIN and its variants alike (one seed, one C, one set of masks and prototypes, as many steps and faces), measures them
-and some baselines with ``training.evaluate``, and writes tables and what they allow to say (``training.comparison``,
-``training.experiments_report``). Whatever is finished in the folder is not done again.
+and some baselines with ``training.evaluate``, and writes tables and what they allow to say (``training.evaluation.comparison``,
+``training.evaluation.experiments_report``). Whatever is finished in the folder is not done again.
 
 Every method is an ``Ager`` and pastes its residual with the run time's kernels, so all act on the same square alike.
 """
@@ -34,9 +34,9 @@ from lgin_edge.transformer import WEIGHTS
 
 from . import checkpoint, data, evaluate, export, fit, masks
 from .config import PRESETS, PrototypeGains, TrainConfig, override
-from .estimators import MissingJudge
 from .evaluate import Ager, Row
-from .measures import Floats
+from .evaluation.estimators import MissingJudge
+from .evaluation.measures import Floats
 from .networks import LGIN
 from .prototypes import REFERENCE_AGE, Prototypes
 
@@ -260,7 +260,7 @@ class Experiments:
         if self._judges is None:
             self._judges = evaluate.prepare(self.all_rows, 24 if self.plan.smoke else None)
         start = time.perf_counter()
-        # One moving person: the document does not compare steadiness, which takes a while to measure.
+        # One moving person: the document does not compare temporal consistency, which takes a while to measure.
         result = evaluate.evaluate(self.ager(method), self.rows, self._judges, moved=1)
         result |= {"of": of, "seconds": round(time.perf_counter() - start, 1)}
         path.parent.mkdir(exist_ok=True)
@@ -415,7 +415,7 @@ def main(
 
         python -m training.experiments runs/experiments --classifier runs/second --only no-local --people 20
     """
-    from . import experiments_report
+    from .evaluation import experiments_report
 
     console = Console(stderr=True, highlight=False)
     try:

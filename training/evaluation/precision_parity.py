@@ -17,7 +17,8 @@ from lgin_edge.faces import Face, FaceBatch
 from lgin_edge.inference.loader import open_model
 from lgin_edge.kernels import FacePlan, region_crop
 
-from . import export, measures
+from .. import export
+from . import measures
 from .summary import Json, number
 
 if TYPE_CHECKING:
