@@ -13,66 +13,56 @@ from .networks import NetworkConfig
 class LossWeights:
     """Weights of the generators' losses; 0 switches one off. The first five are the paper's, what follows is ours.
 
-    ``identity_lambda`` and ``prototype_chroma`` weigh terms inside their losses (``training.losses``), the second one only
-    beside a critic, in the GAN.
+    ``identity_lambda`` weighs the second term inside L_I. ``picture`` and what follows it compare with the targets: the picture,
+    then the maps of the edit. ``features`` matches the discriminator's features of the target.
     """
 
-    adversarial: float = 0.05
-    classification: float = 0.012
-    local: float = 0.02
-    variation: float = 0.01
-    identity: float = 0.02
+    adversarial: float = 0.02
+    classification: float = 0.0
+    local: float = 0.01
+    variation: float = 0.0
+    identity: float = 0.01
     identity_lambda: float = 1.0
-    prototype: float = 2.0
-    prototype_chroma: float = 6.0
+    picture: float = 4.0
+    flow: float = 0.5
+    grey: float = 0.5
+    skin: float = 0.3
+    place: float = 1.0
+    which: float = 0.03
+    depth: float = 0.3
+    features: float = 0.1
     embedding: float = 0.0
-
-
-@dataclass(frozen=True)
-class PrototypeGains:
-    """How much the parts of the prototype residual are exaggerated (``prototypes.Prototypes.residual``).
-
-    ``shape`` is how far the features move; ``chroma`` the share of a colour change that is kept beside its brightness;
-    ``wrinkles`` the depth of drawn lines.
-    """
-
-    shape: float = 3.0
-    colour: float = 1.2
-    chroma: float = 0.6
-    lines: float = 6.0
-    texture: float = 9.0
-    wrinkles: float = 0.5
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """One run of ``training.fit``: three phases, each a number of steps.
 
-    1. C alone learns the age groups of real faces, and is frozen.
-    2. The generators are warmed up on the prototype residuals, with L_I, L_local and L_V.
-    3. The whole GAN: D and the generators in turn, with all five losses.
+    1. C alone learns the age groups of real faces, and is frozen (none where nothing asks for C).
+    2. The generators learn the targets (``training.targets``), picture and edits, at all ages, both ways.
+    3. The GAN: a discriminator of the regions' crops and the generators in turn, beside the targets.
 
     Attributes:
         batch, classifier_batch: faces a step and device, of the generators and of C.
-        lr, adversarial_lr, critic_lr: peak learning rates of the generators in the warm-up and in the GAN, and of D. The
-            frozen C is easily fooled: fast generators find paint that it takes for youth before D objects.
+        lr, adversarial_lr, critic_lr: peak learning rates of the generators in the phases 2 and 3, and of D.
         ema: decay per step of the averaged weights, which are what is sampled and exported.
         r1: weight of the gradient penalty on real faces (Mescheder et al. 2018), every ``r1_every`` steps; 0: none.
         spectral: spectral normalisation of D (Miyato et al. 2018).
         d_augment: differentiable augmentation of all that D sees (Zhao et al. 2020), without which D learns a few
             hundred faces by heart.
-        d_detail: D also sees squares of the canvas at full resolution, of the faces whose source is sharp enough.
+        d_ramp: steps over which the adversarial weight rises to its full value.
         augment: strength of the augmentation of the inputs; 0 leaves pictures as they are.
-        balance: 0 draws faces as they come, 1 all age groups (and sharp and soft faces) equally often.
+        balance: 0 draws faces as they come, 1 all decades (and sharp and soft faces) equally often.
+        workers: processes that make examples; 0 makes them between the steps.
         embedder: file of ``torch.export.save``: [N, 3, 256, 256] in [-1, 1] -> [N, E]; needed if ``weights.embedding``.
     """
 
-    classifier_steps: int = 2500
-    warm_steps: int = 3500
-    adversarial_steps: int = 500
+    classifier_steps: int = 0
+    supervised_steps: int = 20000
+    adversarial_steps: int = 10000
     batch: int = 8
     classifier_batch: int = 32
-    lr: float = 6e-4
+    lr: float = 8e-4
     adversarial_lr: float = 1e-4
     critic_lr: float = 2e-4
     ema: float = 0.998
@@ -80,29 +70,45 @@ class TrainConfig:
     r1_every: int = 8
     spectral: bool = True
     d_augment: bool = True
-    d_detail: bool = True
+    d_ramp: int = 2000
     augment: float = 1.0
     balance: float = 0.5
+    workers: int = 1
     embedder: str = ""
     seed: int = 20261123
     weights: LossWeights = field(default_factory=LossWeights)
-    prototype: PrototypeGains = field(default_factory=PrototypeGains)
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
 
 def paper() -> TrainConfig:
     """Only what the paper states: five losses, C pre-trained on real faces, the GAN from random weights."""
+    weights = LossWeights(
+        adversarial=1.0,
+        classification=1.0,
+        local=0.5,
+        variation=0.1,
+        identity=1.0,
+        picture=0.0,
+        flow=0.0,
+        grey=0.0,
+        skin=0.0,
+        place=0.0,
+        which=0.0,
+        depth=0.0,
+        features=0.0,
+    )
     return TrainConfig(
-        warm_steps=0,
+        classifier_steps=2500,
+        supervised_steps=0,
         adversarial_steps=5000,
         adversarial_lr=2e-4,
         r1=0.0,
         spectral=False,
         d_augment=False,
-        d_detail=False,
+        d_ramp=0,
         augment=0.0,
         balance=0.0,
-        weights=LossWeights(adversarial=1.0, classification=1.0, local=0.5, variation=0.1, identity=1.0, prototype=0.0),
+        weights=weights,
         network=NetworkConfig(position=False),
     )
 
@@ -111,7 +117,15 @@ def smoke() -> TrainConfig:
     """Every phase in a minute on two cores; the result is of no use."""
     network = NetworkConfig(global_widths=(16, 16, 32), global_blocks=1, decoder_width=16, local_blocks=1)
     return TrainConfig(
-        classifier_steps=4, warm_steps=6, adversarial_steps=6, batch=4, classifier_batch=8, r1_every=2, network=network
+        classifier_steps=4,
+        supervised_steps=6,
+        adversarial_steps=6,
+        batch=4,
+        classifier_batch=8,
+        r1_every=2,
+        workers=0,
+        weights=LossWeights(classification=0.01),
+        network=network,
     )
 
 

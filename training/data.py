@@ -25,8 +25,10 @@ from . import canonical
 CANVAS = 384
 #: Files of portraits whose people wear glasses, labelled by eye: the portraits' table does not say.
 GLASSES = Path(__file__).parent / "glasses.csv"
-#: Five groups that suit the ages of the portraits (25 to 76), with the age that each group's code stands for.
-GROUPS: tuple[AgeGroup, ...] = groups_from_centers(bounds=(35, 45, 55, 65), centers=(30, 40, 50, 60, 70))
+#: Seven groups, with the age that each group's code stands for.
+GROUPS: tuple[AgeGroup, ...] = groups_from_centers(
+    bounds=(25, 35, 45, 55, 65, 75), centers=(20, 30, 40, 50, 60, 70, 80)
+)
 
 
 def default_portraits() -> Path:

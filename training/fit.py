@@ -1,4 +1,4 @@
-"""Train LGIN on aligned portraits: ``python -m training.fit runs/first --max-minutes 60``.
+"""Train LGIN on targets from examples: ``python -m training.fit runs/first --max-minutes 60``.
 
 Progress, checkpoints, TensorBoard scalars and sample sheets go to the run's folder; the same command again resumes where it
 stopped, with the same batches that an uninterrupted run would have seen. Several GPUs or machines: put
@@ -22,25 +22,26 @@ import typer
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from . import checkpoint, data, export, masks, prototypes, sheets
+from . import checkpoint, data, examples, sheets
 from .config import PRESETS, TrainConfig, override
+from .dataset.labels import default_packs, read_packs
 from .networks import LGIN
-from .trainer import PHASES, Trainer, some_of
+from .trainer import PHASES, Trainer, classifier_view, some_of
 
 
-def evaluate_classifier(classifier: nn.Module, faces: data.Faces) -> dict[str, float]:
+def evaluate_classifier(classifier: nn.Module, faces: examples.Faces) -> dict[str, float]:
     """Accuracy of C on real faces: shares of exact groups and within one group, mean absolute error of its expected age."""
     classifier.eval()
     device = next(classifier.parameters()).device
     centers = torch.tensor([group.center for group in data.GROUPS])
     errors, distance = [], []
     with torch.no_grad():
-        for pixels, age in zip(faces.pixels.split(32), faces.age.split(32), strict=True):
-            canvas = nn.functional.avg_pool2d(data.to_float(pixels), 2)
-            p = classifier(canvas.to(device)).float().exp().cpu()
+        for start in range(0, len(faces), 32):
+            age = torch.from_numpy(faces.age[start : start + 32])
+            canvas = sheets.plain_batch(faces, range(start, min(start + 32, len(faces)))).canvas
+            p = classifier(classifier_view(canvas.to(device))).float().exp().cpu()
             errors.append((p @ centers - age).abs())
             distance.append((p.argmax(-1) - data.age_codes(age).argmax(-1)).abs())
     off = torch.cat(distance)
@@ -77,7 +78,7 @@ class Log:
         for name, value in values.items():
             self.board.add_scalar(f"{phase}/{name}", value, step)
 
-    def sheet(self, phase: str, step: int, net: LGIN, faces: data.Faces, folder: Path) -> None:
+    def sheet(self, phase: str, step: int, net: LGIN, faces: examples.Faces, folder: Path) -> None:
         if self.board is None:
             return
         picture = sheets.write(net, faces, folder / f"{phase}-{step:06d}.jpg")
@@ -87,36 +88,6 @@ class Log:
         if self.file is not None and self.board is not None:
             self.file.close()
             self.board.close()
-
-
-def load_faces(folder: Path, portraits: Path, limit: int | None, with_masks: bool, fabric: Fabric) -> data.Faces:
-    """The training faces; their masks are kept in the run's folder, because they take a while."""
-    faces = data.load_portraits(portraits, "train", limit)
-    if with_masks:
-        path = folder / "masks.safetensors"
-        if fabric.is_global_zero and not path.is_file():
-            print("looking for skin and hair ...", file=sys.stderr)
-            _save_whole({"masks": masks.of_all(faces.pixels)}, path)
-        fabric.barrier()
-        faces.masks = load_file(path)["masks"]
-        if len(faces.masks) != len(faces):
-            raise ValueError(f"{path} has masks of {len(faces.masks)} faces, the data {len(faces)}: remove that file")
-    return faces
-
-
-def load_prototypes(folder: Path, faces: data.Faces, fabric: Fabric) -> prototypes.Prototypes:
-    path = folder / "prototypes.safetensors"
-    if fabric.is_global_zero and not path.is_file():
-        print("fitting the prototypes ...", file=sys.stderr)
-        _save_whole(prototypes.fit(faces).state(), path)
-    fabric.barrier()
-    return prototypes.Prototypes.from_state(load_file(path))
-
-
-def _save_whole(tensors: dict[str, Tensor], path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    save_file({key: value.contiguous() for key, value in tensors.items()}, partial)
-    partial.replace(path)
 
 
 def keep_memory() -> None:
@@ -149,32 +120,31 @@ def make_fabric(device: str, devices: int, nodes: int) -> Fabric:
 def run(
     folder: Path,
     config: TrainConfig,
-    portraits: Path,
+    targets: Path,
+    packs: list[Path],
     fabric: Fabric,
     max_minutes: float = math.inf,
     limit: int | None = None,
-    sample_every: int = 500,
+    sample_minutes: float = 30.0,
     init: Path | None = None,
     classifier: Path | None = None,
-    teacher: Path | None = None,
 ) -> bool:
     """Train until all phases are done (True) or the time is up (False).
 
     Args:
+        targets: what ``training.targets.build`` made of the packs.
         init: a run's folder; this one starts with the weights of all its networks.
         classifier: a run's folder; this one starts with its C alone, whatever the other networks are.
-        teacher: a run's folder; the warm-up learns the residuals of its T, instead of the prototypes'.
     """
     start = time.monotonic()
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(asdict(config), indent=2))
     fabric.barrier()
-    needs_prototype = bool(config.weights.prototype) and (teacher is None or config.adversarial_steps > 0)
-    faces = load_faces(folder, portraits, limit, needs_prototype, fabric)
-    held_out = data.load_portraits(portraits, "val", limit)
-    fitted = load_prototypes(folder, faces, fabric) if needs_prototype else prototypes.none()
-    trainer = Trainer(config, faces, fitted, fabric, None if teacher is None else export.load(teacher))
+    photos = read_packs(packs)
+    faces = examples.load(targets, examples.only(photos, "train"), limit)
+    held_out = examples.load(targets, examples.only(photos, "val"), limit)
+    trainer = Trainer(config, faces, fabric)
     saved_at = folder / checkpoint.FILE
     if saved_at.is_file():
         trainer.resume(saved_at)
@@ -194,7 +164,7 @@ def run(
         with shown as progress:
             for phase in PHASES:
                 deadline = start + max_minutes * 60
-                if not _run_phase(phase, trainer, held_out, folder, deadline, sample_every, log, progress):
+                if not _run_phase(phase, trainer, held_out, folder, deadline, 60 * sample_minutes, log, progress):
                     return False
     finally:
         log.close()
@@ -204,10 +174,10 @@ def run(
 def _run_phase(
     phase: str,
     trainer: Trainer,
-    held_out: data.Faces,
+    held_out: examples.Faces,
     folder: Path,
     deadline: float,
-    sample_every: int,
+    sample_seconds: float,
     log: Log,
     progress: Progress,
 ) -> bool:
@@ -218,7 +188,7 @@ def _run_phase(
     images = (config.classifier_batch if phase == "classifier" else config.batch) * fabric.world_size
     sums: dict[str, float] = {}
     counts: dict[str, int] = {}
-    window = saved = time.monotonic()
+    window = saved = sampled = time.monotonic()
     since = 0
     while trainer.steps[phase] < total:
         for name, value in getattr(trainer, f"{phase}_step")().items():
@@ -235,8 +205,9 @@ def _run_phase(
             sums, counts, window, since = {}, {}, now, 0
         if phase == "classifier" and last:
             log.row("C on held-out faces", step, evaluate_classifier(trainer.raw()["c"], held_out))
-        if phase != "classifier" and (step % sample_every == 0 or last):
+        if phase != "classifier" and (now - sampled > sample_seconds or last):
             log.sheet(phase, step, trainer.average, held_out, folder)
+            sampled = time.monotonic()
         # The clock of the first process decides, or the others would wait for it for ever.
         out_of_time, save_now = fabric.broadcast((now > deadline, last or now - saved > 120))
         if out_of_time or save_now:
@@ -252,8 +223,9 @@ def main(
         Path, typer.Argument(metavar="RUN", help="Folder of this run; made if missing, resumed if it has a checkpoint.")
     ],
     preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)} (training.config).")] = "default",
-    portraits: Annotated[
-        Path | None, typer.Option("--data", help="Folder with labels.csv (default: ../shared/portraits)")
+    targets: Annotated[Path, typer.Option(help="What python -m training.targets.build made.")] = Path("runs/targets"),
+    packs: Annotated[
+        list[Path] | None, typer.Option("--data", help="Packs with a labels.csv (default: portraits and faces of ../shared)")
     ] = None,
     max_minutes: Annotated[float, typer.Option(help="Stop (and save) after this long.")] = 1e9,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -266,17 +238,13 @@ def main(
         Path | None,
         typer.Option(help="Start from C of another run's folder; with --set classifier_steps=0 it stays as it is."),
     ] = None,
-    teacher: Annotated[
-        Path | None,
-        typer.Option(help="The warm-up learns what T of another run's folder does (see training.compress)."),
-    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE of training.config, e.g. weights.local=0.1")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Use only this many faces of each split (for a smoke run).")] = None,
-    sample_every: Annotated[int, typer.Option(help="Steps between sample sheets of held-out faces.")] = 500,
+    sample_minutes: Annotated[float, typer.Option(help="Minutes between sheets of the same held-out faces.")] = 30.0,
 ) -> None:
-    """Train LGIN: C on real faces, then the generators on the prototypes, then the whole GAN.
+    """Train LGIN: C on real faces where it is asked for, the generators on their targets, then the whole GAN.
 
     Writes config.json, metrics.jsonl, tensorboard/, checkpoint.safetensors and sample sheets (held-out faces: input and
     every group) into the run's folder. Ctrl-C loses at most two minutes. Then: python -m training.export RUN MODEL.onnx
@@ -285,7 +253,7 @@ def main(
 
         python -m training.fit runs/smoke --preset smoke
 
-        python -m training.fit runs/mine --data faces/ --set weights.adversarial=0.1 --max-minutes 90
+        python -m training.fit runs/mine --data faces/ --targets runs/mine-targets --set weights.adversarial=0.1 --max-minutes 90
 
         torchrun --nproc-per-node 8 -m training.fit runs/mine
     """
@@ -301,8 +269,8 @@ def main(
             limit = 48
         fabric = make_fabric(device, devices, nodes)
         fabric.launch()
-        where = portraits or data.default_portraits()
-        done = run(folder, config, where, fabric, max_minutes, limit, sample_every, init, classifier, teacher)
+        where = packs or default_packs()
+        done = run(folder, config, targets, where, fabric, max_minutes, limit, sample_minutes, init, classifier)
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(f"training.fit: {error}", file=sys.stderr)
         raise typer.Exit(2) from None

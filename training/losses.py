@@ -34,12 +34,12 @@ def classification(log_probabilities: Tensor, a: Tensor) -> Tensor:
     return -(a * log_probabilities).sum(-1).mean()
 
 
-def local(patch_delta: Tensor) -> Tensor:
+def local(patch_change: Tensor) -> Tensor:
     """``L_local = sum_r ||x_r - G_r(x_r, l)||_1``, the mean over pixels of each region, [N, 5, 3, P, P].
 
-    ``G_r(x_r, l) - x_r`` is the residual ``d_r`` itself.
+    ``patch_change`` is ``G_r(x_r, l) - x_r``: residual, and gain times patch.
     """
-    return patch_delta.abs().mean((0, 2, 3, 4)).sum()
+    return patch_change.abs().mean((0, 2, 3, 4)).sum()
 
 
 def variation(transformed: Tensor) -> Tensor:
@@ -60,26 +60,32 @@ def identity(scale_deltas: Sequence[Tensor], composed_delta: Tensor, lam: float)
 # --- Added for better results; each is a weight in ``training.config``, zero where the paper's own losses are wanted. ---
 
 
-def prototype(delta: Tensor, target: Tensor, chroma: float = 0.0) -> Tensor:
-    """L1 between the composed residual and the prototype residual (``training.prototypes``), and between their gradients.
+def picture(made: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """L1 between the edited picture and its target, and between their gradients, where the target is known.
 
-    The gradient term keeps fine lines, which are small in L1, from being smoothed away. ``chroma`` weighs what is left of
-    the error without its brightness, ``|e - mean_c e|``: paint (blue lids, white lips) is the cheapest way to fool C.
+    The gradient term keeps lines and strands, which are small in L1, from being smoothed away.
+
+    Args:
+        made, target: [N, 3, H, W]. weight: [N, 1, H, W], 0 to 1.
     """
-    error = delta - target
-    colour = error - error.mean(1, keepdim=True)
-    lines = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-    return error.abs().mean() + lines + chroma * colour.abs().mean()
+    error = (made - target) * weight
+    return error.abs().mean() + error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
 
 
-def distillation(residuals: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-    """How far residuals are from a wider network's: L1 of each and of its gradients, as for the prototypes.
+def supervised(made: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """L1 between a map of the edit and its target's, where it counts."""
+    error = (made - target).abs()
+    return error.mean() if weight is None else (error * weight).mean() / weight.mean().clamp(min=1e-3)
 
-    Hinton et al. 2015 match probabilities; ours are regressions, whose own values are matched.
-    """
-    return sum(
-        (prototype(own, wanted) for own, wanted in zip(residuals, teacher, strict=True)), residuals[0].new_zeros(())
-    )
+
+def choice(logits: Tensor, fractions: Tensor) -> Tensor:
+    """Cross-entropy of the age layers' softmax with the fractions that suit a face, [N, 5, 2 K]."""
+    return -(fractions * F.log_softmax(logits, -1)).sum(-1).mean()
+
+
+def features(made: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    """L1 between a discriminator's features of the result and of the target (Wang et al. 2018, eq. 4)."""
+    return sum((F.l1_loss(a, b.detach()) for a, b in zip(made, target, strict=True)), made[0].new_zeros(()))
 
 
 def embedding(aged: Tensor, original: Tensor) -> Tensor:

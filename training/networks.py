@@ -23,6 +23,12 @@ from torch.nn.utils.parametrizations import spectral_norm
 from lgin_edge import geometry
 
 from . import canonical
+from .edits import Edits
+
+#: Box of view 0 of new models, canonical: a little more than the square, so that hair greys to a portrait's border.
+FACE_BOX = (-0.08, -0.12, 1.08, 1.04)
+#: The part of the mean face that textures of lines cover (``training.targets.mean_face``).
+TEXTURE_BOX = (0.11, 0.20, 0.89, 0.98)
 
 
 @dataclass(frozen=True)
@@ -34,16 +40,18 @@ class NetworkConfig:
     ``position`` the maps of place, which are ours and not the paper's.
     """
 
-    groups: int = 5
+    groups: int = 7
     face_size: int = geometry.FACE_SIZE
     patch_size: int = geometry.PATCH_SIZE
     global_widths: tuple[int, int, int] = (32, 64, 96)
     hidden: float = 0.5
     global_blocks: int = 4
     decoder_width: int = 48
-    detail_width: int = 16
+    detail_width: int = 24
     local_widths: tuple[int, int] = (16, 32)
     local_blocks: int = 2
+    layers: int = 20
+    texture_size: int = 320
     local: bool = True
     interaction: bool = True
     position: bool = True
@@ -53,8 +61,8 @@ def activation() -> nn.Module:
     return nn.LeakyReLU(0.1)
 
 
-def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    layer = nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2)
+def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, groups=groups)
     nn.init.kaiming_normal_(layer.weight, a=0.1)
     nn.init.zeros_(layer.bias)
     return layer
@@ -65,15 +73,16 @@ def zero(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
-def stem(width: int) -> nn.Sequential:
-    """Picture [N, 3, H, W] to features [N, width, H/2, W/2]."""
-    return nn.Sequential(conv(3, width, kernel=6, stride=2), activation())
+def stem(width: int, groups: int = 1) -> nn.Sequential:
+    """Pictures [N, 3 groups, H, W] to features [N, width, H/2, W/2]."""
+    return nn.Sequential(conv(3 * groups, width, kernel=6, stride=2, groups=groups), activation())
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, groups: int = 1) -> None:
         super().__init__()
-        self.body = nn.Sequential(conv(width, hidden), activation(), zero(conv(hidden, width)))
+        layers = (conv(width, hidden, groups=groups), activation(), zero(conv(hidden, width, groups=groups)))
+        self.body = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
@@ -98,14 +107,17 @@ class Modulation(nn.Module):
         return (h * (1 + gamma) + beta).flatten(0, 1)
 
 
-def masked_residual(raw: Tensor) -> Tensor:
-    """Residual with a learnt mask: 16 channels at half size -> ``sigmoid(mask) * rgb`` [N, 3, 2H, 2W].
+def edit_maps(raw: Tensor, skin: bool) -> Tensor:
+    """What a head's channels at half size mean: [N, 4 C, H, W] -> edits [N, 6 or 4, 2H, 2W].
 
-    Four channels for each of R, G, B and the mask, the pixels of a 2x2 block; multiplied before they are spread, which moves
-    fewer bytes.
+    Channels in fours, the pixels of a 2x2 block: the residual's R, G and B, a mask that it is multiplied with, the gain; of a
+    whole face then grey and skin. They are worked out before they are spread, which moves fewer bytes.
     """
-    rgb, mask = raw.unflatten(1, (4, 4)).split((3, 1), dim=1)
-    return F.pixel_shuffle((torch.sigmoid(mask) * rgb).flatten(1, 2), 2)
+    parts = raw.unflatten(1, (-1, 4))
+    residual = torch.sigmoid(parts[:, 3:4]) * parts[:, :3]
+    gain = parts[:, 4:5].clamp(min=-1.0)
+    rest = [torch.sigmoid(parts[:, 5:7])] if skin else []
+    return F.pixel_shuffle(torch.cat([residual, gain, *rest], 1).flatten(1, 2), 2)
 
 
 def per_age(skip: Tensor, l: Tensor) -> Tensor:
@@ -117,25 +129,28 @@ class Position(nn.Module):
     """What is drawn at a place whatever the picture shows there: ``sum_r (W_r l) E_r``, added to the decoder's features.
 
     Convolutions do not know where they are, but a fold, a beard or grey temples have their place. The maps ``E``
-    [RANK, H, W] start as low cosines and are learnt; ``W`` starts at zero, so that a network begins without them.
+    [RANK, H, W] start as low cosines and are learnt; ``W`` starts at zero, so that a network begins without them. Of
+    ``groups`` generators each has maps and weights of its own.
     """
 
     RANK = 8
     #: Maps are stored divided by this: Adam moves every weight by about as much, and these have further to go.
     SCALE = 10.0
 
-    def __init__(self, width: int, groups: int, side: int) -> None:
+    def __init__(self, width: int, ages: int, side: int, groups: int = 1) -> None:
         super().__init__()
         t = (torch.arange(side) + 0.5) / side
         waves = [torch.cos(torch.pi * k * t) for k in range(3)]
         pairs = [(i, j) for i in range(3) for j in range(3)][1:]  # without the constant
-        self.maps = nn.Parameter(torch.stack([torch.outer(waves[i], waves[j]) for i, j in pairs]) / self.SCALE)
-        self.weight = nn.Parameter(torch.zeros(groups, width * self.RANK))
+        maps = torch.stack([torch.outer(waves[i], waves[j]) for i, j in pairs]) / self.SCALE
+        self.maps = nn.Parameter(maps.expand(groups, -1, -1, -1).clone())
+        self.weight = nn.Parameter(torch.zeros(ages, width * self.RANK))
 
     def forward(self, l: Tensor) -> Tensor:
-        """l [N, G, K] -> [N, G, width, H, W]."""
-        weight = (l @ self.weight).unflatten(-1, (-1, self.RANK))
-        return (weight @ (self.SCALE * self.maps.flatten(1))).unflatten(-1, self.maps.shape[1:])
+        """l [N, G, K] -> [N, G, width, H, W]; widths of the generators follow each other."""
+        groups, side = self.maps.shape[0], self.maps.shape[-1]
+        weight = (l @ self.weight).unflatten(-1, (groups, -1, self.RANK))
+        return (weight @ (self.SCALE * self.maps.flatten(2))).flatten(2, 3).unflatten(-1, (side, side))
 
 
 def joined(h: Tensor, skip: Tensor, position: Position | None, l: Tensor) -> Tensor:
@@ -146,35 +161,90 @@ def joined(h: Tensor, skip: Tensor, position: Position | None, l: Tensor) -> Ten
     return h + (per_age(skip, l) if position is None else (skip[:, None] + position(l)).flatten(0, 1))
 
 
-class LocalGenerator(nn.Module):
-    """``G_r``: residual of one region's patch, ``G_r(x_r, l) = x_r + d_r`` with ``d_r`` the ``masked_residual`` of ``forward``."""
+class LocalGenerators(nn.Module):
+    """``G_f, G_e, G_n, G_m, G_c``: edits of the five regions' patches, in the order of ``geometry.REGION_NAMES``.
+
+    Five networks of one shape that share no weight, computed as one: every convolution has five groups, one for each region.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        narrow, wide = config.local_widths
-        hidden = round(config.hidden * wide)
-        blocks = (ResidualBlock(wide, hidden) for _ in range(config.local_blocks))
-        self.stem = stem(narrow)
-        self.body = nn.Sequential(conv(narrow, wide, stride=2), activation(), *blocks)
+        r = len(geometry.REGION_NAMES)
+        narrow, wide = (r * width for width in config.local_widths)
+        hidden = r * round(config.hidden * config.local_widths[1])
+        blocks = (ResidualBlock(wide, hidden, groups=r) for _ in range(config.local_blocks))
+        self.stem = stem(narrow, groups=r)
+        self.body = nn.Sequential(conv(narrow, wide, stride=2, groups=r), activation(), *blocks)
         self.modulation = Modulation(wide, config.groups)
-        self.reduce = nn.Sequential(activation(), conv(wide, narrow, 1))
-        self.position = Position(narrow, config.groups, config.patch_size // 2) if config.position else None
-        self.decode = nn.Sequential(activation(), conv(narrow, narrow), activation())
-        self.head = zero(conv(narrow, 16))
+        self.reduce = nn.Sequential(activation(), conv(wide, narrow, 1, groups=r))
+        self.position = Position(narrow, config.groups, config.patch_size // 2, r) if config.position else None
+        self.decode = nn.Sequential(activation(), conv(narrow, narrow, groups=r), activation())
+        self.head = zero(conv(narrow, r * 20, groups=r))
 
-    def encode(self, x_r: Tensor) -> tuple[Tensor, Tensor]:
-        """[N, 3, P, P] -> skip [N, narrow, P/2, P/2], features [N, wide, P/4, P/4]."""
-        skip = self.stem(x_r)
-        return skip, self.body(skip)
+    def encode(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, 5, 3, P, P] -> skips [N, 5 narrow, P/2, P/2], features [N, 5, wide, P/4, P/4]."""
+        skip = self.stem(patches.flatten(1, 2))
+        return skip, self.body(skip).unflatten(1, (len(geometry.REGION_NAMES), -1))
 
     def forward(self, skip: Tensor, features: Tensor, l: Tensor) -> Tensor:
-        h = self.reduce(self.modulation(features[:, None], l))
+        """-> patch edits [N * G, 5, 4, P, P]."""
+        h = self.reduce(self.modulation(features.flatten(1, 2)[:, None], l))
         h = F.interpolate(h, scale_factor=2.0, mode="nearest")
-        return self.head(self.decode(joined(h, skip, self.position, l)))
+        raw = self.head(self.decode(joined(h, skip, self.position, l)))
+        r = len(geometry.REGION_NAMES)
+        return edit_maps(raw.unflatten(1, (r, -1)).flatten(0, 1), skin=False).unflatten(0, (-1, r))
+
+
+class Lines(nn.Module):
+    """How deep the local generators draw each age layer, ``a_rk``, and what comes of it in mesh space (design section 2).
+
+    Which layers follows from the face alone: a softmax over the K layers and their mirror images, of length 1 as a vector, so that
+    mixed layers are as deep as pure ones. How deep follows from the face and the age.
+    """
+
+    HIDDEN = 64
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        regions, k, side = len(geometry.REGION_NAMES), config.layers, config.texture_size
+        inputs = config.local_widths[1] + config.global_widths[2]
+        self.features = nn.Parameter(torch.randn(regions, inputs, self.HIDDEN) / inputs**0.5)
+        self.features_bias = nn.Parameter(torch.zeros(regions, 1, self.HIDDEN))
+        self.which = nn.Parameter(torch.zeros(regions, self.HIDDEN, 2 * k))
+        self.modulation = nn.Linear(config.groups, regions * self.HIDDEN, bias=False)
+        nn.init.normal_(self.modulation.weight, std=0.1)
+        # Above zero to begin with: where a rectifier is shut nothing is learnt.
+        self.depth = nn.Parameter(0.05 * torch.randn(regions, self.HIDDEN, 1))
+        self.depth_bias = nn.Parameter(torch.full((regions, 1), 0.3))
+        self.register_buffer("layers", torch.zeros(k, side, side))
+        self.register_buffer("windows", torch.full((regions, side, side), 1 / regions))
+
+    def forward(self, local: Tensor, whole: Tensor, l: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the layers [N, 5, 2 K] and depths [N, G, 5, 1], not negative.
+
+        Args:
+            local: features of the regions [N, 5, c, p, p]. whole: of the face [N, C, H, W]. l: [N, G, K].
+        """
+        seen = whole.mean((2, 3))[:, None].expand(-1, local.shape[1], -1)
+        h = torch.cat([local.mean((3, 4)), seen], -1).transpose(0, 1)  # [5, N, inputs]
+        h = F.leaky_relu(h @ self.features + self.features_bias, 0.1)
+        logits = (h @ self.which).transpose(0, 1)
+        age = 1 + self.modulation(l).unflatten(-1, (local.shape[1], -1))  # [N, G, 5, HIDDEN]
+        depth = (h.transpose(0, 1)[:, None, :, None] * age[:, :, :, None]) @ self.depth
+        return logits, F.relu(depth[..., 0] + self.depth_bias)
+
+    def texture(self, logits: Tensor, depth: Tensor) -> Tensor:
+        """``L = sum_r W_r sum_k a_rk L_k``: [N, G, 1, A, A]."""
+        shares = torch.softmax(logits, -1)
+        shares = shares * torch.rsqrt((shares * shares).sum(-1, keepdim=True))
+        k, side = self.layers.shape[0], self.layers.shape[-1]
+        own, mirrored = ((part @ self.layers.flatten(1)).unflatten(-1, (side, side)) for part in shares.split(k, -1))
+        drawn = (own + mirrored.flip(-1)) * self.windows  # [N, 5, A, A]
+        return (depth.transpose(2, 3) @ drawn.flatten(2)[:, None]).unflatten(-1, (side, side))
 
 
 class GlobalGenerator(nn.Module):
-    """``G_g``: residual of the whole face, ``G_g(x, l) = x + d_g``, and one residual for each coarser decoder scale."""
+    """``G_g``: edit of the whole face, the flow and the place, and for L_I one residual for each coarser decoder scale."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -194,9 +264,16 @@ class GlobalGenerator(nn.Module):
         self.reduce2 = nn.Sequential(activation(), conv(d, w1, 1))
         self.position = Position(w1, config.groups, config.face_size // 2) if config.position else None
         self.decode1 = nn.Sequential(activation(), conv(w1, config.detail_width), activation())
-        self.head = zero(conv(config.detail_width, 16))
+        self.head = zero(conv(config.detail_width, 28))
+        with torch.no_grad():
+            self.head.bias[20:24] = -3.0  # nothing is grey to begin with
+        self.flow = nn.Sequential(conv(w3, 24), activation(), zero(conv(24, 2)))
+        self.place = nn.Sequential(activation(), conv(w3, 32), activation(), zero(conv(32, 2)))
         # Images at the coarser decoder scales (S/4, S/2), for L_I only; the export leaves them out.
-        self.coarse_heads = nn.ModuleList([zero(conv(w3, 16, 1)), zero(conv(d, 16, 1))])
+        self.coarse_heads = nn.ModuleList([zero(conv(w3, 12, 1)), zero(conv(d, 12, 1))])
+
+    #: Flow comes out of its head in hundredths of the canonical square, place as a correction in tenths.
+    FLOW_UNIT, PLACE_UNIT = 0.01, 0.1
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[N, 3, S, S] -> features at S/2, S/4 and S/8."""
@@ -204,15 +281,33 @@ class GlobalGenerator(nn.Module):
         e2 = self.down(e1)
         return e1, e2, self.body(e2)
 
-    def forward(self, e1: Tensor, e2: Tensor, e3: Tensor, l: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, e1: Tensor, e2: Tensor, e3: Tensor, l: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """-> face edits [N * G, 6, S, S], flow [N * G, 2, S/8, S/8], residuals at S/4 and S/2."""
         h3 = self.mix(self.modulation(e3[:, None], l))
         h2 = F.interpolate(self.reduce3(h3), scale_factor=2.0, mode="nearest")
         h2 = self.decode2(h2 + per_age(self.skip2(e2), l))
         h2 = self.modulation2(h2.unflatten(0, l.shape[:2]), l)
         h1 = F.interpolate(self.reduce2(h2), scale_factor=2.0, mode="nearest")
         h1 = self.decode1(joined(h1, e1, self.position, l))
-        coarse = [masked_residual(head(h)) for head, h in zip(self.coarse_heads, (h3, h2), strict=True)]
-        return masked_residual(self.head(h1)), coarse
+        coarse = [F.pixel_shuffle(head(h), 2) for head, h in zip(self.coarse_heads, (h3, h2), strict=True)]
+        return edit_maps(self.head(h1), skin=True), self.FLOW_UNIT * self.flow(h3), coarse
+
+    def locate(self, e3: Tensor) -> Tensor:
+        """``q``, place in mesh space [N, 2, S/8, S/8]: where the alignment puts it, and a correction."""
+        side = e3.shape[-1]
+        t = (torch.arange(side, device=e3.device, dtype=torch.float32) + 0.5) / side
+        x0, y0, x1, y1 = FACE_BOX
+        u0, v0, u1, v1 = TEXTURE_BOX
+        x = ((x0 + t * (x1 - x0)) - u0) / (u1 - u0)
+        y = ((y0 + t * (y1 - y0)) - v0) / (v1 - v0)
+        aligned = torch.stack([x.expand(side, side), y[:, None].expand(side, side)])
+        return aligned + self.PLACE_UNIT * self.place(e3).float()
+
+
+def in_face_box(boxes: Tensor) -> Tensor:
+    """Canonical boxes [..., 4] in units of view 0's own square."""
+    x0, y0, x1, y1 = FACE_BOX
+    return (boxes - boxes.new_tensor((x0, y0, x0, y0))) / boxes.new_tensor((x1 - x0, y1 - y0) * 2)
 
 
 class Interaction(nn.Module):
@@ -230,7 +325,7 @@ class Interaction(nn.Module):
         self.write = zero(conv(local, wide, 1))
 
     def forward(self, features: Tensor, patches: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """features [N, C, H, W], patches [N, 5, c, p, p], boxes [N, 5, 4] -> the same two shapes."""
+        """features [N, C, H, W], patches [N, 5, c, p, p], boxes [N, 5, 4] in the features' square -> the same two shapes."""
         side, patch = features.shape[-1], patches.shape[-1]
         ay, ax = canonical.crop_matrices(boxes, patch, side)
         t = (torch.arange(patch, device=boxes.device, dtype=boxes.dtype) + 0.5) / patch
@@ -243,6 +338,26 @@ class Interaction(nn.Module):
         return features + self.write(written), patches + read
 
 
+@dataclass
+class Transformation:
+    """What T gives for N faces at G ages.
+
+    Attributes:
+        edits: face_edit, patch_edit, flow and lines with axes [N, G] first, place with N.
+        which: logits of the age layers [N, 5, 2 K]. depth: [N, G, 5]. coarse: residuals of G_g at S/4 and S/2, [N * G, 3, ...].
+    """
+
+    edits: Edits
+    which: Tensor
+    depth: Tensor
+    coarse: list[Tensor]
+
+    def single(self) -> Edits:
+        """The edits of one age a face, [N, ...]."""
+        e = self.edits
+        return Edits(e.face_edit[:, 0], e.patch_edit[:, 0], e.flow[:, 0], e.place, e.lines[:, 0])
+
+
 class LGIN(nn.Module):
     """``T = {G_g, G_f, G_e, G_n, G_m, G_c, l}``: all generators and their interaction."""
 
@@ -250,35 +365,40 @@ class LGIN(nn.Module):
         super().__init__()
         self.config = config = config or NetworkConfig()
         self.whole = GlobalGenerator(config)
-        names = geometry.REGION_NAMES if config.local else ()
-        self.regions = nn.ModuleDict({name: LocalGenerator(config) for name in names})
+        self.local = LocalGenerators(config) if config.local else None
+        self.lines = Lines(config) if config.local else None
         self.interaction = Interaction(config) if config.local and config.interaction else None
 
-    def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """All residuals at G ages a face.
+    def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> Transformation:
+        """All edits at G ages a face.
 
         Args:
             face: ``x`` [N, 3, S, S] in [-1, 1]; patches: ``x_r`` [N, 5, 3, P, P]; boxes: [N, 5, 4] canonical.
             age: ``l`` [N, G, K].
-
-        Returns:
-            face_delta ``d_g`` [N * G, 3, S, S], patch_delta ``d_r`` [N * G, 5, 3, P, P], and ``d_g`` at S/4 and S/2.
         """
+        n, g = age.shape[:2]
         e1, e2, e3 = self.whole.encode(face)
-        if not self.config.local:
-            face_delta, coarse = self.whole(e1, e2, e3, age)
-            return face_delta, patches.new_zeros(patches.shape).repeat_interleave(age.shape[1], 0), coarse
-        local = [g.encode(x_r) for g, x_r in zip(self.regions.values(), patches.unbind(1), strict=True)]
-        mixed = torch.stack([features for _, features in local], 1)
+        if self.local is None or self.lines is None:
+            side = self.config.texture_size
+            face_edit, flow, coarse = self.whole(e1, e2, e3, age)
+            nothing = face.new_zeros(n, g, *patches.shape[1:2], 4, *patches.shape[3:])
+            edits = Edits(
+                face_edit.unflatten(0, (n, g)), nothing, flow.unflatten(0, (n, g)), self.whole.locate(e3),
+                face.new_zeros(n, g, 1, side, side),
+            )  # fmt: skip
+            return Transformation(edits, face.new_zeros(n, 5, 2 * self.config.layers), face.new_zeros(n, g, 5), coarse)
+        skip, mixed = self.local.encode(patches)
         if self.interaction is not None:
-            e3, mixed = self.interaction(e3, mixed, boxes)
-        face_delta, coarse = self.whole(e1, e2, e3, age)
-        raw = [
-            g(skip, features, age)
-            for g, (skip, _), features in zip(self.regions.values(), local, mixed.unbind(1), strict=True)
-        ]
-        patch_delta = masked_residual(torch.stack(raw, 1).flatten(0, 1)).unflatten(0, (-1, len(raw)))
-        return face_delta, patch_delta, coarse
+            e3, mixed = self.interaction(e3, mixed, in_face_box(boxes))
+        place = self.whole.locate(e3)
+        which, depth = self.lines(mixed.float(), e3.float(), age)
+        lines = self.lines.texture(which, depth)
+        face_edit, flow, coarse = self.whole(e1, e2, e3, age)
+        patch_edit = self.local(skip, mixed, age)
+        edits = Edits(
+            face_edit.unflatten(0, (n, g)), patch_edit.unflatten(0, (n, g)), flow.unflatten(0, (n, g)), place, lines
+        )
+        return Transformation(edits, which, depth[..., 0], coarse)
 
 
 class Critic(nn.Module):
@@ -299,20 +419,41 @@ class Critic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x)
 
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What each stage sees, the last one last."""
+        found = []
+        for layer in self.body:
+            x = layer(x)
+            if isinstance(layer, nn.LeakyReLU):
+                found.append(x)
+        return found
+
 
 class Discriminator(nn.Module):
-    """``D(x, l)``: a map of logits, conditioned on the age group by projection (Miyato & Koyama 2018)."""
+    """``D(x, l)``: a map of logits, conditioned on the age group by projection (Miyato & Koyama 2018), and on a region.
+
+    It looks at crops of the five regions at the canvas' own resolution: patches make many examples out of few faces.
+    """
 
     def __init__(self, groups: int, spectral: bool = True) -> None:
         super().__init__()
         self.trunk = Critic(spectral)
         self.real = nn.Conv2d(self.trunk.width, 1, 1)
-        self.embed = nn.Linear(groups, self.trunk.width, bias=False)
+        self.embed = nn.Linear(groups + len(geometry.REGION_NAMES), self.trunk.width, bias=False)
 
     def forward(self, x: Tensor, l: Tensor) -> Tensor:
-        """[N, 3, side, side] in [-1, 1] and [N, K] -> logits [N, 1, side/32, side/32]."""
-        h = self.trunk(x)
-        return self.real(h) + (self.embed(l)[..., None, None] * h).sum(1, keepdim=True) / self.trunk.width**0.5
+        """Crops [N, R, 3, side, side] in [-1, 1] of all five regions (R = 5), ages [N, K] -> logits [N, R, h, w]."""
+        return self.judge(x, l)[0]
+
+    def judge(self, x: Tensor, l: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits, and the features that led to them."""
+        n, r = x.shape[:2]
+        region = torch.eye(r, device=x.device, dtype=l.dtype).expand(n, r, r)
+        code = torch.cat([l[:, None].expand(n, r, -1), region], -1).flatten(0, 1)
+        seen = self.trunk.features(x.flatten(0, 1))
+        h = seen[-1]
+        logits = self.real(h) + (self.embed(code)[..., None, None] * h).sum(1, keepdim=True) / self.trunk.width**0.5
+        return logits[:, 0].unflatten(0, (n, r)), seen
 
 
 class AgeClassifier(nn.Module):

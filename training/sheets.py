@@ -1,7 +1,8 @@
-"""Contact sheets: faces in rows, the input and every age group in columns."""
+"""Contact sheets: held-out faces in rows, the input and what T makes of it in columns."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,32 +11,42 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from . import data
-from .canonical import compose
-from .networks import LGIN
+from . import data, edits, examples
+from .networks import FACE_BOX, LGIN, NetworkConfig
+
+#: Ages of a sheet, years, and faces on it.
+AGES = (20.0, 30.0, 50.0, 70.0, 80.0)
+ROWS = 24
+
+
+def plain_batch(faces: examples.Faces, index: Iterable[int]) -> examples.Batch:
+    """Faces as they are, without augmentation, at their own age."""
+    source = examples.Examples(faces, np.ones(len(faces)), NetworkConfig(), seed=0, strength=0.0)
+    random, age = np.random.default_rng(0), faces.age
+    return examples.collate([source.example(i, float(age[i]), float(age[i]), random, may_mirror=False) for i in index])
 
 
 @torch.no_grad()
-def age_all(net: LGIN, faces: data.Faces, index: Tensor) -> Tensor:
-    """The chosen faces at every group, on the canvas: [N, K + 1, 3, CANVAS, CANVAS], the input first."""
+def age_all(net: LGIN, batch: examples.Batch, ages: Sequence[float]) -> Tensor:
+    """A batch of faces at every age, on the canvas: [N, G + 1, 3, CANVAS, CANVAS] in [0, 1], the input first."""
     device = next(net.parameters()).device
-    x = data.to_float(faces.pixels[index]).to(device)
-    n, k = len(x), len(data.GROUPS)
-    views = data.cut_views(x, data.plain_affines(n, device), faces.landmarks[index].to(device) * data.CANVAS)
-    code = torch.eye(k, device=device).expand(n, k, k)
-    face_delta, patch_delta, _ = net(views.face, views.patches, views.boxes, code)
-    delta = compose(face_delta, patch_delta, views.boxes.repeat_interleave(k, 0), data.CANVAS).unflatten(0, (n, k))
-    return torch.cat([views.canvas[:, None], views.canvas[:, None] + delta], 1).clamp(-1, 1)
+    n, g = len(batch.present), len(ages)
+    code = data.age_codes(torch.tensor(ages)).to(device).expand(n, g, -1)
+    said = net(batch.face.to(device), batch.patches.to(device), batch.boxes.to(device), code).edits
+    canvas = batch.canvas.to(device)
+    made = []
+    for i in range(g):
+        one = edits.Edits(said.face_edit[:, i], said.patch_edit[:, i], said.flow[:, i], said.place, said.lines[:, i])
+        made.append(edits.apply(one.map(torch.Tensor.float), batch.boxes.to(device), canvas, FACE_BOX))
+    return torch.stack([canvas, *made], 1)
 
 
-def write(net: LGIN, faces: data.Faces, path: Path, rows: int = 6) -> npt.NDArray[np.uint8]:
+def write(net: LGIN, faces: examples.Faces, path: Path, rows: int = ROWS) -> npt.NDArray[np.uint8]:
     """Write a sheet of ``rows`` faces spread over the split, sharp ones first, and return its pixels [H, W, 3]."""
-    candidates = torch.where(faces.sharp)[0] if faces.sharp.any() else torch.arange(len(faces))
-    index = candidates[torch.linspace(0, len(candidates) - 1, min(rows, len(candidates))).long()]
-    sheet = age_all(net, faces, index)  # [N, K + 1, 3, H, W]
-    picture = sheet.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
-    pixels = ((picture + 1) * 127.5).round().byte().cpu().numpy()
-    image = Image.fromarray(pixels)
-    image = image.resize((image.width * 2 // 3, image.height * 2 // 3), Image.Resampling.LANCZOS)
-    image.save(path, quality=90)
-    return np.asarray(image)
+    candidates = np.flatnonzero(faces.sharp) if faces.sharp.any() else np.arange(len(faces))
+    index = candidates[np.linspace(0, len(candidates) - 1, min(rows, len(candidates))).astype(int)]
+    strips = [age_all(net, plain_batch(faces, [int(i)]), AGES)[0] for i in index]
+    picture = torch.stack(strips).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+    pixels = (picture * 255).round().byte().cpu().numpy()
+    Image.fromarray(pixels).save(path, quality=90)
+    return pixels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,243 +13,184 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from lgin_edge import geometry
-
-from . import augment, checkpoint, data, losses, masks, prototypes
-from .canonical import compose, sample_views
+from . import augment, checkpoint, data, edits, examples, losses
+from .canonical import crop, crop_matrices
 from .config import TrainConfig
-from .networks import LGIN, AgeClassifier, Discriminator
+from .networks import FACE_BOX, LGIN, AgeClassifier, Discriminator, Transformation, in_face_box
 
-PHASES = ("classifier", "warm", "adversarial")
-NETWORKS = ("net", "d", "c", "fine")
-#: Side of the squares that the fine discriminator sees at the canvas' full resolution.
-DETAIL_SIDE = 128
+PHASES = ("classifier", "supervised", "adversarial")
+NETWORKS = ("net", "d", "c")
+#: Side of the regions' crops that D sees: the canvas' own resolution for an eye's box, a little less for the cheeks.
+CROP_SIDE = 96
+#: Side of the canvas that C sees.
+CLASSIFIER_SIDE = 192
 
 
 class Trainer:
-    """The networks, their optimisers and one step of each phase.
+    """The networks, their optimisers and one step of each phase."""
 
-    Args:
-        teacher: a T whose residuals are what the warm-up learns, instead of the prototypes'.
-    """
-
-    def __init__(
-        self,
-        config: TrainConfig,
-        faces: data.Faces,
-        fitted: prototypes.Prototypes,
-        fabric: Fabric,
-        teacher: LGIN | None = None,
-    ) -> None:
+    def __init__(self, config: TrainConfig, faces: examples.Faces, fabric: Fabric) -> None:
         torch.manual_seed(config.seed)
         self.config, self.fabric, self.device = config, fabric, fabric.device
-        self.faces, self.fitted = faces.to(self.device), fitted.to(self.device)
-        self.teacher = None if teacher is None else teacher.to(self.device).eval().requires_grad_(False)
-        self.likelihood = sampling_weights(faces, config.balance)
+        self.examples = examples.Examples(
+            faces, examples.likelihood(faces, config.balance), config.network, config.seed, config.augment
+        )
         k = config.network.groups
         last = {"memory_format": torch.channels_last}
+        net = LGIN(config.network)
+        if net.lines is not None:
+            set_layers(net, faces)
         modules: dict[str, nn.Module] = {
-            "net": LGIN(config.network).to(**last),
+            "net": net.to(**last),
             "d": Discriminator(k, config.spectral).to(**last),
             "c": AgeClassifier(k).to(**last),
-            "fine": Discriminator(k, config.spectral).to(**last),
         }
         self.optimisers: dict[str, Any] = {
             "net": torch.optim.AdamW(modules["net"].parameters(), config.lr, betas=(0.9, 0.99), weight_decay=1e-4),
             "d": torch.optim.Adam(modules["d"].parameters(), config.critic_lr, betas=(0.0, 0.99)),
             "c": torch.optim.AdamW(modules["c"].parameters(), 1e-3, weight_decay=0.02),
-            "fine": torch.optim.Adam(modules["fine"].parameters(), config.critic_lr, betas=(0.0, 0.99)),
         }
         self.modules: dict[str, Any] = {}
         for name, module in modules.items():
             self.modules[name], self.optimisers[name] = fabric.setup(module, self.optimisers[name])
-        self.net, self.d, self.c, self.fine = (self.modules[name] for name in NETWORKS)
+        self.net, self.d, self.c = (self.modules[name] for name in NETWORKS)
         self.average = copy.deepcopy(modules["net"]).eval().requires_grad_(False).to(self.device)
         self.embedder = torch.export.load(config.embedder).module().to(self.device) if config.embedder else None
         self.steps = dict.fromkeys(PHASES, 0)
-        # Every process draws its own faces.
+        # Every process draws its own.
         torch.manual_seed(config.seed + fabric.global_rank)
         self.generator = torch.Generator().manual_seed(config.seed + fabric.global_rank)
+        self._source: tuple[str, Iterator[examples.Batch]] | None = None
 
-    def batch(self, prototype: bool = True) -> tuple[Tensor, Tensor, data.Views, Tensor]:
-        """One augmented batch.
-
-        Args:
-            prototype: whether the prototype residuals are asked for; otherwise they are 0.
-
-        Returns:
-            present and wanted age [N] in years, views of the frames (the canvas has six channels: the picture and its
-            prototype residual), and whether each face has real detail at the canvas' resolution [N].
-        """
-        g, c = self.generator, self.config
-        index = torch.multinomial(self.likelihood, c.batch, replacement=True, generator=g).to(self.device)
-        x = data.to_float(self.faces.pixels[index])
-        landmarks = self.faces.landmarks[index] * data.CANVAS
-        low, high = data.GROUPS[0].center, data.GROUPS[-1].center
-        present = self.faces.age[index]
-        wanted = low + (high - low) * torch.rand(c.batch, generator=g).to(self.device)
-        with torch.no_grad():
-            change = torch.zeros_like(x)
-            if prototype and c.weights.prototype:
-                soft = masks.to_float(self.faces.masks[index], data.CANVAS)
-                points, glasses = self.faces.landmarks[index], self.faces.glasses[index]
-                change = self.fitted.residual(x, soft, points, present, wanted, c.prototype, glasses)
-            frames = torch.cat([x, change], 1)
-            if torch.rand((), generator=g) < 0.5:
-                frames, landmarks = augment.mirror(frames, landmarks)
-            if c.augment:
-                x, change = frames[:, :3], frames[:, 3:]
-                pair = augment.photometric(torch.cat([x, x + change], 1), g, c.augment)
-                x, change = pair[:, :3], pair[:, 3:] - pair[:, :3]
-                frames = torch.cat([augment.degrade(x, g, c.augment), change], 1)
-            affines = augment.jittered_affines(c.batch, g, c.augment).to(self.device)
-            return present, wanted, data.cut_views(frames, affines, landmarks), self.faces.sharp[index]
-
-    def classifier_batch(self) -> tuple[Tensor, Tensor]:
-        """Augmented real faces as C sees them [N, 3, CANVAS / 2, CANVAS / 2], and their ages [N]: cheaper than ``batch``."""
-        g, c = self.generator, self.config
-        index = torch.multinomial(self.likelihood, c.classifier_batch, replacement=True, generator=g).to(self.device)
-        x = self.critic_view(data.to_float(self.faces.pixels[index]))
-        if torch.rand((), generator=g) < 0.5:
-            x = x.flip(-1)
-        x = augment.degrade(augment.photometric(x, g, c.augment), g, c.augment)
-        affines = augment.jittered_affines(len(x), g, c.augment).to(self.device) * (x.shape[-1] / data.CANVAS)
-        full = torch.tensor(geometry.FULL_BOX, dtype=torch.float32, device=self.device).expand(len(x), 1, 4)
-        return sample_views(x, affines, full, x.shape[-1])[:, 0], self.faces.age[index]
-
-    def critic_view(self, canvas: Tensor) -> Tensor:
-        """What D and C look at: the canvas at half its side."""
-        return nn.functional.avg_pool2d(canvas, 2)
+    def batch(self, phase: str) -> examples.Batch:
+        """The next batch of a phase: always the same one for a step of a seed."""
+        if self._source is None or self._source[0] != phase:
+            c, f = self.config, self.fabric
+            size = c.classifier_batch if phase == "classifier" else c.batch
+            # Phases see other examples: their numbers follow each other.
+            start = self.steps[phase] + (PHASES.index(phase) << 26)
+            loader = examples.batches(self.examples, start, size, f.global_rank, f.world_size, c.workers)
+            self._source = phase, iter(loader)
+        return next(self._source[1]).to(self.device)
 
     def classifier_step(self) -> dict[str, float]:
-        pictures, age = self.classifier_batch()
+        batch = self.batch("classifier")
         self._rate("c", 1e-3, "classifier", self.config.classifier_steps)
         self.c.train()
-        loss = losses.classification(self.c(pictures).float(), data.age_codes(age))
+        loss = losses.classification(self.c(classifier_view(batch.canvas)).float(), data.age_codes(batch.present))
         self._update("c", loss)
         return {"L_c(real)": loss.item()}
 
-    def transform(self, views: data.Views, wanted: Tensor) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
-        """``T``: composed residual on the canvas, the residuals it was made of, and the age code."""
-        code = data.age_codes(wanted)
-        face = views.face.contiguous(memory_format=torch.channels_last)
-        face_delta, patch_delta, coarse = self.net(face, views.patches, views.boxes, code[:, None])
-        with self.fabric.autocast():
-            composed = compose(face_delta, patch_delta, views.boxes, data.CANVAS).float()
-        return composed, patch_delta.float(), [face_delta.float(), *(c.float() for c in coarse)], code
+    def transform(self, batch: examples.Batch) -> tuple[Transformation, Tensor, Tensor]:
+        """``T``: what the networks say, the edited canvas in [0, 1], and the age code."""
+        code = data.age_codes(batch.wanted)
+        face = batch.face.contiguous(memory_format=torch.channels_last)
+        said = self.net(face, batch.patches, batch.boxes, code[:, None])
+        made = edits.apply(said.single().map(torch.Tensor.float), batch.boxes, batch.canvas, FACE_BOX)
+        return said, made, code
 
-    def generator_losses(
-        self, views: data.Views, composed: Tensor, patch_delta: Tensor, scales: list[Tensor], chroma: float
-    ) -> dict[str, Tensor]:
-        """All but what the critics say; ``chroma`` as in ``losses.prototype``."""
-        w = self.config.weights
-        canvas, target = views.canvas[:, :3], views.canvas[:, 3:]
+    def generator_losses(self, batch: examples.Batch, said: Transformation, made: Tensor) -> dict[str, Tensor]:
+        """All but what the critics say."""
+        w, e = self.config.weights, said.single().map(torch.Tensor.float)
+        change = 2 * (made - batch.canvas)  # in units of [-1, 1], as the paper's residuals
         parts = {
-            "local": losses.local(patch_delta),
-            "variation": losses.variation((canvas + composed).clamp(-1, 1)),
-            "identity": losses.identity(scales, composed, w.identity_lambda),
+            "local": losses.local(patch_change(e.patch_edit, batch.patches)),
+            "variation": losses.variation(2 * made - 1),
+            "identity": losses.identity([e.face_edit[:, :3], *(c.float() for c in said.coarse)], change, w.identity_lambda),
         }
-        if w.prototype:
-            parts["prototype"] = losses.prototype(composed, target, chroma)
+        if w.picture:
+            parts["picture"] = losses.picture(made, batch.target, batch.weight)
+        small = nn.functional.adaptive_avg_pool2d(e.face_edit[:, edits.GREY : edits.SKIN + 1], examples.MAPS)
+        known = nn.functional.adaptive_avg_pool2d(batch.weight, examples.MAPS)
+        if w.grey:
+            parts["grey"] = losses.supervised(small[:, :1], batch.grey, known)
+        if w.skin:
+            parts["skin"] = losses.supervised(small[:, 1:], batch.skin)
+        if w.flow:
+            parts["flow"] = losses.supervised(100 * e.flow, 100 * batch.flow)
+        if w.place:
+            parts["place"] = 10 * losses.supervised(e.place, batch.place, batch.on_face)
+        if w.which:
+            parts["which"] = losses.choice(said.which.float(), batch.which)
+        if w.depth:
+            parts["depth"] = losses.supervised(said.depth[:, 0].float(), batch.depth)
         if self.embedder is not None and w.embedding:
-            aged = nn.functional.interpolate(canvas + composed, size=views.face.shape[-2:], mode="area").clamp(-1, 1)
+            aged = nn.functional.interpolate(2 * made - 1, size=batch.face.shape[-2:], mode="area").clamp(-1, 1)
             with torch.no_grad():
-                original = self.embedder(views.face)
+                original = self.embedder(batch.face)
             parts["embedding"] = losses.embedding(self.embedder(aged), original)
         return parts
 
-    def warm_step(self) -> dict[str, float]:
-        if self.teacher is not None:
-            return self.distillation_step(self.teacher)
-        _, wanted, views, _ = self.batch()
-        self._rate("net", self.config.lr, "warm", self.config.warm_steps)
-        composed, patch_delta, scales, _ = self.transform(views, wanted)
-        # No weight on colour yet: there is no C to paint for, and from random weights it makes any change a loss at first
-        # (after 250 steps 10 % of the targets' energy is explained without it, 3 % with it).
-        parts = self.generator_losses(views, composed, patch_delta, scales, chroma=0.0)
+    def supervised_step(self) -> dict[str, float]:
+        batch = self.batch("supervised")
+        self._rate("net", self.config.lr, "supervised", self.config.supervised_steps)
+        said, made, _ = self.transform(batch)
+        parts = self.generator_losses(batch, said, made)
         self._update("net", self._weigh(parts))
         self._average()
         return {name: value.item() for name, value in parts.items()}
 
-    def distillation_step(self, teacher: LGIN) -> dict[str, float]:
-        _, wanted, views, _ = self.batch(prototype=False)
-        self._rate("net", self.config.lr, "warm", self.config.warm_steps)
-        composed, patch_delta, scales, code = self.transform(views, wanted)
-        own = [composed, scales[0], patch_delta]
-        with torch.no_grad(), self.fabric.autocast():
-            face_delta, patch_delta, _ = teacher(views.face, views.patches, views.boxes, code[:, None])
-            composed = compose(face_delta, patch_delta, views.boxes, data.CANVAS)
-            its = [residual.float() for residual in (composed, face_delta, patch_delta)]
-        loss = losses.distillation(own, its)
-        self._update("net", loss)
-        self._average()
-        error = (own[0] - its[0]).detach().square().mean()
-        return {"distillation": loss.item(), "psnr_db": 10 * math.log10(4 / max(error.item(), 1e-12))}
-
     def adversarial_step(self) -> dict[str, float]:
-        present, wanted, views, sharp = self.batch()
+        batch = self.batch("adversarial")
         self._rate("net", self.config.adversarial_lr, "adversarial", self.config.adversarial_steps)
-        canvas, real_code = views.canvas[:, :3], data.age_codes(present)
-        composed, patch_delta, scales, code = self.transform(views, wanted)
-        made = (canvas + composed).clamp(-1, 1)
-        report = self._discriminators_step(canvas, made.detach(), real_code, code, sharp)
-        for critic in (self.d, self.c, self.fine):
+        w, c = self.config.weights, self.config
+        real_code = data.age_codes(batch.present)
+        said, made, code = self.transform(batch)
+        report: dict[str, float] = {}
+        # Only faces whose source has the detail: what enlarging lost is never taught as skin.
+        chosen = batch.sharp.nonzero()[:, 0] if batch.sharp.any() else torch.arange(len(batch.sharp), device=self.device)
+        real, seen = (region_crops(p[chosen], batch.boxes[chosen]) for p in (batch.canvas, made))
+        if w.adversarial:
+            report["L_d"] = self._critic_step(real, seen.detach(), real_code[chosen], code[chosen])
+        for critic in (self.d, self.c):
             critic.requires_grad_(False)
         self.c.eval()
-        parts = self.generator_losses(views, composed, patch_delta, scales, self.config.weights.prototype_chroma)
-        if self.config.weights.adversarial:
-            seen = self._augmented(self.critic_view(made))
-            parts["adversarial"] = losses.adversarial_g(self._judge(self.d, seen, code))
-            if self.config.d_detail:
-                chosen, some = _detailed(sharp)
-                seen = self._augmented(augment.detail_squares(made[chosen], DETAIL_SIDE, self.generator))
-                fine = losses.adversarial_g(self._judge(self.fine, seen, code[chosen])) * some
-                parts["adversarial"] = (parts["adversarial"] + fine) / (1 + some)
-        if self.config.weights.classification:
-            parts["classification"] = losses.classification(self._judge(self.c, self.critic_view(made)), code)
+        parts = self.generator_losses(batch, said, made)
+        ramp = min(1.0, (self.steps["adversarial"] + 1) / max(1, c.d_ramp))
+        if w.adversarial:
+            logits, found = self._judge(self._augmented(seen), code[chosen])
+            parts["adversarial"] = ramp * losses.adversarial_g(logits)
+            if w.features and w.picture:
+                with torch.no_grad():
+                    wanted = region_crops(batch.target[chosen], batch.boxes[chosen])
+                    found_there = self._judge(wanted, code[chosen])[1]
+                own = self._judge(seen, code[chosen])[1]
+                parts["features"] = losses.features(own[:3], found_there[:3])
+            del found
+        if w.classification:
+            with self.fabric.autocast():
+                said_age = self.c.module(classifier_view(made)).float()
+            parts["classification"] = losses.classification(said_age, code)
         self._update("net", self._weigh(parts))
-        for critic in (self.d, self.c, self.fine):
+        for critic in (self.d, self.c):
             critic.requires_grad_(True)
         self._average()
         return report | {name: value.item() for name, value in parts.items()}
 
-    def _judge(self, critic: Any, *inputs: Tensor) -> Tensor:
-        """What a critic that does not learn in this step says. Not by its wrapper, which would wait for its gradients."""
+    def _judge(self, crops: Tensor, code: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """What a D that does not learn in this step says. Not by its wrapper, which would wait for its gradients."""
         with self.fabric.autocast():
-            return critic.module(*inputs).float()
+            logits, found = self.d.module.judge(crops, code)
+        return logits.float(), [f.float() for f in found]
 
-    def _augmented(self, pictures: Tensor) -> Tensor:
-        return augment.differentiable(pictures, self.generator) if self.config.d_augment else pictures
+    def _augmented(self, crops: Tensor) -> Tensor:
+        if not self.config.d_augment:
+            return crops
+        return augment.differentiable(crops.flatten(0, 1), self.generator).unflatten(0, crops.shape[:2])
 
-    def _discriminators_step(
-        self, real: Tensor, made: Tensor, real_code: Tensor, code: Tensor, sharp: Tensor
-    ) -> dict[str, float]:
-        if not self.config.weights.adversarial:
-            return {}
-        report = {"L_d": self._critic_step("d", self.critic_view(real), self.critic_view(made), real_code, code)}
-        if self.config.d_detail:
-            # Only faces whose source has the detail: what enlarging lost is never taught as skin.
-            chosen, some = _detailed(sharp)
-            squares = (augment.detail_squares(p[chosen], DETAIL_SIDE, self.generator) for p in (real, made))
-            loss = self._critic_step("fine", *squares, real_code[chosen], code[chosen], some)
-            report |= {"L_d(fine)": loss} if some else {}
-        return report
-
-    def _critic_step(
-        self, name: str, real: Tensor, made: Tensor, real_code: Tensor, code: Tensor, weight: float = 1.0
-    ) -> float:
-        critic, c = getattr(self, name), self.config
+    def _critic_step(self, real: Tensor, made: Tensor, real_code: Tensor, code: Tensor) -> float:
+        c = self.config
         real, made = self._augmented(real), self._augmented(made)
         # One forward pass for both: distributed training synchronises once a pass.
-        logits = critic(torch.cat([real, made]), torch.cat([real_code, code])).float()
+        logits = self.d(torch.cat([real, made]), torch.cat([real_code, code])).float()
         loss = losses.adversarial_d(*logits.chunk(2))
         total = loss
         if c.r1 and self.steps["adversarial"] % c.r1_every == 0:
             picture = real.detach().requires_grad_(True)
-            score = critic.module(picture, real_code).mean((1, 2, 3)).sum()
+            score = self.d.module(picture, real_code).mean((2, 3)).sum()
             (slope,) = torch.autograd.grad(score, picture, create_graph=True)
-            total = total + c.r1 * c.r1_every / 2 * slope.square().sum((1, 2, 3)).mean()
-        self._update(name, total * weight)
+            total = total + c.r1 * c.r1_every / 2 * slope.square().sum((2, 3, 4)).mean()
+        self._update("d", total)
         return loss.item()
 
     def _weigh(self, parts: dict[str, Tensor]) -> Tensor:
@@ -275,7 +217,7 @@ class Trainer:
             group["lr"] = rate
 
     def _average(self) -> None:
-        done = self.steps["warm"] + self.steps["adversarial"]
+        done = self.steps["supervised"] + self.steps["adversarial"]
         decay = min(self.config.ema, (1 + done) / (10 + done))
         with torch.no_grad():
             for mean, value in zip(self.average.parameters(), self.net.module.parameters(), strict=True):
@@ -284,7 +226,6 @@ class Trainer:
     def raw(self) -> dict[str, nn.Module]:
         """The networks by name, without what Fabric wraps around them."""
         return {"average": self.average} | {name: module.module for name, module in self.modules.items()}
-
     def save(self, path: Path) -> None:
         """Write everything that the next step depends on. Every process calls it, the first one writes."""
         states = torch.stack([torch.cat([self.generator.get_state(), torch.get_rng_state()])]).to(self.device)
@@ -359,17 +300,24 @@ def some_of(names: list[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _detailed(sharp: Tensor) -> tuple[Tensor, float]:
-    """Indices of the faces with real detail, and 1.0; where there is none, any face, and 0.0 as its loss's weight.
-
-    Every process has to take part in a step whose gradients are averaged over them all.
-    """
-    chosen = sharp.nonzero()[:, 0]
-    return (chosen, 1.0) if len(chosen) else (chosen.new_zeros(1), 0.0)
+def set_layers(net: LGIN, faces: examples.Faces) -> None:
+    """Give a network the age layers that its targets are drawn with."""
+    assert net.lines is not None
+    net.lines.layers.copy_(torch.from_numpy(faces.bank))
+    net.lines.windows.copy_(torch.from_numpy(faces.windows))
 
 
-def sampling_weights(faces: data.Faces, balance: float) -> Tensor:
-    """How likely each face is drawn, [N]: by age group and by sharpness, between as they come (0) and evenly (1)."""
-    group = data.age_codes(faces.age).argmax(-1).cpu() * 2 + faces.sharp.long().cpu()
-    counts = torch.bincount(group, minlength=2 * len(data.GROUPS)).float()
-    return (1 / counts[group]) ** balance
+def patch_change(patch_edit: Tensor, patches: Tensor) -> Tensor:
+    """``G_r(x_r, l) - x_r`` in units of [-1, 1], [N, 5, 3, P, P]: the patch multiplied by its gain, and the residual."""
+    return patch_edit[:, :, 3:] * (patches + 1) + patch_edit[:, :, :3]
+
+
+def region_crops(canvas: Tensor, boxes: Tensor) -> Tensor:
+    """Crops of the five regions of canvases in [0, 1], for D: [N, 5, 3, CROP_SIDE, CROP_SIDE] in [-1, 1]."""
+    ay, ax = crop_matrices(in_face_box(boxes), CROP_SIDE, canvas.shape[-1])
+    return crop(2 * canvas - 1, ay, ax)
+
+
+def classifier_view(canvas: Tensor) -> Tensor:
+    """What C looks at: the canvas in [0, 1], smaller and in [-1, 1]."""
+    return nn.functional.interpolate(2 * canvas - 1, size=(CLASSIFIER_SIDE,) * 2, mode="area")

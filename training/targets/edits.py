@@ -116,8 +116,8 @@ def apply(image: Floats, edit: Edit, lines: Floats, place: Floats) -> Floats:
     shown = cv2.remap(image, x + flow[..., 0], y + flow[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     light = shown @ LUMA
     greyed = shown + edit.grey[..., None] * (light[..., None] - shown)
-    where = moved(place.transpose(2, 0, 1), edit.flow).transpose(1, 2, 0)
-    drawn = edit.depth * edit.skin * mean_face.look_up(lines, mean_face.enlarge(where, side))
+    # Place is the same at every age (design section 5): lines lie where they lay before the features moved.
+    drawn = edit.depth * edit.skin * mean_face.look_up(lines, mean_face.enlarge(place, side))
     return np.clip(((1 + edit.gain) * np.exp(drawn))[..., None] * greyed + edit.residual, 0, 1).astype(np.float32)
 
 

@@ -13,21 +13,21 @@ import cv2
 import numpy as np
 
 from . import masks, mean_face
-from .subject import BELOW_NOSE, NOSE_TIP, SIDE, Floats, Mask, Subject
+from .subject import BELOW_NOSE, NOSE_TIP, OVAL, SIDE, Floats, Mask, Subject
 
 #: Side of a texture: 410 texels over a canonical unit, a little finer than the donors' pictures at 384.
 TEXTURE_SIDE = 320
 #: Width of the widest detail of a layer, of the coarse and of the fine band, and of pores and noise, texels.
 _DETAIL, _COARSE, _PORES = 28.0, 7.5, 0.8
 #: How much of each band a layer has at full depth: an age of 80 on a smooth face.
-FINE_GAIN, COARSE_GAIN, PORES_GAIN = 1.0, 0.55, 0.35
+FINE_GAIN, COARSE_GAIN, PORES_GAIN = 1.0, 0.40, 0.35
 #: No line is deeper than this, log light; and every layer's fine band has this RMS where the donor's skin is seen: a donor with
 #: folds like a relief gives lines as deep as one with few.
 _DEEPEST, _FINE_RMS = 0.30, 0.060
 #: The donors, chosen by looking at all 73 synthetic faces of 55 and more: even light, no glasses, no hat over the brows, lines that differ.
 DONORS = (
     "sync3184cbf", "syndeffd33d", "syn6525c721", "syn191659e4", "syne0513f44", "synfb1cd470", "syn6dc0e62a", "syn047a6cbb",
-    "syn39dd9d64", "syna6e0cc96", "syn23f6d982", "syn66e94748", "syn9f692b76", "synf346dfd5", "syn858262ec", "syn735e7fff",
+    "syn39dd9d64", "syna6e0cc96", "syn23f6d982", "syn66e94748", "syn9f692b76", "synf346dfd5", "syn4ace262f", "syn735e7fff",
     "synb0640d6e", "synd376e4f9", "syn6feedd17", "syndf17cd08",
 )  # fmt: skip
 
@@ -51,8 +51,18 @@ def detail(subject: Subject, mean: mean_face.Float64, hidden: Mask | None = None
         skin &= ~hidden
     grid = mean_face.texture_grid(mean, subject, TEXTURE_SIDE)
     light = mean_face.look_up(log_light(subject.image), grid, cv2.INTER_CUBIC)
-    seen = mean_face.look_up(skin.astype(np.float32), grid) > 0.95
+    # Off the face a warp may fold back onto it.
+    on_face = polygon_in_texture(mean)
+    seen = (mean_face.look_up(skin.astype(np.float32), grid) > 0.95) & on_face
     return Detail((light - masks.masked_blur(light, seen, _DETAIL)) * seen, seen)
+
+
+def polygon_in_texture(mean: mean_face.Float64) -> Mask:
+    """The mean face's oval in the texture."""
+    x0, y0, x1, y1 = mean_face.TEXTURE_BOX
+    corners = (mean[list(OVAL)] - (x0, y0)) / (x1 - x0, y1 - y0) * TEXTURE_SIDE
+    canvas = np.zeros((TEXTURE_SIDE, TEXTURE_SIDE), np.uint8)
+    return cv2.fillPoly(canvas, [corners.round().astype(np.int32)], 1) > 0
 
 
 def beard(subject: Subject) -> Mask | None:
@@ -89,12 +99,17 @@ def layer(own: Detail, young: Floats) -> Floats:
     weight = own.seen.astype(np.float32)
     both = weight + weight[:, ::-1]
     coarse = (low * weight + (low * weight)[:, ::-1]) / np.maximum(both, 1e-3)
-    coarse = coarse.clip(-0.30, 0.12) * masks.blur(np.maximum(weight, weight[:, ::-1]), 2.0)
-    edge = masks.soft(cv2.erode(own.seen.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0, 4.0)
+    coarse = coarse.clip(-0.22, 0.10) * _faded(own.seen | own.seen[:, ::-1])
+    edge = _faded(own.seen)
     fine *= _FINE_RMS / max(1e-3, float(fine[own.seen].std()))
     return (FINE_GAIN * fine * edge + COARSE_GAIN * coarse).astype(np.float32)
 
 
+
+
+def _faded(seen: Mask) -> Floats:
+    """1 well inside what is seen, falling to 0 at its edge."""
+    return masks.soft(cv2.erode(seen.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0, 4.0)
 
 
 def texture(layers: Floats, shares: Floats, windows: Floats) -> Floats:

@@ -1,0 +1,342 @@
+"""What the generators learn from: pictures of real faces, and what each should look like at another age.
+
+An example is made on the fly from a face and its kept edits (``training.targets.build``): a wanted age, the target picture,
+the faults of a camera on both, and the views of a jittered detection, sampled as ``region_crop`` samples them. Example
+number ``i`` of a seed is always the same, so a run can be resumed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lgin_edge import geometry
+
+from . import cameras
+from .dataset.labels import Photo
+from .networks import FACE_BOX, NetworkConfig
+from .targets import build, edits, layers, mean_face
+from .targets.subject import SIDE, subjects
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+
+#: Side of the canvas on which pictures are compared: the square of view 0, at the pictures' own resolution less a fifth.
+CANVAS = 320
+#: Side of the supervised maps of grey and skin, and of flow and place.
+MAPS, COARSE = 80, 32
+YOUNGEST, OLDEST = 20.0, 80.0
+#: Examples whose wanted age is the face's own: nothing is to change.
+_UNCHANGED = 0.06
+
+
+@dataclass
+class Faces:
+    """The faces of one split with their edits, in memory: about 2.5 MB a face.
+
+    Attributes:
+        pixels: [N, SIDE, SIDE, 3] uint8. maps: [N, CHANNELS, MAP_SIDE, MAP_SIDE] float16. flow, place: [N, GRID, GRID, 2].
+        shares: [N, 5, 2 K] of the age layers, of length 1 for each region. depth: [N, 5]. hair_is_known: [N] bool.
+        age: [N]. landmarks: [N, 5, 2] canonical. sharp: [N] bool, real detail at SIDE.
+        bank: [K, A, A]. windows: [5, A, A].
+    """
+
+    photos: list[Photo]
+    pixels: Bytes
+    maps: npt.NDArray[np.float16]
+    flow: Floats
+    place: Floats
+    shares: Floats
+    depth: Floats
+    hair_is_known: npt.NDArray[np.bool_]
+    age: Floats
+    landmarks: npt.NDArray[np.float64]
+    sharp: npt.NDArray[np.bool_]
+    bank: Floats
+    windows: Floats
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+
+def load(targets: Path, photos: list[Photo], limit: int | None = None) -> Faces:
+    """The photos that have targets.
+
+    Raises:
+        FileNotFoundError: no targets in the folder. ValueError: none of these photos has any.
+    """
+    for name in ("mesh.npz", "layers.npz", "choice.npz"):
+        if not (targets / name).is_file():
+            raise FileNotFoundError(f"no {name} in {targets}; python -m training.targets.build {targets} makes it")
+    people = [s for s in subjects(photos, targets / "mesh.npz") if build.edits_file(targets, s).is_file()]
+    people = people[:: max(1, len(people) // limit)][:limit] if limit else people
+    if not people:
+        raise ValueError(f"{targets} has edits of none of the {len(photos)} photos; python -m training.targets.build makes them")
+    with np.load(targets / "choice.npz") as file:
+        row = {str(name): i for i, name in enumerate(file["name"])}
+        chosen = [row[s.photo.key] for s in people]
+        shares, depth = file["shares"][chosen], file["depth"][chosen]
+    with np.load(targets / "layers.npz") as file:
+        bank, windows = file["layers"], file["windows"]
+    pixels = np.empty((len(people), SIDE, SIDE, 3), np.uint8)
+    maps = np.empty((len(people), edits.CHANNELS, build.MAP_SIDE, build.MAP_SIDE), np.float16)
+    flow, place = (np.empty((len(people), mean_face.GRID, mean_face.GRID, 2), np.float32) for _ in range(2))
+    known = np.empty(len(people), bool)
+    for i, s in enumerate(people):
+        pixels[i] = (s.image * 255).round().clip(0, 255)
+        with np.load(build.edits_file(targets, s)) as file:
+            maps[i], flow[i], place[i], known[i] = (file[name] for name in ("maps", "flow", "place", "hair_is_known"))
+    length = np.linalg.norm(shares, axis=-1, keepdims=True)
+    return Faces(
+        [s.photo for s in people],
+        pixels,
+        maps,
+        flow,
+        place,
+        shares / np.maximum(length, 1e-6),
+        depth,
+        known,
+        np.array([s.photo.age for s in people], np.float32),
+        np.stack([s.photo.landmarks / s.photo.size for s in people]),
+        np.array([s.photo.sharp for s in people]),
+        bank,
+        windows,
+    )
+
+
+@dataclass
+class Batch:
+    """Tensors of a batch; pictures are [N, 3, ., .].
+
+    Attributes:
+        face, patches, boxes: what T takes. canvas, target: [N, 3, CANVAS, CANVAS] in [0, 1], before and after.
+        weight: [N, 1, CANVAS, CANVAS]: 0 where the target is not known (hair that no matte was found for).
+        grey, skin: [N, 1, MAPS, MAPS]. flow, place: [N, 2, COARSE, COARSE]. on_face: [N, 1, COARSE, COARSE] where place counts.
+        which: [N, 5, 2 K] fractions (sum 1). depth: [N, 5]. present, wanted: [N] years. sharp: [N] bool.
+    """
+
+    face: Tensor
+    patches: Tensor
+    boxes: Tensor
+    canvas: Tensor
+    target: Tensor
+    weight: Tensor
+    grey: Tensor
+    skin: Tensor
+    flow: Tensor
+    place: Tensor
+    on_face: Tensor
+    which: Tensor
+    depth: Tensor
+    present: Tensor
+    wanted: Tensor
+    sharp: Tensor
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+
+
+class Examples(Dataset[dict[str, Any]]):
+    """Example ``i`` of a seed.
+
+    Args:
+        strength: of the augmentation, 0 to 1; 0 leaves pictures as they are.
+    """
+
+    def __init__(self, faces: Faces, likelihood: npt.NDArray[np.float64], config: NetworkConfig, seed: int, strength: float) -> None:
+        self.faces, self.config, self.seed, self.strength = faces, config, seed, strength
+        self.likelihood = likelihood / likelihood.sum()
+
+    def __len__(self) -> int:
+        return 1 << 40
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        random = np.random.default_rng((self.seed, i))
+        n = int(random.choice(len(self.faces), p=self.likelihood))
+        present = float(np.clip(self.faces.age[n], YOUNGEST, OLDEST))
+        wanted = present if random.random() < _UNCHANGED else float(random.uniform(YOUNGEST, OLDEST))
+        return self.example(n, present, wanted, random)
+
+    def example(
+        self, n: int, present: float, wanted: float, random: np.random.Generator, may_mirror: bool = True
+    ) -> dict[str, Any]:
+        """Face ``n`` of ``present`` years at ``wanted`` years, with the faults and the jitter that ``random`` says."""
+        own, lines = self._edits(n)
+        edit = edits.at_age(own, present, wanted)
+        image = self.faces.pixels[n]
+        target = _large(image, edit, lines, own.place)
+        known = None if self.faces.hair_is_known[n] else _near_face(own.maps[edits.SKIN])
+        pair, hidden, softness = cameras.both(image, target, random, self.strength)
+        mirrored = bool(may_mirror and random.random() < 0.5)
+        views = self._views(pair, self.faces.landmarks[n], random, mirrored)
+        seen = 1 - hidden
+
+        def square(values: Floats, side: int) -> Floats:
+            """Maps [h, w, C] over the picture's square, as view 0 sees them."""
+            return _view(values, views["affine"], FACE_BOX, side, mirrored)
+
+        clear = cv2.resize(seen, edit.skin.shape, interpolation=cv2.INTER_AREA)
+        small = square(np.dstack([edit.grey * clear, edit.skin * clear]).astype(np.float32), MAPS)
+        weight = np.ones((CANVAS, CANVAS, 1), np.float32) if known is None else square(known[..., None], CANVAS)
+        place = square(own.place, COARSE)
+        which = self.faces.shares[n] / np.maximum(self.faces.shares[n].sum(-1, keepdims=True), 1e-6)
+        if mirrored:
+            place[..., 0] = 1 - place[..., 0]
+            which = np.roll(which, which.shape[-1] // 2, axis=-1)
+        flow = square(edit.flow, COARSE) * ((-1, 1) if mirrored else (1, 1))
+        on_face = square(_near_face(own.maps[edits.SKIN])[..., None], COARSE)
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "grey": small[..., :1],
+            "skin": small[..., 1:],
+            "weight": weight,
+            "flow": flow,
+            "place": place,
+            "on_face": on_face,
+        }
+        made = {name: torch.from_numpy(np.ascontiguousarray(a.transpose(2, 0, 1), np.float32)) for name, a in arrays.items()}
+        made |= {name: views[name] for name in ("face", "patches", "boxes", "canvas", "target")}
+        made["which"] = torch.from_numpy(which.astype(np.float32))
+        # A blurred picture has no sharp lines: they are drawn as faintly as its own are seen.
+        made["depth"] = torch.from_numpy((edit.depth * softness * self.faces.depth[n]).astype(np.float32))
+        made["present"], made["wanted"] = torch.tensor(present), torch.tensor(wanted)
+        made["sharp"] = torch.tensor(bool(self.faces.sharp[n]) and softness > 0.8)
+        return made
+
+    def _edits(self, n: int) -> tuple[edits.SubjectEdits, Floats]:
+        f = self.faces
+        lines = layers.texture(f.bank, f.shares[n] * f.depth[n][:, None], f.windows)
+        return edits.SubjectEdits(f.maps[n].astype(np.float32), f.flow[n], f.place[n]), lines
+
+    def _views(
+        self, pair: Bytes, landmarks: npt.NDArray[np.float64], random: np.random.Generator, mirrored: bool
+    ) -> dict[str, Any]:
+        """The views of T, and the canvas and its target; ``pair`` [SIDE, SIDE, 6]: the picture and its target."""
+        affine = cameras.jittered_affine(random, self.strength)
+        eyes = float(np.linalg.norm(landmarks[1] - landmarks[0]))
+        points = landmarks + random.normal(0, 0.006 * eyes * self.strength, landmarks.shape)
+        points = geometry.apply(geometry.invert(affine), points)
+        if mirrored:
+            points = points[[1, 0, 2, 4, 3]] * (-1, 1) + (1, 0)
+        boxes = geometry.region_boxes(points, np.eye(2, 3))
+        both = _view(pair, affine, FACE_BOX, CANVAS, mirrored)
+        face = _view(pair[..., :3], affine, FACE_BOX, self.config.face_size, mirrored)
+        patches = [_view(pair[..., :3], affine, box, self.config.patch_size, mirrored) for box in boxes]
+
+        def planar(pixels: Bytes) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+        return {
+            "affine": affine,
+            "face": planar(face),
+            "patches": torch.stack([planar(p) for p in patches]),
+            "boxes": torch.from_numpy(boxes.astype(np.float32)),
+            "canvas": planar(both[..., :3]),
+            "target": planar(both[..., 3:]),
+        }
+
+
+def _large(image: Bytes, edit: edits.Edit, lines: Floats, place: Floats) -> Bytes:
+    """The edited picture at SIDE, with an edit whose maps are kept smaller."""
+    maps = np.dstack([edit.residual, edit.gain, edit.grey, edit.skin]).astype(np.float32)
+    maps = np.dstack([cv2.resize(maps[..., i : i + 2], (SIDE, SIDE), interpolation=cv2.INTER_LINEAR) for i in (0, 2, 4)])
+    large = edits.Edit(maps[..., :3], maps[..., 3], maps[..., 4], maps[..., 5], edit.flow, edit.depth)
+    made = edits.apply(image.astype(np.float32) / 255, large, lines, place)
+    return (made * 255 + 0.5).astype(np.uint8)
+
+
+def _near_face(skin: Floats) -> Floats:
+    """Soft mask of the face and a little round it."""
+    grown = cv2.dilate((skin > 0.3).astype(np.float32), np.ones((13, 13), np.uint8))
+    return cv2.GaussianBlur(grown, (0, 0), 3.0)
+
+
+def _view(
+    values: npt.NDArray[Any], affine: npt.NDArray[np.float64], box: npt.ArrayLike, side: int, mirrored: bool
+) -> npt.NDArray[Any]:
+    """A view of a picture or of maps over the canonical square, [side, side, C], as ``region_crop`` samples it.
+
+    ``affine`` [2, 3] maps the detected face's canonical points to the picture's; a mirrored view is one of the mirrored picture.
+    Where it reduces, each pixel is the mean of 2 x 2 bilinear samples (the kernels' rule for steps of 1 to 2).
+    """
+    height = values.shape[0]
+    x0, y0, x1, y1 = np.asarray(box, np.float64)
+    if mirrored:
+        x0, x1 = 1 - x0, 1 - x1
+    linear = affine[:, :2] * (x1 - x0, y1 - y0)
+    offset = affine[:, :2] @ (x0, y0) + affine[:, 2]
+    samples = 2 if np.linalg.norm(linear[:, 0]) * height / side > 1.001 else 1
+    size = side * samples
+    # From index coordinates of the result to index coordinates of the source.
+    matrix = np.column_stack([linear * height / size, offset * height + linear @ (0.5, 0.5) * height / size - 0.5])
+    channels = values.shape[2]
+    parts = [
+        cv2.warpAffine(
+            np.ascontiguousarray(values[..., i : i + 3]),
+            matrix,
+            (size, size),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        for i in range(0, channels, 3)
+    ]
+    if samples == 2:
+        parts = [cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA) for part in parts]
+    return np.dstack(parts)
+
+
+def collate(rows: list[dict[str, Any]]) -> Batch:
+    """A batch; pictures arrive as bytes and leave as floats, views in [-1, 1], canvases in [0, 1]."""
+    stacked = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+    for name in ("face", "patches"):
+        stacked[name] = stacked[name].float() / 127.5 - 1
+    for name in ("canvas", "target"):
+        stacked[name] = stacked[name].float() / 255
+    return Batch(**stacked)
+
+
+def _one_thread(_: int) -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def batches(examples: Examples, start: int, batch: int, rank: int, world: int, workers: int) -> DataLoader[Batch]:
+    """Batches from number ``start`` on, without end; each process its own."""
+    numbers = range((start * world + rank) * batch, 1 << 40)
+
+    class Order(torch.utils.data.Sampler[list[int]]):
+        def __iter__(self) -> Any:
+            first = numbers.start
+            while True:
+                yield list(range(first, first + batch))
+                first += batch * world
+
+    context = "fork" if workers else None
+    return DataLoader(
+        examples,
+        batch_sampler=Order(),
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=_one_thread,
+        multiprocessing_context=context,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def likelihood(faces: Faces, balance: float) -> npt.NDArray[np.float64]:
+    """How likely each face is drawn, [N]: by decade and sharpness, between as they come (0) and evenly (1)."""
+    group = np.clip(faces.age // 10, 2, 7).astype(int) * 2 + faces.sharp
+    counts = np.bincount(group, minlength=16)
+    return (1 / counts[group].astype(np.float64)) ** balance * np.where(faces.sharp, 1.0, 0.5)
+
+
+def only(photos: list[Photo], split: str) -> list[Photo]:
+    return [photo for photo in photos if photo.split == split]
+
