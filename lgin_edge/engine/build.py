@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -74,9 +73,8 @@ def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
     file = onnx_file.read(path)
     if file.external:
         raise ModelError(f"{path}: keeps weights in other files; an engine is built from one file: save it as one")
-    data = file.data
     try:
-        model = onnx.load_from_string(data)
+        model = onnx.load_from_string(file.data)
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf's and the checker's exceptions share no base
         raise ModelError(f"{path}: not an ONNX file: {str(error).strip().splitlines()[0]}") from error
@@ -88,7 +86,7 @@ def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
         lowered, measured = lower(fused) if precision == "fp16" else (fused, None)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    description = replace(description_of(lowered), onnx_sha256=hashlib.sha256(data).hexdigest())
+    description = replace(description_of(lowered), onnx_sha256=file.sha256)
     onnx.helper.set_model_props(lowered, {METADATA_KEY: description.to_json()})
     return Prepared(lowered, description, report, measured)
 
