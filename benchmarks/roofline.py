@@ -30,7 +30,7 @@ from lgin_edge.bench.measure import Candidate, take_turns
 from lgin_edge.bench.stages import Model, Way
 from lgin_edge.bench.yardstick import GMAC, Sessions
 from lgin_edge.transformer import INT8_WEIGHTS, WEIGHTS
-from training.cost import macs
+from training.evaluation.cost import macs
 
 _SIDE = 1024
 _COPIED = 1 << 28  # bytes

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from lgin_edge import InputError, ModelError
 from lgin_edge.cli import app as cli
-from lgin_edge.models import engine_file, triton_repository
+from lgin_edge.models import engine_file, onnx_file, triton_repository
 from lgin_edge.models.description import Description, EngineFacts
 from lgin_edge.transformer import INT8_WEIGHTS, WEIGHTS
 
