@@ -29,8 +29,8 @@ from .targets.subject import SIDE, subjects
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
-#: Side of the canvas on which pictures are compared: the square of view 0, at the pictures' own resolution less a fifth.
-CANVAS = 320
+#: Side of the canvas on which pictures are compared, the square of view 0: two thirds of the pictures' own resolution.
+CANVAS = 288
 #: Side of the supervised maps of grey and skin, and of flow and place.
 MAPS, COARSE = 80, 32
 YOUNGEST, OLDEST = 20.0, 80.0
@@ -73,6 +73,8 @@ def load(targets: Path, photos: list[Photo], limit: int | None = None) -> Faces:
     Raises:
         FileNotFoundError: no targets in the folder. ValueError: none of these photos has any.
     """
+    # Before OpenCV makes threads: a worker that is forked beside them waits for them for ever.
+    cv2.setNumThreads(1)
     for name in ("mesh.npz", "layers.npz", "choice.npz"):
         if not (targets / name).is_file():
             raise FileNotFoundError(f"no {name} in {targets}; python -m training.targets.build {targets} makes it")
@@ -303,7 +305,6 @@ def collate(rows: list[dict[str, Any]]) -> Batch:
 
 
 def _one_thread(_: int) -> None:
-    cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
 

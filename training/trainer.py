@@ -95,9 +95,10 @@ class Trainer:
         change = 2 * (made - batch.canvas)  # in units of [-1, 1], as the paper's residuals
         parts = {
             "local": losses.local(patch_change(e.patch_edit, batch.patches)),
-            "variation": losses.variation(2 * made - 1),
             "identity": losses.identity([e.face_edit[:, :3], *(c.float() for c in said.coarse)], change, w.identity_lambda),
         }
+        if w.variation:
+            parts["variation"] = losses.variation(2 * made - 1)
         if w.picture:
             parts["picture"] = losses.picture(made, batch.target, batch.weight)
         small = nn.functional.adaptive_avg_pool2d(e.face_edit[:, edits.GREY : edits.SKIN + 1], examples.MAPS)
