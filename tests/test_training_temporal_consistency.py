@@ -1,5 +1,6 @@
 """Steadiness: films whose motion is known, agers whose flicker is known, detectors whose error is known."""
 
+import loose
 import numpy as np
 import pytest
 
@@ -9,7 +10,6 @@ pytest.importorskip("skimage", reason='the evaluation needs its extra: pip insta
 from lgin_edge import geometry
 from lgin_edge.detectors.centerface import CenterFace
 from lgin_edge.faces import Face
-from lgin_edge.kernels import region_paste
 from training import evaluate
 from training.evaluation import measures, report, temporal_consistency
 
@@ -44,10 +44,10 @@ def painted(strength=lambda call, year: 1.0):
     calls = iter(range(10**6))
 
     def age(frame, landmarks, years):
-        affine, call = geometry.fit_similarity(landmarks), next(calls)
-        box = geometry.region_boxes(landmarks, affine)[None]
+        face_here, call = Face(landmarks), next(calls)
+        where = face_here.affine[None], face_here.boxes[None]
         deltas = [np.float32(strength(call, year)) * face for year in years]
-        return [region_paste(frame, affine[None], box, delta, nothing) for delta in deltas]
+        return [loose.region_paste(frame, *where, delta, nothing) for delta in deltas]
 
     return age
 
@@ -58,9 +58,9 @@ def seeing(film, shift):
 
     def find(frame, color):
         i = next(order) % len(film)
-        far = Face.from_landmarks(film[i].landmarks + 500)
+        far = Face(film[i].landmarks + 500)
         moved = shift(i)
-        return [far] if moved is None else [far, Face.from_landmarks(film[i].landmarks + moved)]
+        return [far] if moved is None else [far, Face(film[i].landmarks + moved)]
 
     return find
 

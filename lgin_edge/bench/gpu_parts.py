@@ -12,7 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import kernels
+from ..faces import FaceBatch
+from ..frames import PixelFormat
 from ..inference.gpu import GpuFramePath, Slot, capacity_pixels
+from ..kernels import FacePlan
 from . import checks
 from .measure import Candidate, WrongAnswer
 from .scene import HEIGHT, WIDTH
@@ -40,15 +43,8 @@ class Parts:
         self.stream, self.cuda = self.path.stream, self.path.cuda
         assert self.slot.pixels is not None
         self.pixels = self.slot.pixels
-        x0, y0, x1, y1 = kernels.face_rectangle(
-            "rgb",
-            HEIGHT,
-            WIDTH,
-            np.repeat(scene.affine[None], faces, axis=0),
-            np.repeat(scene.boxes[None], faces, axis=0),
-            face_size=about.face_size,
-            patch_size=about.patch_size,
-        )
+        batch = FaceBatch.of([scene.face] * faces)
+        x0, y0, x1, y1 = FacePlan(batch, about.views, HEIGHT, WIDTH, PixelFormat.RGB).rectangle
         self.rectangle = slice(y0, y1), slice(x0, x1)
         self.original = np.ascontiguousarray(scene.frame[self.rectangle])
         dtypes, face, patches = self.path.engine.dtypes, *scene.engine_inputs(faces)[:2]
@@ -89,18 +85,26 @@ class Parts:
 
     def _crop(self) -> None:
         slot, at = self.slot, self.slot.addresses
-        kernels.launch_crop(slot.block, "rgb", self.faces, at["face"], at["patches"], **self._sizes())
+        kernels.launch_crop(slot.block, PixelFormat.RGB, self.faces, at["face"], at["patches"], **self._sizes())
 
     def _engine(self) -> None:
         self.path.engine.enqueue(self.slot.addresses, self.faces, self.faces, self.stream.handle)
 
     def _paste(self) -> None:
         slot = self.slot
-        pixels = capacity_pixels("rgb", slot.shape.capacity)
+        pixels = capacity_pixels(PixelFormat.RGB, slot.shape.capacity)
         for n in range(self.faces):
             face, patches = (slot.addresses[name] + n * slot.step[name] for name in ("face_delta", "patch_delta"))
             kernels.launch_paste(
-                slot.block, "rgb", self.faces, n, face, patches, pixels=pixels, target_offset=0, **self._sizes()
+                slot.block,
+                PixelFormat.RGB,
+                self.faces,
+                n,
+                face,
+                patches,
+                pixels=pixels,
+                target_offset=0,
+                **self._sizes(),
             )
 
     def _download(self) -> None:

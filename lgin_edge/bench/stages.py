@@ -13,9 +13,10 @@ import numpy as np
 from .. import kernels
 from ..detectors.centerface import CenterFace
 from ..errors import ModelError
-from ..faces import Face
+from ..faces import Face, FaceBatch
 from ..frames import Frame
 from ..inference.loader import open_model
+from ..kernels import FacePlan
 from ..models.description import Description
 from ..models.model_file import read_description
 from ..transformer import Transformer
@@ -126,11 +127,11 @@ def _detect(model: Model, way: Way) -> list[Candidate]:
 
 def _crop(model: Model, way: Way) -> list[Candidate]:
     scene, about = model.scene, model.description
-    affines, boxes = scene.affine[None], scene.boxes[None]
-    sizes: dict[str, Any] = {"face_size": about.face_size, "patch_size": about.patch_size}
+    faces = FaceBatch.of([scene.face])
 
     def run() -> object:
-        return kernels.region_crop(scene.frame, affines, boxes, **sizes, threads=way.threads)
+        plan = FacePlan.of(scene.frame, faces, about.views)
+        return kernels.region_crop(plan, scene.frame, threads=way.threads)
 
     def check(views: Any) -> str:
         return checks.views(views, model.expected.views)
@@ -163,12 +164,12 @@ def engine_call(model: Model, way: Way, backend: Any, faces: int, ages: int) -> 
 
 def _paste(model: Model, way: Way) -> list[Candidate]:
     scene, about = model.scene, model.description
-    affines, boxes = scene.affine[None], scene.boxes[None]
+    plan = FacePlan.of(scene.frame, FaceBatch.of([scene.face]), about.views)
     deltas, (frame, setup) = scene.residuals(), working_copy(scene)
-    tapers: dict[str, Any] = {"face_taper": about.face_taper, "region_taper": about.region_taper}
+    edits = kernels.Edits(*deltas)
 
     def run() -> object:
-        return kernels.region_paste(frame, affines, boxes, *deltas, **tapers, out=frame, threads=way.threads)
+        return kernels.region_paste(plan, frame, edits, out=frame, threads=way.threads)
 
     def check(answer: Any) -> str:
         return checks.frame(answer, model.expected.pasted, scene.surroundings, exact=True)

@@ -107,6 +107,11 @@ class Description:
     kind: str = "transformer"
 
     @property
+    def views(self) -> geometry.ViewSpec:
+        """How the model is fed and pasted."""
+        return geometry.ViewSpec(self.face_size, self.patch_size, self.face_taper, self.region_taper)
+
+    @property
     def inputs(self) -> dict[str, tuple[int, ...]]:
         """Shape of each input without its first axis, N (for ``age`` M), by name."""
         s, p = self.face_size, self.patch_size
