@@ -34,7 +34,9 @@ from lgin_edge.transformer import WEIGHTS
 
 from . import checkpoint, data, evaluate, export, fit, masks
 from .config import PRESETS, PrototypeGains, TrainConfig, override
-from .evaluate import Ager, Row
+from .dataset import labels
+from .dataset.labels import Photo
+from .evaluate import Ager
 from .evaluation.estimators import MissingJudge
 from .evaluation.measures import Floats
 from .networks import LGIN
@@ -172,8 +174,8 @@ class Experiments:
 
     def __init__(self, folder: Path, plan: Plan, portraits: Path, people: int | None = None) -> None:
         self.folder, self.plan, self.portraits = folder, plan, portraits
-        self.all_rows = evaluate.read_rows(portraits)
-        self.rows = evaluate.of_split(self.all_rows, "test", people)
+        self.all_rows = labels.read(portraits)
+        self.rows = labels.of_split(self.all_rows, "test", people)
         self.fabric = fit.make_fabric("cpu" if plan.smoke else "auto", 1, 1)
         self._judges: evaluate.Judges | None = None
         path = folder / PLAN
@@ -357,7 +359,7 @@ def ager_of_prototypes(fitted: Prototypes, gains: PrototypeGains, present: Calla
     return age
 
 
-def labelled(rows: Sequence[Row]) -> Callable[[Frame, Floats], float]:
+def labelled(rows: Sequence[Photo]) -> Callable[[Frame, Floats], float]:
     """Ages of the portraits by their labels: a portrait is known by its landmarks; ``REFERENCE_AGE`` for any other face."""
     ages = {row.landmarks.tobytes(): row.age for row in rows}
     return lambda frame, landmarks: ages.get(landmarks.tobytes(), REFERENCE_AGE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,14 +21,11 @@ from .. import export
 from . import measures
 from .summary import Json, number
 
-if TYPE_CHECKING:
-    from .evaluate import Row
-
 #: Faces that are compared, spread over those that are given.
 _FACES = 8
 
 
-def compare(model: Path, rows: Sequence[Row], run: Path | None = None) -> list[Json]:
+def compare(model: Path, rows: Sequence[Photo], run: Path | None = None) -> list[Json]:
     """How far other precisions of a model are from its ONNX file in ONNX Runtime on real faces.
 
     Always: the same file with weights rounded to fp16. With the folder of its run (``training.export.load``): PyTorch in
