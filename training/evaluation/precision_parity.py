@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -20,6 +20,9 @@ from lgin_edge.kernels import FacePlan, region_crop
 from .. import export
 from . import measures
 from .summary import Json, number
+
+if TYPE_CHECKING:
+    from ..dataset.labels import Photo
 
 #: Faces that are compared, spread over those that are given.
 _FACES = 8
