@@ -304,7 +304,7 @@ def ager_of_network(net: LGIN) -> Ager:
         views = (torch.from_numpy(np.asarray(one)).float() for one in (face, patches, boxes))
         return [delta.float().numpy() for delta in net(*views, torch.from_numpy(codes)[None])[:2]]
 
-    return _ager_of(residuals, net.config.face_size, net.config.patch_size)
+    return _ager_of(residuals, geometry.ViewSpec(net.config.face_size, net.config.patch_size))
 
 
 def ager_of_parts(model: Path, whole: float, local: float) -> Ager:
@@ -341,7 +341,7 @@ def ager_of_prototypes(fitted: Prototypes, gains: PrototypeGains, present: Calla
     @torch.no_grad()
     def age(frame: Frame, landmarks: Floats, years: Sequence[float]) -> list[Frame]:
         face = Face(landmarks)
-        affine, spec = face.affine, geometry.ViewSpec()
+        affine, spec = face.affine, geometry.ViewSpec(face_size=data.CANVAS)
         plan = FacePlan.of(frame, FaceBatch.of([face]), spec)
         view = resample(frame, affine, data.CANVAS, data.CANVAS)
         aligned = np.rint((view.transpose(1, 2, 0) + 1) * 127.5).clip(0, 255).astype(np.uint8)

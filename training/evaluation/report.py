@@ -94,12 +94,6 @@ def markdown(result: Json) -> str:
         preserved += [
             [f"sharpness ratio, {name} ({sharp['n']} sharp)", *sharp[name]] for name in ("median", "min", "max")
         ]
-    moved: list[list[Any]] = []
-    still = result.get("temporal_consistency")
-    for kind in ("exact", "detected") if still else ():
-        one = still[kind]
-        moved += [[f"{kind}: flicker", *one["flicker"]], [f"{kind}: signal", *one["signal"]]]
-        moved.append([f"{kind}: flicker / signal", *(v if v is None else f"{100 * v:.1f} %" for v in one["ratio"])])
     values = {
         "result": result,
         "headline": headline(result),
@@ -117,8 +111,7 @@ def markdown(result: Json) -> str:
         ],
         "sliced": sliced,
         "preserved": preserved,
-        "moved": moved,
-        "moved_labels": [groups[i]["label"] for i in still["groups"]] if still else [],
+        "temporal_consistency": temporal_consistency(result),
         "kid": [
             [row["group"], row["n_real"], *("{} [{}, {}]".format(*row[k][:3]) if row.get(k) else None for k in ("aged", "input", "real"))]
             for row in result["kid"]
@@ -131,6 +124,20 @@ def markdown(result: Json) -> str:
         ],
     }  # fmt: skip
     return render(TEMPLATES / "report.md", **values).rstrip() + "\n"
+
+
+def temporal_consistency(result: Json) -> str:
+    """The section on flicker, ``templates/temporal_consistency.md``; nothing of a report from before it was measured."""
+    if "temporal_consistency" not in result:
+        return ""
+    rows: list[list[Any]] = []
+    still = result["temporal_consistency"]
+    for kind in ("exact", "detected") if still else ():
+        one = still[kind]
+        rows += [[f"{kind}: flicker", *one["flicker"]], [f"{kind}: signal", *one["signal"]]]
+        rows.append([f"{kind}: flicker / signal", *(v if v is None else f"{100 * v:.1f} %" for v in one["ratio"])])
+    labels = [result["groups"][i]["label"] for i in still["groups"]] if still else []
+    return render(TEMPLATES / "temporal_consistency.md", still=still, moved_labels=labels, moved=rows)
 
 
 def draw_age(result: Json, path: Path) -> None:

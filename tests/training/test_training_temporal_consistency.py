@@ -186,8 +186,8 @@ def test_measure_sums_up_and_the_report_says_it(tmp_path):
     assert temporal_consistency.measure(evaluate.do_nothing, [], YEARS, (0, 4)) is None
     groups = [{"label": label, "center": 0} for label in "pqrst"]
     for one, missed in ((found, "2 of 12"), (idle, "1 of 6")):
-        text = report._temporal_consistency({"groups": groups, "temporal_consistency": one})
+        text = report.temporal_consistency({"groups": groups, "temporal_consistency": one})
         assert f"stay as they are: {missed}." in text
         assert "| aged to | p | t |" in text
         assert f"| detected: flicker | {one['detected']['flicker'][0]} |" in text
-    assert report._temporal_consistency({"groups": groups}) == ""  # a report from before it was measured
+    assert report.temporal_consistency({"groups": groups}) == ""  # a report from before it was measured
