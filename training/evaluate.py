@@ -8,8 +8,8 @@ that ages a picture:
     evaluate(do_nothing, labels.of_split(rows, "test"), judges)
 
 ``report.json`` holds every person's figures, ``report.md`` the tables; docstrings in ``training.evaluation.measures`` and
-``training.evaluation.temporal_consistency`` say what each is. The portraits' table does not say who wears glasses: ``glasses.csv`` does, labelled
-by eye from the pictures of the test split, and only of that.
+``training.evaluation.temporal_consistency`` say what each is. Who wears glasses stands in the ``tags`` of a pack's table; a pack without
+them says nothing of glasses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -138,7 +138,6 @@ def evaluate(
     judges: Judges,
     groups: Sequence[AgeGroup] = data.GROUPS,
     quiet: bool = False,
-    wearers: Collection[str] | None = None,
     detector: Detector | None = None,
     moved: int = MOVED,
 ) -> Json:
@@ -149,8 +148,6 @@ def evaluate(
         rows: the portraits to age, held out from its training.
         judges: from ``prepare``.
         groups: the targets; each asks for its centre in years.
-        wearers: files of those who wear glasses, ``data.read_glasses()`` when not given. If none is among the rows, nobody knows
-            who wears them, and the people's records do not say.
         detector: whose landmarks temporal consistency is measured with, besides the exact ones; the bundled one when not given.
         moved: at most so many sharp portraits are put in motion.
 
@@ -158,8 +155,7 @@ def evaluate(
         What ``training.evaluation.report`` writes; JSON throughout.
     """
     years = [group.center for group in groups]
-    wearers = data.read_glasses() if wearers is None else wearers
-    labelled = any(row.file in wearers for row in rows)
+    labelled = any("glasses" in row.tags for row in rows)
     people, features = [], defaultdict(list)
     for index, row in enumerate(_track(rows, "aged faces", quiet)):
         frame = row.frame()
@@ -179,7 +175,7 @@ def evaluate(
                 "age": row.age,
                 "age_kind": row.age_kind,
                 "group": summary.group_of(row.age, groups),
-                **({"glasses": row.file in wearers} if labelled else {}),
+                **({"glasses": "glasses" in row.tags} if labelled else {}),
                 "estimates": {name: summary.rounded(reading.ages) for name, reading in readings.items()},
                 **identity(judges.embedder([frame, *aged], row.landmarks)),
                 **preserved(frame, aged, row),
@@ -290,7 +286,7 @@ def main(
     start = time.perf_counter()
     output = output or Path("runs/evaluate") / model.stem
     try:
-        rows = labels.read(folder or data.default_portraits())
+        rows = labels.read(folder or labels.default_portraits())
         chosen = labels.of_split(rows, split, limit)
         faithful = precision_parity.compare(model, chosen, checkpoint)
         judges = prepare(rows, limit and max(limit, 60))

@@ -45,9 +45,15 @@ _SHEET_ROWS = 4
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(metavar="TARGETS", help="Where the targets go; made if missing, resumed if not whole.")],
-    meshes: Annotated[Path | None, typer.Option(help="What training/targets/mesh.py wrote (default: TARGETS/mesh.npz).")] = None,
-    data: Annotated[list[Path] | None, typer.Option(help="Packs with a labels.csv (default: portraits and faces).")] = None,
+    folder: Annotated[
+        Path, typer.Argument(metavar="TARGETS", help="Where the targets go; made if missing, resumed if not whole.")
+    ],
+    meshes: Annotated[
+        Path | None, typer.Option(help="What training/targets/mesh.py wrote (default: TARGETS/mesh.npz).")
+    ] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Packs with a labels.csv (default: portraits and faces).")
+    ] = None,
     processes: Annotated[int, typer.Option(help="Processes that make edits.")] = os.cpu_count() or 1,
 ) -> None:
     """Make hair mattes, age layers and edits for every face of the packs. Ctrl-C loses one face; the same command goes on."""
@@ -154,6 +160,17 @@ def load(folder: Path, subject: Subject) -> edits.SubjectEdits:
     return edits.SubjectEdits(np.stack(large), flow, place)
 
 
+def load_lines(folder: Path, subject: Subject) -> Floats:
+    """A subject's texture of lines at full depth, as ``edits.apply`` takes it. Raises ValueError if no layers are chosen for them."""
+    with np.load(folder / "choice.npz") as file:
+        rows = np.flatnonzero(file["name"] == subject.photo.key)
+        if not len(rows):
+            raise ValueError(f"{folder} / choice.npz has no layers for {subject.photo.key}")
+        amounts = file["shares"][rows[0]] * file["depth"][rows[0]][:, None]
+    with np.load(folder / "layers.npz") as file:
+        return layers.texture(file["layers"], amounts, file["windows"])
+
+
 def _sheets(people: list[Subject], folder: Path, bank: dict[str, Floats], choice: matching.Choice) -> None:
     shown = [i for i, s in enumerate(people) if s.photo.split in ("train", "val") and s.photo.sharp]
     shown = shown[:: max(1, len(shown) // 24)][:24]
@@ -162,7 +179,9 @@ def _sheets(people: list[Subject], folder: Path, bank: dict[str, Floats], choice
         for i in shown[start : start + _SHEET_ROWS]:
             s, own = people[i], load(folder, people[i])
             lines = layers.texture(bank["layers"], choice.shares[i] * choice.depth[i][:, None], bank["windows"])
-            pictures = [edits.apply(s.image, edits.at_age(own, s.photo.age, age), lines, own.place) for age in SHEET_AGES]
+            pictures = [
+                edits.apply(s.image, edits.at_age(own, s.photo.age, age), lines, own.place) for age in SHEET_AGES
+            ]
             rows.append(np.hstack([s.image, *pictures]))
         sheet = (np.vstack(rows) * 255).round().astype(np.uint8)
         Image.fromarray(sheet).save(folder / "sheets" / f"{start // _SHEET_ROWS}.jpg", quality=90)

@@ -210,7 +210,9 @@ def matte(subject: Subject, probability: Floats) -> Floats:
     if core.sum() > _MIN_SEED:
         # A fringe's lower end, where the network expects a forehead: what has the hair's colour there and hangs on it.
         y = np.arange(SIDE)[:, None]
-        fringe = masks.oval(subject) & ~masks.skin(subject) & ~masks.features(subject, 1) & (y < subject.height_of(EYES))
+        fringe = (
+            masks.oval(subject) & ~masks.skin(subject) & ~masks.features(subject, 1) & (y < subject.height_of(EYES))
+        )
         fringe &= _distance(masks.blur(subject.lab, 1.2), core, (8.0, 3.0, 4.0)) < 3
         _, label = cv2.connectedComponents((fringe | (large > 0.5)).astype(np.uint8))
         large = np.maximum(large, fringe & np.isin(label, np.unique(label[core])))
