@@ -109,18 +109,18 @@ def ways(folder: Path) -> dict[str, Path | str]:
 
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         found["ONNX Runtime CUDA"] = "this onnxruntime has no CUDA provider"
-    for flavour in tensorrt_variants.FLAVOURS.values():
-        if not flavour.installed or importlib.util.find_spec("onnx_graphsurgeon") is None:
-            found[flavour.name] = "not installed"
+    for variant in tensorrt_variants.VARIANTS.values():
+        if not variant.installed or importlib.util.find_spec("onnx_graphsurgeon") is None:
+            found[variant.name] = "not installed"
             continue
         from lgin_edge.engine import build
 
-        path = folder / f"{flavour.name}.plan"
+        path = folder / f"{variant.name}.plan"
         try:
-            build.build(build.prepare(transformer.WEIGHTS), path, flavour=flavour)
-            found[flavour.name] = path
+            build.build(build.prepare(transformer.WEIGHTS), path, variant=variant)
+            found[variant.name] = path
         except lgin_edge.LginError as error:
-            found[flavour.name] = str(error)
+            found[variant.name] = str(error)
     return found
 
 

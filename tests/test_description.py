@@ -42,7 +42,7 @@ def test_a_description_without_islands_has_none() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "format 2"),
+        ({"format": 3}, "format 3"),
         ({"format": None}, "format None"),
         ({"face_size": 8}, "face_size"),
         ({"patch_size": 64.5}, "patch_size"),
@@ -71,7 +71,7 @@ def test_a_wrong_description_is_refused(change: dict[str, Any], message: str) ->
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "format 2"),
+        ({"format": 3}, "format 3"),
         ({"face_size": 8}, "face_size"),
         ({"groups": []}, "groups"),
         ({"groups": 5}, "cannot be read"),
@@ -118,8 +118,8 @@ def test_a_wrong_group_is_refused(field: str, value: Any, message: str) -> None:
         ({"model": "two\nlines"}, "model must be a text"),
         ({"training_data": "\x9b2J"}, "training_data"),
         ({"onnx_sha256": {}}, "onnx_sha256"),
-        ({"engine": {"flavour": "\x07", "version": "1", "targets": [], "max_faces": 1}}, "flavour"),
-        ({"engine": {"flavour": "a", "version": "1", "targets": "sm86", "max_faces": 1}}, "targets"),
+        ({"engine": {"variant": "\x07", "version": "1", "targets": [], "max_faces": 1}}, "variant"),
+        ({"engine": {"variant": "a", "version": "1", "targets": "sm86", "max_faces": 1}}, "targets"),
         ({"engine": [1]}, "cannot be read"),
         ({"surprise": [[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]}, "16 levels deep"),
         ({"training_data": "x" * 70_000}, "at most 65536 are read"),

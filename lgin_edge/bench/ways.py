@@ -10,7 +10,7 @@ from ..errors import LginError
 from ..inference.loader import open_model
 from ..inference.onnxruntime_gpu import PROVIDER as CUDA
 from ..models.engine_file import is_engine
-from ..models.tensorrt_variants import FLAVOURS
+from ..models.tensorrt_variants import VARIANTS
 from .measure import Skipped
 from .stages import CPU, Model, Way
 
@@ -73,17 +73,17 @@ def unbuilt_engines(models: list[Model]) -> list[Skipped]:
     """A line for each TensorRT that is installed on a machine with a GPU and for which no engine was given."""
     if gpu_reason():
         return []
-    given = {model.description.engine.flavour for model in models if model.description.engine is not None}
+    given = {model.description.engine.variant for model in models if model.description.engine is not None}
     return [
-        Skipped("all", name, f"no engine was given: lgin-edge build -o engine.plan --flavour {name}")
-        for name, flavour in FLAVOURS.items()
-        if flavour.installed and name not in given
+        Skipped("all", name, f"no engine was given: lgin-edge build -o engine.plan --runtime {name}")
+        for name, variant in VARIANTS.items()
+        if variant.installed and name not in given
     ]
 
 
 def _gpu_name(model: Model) -> str:
     engine = model.description.engine
-    return "onnxruntime CUDA" if engine is None else engine.flavour
+    return "onnxruntime CUDA" if engine is None else engine.variant
 
 
 def _available() -> list[str]:

@@ -108,8 +108,36 @@ def model(data: bytes) -> None:
     """An ONNX file, up to where ONNX Runtime would get it."""
     with contextlib.suppress(ModelError, ValueError):
         file = onnx_file.parse(_here() / "model.onnx", data)
-        about = onnxruntime.read_description(file, Description.from_json)
-        onnxruntime.check_interface(file, about.inputs, about.outputs)
+        assert onnx_file.parse(file.path, file.data).data == file.data  # written anew, it is what it was
+        if len(data) < 20_000:
+            _same_to_protobuf(data, file.data)
+        about = onnx_file.read_description(file, Description.from_json)
+        onnx_file.check_interface(file, about.inputs, about.outputs)
+
+
+def _same_to_protobuf(data: bytes, written: bytes) -> None:
+    """What protobuf reads of a file and of what we wrote of it: the same, where it reads both."""
+    import onnx
+
+    theirs, ours = onnx.ModelProto(), onnx.ModelProto()
+    ours.ParseFromString(written)
+    try:
+        theirs.ParseFromString(data)
+    except Exception:  # noqa: BLE001 - protobuf is the stricter one here
+        return
+    for one in (theirs, ours):
+        assert not one.functions
+        assert not one.training_info
+        assert not one.graph.sparse_initializer
+    assert [node.op_type for node in theirs.graph.node] == [node.op_type for node in ours.graph.node]
+    assert [(one.domain, one.version) for one in theirs.opset_import] == [
+        (one.domain, one.version) for one in ours.opset_import
+    ]
+    for mine, original in zip(ours.graph.initializer, theirs.graph.initializer, strict=True):
+        original.ClearField("doc_string")
+        original.ClearField("metadata_props")
+        assert (mine.name, mine.dims, mine.data_type) == (original.name, original.dims, original.data_type)
+        assert mine.external_data == original.external_data
 
 
 @target
@@ -126,15 +154,18 @@ def session(data: bytes) -> None:
 
 @target
 def engine(data: bytes) -> None:
-    """An engine, up to where TensorRT would get it."""
+    """What stands beside an engine, up to where TensorRT would get the engine."""
+    path = _folder() / "engine.plan"
+    path.write_bytes(b"vtrt")
+    engine_file.json_file(path).write_bytes(data)
     with contextlib.suppress(ModelError):
-        about = engine_file.describe(Path("engine.plan"), data)
+        _, about = engine_file.read(path)
         assert about.engine is not None
-        from lgin_edge.inference.tensorrt import check_flavour, check_gpu
+        from lgin_edge.inference.tensorrt import check_gpu, check_variant
 
-        check_gpu(Path("engine.plan"), about.engine, tensorrt_variants.FLAVOURS["tensorrt-rtx"], 89)
+        check_gpu(Path("engine.plan"), about.engine, tensorrt_variants.VARIANTS["tensorrt-rtx"], 89)
         with contextlib.suppress(LginError):
-            check_flavour(Path("engine.plan"), data, about.engine)
+            check_variant(Path("engine.plan"), b"vtrt", about.engine)
 
 
 @target
@@ -320,12 +351,12 @@ def find(frame: npt.NDArray[np.uint8], color: Any) -> list[Face]:
 @lru_cache(maxsize=1)
 def _kiosk() -> Any:
     """The kiosk as an ASGI application, with work done in the event loop's own thread: atheris sees that one."""
-    from lgin_edge._process import Origin
+    from lgin_edge._process import ForkGuard
     from lgin_edge.inference.cpu import CpuFramePath
 
     transformer = Transformer.__new__(Transformer)
     vars(transformer).update(
-        _origin=Origin("this Transformer"),
+        _origin=ForkGuard("this Transformer"),
         _threads=1,
         _path=CpuFramePath(Model(), 1),
         _description=Model.description,
