@@ -407,7 +407,7 @@ def _check_out(plan: FacePlan, out: Frame, frame: Frame) -> None:
     plan.check("out", out)
     if not out.flags.writeable:
         raise InputError("out: the array is read-only; give a writable copy, or out=None for a new array")
-    if _overlaps_itself(out):
+    if overlaps_itself(out):
         raise InputError(
             f"out: several elements share one byte (strides {out.strides}); give an array of its own memory"
         )
@@ -429,7 +429,7 @@ def _shares_memory(a: Frame, b: Frame) -> bool:
         return True
 
 
-def _overlaps_itself(array: Frame) -> bool:
+def overlaps_itself(array: Frame) -> bool:
     """Whether two elements may lie at one address: an axis steps less far than the finer axes reach."""
     reach = 0
     for step, length in sorted((abs(step), length) for step, length in zip(array.strides, array.shape, strict=True)):

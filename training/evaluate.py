@@ -283,7 +283,9 @@ def main(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many portraits, for a trial.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of the model's run: compare PyTorch with it.")] = None,
     sheet: Annotated[bool, typer.Option("--sheet", help="Also a contact sheet of 24 people.")] = False,
-    mesh: Annotated[Path | None, typer.Option(help="Mesh file: also the page of training.judge, of both packs.")] = None,
+    mesh: Annotated[
+        Path | None, typer.Option(help="Mesh file: also the page of training.judge, of both packs.")
+    ] = None,
 ) -> None:
     """Measure age, identity, preservation and temporal consistency of a model on held-out people."""
     from . import judge
