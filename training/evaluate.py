@@ -279,8 +279,12 @@ def main(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many portraits, for a trial.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of the model's run: compare PyTorch with it.")] = None,
     sheet: Annotated[bool, typer.Option("--sheet", help="Also a contact sheet of 24 people.")] = False,
+    mesh: Annotated[
+        Path | None, typer.Option(help="Mesh file: also the page of training.judge, of both packs.")
+    ] = None,
 ) -> None:
     """Measure age, identity, preservation and temporal consistency of a model on held-out people."""
+    from . import judge
     from .evaluation import precision_parity, report
 
     start = time.perf_counter()
@@ -303,6 +307,8 @@ def main(
         if sheet:
             report.write_sheet(result, chosen, ager, output / "sheet.png")
     typer.echo(report.headline(result))
+    if mesh is not None:
+        judge.main(str(model), mesh, output / "judge", split=split, people=limit)
     typer.echo(f"{output}/report.md, {time.perf_counter() - start:.0f} s on {platform.machine()}, one thread")
 
 
