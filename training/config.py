@@ -23,7 +23,7 @@ class LossWeights:
     variation: float = 0.0
     identity: float = 0.01
     identity_lambda: float = 1.0
-    picture: float = 4.0
+    picture: float = 10.0
     flow: float = 0.5
     grey: float = 0.5
     skin: float = 0.3

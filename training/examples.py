@@ -32,7 +32,7 @@ Bytes = npt.NDArray[np.uint8]
 #: Side of the canvas on which pictures are compared, the square of view 0: two thirds of the pictures' own resolution.
 CANVAS = 288
 #: Side of the supervised maps of grey and skin, and of flow and place.
-MAPS, COARSE = 80, 32
+MAPS, COARSE = 64, 32
 YOUNGEST, OLDEST = 20.0, 80.0
 #: Examples whose wanted age is the face's own: nothing is to change.
 _UNCHANGED = 0.06

@@ -99,8 +99,9 @@ class Modulation(nn.Module):
         super().__init__()
         self.gamma = nn.Linear(groups, width, bias=False)
         self.beta = nn.Linear(groups, width, bias=False)
-        nn.init.normal_(self.gamma.weight, std=0.1)
-        nn.init.normal_(self.beta.weight, std=0.1)
+        # Strong from the start: what is wanted is nearly all that tells one example of a face from another.
+        nn.init.normal_(self.gamma.weight, std=0.3)
+        nn.init.normal_(self.beta.weight, std=0.3)
 
     def forward(self, h: Tensor, l: Tensor) -> Tensor:
         gamma, beta = self.gamma(l)[..., None, None], self.beta(l)[..., None, None]
@@ -212,7 +213,9 @@ class Lines(nn.Module):
         self.features_bias = nn.Parameter(torch.zeros(regions, 1, self.HIDDEN))
         self.which = nn.Parameter(torch.zeros(regions, self.HIDDEN, 2 * k))
         self.modulation = nn.Linear(config.groups, regions * self.HIDDEN, bias=False)
-        nn.init.normal_(self.modulation.weight, std=0.1)
+        nn.init.normal_(self.modulation.weight, std=0.3)
+        self.usual = nn.Linear(config.groups, regions, bias=False)  # depth at an age, on any face
+        nn.init.zeros_(self.usual.weight)
         # Above zero to begin with: where a rectifier is shut nothing is learnt.
         self.depth = nn.Parameter(0.05 * torch.randn(regions, self.HIDDEN, 1))
         self.depth_bias = nn.Parameter(torch.full((regions, 1), 0.3))
@@ -231,7 +234,7 @@ class Lines(nn.Module):
         logits = (h @ self.which).transpose(0, 1)
         age = 1 + self.modulation(l).unflatten(-1, (local.shape[1], -1))  # [N, G, 5, HIDDEN]
         depth = (h.transpose(0, 1)[:, None, :, None] * age[:, :, :, None]) @ self.depth
-        return logits, F.relu(depth[..., 0] + self.depth_bias)
+        return logits, F.relu(depth[..., 0] + self.usual(l)[..., None] + self.depth_bias)
 
     def texture(self, logits: Tensor, depth: Tensor) -> Tensor:
         """``L = sum_r W_r sum_k a_rk L_k``: [N, G, 1, A, A]."""
@@ -268,6 +271,7 @@ class GlobalGenerator(nn.Module):
         with torch.no_grad():
             self.head.bias[20:24] = -3.0  # nothing is grey to begin with
         self.flow = nn.Sequential(conv(w3, 24), activation(), zero(conv(24, 2)))
+        self.drift = Position(2, config.groups, config.face_size // 8) if config.position else None
         self.place = nn.Sequential(activation(), conv(w3, 32), activation(), zero(conv(32, 2)))
         # Images at the coarser decoder scales (S/4, S/2), for L_I only; the export leaves them out.
         self.coarse_heads = nn.ModuleList([zero(conv(w3, 12, 1)), zero(conv(d, 12, 1))])
@@ -290,7 +294,10 @@ class GlobalGenerator(nn.Module):
         h1 = F.interpolate(self.reduce2(h2), scale_factor=2.0, mode="nearest")
         h1 = self.decode1(joined(h1, e1, self.position, l))
         coarse = [F.pixel_shuffle(head(h), 2) for head, h in zip(self.coarse_heads, (h3, h2), strict=True)]
-        return edit_maps(self.head(h1), skin=True), self.FLOW_UNIT * self.flow(h3), coarse
+        flow = self.flow(h3)
+        if self.drift is not None:
+            flow = flow + self.drift(l).flatten(0, 1)
+        return edit_maps(self.head(h1), skin=True), self.FLOW_UNIT * flow, coarse
 
     def locate(self, e3: Tensor) -> Tensor:
         """``q``, place in mesh space [N, 2, S/8, S/8]: where the alignment puts it, and a correction."""

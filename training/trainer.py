@@ -103,8 +103,9 @@ class Trainer:
             parts["variation"] = losses.variation(2 * made - 1)
         if w.picture:
             parts["picture"] = losses.picture(made, batch.target, batch.weight)
-        small = nn.functional.adaptive_avg_pool2d(e.face_edit[:, edits.GREY : edits.SKIN + 1], examples.MAPS)
-        known = nn.functional.adaptive_avg_pool2d(batch.weight, examples.MAPS)
+        side = (examples.MAPS,) * 2
+        small = nn.functional.interpolate(e.face_edit[:, edits.GREY : edits.SKIN + 1], size=side, mode="area")
+        known = nn.functional.interpolate(batch.weight, size=side)
         if w.grey:
             parts["grey"] = losses.supervised(small[:, :1], batch.grey, known)
         if w.skin:

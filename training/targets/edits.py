@@ -156,6 +156,9 @@ def facial_hair(subject: Subject, skin: Mask) -> tuple[Floats, Floats]:
     low = masks.oval(subject) & (y > subject.mesh[BELOW_NOSE, 1] + 2) & ~masks.feature(subject, LIPS, 2)
     candidate = low & ~skin & (masks.blur(light, 1.5) < bright - 10)
     candidate = cv2.morphologyEx(candidate.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5))) > 0
+    # A shadow is dark without being rough.
+    rough = np.sqrt(masks.blur((light - masks.blur(light, 1.5)) ** 2, 4.0))
+    candidate &= rough > max(2.2, 1.5 * float(np.median(rough[skin]))) if skin.any() else False
     if subject.photo.gender != "M" or candidate.sum() < 0.06 * low.sum():
         return brows.astype(np.float32), np.zeros((SIDE, SIDE), np.float32)
     below = masks.grow(candidate, 4) & (masks.oval(subject) | (y > subject.mesh[CHIN, 1] - 4))
@@ -174,14 +177,15 @@ def _grey_hair(subject: Subject, hair: Floats, skin: Mask) -> tuple[Floats, Floa
         near, wide = masks.masked_blur(light, core, 3.0), masks.masked_blur(light, core, 15.0)
         middle = float(np.median(light[core]))
         most = float(np.clip(0.060 / (float((light - near)[core].std()) + 1e-3), 1.1, 3.5))
-        contrast += (most - 1) * np.clip(2 * masks.soft(masks.shrink(core, 2), 2.5) - 0.5, 0, 1)  # calm at the edges
+        inner = np.clip(2 * masks.soft(masks.shrink(core, 2), 2.5) - 0.5, 0, 1)
+        contrast += (most - 1) * inner  # calm at the edges
         grey = np.clip(0.42 + 0.50 * (middle - 0.10), 0.42, 0.74)
         # The hair's own shading stays; dark hair's grows with its light, as paint of another colour would show it.
         shading = np.clip((wide - middle) * np.clip(0.36 / max(middle, 0.08), 0.8, 2.5), -0.20, 0.20)
         shading += contrast * (near - wide).clip(-0.10, 0.10)
         base = np.clip(grey + shading, 0.20, 0.90) - contrast * near
         # What is much lighter than the hair round it is no strand, but light from behind it, or skin at its edge.
-        hair = hair * np.clip(1.6 - contrast * (light - near) / 0.14, 0, 1)
+        hair = hair * np.clip(1.6 - (contrast + 1.2 * (1 - inner)) * (light - near) / 0.14, 0, 1)
         # Temples grey first: where hair is near the face.
         reach = cv2.distanceTransform((~masks.oval(subject)).astype(np.uint8), cv2.DIST_L2, 5) / subject.half_width
         hair *= 0.75 + 0.25 * np.exp(-reach / 0.35)
@@ -228,11 +232,11 @@ def _young(
     low = masks.masked_blur(light, skin, 9.0)
     middle = light - fine - low
     excess = middle - (normal - masks.blur(normal, 9.0))
-    excess = np.where(excess < 0, 0.85 * excess, 0.55 * excess)
+    excess = np.where(excess < 0, 1.0 * excess, 0.65 * excess)
     # Bags and folds: what of the coarse band is dark on both sides of the face.
     coarse = low - masks.masked_blur(light, skin, 26.0) - masks.blur(normal, 9.0)
     both = _symmetrical(subject, coarse * visible, mean, there)
-    change = -(excess + 0.55 * fine * np.clip(np.abs(fine) / 0.03 - 0.5, 0, 1)) - 0.65 * both.clip(-0.25, 0.08)
+    change = -(excess + 0.70 * fine * np.clip(np.abs(fine) / 0.03 - 0.5, 0, 1)) - 0.85 * both.clip(-0.25, 0.08)
     result = image * np.exp(change * visible)[..., None]
     # A little blood under the skin; grey hair of people who are old enough takes a young hair's colour.
     colour = masks.lab(result)
@@ -240,8 +244,8 @@ def _young(
     colour[..., 1] += 0.9 * visible
     result = masks.rgb(colour)
     darker = _grey_of(subject, hair) * hair
-    result = result * (1 - 0.5 * darker)[..., None] + darker[..., None] * np.array((0.055, 0.030, 0.005), np.float32)
-    gain = -SOFTEN * visible - 0.5 * darker
+    result = result * (1 - 0.58 * darker)[..., None] + darker[..., None] * np.array((0.055, 0.032, 0.010), np.float32)
+    gain = -SOFTEN * visible - 0.58 * darker
     residual = result - (1 + gain)[..., None] * image
     return gain.astype(np.float32), residual.transpose(2, 0, 1).astype(np.float32)
 
@@ -249,11 +253,11 @@ def _young(
 def _grey_of(subject: Subject, hair: Floats) -> float:
     """How grey the hair is that is there, 0 to 1: light without colour, on a face that is not young."""
     inside = hair > 0.6
-    if subject.photo.age < 45 or inside.sum() < 400:
+    if subject.photo.age < 38 or inside.sum() < 400:
         return 0.0
     colour = subject.lab[inside]
     chroma, light = float(np.median(np.hypot(colour[:, 1], colour[:, 2]))), float(np.median(colour[:, 0]))
-    return float(np.clip((11 - chroma) / 5, 0, 1) * np.clip((light - 32) / 18, 0, 1))
+    return float(np.clip((15 - chroma) / 6, 0, 1) * np.clip((light - 24) / 18, 0, 1))
 
 
 def _symmetrical(subject: Subject, value: Floats, mean: Float64, place: Floats) -> Floats:
