@@ -70,7 +70,9 @@ def test_blurred_pictures_are_said_to_be_less_sharp():
 
 
 def test_faces_are_found_no_further_off_than_detectors_err():
-    moved = [geometry.apply(cameras.jittered_affine(np.random.default_rng(i), 1.0), geometry.TEMPLATE) for i in range(50)]
+    moved = [
+        geometry.apply(cameras.jittered_affine(np.random.default_rng(i), 1.0), geometry.TEMPLATE) for i in range(50)
+    ]
     off = np.abs(np.stack(moved) - geometry.TEMPLATE).max((1, 2))
     assert 0.005 < np.median(off) < off.max() < 0.04
     np.testing.assert_allclose(cameras.jittered_affine(np.random.default_rng(0), 0.0), np.eye(2, 3), atol=1e-12)

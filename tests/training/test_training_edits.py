@@ -78,7 +78,11 @@ def test_a_region_gains_in_its_own_box_alone(canvas, region):
     made = nothing()
     made.patch_edit[:, region, 3] = 0.3
     ratio = (render(made, canvas) / canvas)[0, 0]
-    x0, y0, x1, y1 = ((BOXES[0, region] - FACE_BOX[0] * torch.tensor([1.0, 0, 1, 0]) - FACE_BOX[1] * torch.tensor([0, 1.0, 0, 1])) / EXTENT * SIDE).tolist()
+    x0, y0, x1, y1 = (
+        (BOXES[0, region] - FACE_BOX[0] * torch.tensor([1.0, 0, 1, 0]) - FACE_BOX[1] * torch.tensor([0, 1.0, 0, 1]))
+        / EXTENT
+        * SIDE
+    ).tolist()
     assert float(ratio[int((y0 + y1) / 2), int((x0 + x1) / 2)]) == pytest.approx(1.3, abs=1e-4)
     y, x = torch.meshgrid(torch.arange(SIDE) + 0.5, torch.arange(SIDE) + 0.5, indexing="ij")
     outside = (x < x0) | (x > x1) | (y < y0) | (y > y1)

@@ -48,9 +48,9 @@ def test_a_mirrored_example_is_the_mirror_image(faces):
     assert np.random.default_rng(MIRRORS).random() < 0.5 <= np.random.default_rng(PLAIN).random()
     plain, mirrored = made(faces, seed=PLAIN), made(faces, seed=MIRRORS)
     for name in ("face", "canvas", "target", "patches"):
-        off = (plain[name].flip(-1).int() - mirrored[name].int()).abs().float()
-        assert off.mean() < 0.5, name  # OpenCV places samples to 1/32 of a pixel
-        assert (plain[name].int() - mirrored[name].int()).abs().float().mean() > 1
+        image = plain[name].flip(-1).int()
+        off, a_pixel_off = ((shown - mirrored[name].int()).abs().float().mean() for shown in (image, image.roll(1, -1)))
+        assert off < 0.4 * a_pixel_off, name  # OpenCV places samples to 1/32 of a pixel
     for name in ("grey", "skin", "weight"):
         torch.testing.assert_close(plain[name].flip(-1), mirrored[name], rtol=0, atol=0.08, msg=name)
     sign = torch.tensor([-1.0, 1.0])[:, None, None]
