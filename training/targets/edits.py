@@ -16,9 +16,7 @@ from . import curves, masks, mean_face
 from .layers import log_light
 from .subject import (
     BELOW_NOSE,
-    BROWS,
     CHIN,
-    EYES,
     LEFT_BROW,
     LEFT_EYE,
     LIPS,
