@@ -88,7 +88,7 @@ class Parts:
         kernels.launch_crop(slot.block, PixelFormat.RGB, self.faces, at["face"], at["patches"], **self._sizes())
 
     def _engine(self) -> None:
-        self.path.engine.enqueue(self.slot.addresses, self.faces, self.faces, self.stream.handle)
+        self.path.engine.enqueue(self.slot.addresses, self.faces, 1, self.stream.handle)
 
     def _paste(self) -> None:
         slot = self.slot
