@@ -225,12 +225,13 @@ def _young(
     # Bags and folds: what of the coarse band is dark on both sides of the face.
     coarse = low - masks.masked_blur(light, skin, 26.0) - masks.blur(normal, 9.0)
     both = _symmetrical(subject, coarse * visible, mean, there)
-    change = -(excess + 0.70 * fine * np.clip(np.abs(fine) / 0.03 - 0.5, 0, 1)) - 0.85 * both.clip(-0.25, 0.08)
-    result = image * np.exp(change * visible)[..., None]
+    change = -(excess + 0.70 * fine * np.clip(np.abs(fine) / 0.03 - 0.5, 0, 1)) - 0.75 * both.clip(-0.22, 0.06)
+    # Of lightness alone: a shadow that is multiplied away leaves its colour behind, and cheeks turn orange.
+    colour = subject.lab.copy()
+    colour[..., 0] = (colour[..., 0] + 4) * np.exp(change * visible) - 4
     # A little blood under the skin; grey hair of people who are old enough takes a young hair's colour.
-    colour = masks.lab(result)
     colour[..., 0] += 1.2 * visible
-    colour[..., 1] += 0.9 * visible
+    colour[..., 1] += 0.7 * visible
     result = masks.rgb(colour)
     darker = _grey_of(subject, hair) * hair
     result = result * (1 - 0.58 * darker)[..., None] + darker[..., None] * np.array((0.055, 0.032, 0.010), np.float32)
