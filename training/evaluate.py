@@ -8,8 +8,7 @@ that ages a picture:
     evaluate(do_nothing, labels.of_split(rows, "test"), judges)
 
 ``report.json`` holds every person's figures, ``report.md`` the tables; docstrings in ``training.evaluation.measures`` and
-``training.evaluation.temporal_consistency`` say what each is. Who wears glasses stands in the ``tags`` of a pack's table; a pack without
-them says nothing of glasses.
+``training.evaluation.temporal_consistency`` say what each is. Who wears glasses, the tags of a pack say; the portraits have none.
 """
 
 from __future__ import annotations
@@ -274,7 +273,9 @@ def main(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder of the report (default: runs/evaluate/MODEL)")
     ] = None,
-    folder: Annotated[Path | None, typer.Option("--data", help="Folder with labels.csv and its portraits.")] = None,
+    packs: Annotated[
+        list[Path] | None, typer.Option("--data", help="Pack of faces; may be repeated (default: portraits and faces)")
+    ] = None,
     split: Annotated[str, typer.Option(help="Whose portraits to age.")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many portraits, for a trial.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of the model's run: compare PyTorch with it.")] = None,
@@ -290,7 +291,7 @@ def main(
     start = time.perf_counter()
     output = output or Path("runs/evaluate") / model.stem
     try:
-        rows = labels.read(folder or labels.default_portraits())
+        rows = labels.read_packs(packs or labels.default_packs())
         chosen = labels.of_split(rows, split, limit)
         faithful = precision_parity.compare(model, chosen, checkpoint)
         judges = prepare(rows, limit and max(limit, 60))
@@ -308,7 +309,7 @@ def main(
             report.write_sheet(result, chosen, ager, output / "sheet.png")
     typer.echo(report.headline(result))
     if mesh is not None:
-        judge.main(str(model), mesh, output / "judge", split=split, people=limit)
+        judge.main(str(model), mesh, output / "judge", data=packs, split=split, people=limit)
     typer.echo(f"{output}/report.md, {time.perf_counter() - start:.0f} s on {platform.machine()}, one thread")
 
 

@@ -31,6 +31,7 @@ from lgin_edge.models.description import METADATA_KEY, Description
 
 from . import data, edits, examples
 from .dataset.labels import default_packs, read_packs
+from .evaluation.measures import psnr
 from .networks import FACE_BOX, NetworkConfig
 
 #: dB of the square of a face, in the worst picture, under which an int8 model is not written.
@@ -153,7 +154,7 @@ def compare(model: Path, small: Path, faces: examples.Faces) -> Loss:
     for batch in track(batches_of(faces, backends[0].description, strength=0.0), "comparing", transient=True):
         want, have = (picture(backend, batch) for backend in backends)
         error = have - want
-        decibels.append(10 * np.log10(1 / max(float(error.square().mean()), 1e-12)))
+        decibels.append(psnr(error.numpy(), 1.0) or np.inf)
         levels = max(levels, 255 * float(error.abs().max()))
     for backend in backends:
         backend.close()

@@ -21,7 +21,7 @@ from training import canonical, data, edits, evaluate, experiments, fit
 from training.dataset import labels
 from training.evaluation import agers, cost, estimators, experiments_report, measures
 from training.experiments import METHODS, Experiments, Plan
-from training.networks import FACE_BOX, LGIN, NetworkConfig
+from training.networks import FACE_BOX, LGIN, NetworkConfig, in_face_box
 
 SEED = 5
 YEARS = [group.center for group in data.GROUPS]
@@ -93,7 +93,7 @@ def test_a_network_ages_as_its_renderer_does(switches, frame):
             p.normal_(std=0.05)
         for p in net.whole.flow.parameters():
             p.zero_()
-    x0, y0, x1, y1 = FACE_BOX
+    x0, y0, x1, _ = FACE_BOX
     scale = 256 / (x1 - x0)
     landmarks = (geometry.TEMPLATE - (x0, y0)) * scale
     aged = agers.of_network(net)(frame, landmarks, YEARS)
@@ -101,17 +101,13 @@ def test_a_network_ages_as_its_renderer_does(switches, frame):
 
     canvas = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float() / 255
     boxes = torch.from_numpy(geometry.REGION_BOXES).float()[None]
-    local = canonical.crop(2 * canvas - 1, *canonical.crop_matrices((boxes - x0_y0(x0, y0)) / (x1 - x0), 128, 256))
+    local = canonical.crop(2 * canvas - 1, *canonical.crop_matrices(in_face_box(boxes), 128, 256))
     with torch.no_grad():
         said = net(2 * canvas - 1, local, boxes, torch.eye(len(YEARS))[None, 3:4])
         wanted = edits.apply(said.single(), boxes, canvas, FACE_BOX)[0].permute(1, 2, 0)
     off = np.abs(aged[3].astype(float) - 255 * wanted.numpy())
     assert np.median(off) < 0.6  # patches are cut by another filter where they reduce
     assert off.max() < 8
-
-
-def x0_y0(x0, y0):
-    return torch.tensor([x0, y0, x0, y0])
 
 
 def test_the_parts_of_a_model_file_add_up(tiny_model, frame):

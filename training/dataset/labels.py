@@ -76,16 +76,9 @@ class Photo:
 
 def default_packs() -> list[Path]:
     """Folders of the packs that are on this machine: ``$LGIN_PORTRAITS`` and ``$LGIN_FACES``, else ``../shared/...``."""
-    return [folder for folder in map(_folder, PACKS) if (folder / "labels.csv").is_file()]
-
-
-def default_portraits() -> Path:
-    """``$LGIN_PORTRAITS``, else ``../shared/portraits`` beside the checkout."""
-    return _folder("LGIN_PORTRAITS")
-
-
-def _folder(variable: str) -> Path:
-    return Path(os.environ.get(variable) or Path(__file__).resolve().parents[3] / "shared" / PACKS[variable])
+    beside = Path(__file__).resolve().parents[3] / "shared"
+    folders = [Path(os.environ.get(variable) or beside / name) for variable, name in PACKS.items()]
+    return [folder for folder in folders if (folder / "labels.csv").is_file()]
 
 
 def read(root: Path) -> list[Photo]:

@@ -278,10 +278,8 @@ def draw_astronaut(work: Experiments, path: Path) -> None:
     with lgin_edge.Transformer(threads=1) as transformer:
         landmarks = np.asarray(transformer.detect(frame)[0].landmarks, np.float64)
     years = [group.center for group in data.GROUPS]
-    rows = []
-    for method in _pictured():
-        if method.name != "targets":  # which she has none of
-            rows.append((method.title, frame, landmarks, work.ager(method)(frame, landmarks, years)))
+    shown = [method for method in _pictured() if method.name != "targets"]  # which she has none of
+    rows = [(method.title, frame, landmarks, work.ager(method)(frame, landmarks, years)) for method in shown]
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet = compose(rows)
     for quality in (90, 85, 80, 70, 60):

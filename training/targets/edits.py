@@ -133,7 +133,7 @@ def make(subject: Subject, hair: Floats, mean: Float64, young: Floats) -> Subjec
     Args:
         hair: matte [SIDE, SIDE]. mean: the mean mesh. young: mean detail of young skin in mesh space (``layers.mean_of``).
     """
-    image, skin = subject.image, masks.skin(subject)
+    skin = masks.skin(subject)
     maps = np.zeros((CHANNELS, SIDE, SIDE), np.float32)
     visible = masks.soft(masks.shrink(skin, 1), 1.6)
     maps[SKIN] = visible
@@ -146,7 +146,7 @@ def make(subject: Subject, hair: Floats, mean: Float64, young: Floats) -> Subjec
 
 def facial_hair(subject: Subject, skin: Mask) -> tuple[Floats, Floats]:
     """Soft masks of brows and beard [SIDE, SIDE]; no beard where the lower face is skin."""
-    y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
+    y = np.arange(SIDE, dtype=np.float32)[:, None]
     light = subject.lab[..., 0]
     bright = np.median(light[skin]) if skin.any() else 60.0
     dark = 1 / (1 + np.exp(-(bright - 13 - masks.blur(light, 0.8)) / 3.5))
@@ -234,12 +234,13 @@ def _young(
     # Bags and folds: what of the coarse band is dark on both sides of the face.
     coarse = low - masks.masked_blur(light, skin, 26.0) - masks.blur(normal, 9.0)
     both = _symmetrical(subject, coarse * visible, mean, there)
-    change = -(excess + 0.70 * fine * np.clip(np.abs(fine) / 0.03 - 0.5, 0, 1)) - 0.85 * both.clip(-0.25, 0.08)
-    result = image * np.exp(change * visible)[..., None]
+    change = -(excess + 0.70 * fine * np.clip(np.abs(fine) / 0.03 - 0.5, 0, 1)) - 0.75 * both.clip(-0.22, 0.06)
+    # Of lightness alone: a shadow that is multiplied away leaves its colour behind, and cheeks turn orange.
+    colour = subject.lab.copy()
+    colour[..., 0] = (colour[..., 0] + 4) * np.exp(change * visible) - 4
     # A little blood under the skin; grey hair of people who are old enough takes a young hair's colour.
-    colour = masks.lab(result)
     colour[..., 0] += 1.2 * visible
-    colour[..., 1] += 0.9 * visible
+    colour[..., 1] += 0.7 * visible
     result = masks.rgb(colour)
     darker = _grey_of(subject, hair) * hair
     result = result * (1 - 0.58 * darker)[..., None] + darker[..., None] * np.array((0.055, 0.032, 0.010), np.float32)
