@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -39,7 +39,9 @@ from rich.progress import track
 import lgin_edge
 from lgin_edge import geometry, kernels
 from lgin_edge.bench.machine import describe
-from lgin_edge.frames import Color
+from lgin_edge.faces import FaceBatch
+from lgin_edge.frames import PixelFormat
+from lgin_edge.kernels import Edits, FacePlan
 
 Json = dict[str, Any]
 Results = Sequence[np.ndarray]
@@ -98,35 +100,36 @@ def same(now: Results, before: Results) -> bool:
 def kernel_calls(calls: int) -> Json:
     rng = np.random.default_rng(0)
     affine = np.array([[60.0, 6.0, 25.0], [-6.0, 60.0, 20.0]])[None]
-    where = affine, geometry.REGION_BOXES[None]
+    faces, spec = FaceBatch(affine, geometry.REGION_BOXES[None]), geometry.ViewSpec(24, 12)
 
     def variants() -> list[Callable[[], Results]]:
         made: list[Callable[[], Results]] = []
-        for color in get_args(Color):
-            shape = (144, 128) if color == "nv12" else (96, 128, 4 if color in ("rgba", "bgra") else 3)
-            frame = rng.integers(0, 256, shape, dtype=np.uint8)
+        for pixel_format in PixelFormat:
+            frame = rng.integers(0, 256, pixel_format.shape(96, 128), dtype=np.uint8)
             work = np.empty_like(frame)
             for dtype in (np.float32, np.float16):
-                deltas = [rng.normal(0, 0.3, s).astype(dtype) for s in ((1, 3, 24, 24), (1, 5, 3, 12, 12))]
+                shapes = (1, 3, 24, 24), (1, 5, 3, 12, 12)
+                edits = Edits(*(rng.normal(0, 0.3, shape).astype(dtype) for shape in shapes))
                 for threads in (1, 2):
 
                     def crop(
-                        frame: Any = frame, color: Any = color, dtype: Any = dtype, threads: int = threads
+                        frame: Any = frame, order: Any = pixel_format, dtype: Any = dtype, threads: int = threads
                     ) -> Results:
-                        options = {"face_size": 24, "patch_size": 12, "threads": threads}
-                        return kernels.region_crop(frame, *where, color=color, dtype=dtype, **options)
+                        plan = FacePlan.of(frame, faces, spec, order)
+                        return kernels.region_crop(plan, frame, dtype=dtype, threads=threads)
 
                     def paste(
                         frame: Any = frame,
                         work: Any = work,
-                        deltas: Any = deltas,
-                        color: Any = color,
+                        edits: Any = edits,
+                        order: Any = pixel_format,
                         threads: int = threads,
                     ) -> Results:
+                        plan = FacePlan.of(frame, faces, spec, order)
                         if threads == 1:
-                            return [kernels.region_paste(frame, *where, *deltas, color=color)]
+                            return [kernels.region_paste(plan, frame, edits)]
                         work[...] = frame
-                        return [kernels.region_paste(work, *where, *deltas, color=color, out=work, threads=threads)]
+                        return [kernels.region_paste(plan, work, edits, out=work, threads=threads)]
 
                     made += [crop, paste]
         return made

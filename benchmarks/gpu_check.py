@@ -2,7 +2,7 @@
 
 Runs the tests marked ``cuda`` (our kernels against the CPU's) and ``gpu`` (the whole frame path by ONNX Runtime's CUDA provider,
 TensorRT-RTX and TensorRT against the CPU, replayed graphs against calls, leaks), under compute-sanitizer too where it is, then
-times a frame each way, in turn. Prints one table, with what was skipped and why, and writes the same as JSON.
+times a frame each target, in turn. Prints one table, with what was skipped and why, and writes the same as JSON.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def run_tests(prefix: list[str], frames: int, marks: str) -> list[dict[str, Any]
         groups: dict[str, list[ElementTree.Element]] = {}
         for case in cases:
             parameters = case.get("name", "").partition("[")[2]
-            kind = next((way for way in ("tensorrt-rtx", "tensorrt", "onnx") if way in parameters), "")
+            kind = next((target for target in ("tensorrt-rtx", "tensorrt", "onnx") if target in parameters), "")
             groups.setdefault(f"{case.get('classname', '').removeprefix('tests.')} {kind}".strip(), []).append(case)
     rows = []
     for name, members in sorted(groups.items()):
@@ -103,29 +103,29 @@ def run_tests(prefix: list[str], frames: int, marks: str) -> list[dict[str, Any]
 
 
 def ways(folder: Path) -> dict[str, Path | str]:
-    """The models to time by the name of the way: a file, or why there is none."""
+    """The models to time by the name of the target: a file, or why there is none."""
     found: dict[str, Path | str] = {"ONNX Runtime CUDA": transformer.WEIGHTS}
     import onnxruntime
 
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         found["ONNX Runtime CUDA"] = "this onnxruntime has no CUDA provider"
-    for flavour in tensorrt_variants.FLAVOURS.values():
-        if not flavour.installed or importlib.util.find_spec("onnx_graphsurgeon") is None:
-            found[flavour.name] = "not installed"
+    for variant in tensorrt_variants.VARIANTS.values():
+        if not variant.installed or importlib.util.find_spec("onnx_graphsurgeon") is None:
+            found[variant.name] = "not installed"
             continue
         from lgin_edge.engine import build
 
-        path = folder / f"{flavour.name}.plan"
+        path = folder / f"{variant.name}.plan"
         try:
-            build.build(build.prepare(transformer.WEIGHTS), path, flavour=flavour)
-            found[flavour.name] = path
+            build.build(build.prepare(transformer.WEIGHTS), path, variant=variant)
+            found[variant.name] = path
         except lgin_edge.LginError as error:
-            found[flavour.name] = str(error)
+            found[variant.name] = str(error)
     return found
 
 
 def time_frames(rounds: int) -> list[dict[str, Any]]:
-    """A 720p frame with one face each way, candidates in turn; milliseconds of every sample."""
+    """A 720p frame with one face each target, candidates in turn; milliseconds of every sample."""
     rng = np.random.default_rng(0)
     frame = rng.integers(0, 256, (720, 1280, 3), dtype=np.uint8)
     landmarks = lgin_edge.geometry.TEMPLATE * 300 + (490, 210)

@@ -41,6 +41,7 @@ from rich.table import Table
 
 import lgin_edge
 from lgin_edge import geometry
+from lgin_edge.frames import PixelFormat
 from lgin_edge.kernels import resample
 from lgin_edge.stream import Pipeline, Stream
 from lgin_edge.tracking import tracker as tracking
@@ -236,7 +237,7 @@ def filters(frames: int) -> list[Json]:
     try:
         for cutoff in (0.125, 0.25, 0.5, 1.0, 2.0, 1e6):
             tracking.MIN_CUTOFF = cutoff
-            tracker = tracking.Tracker("rgb")
+            tracker = tracking.Tracker(PixelFormat.RGB)
             places = []
             for i, (frame, truth) in enumerate(zip(film.frames, film.landmarks, strict=True)):
                 tracker.move(frame, 1 / FPS)

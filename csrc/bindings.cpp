@@ -1,8 +1,11 @@
-// The only binding file. No logic: each function checks its arrays in labelled groups, releases the GIL and calls a
-// plain-pointer function of region_ops.h. What is wrong with an argument is a ValueError.
+// The only binding file. No logic: each function checks what memory safety needs (kernels.py converts the arguments),
+// releases the GIL and calls a plain-pointer function of region_ops.h. What is wrong with an argument is a ValueError.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <algorithm>
+#include <array>
 #include <initializer_list>
 #include <string>
 #include <tuple>
@@ -13,9 +16,11 @@ namespace py = pybind11;
 
 namespace {
 
+using lgin::FacePlan;
 using lgin::Half;
 using lgin::Nv12Frame;
 using lgin::PackedFrame;
+using lgin::PixelFormat;
 
 [[noreturn]] void fail(const std::string& message) { throw std::invalid_argument(message); }
 
@@ -41,13 +46,6 @@ void check_layout(const py::array& array, const char* name, std::initializer_lis
   if (!array.attr("flags").attr("aligned").cast<bool>()) fail(std::string(name) + ": expected an aligned array");
 }
 
-void check_side(const char* name, py::ssize_t side) {
-  if (side < 1 || side > lgin::kMaxViewSide) {
-    fail(std::string(name) + ": expected 1 to " + std::to_string(lgin::kMaxViewSide) + " pixels, got " +
-         std::to_string(side));
-  }
-}
-
 // ---- dtype --------------------------------------------------------------------------------------------------------
 
 const double* doubles(const py::array& array, const char* name) {
@@ -67,17 +65,19 @@ void check_float(const py::array& array, const char* name) {
 
 // ---- frame --------------------------------------------------------------------------------------------------------
 
-struct Order {
-  bool nv12, bgr;
-  int channels;  // bytes of a packed pixel, or of Y
-};
+PixelFormat format_of(const std::string& name) {
+  if (name == "rgb") return PixelFormat::rgb;
+  if (name == "bgr") return PixelFormat::bgr;
+  if (name == "rgba") return PixelFormat::rgba;
+  if (name == "bgra") return PixelFormat::bgra;
+  if (name == "nv12") return PixelFormat::nv12;
+  fail("pixel_format: expected rgb, bgr, rgba, bgra or nv12, got " + name);
+}
 
-// `color` is the order of the channels, or "nv12".
-Order order_of(const std::string& color) {
-  if (color == "nv12") return Order{true, false, 1};
-  if (color == "rgb" || color == "bgr") return Order{false, color[0] == 'b', 3};
-  if (color == "rgba" || color == "bgra") return Order{false, color[0] == 'b', 4};
-  fail("color: expected rgb, bgr, rgba, bgra or nv12, got " + color);
+// Bytes of a packed pixel, or of Y.
+int channels_of(PixelFormat format) {
+  if (format == PixelFormat::nv12) return 1;
+  return format == PixelFormat::rgb || format == PixelFormat::bgr ? 3 : 4;
 }
 
 struct AnyFrame {
@@ -87,37 +87,29 @@ struct AnyFrame {
 };
 
 // `step` is the bytes from a channel to the next. The rows of UV follow those of Y.
-AnyFrame frame_at(std::uint8_t* data, const Order& order, py::ssize_t y_stride, py::ssize_t x_stride, py::ssize_t step,
+AnyFrame frame_at(std::uint8_t* data, PixelFormat format, py::ssize_t y_stride, py::ssize_t x_stride, py::ssize_t step,
                   int height, int width) {
+  const bool bgr = format == PixelFormat::bgr || format == PixelFormat::bgra;
   AnyFrame frame{};
-  frame.nv12 = order.nv12;
+  frame.nv12 = format == PixelFormat::nv12;
   frame.planes = Nv12Frame{data, data + y_stride * height, x_stride, y_stride, width, height};
-  frame.packed = PackedFrame{data,  x_stride, y_stride, {order.bgr ? 2 * step : 0, step, order.bgr ? 0 : 2 * step},
-                             width, height};
+  frame.packed = PackedFrame{data,  x_stride, y_stride, {bgr ? 2 * step : 0, step, bgr ? 0 : 2 * step}, width, height};
   return frame;
 }
 
-AnyFrame frame_of(const py::array& array, const std::string& color, bool write) {
+// A frame of `height` x `width` pixels.
+AnyFrame frame_of(const py::array& array, PixelFormat format, int height, int width, bool write) {
   if (!py::isinstance<py::array_t<std::uint8_t>>(array)) fail("frame: expected uint8");
   if (write && !array.writeable()) fail("frame: the array is read-only");
-  const Order order = order_of(color);
-  if (array.ndim() != (order.nv12 ? 2 : 3)) fail("frame: wrong number of axes for color " + color);
-  for (py::ssize_t axis = 0; axis < 2; ++axis) {
-    if (array.shape(axis) < 1 || array.shape(axis) > lgin::kMaxFrameSide) {
-      fail("frame: expected sides of 1 to " + std::to_string(lgin::kMaxFrameSide) + " pixels, got " + shape_of(array));
-    }
+  const bool nv12 = format == PixelFormat::nv12;
+  const int channels = channels_of(format), rows = nv12 ? height / 2 * 3 : height;
+  if (array.ndim() != (nv12 ? 2 : 3) || array.shape(0) != rows || array.shape(1) != width ||
+      (!nv12 && array.shape(2) != channels)) {
+    fail("frame: expected " + std::to_string(height) + " x " + std::to_string(width) + " pixels in the plan's format, got " +
+         shape_of(array));
   }
   std::uint8_t* const data = static_cast<std::uint8_t*>(const_cast<void*>(array.data()));
-  const int width = static_cast<int>(array.shape(1));
-  const int rows = static_cast<int>(array.shape(0));
-  if (order.nv12) {
-    if (rows % 3 || width % 2) fail("frame: NV12 expects [H * 3/2, W] with even H and W, got " + shape_of(array));
-    return frame_at(data, order, array.strides(0), array.strides(1), 0, rows / 3 * 2, width);
-  }
-  if (array.shape(2) != order.channels) {
-    fail("frame: color " + color + " expects " + std::to_string(order.channels) + " channels, got " + shape_of(array));
-  }
-  return frame_at(data, order, array.strides(0), array.strides(1), array.strides(2), rows, width);
+  return frame_at(data, format, array.strides(0), array.strides(1), nv12 ? 0 : array.strides(2), height, width);
 }
 
 template <class F>
@@ -131,8 +123,8 @@ void with_frame(const AnyFrame& frame, const F& f) {
 
 // Call f with a value of the frame's type.
 template <class F>
-void with_kind(const Order& order, const F& f) {
-  if (order.nv12) {
+void with_kind(PixelFormat format, const F& f) {
+  if (format == PixelFormat::nv12) {
     f(Nv12Frame{});
   } else {
     f(PackedFrame{});
@@ -155,38 +147,50 @@ void check_count(py::ssize_t count) {
   if (count < 0 || count > 1 << 20) fail("count: expected 0 to 2^20 faces, got " + std::to_string(count));
 }
 
-// `strengths` are for paste alone.
-lgin::Faces faces_of(const py::array& affines, const py::array& boxes, const py::array* strengths = nullptr) {
+void check_threads(int threads) {
+  if (threads < 1 || threads > 1024) {
+    fail("threads: expected a whole number from 1 to 1024, got " + std::to_string(threads));
+  }
+}
+
+void check_side(const char* name, int side) {
+  if (side < 1 || side > lgin::kMaxViewSide) {
+    fail(std::string(name) + ": expected a whole number of pixels from 1 to " + std::to_string(lgin::kMaxViewSide) +
+         ", got " + std::to_string(side));
+  }
+}
+
+FacePlan plan_of(const py::array& affines, const py::array& boxes, const py::array& strengths, int face_size,
+                 int patch_size, double face_taper, double region_taper, const std::array<double, 4>& face_box,
+                 int height, int width, const std::string& pixel_format) {
   if (affines.ndim() != 3) fail("affines: expected shape (N, 2, 3), got " + shape_of(affines));
   const py::ssize_t count = affines.shape(0);
   check_count(count);
   check_layout(affines, "affines", {count, 2, 3});
   check_layout(boxes, "boxes", {count, lgin::kRegions, 4});
-  lgin::Faces faces{doubles(affines, "affines"), doubles(boxes, "boxes"), static_cast<int>(count)};
-  if (strengths) {
-    check_layout(*strengths, "strengths", {count});
-    faces.strengths = doubles(*strengths, "strengths");
-  }
-  lgin::check_faces(faces);
-  return faces;
+  check_layout(strengths, "strengths", {count});
+  const lgin::Faces faces{doubles(affines, "affines"), doubles(boxes, "boxes"), static_cast<int>(count),
+                          doubles(strengths, "strengths")};
+  const lgin::ViewSpec spec{face_size,    patch_size, face_taper,
+                            region_taper, {face_box[0], face_box[1], face_box[2], face_box[3]}};
+  const PixelFormat format = format_of(pixel_format);
+  const py::gil_scoped_release release;
+  return FacePlan(faces, spec, height, width, format);
 }
 
 struct ViewSizes {
   int face, patch;
 };
 
-ViewSizes check_views(const py::array& face, const py::array& patches, int count) {
-  if (face.ndim() != 4) fail("face: expected shape (N, 3, S, S), got " + shape_of(face));
-  if (patches.ndim() != 5) fail("patches: expected shape (N, 5, 3, P, P), got " + shape_of(patches));
-  const py::ssize_t s = face.shape(3), p = patches.shape(4);
-  check_side("face_size", s);
-  check_side("patch_size", p);
-  check_layout(face, "face", {count, 3, s, s});
-  check_layout(patches, "patches", {count, lgin::kRegions, 3, p, p});
+// The views of a plan's faces.
+ViewSizes check_views(const py::array& face, const py::array& patches, const FacePlan& plan) {
+  const py::ssize_t n = plan.count(), s = plan.spec().face_size, p = plan.spec().patch_size;
+  check_layout(face, "face", {n, 3, s, s});
+  check_layout(patches, "patches", {n, lgin::kRegions, 3, p, p});
   check_float(face, "face");
   check_float(patches, "patches");
   if (is_half(face) != is_half(patches)) fail("face, patches: expected the same dtype");
-  return ViewSizes{static_cast<int>(s), static_cast<int>(p)};
+  return ViewSizes{plan.spec().face_size, plan.spec().patch_size};
 }
 
 template <class T, class Pointer>
@@ -215,37 +219,28 @@ lgin::Block<Frame> block_at(std::uintptr_t address, int count) {
   return lgin::Block<Frame>{pointer<std::uint8_t>(address, "block", lgin::kBlockAlignment), count};
 }
 
-void check_size(const Order& order, int height, int width) {
-  const int most = lgin::kMaxFrameSide;
-  if (height < 1 || height > most || width < 1 || width > most || (order.nv12 && (height % 2 || width % 2))) {
-    fail("height, width: expected 1 to " + std::to_string(most) + " pixels, in NV12 even, got " +
-         std::to_string(height) + " and " + std::to_string(width));
-  }
-}
-
 using Corners = std::tuple<int, int, int, int>;
 
-lgin::Rectangle rectangle_of(const Corners& corners, const Order& order, int height, int width) {
+lgin::Rectangle rectangle_of(const Corners& corners, const FacePlan& plan) {
   const auto [x0, y0, x1, y1] = corners;
-  const bool odd = order.nv12 && (x0 % 2 || y0 % 2 || x1 % 2 || y1 % 2);
-  if (x0 < 0 || y0 < 0 || x0 >= x1 || y0 >= y1 || x1 > width || y1 > height || odd) {
-    fail("rectangle: expected (x0, y0, x1, y1) inside the frame of " + std::to_string(height) + " x " +
-         std::to_string(width) + ", in NV12 even, got " + py::str(py::cast(corners)).cast<std::string>());
+  const bool odd = plan.format() == PixelFormat::nv12 && (x0 % 2 || y0 % 2 || x1 % 2 || y1 % 2);
+  if (x0 < 0 || y0 < 0 || x0 >= x1 || y0 >= y1 || x1 > plan.width() || y1 > plan.height() || odd) {
+    fail("rectangle: expected (x0, y0, x1, y1) inside the frame of " + std::to_string(plan.height()) + " x " +
+         std::to_string(plan.width()) + ", in NV12 even, got " + py::str(py::cast(corners)).cast<std::string>());
   }
   return lgin::Rectangle{x0, y0, x1, y1};
 }
 
 // ---- operations ---------------------------------------------------------------------------------------------------
 
-void region_crop(const py::array& frame, const std::string& color, const py::array& affines, const py::array& boxes,
-                 py::array face, py::array patches, int threads, int device) {
-  const AnyFrame source = frame_of(frame, color, false);
-  const lgin::Faces faces = faces_of(affines, boxes);
-  const ViewSizes sizes = check_views(face, patches, faces.count);
+void region_crop(const FacePlan& plan, const py::array& frame, py::array face, py::array patches, int threads,
+                 int device) {
+  const AnyFrame source = frame_of(frame, plan.format(), plan.height(), plan.width(), false);
+  const ViewSizes sizes = check_views(face, patches, plan);
   void* const face_data = face.mutable_data();
   void* const patch_data = patches.mutable_data();
   const bool half = is_half(face);
-
+  check_threads(threads);
   if (device >= 0) check_contiguous(frame, "frame");
 
   const py::gil_scoped_release release;
@@ -253,26 +248,22 @@ void region_crop(const py::array& frame, const std::string& color, const py::arr
     with_type(half, [&](auto type) {
       const auto views = views_of<decltype(type)>(face_data, patch_data, sizes);
       if (device < 0) {
-        lgin::cpu::region_crop(f, faces, views, threads);
+        lgin::cpu::region_crop(f, plan, views, threads);
       } else {
-        lgin::cuda::region_crop(f, faces, views, device);
+        lgin::cuda::region_crop(f, plan, views, device);
       }
     });
   });
 }
 
-void region_paste(const py::array& frame, const std::string& color, const py::array& affines, const py::array& boxes,
-                  const py::array& strengths, const py::array& face, const py::array& patches, double face_taper,
-                  double region_taper, int threads, int device) {
-  const AnyFrame target = frame_of(frame, color, true);
-  const lgin::Faces faces = faces_of(affines, boxes, &strengths);
-  const ViewSizes sizes = check_views(face, patches, faces.count);
-  const lgin::Tapers tapers{face_taper, region_taper};
-  lgin::check_tapers(tapers);
+void region_paste(const FacePlan& plan, const py::array& frame, const py::array& face, const py::array& patches,
+                  int threads, int device) {
+  const AnyFrame target = frame_of(frame, plan.format(), plan.height(), plan.width(), true);
+  const ViewSizes sizes = check_views(face, patches, plan);
   const bool half = is_half(face);
   const void* const face_data = face.data();
   const void* const patch_data = patches.data();
-
+  check_threads(threads);
   if (device >= 0) check_contiguous(frame, "frame");
 
   const py::gil_scoped_release release;
@@ -280,26 +271,40 @@ void region_paste(const py::array& frame, const std::string& color, const py::ar
     with_type(half, [&](auto type) {
       const auto views = views_of<const decltype(type)>(face_data, patch_data, sizes);
       if (device < 0) {
-        lgin::cpu::region_paste(f, faces, views, tapers, threads);
+        lgin::cpu::region_paste(f, plan, views, threads);
       } else {
-        lgin::cuda::region_paste(f, faces, views, tapers, device);
+        lgin::cuda::region_paste(f, plan, views, device);
       }
     });
   });
 }
 
-void resample(const py::array& frame, const std::string& color, const py::array& affine, py::array view, int threads) {
-  const AnyFrame source = frame_of(frame, color, false);
+void resample(const py::array& frame, const std::string& pixel_format, const py::array& affine, py::array view,
+              int threads) {
+  const PixelFormat format = format_of(pixel_format);
+  if (frame.ndim() < 2) fail("frame: expected two axes or three, got " + shape_of(frame));
+  for (py::ssize_t axis = 0; axis < 2; ++axis) {
+    if (frame.shape(axis) < 1 || frame.shape(axis) > lgin::kMaxFrameSide) {
+      fail("frame: expected sides of 1 to " + std::to_string(lgin::kMaxFrameSide) + " pixels, got " + shape_of(frame));
+    }
+  }
+  const int rows = static_cast<int>(frame.shape(0)), columns = static_cast<int>(frame.shape(1));
+  const bool nv12 = format == PixelFormat::nv12;
+  if (nv12 && (rows % 3 || columns % 2)) {
+    fail("frame: NV12 expects [H * 3/2, W] with even H and W, got " + shape_of(frame));
+  }
+  const AnyFrame source = frame_of(frame, format, nv12 ? rows / 3 * 2 : rows, columns, false);
   check_layout(affine, "affine", {2, 3});
   const double* matrix = doubles(affine, "affine");
   lgin::check_affine(matrix, "affine");
   if (view.ndim() != 3) fail("view: expected shape (3, height, width), got " + shape_of(view));
-  check_side("height", view.shape(1));
-  check_side("width", view.shape(2));
   check_layout(view, "view", {3, view.shape(1), view.shape(2)});
   check_float(view, "view");
-  const int height = static_cast<int>(view.shape(1));
-  const int width = static_cast<int>(view.shape(2));
+  const int height = static_cast<int>(std::min<py::ssize_t>(view.shape(1), lgin::kMaxViewSide + 1));
+  const int width = static_cast<int>(std::min<py::ssize_t>(view.shape(2), lgin::kMaxViewSide + 1));
+  check_side("height", height);
+  check_side("width", width);
+  check_threads(threads);
   void* const data = view.mutable_data();
   const bool half = is_half(view);
 
@@ -311,70 +316,44 @@ void resample(const py::array& frame, const std::string& color, const py::array&
   });
 }
 
-Corners face_rectangle(const std::string& color, int height, int width, const py::array& affines,
-                       const py::array& boxes, int face_size, int patch_size) {
-  const Order order = order_of(color);
-  check_size(order, height, width);
-  const lgin::Faces faces = faces_of(affines, boxes);
-  check_side("face_size", face_size);
-  check_side("patch_size", patch_size);
-
-  const py::gil_scoped_release release;
-  lgin::Rectangle r{};
-  with_kind(order, [&](auto kind) {
-    r = lgin::face_rectangle<decltype(kind)>(height, width, faces, face_size, patch_size);
-  });
-  return Corners{r.x0, r.y0, r.x1, r.y1};
-}
-
-std::size_t block_size(const std::string& color, int count) {
-  const Order order = order_of(color);
+std::size_t block_size(const std::string& pixel_format, int count) {
   check_count(count);
   std::size_t size = 0;
-  with_kind(order, [&](auto kind) { size = lgin::Block<decltype(kind)>::size(count); });
+  with_kind(format_of(pixel_format), [&](auto kind) { size = lgin::Block<decltype(kind)>::size(count); });
   return size;
 }
 
-void write_block(py::array block, const std::string& color, std::uintptr_t address, py::ssize_t pitch, int height,
-                 int width, const Corners& rectangle, const py::array& affines, const py::array& boxes,
-                 const py::array& strengths, int face_size, int patch_size, double face_taper, double region_taper) {
-  const Order order = order_of(color);
-  check_size(order, height, width);
-  const lgin::Rectangle part = rectangle_of(rectangle, order, height, width);
-  const py::ssize_t row = static_cast<py::ssize_t>(part.width()) * order.channels;
+void write_block(const FacePlan& plan, py::array block, std::uintptr_t address, py::ssize_t pitch,
+                 const Corners& rectangle) {
+  const lgin::Rectangle part = rectangle_of(rectangle, plan);
+  const int channels = channels_of(plan.format());
+  const py::ssize_t row = static_cast<py::ssize_t>(part.width()) * channels;
   if (pitch < row || pitch > kMaxPitch) {
     fail("pitch: expected at least the row's " + std::to_string(row) + " bytes and at most " + std::to_string(kMaxPitch) +
          ", got " + std::to_string(pitch));
   }
-  const AnyFrame frame = frame_at(pointer<std::uint8_t>(address, "address"), order, pitch, order.channels, 1,
+  const AnyFrame frame = frame_at(pointer<std::uint8_t>(address, "address"), plan.format(), pitch, channels, 1,
                                   part.height(), part.width());
-
-  const lgin::Faces faces = faces_of(affines, boxes, &strengths);
-  check_side("face_size", face_size);
-  check_side("patch_size", patch_size);
-  const lgin::Tapers tapers{face_taper, region_taper};
-  lgin::check_tapers(tapers);
-
   if (!py::isinstance<py::array_t<std::uint8_t>>(block)) fail("block: expected uint8");
   if (!block.writeable()) fail("block: the array is read-only");
-  check_layout(block, "block", {static_cast<py::ssize_t>(block_size(color, faces.count))});
   std::uint8_t* const target = static_cast<std::uint8_t*>(block.mutable_data());
+  std::size_t size = 0;
+  with_kind(plan.format(), [&](auto kind) { size = lgin::Block<decltype(kind)>::size(plan.count()); });
+  check_layout(block, "block", {static_cast<py::ssize_t>(size)});
 
   const py::gil_scoped_release release;
-  with_frame(frame, [&](const auto& f) {
-    lgin::write_block(target, f, part, height, width, faces, face_size, patch_size, tapers);
-  });
+  with_frame(frame, [&](const auto& f) { lgin::write_block(target, f, part, plan); });
 }
 
-void launch_crop(std::uintptr_t block, const std::string& color, int count, std::uintptr_t face,
+void launch_crop(std::uintptr_t block, const std::string& pixel_format, int count, std::uintptr_t face,
                  std::uintptr_t patches, int face_size, int patch_size, bool half, int device, std::uintptr_t stream) {
-  const Order order = order_of(color);
+  const PixelFormat format = format_of(pixel_format);
   check_count(count);
   check_side("face_size", face_size);
   check_side("patch_size", patch_size);
 
   const py::gil_scoped_release release;
-  with_kind(order, [&](auto kind) {
+  with_kind(format, [&](auto kind) {
     with_type(half, [&](auto type) {
       using T = decltype(type);
       const lgin::Views<T> views{pointer<T>(face, "face"), pointer<T>(patches, "patches"), face_size, patch_size};
@@ -383,10 +362,10 @@ void launch_crop(std::uintptr_t block, const std::string& color, int count, std:
   });
 }
 
-void launch_paste(std::uintptr_t block, const std::string& color, int count, int index, std::uintptr_t face_delta,
+void launch_paste(std::uintptr_t block, const std::string& pixel_format, int count, int index, std::uintptr_t face_delta,
                   std::uintptr_t patch_delta, int face_size, int patch_size, bool half, long long pixels,
                   py::ssize_t target_offset, int device, std::uintptr_t stream) {
-  const Order order = order_of(color);
+  const PixelFormat format = format_of(pixel_format);
   check_count(count);
   if (index < 0 || index >= count) {
     fail("index: expected a face of " + std::to_string(count) + ", got " + std::to_string(index));
@@ -396,7 +375,7 @@ void launch_paste(std::uintptr_t block, const std::string& color, int count, int
   check_side("patch_size", patch_size);
 
   const py::gil_scoped_release release;
-  with_kind(order, [&](auto kind) {
+  with_kind(format, [&](auto kind) {
     with_type(half, [&](auto type) {
       using T = const decltype(type);
       const lgin::Views<T> residuals{pointer<T>(face_delta, "face_delta"), pointer<T>(patch_delta, "patch_delta"),
@@ -415,24 +394,27 @@ PYBIND11_MODULE(_native, module) {
   module.attr("cuda_built") = lgin::cuda::built();
   module.attr("cuda_is_host") = lgin::cuda::is_host();
   module.def("cuda_device_count", &lgin::cuda::device_count);
-  module.def("region_crop", &region_crop, py::arg("frame"), py::arg("color"), py::arg("affines"), py::arg("boxes"),
-             py::arg("face"), py::arg("patches"), py::arg("threads"), py::arg("device"));
-  module.def("region_paste", &region_paste, py::arg("frame"), py::arg("color"), py::arg("affines"), py::arg("boxes"),
-             py::arg("strengths"), py::arg("face"), py::arg("patches"), py::arg("face_taper"), py::arg("region_taper"),
+  py::class_<FacePlan>(module, "FacePlan")
+      .def(py::init(&plan_of), py::arg("affines"), py::arg("boxes"), py::arg("strengths"), py::arg("face_size"),
+           py::arg("patch_size"), py::arg("face_taper"), py::arg("region_taper"), py::arg("face_box"),
+           py::arg("height"), py::arg("width"), py::arg("pixel_format"))
+      .def_property_readonly("rectangle",
+                             [](const FacePlan& plan) {
+                               const lgin::Rectangle& r = plan.rectangle();
+                               return Corners{r.x0, r.y0, r.x1, r.y1};
+                             })
+      .def("write_block", &write_block, py::arg("block"), py::arg("address"), py::arg("pitch"), py::arg("rectangle"));
+  module.def("region_crop", &region_crop, py::arg("plan"), py::arg("frame"), py::arg("face"), py::arg("patches"),
              py::arg("threads"), py::arg("device"));
-  module.def("resample", &resample, py::arg("frame"), py::arg("color"), py::arg("affine"), py::arg("view"),
+  module.def("region_paste", &region_paste, py::arg("plan"), py::arg("frame"), py::arg("face"), py::arg("patches"),
+             py::arg("threads"), py::arg("device"));
+  module.def("resample", &resample, py::arg("frame"), py::arg("pixel_format"), py::arg("affine"), py::arg("view"),
              py::arg("threads"));
-  module.def("face_rectangle", &face_rectangle, py::arg("color"), py::arg("height"), py::arg("width"),
-             py::arg("affines"), py::arg("boxes"), py::arg("face_size"), py::arg("patch_size"));
-  module.def("block_size", &block_size, py::arg("color"), py::arg("count"));
-  module.def("write_block", &write_block, py::arg("block"), py::arg("color"), py::arg("address"), py::arg("pitch"),
-             py::arg("height"), py::arg("width"), py::arg("rectangle"), py::arg("affines"), py::arg("boxes"),
-             py::arg("strengths"), py::arg("face_size"), py::arg("patch_size"), py::arg("face_taper"),
-             py::arg("region_taper"));
-  module.def("launch_crop", &launch_crop, py::arg("block"), py::arg("color"), py::arg("count"), py::arg("face"),
+  module.def("block_size", &block_size, py::arg("pixel_format"), py::arg("count"));
+  module.def("launch_crop", &launch_crop, py::arg("block"), py::arg("pixel_format"), py::arg("count"), py::arg("face"),
              py::arg("patches"), py::arg("face_size"), py::arg("patch_size"), py::arg("half"), py::arg("device"),
              py::arg("stream"));
-  module.def("launch_paste", &launch_paste, py::arg("block"), py::arg("color"), py::arg("count"), py::arg("index"),
+  module.def("launch_paste", &launch_paste, py::arg("block"), py::arg("pixel_format"), py::arg("count"), py::arg("index"),
              py::arg("face_delta"), py::arg("patch_delta"), py::arg("face_size"), py::arg("patch_size"),
              py::arg("half"), py::arg("pixels"), py::arg("target_offset"), py::arg("device"), py::arg("stream"));
 }

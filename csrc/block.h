@@ -35,17 +35,11 @@ struct Block {
 static_assert(sizeof(ViewPlan) % kBlockAlignment == 0 && sizeof(PastePlan) % kBlockAlignment == 0,
               "every part of a block is aligned");
 
-// The smallest rectangle with even corners, clipped to the frame, that holds every pixel that the crop of these faces
-// reads and every pixel that their paste may write; never empty. Frame is PackedFrame or Nv12Frame.
+// Write Block<Frame>::size(plan.count()) bytes, at any alignment. `frame` is what is in memory of the plan's frame: its
+// `rectangle`. Everything is planned for the whole frame and then moved by whole pixels, so that the results are the whole
+// frame's, bit for bit. Throws std::invalid_argument, with nothing written, if the faces need more than the rectangle: a
+// launch checks nothing.
 template <class Frame>
-Rectangle face_rectangle(int height, int width, const Faces& faces, int face_size, int patch_size);
-
-// Write Block<Frame>::size(faces.count) bytes, at any alignment. `frame` is what is in memory of a frame of `height` x
-// `width`: its `rectangle`. Everything is planned for the whole frame and then moved by whole pixels, so that the results
-// are the whole frame's, bit for bit. Throws std::invalid_argument, with nothing written, if the faces need more than the
-// rectangle: a launch checks nothing.
-template <class Frame>
-void write_block(std::uint8_t* block, const Frame& frame, const Rectangle& rectangle, int height, int width,
-                 const Faces& faces, int face_size, int patch_size, const Tapers& tapers);
+void write_block(std::uint8_t* block, const Frame& frame, const Rectangle& rectangle, const FacePlan& plan);
 
 }  // namespace lgin

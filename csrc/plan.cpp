@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <sstream>
 #include <stdexcept>
+#include <type_traits>
 
 namespace lgin {
 namespace {
@@ -86,11 +88,31 @@ int sample_count(double step) {
   return static_cast<int>(std::min<double>(kMaxSamples, std::max(1.0, std::ceil(step - 1e-3))));
 }
 
-}  // namespace
+void check_box(const double* box, const std::string& name) {
+  std::ostringstream message;
+  for (int i = 0; i < 4; ++i) {
+    if (!(std::fabs(box[i]) <= kMaxBoxCoordinate)) {
+      message << name << ": expected canonical coordinates within +-" << kMaxBoxCoordinate << ", got " << box[i];
+      fail(message);
+    }
+  }
+  if (!(box[2] - box[0] >= kMinBoxSide && box[3] - box[1] >= kMinBoxSide)) {
+    message << name << ": expected (x0, y0, x1, y1) with x1 - x0 and y1 - y0 of at least " << kMinBoxSide
+            << ", got (" << box[0] << ", " << box[1] << ", " << box[2] << ", " << box[3] << ")";
+    fail(message);
+  }
+}
 
-void check_affine(const double* affine, const char* name) { check_one_affine(affine, name); }
+void check_face_box(const double* box) {
+  check_box(box, "face_box");
+  if (*std::min_element(box, box + 4) >= kMinFaceBox && *std::max_element(box, box + 4) <= kMaxFaceBox) return;
+  std::ostringstream message;
+  message << "face_box: expected canonical coordinates from " << kMinFaceBox << " to " << kMaxFaceBox << ", got ("
+          << box[0] << ", " << box[1] << ", " << box[2] << ", " << box[3] << ")";
+  fail(message);
+}
 
-void check_faces(const Faces& faces) {
+void check_faces(const Faces& faces, const ViewSpec& spec) {
   for (int n = 0; n < faces.count; ++n) {
     const double* affine = faces.affine(n);
     check_one_affine(affine, "affines[" + std::to_string(n) + "]");
@@ -99,25 +121,167 @@ void check_faces(const Faces& faces) {
       message << "strengths[" << n << "]: expected 0 to 1, got " << faces.strength(n);
       fail(message);
     }
+    check_reach(view_affine(Affine(affine), spec.face_box), "face_box of affines[" + std::to_string(n) + "]");
     for (int r = 0; r < kRegions; ++r) {
       const double* box = faces.box(n, r);
       const std::string name = "boxes[" + std::to_string(n) + ", " + std::to_string(r) + "]";
-      std::ostringstream message;
-      for (int i = 0; i < 4; ++i) {
-        if (!(std::fabs(box[i]) <= kMaxBoxCoordinate)) {
-          message << name << ": expected canonical coordinates within +-" << kMaxBoxCoordinate << ", got " << box[i];
-          fail(message);
-        }
-      }
-      if (!(box[2] - box[0] >= kMinBoxSide && box[3] - box[1] >= kMinBoxSide)) {
-        message << name << ": expected (x0, y0, x1, y1) with x1 - x0 and y1 - y0 of at least " << kMinBoxSide
-                << ", got (" << box[0] << ", " << box[1] << ", " << box[2] << ", " << box[3] << ")";
-        fail(message);
-      }
+      check_box(box, name);
       check_reach(view_affine(Affine(affine), box), name);
     }
   }
 }
+
+void check_side(int side, const char* name) {
+  if (side >= 1 && side <= kMaxViewSide) return;
+  std::ostringstream message;
+  message << name << ": expected a whole number of pixels from 1 to " << kMaxViewSide << ", got " << side;
+  fail(message);
+}
+
+void check_taper(double taper, const char* name) {
+  if (taper >= kMinTaper && taper <= 0.5) return;
+  std::ostringstream message;
+  message << name << ": expected a fraction of a side, " << kMinTaper << " to 0.5, got " << taper;
+  fail(message);
+}
+
+void check_size(int height, int width, PixelFormat format) {
+  const bool odd = format == PixelFormat::nv12 && (height % 2 || width % 2);
+  if (height >= 1 && height <= kMaxFrameSide && width >= 1 && width <= kMaxFrameSide && !odd) return;
+  std::ostringstream message;
+  message << "height, width: expected 1 to " << kMaxFrameSide << " pixels, in NV12 even, got " << height << " and "
+          << width;
+  fail(message);
+}
+
+// Frame position (index coordinates relative to the origin) to the local unit square of `view`.
+ViewMap map_to(const Affine& view, int origin_x, int origin_y, double taper) {
+  const double determinant = view.xx * view.yy - view.xy * view.yx;
+  const double xx = view.yy / determinant, xy = -view.xy / determinant;
+  const double yx = -view.yx / determinant, yy = view.xx / determinant;
+  const double px = origin_x + 0.5 - view.x0, py = origin_y + 0.5 - view.y0;
+  ViewMap map{};
+  map.x0 = static_cast<float>(xx * px + xy * py);
+  map.x_dx = static_cast<float>(xx);
+  map.x_dy = static_cast<float>(xy);
+  map.y0 = static_cast<float>(yx * px + yy * py);
+  map.y_dx = static_cast<float>(yx);
+  map.y_dy = static_cast<float>(yy);
+  map.inverse_taper = static_cast<float>(1.0 / taper);
+  return map;
+}
+
+int clipped(double position, int size) {
+  return static_cast<int>(std::min<double>(std::max(position, 0.0), size));
+}
+
+// Bounding box of a face's square inside the frame; perhaps empty.
+Rectangle clipped_bounds(const Bounds& bounds, int height, int width) {
+  return Rectangle{clipped(std::floor(bounds.x_min), width), clipped(std::floor(bounds.y_min), height),
+                   clipped(std::ceil(bounds.x_max), width), clipped(std::ceil(bounds.y_max), height)};
+}
+
+PastePlan plan_paste(const Faces& faces, int n, const ViewSpec& spec, int height, int width) {
+  const Affine face(faces.affine(n));
+  const Affine square = view_affine(face, spec.face_box);
+  const Bounds bounds = bounds_of(square);
+  const Rectangle inside = clipped_bounds(bounds, height, width);
+  PastePlan plan{};
+  plan.origin_x = static_cast<int>(std::floor((bounds.x_min + bounds.x_max) * 0.5));
+  plan.origin_y = static_cast<int>(std::floor((bounds.y_min + bounds.y_max) * 0.5));
+  plan.column_begin = inside.x0;
+  plan.column_end = inside.x1;
+  plan.row_begin = inside.y0;
+  plan.row_end = inside.y1;
+  plan.scale = static_cast<float>(127.5 * faces.strength(n));
+  plan.views[0] = map_to(square, plan.origin_x, plan.origin_y, spec.face_taper);
+  for (int r = 0; r < kRegions; ++r) {
+    plan.views[1 + r] = map_to(view_affine(face, faces.box(n, r)), plan.origin_x, plan.origin_y, spec.region_taper);
+  }
+  return plan;
+}
+
+ViewPlan plan_box(const Affine& face, const double* box, int size) {
+  const Affine view = view_affine(face, box);
+  const double m[6] = {view.xx, view.xy, view.x0, view.yx, view.yy, view.y0};
+  return plan_view(m, size, size);
+}
+
+// Positions along one axis, and pixels; both ends belong to it.
+template <class T>
+struct Range {
+  T low, high;
+};
+
+template <class T>
+void include(Range<T>* range, T value) {
+  range->low = std::min(range->low, value);
+  range->high = std::max(range->high, value);
+}
+
+template <class T>
+Range<T> nothing() {
+  return Range<T>{std::numeric_limits<T>::max(), std::numeric_limits<T>::lowest()};
+}
+
+// The pixels that samples read between two positions, neither clamped to the frame.
+template <class Frame>
+Range<int> pixels_read(const Range<float>& x, int origin) {
+  Range<int> pixels{tap<false>(x.low, origin, 0).low, tap<false>(x.high, origin, 0).high};
+  if constexpr (std::is_same_v<Frame, Nv12Frame>) {
+    include(&pixels, 2 * tap<false>(chroma_coordinate(x.low), origin / 2, 0).low);
+    include(&pixels, 2 * tap<false>(chroma_coordinate(x.high), origin / 2, 0).high + 1);
+  }
+  return pixels;
+}
+
+// The columns and rows of a frame that something touches.
+struct Hull {
+  Range<int> columns, rows;
+
+  void include_clamped(const Range<int>& x, const Range<int>& y, int height, int width) {
+    for (const int column : {x.low, x.high}) include(&columns, clamp_int(column, 0, width - 1));
+    for (const int row : {y.low, y.high}) include(&rows, clamp_int(row, 0, height - 1));
+  }
+};
+
+// What a view reads. Every operation of view_position and footprint_offset is monotone in each index, its rounding
+// included, so that the view's outermost samples are those of its corners: the very floats that the kernels will have.
+template <class Frame>
+void include_view(const ViewPlan& plan, int height, int width, Hull* hull) {
+  Range<float> x = nothing<float>(), y = x, dx = x, dy = x;
+  for (const int down : {0, 1}) {
+    for (const int right : {0, 1}) {
+      const Position center = view_position(plan, down * (plan.height - 1), right * (plan.width - 1));
+      const Offset offset = footprint_offset(plan, down * (plan.nb - 1), right * (plan.na - 1));
+      include(&x, center.x);
+      include(&y, center.y);
+      include(&dx, offset.x);
+      include(&dy, offset.y);
+    }
+  }
+  hull->include_clamped(pixels_read<Frame>(Range<float>{x.low + dx.low, x.high + dx.high}, plan.origin_x),
+                        pixels_read<Frame>(Range<float>{y.low + dy.low, y.high + dy.high}, plan.origin_y), height,
+                        width);
+}
+
+template <class Frame>
+Rectangle rectangle_of(const std::vector<ViewPlan>& crops, const std::vector<PastePlan>& pastes, int height, int width) {
+  Hull hull{nothing<int>(), nothing<int>()};
+  if (pastes.empty()) hull = Hull{{0, 0}, {0, 0}};
+  for (const ViewPlan& plan : crops) include_view<Frame>(plan, height, width, &hull);
+  for (const PastePlan& plan : pastes) {
+    if (plan.column_begin >= plan.column_end || plan.row_begin >= plan.row_end) continue;
+    hull.include_clamped({plan.column_begin, plan.column_end - 1}, {plan.row_begin, plan.row_end - 1}, height, width);
+  }
+  // Even, for the 2x2 blocks of NV12: for the packed formats too, because one rule is simpler than two.
+  return Rectangle{hull.columns.low / 2 * 2, hull.rows.low / 2 * 2, std::min(hull.columns.high / 2 * 2 + 2, width),
+                   std::min(hull.rows.high / 2 * 2 + 2, height)};
+}
+
+}  // namespace
+
+void check_affine(const double* affine, const char* name) { check_one_affine(affine, name); }
 
 ViewPlan plan_view(const double* view, int height, int width) {
   const Affine m(view);
@@ -141,81 +305,25 @@ ViewPlan plan_view(const double* view, int height, int width) {
   return plan;
 }
 
-std::vector<ViewPlan> plan_crop(const Faces& faces, int face_size, int patch_size) {
-  std::vector<ViewPlan> plans;
-  plans.reserve(static_cast<std::size_t>(faces.count) * kViews);
+FacePlan::FacePlan(const Faces& faces, const ViewSpec& spec, int height, int width, PixelFormat format)
+    : spec_(spec), height_(height), width_(width), format_(format) {
+  check_side(spec.face_size, "face_size");
+  check_side(spec.patch_size, "patch_size");
+  check_taper(spec.face_taper, "face_taper");
+  check_taper(spec.region_taper, "region_taper");
+  check_face_box(spec.face_box);
+  check_size(height, width, format);
+  check_faces(faces, spec);
+  crops_.reserve(static_cast<std::size_t>(faces.count) * kViews);
+  pastes_.reserve(static_cast<std::size_t>(faces.count));
   for (int n = 0; n < faces.count; ++n) {
-    plans.push_back(plan_view(faces.affine(n), face_size, face_size));
-    for (int r = 0; r < kRegions; ++r) {
-      const Affine view = view_affine(Affine(faces.affine(n)), faces.box(n, r));
-      const double m[6] = {view.xx, view.xy, view.x0, view.yx, view.yy, view.y0};
-      plans.push_back(plan_view(m, patch_size, patch_size));
-    }
+    const Affine face(faces.affine(n));
+    crops_.push_back(plan_box(face, spec.face_box, spec.face_size));
+    for (int r = 0; r < kRegions; ++r) crops_.push_back(plan_box(face, faces.box(n, r), spec.patch_size));
+    pastes_.push_back(plan_paste(faces, n, spec, height, width));
   }
-  return plans;
-}
-
-namespace {
-
-// Frame position (index coordinates relative to the origin) to the local unit square of `view`.
-ViewMap map_to(const Affine& view, int origin_x, int origin_y, double taper) {
-  const double determinant = view.xx * view.yy - view.xy * view.yx;
-  const double xx = view.yy / determinant, xy = -view.xy / determinant;
-  const double yx = -view.yx / determinant, yy = view.xx / determinant;
-  const double px = origin_x + 0.5 - view.x0, py = origin_y + 0.5 - view.y0;
-  ViewMap map{};
-  map.x0 = static_cast<float>(xx * px + xy * py);
-  map.x_dx = static_cast<float>(xx);
-  map.x_dy = static_cast<float>(xy);
-  map.y0 = static_cast<float>(yx * px + yy * py);
-  map.y_dx = static_cast<float>(yx);
-  map.y_dy = static_cast<float>(yy);
-  map.inverse_taper = static_cast<float>(1.0 / taper);
-  return map;
-}
-
-int clipped(double position, int size) {
-  return static_cast<int>(std::min<double>(std::max(position, 0.0), size));
-}
-
-void check_taper(double taper, const char* name) {
-  if (!(taper >= kMinTaper && taper <= 0.5)) {
-    std::ostringstream message;
-    message << name << ": expected the share of a side, " << kMinTaper << " to 0.5, got " << taper;
-    fail(message);
-  }
-}
-
-}  // namespace
-
-void check_tapers(const Tapers& tapers) {
-  check_taper(tapers.face, "face_taper");
-  check_taper(tapers.region, "region_taper");
-}
-
-Rectangle square_bounds(const double* affine, int frame_height, int frame_width) {
-  const Bounds bounds = bounds_of(Affine(affine));
-  return Rectangle{clipped(std::floor(bounds.x_min), frame_width), clipped(std::floor(bounds.y_min), frame_height),
-                   clipped(std::ceil(bounds.x_max), frame_width), clipped(std::ceil(bounds.y_max), frame_height)};
-}
-
-PastePlan plan_paste(const Faces& faces, int n, const Tapers& tapers, int frame_height, int frame_width) {
-  const Affine face(faces.affine(n));
-  const Bounds bounds = bounds_of(face);
-  const Rectangle inside = square_bounds(faces.affine(n), frame_height, frame_width);
-  PastePlan plan{};
-  plan.origin_x = static_cast<int>(std::floor((bounds.x_min + bounds.x_max) * 0.5));
-  plan.origin_y = static_cast<int>(std::floor((bounds.y_min + bounds.y_max) * 0.5));
-  plan.column_begin = inside.x0;
-  plan.column_end = inside.x1;
-  plan.row_begin = inside.y0;
-  plan.row_end = inside.y1;
-  plan.scale = static_cast<float>(127.5 * faces.strength(n));
-  plan.views[0] = map_to(face, plan.origin_x, plan.origin_y, tapers.face);
-  for (int r = 0; r < kRegions; ++r) {
-    plan.views[1 + r] = map_to(view_affine(face, faces.box(n, r)), plan.origin_x, plan.origin_y, tapers.region);
-  }
-  return plan;
+  rectangle_ = format == PixelFormat::nv12 ? rectangle_of<Nv12Frame>(crops_, pastes_, height, width)
+                                           : rectangle_of<PackedFrame>(crops_, pastes_, height, width);
 }
 
 }  // namespace lgin

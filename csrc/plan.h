@@ -16,6 +16,7 @@ constexpr double kMaxFaceSide = 65536.0;
 constexpr double kMaxCoordinate = 1 << 24;
 constexpr double kMinBoxSide = 1e-3;
 constexpr double kMaxBoxCoordinate = 16.0;
+constexpr double kMinFaceBox = -1.0, kMaxFaceBox = 2.0;
 constexpr int kMaxSamples = 64;
 constexpr double kMinTaper = 1e-3;
 
@@ -34,22 +35,16 @@ struct Faces {
   double strength(int n) const { return strengths ? strengths[n] : 1.0; }
 };
 
-void check_faces(const Faces& faces);
+// The order of a frame's bytes.
+enum class PixelFormat { rgb, bgr, rgba, bgra, nv12 };
 
-// Plan of a `height` x `width` view whose unit square `view` [2, 3] maps to the frame.
-ViewPlan plan_view(const double* view, int height, int width);
-
-// Plans of the six views of each face, [count * 6]: the face, then its five patches.
-std::vector<ViewPlan> plan_crop(const Faces& faces, int face_size, int patch_size);
-
-// Check one affine [2, 3] that is not a face's (resample); `name` goes into the message.
-void check_affine(const double* affine, const char* name);
-
-// The rise of the windows: w_0, and w_r of the regions.
-struct Tapers {
-  double face, region;
+// How a model is fed and pasted (models.ViewSpec): sides of its views in pixels, the rise of the windows w_0 and w_r as a
+// fraction of a side, and view 0's box in canonical coordinates.
+struct ViewSpec {
+  int face_size, patch_size;
+  double face_taper, region_taper;
+  double face_box[4];
 };
-void check_tapers(const Tapers& tapers);
 
 // Columns x0 to x1 - 1 and rows y0 to y1 - 1 of a frame.
 struct Rectangle {
@@ -59,10 +54,40 @@ struct Rectangle {
   LGIN_HD int height() const { return y1 - y0; }
 };
 
-// Bounding box of a face's square inside the frame; perhaps empty.
-Rectangle square_bounds(const double* affine, int frame_height, int frame_width);
+// Everything about the faces of one frame that does not depend on its pixels: made once, used by crop and paste, and
+// written into a device's block. The frame has `height` x `width` pixels (NV12: of its Y).
+class FacePlan {
+ public:
+  // Checks everything that it is given.
+  FacePlan(const Faces& faces, const ViewSpec& spec, int height, int width, PixelFormat format);
 
-// Plan of the paste of face `n`.
-PastePlan plan_paste(const Faces& faces, int n, const Tapers& tapers, int frame_height, int frame_width);
+  int count() const { return static_cast<int>(pastes_.size()); }
+  int height() const { return height_; }
+  int width() const { return width_; }
+  PixelFormat format() const { return format_; }
+  const ViewSpec& spec() const { return spec_; }
+
+  // The six views of each face [count * 6]: the face, then its five patches.
+  const std::vector<ViewPlan>& crops() const { return crops_; }
+  const std::vector<PastePlan>& pastes() const { return pastes_; }
+
+  // The smallest rectangle with even corners, clipped to the frame, that holds every pixel that the crop of these faces
+  // reads and every pixel that their paste may write; never empty.
+  const Rectangle& rectangle() const { return rectangle_; }
+
+ private:
+  ViewSpec spec_;
+  int height_, width_;
+  PixelFormat format_;
+  std::vector<ViewPlan> crops_;
+  std::vector<PastePlan> pastes_;
+  Rectangle rectangle_;
+};
+
+// Plan of a `height` x `width` view whose unit square `view` [2, 3] maps to the frame.
+ViewPlan plan_view(const double* view, int height, int width);
+
+// Check an affine [2, 3] that is not a face's (resample); `name` goes into the message.
+void check_affine(const double* affine, const char* name);
 
 }  // namespace lgin

@@ -37,15 +37,14 @@ struct DeviceError : std::runtime_error {
 namespace cpu {
 
 template <class Frame, class T>
-void region_crop(const Frame& frame, const Faces& faces, const Views<T>& views, int threads);
+void region_crop(const Frame& frame, const FacePlan& plan, const Views<T>& views, int threads);
 
 template <class Frame, class T>
 void resample(const Frame& frame, const double* affine, T* view, int height, int width, int threads);
 
 // `frame` is read and written in place.
 template <class Frame, class T>
-void region_paste(const Frame& frame, const Faces& faces, const Views<const T>& residuals, const Tapers& tapers,
-                  int threads);
+void region_paste(const Frame& frame, const FacePlan& plan, const Views<const T>& residuals, int threads);
 
 }  // namespace cpu
 
@@ -55,11 +54,10 @@ namespace cuda {
 // With host arrays: staged up and down on a stream of their own. The frame is C-contiguous.
 
 template <class Frame, class T>
-void region_crop(const Frame& frame, const Faces& faces, const Views<T>& views, int device);
+void region_crop(const Frame& frame, const FacePlan& plan, const Views<T>& views, int device);
 
 template <class Frame, class T>
-void region_paste(const Frame& frame, const Faces& faces, const Views<const T>& residuals, const Tapers& tapers,
-                  int device);
+void region_paste(const Frame& frame, const FacePlan& plan, const Views<const T>& residuals, int device);
 
 // With addresses of device memory, on a stream of the caller's (a cudaStream_t): one launch, nothing staged and nothing
 // waited for. All that changes from frame to frame lies in the block, so that a captured launch serves another frame.

@@ -14,9 +14,10 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
 from lgin_edge import Transformer, contact_sheet, geometry
+from lgin_edge.faces import FaceBatch
 from lgin_edge.inference.interfaces import Backend
 from lgin_edge.inference.loader import open_model
-from lgin_edge.kernels import region_crop, region_paste, resample
+from lgin_edge.kernels import Edits, FacePlan, region_crop, region_paste, resample
 from lgin_edge.transformer import WEIGHTS
 
 Floats = npt.NDArray[np.float32]
@@ -38,12 +39,12 @@ class Subject:
     def __init__(self) -> None:
         self.frame: npt.NDArray[np.uint8] = data.astronaut()
         with Transformer() as transformer:
-            self.landmarks = transformer.detect(self.frame)[0].landmarks
+            face = transformer.detect(self.frame)[0]
             self.about = transformer.description
-        self.affine = geometry.fit_similarity(self.landmarks)
-        self.boxes = geometry.region_boxes(self.landmarks, self.affine)
+        self.landmarks, self.affine, self.boxes = face.landmarks, face.affine, face.boxes
         self.code = self.about.age_code(years=YEARS)
-        self.face, self.patches = region_crop(self.frame, self.affine[None], self.boxes[None])
+        self.plan = FacePlan.of(self.frame, FaceBatch.of([face]), self.about.views)
+        self.face, self.patches = region_crop(self.plan, self.frame)
 
     def residuals(self, model: Backend) -> tuple[Floats, Floats]:
         """``d_g`` [1, 3, S, S] and ``d_r`` [1, 5, 3, P, P] at ``YEARS``."""
@@ -54,16 +55,7 @@ class Subject:
         return picture(resample(frame, self.affine, side, side))
 
     def paste(self, face_delta: Floats, patch_delta: Floats) -> npt.NDArray[np.uint8]:
-        about = self.about
-        return region_paste(
-            self.frame,
-            self.affine[None],
-            self.boxes[None],
-            face_delta,
-            patch_delta,
-            face_taper=about.face_taper,
-            region_taper=about.region_taper,
-        )
+        return region_paste(self.plan, self.frame, Edits(face_delta, patch_delta))
 
 
 def picture(planar: Floats, side: int | None = None) -> Image.Image:

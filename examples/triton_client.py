@@ -21,8 +21,10 @@ from PIL import Image
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
-from lgin_edge import CenterFace, Face, LginError, geometry, images
+from lgin_edge import CenterFace, Face, LginError, images
 from lgin_edge.errors import BackendError
+from lgin_edge.faces import FaceBatch
+from lgin_edge.frames import PixelFormat
 from lgin_edge.inference.cpu import CpuFramePath
 from lgin_edge.models.description import Description
 
@@ -89,9 +91,8 @@ class TritonBackend:
 def older(path: CpuFramePath, picture: Array, faces: list[Face], code: Array) -> Array:
     """The picture, [H, W, 3] uint8 RGB, with its faces at the age of a code, [K]."""
     result: Array = picture.copy()
-    affines = np.array([geometry.fit_similarity(face.landmarks) for face in faces])
-    boxes = np.array([geometry.region_boxes(face.landmarks, a) for face, a in zip(faces, affines, strict=True)])
-    path.change(picture, "rgb", affines, boxes, np.ones(len(faces)), code[None], [result], lambda stage: nullcontext())
+    batch = FaceBatch.of(faces)
+    path.change(picture, PixelFormat.RGB, batch, code[None], [result], lambda stage: nullcontext())
     return result
 
 

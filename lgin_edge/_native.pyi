@@ -9,65 +9,59 @@ cuda_built: Final[bool]
 cuda_is_host: Final[bool]  # LGIN_CUDA=HOST: "device" memory is host memory
 
 def cuda_device_count() -> int: ...
+
+class FacePlan:
+    def __init__(
+        self,
+        affines: npt.NDArray[np.float64],  # [N, 2, 3]
+        boxes: npt.NDArray[np.float64],  # [N, 5, 4]
+        strengths: npt.NDArray[np.float64],  # [N]
+        face_size: int,
+        patch_size: int,
+        face_taper: float,
+        region_taper: float,
+        face_box: tuple[float, float, float, float],
+        height: int,
+        width: int,
+        pixel_format: str,
+    ) -> None: ...
+    @property
+    def rectangle(self) -> tuple[int, int, int, int]: ...
+    def write_block(
+        self,
+        block: npt.NDArray[np.uint8],  # [block_size], written
+        address: int,
+        pitch: int,
+        rectangle: tuple[int, ...],
+    ) -> None: ...
+
 def region_crop(
+    plan: FacePlan,
     frame: npt.NDArray[np.uint8],  # [H, W, C] or [H * 3/2, W]
-    color: str,
-    affines: npt.NDArray[np.float64],  # [N, 2, 3]
-    boxes: npt.NDArray[np.float64],  # [N, 5, 4]
     face: npt.NDArray[np.float32] | npt.NDArray[np.float16],  # [N, 3, S, S], written
     patches: npt.NDArray[np.float32] | npt.NDArray[np.float16],  # [N, 5, 3, P, P], written
     threads: int,
     device: int,  # -1 is the CPU, else a CUDA device; the frame is then C-contiguous
 ) -> None: ...
 def region_paste(
+    plan: FacePlan,
     frame: npt.NDArray[np.uint8],  # [H, W, C] or [H * 3/2, W], changed in place
-    color: str,
-    affines: npt.NDArray[np.float64],  # [N, 2, 3]
-    boxes: npt.NDArray[np.float64],  # [N, 5, 4]
-    strengths: npt.NDArray[np.float64],  # [N]
     face: npt.NDArray[np.float32] | npt.NDArray[np.float16],  # [N, 3, S, S]
     patches: npt.NDArray[np.float32] | npt.NDArray[np.float16],  # [N, 5, 3, P, P]
-    face_taper: float,
-    region_taper: float,
     threads: int,
     device: int,
 ) -> None: ...
 def resample(
     frame: npt.NDArray[np.uint8],  # [H, W, C] or [H * 3/2, W]
-    color: str,
+    pixel_format: str,
     affine: npt.NDArray[np.float64],  # [2, 3]
     view: npt.NDArray[np.float32] | npt.NDArray[np.float16],  # [3, height, width], written
     threads: int,
 ) -> None: ...
-def face_rectangle(
-    color: str,
-    height: int,
-    width: int,
-    affines: npt.NDArray[np.float64],  # [N, 2, 3]
-    boxes: npt.NDArray[np.float64],  # [N, 5, 4]
-    face_size: int,
-    patch_size: int,
-) -> tuple[int, int, int, int]: ...
-def block_size(color: str, count: int) -> int: ...
-def write_block(
-    block: npt.NDArray[np.uint8],  # [block_size], written
-    color: str,
-    address: int,
-    pitch: int,
-    height: int,
-    width: int,
-    rectangle: tuple[int, int, int, int],
-    affines: npt.NDArray[np.float64],  # [N, 2, 3]
-    boxes: npt.NDArray[np.float64],  # [N, 5, 4]
-    strengths: npt.NDArray[np.float64],  # [N]
-    face_size: int,
-    patch_size: int,
-    face_taper: float,
-    region_taper: float,
-) -> None: ...
+def block_size(pixel_format: str, count: int) -> int: ...
 def launch_crop(
     block: int,
-    color: str,
+    pixel_format: str,
     count: int,
     face: int,
     patches: int,
@@ -79,7 +73,7 @@ def launch_crop(
 ) -> None: ...
 def launch_paste(
     block: int,
-    color: str,
+    pixel_format: str,
     count: int,
     index: int,
     face_delta: int,

@@ -55,7 +55,7 @@ def row(transformer: Transformer, image: Image.Image, face: Face, cell: int) -> 
 
     Args: as for ``timeline_strip``.
     """
-    affine = geometry.fit_similarity(face.landmarks)
+    affine = face.affine
     corners = geometry.apply(affine, [(0, 0), (1, 0), (0, 1), (1, 1)])
     x, y = corners.mean(axis=0)
     side = min(_ROOM * float(np.linalg.norm(affine[:, 0])), *image.size)

@@ -4,6 +4,10 @@ A message says what was given, what was expected and what to do. The subclasses 
 exception that a caller would guess, so ``except ValueError`` works as well as ``except lgin_edge.LginError``.
 """
 
+from __future__ import annotations
+
+import sys
+
 
 class LginError(Exception):
     """Base of all errors of this package."""
@@ -27,3 +31,27 @@ class BackendError(LginError, RuntimeError):
 
 class ClosedError(LginError, RuntimeError):
     """The object was closed and can no longer be used."""
+
+
+class AgeRangeWarning(UserWarning):
+    """An age was asked for that lies outside the centres of the model's groups: the nearest centre was used."""
+
+
+def raised_by_caller(error: BaseException) -> bool:
+    """Whether an exception came from a signal handler of the caller's, in the midst of a library's work.
+
+    A time limit is such a one. It belongs to the caller, and is not turned into an error of ours.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return False  # the system's
+    trace = error.__traceback__
+    while trace is not None:
+        package = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in _LIBRARIES and package not in sys.stdlib_module_names:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+#: Whose frames may be on the way to an exception that we explain.
+_LIBRARIES = ("lgin_edge", "PIL", "numpy", "onnxruntime", "cv2", "cuda", "tensorrt", "tensorrt_rtx", "pillow_heif")

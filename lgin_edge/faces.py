@@ -1,38 +1,120 @@
-"""What a face is."""
+"""Faces of a frame: landmarks with the similarity and the region boxes that are fitted to them, once in a face's life."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from . import geometry
+from .arguments import check_floats
+from .errors import InputError
 from .geometry import Float64
 
+#: Side of a face's canonical square in the frame, pixels: what the kernels cut out.
+MIN_SIDE, MAX_SIDE = 1.0, 65536.0
+#: Two corners of the default box in canonical coordinates: from the brows to the chin.
+_BROWS_TO_CHIN = [(0.2, 0.3), (0.8, 0.3), (0.2, 0.9), (0.8, 0.9)]
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, init=False)
 class Face:
-    """One face in a frame.
+    """One face in a frame. It cannot exist without its similarity and its region boxes.
 
     Attributes:
-        box: [4] float64 (x0, y0, x1, y1), frame pixels; may reach over the frame's border.
         landmarks: [5, 2] float64 (x, y), frame pixels, in the order of ``geometry.LANDMARK_NAMES`` (as seen in the picture).
         score: the detector's confidence, 0 to 1.
+        box: [4] float64 (x0, y0, x1, y1), frame pixels; may reach over the frame's border. When not given, it spans brows to
+            chin.
+        affine: ``A`` [2, 3], canonical to frame pixels (``geometry.fit_similarity``).
+        boxes: [5, 4] of the local regions, canonical (``geometry.region_boxes``).
+
+    Raises:
+        InputError: the landmarks are not those of a face, or its square would be narrower than 1 px or wider than 65536.
     """
 
-    box: Float64
     landmarks: Float64
     score: float
+    box: Float64
+    affine: Float64
+    boxes: Float64
+
+    def __init__(self, landmarks: npt.ArrayLike, score: float = 1.0, box: npt.ArrayLike | None = None) -> None:
+        points = check_floats("landmarks", landmarks, (5, 2)).copy()
+        affine = geometry.fit_similarity(points)
+        side = float(np.linalg.norm(affine[:, 0]))
+        if not MIN_SIDE <= side <= MAX_SIDE:
+            raise InputError(
+                f"landmarks: this face's square would be {side:.3g} px wide; expected {MIN_SIDE:.0f} to {MAX_SIDE:.0f}, got "
+                f"{points.tolist()}"
+            )
+        if box is None:
+            corners = geometry.apply(affine, _BROWS_TO_CHIN)
+            box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+        object.__setattr__(self, "landmarks", points)
+        object.__setattr__(self, "score", score)
+        object.__setattr__(self, "box", check_floats("box", box, (4,)))
+        object.__setattr__(self, "affine", affine)
+        object.__setattr__(self, "boxes", geometry.region_boxes(points, affine))
+
+    def scored(self, score: float) -> Face:
+        """The same face with another score; nothing is fitted again."""
+        face = copy.copy(self)
+        object.__setattr__(face, "score", score)
+        return face
 
     @property
     def size(self) -> float:
         """Square root of the box's area, pixels."""
         return float(np.sqrt(max(0.0, (self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))))
 
+
+def face_or_none(landmarks: npt.ArrayLike, score: float = 1.0, box: npt.ArrayLike | None = None) -> Face | None:
+    """A face, or None where the landmarks are those of none: one accident must not fail a whole picture."""
+    try:
+        return Face(landmarks, score, box)
+    except InputError:
+        return None
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class FaceBatch:
+    """Where N faces lie, and how much of the change each of them takes.
+
+    Attributes:
+        affines: [N, 2, 3] float64, canonical to frame pixels.
+        boxes: [N, 5, 4] float64, canonical.
+        strengths: [N] float64, 0 (the face stays as it is) to 1; all 1 when not given.
+
+    Raises:
+        InputError: wrong shape, or no numbers. (``kernels.FacePlan`` checks the values.)
+    """
+
+    affines: Float64
+    boxes: Float64
+    strengths: Float64
+
+    def __init__(self, affines: npt.ArrayLike, boxes: npt.ArrayLike, strengths: npt.ArrayLike | None = None) -> None:
+        places = check_floats("affines", affines, (-1, 2, 3))
+        count = len(places)
+        object.__setattr__(self, "affines", places)
+        object.__setattr__(self, "boxes", check_floats("boxes", boxes, (count, 5, 4)))
+        shares = np.ones(count) if strengths is None else check_floats("strengths", strengths, (count,))
+        object.__setattr__(self, "strengths", shares)
+
     @staticmethod
-    def from_landmarks(landmarks: npt.ArrayLike) -> Face:
-        """A face that is known by its five landmarks alone; the box spans brows to chin. Raises InputError."""
-        points = np.array(landmarks, np.float64)
-        corners = geometry.apply(geometry.fit_similarity(points), [(0.2, 0.3), (0.8, 0.3), (0.2, 0.9), (0.8, 0.9)])
-        return Face(np.concatenate([corners.min(axis=0), corners.max(axis=0)]), points, 1.0)
+    def of(faces: Sequence[Face], strengths: npt.ArrayLike | None = None) -> FaceBatch:
+        """The batch of these faces. Raises InputError."""
+        affines = np.array([face.affine for face in faces]).reshape(-1, 2, 3)
+        boxes = np.array([face.boxes for face in faces]).reshape(-1, 5, 4)
+        return FaceBatch(affines, boxes, strengths)
+
+    def __len__(self) -> int:
+        return len(self.affines)
+
+    def __getitem__(self, part: slice | npt.NDArray[np.bool_]) -> FaceBatch:
+        """Some of the faces."""
+        return FaceBatch(self.affines[part], self.boxes[part], self.strengths[part])

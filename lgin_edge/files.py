@@ -1,15 +1,82 @@
-"""A model file's bytes: how many are read, and which ones."""
+"""Files, whole or not at all: written in one step, read within bounds, known by their SHA-256."""
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import os
 import re
+import secrets
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from .errors import ModelError
 from .limits import Limits
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+#: Bytes of a file's name, as file systems take them.
+_MAX_NAME = 255
+
+
+def partial_path(path: Path, suffix: str = "") -> Path:
+    """A name beside ``path`` for what becomes it later: hidden, ``.NAME.01234567.tmp``, and never too long."""
+    tail = f".{secrets.token_hex(4)}.tmp{suffix}"
+    name = os.fsencode(path.name)[: _MAX_NAME - 1 - len(tail)]
+    return path.with_name(f".{name.decode(errors='ignore')}{tail}")
+
+
+def sweep(path: Path) -> None:
+    """Remove what a killed process left half written of this file."""
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.????????.tmp"):
+        stale.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A file to write instead of ``path``, which becomes it when all went well; removing it leaves ``path`` as it was.
+
+    A file that is replaced keeps its permissions, and a symbolic link its place: what it leads to is replaced.
+    """
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    try:
+        mode: int | None = stat.S_IMODE(target.stat().st_mode)
+    except OSError:
+        mode = None
+    partial = partial_path(target)
+    try:
+        if mode is not None:
+            partial.touch(mode=mode & 0o600, exist_ok=False)  # nobody else reads it before it has its own permissions
+        yield partial
+        if partial.exists():
+            if mode is not None:
+                partial.chmod(mode)
+            with partial.open("rb+") as written:
+                os.fsync(written.fileno())  # else a power failure leaves an empty file of this name
+            partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files, which take their names one after the other when all are whole; none if one cannot be written.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    with ExitStack() as stack:
+        for path in reversed(list(contents)):  # the first to be left takes its name first
+            stack.enter_context(atomic_write(path)).write_bytes(contents[path])
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_bytes(path: Path, limits: Limits) -> bytes:

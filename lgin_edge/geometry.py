@@ -10,9 +10,12 @@ covers ``[j, j+1] x [i, i+1]``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
+from .arguments import check_integer, check_real
 from .errors import InputError
 
 Float64 = npt.NDArray[np.float64]
@@ -42,6 +45,38 @@ PATCH_SIZE = 128
 #: Share of a view's side over which its blending window rises from 0 to 1: ``w_0`` and ``w_r`` of the paste.
 FACE_TAPER = 0.12
 REGION_TAPER = 0.30
+MAX_VIEW_SIDE = 4096
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """How a model is fed and pasted.
+
+    Attributes:
+        face_size: S, side of the face view in pixels, 1 to 4096.
+        patch_size: P, side of the five local views in pixels, 1 to 4096.
+        face_taper, region_taper: rise of the blending windows w_0 and w_r as a fraction of a view's side, 0.001 to 0.5.
+        face_box: (x0, y0, x1, y1) of the face view in canonical coordinates, each from -1 to 2.
+
+    Raises:
+        InputError: a size out of range, or no number. (``kernels.FacePlan`` checks the values of the others.)
+    """
+
+    face_size: int = FACE_SIZE
+    patch_size: int = PATCH_SIZE
+    face_taper: float = FACE_TAPER
+    region_taper: float = REGION_TAPER
+    face_box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        for name in ("face_size", "patch_size"):
+            side = check_integer(name, getattr(self, name), 1, MAX_VIEW_SIDE, "of pixels ")
+            object.__setattr__(self, name, side)
+        for name in ("face_taper", "region_taper"):
+            object.__setattr__(self, name, check_real(name, getattr(self, name)))
+        if not isinstance(self.face_box, tuple) or len(self.face_box) != 4:
+            raise InputError(f"face_box: expected (x0, y0, x1, y1), got {self.face_box!r}")
+        object.__setattr__(self, "face_box", tuple(check_real("face_box", one) for one in self.face_box))
 
 
 def fit_similarity(landmarks: npt.ArrayLike) -> Float64:

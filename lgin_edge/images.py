@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import stat
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import ImageError
+from .errors import ImageError, raised_by_caller
+from .files import atomic_write
+from .image_checks import check_cost
+from .image_metadata import kept_metadata, png_text
 from .limits import LIMITS, Limits
 
 if TYPE_CHECKING:
     from PIL import Image
 
 #: What is read. Pillow knows more, but a folder of photographs needs no PostScript interpreter.
-READABLE = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
+READABLE = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "HEIF")
 #: What is written, by the name's ending.
 WRITABLE = {
     ".jpg": "JPEG",
@@ -35,12 +36,27 @@ WRITABLE = {
     ".bmp": "BMP",
 }
 #: Endings of the files that are looked at in a folder.
-SUFFIXES = (*WRITABLE, ".avif", ".gif", ".ppm", ".jp2")
+SUFFIXES = (*WRITABLE, ".jfif", ".jpe", ".avif", ".gif", ".ppm", ".pgm", ".jp2", ".heic", ".heif")
+#: Endings of pictures that are not read. They are named, so that nothing is left out unsaid.
+UNREAD = (
+    ".cr2",
+    ".cr3",
+    ".dng",
+    ".nef",
+    ".arw",
+    ".orf",
+    ".rw2",
+    ".raf",
+    ".psd",
+    ".jxl",
+    ".tga",
+    ".pcx",
+    ".xcf",
+    ".ico",
+)
 
-# Tags of a TIFF that describe the picture; the others describe how the file is laid out.
-_TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)
-_ORIENTATION = 0x0112
-_PNG_XMP = "XML:com.adobe.xmp"
+_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 @dataclass(frozen=True)
@@ -72,13 +88,14 @@ def read(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> Picture:
     """
     path = Path(path)
     with _explained(path):
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise ImageError(
-                f"{path}: expected an image file, got a {'folder' if stat.S_ISDIR(mode) else 'device or pipe'}"
+                f"{path}: expected an image file, got a {'folder' if stat.S_ISDIR(status.st_mode) else 'device or pipe'}"
             )
-        _check_bytes(path, path.stat().st_size, limits)
-    return _read(path, path, limits, READABLE)
+        _check_bytes(path, status.st_size, limits)
+        data = path.read_bytes()
+    return _read(data, path, limits, READABLE)
 
 
 def decode(
@@ -93,8 +110,7 @@ def decode(
     Raises:
         ImageError: as ``read``.
     """
-    _check_bytes(name, len(data), limits)
-    return _read(io.BytesIO(data), name, limits, formats)
+    return _read(data, name, limits, formats)
 
 
 def _check_bytes(name: Path | str, size: int, limits: Limits) -> None:
@@ -104,39 +120,89 @@ def _check_bytes(name: Path | str, size: int, limits: Limits) -> None:
         )
 
 
-def _read(source: Path | io.BytesIO, name: Path | str, limits: Limits, formats: Sequence[str]) -> Picture:
-    with _explained(name, formats), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd EXIF, large pictures: what matters is checked here
-        from PIL import Image, ImageOps
+def _read(data: bytes, name: Path | str, limits: Limits, formats: Sequence[str]) -> Picture:
+    _check_bytes(name, len(data), limits)
+    with _explained(name, formats):
+        check_cost(name, data, limits.image_pixels)
+        file, image = _open(data, name, limits, formats)
+        jpeg = _jpeg_settings(file)
+        turned = False
+        try:
+            from PIL import ImageOps
 
-        with Image.open(source, formats=tuple(formats)) as file:
-            width, height = file.size
-            if width * height > limits.image_pixels:
-                raise ImageError(
-                    f"{name}: {width} x {height} pixels; at most {limits.image_pixels / 1e6:.3g} million are read "
-                    "(Limits.image_pixels): reduce it first"
-                )
-            frames = getattr(file, "n_frames", 1)
-            if frames > 1 and file.format != "MPO":  # a phone's MPO holds the photograph first, then its depth map
-                raise ImageError(
-                    f"{name}: expected one picture, got {frames} (an animation or pages): extract one first"
-                )
-            file.load()
-            jpeg = _jpeg_settings(file)
-            turned = False
-            try:
-                exif = file.getexif()
-                turned = exif.get(_ORIENTATION, 1) in range(2, 9)
-                image = ImageOps.exif_transpose(file)
-            except Exception:  # noqa: BLE001 - damaged EXIF fails in many ways; the picture is still a picture
-                image = file.copy()
-            if turned and jpeg.get("subsampling") == 1:
-                jpeg["subsampling"] = 0  # 4:2:2 halves the columns, which the turn has made rows
-            plain = to_plain(image)
-            metadata = _metadata(file, image)
-            if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
-                metadata.pop("icc_profile", None)  # it describes the old colours
-            return Picture(plain, metadata, jpeg, "JPEG" if file.format == "MPO" else str(file.format))
+            turned = file.getexif().get(_ORIENTATION, 1) in range(2, 9)
+            image = ImageOps.exif_transpose(file)
+        except Exception as error:  # damaged EXIF fails in many ways; the picture is still a picture
+            if raised_by_caller(error):
+                raise
+            image = file.copy()
+        if turned and jpeg.get("subsampling") == 1:
+            jpeg["subsampling"] = 0  # 4:2:2 halves the columns, which the turn has made rows
+        plain = to_plain(image, _grey_bits(file))
+        metadata = kept_metadata(file, image, plain.mode)
+        return Picture(plain, metadata, jpeg, "JPEG" if file.format == "MPO" else str(file.format))
+
+
+def _open(data: bytes, name: Path | str, limits: Limits, formats: Sequence[str]) -> tuple[Any, Image.Image]:
+    """The file, its pixels loaded; of a JPEG that lacks nothing but its end, too."""
+    from PIL import Image
+
+    known = [kind for kind in formats if kind != "HEIF"]
+    if "HEIF" in formats and data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+        _register_heif(name)
+        known.append("HEIF")
+    file: Any = Image.open(io.BytesIO(data), formats=known)
+    width, height = file.size
+    if width * height > limits.image_pixels:
+        raise ImageError(
+            f"{name}: {width} x {height} pixels; at most {limits.image_pixels / 1e6:.3g} million are read "
+            "(Limits.image_pixels): reduce it first"
+        )
+    # Of a GIF and a TIFF check_cost has counted them; Pillow takes a time that grows with their square.
+    frames = 1 if file.format in ("GIF", "TIFF") else getattr(file, "n_frames", 1)
+    if frames > 1 and file.format != "MPO":  # a phone's MPO holds the photograph first, then its depth map
+        raise ImageError(f"{name}: expected one picture, got {frames} (an animation or pages): extract one first")
+    try:
+        file.load()
+    except OSError as error:
+        whole = _completed(data, file.format) if "truncated" in str(error) else None
+        if whole is None:
+            raise
+        file = whole
+    return file, file
+
+
+def _completed(data: bytes, kind: str) -> Any:
+    """A JPEG that lacks its end marker alone; None if pixels are missing.
+
+    What follows the coded data decides only pixels that are missing: with two other tails the picture is the same.
+    """
+    from PIL import Image
+
+    if kind not in ("JPEG", "MPO"):
+        return None
+    found = []
+    for tail in (b"\0" * 64, b"\x55" * 64):
+        file = Image.open(io.BytesIO(data + tail + b"\xff\xd9"), formats=("JPEG",))
+        file.load()
+        found.append(file)
+    return found[0] if found[0].tobytes() == found[1].tobytes() else None
+
+
+def _register_heif(name: Path | str) -> None:
+    try:
+        import pillow_heif  # type: ignore[import-not-found,unused-ignore]
+    except ImportError as error:
+        raise ImageError(f"{name}: HEIF and HEIC are read with pip install pillow-heif, or save it as JPEG") from error
+    pillow_heif.register_heif_opener()
+
+
+def _grey_bits(file: Any) -> int:
+    """Bits of a grey channel of more than 8, as the file says."""
+    if file.format == "TIFF":
+        bits = file.tag_v2.get(_BITS_PER_SAMPLE, (16,))
+        return int(bits[0] if isinstance(bits, tuple) else bits)
+    return 16
 
 
 def write(
@@ -166,17 +232,10 @@ def write(
         raise ImageError(f"{path}: the ending {path.suffix!r} is not one that is written: {', '.join(WRITABLE)}")
     if path.exists() and not overwrite:
         raise ImageError(f"{path}: exists already; choose another name or allow overwriting")
-    # In the same folder, so that the replacement is one step; the mode of a new file, which mkstemp would not give.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with _explained(path):
         data = _encoded(image, kind, source)
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with atomic_write(path) as partial:
+            partial.write_bytes(data)
 
 
 def encode(image: Image.Image, kind: str, source: Picture | None = None) -> bytes:
@@ -201,7 +260,7 @@ def _to_save(image: Image.Image, kind: str, source: Picture | None) -> tuple[Ima
         same = source is not None and bool(source.jpeg) and source.image.mode == image.mode
         options |= source.jpeg if same and source else {"quality": 95, "subsampling": 0}
     elif kind == "PNG":
-        options["pnginfo"] = _png_text(text or {}, options.pop("xmp", b""))
+        options["pnginfo"] = png_text(text or {}, options.pop("xmp", b""))
     elif kind == "WEBP":
         options["quality"] = 95
     elif kind == "TIFF":
@@ -211,11 +270,14 @@ def _to_save(image: Image.Image, kind: str, source: Picture | None) -> tuple[Ima
     return image, options
 
 
-def to_plain(image: Image.Image) -> Image.Image:
+def to_plain(image: Image.Image, bits: int | None = None) -> Image.Image:
     """Any Pillow image as 8-bit L, LA, RGB or RGBA, whichever loses least; itself if it is one already.
 
+    Args:
+        bits: of a grey channel of more than 8, where a file says it.
+
     Raises:
-        ImageError: floating-point pixels, whose range nobody knows.
+        ImageError: floating-point or 32-bit pixels, whose range nobody knows.
     """
     mode = image.mode
     transparent = "transparency" in image.info
@@ -226,10 +288,7 @@ def to_plain(image: Image.Image) -> Image.Image:
             "expected 8 or 16 bits a channel, got floating-point pixels (mode F): scale them to 8 bits first"
         )
     if mode.startswith("I"):
-        import numpy as np
-        from PIL import Image
-
-        return Image.fromarray(np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8))
+        return _grey(image, bits)
     if mode == "CMYK" and image.info.get("icc_profile"):
         converted = _cmyk_to_srgb(image)
         if converted is not None:
@@ -237,6 +296,19 @@ def to_plain(image: Image.Image) -> Image.Image:
     if mode in ("PA", "RGBa", "La") or transparent:
         return image.convert("RGBA")
     return image.convert("L" if mode == "1" else "RGB")
+
+
+def _grey(image: Image.Image, bits: int | None) -> Image.Image:
+    """Deep grey as 8 bits: as bright as its ``bits`` say."""
+    import numpy as np
+    from PIL import Image
+
+    if image.mode == "I" and (bits is None or bits > 16):
+        raise ImageError(
+            "expected 8 or 16 bits a channel, got 32-bit pixels (mode I), whose range is not known: scale them to 8 bits first"
+        )
+    shift = max(0, (16 if bits is None else bits) - 8)
+    return Image.fromarray(np.clip(np.asarray(image) >> shift, 0, 255).astype(np.uint8))
 
 
 def _cmyk_to_srgb(image: Image.Image) -> Image.Image | None:
@@ -269,39 +341,6 @@ def _jpeg_settings(file: Any) -> dict[str, Any]:
     return settings | {"subsampling": max(0, sampling)}
 
 
-def _metadata(file: Any, image: Image.Image) -> dict[str, Any]:
-    """What is kept of ``file``'s metadata, upright like ``image``."""
-    kept = {key: image.info[key] for key in ("icc_profile", "dpi", "comment") if image.info.get(key)}
-    xmp = image.info.get("xmp") or image.info.get(_PNG_XMP)
-    if xmp:
-        kept["xmp"] = xmp.encode() if isinstance(xmp, str) else xmp
-    try:
-        exif = image.getexif()
-        if file.format == "TIFF":  # here the tags are the file's own, and Pillow drops them when it turns the picture
-            exif = type(exif)()
-            for tag in set(_TIFF_TAGS) & set(file.tag_v2):
-                exif[tag] = file.tag_v2[tag]
-        if len(exif):
-            exif[_ORIENTATION] = 1
-            kept["exif"] = exif.tobytes()
-    except Exception:  # noqa: BLE001 - damaged EXIF fails in many ways; it cannot be kept
-        kept.pop("exif", None)
-    if file.format == "PNG":
-        kept["text"] = {key: str(value) for key, value in file.text.items() if key != _PNG_XMP}
-    return kept
-
-
-def _png_text(text: dict[str, str], xmp: bytes) -> Any:
-    from PIL import PngImagePlugin
-
-    info = PngImagePlugin.PngInfo()
-    for key, value in text.items():
-        info.add_itxt(key, value)
-    if xmp:
-        info.add_itxt(_PNG_XMP, xmp.decode("utf-8", "replace"))
-    return info
-
-
 @contextmanager
 def _explained(path: Path | str, formats: Sequence[str] = READABLE) -> Iterator[None]:
     """Turn whatever Pillow and the file system raise into an ImageError that names the file."""
@@ -316,6 +355,8 @@ def _explained(path: Path | str, formats: Sequence[str] = READABLE) -> Iterator[
     except MemoryError as error:
         raise ImageError(f"{path}: not enough memory for this picture: reduce it first") from error
     except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
+        if raised_by_caller(error):
+            raise
         from PIL import Image, UnidentifiedImageError
 
         if isinstance(error, UnidentifiedImageError):

@@ -1,45 +1,24 @@
-"""Cutting faces out of a frame and pasting residuals into it: the only Python file that touches ``lgin_edge._native``.
+"""Cutting faces out of a frame and pasting edits into it: the only Python file that touches ``lgin_edge._native``.
 
 The definitions stand in ``geometry`` and, readable, in ``reference``: same names, same arguments.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ._process import native_call
+from .arguments import check_floats, check_integer
 from .errors import BackendError, InputError
-from .frames import (
-    MAX_ADDRESS,
-    MAX_FACES,
-    MAX_FRAME_SIDE,
-    MAX_ORDINAL,
-    MAX_PITCH,
-    Color,
-    Floats,
-    Frame,
-    Rectangle,
-    check_address,
-    check_color,
-    check_dtype,
-    check_faces,
-    check_floats,
-    check_frame,
-    check_integer,
-    check_out,
-    check_real,
-    check_residuals,
-    check_side,
-    check_strengths,
-    check_threads,
-    device_ordinal,
-    same_elements,
-)
-from .geometry import FACE_SIZE, FACE_TAPER, PATCH_SIZE, REGION_TAPER
+from .faces import FaceBatch
+from .frames import Floats, Frame, PixelFormat, Rectangle
+from .geometry import MAX_VIEW_SIDE, ViewSpec
 
 try:
     from . import _native
@@ -51,15 +30,122 @@ except ImportError as error:
 
 _Result = TypeVar("_Result")
 
+MAX_FRAME_SIDE = 1 << 24
+MAX_FACES = 1 << 20
+MAX_THREADS = 1024
+MAX_ADDRESS = (1 << 63) - 1
+MAX_PITCH = 1 << 32
+MAX_ORDINAL = 9999
+
+
+class FacePlan:
+    """Everything about the faces of one frame that does not depend on its pixels: made once, used by crop and paste.
+
+    Args:
+        faces: affines with sides of 1 to 65536 px, boxes within +-16, strengths of 0 to 1.
+        spec: how the model is fed and pasted.
+        height, width: of the frame in pixels (of an NV12 frame: of its Y, both even).
+        pixel_format: of the frame.
+
+    Attributes:
+        rectangle: (x0, y0, x1, y1), the smallest rectangle of the frame with even corners (a corner on an odd frame's right
+            or lower border is odd) that holds all that the crop of these faces reads and all that their paste may write. It
+            lies in the frame and is never empty.
+
+    Raises:
+        InputError: a value out of range.
+    """
+
+    def __init__(self, faces: FaceBatch, spec: ViewSpec, height: int, width: int, pixel_format: PixelFormat) -> None:
+        self.faces, self.spec, self.pixel_format = faces, spec, pixel_format
+        self.height = check_integer("height", height, 1, MAX_FRAME_SIDE)
+        self.width = check_integer("width", width, 1, MAX_FRAME_SIDE)
+        self.native = _call(
+            _native.FacePlan,
+            faces.affines,
+            faces.boxes,
+            faces.strengths,
+            spec.face_size,
+            spec.patch_size,
+            spec.face_taper,
+            spec.region_taper,
+            spec.face_box,
+            self.height,
+            self.width,
+            pixel_format.value,
+        )
+        self.rectangle: Rectangle = self.native.rectangle
+
+    @staticmethod
+    def of(frame: Frame, faces: FaceBatch, spec: ViewSpec, pixel_format: PixelFormat = PixelFormat.RGB) -> FacePlan:
+        """The plan of faces in this frame. Raises InputError."""
+        pixel_format.check("frame", frame)
+        return FacePlan(faces, spec, *pixel_format.size(frame), pixel_format)
+
+    def check(self, name: str, frame: Frame) -> None:
+        """Raise InputError unless this is a frame that the plan was made for."""
+        self.pixel_format.check(name, frame)
+        expected = self.pixel_format.shape(self.height, self.width)
+        if frame.shape != expected:
+            raise InputError(f"{name}: expected the plan's shape {expected}, got {frame.shape}")
+
+    def write_block(
+        self,
+        block: npt.NDArray[np.uint8],  # [block_size(pixel_format, N)], written
+        address: int,
+        pitch: int,
+        rectangle: Rectangle | None = None,
+    ) -> None:
+        """Write what ``launch_crop`` and ``launch_paste`` read of a frame and its faces: where it lies, and the plan.
+
+        Copied to a device (or in memory mapped into it), the block serves every launch of that frame; a captured graph of
+        launches, replayed with another block in the same place, works on another frame.
+
+        Args:
+            block: uint8, C-contiguous, writable; of exactly ``block_size`` bytes, in host memory.
+            address: device address of the rectangle's first byte.
+            pitch: bytes from a row to the next. In NV12 the rows of UV follow those of Y, ``pitch * (y1 - y0)`` bytes on.
+            rectangle: what of the frame lies at ``address``; ``self.rectangle`` when not given, and it holds that in any
+                case. Its corners are even in NV12. The results are those of the whole frame, bit for bit.
+
+        Raises:
+            InputError: an argument has the wrong type, shape, dtype or value; the block is then as it was.
+        """
+        if not isinstance(block, np.ndarray) or block.dtype != np.uint8:
+            raise InputError(f"block: expected a uint8 array, got {getattr(block, 'dtype', type(block).__name__)}")
+        part = self.rectangle if rectangle is None else rectangle
+        if not isinstance(part, tuple) or len(part) != 4:
+            raise InputError(f"rectangle: expected (x0, y0, x1, y1), got {part!r}")
+        corners = tuple(check_integer("rectangle", side, 0, MAX_FRAME_SIDE) for side in part)
+        _call(
+            self.native.write_block,
+            block,
+            _check_address("address", address),
+            check_integer("pitch", pitch, 1, MAX_PITCH),
+            corners,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Edits:
+    """What a model says is to be changed, for N faces at one age.
+
+    Attributes:
+        face_edit: [N, 3, S, S] float32 or float16, residual of the face view in [-2, 2] (1 is 127.5 levels).
+        patch_edit: [N, 5, 3, P, P], residuals of the local views.
+    """
+
+    face_edit: Floats
+    patch_edit: Floats
+
+    def __len__(self) -> int:
+        return len(self.face_edit)
+
 
 def region_crop(
+    plan: FacePlan,
     frame: Frame,  # [H, W, C] or [H * 3/2, W] uint8
-    affines: npt.ArrayLike,  # [N, 2, 3]
-    boxes: npt.ArrayLike,  # [N, 5, 4]
     *,
-    face_size: int = FACE_SIZE,
-    patch_size: int = PATCH_SIZE,
-    color: Color = "rgb",
     dtype: npt.DTypeLike = np.float32,
     threads: int = 1,
     device: str = "cpu",
@@ -70,12 +156,8 @@ def region_crop(
     frame's border replicated. A face wholly outside the frame is cut from the replicated border.
 
     Args:
-        frame: uint8, packed [H, W, 3 or 4] in the order ``color``, or NV12 [H * 3/2, W] with even H and W (BT.601, limited
-            range). Any strides, also negative.
-        affines: [N, 2, 3] canonical to frame pixels (``geometry.fit_similarity``). Sides of 1 to 65536 px.
-        boxes: [N, 5, 4] (x0, y0, x1, y1), canonical (``geometry.region_boxes``).
-        face_size, patch_size: S and P, 1 to 4096 pixels.
-        color: channel order of the frame.
+        plan: the faces in the frame.
+        frame: uint8 in the plan's size and format. Any strides, also negative.
         dtype: float32 or float16.
         threads: CPU threads, at least 1.
         device: "cpu", "cuda" or "cuda:1".
@@ -87,30 +169,21 @@ def region_crop(
         InputError: an argument has the wrong type, shape, dtype or value.
         BackendError: the device is not there, or this build has no CUDA kernels.
     """
-    check_frame("frame", frame, color)
-    a, b = check_faces(affines, boxes)
-    s, p = check_side("face_size", face_size), check_side("patch_size", patch_size)
-    kind = check_dtype(dtype)
-    check_threads(threads)
-    ordinal = device_ordinal(device)
-    face: Floats = np.empty((len(a), 3, s, s), kind)
-    patches: Floats = np.empty((len(a), 5, 3, p, p), kind)
+    plan.check("frame", frame)
+    kind, ordinal, workers = _check_dtype(dtype), _device_ordinal(device), _check_threads(threads)
+    n, s, p = len(plan.faces), plan.spec.face_size, plan.spec.patch_size
+    face: Floats = np.empty((n, 3, s, s), kind)
+    patches: Floats = np.empty((n, 5, 3, p, p), kind)
     source = frame if ordinal < 0 else np.ascontiguousarray(frame)
-    _call(_native.region_crop, source, color, a, b, face, patches, int(threads), ordinal)
+    _call(_native.region_crop, plan.native, source, face, patches, workers, ordinal)
     return face, patches
 
 
 def region_paste(
+    plan: FacePlan,
     frame: Frame,  # [H, W, C] or [H * 3/2, W] uint8
-    affines: npt.ArrayLike,  # [N, 2, 3]
-    boxes: npt.ArrayLike,  # [N, 5, 4]
-    face_delta: Floats,  # [N, 3, S, S]
-    patch_delta: Floats,  # [N, 5, 3, P, P]
+    edits: Edits,
     *,
-    strengths: npt.ArrayLike | None = None,  # [N]
-    color: Color = "rgb",
-    face_taper: float = FACE_TAPER,
-    region_taper: float = REGION_TAPER,
     out: Frame | None = None,
     threads: int = 1,
     device: str = "cpu",
@@ -118,16 +191,13 @@ def region_paste(
     """Add the residuals of each face to a frame: ``frame + 127.5 s d(u)`` under the face's square, clamped and rounded.
 
     ``d(u) = w_0(u) d_g(u) + sum_r w_r(u) d_r(u)`` with ``geometry.window``'s products as weights, each residual sampled
-    bilinearly. Every byte outside the squares, and alpha, stays as it is. Faces are pasted in order; where they overlap,
-    they add up. A residual that is not a number counts as 0. In NV12 a pixel's Y changes by the BT.601 luma of the
-    change, a block's U and V by the chroma of the change at the block's centre.
+    bilinearly; ``s`` is the face's strength. Every byte outside the squares, and alpha, stays as it is. Faces are pasted in
+    order; where they overlap, they add up. A residual that is not a number counts as 0. In NV12 a pixel's Y changes by the
+    BT.601 luma of the change, a block's U and V by the chroma of the change at the block's centre.
 
     Args:
-        frame, affines, boxes, color, threads, device: as in ``region_crop``.
-        face_delta: [N, 3, S, S] float32 or float16, residual of the face view in [-2, 2] (1 is 127.5 levels).
-        patch_delta: [N, 5, 3, P, P], residuals of the local views.
-        strengths: ``s`` of each face, 0 (it stays as it is) to 1; all 1 when not given.
-        face_taper, region_taper: rise of the windows w_0 and w_r as a share of the side, 0.001 to 0.5.
+        plan, frame, threads, device: as in ``region_crop``.
+        edits: of the plan's N faces.
         out: where the result goes: None for a new C-contiguous array, ``frame`` itself for in place, or another writable
             array of the frame's shape that shares no memory with it. Only the bytes under the squares are written, but on
             a CUDA device, or with an array other than ``frame``, the whole of ``out``.
@@ -139,18 +209,14 @@ def region_paste(
         InputError: an argument has the wrong type, shape, dtype or value.
         BackendError: the device is not there, or this build has no CUDA kernels.
     """
-    check_frame("frame", frame, color)
-    a, b = check_faces(affines, boxes)
-    s = check_strengths(strengths, len(a))
-    face, patches = check_residuals(face_delta, patch_delta, len(a))
-    tapers = check_real("face_taper", face_taper), check_real("region_taper", region_taper)
-    check_threads(threads)
-    ordinal = device_ordinal(device)
+    plan.check("frame", frame)
+    face, patches = _check_edits(plan, edits)
+    ordinal, workers = _device_ordinal(device), _check_threads(threads)
     if out is not None:
-        check_out(out, frame, color)
+        _check_out(plan, out, frame)
     # Only a call that cannot fail any more writes to ``out``.
-    work = out if out is not None and ordinal < 0 and same_elements(out, frame) else frame.copy("C")
-    _call(_native.region_paste, work, color, a, b, s, face, patches, *tapers, int(threads), ordinal)
+    work = out if out is not None and ordinal < 0 and _same_elements(out, frame) else frame.copy("C")
+    _call(_native.region_paste, plan.native, work, face, patches, workers, ordinal)
     if out is None:
         return work
     if out is not work:
@@ -164,17 +230,17 @@ def resample(
     height: int,
     width: int,
     *,
-    color: Color = "rgb",
+    pixel_format: PixelFormat = PixelFormat.RGB,
     dtype: npt.DTypeLike = np.float32,
     threads: int = 1,
 ) -> Floats:
     """One view of a frame, sampled as ``region_crop`` samples (a detector's input).
 
     Args:
-        frame: as in ``region_crop``.
+        frame: as in ``region_crop``, in the order ``pixel_format``.
         affine: [2, 3], the view's unit square to frame pixels; ``[[W, 0, 0], [0, H, 0]]`` is the whole frame.
         height, width: of the view, 1 to 4096 pixels.
-        color, dtype, threads: as in ``region_crop``.
+        dtype, threads: as in ``region_crop``.
 
     Returns:
         [3, height, width] planar RGB in [-1, 1].
@@ -182,117 +248,29 @@ def resample(
     Raises:
         InputError: an argument has the wrong type, shape, dtype or value.
     """
-    check_frame("frame", frame, color)
+    pixel_format.check("frame", frame)
     matrix = check_floats("affine", affine, (2, 3))
-    size = (3, check_side("height", height), check_side("width", width))
-    check_threads(threads)
-    view: Floats = np.empty(size, check_dtype(dtype))
-    _call(_native.resample, frame, color, matrix, view, int(threads))
+    size = (3, _check_side("height", height), _check_side("width", width))
+    view: Floats = np.empty(size, _check_dtype(dtype))
+    _call(_native.resample, frame, pixel_format.value, matrix, view, _check_threads(threads))
     return view
 
 
 # ---- on a device: everything that changes from frame to frame lies in one block, so that launches can be captured ----
 
 
-def face_rectangle(
-    color: Color,
-    height: int,
-    width: int,
-    affines: npt.ArrayLike,  # [N, 2, 3]
-    boxes: npt.ArrayLike,  # [N, 5, 4]
-    face_size: int = FACE_SIZE,
-    patch_size: int = PATCH_SIZE,
-) -> Rectangle:
-    """The rectangle of a frame that these faces need: all that their crop reads and all that their paste may write.
-
-    It is the smallest one with even corners (a corner on an odd frame's right or lower border is odd). It lies in the
-    frame and is never empty. ``write_block`` makes the results from it those of the whole frame, bit for bit.
-
-    Args:
-        color: channel order of the frame, which decides what a sample reads.
-        height, width: of the frame in pixels (of an NV12 frame: of its Y, both even).
-        affines, boxes, face_size, patch_size: as in ``region_crop``.
-
-    Returns:
-        (x0, y0, x1, y1) in frame pixels.
-
-    Raises:
-        InputError: an argument has the wrong type, shape or value.
-    """
-    size = check_integer("height", height, 1, MAX_FRAME_SIDE), check_integer("width", width, 1, MAX_FRAME_SIDE)
-    sides = check_side("face_size", face_size), check_side("patch_size", patch_size)
-    return _call(_native.face_rectangle, check_color(color), *size, *check_faces(affines, boxes), *sides)
-
-
-def block_size(color: Color, count: int) -> int:
-    """Bytes of the block of ``count`` faces; all packed colours have the same.
+def block_size(pixel_format: PixelFormat, count: int) -> int:
+    """Bytes of the block of ``count`` faces (``FacePlan.write_block``); all packed formats have the same.
 
     Raises:
         InputError: an argument has the wrong type or value.
     """
-    return _call(_native.block_size, check_color(color), check_integer("count", count, 0, MAX_FACES))
-
-
-def write_block(
-    block: npt.NDArray[np.uint8],  # [block_size(color, N)], written
-    color: Color,
-    address: int,
-    pitch: int,
-    height: int,
-    width: int,
-    rectangle: Rectangle,
-    affines: npt.ArrayLike,  # [N, 2, 3]
-    boxes: npt.ArrayLike,  # [N, 5, 4]
-    strengths: npt.ArrayLike | None = None,  # [N]
-    face_size: int = FACE_SIZE,
-    patch_size: int = PATCH_SIZE,
-    face_taper: float = FACE_TAPER,
-    region_taper: float = REGION_TAPER,
-) -> None:
-    """Write what ``launch_crop`` and ``launch_paste`` read of a frame and its faces: where it lies, and the plans.
-
-    Copied to a device (or in memory mapped into it), the block serves every launch of that frame; a captured graph of
-    launches, replayed with another block in the same place, works on another frame.
-
-    Args:
-        block: uint8, C-contiguous, writable; of exactly ``block_size`` bytes, in host memory.
-        color: channel order of the frame.
-        address: device address of the rectangle's first byte.
-        pitch: bytes from a row to the next. In NV12 the rows of UV follow those of Y, ``pitch * (y1 - y0)`` bytes on.
-        height, width: of the whole frame in pixels (of an NV12 frame: of its Y).
-        rectangle: (x0, y0, x1, y1), what of the frame lies at ``address``: ``(0, 0, width, height)`` for all of it. It
-            holds ``face_rectangle``; its corners are even in NV12.
-        affines, boxes, face_size, patch_size: as in ``region_crop``.
-        strengths, face_taper, region_taper: as in ``region_paste``.
-
-    Raises:
-        InputError: an argument has the wrong type, shape, dtype or value; the block is then as it was.
-    """
-    if not isinstance(block, np.ndarray) or block.dtype != np.uint8:
-        raise InputError(f"block: expected a uint8 array, got {getattr(block, 'dtype', type(block).__name__)}")
-    if not isinstance(rectangle, tuple) or len(rectangle) != 4:
-        raise InputError(f"rectangle: expected (x0, y0, x1, y1), got {rectangle!r}")
-    _call(
-        _native.write_block,
-        block,
-        check_color(color),
-        check_address("address", address),
-        check_integer("pitch", pitch, 1, MAX_PITCH),
-        check_integer("height", height, 1, MAX_FRAME_SIDE),
-        check_integer("width", width, 1, MAX_FRAME_SIDE),
-        tuple(check_integer("rectangle", side, 0, MAX_FRAME_SIDE) for side in rectangle),
-        *(faces := check_faces(affines, boxes)),
-        check_strengths(strengths, len(faces[0])),
-        check_side("face_size", face_size),
-        check_side("patch_size", patch_size),
-        check_real("face_taper", face_taper),
-        check_real("region_taper", region_taper),
-    )
+    return _call(_native.block_size, pixel_format.value, check_integer("count", count, 0, MAX_FACES))
 
 
 def launch_crop(
     block: int,
-    color: Color,
+    pixel_format: PixelFormat,
     count: int,
     face: int,
     patches: int,
@@ -307,8 +285,8 @@ def launch_crop(
     The first launch of a process may load the kernel: make one before a capture.
 
     Args:
-        block: device address of what ``write_block`` wrote, a multiple of 16.
-        color, count: the block's, N faces.
+        block: device address of what ``FacePlan.write_block`` wrote, a multiple of 16.
+        pixel_format, count: the block's, N faces.
         face, patches: device addresses of [N, 3, S, S] and [N, 5, 3, P, P], float32 or, with ``half``, float16; written.
         face_size, patch_size: S and P, with which the block was written.
         half: float16 instead of float32.
@@ -321,13 +299,13 @@ def launch_crop(
     """
     _call(
         _native.launch_crop,
-        check_address("block", block),
-        check_color(color),
+        _check_address("block", block),
+        pixel_format.value,
         check_integer("count", count, 0, MAX_FACES),
-        check_address("face", face),
-        check_address("patches", patches),
-        check_side("face_size", face_size),
-        check_side("patch_size", patch_size),
+        _check_address("face", face),
+        _check_address("patches", patches),
+        _check_side("face_size", face_size),
+        _check_side("patch_size", patch_size),
         bool(half),
         check_integer("device", device, 0, MAX_ORDINAL),
         check_integer("stream", stream, 0, MAX_ADDRESS),
@@ -336,7 +314,7 @@ def launch_crop(
 
 def launch_paste(
     block: int,
-    color: Color,
+    pixel_format: PixelFormat,
     count: int,
     index: int,
     face_delta: int,
@@ -354,7 +332,7 @@ def launch_paste(
     Faces that may overlap are launched one after another on one stream.
 
     Args:
-        block, color, count, half, device, stream: as in ``launch_crop``.
+        block, pixel_format, count, half, device, stream: as in ``launch_crop``.
         index: which of the block's faces, 0 to N - 1.
         face_delta, patch_delta: device addresses of this face's residuals, [3, S, S] and [5, 3, P, P].
         face_size, patch_size: S and P of the residuals.
@@ -368,14 +346,14 @@ def launch_paste(
     """
     _call(
         _native.launch_paste,
-        check_address("block", block),
-        check_color(color),
+        _check_address("block", block),
+        pixel_format.value,
         check_integer("count", count, 0, MAX_FACES),
         check_integer("index", index, 0, MAX_FACES),
-        check_address("face_delta", face_delta),
-        check_address("patch_delta", patch_delta),
-        check_side("face_size", face_size),
-        check_side("patch_size", patch_size),
+        _check_address("face_delta", face_delta),
+        _check_address("patch_delta", patch_delta),
+        _check_side("face_size", face_size),
+        _check_side("patch_size", patch_size),
         bool(half),
         check_integer("pixels", pixels, 1, MAX_ADDRESS),
         check_integer("target_offset", target_offset, -MAX_ADDRESS, MAX_ADDRESS),
@@ -408,3 +386,87 @@ def _call(function: Callable[..., _Result], *arguments: Any) -> _Result:
         raise InputError(str(error)) from error
     except RuntimeError as error:
         raise BackendError(str(error)) from error
+
+
+def _check_edits(plan: FacePlan, edits: Edits) -> tuple[Floats, Floats]:
+    """The tensors as the kernels take them: C-contiguous, aligned, of one dtype."""
+    n, s, p = len(plan.faces), plan.spec.face_size, plan.spec.patch_size
+    face, patches = edits.face_edit, edits.patch_edit
+    for name, array, shape in (("face_edit", face, (n, 3, s, s)), ("patch_edit", patches, (n, 5, 3, p, p))):
+        if not isinstance(array, np.ndarray) or array.dtype.newbyteorder("=") not in (np.float32, np.float16):
+            got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+            raise InputError(f"{name}: expected a float32 or float16 array, got {got}")
+        if array.shape != shape:
+            raise InputError(f"{name}: expected the plan's shape {shape}, got {array.shape}")
+    kind = face.dtype if face.dtype == patches.dtype else np.dtype(np.float32)
+    kind = kind.newbyteorder("=")
+    return np.require(face, kind, ["C", "A"]), np.require(patches, kind, ["C", "A"])
+
+
+def _check_out(plan: FacePlan, out: Frame, frame: Frame) -> None:
+    plan.check("out", out)
+    if not out.flags.writeable:
+        raise InputError("out: the array is read-only; give a writable copy, or out=None for a new array")
+    if _overlaps_itself(out):
+        raise InputError(
+            f"out: several elements share one byte (strides {out.strides}); give an array of its own memory"
+        )
+    if not _same_elements(out, frame) and _shares_memory(out, frame):
+        raise InputError(
+            "out: shares memory with frame but is not the same array; give frame itself or a separate array"
+        )
+
+
+def _same_elements(a: Frame, b: Frame) -> bool:
+    return a is b or (a.ctypes.data, a.shape, a.strides) == (b.ctypes.data, b.shape, b.strides)
+
+
+def _shares_memory(a: Frame, b: Frame) -> bool:
+    effort: Any = 10_000
+    try:
+        return bool(np.shares_memory(a, b, max_work=effort))
+    except RuntimeError:  # TooHardError: the strides are so odd that the answer would take long
+        return True
+
+
+def _overlaps_itself(array: Frame) -> bool:
+    """Whether two elements may lie at one address: an axis steps less far than the finer axes reach."""
+    reach = 0
+    for step, length in sorted((abs(step), length) for step, length in zip(array.strides, array.shape, strict=True)):
+        if length > 1:
+            if step <= reach:
+                return True
+            reach += step * (length - 1)
+    return False
+
+
+def _check_address(name: str, address: int) -> int:
+    if not isinstance(address, (int, np.integer)) or not 0 < address <= MAX_ADDRESS:
+        raise InputError(f"{name}: expected an address in device memory, got {address!r}")
+    return int(address)
+
+
+def _check_side(name: str, side: int) -> int:
+    return check_integer(name, side, 1, MAX_VIEW_SIDE, "of pixels ")
+
+
+def _check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    try:
+        kind: np.dtype[Any] = np.dtype(dtype)
+    except TypeError as error:
+        raise InputError(f"dtype: expected float32 or float16, got {dtype!r}") from error
+    if kind not in (np.float32, np.float16):
+        raise InputError(f"dtype: expected float32 or float16, got {kind}")
+    return kind
+
+
+def _check_threads(threads: int) -> int:
+    return check_integer("threads", threads, 1, MAX_THREADS)
+
+
+def _device_ordinal(device: str) -> int:
+    """-1 for the CPU, else the CUDA device's number."""
+    match = re.fullmatch(r"cpu|cuda(?::(\d{1,4}))?", device) if isinstance(device, str) else None
+    if match is None:
+        raise InputError(f"device: expected 'cpu', 'cuda' or 'cuda:1', got {device!r}")
+    return -1 if device == "cpu" else int(match[1] or 0)

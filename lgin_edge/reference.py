@@ -1,34 +1,25 @@
 """``region_crop``, ``resample`` and ``region_paste`` once more, in NumPy and in double: to be read, and to test against.
 
-Same names and arguments as ``kernels`` (less ``threads`` and ``device``); arguments are taken as ``kernels`` has checked them.
+Same names and arguments as ``kernels`` (less ``threads`` and ``device``); arguments are taken as they are.
 Positions are in frame pixels, where pixel (i, j) covers [j, j+1] x [i, i+1].
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .frames import Color, Floats, Frame
-from .geometry import (
-    FACE_SIZE,
-    FACE_TAPER,
-    FULL_BOX,
-    PATCH_SIZE,
-    REGION_TAPER,
-    Float64,
-    apply,
-    invert,
-    view_affine,
-    window,
-)
+from .frames import Floats, Frame, PixelFormat
+from .geometry import Float64, apply, invert, view_affine, window
+
+if TYPE_CHECKING:
+    from .kernels import Edits, FacePlan
 
 #: Most samples along one axis of a footprint.
 MAX_SAMPLES = 64
 
-_RGB = {"rgb": [0, 1, 2], "bgr": [2, 1, 0], "rgba": [0, 1, 2], "bgra": [2, 1, 0]}
 #: BT.601 limited range, as OpenCV converts NV12: [R G B] = 1.164 (Y - 16) + [U - 128, V - 128] @ _FROM_UV.
 _FROM_UV = np.array([(0.0, -0.391, 2.018), (1.596, -0.813, 0.0)])
 #: A change of [R G B] to the change of [Y U V].
@@ -36,24 +27,23 @@ _TO_YUV = np.array([(0.257, -0.148, 0.439), (0.504, -0.291, -0.368), (0.098, 0.4
 
 
 def region_crop(
+    plan: FacePlan,
     frame: Frame,  # [H, W, C] or [H * 3/2, W] uint8
-    affines: npt.ArrayLike,  # [N, 2, 3]
-    boxes: npt.ArrayLike,  # [N, 5, 4]
     *,
-    face_size: int = FACE_SIZE,
-    patch_size: int = PATCH_SIZE,
-    color: Color = "rgb",
     dtype: npt.DTypeLike = np.float32,
 ) -> tuple[Floats, Floats]:
     """Face views [N, 3, S, S] and local views [N, 5, 3, P, P], planar RGB in [-1, 1]."""
-    a, b = np.asarray(affines, np.float64), np.asarray(boxes, np.float64)
-    face: Floats = np.empty((len(a), 3, face_size, face_size), np.dtype(dtype))
-    patches: Floats = np.empty((len(a), 5, 3, patch_size, patch_size), np.dtype(dtype))
-    for n, affine in enumerate(a):
-        face[n] = resample(frame, affine, face_size, face_size, color=color, dtype=dtype)
-        for r, box in enumerate(b[n]):
-            view = view_affine(affine, box)
-            patches[n, r] = resample(frame, view, patch_size, patch_size, color=color, dtype=dtype)
+    n, s, p = len(plan.faces), plan.spec.face_size, plan.spec.patch_size
+    face: Floats = np.empty((n, 3, s, s), np.dtype(dtype))
+    patches: Floats = np.empty((n, 5, 3, p, p), np.dtype(dtype))
+
+    def cut(affine: Float64, box: npt.ArrayLike, side: int) -> Floats:
+        return resample(frame, view_affine(affine, box), side, side, pixel_format=plan.pixel_format, dtype=dtype)
+
+    for i, (affine, boxes) in enumerate(zip(plan.faces.affines, plan.faces.boxes, strict=True)):
+        face[i] = cut(affine, plan.spec.face_box, s)
+        for r, box in enumerate(boxes):
+            patches[i, r] = cut(affine, box, p)
     return face, patches
 
 
@@ -63,7 +53,7 @@ def resample(
     height: int,
     width: int,
     *,
-    color: Color = "rgb",
+    pixel_format: PixelFormat = PixelFormat.RGB,
     dtype: npt.DTypeLike = np.float32,
 ) -> Floats:
     """The view whose unit square ``affine`` maps to the frame, [3, height, width] planar RGB in [-1, 1].
@@ -80,45 +70,39 @@ def resample(
     for k in range(n_a):
         for m in range(n_b):
             position = centers + ((k + 0.5) / n_a - 0.5) * a + ((m + 0.5) / n_b - 0.5) * b
-            total += _sample(frame, position, color)
+            total += _sample(frame, position, pixel_format)
     mean = total / (n_a * n_b)
     result: Floats = (mean / 127.5 - 1.0).transpose(2, 0, 1).astype(np.dtype(dtype), order="C")
     return result
 
 
 def region_paste(
+    plan: FacePlan,
     frame: Frame,  # [H, W, C] or [H * 3/2, W] uint8
-    affines: npt.ArrayLike,  # [N, 2, 3]
-    boxes: npt.ArrayLike,  # [N, 5, 4]
-    face_delta: Floats,  # [N, 3, S, S]
-    patch_delta: Floats,  # [N, 5, 3, P, P]
+    edits: Edits,
     *,
-    strengths: npt.ArrayLike | None = None,  # [N]
-    color: Color = "rgb",
-    face_taper: float = FACE_TAPER,
-    region_taper: float = REGION_TAPER,
     out: Frame | None = None,
 ) -> Frame:
     """The frame with ``127.5 s d(u)`` added under each face's square, faces in order; all other bytes as they were."""
     result: Frame = frame.copy("C")
-    height, width = frame.shape[:2]
-    all_affines, all_boxes = np.asarray(affines, np.float64), np.asarray(boxes, np.float64)
-    scales = 127.5 * (np.ones(len(all_affines)) if strengths is None else np.asarray(strengths, np.float64))
-    for affine, face_boxes, scale, face, patches in zip(
-        all_affines, all_boxes, scales, face_delta, patch_delta, strict=True
+    height, width, spec = plan.height, plan.width, plan.spec
+    faces = plan.faces
+    for affine, boxes, strength, face, patches in zip(
+        faces.affines, faces.boxes, faces.strengths, edits.face_edit, edits.patch_edit, strict=True
     ):
-        views = [(face, FULL_BOX, face_taper)]
-        views += [(patch, box, region_taper) for patch, box in zip(patches, face_boxes, strict=True)]
-        if color == "nv12":
-            height = frame.shape[0] // 3 * 2
+        scale = 127.5 * strength
+        views = [(face, np.array(spec.face_box), spec.face_taper)]
+        views += [(patch, box, spec.region_taper) for patch, box in zip(patches, boxes, strict=True)]
+        if plan.pixel_format.is_nv12:
             luma, chroma = result[:height], result[height:].reshape(height // 2, width // 2, 2)
             _add(luma[..., None], scale * _residual(affine, views, _centers(height, width, 1)) @ _TO_YUV[:, :1])
             _add(chroma, scale * _residual(affine, views, _centers(height // 2, width // 2, 2)) @ _TO_YUV[:, 1:])
         else:
             change = scale * _residual(affine, views, _centers(height, width, 1))
-            rgb = result[..., _RGB[color]]
+            channels = list(plan.pixel_format.rgb)
+            rgb = result[..., channels]
             _add(rgb, change)
-            result[..., _RGB[color]] = rgb
+            result[..., channels] = rgb
     if out is None:
         return result
     out[...] = result
@@ -131,12 +115,12 @@ def sample_count(step: Float64) -> int:
     return int(min(MAX_SAMPLES, max(1, np.ceil(length - 1e-3))))
 
 
-def _sample(frame: Frame, position: Float64, color: Color) -> Float64:
+def _sample(frame: Frame, position: Float64, pixel_format: PixelFormat) -> Float64:
     """RGB at positions [..., 2] of the frame, 0 to 255, [..., 3]."""
-    if color != "nv12":
-        rgb: Float64 = _bilinear(frame, position)[..., _RGB[color]]
+    if not pixel_format.is_nv12:
+        rgb: Float64 = _bilinear(frame, position)[..., list(pixel_format.rgb)]
         return rgb
-    height, width = frame.shape[0] // 3 * 2, frame.shape[1]
+    height, width = pixel_format.size(frame)
     luma = _bilinear(frame[:height, :, None], position)
     # A block of 2x2 pixels has one U and one V, at its centre.
     uv = _bilinear(frame[height:].reshape(height // 2, width // 2, 2), position / 2)
@@ -171,7 +155,7 @@ def _centers(height: int, width: int, pitch: int) -> Float64:
 def _residual(affine: Float64, views: list[tuple[Floats, Float64, float]], position: Float64) -> Float64:
     """``d(u)`` at frame positions [..., 2], [..., 3]; 0 outside the face's square and where it is not a number."""
     d = np.zeros((*position.shape[:-1], 3))
-    in_face = _inside(apply(invert(affine), position))
+    in_face = _inside(apply(invert(view_affine(affine, views[0][1])), position))
     with np.errstate(invalid="ignore", over="ignore"):
         for delta, box, taper in views:
             t = apply(invert(view_affine(affine, box)), position)

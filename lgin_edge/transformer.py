@@ -23,8 +23,8 @@ from .age_estimator import AgeEstimate, AgeModel
 from .detectors import Detector
 from .detectors.centerface import CenterFace
 from .errors import BackendError, ClosedError, ImageError, InputError
-from .faces import Face
-from .frames import Color, Frame, check_frame
+from .faces import Face, FaceBatch
+from .frames import Color, Frame, PixelFormat
 from .inference.cpu import CpuFramePath
 from .inference.device_array import device_frame, is_on_device
 from .inference.loader import open_path
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 #: The model that comes with the package, and its twin in int8: ``Transformer("int8")``.
 WEIGHTS = Path(__file__).parent / "weights" / "lgin.onnx"
 INT8_WEIGHTS = WEIGHTS.with_name("lgin-int8.onnx")
-#: Widest face square that the kernels cut out, pixels.
-_MAX_FACE = 65536
 
 # A picture comes back as what it was: an array as an array, a Pillow image as a Pillow image.
 ImageT = TypeVar("ImageT", Frame, "Image.Image")
@@ -271,13 +269,13 @@ class Transformer:
         estimates: list[AgeEstimate] = []
         with details.stage("total"):
             details.faces = self._find(frame, order, details) if given is None else given
-            affines = [_fit(face) for face in details.faces]
+            affines = [face.affine for face in details.faces]
             for start in range(0, len(affines), self._limits.batch):
                 with details.stage("crop"):
                     part = affines[start : start + self._limits.batch]
                     views = np.empty((len(part), 3, side, side), np.float32)
                     for view, affine in zip(views, part, strict=True):
-                        view[:] = resample(frame, affine, side, side, color=order, threads=self._threads)
+                        view[:] = resample(frame, affine, side, side, pixel_format=order, threads=self._threads)
                 with details.stage("model"):
                     estimates += model.run(views)
         return estimates
@@ -334,13 +332,13 @@ class Transformer:
         details = self._local.details = Details()
         return details
 
-    def _find(self, frame: Frame, color: Color, details: Details) -> list[Face]:
+    def _find(self, frame: Frame, pixel_format: PixelFormat, details: Details) -> list[Face]:
         detector = self._detector
         if detector is None:
             raise ClosedError("this Transformer was closed; make a new one")
         with details.stage("detect"):
-            found = detector(frame, color)
-        return [face for face in found if _is_face(face)][: self._limits.faces]
+            found = detector(frame, pixel_format.value)
+        return found[: self._limits.faces]
 
     def _change(
         self,
@@ -360,7 +358,7 @@ class Transformer:
         details = self._begin()
         with details.stage("total"):
             details.faces = self._find(frame, order, details) if given is None else given
-            affines, boxes, strengths = _placed(details.faces, strength)
+            placed = _placed(details.faces, strength)
             source = frame
             if out is None:
                 results = [np.array(frame, order="C") for _ in codes]
@@ -370,8 +368,8 @@ class Transformer:
                         source = frame.copy()
                     np.copyto(out, source)
                 results = [out]
-            if len(affines):
-                path.change(source, order, affines, boxes, strengths, codes, results, details.stage)
+            if len(placed):
+                path.change(source, order, placed, codes, results, details.stage)
         return [cast(ImageT, restore(result)) for result in results]
 
     def _change_on_device(
@@ -390,10 +388,10 @@ class Transformer:
         given = _given_faces(faces, landmarks)
         details = self._begin()
         with details.stage("total"):
-            details.faces = self._find(path.download(frame), frame.color, details) if given is None else given
-            affines, boxes, strengths = _placed(details.faces, strength)
-            if len(affines):
-                path.change_on_device(frame, affines, boxes, strengths, code, details.stage)
+            details.faces = self._find(path.download(frame), frame.pixel_format, details) if given is None else given
+            placed = _placed(details.faces, strength)
+            if len(placed):
+                path.change_on_device(frame, placed, code, details.stage)
 
 
 def _usable_cores() -> int:
@@ -403,22 +401,8 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _fit(face: Face) -> geometry.Float64:
-    """``A`` of a face, [2, 3]. Raises InputError if it is none that the kernels can cut out."""
-    affine = geometry.fit_similarity(face.landmarks)
-    side = float(np.linalg.norm(affine[:, 0]))
-    if not 1.0 <= side <= _MAX_FACE:
-        raise InputError(
-            f"landmarks: this face's square would be {side:.3g} px wide; expected 1 to {_MAX_FACE}, got "
-            f"{np.asarray(face.landmarks).tolist()}"
-        )
-    return affine
-
-
-def _placed(
-    faces: Sequence[Face], strength: float | Sequence[float]
-) -> tuple[geometry.Float64, geometry.Float64, geometry.Float64]:
-    """Affines [N, 2, 3], boxes [N, 5, 4] and strengths [N] of the faces that change at all. Raises InputError."""
+def _placed(faces: Sequence[Face], strength: float | Sequence[float]) -> FaceBatch:
+    """The faces that change at all. Raises InputError."""
     try:
         strengths = np.broadcast_to(np.asarray(strength, np.float64), len(faces))
     except (TypeError, ValueError) as error:
@@ -427,19 +411,7 @@ def _placed(
         ) from error
     if not ((strengths >= 0) & (strengths <= 1)).all():
         raise InputError(f"strength: expected 0 to 1, got {strength!r}")
-    affines = [_fit(face) for face in faces]
-    boxes = [geometry.region_boxes(face.landmarks, affine) for face, affine in zip(faces, affines, strict=True)]
-    seen = strengths > 0
-    return np.array(affines).reshape(-1, 2, 3)[seen], np.array(boxes).reshape(-1, 5, 4)[seen], strengths[seen]
-
-
-def _is_face(face: Face) -> bool:
-    """Whether a detector's face can be used: one bad face must not fail the whole picture."""
-    try:
-        _fit(face)
-    except InputError:
-        return False
-    return True
+    return FaceBatch.of(faces, strengths)[strengths > 0]
 
 
 def _given_faces(faces: Sequence[Face] | None, landmarks: npt.ArrayLike | None) -> list[Face] | None:
@@ -455,7 +427,7 @@ def _given_faces(faces: Sequence[Face] | None, landmarks: npt.ArrayLike | None) 
             raise InputError(
                 f"landmarks: expected shape (5, 2) or (N, 5, 2), {geometry.LANDMARK_NAMES} as (x, y) pixels, got {points.shape}"
             )
-        return [Face.from_landmarks(one) for one in points.reshape(-1, 5, 2)]
+        return [Face(one) for one in points.reshape(-1, 5, 2)]
     if faces is None:
         return None
     if not isinstance(faces, Sequence) or not all(isinstance(face, Face) for face in faces):
@@ -463,12 +435,11 @@ def _given_faces(faces: Sequence[Face] | None, landmarks: npt.ArrayLike | None) 
     return list(faces)
 
 
-def _to_frame(image: Any, color: Color | None) -> tuple[Frame, Color, Callable[[Frame], Any]]:
-    """An array for the kernels, its channel order, and the way back to what the caller gave."""
-    order: Color
+def _to_frame(image: Any, color: Color | None) -> tuple[Frame, PixelFormat, Callable[[Frame], Any]]:
+    """An array for the kernels, its pixel format, and the way back to what the caller gave."""
     if isinstance(image, np.ndarray):
-        order = color or _color_of(image)
-        check_frame("image", image, order)
+        order = PixelFormat.parse(color) if color else _format_of(image)
+        order.check("image", image)
         return image, order, lambda result: result
     pillow = sys.modules.get("PIL.Image")  # whoever gives a Pillow image has imported it
     if pillow is None or not isinstance(image, pillow.Image):
@@ -481,7 +452,7 @@ def _to_frame(image: Any, color: Color | None) -> tuple[Frame, Color, Callable[[
         plain = to_plain(image)
     except ImageError as error:
         raise InputError(f"image: {error}") from error
-    order = "rgba" if plain.mode in ("RGBA", "LA") else "rgb"
+    order = PixelFormat.RGBA if plain.mode in ("RGBA", "LA") else PixelFormat.RGB
 
     def restore(result: Frame) -> Any:
         back = pillow.fromarray(result)
@@ -494,12 +465,12 @@ def _to_frame(image: Any, color: Color | None) -> tuple[Frame, Color, Callable[[
                 back.info.pop("icc_profile", None)  # it describes the old colours
         return back
 
-    return np.asarray(plain.convert(order.upper())), order, restore
+    return np.asarray(plain.convert(order.name)), order, restore
 
 
-def _color_of(frame: Frame) -> Color:
+def _format_of(frame: Frame) -> PixelFormat:
     if frame.ndim == 3 and frame.shape[2] in (3, 4):
-        return "rgb" if frame.shape[2] == 3 else "rgba"
+        return PixelFormat.RGB if frame.shape[2] == 3 else PixelFormat.RGBA
     if frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 1):
         raise InputError(
             f"image: expected [H, W, 3 or 4], got shape {frame.shape}. Make a grey picture RGB with "

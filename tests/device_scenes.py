@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import loose
 import numpy as np
 from frames import face_affine
 from test_kernels import Scene
 
 from lgin_edge import kernels
-from lgin_edge.frames import Color, Rectangle
+from lgin_edge.frames import Color, PixelFormat, Rectangle
+from lgin_edge.kernels import FacePlan
 
 #: How much of each face's residual is pasted.
 STRENGTHS = np.tile([1.0, 0.5, 0.8, 0.3], 8)
@@ -50,27 +52,22 @@ class Face(Scene):
         return np.array([face_affine((x, y), side, angle) for x, y, side, angle in self.faces]).reshape(-1, 2, 3)
 
 
-def size_of(frame: np.ndarray, color: Color) -> tuple[int, int]:
-    """Height and width of the picture."""
-    return (frame.shape[0] // 3 * 2 if color == "nv12" else frame.shape[0]), frame.shape[1]
+def plan_of(scene: Scene, strengths: np.ndarray | None = None) -> FacePlan:
+    sizes = {"face_size": scene.face_size, "patch_size": scene.patch_size}
+    return loose.plan_of(scene.frame(), scene.affines(), scene.boxes(), strengths=strengths, color=scene.color, **sizes)
 
 
 def rectangle_of(scene: Scene) -> Rectangle:
-    size = size_of(scene.frame(), scene.color)
-    return kernels.face_rectangle(scene.color, *size, scene.affines(), scene.boxes(), scene.face_size, scene.patch_size)
+    return plan_of(scene).rectangle
 
 
 def parts(frame: np.ndarray, color: Color, rectangle: Rectangle) -> list[np.ndarray]:
     """Views of what lies in a rectangle: the packed pixels, or the rows of Y and the rows of UV."""
-    x0, y0, x1, y1 = rectangle
-    if color != "nv12":
-        return [frame[y0:y1, x0:x1]]
-    height, _ = size_of(frame, color)
-    return [frame[y0:y1, x0:x1], frame[height + y0 // 2 : height + y1 // 2, x0:x1]]
+    return PixelFormat(color).planes(frame, rectangle)
 
 
 def crop(scene: Scene, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return kernels.region_crop(
+    return loose.region_crop(
         frame,
         scene.affines(),
         scene.boxes(),
@@ -83,9 +80,7 @@ def crop(scene: Scene, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def paste(scene: Scene, frame: np.ndarray, residuals: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     strengths = STRENGTHS[: len(scene.affines())]
-    return kernels.region_paste(
-        frame, scene.affines(), scene.boxes(), *residuals, strengths=strengths, color=scene.color
-    )
+    return loose.region_paste(frame, scene.affines(), scene.boxes(), *residuals, strengths=strengths, color=scene.color)
 
 
 def aligned(size: int) -> np.ndarray:
@@ -106,15 +101,15 @@ class Device:
 
     def __post_init__(self) -> None:
         scene, (x0, y0, x1, y1) = self.scene, self.rectangle
-        pixel = {"nv12": 1, "rgb": 3, "bgr": 3}.get(scene.color, 4)
-        self.row = (x1 - x0) * pixel
+        pixel_format = PixelFormat(scene.color)
+        self.row = (x1 - x0) * pixel_format.channels
         self.pitch = self.row + self.pad
-        rows = (y1 - y0) * 3 // 2 if scene.color == "nv12" else y1 - y0
+        rows = pixel_format.rows(y1 - y0)
         n, s, p = len(scene.faces), scene.face_size, scene.patch_size
         self.memory = np.full((self.copies, rows, self.pitch), 0xA5, np.uint8)
         self.face = np.full((n, 3, s, s), np.nan, scene.dtype)
         self.patches = np.full((n, 5, 3, p, p), np.nan, scene.dtype)
-        self.block = aligned(kernels.block_size(scene.color, n))
+        self.block = aligned(kernels.block_size(pixel_format, n))
         self.sizes: dict[str, Any] = {"face_size": s, "patch_size": p}
         self.queue: dict[str, Any] = {"half": scene.dtype == "float16", "device": 0, "stream": 0}
 
@@ -135,24 +130,19 @@ class Device:
 
     def write(self, scene: Scene | None = None, rectangle: Rectangle | None = None) -> None:
         scene = scene or self.scene
-        kernels.write_block(
-            self.block,
-            scene.color,
-            self.memory.ctypes.data,
-            self.pitch,
-            *size_of(scene.frame(), scene.color),
-            rectangle or self.rectangle,
-            scene.affines(),
-            scene.boxes(),
-            STRENGTHS[: len(scene.affines())],
-            **self.sizes,
-        )
+        plan = plan_of(scene, STRENGTHS[: len(scene.affines())])
+        plan.write_block(self.block, self.memory.ctypes.data, self.pitch, rectangle or self.rectangle)
 
     def crop(self) -> None:
         scene, views = self.scene, (self.face.ctypes.data, self.patches.ctypes.data)
         if scene.faces:
             kernels.launch_crop(
-                self.block.ctypes.data, scene.color, len(scene.faces), *views, **self.sizes, **self.queue
+                self.block.ctypes.data,
+                PixelFormat(scene.color),
+                len(scene.faces),
+                *views,
+                **self.sizes,
+                **self.queue,
             )
 
     def paste(self, residuals: tuple[np.ndarray, np.ndarray], copy: int = 0, pixels: int = 500) -> None:
@@ -160,7 +150,7 @@ class Device:
         for n in range(len(self.scene.faces)):
             kernels.launch_paste(
                 self.block.ctypes.data,
-                self.scene.color,
+                PixelFormat(self.scene.color),
                 len(self.scene.faces),
                 n,
                 residuals[0][n].ctypes.data,

@@ -19,6 +19,7 @@ from lgin_edge import Limits, ModelError, Transformer, age_estimator, transforme
 from lgin_edge.detectors import centerface
 from lgin_edge.inference.onnxruntime import OnnxBackend, open_session
 from lgin_edge.models import onnx_file
+from lgin_edge.models.protobuf import write_varint
 
 BUNDLED = (transformer.WEIGHTS, transformer.INT8_WEIGHTS, age_estimator.WEIGHTS, centerface.WEIGHTS)
 Image8 = np.ndarray[Any, np.dtype[np.uint8]]
@@ -77,6 +78,12 @@ def opset(version: int, domain: str = "") -> Callable[[onnx.ModelProto], object]
     return change
 
 
+def hidden(number: int, data: bytes) -> bytes:
+    """A field whose key has bit 32 set: protobuf keeps 32 bits and sees ``number``, other parsers another field."""
+    return write_varint(1 << 32 | number << 3 | 2) + write_varint(len(data)) + data
+
+
+GRAPH = onnx.GraphProto(name="x").SerializeToString()
 WHOLE = models.build().SerializeToString()
 GIGANTIC = helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["N", 1 << 20, 1 << 20])
 HOSTILE: dict[str, tuple[bytes, str]] = {
@@ -123,17 +130,66 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         changed(lambda model: model.metadata_props.add(key="lgin", value=models.describe().to_json())),
         "'lgin' twice",
     ),
+    "a second graph, hidden from a parser that keeps 64 bits of a key": (
+        WHOLE + hidden(7, GRAPH),
+        "a field with the number",
+    ),
+    "a function, hidden so": (WHOLE + hidden(25, b""), "a field with the number"),
+    "an opset in a kind of field that protobuf passes over": (
+        changed(opset(99)) + b"\x45\x10\x14\x18\x00",
+        "opset_import should be messages, and is of kind 5",
+    ),
+    "a side of 0 in such a field": (
+        changed(
+            lambda model: model.graph.initializer.append(TensorProto(name="x", data_type=1, dims=[1 << 14, 1 << 14]))
+        ).replace(b"\x08\x80\x80\x01\x08\x80\x80\x01", b"\x08\x80\x80\x01\x0d\0\0\0"),
+        "cannot be read",
+    ),
+    "two opsets": (
+        changed(lambda model: model.opset_import.append(helper.make_opsetid("ai.onnx", 99))),
+        "got ai.onnx 20, ai.onnx 99",
+    ),
+    "a name that does things to a terminal": (
+        changed(lambda model: setattr(model.graph.node[0], "name", "\x1b[2J")),
+        "name has control characters",
+    ),
+    "a name of 5 MB": (changed(lambda model: setattr(model.graph.node[0], "name", "x" * 5_000_000)), "5000000 bytes"),
     "a sequence": (
         changed(
             lambda model: model.graph.input[0].type.CopyFrom(helper.make_sequence_type_proto(model.graph.input[0].type))
         ),
         "no tensor",
     ),
-    "a hundred million fields": (b"\x08\x01" * 10_000_000, "more than 300000 fields"),
+    "a hundred million fields": (b"\xa0\x06\x01" * 10_000_000, "more than 300000 fields"),
     "a length beyond the end": (b"\x3a\xff\xff\xff\x7f" + bytes(100), "does not end"),
     "a number without an end": (b"\xff" * 100, "more than 10 bytes"),
     "a group of the first protobuf": (b"\x3b" + bytes(40), "kind 3"),
 }
+
+
+@pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.name)
+def test_what_is_run_is_written_anew_and_says_the_same(path: Path) -> None:
+    """But for notes and names for people, which are not run."""
+    file, library = onnx_file.read(path), onnx.load(path)
+    assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    ours = onnx.load_from_string(file.data)
+    onnx.checker.check_model(ours)
+    assert ours.graph.name == library.graph.name
+    for mine, theirs in zip(ours.graph.node, library.graph.node, strict=True):
+        theirs.ClearField("doc_string")
+        theirs.ClearField("metadata_props")
+        assert mine == theirs
+    for mine, theirs in zip(ours.graph.initializer, library.graph.initializer, strict=True):
+        assert np.array_equal(numpy_helper.to_array(mine), numpy_helper.to_array(theirs))
+
+
+def test_unknown_fields_reach_no_run_time(tmp_path: Path) -> None:
+    path = tmp_path / "extra.onnx"
+    path.write_bytes(WHOLE + b"\xa2\x06\x06secret" + b"\x12\x04note")  # fields 100 and 2, the producer's name
+    data = onnx_file.read(path).data
+    assert b"secret" not in data
+    assert b"note" not in data
+    assert onnx_file.parse(path, data).data == data  # written anew, it is what it was
 
 
 @pytest.fixture
@@ -177,7 +233,7 @@ def test_the_format_of_onnx_runtime_is_none(tiny_model: Path, tmp_path: Path) ->
     onnxruntime.InferenceSession(str(tiny_model), options, providers=["CPUExecutionProvider"])
     with pytest.raises(ModelError, match="not an ONNX file"):
         OnnxBackend(path)
-    file = onnx_file.OnnxFile(path, path.read_bytes(), {}, {}, {}, external=False)  # as if it had got through
+    file = onnx_file.OnnxFile(path, path.read_bytes(), "", {}, {}, {}, external=False)  # as if it had got through
     with pytest.raises(ModelError, match=r"that ONNX Runtime can run"):
         open_session(file)
 

@@ -100,7 +100,7 @@ def load(path: Path, monkeypatch: pytest.MonkeyPatch, trt: Any, capability: int 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "engine.plan"
-    engine_file.write(path, b"vtrt" + ABOUT.to_json().encode())
+    engine_file.write(path, b"vtrt", ABOUT)
     return path
 
 

@@ -240,11 +240,11 @@ def test_another_onnx_is_not_a_centerface(tiny_model: Path, tmp_path: Path) -> N
 
 
 def test_face_from_landmarks() -> None:
-    face = Face.from_landmarks(ASTRONAUT)
+    face = Face(ASTRONAUT)
     assert (face.landmarks > face.box[:2]).all()
     assert (face.landmarks < face.box[2:]).all()
     with pytest.raises(InputError):
-        Face.from_landmarks(np.zeros((5, 2)))
+        Face(np.zeros((5, 2)))
 
 
 class FakeYN:

@@ -22,7 +22,7 @@ pytest.importorskip("onnx_graphsurgeon", reason="building needs onnx-graphsurgeo
 
 from lgin_edge.engine import build as builder
 
-RTX = tensorrt_variants.FLAVOURS["tensorrt-rtx"]
+RTX = tensorrt_variants.VARIANTS["tensorrt-rtx"]
 needs_rtx = pytest.mark.skipif(not RTX.installed, reason="needs TensorRT-RTX: ./bootstrap.sh test,tensorrt-rtx")
 
 
@@ -35,7 +35,7 @@ def prepared() -> builder.Prepared:
 def engine(prepared: builder.Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled model's engine for two GPUs."""
     path = tmp_path_factory.mktemp("engines") / "engine.plan"
-    builder.build(prepared, path, flavour=RTX, max_faces=2, targets=("sm120", "sm86"))
+    builder.build(prepared, path, variant=RTX, max_faces=2, targets=("sm120", "sm86"))
     return path
 
 
@@ -74,10 +74,10 @@ def test_the_bundled_model_builds_without_a_gpu(engine: Path, prepared: builder.
     data, about = engine_file.read(engine)
     assert about == replace(
         prepared.description,
-        engine=engine_file.describe(engine, data).engine,
+        engine=about.engine,
     )
     assert about.engine is not None
-    assert about.engine.flavour == "tensorrt-rtx"
+    assert about.engine.variant == "tensorrt-rtx"
     assert about.engine.version == RTX.version()
     assert about.engine.targets == ("sm120", "sm86")
     assert about.engine.max_faces == 2
@@ -85,13 +85,13 @@ def test_the_bundled_model_builds_without_a_gpu(engine: Path, prepared: builder.
     for name in (*about.inputs, *about.outputs):
         assert name.encode() in data
     assert 1e6 < len(data) < 60e6
-    assert sorted(one.name for one in engine.parent.iterdir()) == ["engine.plan", "engine.plan.sha256"]
+    assert sorted(one.name for one in engine.parent.iterdir()) == ["engine.plan", "engine.plan.json"]
 
 
 @needs_rtx
 def test_progress_is_told_and_heard(prepared: builder.Prepared, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    builder.build(prepared, tmp_path / "a.plan", flavour=RTX, progress=lambda *step: seen.append(step))
+    builder.build(prepared, tmp_path / "a.plan", variant=RTX, progress=lambda *step: seen.append(step))
     assert seen[-1][1] == seen[-1][2] > 1
     assert all(0 <= done <= of for _, done, of in seen)
 
@@ -110,7 +110,7 @@ def test_an_interrupted_build_writes_nothing(
 
     monkeypatch.setattr(threading.Thread, "join", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        builder.build(prepared, tmp_path / "a.plan", flavour=RTX)
+        builder.build(prepared, tmp_path / "a.plan", variant=RTX)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -118,18 +118,18 @@ def test_an_interrupted_build_writes_nothing(
 def test_build_refuses(prepared: builder.Prepared, tmp_path: Path) -> None:
     out = tmp_path / "a.plan"
     with pytest.raises(InputError, match=r"builds for .*sm86.*, got sm90, gpu"):
-        builder.build(prepared, out, flavour=RTX, targets=("sm90", "sm86", "gpu"))
+        builder.build(prepared, out, variant=RTX, targets=("sm90", "sm86", "gpu"))
     with pytest.raises(InputError, match="max_faces: expected 1 to 64, got 0"):
-        builder.build(prepared, out, flavour=RTX, max_faces=0)
+        builder.build(prepared, out, variant=RTX, max_faces=0)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_flavours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensorrt_variants.Flavour, "installed", property(lambda self: self.name == "tensorrt-rtx"))
+def test_variants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorrt_variants.Variant, "installed", property(lambda self: self.name == "tensorrt-rtx"))
     assert tensorrt_variants.choose("auto") is RTX
-    monkeypatch.setattr(tensorrt_variants.Flavour, "installed", property(lambda self: True))
+    monkeypatch.setattr(tensorrt_variants.Variant, "installed", property(lambda self: True))
     assert tensorrt_variants.choose("auto").name == "tensorrt"
-    monkeypatch.setattr(tensorrt_variants.Flavour, "installed", property(lambda self: False))
+    monkeypatch.setattr(tensorrt_variants.Variant, "installed", property(lambda self: False))
     with pytest.raises(BackendError, match=r"neither .*JetPack.*pip install lgin-edge\[tensorrt-rtx\]"):
         tensorrt_variants.choose("auto")
     with pytest.raises(BackendError, match="expected auto, tensorrt or tensorrt-rtx, got 'trt'"):
@@ -145,11 +145,11 @@ def test_full_tensorrt_without_a_gpu_says_what_is_missing(prepared: builder.Prep
     full = replace(RTX, name="tensorrt", cross=False)
     pytest.importorskip("cuda.bindings.runtime")
     try:
-        builder.build(prepared, tmp_path / "a.plan", flavour=full)
+        builder.build(prepared, tmp_path / "a.plan", variant=full)
     except BackendError as error:
-        assert "Run lgin-edge build on the device itself, or use --flavour tensorrt-rtx" in str(error)  # noqa: PT017
+        assert "Run lgin-edge build on the device itself, or use --runtime tensorrt-rtx" in str(error)  # noqa: PT017
     with pytest.raises(InputError, match="builds only for the GPU that is here"):
-        builder.build(prepared, tmp_path / "b.plan", flavour=full, targets=("sm86",))
+        builder.build(prepared, tmp_path / "b.plan", variant=full, targets=("sm86",))
 
 
 @needs_rtx
@@ -166,7 +166,7 @@ def test_a_changed_engine_is_refused_before_anything_else(engine: Path, tmp_path
     data = bytearray(engine.read_bytes())
     data[len(data) // 2] ^= 1
     copy.write_bytes(data)
-    engine_file.hash_file(copy).write_bytes(engine_file.hash_file(engine).read_bytes())
+    engine_file.json_file(copy).write_bytes(engine_file.json_file(engine).read_bytes())
     with pytest.raises(ModelError, match="changed, damaged or cut off"):
         Transformer(copy)
     with pytest.raises(ModelError, match="sha256= asks for 0000"):
@@ -176,9 +176,9 @@ def test_a_changed_engine_is_refused_before_anything_else(engine: Path, tmp_path
 @needs_rtx
 def test_command(tmp_path: Path) -> None:
     out, fused = tmp_path / "engine.plan", tmp_path / "fused.onnx"
-    done = run("build", "-o", out, "--flavour", "tensorrt-rtx", "--target", "sm89", "--save-onnx", fused)
+    done = run("build", "-o", out, "--runtime", "tensorrt-rtx", "--target", "sm89", "--save-onnx", fused)
     assert done.exit_code == 0, done.output
-    for text in ("Conv", "PSNR of the residuals", "(chosen)", "tensorrt-rtx", "SHA-256", "engine.plan.sha256"):
+    for text in ("Conv", "PSNR of the residuals", "(chosen)", "tensorrt-rtx", "SHA-256", "engine.plan.json"):
         assert text in done.output
     assert "fp16" in run("info", fused).output
     assert "for up to 4 faces a call on GPUs: sm89" in run("info", out).output
@@ -199,7 +199,7 @@ def test_command_refuses(tmp_path: Path) -> None:
     for arguments, message in (
         (("-o", tmp_path / "engine.onnx"), "an engine ends in .plan"),
         (("-o", tmp_path / "no" / "engine.plan"), "there is no folder"),
-        (("-o", tmp_path / "a.plan", "--flavour", "x"), "expected auto"),
+        (("-o", tmp_path / "a.plan", "--runtime", "x"), "expected auto"),
     ):
         done = run("build", *arguments)
         assert done.exit_code != 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import loose
 import models
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ pytest.importorskip("onnx_graphsurgeon", reason="fusing needs onnx-graphsurgeon:
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from lgin_edge import ModelError, Transformer, geometry, kernels, transformer
+from lgin_edge import ModelError, Transformer, geometry, transformer
 from lgin_edge.engine import fp16
 from lgin_edge.engine.fuse import description_of, fuse
 
@@ -213,13 +214,13 @@ def test_real_faces(
         affine = geometry.fit_similarity(landmarks)
         boxes = geometry.region_boxes(landmarks, affine)
         place = affine[None], boxes[None]
-        face, patches = kernels.region_crop(picture, *place, face_size=about.face_size, patch_size=about.patch_size)
+        face, patches = loose.region_crop(picture, *place, face_size=about.face_size, patch_size=about.patch_size)
         age = np.eye(len(about.groups), dtype=np.float32)
         sample = {"face": face, "patches": patches, "boxes": boxes[None].astype(np.float32), "age": age}
         samples.append(sample)
         deltas = [session.run(["face_delta", "patch_delta"], sample) for session in (full, half)]
         for group in range(len(about.groups)):
-            want, have = (kernels.region_paste(picture, *place, *(d[group : group + 1] for d in two)) for two in deltas)
+            want, have = (loose.region_paste(picture, *place, *(d[group : group + 1] for d in two)) for two in deltas)
             assert decibels(have, want, picture) > PICTURE_DB, f"{path.name}, group {group}"
     # Bytes are rounded, which hides much of the difference and doubles the rest: so also before that.
     assert fp16.psnr(fused, model, samples) > RESIDUAL_DB

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import loose
 import models
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +62,6 @@ def test_only_the_square_of_the_face_counts(tiny: Transformer) -> None:
 
 def test_the_model_sees_the_face_view_of_the_kernels(tiny: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same pixels as the transformer's face view, at this model's size."""
-    from lgin_edge import reference
 
     seen = []
     run = AgeModel.run
@@ -71,7 +71,7 @@ def test_the_model_sees_the_face_view_of_the_kernels(tiny: Transformer, monkeypa
     assert [len(views) for views in seen] == [4, 2]  # a crowd goes through the model in pieces
     affines = np.array([geometry.fit_similarity(LANDMARKS + i) for i in range(6)])
     boxes = np.tile(np.array(geometry.REGION_BOXES), (6, 1, 1))
-    face, _ = reference.region_crop(image, affines, boxes, face_size=models.AGE_S)
+    face, _ = loose.reference_crop(image, affines, boxes, face_size=models.AGE_S)
     from tolerances import assert_close
 
     assert_close(np.concatenate(seen), face, kind="view")
@@ -238,5 +238,5 @@ def test_bundled_model(bundled: Transformer, astronaut: Image8) -> None:
     assert AgeModel().description.groups == bundled.groups
     # Of a picture and its smaller self it thinks the same.
     smaller = np.asarray(Image.fromarray(astronaut).resize((384, 384), Image.Resampling.BOX))
-    face = Face.from_landmarks(bundled.last.faces[0].landmarks * 0.75)
+    face = Face(bundled.last.faces[0].landmarks * 0.75)
     assert bundled.estimate_age(smaller, faces=[face])[0].years == pytest.approx(one.years, abs=2)

@@ -13,6 +13,8 @@ from example_runs import EXAMPLES, load
 from PIL import Image
 
 from lgin_edge import LginError, Transformer, images
+from lgin_edge.faces import FaceBatch
+from lgin_edge.frames import PixelFormat
 from lgin_edge.inference.cpu import CpuFramePath
 from lgin_edge.models import triton_repository
 
@@ -70,23 +72,15 @@ def test_more_rows_than_a_call_takes(example: Any, server: Any, tiny: Transforme
     two = np.concatenate([astronaut, astronaut], axis=1)
     faces = tiny.detect(two)
     assert len(faces) == 2
-    affines, boxes = (np.array(list(part)) for part in zip(*map(placed, faces), strict=True))
     codes = np.eye(5, dtype=np.float32)
     results = [two.copy() for _ in codes]
     path = CpuFramePath(backend, threads=1)
-    path.change(two, "rgb", affines, boxes, np.ones(2), codes, results, tiny.last.stage)
+    path.change(two, PixelFormat.RGB, FaceBatch.of(faces), codes, results, tiny.last.stage)
     path.close()
     for result, expected in zip(results, tiny.timeline(two, faces=faces), strict=True):
         assert_close(result, expected, kind="frame")
     assert set(served["tiny"].batches) == {1, 2}
     assert sum(served["tiny"].batches) == 10
-
-
-def placed(face: Any) -> tuple[np.ndarray, np.ndarray]:
-    from lgin_edge import geometry
-
-    affine = geometry.fit_similarity(face.landmarks)
-    return affine, geometry.region_boxes(face.landmarks, affine)
 
 
 def test_the_server_refuses_what_triton_would(server: Any, example: Any) -> None:

@@ -17,7 +17,7 @@ from lgin_edge.inference import gpu as gpu_path
 from lgin_edge.inference.cuda import Cuda, Stream
 
 LANDMARKS = np.array([(204.2, 102.2), (246.8, 104.8), (223.7, 125.9), (203.1, 142.0), (243.0, 144.3)])
-FACE = [Face.from_landmarks(LANDMARKS)]
+FACE = [Face(LANDMARKS)]
 Image8 = np.ndarray[Any, np.dtype[np.uint8]]
 Make = Callable[[], tuple[Transformer, cuda_stand_in.Runtime]]
 

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits the addr
 # One face in a big picture, or nine, which are several calls of the model; the limit lies 0 to 128 MB above what the process has.
 TRANSFORMER = """
 import sys
+import loose
 import numpy as np
 from faults import memory_limit
 from skimage import data
@@ -48,7 +49,7 @@ KERNELS = """
 import numpy as np
 from faults import memory_limit
 from frames import face_affine, template_boxes
-from lgin_edge import kernels
+import loose
 
 rng = np.random.default_rng(0)
 frame = rng.integers(0, 256, (2000, 3000, 3), dtype=np.uint8)
@@ -56,9 +57,9 @@ where = face_affine((1500.0, 1000.0), 1900.0)[None], template_boxes(1)
 deltas = [rng.normal(0, 0.3, shape).astype(np.float32) for shape in ((1, 3, 256, 256), (1, 5, 3, 128, 128))]
 work = frame.copy()
 calls = (
-    lambda: kernels.region_crop(frame, *where, threads=4),
-    lambda: kernels.region_paste(work, *where, *deltas, out=work, threads=4),
-    lambda: kernels.resample(frame, [[3000.0, 0.0, 0.0], [0.0, 2000.0, 0.0]], 640, 640, threads=4),
+    lambda: loose.region_crop(frame, *where, threads=4),
+    lambda: loose.region_paste(work, *where, *deltas, out=work, threads=4),
+    lambda: loose.resample(frame, [[3000.0, 0.0, 0.0], [0.0, 2000.0, 0.0]], 640, 640, threads=4),
 )
 expected = [call() for call in calls]
 expected[1] = expected[1].copy()

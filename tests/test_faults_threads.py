@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import loose
 import models
 import numpy as np
 import pytest
 from frames import COLORS, face_affine, frame_shape, template_boxes
 from tolerances import assert_identical
 
-from lgin_edge import Transformer, geometry, kernels
+from lgin_edge import Transformer, geometry
 
 THREADS = 8
 #: How often each thread does each of its jobs.
@@ -75,4 +76,4 @@ def test_control_a_race() -> None:
     where = face_affine((100.0, 100.0), 150.0)[None], template_boxes(1)
     deltas = [np.ones(shape, np.float32) for shape in ((1, 3, 64, 64), (1, 5, 3, 32, 32))]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda _: kernels.region_paste(frame, *where, *deltas, out=frame), range(200)))
+        list(pool.map(lambda _: loose.region_paste(frame, *where, *deltas, out=frame), range(200)))

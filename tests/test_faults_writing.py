@@ -19,7 +19,7 @@ from PIL import Image
 from support.films import Image8, wandering
 from support.films import film as walk
 from support.movies import Seen, make
-from test_backends_plan import bytes_of
+from test_backends_plan import ABOUT, bytes_of
 
 from lgin_edge import ImageError, ModelError, StreamError, Transformer, images
 from lgin_edge.models import engine_file
@@ -112,14 +112,14 @@ def test_an_engine_on_a_full_disk(disk: Disk) -> None:
     folder, only = disk
     old, new = bytes_of(), bytes_of() + bytes(50_000)
     path = folder / "engine.plan"
-    engine_file.write(path, old)
+    engine_file.write(path, old, ABOUT)
     for size in (0, 4096, 49152):
         with only(size), pytest.raises(OSError, match=r"No space left|too large"):
-            engine_file.write(path, new)
+            engine_file.write(path, new, ABOUT)
         assert engine_file.read(path)[0] == old
-        assert files(folder) == ["engine.plan", "engine.plan.sha256"]
+        assert files(folder) == ["engine.plan", "engine.plan.json"]
     (folder / "filler").unlink(missing_ok=True)
-    engine_file.write(path, new)
+    engine_file.write(path, new, ABOUT)
     assert engine_file.read(path)[0] == new
 
 
@@ -166,7 +166,7 @@ elif what == "film":
     with lgin_edge.Transformer(sys.argv[5], threads=1) as t:
         age_video(sys.argv[4], folder / "older.mp4", t, group=4, overwrite=True, progress=progress)
 else:
-    from test_backends_plan import bytes_of
+    from test_backends_plan import ABOUT, bytes_of
     from lgin_edge.models import engine_file as plan
     write = pathlib.Path.write_bytes
 
@@ -176,7 +176,7 @@ else:
 
     if where == "middle":
         pathlib.Path.write_bytes = half
-    plan.write(folder / "engine.plan", bytes_of() + b"new")
+    plan.write(folder / "engine.plan", bytes_of() + b"new", ABOUT)
 """
 
 
@@ -217,13 +217,13 @@ def test_killed_while_a_film_is_written(
 def test_killed_while_an_engine_is_written(subprocess_env: dict[str, str], tmp_path: Path, where: str) -> None:
     """At worst the old engine is refused, for its hash is the new one's already; never is half an engine run."""
     path = tmp_path / "engine.plan"
-    engine_file.write(path, bytes_of())
+    engine_file.write(path, bytes_of(), ABOUT)
     kill(subprocess_env, "engine", where, tmp_path)
     if where == "1":
         with pytest.raises(ModelError, match="build it again"):
             engine_file.read(path)
     else:
         assert engine_file.read(path)[0] == bytes_of()
-    engine_file.write(path, bytes_of() + b"newer")
+    engine_file.write(path, bytes_of() + b"newer", ABOUT)
     assert engine_file.read(path)[0] == bytes_of() + b"newer"
-    assert files(tmp_path) == ["engine.plan", "engine.plan.sha256"]
+    assert files(tmp_path) == ["engine.plan", "engine.plan.json"]

@@ -43,7 +43,7 @@ def dlpack(shape: tuple[int, ...], *, device: int = 2, code: int = 1, bits: int 
 
 
 def fields(frame: DeviceFrame) -> tuple[Any, ...]:
-    return frame.address, frame.pitch, frame.height, frame.width, frame.color, frame.stream, frame.device
+    return frame.address, frame.pitch, frame.height, frame.width, frame.pixel_format.value, frame.stream, frame.device
 
 
 def test_array_interface() -> None:
@@ -80,7 +80,7 @@ def test_what_is_on_a_device() -> None:
         (array((20, 30, 3)), "rgba", r"expects \[H, W, 4\], got \(20, 30, 3\)"),
         (array((20, 30)), "nv12", "NV12 expects"),
         (array((30, 41)), "nv12", "NV12 expects"),
-        (array((20, 30, 3)), "hsv", "expected rgb, bgr, rgba, bgra or nv12, got 'hsv'"),
+        (array((20, 30, 3)), "hsv", "color: expected one of rgb, bgr, rgba, bgra, nv12, got 'hsv'"),
         (array((20, 30, 3), strides=(180, 6, 1)), None, "pixels side by side"),
         (array((20, 30, 3), strides=(-90, 3, 1)), None, "make it contiguous"),
         (dlpack((20, 30, 3), code=2), None, "expected uint8, got DLPack type 2"),

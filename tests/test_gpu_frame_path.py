@@ -19,7 +19,9 @@ from frames import COLORS, face_affine, random_frame, template_boxes
 
 from lgin_edge import kernels
 from lgin_edge.errors import BackendError, ClosedError, InputError
-from lgin_edge.frames import Color
+from lgin_edge.faces import FaceBatch
+from lgin_edge.frames import Color, PixelFormat
+from lgin_edge.geometry import ViewSpec
 from lgin_edge.inference import gpu as gpu_path
 from lgin_edge.inference.cpu import CpuFramePath
 from lgin_edge.inference.cuda import Cuda, Stream
@@ -27,6 +29,7 @@ from lgin_edge.inference.device_array import DeviceFrame
 from lgin_edge.inference.gpu import GpuFramePath
 from lgin_edge.inference.loader import open_model
 from lgin_edge.inference.onnxruntime_gpu import OnnxGpuEngine
+from lgin_edge.kernels import FacePlan
 
 needs_kernels = pytest.mark.skipif(
     not kernels.cuda_is_host(), reason="needs kernels that run on the host: LGIN_CUDA=HOST ./bootstrap.sh test"
@@ -68,7 +71,7 @@ class Gpu:
         self, frame: np.ndarray, faces: np.ndarray, codes: np.ndarray = CODES[:1], color: Color = "rgb"
     ) -> list[Any]:
         results = [frame.copy() for _ in codes]
-        self.path.change(frame, color, faces, template_boxes(len(faces)), strengths(faces), codes, results, stage)
+        self.path.change(frame, PixelFormat(color), batch(faces), codes, results, stage)
         return results
 
 
@@ -103,9 +106,9 @@ def gpu(model: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReq
     assert gpu.engine.closed == 1
 
 
-def strengths(where: np.ndarray) -> np.ndarray:
-    """Other faces fade."""
-    return np.resize([1.0, 0.6], len(where))
+def batch(where: np.ndarray) -> FaceBatch:
+    """Faces of which every other fades."""
+    return FaceBatch(where, template_boxes(len(where)), np.resize([1.0, 0.6], len(where)))
 
 
 def faces(*centers: tuple[float, float], side: float = 90.0) -> np.ndarray:
@@ -119,7 +122,7 @@ def frame(seed: int = 0, color: Color = "rgb") -> np.ndarray:
 def expected(model: Path, picture: np.ndarray, where: np.ndarray, codes: np.ndarray, color: Color) -> list[np.ndarray]:
     cpu = CpuFramePath(open_model(model, providers=("CPUExecutionProvider",), threads=1), 1)
     results = [picture.copy() for _ in codes]
-    cpu.change(picture, color, where, template_boxes(len(where)), strengths(where), codes, results, stage)
+    cpu.change(picture, PixelFormat(color), batch(where), codes, results, stage)
     cpu.close()
     return results
 
@@ -155,9 +158,9 @@ def test_a_view_and_in_place(gpu: Gpu, model: Path) -> None:
     where = faces((80.0, 120.0))
     (want,) = expected(model, picture.copy(), where, CODES[:1], "rgb")
     result = picture.copy()[::1]
-    gpu.path.change(picture, "rgb", where, template_boxes(1), np.ones(1), CODES[:1], [result], stage)
+    gpu.path.change(picture, PixelFormat.RGB, batch(where), CODES[:1], [result], stage)
     np.testing.assert_array_equal(result, want)
-    gpu.path.change(result, "rgb", where, template_boxes(1), np.ones(1), CODES[:1], [result], stage)
+    gpu.path.change(result, PixelFormat.RGB, batch(where), CODES[:1], [result], stage)
     (twice,) = expected(model, want, where, CODES[:1], "rgb")
     np.testing.assert_array_equal(result, twice)
 
@@ -172,14 +175,14 @@ def test_frames_on_the_device(gpu: Gpu, model: Path, color: Color) -> None:
         flat = picture.reshape(picture.shape[0], -1)
         rows[:, : flat.shape[1]] = flat
         stream = 77
-        on_device = DeviceFrame(rows.ctypes.data, 2048, HEIGHT, WIDTH, color, stream, 0, rows)
+        on_device = DeviceFrame(rows.ctypes.data, 2048, HEIGHT, WIDTH, PixelFormat(color), stream, 0, rows)
         np.testing.assert_array_equal(gpu.path.download(on_device), picture)
         late = rows.copy()
         rows[:] = 0
         gpu.runtime.queue(
             stream, lambda late=late, rows=rows: np.copyto(rows, late)
         )  # the caller's own work, not done yet
-        gpu.path.change_on_device(on_device, where, template_boxes(2), strengths(where), CODES[4], stage)
+        gpu.path.change_on_device(on_device, batch(where), CODES[4], stage)
         gpu.runtime.run(stream)  # what the caller queues next, or its wait, has the changed frame
         (want,) = expected(model, picture, where, CODES[4:], color)
         np.testing.assert_array_equal(rows[:, : flat.shape[1]].reshape(picture.shape), want)
@@ -187,9 +190,9 @@ def test_frames_on_the_device(gpu: Gpu, model: Path, color: Color) -> None:
 
 
 def test_a_frame_on_another_gpu_is_refused(gpu: Gpu) -> None:
-    elsewhere = DeviceFrame(4096, 1200, HEIGHT, WIDTH, "rgb", 1, 3, None)
+    elsewhere = DeviceFrame(4096, 1200, HEIGHT, WIDTH, PixelFormat.RGB, 1, 3, None)
     with pytest.raises(InputError, match="lies on GPU 3, and this Transformer works on GPU 0"):
-        gpu.path.change_on_device(elsewhere, faces((9.0, 9.0)), template_boxes(1), np.ones(1), CODES[0], stage)
+        gpu.path.change_on_device(elsewhere, batch(faces((9.0, 9.0))), CODES[0], stage)
 
 
 def test_order_of_calls(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +205,7 @@ def test_order_of_calls(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [name for name, _ in gpu.launches] == ["launch_crop", "launch_paste"]
     last = max(i for i, name in enumerate(names) if name == "cudaMemcpyAsync")
     assert "cudaStreamSynchronize" in names[last:]
-    x0, y0, x1, y1 = kernels.face_rectangle("rgb", HEIGHT, WIDTH, where, template_boxes(1), models.S, models.P)
+    x0, y0, x1, y1 = FacePlan.of(frame(), batch(where), ViewSpec(models.S, models.P)).rectangle
     needed = 3 * (x1 - x0) * (y1 - y0)
     assert copies[1][2] == copies[2][2] == gpu_path.capacity(needed)  # of the frame, only the face's rectangle
     assert needed < 0.4 * frame().nbytes
@@ -283,9 +286,7 @@ def test_a_failure_is_ours_and_changes_nothing(
     for _ in range(4):
         result = picture.copy()
         try:
-            gpu.path.change(
-                picture, "rgb", faces((150.0, 120.0)), template_boxes(1), np.ones(1), CODES[:1], [result], stage
-            )
+            gpu.path.change(picture, PixelFormat.RGB, batch(faces((150.0, 120.0))), CODES[:1], [result], stage)
         except BackendError as error:
             failures.append(str(error))
             np.testing.assert_array_equal(result, picture)

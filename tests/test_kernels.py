@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import loose
 import numpy as np
 import pytest
 from frames import COLORS, DEVICES, LAYOUTS, Layout, face_affine, in_layout, random_frame, template_boxes
@@ -18,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tolerances import assert_close, assert_identical
 
-from lgin_edge import geometry, kernels, reference
+from lgin_edge import geometry
 from lgin_edge.frames import Color
 
 #: Fewer under the sanitizers (tests/sanitizers.sh).
@@ -99,10 +100,10 @@ def test_crop_equals_the_reference(device: str, scene: Scene) -> None:
     frame = in_layout(scene.frame(), scene.layout)
     sizes = {"face_size": scene.face_size, "patch_size": scene.patch_size}
     common = {**sizes, "color": scene.color, "dtype": scene.dtype}
-    face, patches = kernels.region_crop(
+    face, patches = loose.region_crop(
         frame, scene.affines(), scene.boxes(), threads=scene.threads, device=device, **common
     )
-    expected_face, expected_patches = reference.region_crop(frame, scene.affines(), scene.boxes(), **common)
+    expected_face, expected_patches = loose.reference_crop(frame, scene.affines(), scene.boxes(), **common)
     assert_close(face, expected_face, kind="view")
     assert_close(patches, expected_patches, kind="view")
 
@@ -112,9 +113,9 @@ def test_crop_equals_the_reference(device: str, scene: Scene) -> None:
 def test_no_strength_is_all_of_it_and_zero_is_nothing(scene: Scene) -> None:
     frame, count = scene.frame(), len(scene.affines())
     arguments = (frame, scene.affines(), scene.boxes(), *scene.residuals())
-    whole = kernels.region_paste(*arguments, color=scene.color)
-    assert_identical(kernels.region_paste(*arguments, color=scene.color, strengths=np.ones(count)), whole)
-    assert_identical(kernels.region_paste(*arguments, color=scene.color, strengths=[0] * count), frame)
+    whole = loose.region_paste(*arguments, color=scene.color)
+    assert_identical(loose.region_paste(*arguments, color=scene.color, strengths=np.ones(count)), whole)
+    assert_identical(loose.region_paste(*arguments, color=scene.color, strengths=[0] * count), frame)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -125,8 +126,8 @@ def test_paste_equals_the_reference(device: str, scene: Scene, taper: tuple[floa
     arguments = (frame, scene.affines(), scene.boxes(), *scene.residuals())
     strengths = np.linspace(1.0, 0.25, len(scene.affines()))
     common = {"color": scene.color, "face_taper": taper[0], "region_taper": taper[1], "strengths": strengths}
-    result = kernels.region_paste(*arguments, threads=scene.threads, device=device, **common)
-    assert_close(result, reference.region_paste(*arguments, **common), kind="frame")
+    result = loose.region_paste(*arguments, threads=scene.threads, device=device, **common)
+    assert_close(result, loose.reference_paste(*arguments, **common), kind="frame")
 
 
 @properties
@@ -134,8 +135,8 @@ def test_paste_equals_the_reference(device: str, scene: Scene, taper: tuple[floa
 def test_resample_equals_the_reference(scene: Scene, height: int, width: int) -> None:
     frame = in_layout(scene.frame(), scene.layout)
     affine = scene.affines()[0] if scene.faces else np.array([[scene.width, 0.0, 0.0], [0.0, scene.height, 0.0]])
-    view = kernels.resample(frame, affine, height, width, color=scene.color, dtype=scene.dtype, threads=scene.threads)
-    expected = reference.resample(frame, affine, height, width, color=scene.color, dtype=scene.dtype)
+    view = loose.resample(frame, affine, height, width, color=scene.color, dtype=scene.dtype, threads=scene.threads)
+    expected = loose.reference_resample(frame, affine, height, width, color=scene.color, dtype=scene.dtype)
     assert_close(view, expected, kind="view")
 
 
@@ -147,7 +148,7 @@ def test_a_tiny_paste_worked_out_by_hand() -> None:
     face = np.full((1, 3, 2, 2), 0.2, np.float32)
     patches = np.zeros((1, 5, 3, 2, 2), np.float32)
     affine = np.array([[[4.0, 0.0, 0.0], [0.0, 4.0, 0.0]]])
-    result = kernels.region_paste(frame, affine, template_boxes(1), face, patches, face_taper=0.5)
+    result = loose.region_paste(frame, affine, template_boxes(1), face, patches, face_taper=0.5)
     expected = [[101, 103, 103, 101], [103, 119, 119, 103], [103, 119, 119, 103], [101, 103, 103, 101]]
     assert result[..., 0].tolist() == result[..., 1].tolist() == result[..., 2].tolist() == expected
 
@@ -155,10 +156,10 @@ def test_a_tiny_paste_worked_out_by_hand() -> None:
 def test_a_tiny_crop_worked_out_by_hand() -> None:
     # Columns 0, 100, 200, 40 of a 1x4 frame, cut to two view pixels: each is the mean of two samples at pixel centres.
     frame = np.repeat(np.array([[0, 100, 200, 40]], np.uint8)[..., None], 3, axis=2)
-    half = kernels.resample(frame, [[4.0, 0.0, 0.0], [0.0, 1.0, 0.0]], 1, 2)
+    half = loose.resample(frame, [[4.0, 0.0, 0.0], [0.0, 1.0, 0.0]], 1, 2)
     assert_close(half, np.full((3, 1, 2), [50 / 127.5 - 1, 120 / 127.5 - 1], np.float32), kind="view")
     # Enlarged to eight: samples at 0.25, 0.75, 1.25, ... px; the first and last are the border's pixel.
-    double = kernels.resample(frame, [[4.0, 0.0, 0.0], [0.0, 1.0, 0.0]], 1, 8)
+    double = loose.resample(frame, [[4.0, 0.0, 0.0], [0.0, 1.0, 0.0]], 1, 8)
     levels = np.array([0, 25, 75, 125, 175, 160, 80, 40])
     assert_close(double, np.tile(levels / 127.5 - 1, (3, 1, 1)).astype(np.float32), kind="view")
 
@@ -171,7 +172,7 @@ def test_a_tiny_crop_worked_out_by_hand() -> None:
 @given(scene=scenes(), level=st.integers(0, 255))
 def test_a_flat_picture_crops_to_its_colour(device: str, scene: Scene, level: int) -> None:
     frame = np.full((scene.height, scene.width, 3), level, np.uint8)
-    for view in kernels.region_crop(frame, scene.affines(), scene.boxes(), face_size=9, patch_size=5, device=device):
+    for view in loose.region_crop(frame, scene.affines(), scene.boxes(), face_size=9, patch_size=5, device=device):
         assert (view == np.float32(level) / np.float32(127.5) - np.float32(1)).all()
 
 
@@ -182,7 +183,7 @@ def test_a_linear_ramp_crops_to_a_linear_ramp(side: float, angle: float) -> None
     y, x = np.mgrid[0:100, 0:100]
     frame = np.stack([x, y, (x + y) // 2 * 2 // 2], axis=-1).astype(np.uint8)
     affine = face_affine((50.0, 50.0), side, angle)
-    face, _ = kernels.region_crop(frame, affine[None], template_boxes(1), face_size=16, patch_size=8)
+    face, _ = loose.region_crop(frame, affine[None], template_boxes(1), face_size=16, patch_size=8)
     v, u = np.mgrid[0:16, 0:16] / 16 + 1 / 32
     position = geometry.apply(affine, np.stack([u, v], axis=-1)) - 0.5
     expected = np.moveaxis(position, -1, 0) / 127.5 - 1
@@ -194,13 +195,13 @@ def test_a_linear_ramp_crops_to_a_linear_ramp(side: float, angle: float) -> None
 def test_layouts_and_threads_change_no_bit(scene: Scene) -> None:
     plain, other = scene.frame(), in_layout(scene.frame(), scene.layout)
     sizes = {"face_size": scene.face_size, "patch_size": scene.patch_size, "color": scene.color, "dtype": scene.dtype}
-    one = kernels.region_crop(plain, scene.affines(), scene.boxes(), **sizes)
-    many = kernels.region_crop(other, scene.affines(), scene.boxes(), threads=scene.threads, **sizes)
+    one = loose.region_crop(plain, scene.affines(), scene.boxes(), **sizes)
+    many = loose.region_crop(other, scene.affines(), scene.boxes(), threads=scene.threads, **sizes)
     for a, b in zip(one, many, strict=True):
         assert_identical(a, b)
     rest = (scene.affines(), scene.boxes(), *scene.residuals())
-    pasted = kernels.region_paste(plain, *rest, color=scene.color)
-    assert_identical(kernels.region_paste(other, *rest, color=scene.color, threads=scene.threads), pasted)
+    pasted = loose.region_paste(plain, *rest, color=scene.color)
+    assert_identical(loose.region_paste(other, *rest, color=scene.color, threads=scene.threads), pasted)
 
 
 @properties
@@ -215,8 +216,8 @@ def test_channel_orders_are_the_same_picture(scene: Scene, reverse: bool) -> Non
         "bgra": np.ascontiguousarray(rgba[..., [2, 1, 0, 3]]),
     }
     arguments = (scene.affines(), scene.boxes())
-    crops = {c: kernels.region_crop(f, *arguments, face_size=8, patch_size=4, color=c) for c, f in frames.items()}
-    pasted = {c: kernels.region_paste(f, *arguments, *scene.residuals(), color=c) for c, f in frames.items()}
+    crops = {c: loose.region_crop(f, *arguments, face_size=8, patch_size=4, color=c) for c, f in frames.items()}
+    pasted = {c: loose.region_paste(f, *arguments, *scene.residuals(), color=c) for c, f in frames.items()}
     for color in ("bgr", "rgba", "bgra"):
         assert_identical(crops[color][0], crops["rgb"][0])
         assert_identical(crops[color][1], crops["rgb"][1])
@@ -232,7 +233,7 @@ def test_channel_orders_are_the_same_picture(scene: Scene, reverse: bool) -> Non
 @given(scene=scenes())
 def test_bytes_outside_the_square_stay(device: str, scene: Scene) -> None:
     frame = scene.frame()
-    result = kernels.region_paste(
+    result = loose.region_paste(
         frame, scene.affines(), scene.boxes(), *scene.residuals(), color=scene.color, device=device
     )
     height, width = (frame.shape[0] // 3 * 2, frame.shape[1]) if scene.color == "nv12" else frame.shape[:2]
@@ -259,9 +260,7 @@ def test_bytes_outside_the_square_stay(device: str, scene: Scene) -> None:
 def test_no_residual_changes_no_byte(device: str, scene: Scene, value: float) -> None:
     frame = scene.frame()
     face, patches = (np.full_like(residual, value) for residual in scene.residuals())
-    result = kernels.region_paste(
-        frame, scene.affines(), scene.boxes(), face, patches, color=scene.color, device=device
-    )
+    result = loose.region_paste(frame, scene.affines(), scene.boxes(), face, patches, color=scene.color, device=device)
     assert_identical(result, frame)
 
 
@@ -270,7 +269,7 @@ def test_huge_residuals_clamp(value: float) -> None:
     frame = np.full((20, 20, 3), 100, np.uint8)
     face = np.full((1, 3, 4, 4), value, np.float32)
     patches = np.zeros((1, 5, 3, 4, 4), np.float32)
-    result = kernels.region_paste(frame, face_affine((10.0, 10.0), 12.0)[None], template_boxes(1), face, patches)
+    result = loose.region_paste(frame, face_affine((10.0, 10.0), 12.0)[None], template_boxes(1), face, patches)
     assert set(np.unique(result)) <= {0, 100, 255}
 
 
@@ -280,7 +279,7 @@ def test_a_constant_residual_shows_the_window(taper: float) -> None:
     size = 257
     frame = np.zeros((size, size, 3), np.uint8)
     c = 250 / 127.5
-    result = kernels.region_paste(
+    result = loose.region_paste(
         frame,
         np.array([[[float(size), 0.0, 0.0], [0.0, float(size), 0.0]]]),
         template_boxes(1),
@@ -300,14 +299,14 @@ def test_in_place_and_into_another_array_equal_the_copy(device: str, scene: Scen
     rest = (scene.affines(), scene.boxes(), *scene.residuals())
     frame = in_layout(scene.frame(), scene.layout)
     before = frame.copy()
-    copy = kernels.region_paste(frame, *rest, color=scene.color, device=device)
+    copy = loose.region_paste(frame, *rest, color=scene.color, device=device)
     assert copy.flags.c_contiguous
     assert_identical(frame.copy(), before)
     other = in_layout(np.zeros_like(before), "padded")
-    assert kernels.region_paste(frame, *rest, color=scene.color, out=other, device=device) is other
+    assert loose.region_paste(frame, *rest, color=scene.color, out=other, device=device) is other
     assert_identical(other.copy(), copy)
     assert_identical(frame.copy(), before)
-    assert kernels.region_paste(frame, *rest, color=scene.color, out=frame, device=device) is frame
+    assert loose.region_paste(frame, *rest, color=scene.color, out=frame, device=device) is frame
     assert_identical(frame.copy(), copy)
 
 
@@ -318,9 +317,9 @@ def test_a_paste_into_a_view_keeps_the_bytes_between() -> None:
     view = whole[::2, 1::3, :3]
     rest = (face_affine((15.0, 10.0), 14.0, 0.4)[None], template_boxes(1))
     residuals = rng.uniform(-1, 1, (1, 3, 8, 8)).astype(np.float32), np.ones((1, 5, 3, 8, 8), np.float32)
-    kernels.region_paste(view, *rest, *residuals, out=view)
+    loose.region_paste(view, *rest, *residuals, out=view)
     expected = before.copy()
-    expected[::2, 1::3, :3] = kernels.region_paste(before[::2, 1::3, :3], *rest, *residuals)
+    expected[::2, 1::3, :3] = loose.region_paste(before[::2, 1::3, :3], *rest, *residuals)
     assert_identical(whole, expected)
 
 
@@ -330,18 +329,18 @@ def test_faces_are_pasted_in_order() -> None:
     affines = np.repeat(face_affine((15.0, 15.0), 28.0)[None], 2, axis=0)
     face = np.stack([np.full((3, 4, 4), 1.0, np.float32), np.full((3, 4, 4), -1.0, np.float32)])
     patches = np.zeros((2, 5, 3, 4, 4), np.float32)
-    both = kernels.region_paste(frame, affines, template_boxes(2), face, patches)
-    one = kernels.region_paste(frame, affines[:1], template_boxes(1), face[:1], patches[:1])
-    assert_identical(both, kernels.region_paste(one, affines[1:], template_boxes(1), face[1:], patches[1:]))
-    assert both[15, 15, 0] != kernels.region_paste(frame, affines, template_boxes(2), face[::-1], patches)[15, 15, 0]
+    both = loose.region_paste(frame, affines, template_boxes(2), face, patches)
+    one = loose.region_paste(frame, affines[:1], template_boxes(1), face[:1], patches[:1])
+    assert_identical(both, loose.region_paste(one, affines[1:], template_boxes(1), face[1:], patches[1:]))
+    assert both[15, 15, 0] != loose.region_paste(frame, affines, template_boxes(2), face[::-1], patches)[15, 15, 0]
 
 
 def test_float16_is_rounded_and_read_as_numpy_does() -> None:
     # Every level of grey through the rounding; every half, subnormal and infinite ones too, through the reading.
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     whole = [[256.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
-    single = kernels.resample(ramp, whole, 3, 1111)
-    assert_identical(kernels.resample(ramp, whole, 3, 1111, dtype=np.float16), single.astype(np.float16))
+    single = loose.resample(ramp, whole, 3, 1111)
+    assert_identical(loose.resample(ramp, whole, 3, 1111, dtype=np.float16), single.astype(np.float16))
 
     halves = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(1, 1, 256, 256)
     face = np.repeat(halves, 3, axis=1)
@@ -351,8 +350,8 @@ def test_float16_is_rounded_and_read_as_numpy_does() -> None:
     with np.errstate(invalid="ignore"):  # ARM's own conversion, which NumPy uses, reports the signalling NaNs
         wide = face.astype(np.float32)
     assert_identical(
-        kernels.region_paste(*arguments, face, patches),
-        kernels.region_paste(*arguments, wide, patches.astype(np.float32)),
+        loose.region_paste(*arguments, face, patches),
+        loose.region_paste(*arguments, wide, patches.astype(np.float32)),
     )
 
 
@@ -363,11 +362,11 @@ def test_mixed_residual_dtypes_are_read_as_they_are() -> None:
     patches = rng.uniform(-1, 1, (1, 5, 3, 6, 6)).astype(np.float32)
     arguments = (frame, face_affine((20.0, 20.0), 30.0)[None], template_boxes(1))
     assert_identical(
-        kernels.region_paste(*arguments, face, patches),
-        kernels.region_paste(*arguments, face.astype(np.float32), patches),
+        loose.region_paste(*arguments, face, patches),
+        loose.region_paste(*arguments, face.astype(np.float32), patches),
     )
     swapped = face.astype(face.dtype.newbyteorder()), patches.astype(patches.dtype.newbyteorder())
-    assert_identical(kernels.region_paste(*arguments, *swapped), kernels.region_paste(*arguments, face, patches))
+    assert_identical(loose.region_paste(*arguments, *swapped), loose.region_paste(*arguments, face, patches))
 
 
 def test_nv12_agrees_with_rgb_on_a_grey_picture() -> None:
@@ -375,8 +374,8 @@ def test_nv12_agrees_with_rgb_on_a_grey_picture() -> None:
     luma = np.random.default_rng(0).integers(16, 236, (40, 60), dtype=np.uint8)
     nv12 = np.concatenate([luma, np.full((20, 60), 128, np.uint8)])
     affine = face_affine((30.0, 20.0), 25.0, 0.3)[None]
-    face, patches = kernels.region_crop(nv12, affine, template_boxes(1), face_size=16, patch_size=8, color="nv12")
-    grey = kernels.region_crop(
+    face, patches = loose.region_crop(nv12, affine, template_boxes(1), face_size=16, patch_size=8, color="nv12")
+    grey = loose.region_crop(
         np.repeat(luma[..., None], 3, axis=2), affine, template_boxes(1), face_size=16, patch_size=8
     )
     for view, same in zip((face, patches), grey, strict=True):
@@ -391,12 +390,12 @@ def test_nv12_agrees_with_rgb_on_a_grey_picture() -> None:
 @pytest.mark.parametrize("device", DEVICES)
 def test_no_faces(color: Color, device: str) -> None:
     frame = random_frame(np.random.default_rng(0), 6, 8, color)
-    face, patches = kernels.region_crop(
+    face, patches = loose.region_crop(
         frame, np.zeros((0, 2, 3)), np.zeros((0, 5, 4)), face_size=8, patch_size=4, color=color, device=device
     )
     assert face.shape == (0, 3, 8, 8)
     assert patches.shape == (0, 5, 3, 4, 4)
-    result = kernels.region_paste(
+    result = loose.region_paste(
         frame, np.zeros((0, 2, 3)), np.zeros((0, 5, 4)), face, patches, color=color, device=device
     )
     assert result is not frame
@@ -407,22 +406,22 @@ def test_no_faces(color: Color, device: str) -> None:
 def test_a_face_outside_the_frame_is_the_border_and_pastes_nothing(center: tuple[float, float]) -> None:
     frame = random_frame(np.random.default_rng(0), 20, 16, "rgb")
     affine = face_affine(center, 10.0)[None]
-    face, patches = kernels.region_crop(frame, affine, template_boxes(1), face_size=8, patch_size=4)
-    expected = reference.region_crop(frame, affine, template_boxes(1), face_size=8, patch_size=4)
+    face, patches = loose.region_crop(frame, affine, template_boxes(1), face_size=8, patch_size=4)
+    expected = loose.reference_crop(frame, affine, template_boxes(1), face_size=8, patch_size=4)
     if max(map(abs, center)) < 1e6:  # beyond, float's rounding moves the samples along the border
         assert_close(face, expected[0], kind="view")
         assert_close(patches, expected[1], kind="view")
-    pasted = kernels.region_paste(frame, affine, template_boxes(1), np.ones_like(face), np.ones_like(patches))
+    pasted = loose.region_paste(frame, affine, template_boxes(1), np.ones_like(face), np.ones_like(patches))
     assert_identical(pasted, frame)
 
 
 def test_a_frame_of_one_pixel() -> None:
     frame = np.array([[[10, 20, 30]]], np.uint8)
     affine = face_affine((0.5, 0.5), 1.0, 0.7)[None]
-    face, patches = kernels.region_crop(frame, affine, template_boxes(1), face_size=4, patch_size=2)
+    face, patches = loose.region_crop(frame, affine, template_boxes(1), face_size=4, patch_size=2)
     for c, level in enumerate((10, 20, 30)):
         assert (face[0, c] == np.float32(level) / np.float32(127.5) - 1).all()
-    result = kernels.region_paste(frame, affine, template_boxes(1), np.ones_like(face), np.zeros_like(patches))
+    result = loose.region_paste(frame, affine, template_boxes(1), np.ones_like(face), np.zeros_like(patches))
     assert_identical(result, np.array([[[138, 148, 158]]], np.uint8))
 
 
@@ -432,8 +431,8 @@ def test_a_16k_frame_full_of_one_face(side: float) -> None:
     row = random_frame(np.random.default_rng(0), 1, 16384, "rgb")
     frame = np.broadcast_to(row, (16384, 16384, 3))
     affine = face_affine((8192.0, 8192.0), side, 0.01)[None]
-    face, patches = kernels.region_crop(frame, affine, template_boxes(1), face_size=8, patch_size=4, threads=2)
-    expected = reference.region_crop(frame, affine, template_boxes(1), face_size=8, patch_size=4)
+    face, patches = loose.region_crop(frame, affine, template_boxes(1), face_size=8, patch_size=4, threads=2)
+    expected = loose.reference_crop(frame, affine, template_boxes(1), face_size=8, patch_size=4)
     assert_close(face, expected[0], kind="large view")
     assert_close(patches, expected[1], kind="large view")
 
@@ -445,8 +444,8 @@ def test_positions_stay_exact_far_from_the_frames_origin() -> None:
     near = face_affine((32.0, 32.0), 30.0, 0.2)
     far = near + np.array([[0, 0, 16300.0], [0, 0, 0]])
     for a, b in zip(
-        kernels.region_crop(frame, far[None], template_boxes(1), face_size=32, patch_size=16),
-        kernels.region_crop(tile, near[None], template_boxes(1), face_size=32, patch_size=16),
+        loose.region_crop(frame, far[None], template_boxes(1), face_size=32, patch_size=16),
+        loose.region_crop(tile, near[None], template_boxes(1), face_size=32, patch_size=16),
         strict=True,
     ):
         assert_close(a, b, kind="view")
@@ -455,8 +454,8 @@ def test_positions_stay_exact_far_from_the_frames_origin() -> None:
         rng.uniform(-1, 1, (1, 3, 8, 8)).astype(np.float32),
         rng.uniform(-1, 1, (1, 5, 3, 8, 8)).astype(np.float32),
     )
-    pasted = kernels.region_paste(frame, far[None], template_boxes(1), *residuals)
-    expected = kernels.region_paste(tile, near[None], template_boxes(1), *residuals)
+    pasted = loose.region_paste(frame, far[None], template_boxes(1), *residuals)
+    expected = loose.region_paste(tile, near[None], template_boxes(1), *residuals)
     assert_close(pasted[:, 16300:16364].copy(), expected, kind="frame")
 
 
@@ -476,10 +475,10 @@ def test_eight_python_threads_at_once_equal_one_after_the_other() -> None:
     def work(i: int, together: bool = False) -> list[np.ndarray]:
         if together:
             barrier.wait()
-        views = kernels.region_crop(
+        views = loose.region_crop(
             frames[i], affines[i], template_boxes(1), face_size=64, patch_size=32, threads=1 + i % 3
         )
-        return [*views, kernels.region_paste(frames[i], affines[i], template_boxes(1), *residuals, threads=1 + i % 3)]
+        return [*views, loose.region_paste(frames[i], affines[i], template_boxes(1), *residuals, threads=1 + i % 3)]
 
     alone = [work(i) for i in range(8)]
     with ThreadPoolExecutor(8) as pool:
@@ -492,14 +491,14 @@ def test_eight_python_threads_at_once_equal_one_after_the_other() -> None:
 VECTORS = """
 import hashlib, numpy as np
 from frames import face_affine, random_frame, template_boxes
-from lgin_edge import kernels
+import loose
 rng = np.random.default_rng(7)
 for color in ("rgb", "bgra", "nv12"):
     frame = random_frame(rng, 120, 160, color)
     where = np.array([face_affine((80, 60), side, 0.2) for side in (30.0, 90.0, 200.0)]), template_boxes(3)
-    face, patches = kernels.region_crop(frame, *where, face_size=48, patch_size=32, color=color)
+    face, patches = loose.region_crop(frame, *where, face_size=48, patch_size=32, color=color)
     deltas = (rng.normal(0, 0.3, a.shape).astype(np.float32) for a in (face, patches))
-    out = kernels.region_paste(frame, *where, *deltas, color=color)
+    out = loose.region_paste(frame, *where, *deltas, color=color)
     print(color, hashlib.sha256(face.tobytes() + patches.tobytes() + out.tobytes()).hexdigest())
 """
 

@@ -3,12 +3,12 @@ reference.)"""
 
 from __future__ import annotations
 
+import loose
 import numpy as np
 import pytest
 from frames import COLORS, face_affine, random_frame, template_boxes
 from tolerances import assert_close
 
-from lgin_edge import kernels
 from lgin_edge.errors import BackendError
 from lgin_edge.frames import Color
 
@@ -30,8 +30,8 @@ def faces(side: float) -> np.ndarray:
 def test_crop_equals_the_cpu(side: float, color: Color, dtype: str) -> None:
     frame = random_frame(np.random.default_rng(1), 360, 480, color)
     arguments = {"face_size": 96, "patch_size": 40, "color": color, "dtype": dtype}
-    cpu = kernels.region_crop(frame, faces(side), template_boxes(3), **arguments)
-    cuda = kernels.region_crop(frame, faces(side), template_boxes(3), device="cuda", **arguments)
+    cpu = loose.region_crop(frame, faces(side), template_boxes(3), **arguments)
+    cuda = loose.region_crop(frame, faces(side), template_boxes(3), device="cuda", **arguments)
     for a, b in zip(cuda, cpu, strict=True):
         assert_close(a, b, kind="view", device_pair=True)
 
@@ -44,19 +44,19 @@ def test_paste_equals_the_cpu(side: float, color: Color, dtype: str) -> None:
     frame = random_frame(rng, 360, 480, color)
     face = rng.uniform(-1, 1, (3, 3, 64, 64)).astype(dtype)
     patches = rng.uniform(-1, 1, (3, 5, 3, 32, 32)).astype(dtype)
-    cpu = kernels.region_paste(frame, faces(side), template_boxes(3), face, patches, color=color)
-    cuda = kernels.region_paste(frame, faces(side), template_boxes(3), face, patches, color=color, device="cuda")
+    cpu = loose.region_paste(frame, faces(side), template_boxes(3), face, patches, color=color)
+    cuda = loose.region_paste(frame, faces(side), template_boxes(3), face, patches, color=color, device="cuda")
     assert_close(cuda, cpu, kind="frame", device_pair=True)
 
 
 def test_a_device_that_is_not_there_is_a_backend_error() -> None:
     with pytest.raises(BackendError, match="usable CUDA devices"):
-        kernels.region_crop(np.zeros((8, 8, 3), np.uint8), faces(8.0), template_boxes(3), device="cuda:9999")
+        loose.region_crop(np.zeros((8, 8, 3), np.uint8), faces(8.0), template_boxes(3), device="cuda:9999")
 
 
 def test_a_failed_call_leaves_the_device_usable() -> None:
     frame = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(BackendError):
-        kernels.region_crop(frame, faces(8.0), template_boxes(3), device="cuda:9999")
-    face, _ = kernels.region_crop(frame, faces(8.0), template_boxes(3), face_size=8, patch_size=4, device="cuda")
+        loose.region_crop(frame, faces(8.0), template_boxes(3), device="cuda:9999")
+    face, _ = loose.region_crop(frame, faces(8.0), template_boxes(3), face_size=8, patch_size=4, device="cuda")
     assert (face == -1).all()

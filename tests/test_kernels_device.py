@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from device_scenes import PLACES, Device, Face, crop, one_face, paste, rectangle_of, size_of
+from device_scenes import PLACES, Device, Face, crop, one_face, paste, rectangle_of
 from frames import COLORS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +16,7 @@ from test_kernels import Scene, properties, scenes
 from tolerances import assert_identical
 
 from lgin_edge import kernels
-from lgin_edge.frames import Color
+from lgin_edge.frames import Color, PixelFormat
 
 needs_host_memory = pytest.mark.skipif(
     kernels.cuda_built() and not kernels.cuda_is_host(), reason="gives the kernels addresses of host memory"
@@ -56,7 +56,7 @@ def test_the_rectangle_of_one_face_gives_the_whole_frames_result(place: str, col
 @properties
 @given(scene=scenes(), pad=st.integers(0, 9))
 def test_a_whole_frame_on_the_device(scene: Scene, pad: int) -> None:
-    height, width = size_of(scene.frame(), scene.color)
+    height, width = PixelFormat(scene.color).size(scene.frame())
     check_equals_the_cpu(scene, Device(scene, (0, 0, width, height), pad))
 
 

@@ -11,7 +11,10 @@ from frames import COLORS, face_affine, template_boxes
 
 from lgin_edge import kernels
 from lgin_edge.errors import BackendError, InputError
-from lgin_edge.frames import Color
+from lgin_edge.faces import FaceBatch
+from lgin_edge.frames import Color, PixelFormat
+from lgin_edge.geometry import ViewSpec
+from lgin_edge.kernels import FacePlan
 
 needs_host_memory = pytest.mark.skipif(
     kernels.cuda_built() and not kernels.cuda_is_host(), reason="gives the kernels addresses of host memory"
@@ -24,7 +27,13 @@ FACES: dict[str, Any] = {"affines": face_affine((10.0, 10.0), 8.0)[None], "boxes
 SIZES: dict[str, Any] = {"face_size": 8, "patch_size": 4}
 
 
-BAD_RECTANGLES = {
+def make_plan(
+    color: str, height: int, width: int, affines: Any, boxes: Any, strengths: Any = None, **spec: Any
+) -> FacePlan:
+    return FacePlan(FaceBatch(affines, boxes, strengths), ViewSpec(**spec), height, width, PixelFormat.parse(color))
+
+
+BAD_PLANS = {
     "color": {"color": "yuv"},
     "height": {"height": 0},
     "height float": {"height": 20.0},
@@ -35,54 +44,52 @@ BAD_RECTANGLES = {
     "boxes": {"boxes": template_boxes(2)},
     "face_size": {"face_size": 0},
     "patch_size": {"patch_size": 5000},
+    "face_taper": {"face_taper": 0.0},
+    "region_taper": {"region_taper": 0.6},
+    "strengths": {"strengths": [1.5]},
+    "face_box empty": {"face_box": (0.0, 0.0, 0.0, 1.0)},
+    "face_box far": {"face_box": (0.0, -1.5, 1.0, 1.0)},
+    "face_box nan": {"face_box": (0.0, float("nan"), 1.0, 1.0)},
+    "face_box of three": {"face_box": (0.0, 0.0, 1.0)},
 }
 
 
-@pytest.mark.parametrize("name", BAD_RECTANGLES)
-def test_bad_rectangle_arguments_are_refused(name: str) -> None:
-    arguments = {"color": "rgb", "height": 20, "width": 20, **FACES, **SIZES, **BAD_RECTANGLES[name]}
+@pytest.mark.parametrize("name", BAD_PLANS)
+def test_bad_plans_are_refused(name: str) -> None:
+    arguments = {"color": "rgb", "height": 20, "width": 20, **FACES, **SIZES, **BAD_PLANS[name]}
     with pytest.raises(InputError, match=name.split()[0]):
-        kernels.face_rectangle(**arguments)
+        make_plan(**arguments)
 
 
-@pytest.mark.parametrize("name", ["color", "count", "count many", "count float"])
+@pytest.mark.parametrize("name", ["count", "count many", "count float"])
 def test_bad_block_sizes_are_refused(name: str) -> None:
-    bad = {"color": ("yuv", 1), "count": ("rgb", -1), "count many": ("rgb", 1 << 21), "count float": ("rgb", 1.0)}
+    bad: dict[str, Any] = {"count": -1, "count many": 1 << 21, "count float": 1.0}
     with pytest.raises(InputError, match=name.split()[0]):
-        kernels.block_size(*bad[name])
+        kernels.block_size(PixelFormat.RGB, bad[name])
 
 
 def test_a_block_grows_by_the_face() -> None:
-    for color in COLORS:
-        none, one, two = (kernels.block_size(color, n) for n in range(3))
+    for pixel_format in PixelFormat:
+        none, one, two = (kernels.block_size(pixel_format, n) for n in range(3))
         assert none % 16 == one % 16 == 0
         assert two - one == one - none > 0
-        assert (color == "nv12") == (none != kernels.block_size("rgb", 0))
+        assert pixel_format.is_nv12 == (none != kernels.block_size(PixelFormat.RGB, 0))
 
 
-BLOCK = {
-    "color": "rgb",
-    "address": 4096,
-    "pitch": 60,
-    "height": 20,
-    "width": 20,
-    "rectangle": (0, 0, 20, 20),
-    **FACES,
-    **SIZES,
-}
+BLOCK: dict[str, Any] = {"address": 4096, "pitch": 60, "rectangle": (0, 0, 20, 20)}
+ONE = kernels.block_size(PixelFormat.RGB, 1)
 
 
-READ_ONLY = np.zeros(kernels.block_size("rgb", 1), np.uint8)
+READ_ONLY = np.zeros(ONE, np.uint8)
 READ_ONLY.flags.writeable = False
 
 
 BAD_BLOCKS = {
-    **BAD_RECTANGLES,
     "block": {"block": np.zeros(16, np.uint8)},
-    "block too long": {"block": np.zeros(kernels.block_size("rgb", 1) + 1, np.uint8)},
-    "block of floats": {"block": np.zeros(kernels.block_size("rgb", 1) // 4, np.float32)},
-    "block in two axes": {"block": np.zeros((1, kernels.block_size("rgb", 1)), np.uint8)},
-    "block with steps": {"block": np.zeros(2 * kernels.block_size("rgb", 1), np.uint8)[::2]},
+    "block too long": {"block": np.zeros(ONE + 1, np.uint8)},
+    "block of floats": {"block": np.zeros(ONE // 4, np.float32)},
+    "block in two axes": {"block": np.zeros((1, ONE), np.uint8)},
+    "block with steps": {"block": np.zeros(2 * ONE, np.uint8)[::2]},
     "block read-only": {"block": READ_ONLY},
     "block list": {"block": [0]},
     "address": {"address": 0},
@@ -97,20 +104,15 @@ BAD_BLOCKS = {
     "rectangle of three": {"rectangle": (0, 0, 20)},
     "rectangle odd": {"color": "nv12", "rectangle": (1, 0, 20, 20)},
     "rectangle small": {"rectangle": (8, 0, 20, 20)},
-    "face_taper": {"face_taper": 0.0},
-    "region_taper": {"region_taper": 0.6},
 }
 
 
 @pytest.mark.parametrize("name", BAD_BLOCKS)
 def test_bad_block_arguments_are_refused(name: str) -> None:
-    arguments = {
-        "block": np.zeros(kernels.block_size("rgb", 1), np.uint8),
-        **BLOCK,
-        **BAD_BLOCKS[name],
-    }
+    arguments = {"block": np.zeros(ONE, np.uint8), **BLOCK, **BAD_BLOCKS[name]}
+    plan = make_plan(arguments.pop("color", "rgb"), 20, 20, **FACES, **SIZES)
     with pytest.raises(InputError, match=name.split()[0]):
-        kernels.write_block(**arguments)
+        plan.write_block(**arguments)
     assert not np.any(arguments["block"])
 
 
@@ -128,7 +130,6 @@ def test_a_rectangle_that_leaves_something_out_is_refused(side: int, color: Colo
 BAD_LAUNCHES = {
     "block": {"block": 0},
     "block misaligned": {"block": 4096 + 8},
-    "color": {"color": "yuv"},
     "count": {"count": -1},
     "face_size": {"face_size": 0},
     "patch_size": {"patch_size": 1 << 20},
@@ -158,7 +159,7 @@ BAD_PASTES = {
 }
 
 
-LAUNCH = {"block": 4096, "color": "rgb", "count": 2, **SIZES, "half": False, "device": 0, "stream": 0}
+LAUNCH = {"block": 4096, "pixel_format": PixelFormat.RGB, "count": 2, **SIZES, "half": False, "device": 0, "stream": 0}
 
 
 CROP: dict[str, Any] = {**LAUNCH, "face": 4096, "patches": 4096}

@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from device_scenes import PLACES, crop, one_face, parts, paste, rectangle_of, size_of
+from device_scenes import PLACES, crop, one_face, parts, paste, rectangle_of
 from frames import COLORS
 from hypothesis import given
 from test_kernels import Scene, properties, scenes
 from tolerances import assert_identical
 
-from lgin_edge import geometry, kernels
-from lgin_edge.frames import Color, Rectangle
+from lgin_edge import geometry
+from lgin_edge.faces import FaceBatch
+from lgin_edge.frames import Color, PixelFormat, Rectangle
+from lgin_edge.kernels import FacePlan
+
+
+def rectangle(color: Color, height: int, width: int, affines: Any, boxes: Any, *sizes: int) -> Rectangle:
+    faces, spec = FaceBatch(affines, boxes), geometry.ViewSpec(*sizes)
+    return FacePlan(faces, spec, height, width, PixelFormat(color)).rectangle
 
 
 def check_nothing_else_is_touched(scene: Scene) -> None:
     """Other bytes outside the rectangle change no bit of the crop, and paste changes none of them."""
     frame, other = scene.frame(), scene.frame() ^ 0xFF
-    rectangle = rectangle_of(scene)
-    for target, source in zip(parts(other, scene.color, rectangle), parts(frame, scene.color, rectangle), strict=True):
+    there = rectangle_of(scene)
+    for target, source in zip(parts(other, scene.color, there), parts(frame, scene.color, there), strict=True):
         target[...] = source
     for a, b in zip(crop(scene, other), crop(scene, frame), strict=True):
         assert_identical(a, b)
     pasted = paste(scene, frame, scene.residuals())
-    for target in parts(pasted, scene.color, rectangle):
+    for target in parts(pasted, scene.color, there):
         target[...] = 0
     expected = frame.copy()
-    for target in parts(expected, scene.color, rectangle):
+    for target in parts(expected, scene.color, there):
         target[...] = 0
     assert_identical(pasted, expected)
 
 
 def needed(scene: Scene) -> Rectangle:
-    """``face_rectangle`` once more, in double and from the definitions: samples of the corner pixels and their taps."""
-    height, width = size_of(scene.frame(), scene.color)
+    """``FacePlan.rectangle`` once more, in double and from the definitions: samples of the corner pixels and their taps."""
+    height, width = PixelFormat(scene.color).size(scene.frame())
     columns, rows = [], []
     for affine, boxes in zip(scene.affines(), scene.boxes(), strict=True):
         square = geometry.apply(affine, np.array([(0, 0), (0, 1), (1, 0), (1, 1)], np.float64))
@@ -93,7 +102,7 @@ def test_the_rectangle_of_one_face_is_what_it_needs(place: str, color: Color) ->
 @given(scene=scenes())
 def test_a_rectangle_is_even_not_empty_and_in_the_frame(scene: Scene) -> None:
     x0, y0, x1, y1 = rectangle_of(scene)
-    height, width = size_of(scene.frame(), scene.color)
+    height, width = PixelFormat(scene.color).size(scene.frame())
     assert 0 <= x0 < x1 <= width
     assert 0 <= y0 < y1 <= height
     assert x0 % 2 == y0 % 2 == 0
@@ -106,19 +115,19 @@ def test_rectangles_worked_out_by_hand() -> None:
     # neighbour 12 is read too (with weight 0). Boxes inside the square add nothing.
     boxes = np.broadcast_to([0.25, 0.25, 0.75, 0.75], (1, 5, 4))
     affine = np.array([[[8.0, 0.0, 4.0], [0.0, 8.0, 4.0]]])
-    assert kernels.face_rectangle("rgb", 40, 50, affine, boxes, 8, 1) == (4, 4, 14, 14)
+    assert rectangle("rgb", 40, 50, affine, boxes, 8, 1) == (4, 4, 14, 14)
     # Chroma samples lie at 0.5, 2.5, 4.5, ...: that before pixel 4 belongs to the pixels 2 and 3.
-    assert kernels.face_rectangle("nv12", 40, 50, affine, boxes, 8, 1) == (2, 2, 14, 14)
+    assert rectangle("nv12", 40, 50, affine, boxes, 8, 1) == (2, 2, 14, 14)
     # Enlarged twice, the first sample lies at 3.75 and the last at 11.25: the pixels 3 to 12.
-    assert kernels.face_rectangle("rgb", 40, 50, affine, boxes, 16, 1) == (2, 2, 14, 14)
+    assert rectangle("rgb", 40, 50, affine, boxes, 16, 1) == (2, 2, 14, 14)
     # Reduced to one pixel, it is the mean of 8 x 8 samples, the same ones as in the first case.
-    assert kernels.face_rectangle("rgb", 40, 50, affine, boxes, 1, 1) == (4, 4, 14, 14)
-    assert kernels.face_rectangle("rgb", 9, 11, affine, boxes, 8, 1) == (4, 4, 11, 9)
+    assert rectangle("rgb", 40, 50, affine, boxes, 1, 1) == (4, 4, 14, 14)
+    assert rectangle("rgb", 9, 11, affine, boxes, 8, 1) == (4, 4, 11, 9)
     # Reduced 200 times, the 64 samples of a pixel leave out the square's last pixels, which paste writes: 5 to 204.
     large = np.array([[[200.0, 0.0, 5.0], [0.0, 200.0, 5.0]]])
-    assert kernels.face_rectangle("rgb", 300, 300, large, boxes, 1, 1) == (4, 4, 206, 206)
+    assert rectangle("rgb", 300, 300, large, boxes, 1, 1) == (4, 4, 206, 206)
     # Outside, the border is replicated.
     moved = affine + np.array([[0, 0, 90], [0, 0, 0]])
-    assert kernels.face_rectangle("rgb", 40, 51, moved, boxes, 8, 1) == (50, 4, 51, 14)
-    assert kernels.face_rectangle("rgb", 40, 51, np.zeros((0, 2, 3)), np.zeros((0, 5, 4))) == (0, 0, 2, 2)
-    assert kernels.face_rectangle("rgb", 1, 1, affine, boxes) == (0, 0, 1, 1)
+    assert rectangle("rgb", 40, 51, moved, boxes, 8, 1) == (50, 4, 51, 14)
+    assert rectangle("rgb", 40, 51, np.zeros((0, 2, 3)), np.zeros((0, 5, 4))) == (0, 0, 2, 2)
+    assert rectangle("rgb", 1, 1, affine, boxes) == (0, 0, 1, 1)

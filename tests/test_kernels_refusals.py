@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import loose
 import numpy as np
 import pytest
 from frames import face_affine, template_boxes
@@ -37,12 +40,12 @@ def test_bad_affines_are_refused(name: str) -> None:
     affines = np.stack([GOOD_AFFINE, BAD_AFFINES[name]])
     residuals = np.ones((2, 3, 4, 4), np.float32), np.ones((2, 5, 3, 4, 4), np.float32)
     with pytest.raises(InputError, match=r"affines\[1\]"):
-        kernels.region_crop(frame, affines, template_boxes(2))
+        loose.region_crop(frame, affines, template_boxes(2))
     with pytest.raises(InputError, match=r"affines\[1\]"):
-        kernels.region_paste(frame, affines, template_boxes(2), *residuals, out=frame)
+        loose.region_paste(frame, affines, template_boxes(2), *residuals, out=frame)
     assert not frame.any()
     with pytest.raises(InputError, match="affine"):
-        kernels.resample(frame, BAD_AFFINES[name], 4, 4)
+        loose.resample(frame, BAD_AFFINES[name], 4, 4)
 
 
 @pytest.mark.parametrize("name", BAD_BOXES)
@@ -52,9 +55,9 @@ def test_bad_boxes_are_refused(name: str) -> None:
     boxes[0, 3] = BAD_BOXES[name]
     residuals = np.ones((1, 3, 4, 4), np.float32), np.ones((1, 5, 3, 4, 4), np.float32)
     with pytest.raises(InputError, match=r"boxes\[0, 3\]"):
-        kernels.region_crop(frame, GOOD_AFFINE[None], boxes)
+        loose.region_crop(frame, GOOD_AFFINE[None], boxes)
     with pytest.raises(InputError, match=r"boxes\[0, 3\]"):
-        kernels.region_paste(frame, GOOD_AFFINE[None], boxes, *residuals, out=frame)
+        loose.region_paste(frame, GOOD_AFFINE[None], boxes, *residuals, out=frame)
     assert not frame.any()
 
 
@@ -63,7 +66,7 @@ def test_bad_strengths_are_refused(strengths: object) -> None:
     frame = np.zeros((20, 20, 3), np.uint8)
     residuals = np.ones((1, 3, 4, 4), np.float32), np.ones((1, 5, 3, 4, 4), np.float32)
     with pytest.raises(InputError, match="strengths"):
-        kernels.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), *residuals, strengths=strengths, out=frame)
+        loose.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), *residuals, strengths=strengths, out=frame)
     assert not frame.any()
 
 
@@ -93,11 +96,11 @@ def test_bad_frames_are_refused(name: str) -> None:
     faces = GOOD_AFFINE[None], template_boxes(1)
     residuals = np.ones((1, 3, 4, 4), np.float32), np.ones((1, 5, 3, 4, 4), np.float32)
     with pytest.raises(InputError, match=r"frame|color"):
-        kernels.region_crop(frame, *faces, color=color)
+        loose.region_crop(frame, *faces, color=color)
     with pytest.raises(InputError, match=r"frame|color"):
-        kernels.region_paste(frame, *faces, *residuals, color=color)
+        loose.region_paste(frame, *faces, *residuals, color=color)
     with pytest.raises(InputError, match=r"frame|color"):
-        kernels.resample(frame, GOOD_AFFINE, 4, 4, color=color)
+        loose.resample(frame, GOOD_AFFINE, 4, 4, color=color)
 
 
 BAD_CROPS = {
@@ -123,21 +126,21 @@ BAD_CROPS = {
 def test_bad_crop_arguments_are_refused(name: str) -> None:
     arguments = {"affines": GOOD_AFFINE[None], "boxes": template_boxes(1), **BAD_CROPS[name]}
     with pytest.raises(InputError, match=name.split()[0]):
-        kernels.region_crop(FRAME, **arguments)
+        loose.region_crop(FRAME, **arguments)
 
 
 FACE, PATCHES = np.ones((1, 3, 4, 4), np.float32), np.ones((1, 5, 3, 4, 4), np.float32)
 READ_ONLY = FRAME.copy()
 READ_ONLY.flags.writeable = False
 BAD_PASTES = {
-    "face_delta double": {"face_delta": FACE.astype(np.float64)},
-    "face_delta list": {"face_delta": FACE.tolist()},
-    "face_delta oblong": {"face_delta": FACE[..., :3]},
-    "face_delta scalar": {"face_delta": np.float32(1)},
-    "face_delta empty": {"face_delta": FACE[..., :0, :0]},
-    "face_delta of two faces": {"face_delta": np.repeat(FACE, 2, axis=0)},
-    "patch_delta of four regions": {"patch_delta": PATCHES[:, :4]},
-    "patch_delta flat": {"patch_delta": PATCHES[:, 0]},
+    "face_edit double": {"face_edit": FACE.astype(np.float64)},
+    "face_edit list": {"face_edit": FACE.tolist()},
+    "face_edit oblong": {"face_edit": FACE[..., :3]},
+    "face_edit scalar": {"face_edit": np.float32(1)},
+    "face_edit empty": {"face_edit": FACE[..., :0, :0]},
+    "face_edit of two faces": {"face_edit": np.repeat(FACE, 2, axis=0)},
+    "patch_edit of four regions": {"patch_edit": PATCHES[:, :4]},
+    "patch_edit flat": {"patch_edit": PATCHES[:, 0]},
     "face_taper": {"face_taper": 0.0},
     "face_taper nan": {"face_taper": float("nan")},
     "region_taper": {"region_taper": 0.6},
@@ -151,20 +154,21 @@ BAD_PASTES = {
 
 @pytest.mark.parametrize("name", BAD_PASTES)
 def test_bad_paste_arguments_are_refused(name: str) -> None:
-    arguments = {"face_delta": FACE, "patch_delta": PATCHES, **BAD_PASTES[name]}
+    arguments: dict[str, Any] = {"face_edit": FACE, "patch_edit": PATCHES, **BAD_PASTES[name]}
+    edits = arguments.pop("face_edit"), arguments.pop("patch_edit")
     with pytest.raises(InputError, match=name.split()[0]):
-        kernels.region_paste(FRAME, GOOD_AFFINE[None], template_boxes(1), **arguments)
+        loose.region_paste(FRAME, GOOD_AFFINE[None], template_boxes(1), *edits, **arguments)
 
 
 def test_an_out_that_overlaps_the_frame_is_refused() -> None:
     memory = np.zeros((13, 10, 3), np.uint8)
     frame, shifted = memory[:-1], memory[1:]
     with pytest.raises(InputError, match="shares memory"):
-        kernels.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, out=shifted)
+        loose.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, out=shifted)
     with pytest.raises(InputError, match="shares memory"):
-        kernels.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, out=frame[::-1])
+        loose.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, out=frame[::-1])
     same = memory[:-1]  # another view of the same elements is in place
-    assert kernels.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, out=same) is same
+    assert loose.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, out=same) is same
     assert memory.any()
 
 
@@ -173,8 +177,8 @@ def test_a_missing_device_is_a_backend_error(device: str) -> None:
     if kernels.cuda_device_count() > 7 or (device == "cuda" and kernels.cuda_device_count()):
         pytest.skip("this machine has the device")
     with pytest.raises(BackendError, match="cuda"):
-        kernels.region_crop(FRAME, GOOD_AFFINE[None], template_boxes(1), device=device)
+        loose.region_crop(FRAME, GOOD_AFFINE[None], template_boxes(1), device=device)
     frame = FRAME.copy()
     with pytest.raises(BackendError, match="cuda"):
-        kernels.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, device=device, out=frame)
+        loose.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, device=device, out=frame)
     assert not frame.any()

@@ -84,7 +84,7 @@ def test_the_detector_takes_the_largest(astronaut: Image8) -> None:
 
 
 def test_the_transformer_takes_the_first_of_any_detector(tiny_model: Path, tiny_age_model: Path) -> None:
-    crowd = [Face.from_landmarks(geometry.TEMPLATE * 64 + 10 * i) for i in range(9)]
+    crowd = [Face(geometry.TEMPLATE * 64 + 10 * i) for i in range(9)]
     picture = np.full((200, 200, 3), 100, np.uint8)
     with Transformer(
         tiny_model, age_model=tiny_age_model, detector=lambda *_: list(crowd), limits=Limits(faces=3, batch=2)

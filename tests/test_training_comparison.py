@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("training", reason="training/ is in no wheel: it runs from a checkout")
 
-from training import comparison
-from training.comparison import NO_DIFFERENCE, Interval, Measure
+from training.evaluation import comparison
+from training.evaluation.comparison import NO_DIFFERENCE, Interval, Measure
 
 SEED = 11
 CENTERS = [30, 40, 50, 60, 70]

@@ -10,7 +10,7 @@ onnx = pytest.importorskip("onnx", reason="counting needs onnx: pip install -e .
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from training import cost
+from training.evaluation import cost
 from training.networks import LGIN, NetworkConfig, count_macs, example_inputs
 
 

@@ -14,7 +14,8 @@ pytest.importorskip("matplotlib", reason='the evaluation needs its extra: pip in
 pytest.importorskip("skimage", reason='the evaluation needs its extra: pip install -e ".[evaluate]"')
 
 from lgin_edge import geometry
-from training import data, estimators, evaluate, measures, report, summary
+from training import data, evaluate
+from training.evaluation import estimators, measures, report, summary
 
 SEED = 20240613
 YEARS = [group.center for group in data.GROUPS]
@@ -314,7 +315,7 @@ def test_an_ager_that_dims_glasses_is_told_by_name(rows, judges, tmp_path):
     assert found["wearers"]["min"][3:] == pytest.approx([0.5, 0.0], abs=0.1)
     assert found["least"] == {"file": bold, "group": 4, "value": found["wearers"]["min"][4]}
     assert [(e["file"], e["group"]) for e in result["worst"]["glasses, least edges kept"][:2]] == [(bold, 4), (bold, 3)]
-    assert result["steadiness"] is None  # nobody of them is sharp
+    assert result["temporal_consistency"] is None  # nobody of them is sharp
     text = report.markdown(result)
     assert f"Least: {Path(bold).stem} to 65 and over, {found['least']['value']}." in text
     assert "| with glasses, median | 2 |" in text
@@ -467,23 +468,24 @@ def test_embedder_knows_a_turned_face_from_another(real):
     assert np.linalg.norm(vectors[1] - vectors[0]) > 0.6
 
 
-def test_fidelity_of_a_file_against_itself_rounded(real):
+def test_precision_parity_of_a_file_against_itself_rounded(real):
     from lgin_edge.transformer import WEIGHTS
-    from training import fidelity
+    from training.evaluation import precision_parity
 
     if not Path(WEIGHTS).is_file():
         pytest.skip(f"no bundled weights at {WEIGHTS}")
-    (found,) = fidelity.compare(WEIGHTS, real[:2])
+    (found,) = precision_parity.compare(WEIGHTS, real[:2])
     assert found["faces"] == 2
     assert found["psnr"] is None or found["psnr"] > 40
     assert found["max_levels"] < 8
 
 
 @pytest.mark.slow
-def test_fidelity_sees_whether_the_run_is_the_file_s_own(rows, tmp_path, monkeypatch):
+def test_precision_parity_sees_whether_the_run_is_the_file_s_own(rows, tmp_path, monkeypatch):
     import torch
 
-    from training import export, fidelity
+    from training import export
+    from training.evaluation import precision_parity
     from training.networks import LGIN, NetworkConfig
 
     small = NetworkConfig(
@@ -499,7 +501,7 @@ def test_fidelity_sees_whether_the_run_is_the_file_s_own(rows, tmp_path, monkeyp
     worst = []
     for net in nets:
         monkeypatch.setattr(export, "load", lambda run, net=net: copy.deepcopy(net))
-        found = {one["name"]: one for one in fidelity.compare(tmp_path / "small.onnx", rows[:2], tmp_path)}
+        found = {one["name"]: one for one in precision_parity.compare(tmp_path / "small.onnx", rows[:2], tmp_path)}
         assert {"PyTorch fp32", "PyTorch fp16"} <= set(found)
         worst.append(found["PyTorch fp32"])
     assert worst[0]["psnr"] is None or worst[0]["psnr"] > 90

@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import loose
 import numpy as np
 import pytest
 
@@ -14,9 +15,10 @@ import typer
 from PIL import Image
 from test_training_comparison import made_up
 
-from lgin_edge import geometry, reference
-from training import cost, data, estimators, evaluate, experiments, experiments_report, fit, measures
+from lgin_edge import geometry
+from training import data, evaluate, experiments, fit
 from training.config import PrototypeGains
+from training.evaluation import cost, estimators, experiments_report, measures
 from training.experiments import METHODS, Experiments, Plan
 from training.networks import LGIN, NetworkConfig
 from training.prototypes import FINE_LEVELS, LEVELS, REFERENCE_AGE, Prototypes
@@ -71,11 +73,11 @@ def test_a_network_ages_as_the_reference_does(switches, frame):
 
     affine = geometry.fit_similarity(LANDMARKS)
     boxes = geometry.region_boxes(LANDMARKS, affine)[None]
-    views = reference.region_crop(frame, affine[None], boxes)
+    views = loose.reference_crop(frame, affine[None], boxes)
     code = torch.eye(len(YEARS))[None, 3:4]
     with torch.no_grad():
         deltas = net(*map(torch.from_numpy, views), torch.from_numpy(boxes).float(), code)[:2]
-    expected = reference.region_paste(frame, affine[None], boxes, *(delta.numpy() for delta in deltas))
+    expected = loose.reference_paste(frame, affine[None], boxes, *(delta.numpy() for delta in deltas))
     assert np.abs(aged[3].astype(int) - expected).max() <= 1
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import loose
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,12 +20,13 @@ from typer.testing import CliRunner
 pytest.importorskip("skimage", reason="the faces are scikit-image's astronaut")
 pytest.importorskip("training", reason="training/ is in no wheel: it runs from a checkout")
 
-from lgin_edge import geometry, reference
+from lgin_edge import geometry
 from lgin_edge.detectors import centerface
 from lgin_edge.faces import Face
-from training import alignment, journal, prepare
-from training.alignment import Limits
-from training.datasets import Format, Sample
+from training import prepare
+from training.dataset import alignment, journal
+from training.dataset.alignment import Limits
+from training.dataset.formats import Format, Sample
 
 ANY = Limits(min_eye_px=1, max_turn=9, max_outside=1)
 #: name: age, gender, person, and the reason why it is left out ("" if it is kept).
@@ -183,7 +185,7 @@ def test_the_face_is_cut_as_the_run_time_cuts_it(astronaut):
     cut, row = alignment.cut(astronaut, ANY)
     (face,) = centerface.CenterFace()(astronaut)
     affine = geometry.fit_similarity(face.landmarks)
-    view, _ = reference.region_crop(astronaut, affine[None], geometry.REGION_BOXES[None], face_size=192, patch_size=1)
+    view, _ = loose.reference_crop(astronaut, affine[None], geometry.REGION_BOXES[None], face_size=192, patch_size=1)
     assert_close(cut, np.rint((view[0].transpose(1, 2, 0) + 1) * 127.5).astype(np.uint8), kind="frame")
     inverse = geometry.invert(affine)
     assert np.abs(points(row) - 192 * geometry.apply(inverse, face.landmarks)).max() < 0.01
@@ -269,7 +271,7 @@ def test_splits_keep_their_shares_and_change_only_by_their_own():
 
 def test_the_subject_of_a_picture():
     def face(x, y, side):
-        return Face(np.array([x, y, x + side, y + side], float), np.zeros((5, 2)), 1.0)
+        return Face(geometry.TEMPLATE * side + (x, y), 1.0, (x, y, x + side, y + side))
 
     small, large, middle = face(0, 0, 20), face(60, 0, 40), face(30, 30, 30)
     assert alignment.subject([small], 100, 100) is small
@@ -321,7 +323,7 @@ def test_killed_it_goes_on_where_it_was(photographs, prepared, tmp_path, subproc
     out = tmp_path / "faces"
     program = (
         "import os, signal, sys\n"
-        "from training import alignment, prepare\n"
+        "from training import prepare\nfrom training.dataset import alignment\n"
         "left = 5\n"
         "def align(job):\n"
         "    global left\n"

@@ -47,7 +47,7 @@ def noise() -> Image8:
 
 def test_the_model_decides_what_changes(tiny: Transformer, noise: Image8) -> None:
     """Where both windows are 1 the picture shifts by exactly the model's residual, and outside the square by nothing."""
-    mask = inside(noise.shape, [Face.from_landmarks(LANDMARKS)])
+    mask = inside(noise.shape, [Face(LANDMARKS)])
     for group, shift in enumerate(models.SHIFTS):
         out = tiny.age(noise, group=group, landmarks=LANDMARKS)
         change = out.astype(int) - noise
@@ -371,12 +371,11 @@ def test_a_detector_of_your_own(tiny_model: Path, noise: Image8) -> None:
 
     def detector(frame: Image8, color: str) -> list[Face]:
         seen.append((frame.shape, color))
-        broken = Face(np.zeros(4), np.zeros((5, 2)), 0.9)
-        return [broken, Face.from_landmarks(LANDMARKS)]
+        return [Face(LANDMARKS)]
 
     with Transformer(tiny_model, detector=detector) as t:
         out = t.age(noise, group=0, color="bgr")
-        assert len(t.last.faces) == 1  # one bad face does not fail the picture
+        assert len(t.last.faces) == 1
     assert seen == [(noise.shape, "bgr")]
     assert (out != noise).any()
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from lgin_edge import InputError, ModelError
 from lgin_edge.cli import app as cli
-from lgin_edge.models import engine_file, triton_repository
+from lgin_edge.models import engine_file, onnx_file, triton_repository
 from lgin_edge.models.description import Description, EngineFacts
 from lgin_edge.transformer import INT8_WEIGHTS, WEIGHTS
 
@@ -29,7 +29,7 @@ FACTS = EngineFacts("tensorrt", "10.9.0.34", (), 4)
 def write_engine(path: Path, **changes: Any) -> Path:
     """What an engine looks like from outside; TensorRT itself builds none without a GPU."""
     about = models.describe(**({"precision": "fp16", "onnx_sha256": "0" * 64, "engine": FACTS} | changes))
-    engine_file.write(path, b"ftrt" + b"\0\xff" * 50 + about.to_json().encode() + bytes(range(256)))
+    engine_file.write(path, b"ftrt" + bytes(range(256)), about)
     return path
 
 
@@ -55,7 +55,7 @@ def test_the_configuration_is_the_models(model: Path | None, tiny_model: Path, t
     folder = triton_repository.export(path, tmp_path / "repository", max_batch=16, delay_us=500)
     assert folder == tmp_path / "repository" / "lgin_edge_onnx"
     assert sorted(str(one.relative_to(folder)) for one in folder.rglob("*")) == ["1", "1/model.onnx", "config.pbtxt"]
-    assert (folder / "1" / "model.onnx").read_bytes() == path.read_bytes()
+    assert (folder / "1" / "model.onnx").read_bytes() == onnx_file.read(path).data
     config, graph = triton_server.read_config(folder), onnx.load(path).graph
     assert (config.name, config.backend, config.max_batch_size) == ("lgin_edge_onnx", "onnxruntime", 16)
     assert config.dynamic_batching.max_queue_delay_microseconds == 500
@@ -88,16 +88,16 @@ def test_an_engines_types_are_those_that_it_is_built_with(tmp_path: Path, precis
     prepared = build.prepare(WEIGHTS, precision=precision)
     about = replace(prepared.description, engine=FACTS)
     path = tmp_path / "engine.plan"
-    engine_file.write(path, b"ftrt" + about.to_json().encode())
+    engine_file.write(path, b"ftrt", about)
     config = triton_server.read_config(triton_repository.export(path, tmp_path / "repository"))
     for kind in ("input", "output"):
         assert configured(config, kind) == tensors(prepared.model.graph, kind)
 
 
 def test_engines_that_triton_does_not_load(tmp_path: Path) -> None:
-    about = models.describe(precision="fp16", engine=replace(FACTS, flavour="tensorrt-rtx"))
+    about = models.describe(precision="fp16", engine=replace(FACTS, variant="tensorrt-rtx"))
     path = tmp_path / "engine.plan"
-    engine_file.write(path, b"vtrt" + about.to_json().encode())
+    engine_file.write(path, b"vtrt", about)
     with pytest.raises(ModelError, match="an engine of tensorrt-rtx, and Triton loads those of tensorrt alone"):
         triton_repository.export(path, tmp_path / "repository")
     write_engine(path)

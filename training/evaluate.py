@@ -1,14 +1,14 @@
 """Measure a model on the held-out people: ``python -m training.evaluate lgin_edge/weights/lgin.onnx --sheet``.
 
-Age is read by estimators and identity by an embedder that training never saw (``training.estimators``). Faces are given
+Age is read by estimators and identity by an embedder that training never saw (``training.evaluation.estimators``). Faces are given
 by their labelled landmarks, so that detection is not what is measured. What is under test is an ``Ager``, any function
 that ages a picture:
 
     judges = prepare(rows)                    # rows = read_rows(folder); once for several agers
     evaluate(do_nothing, of_split(rows, "test"), judges)
 
-``report.json`` holds every person's figures, ``report.md`` the tables; docstrings in ``training.measures`` and
-``training.steadiness`` say what each is. The portraits' table does not say who wears glasses: ``glasses.csv`` does, labelled
+``report.json`` holds every person's figures, ``report.md`` the tables; docstrings in ``training.evaluation.measures`` and
+``training.evaluation.temporal_consistency`` say what each is. The portraits' table does not say who wears glasses: ``glasses.csv`` does, labelled
 by eye from the pictures of the test split, and only of that.
 """
 
@@ -35,9 +35,10 @@ from lgin_edge.frames import Frame
 from lgin_edge.kernels import resample
 from lgin_edge.models.description import AgeGroup
 
-from . import data, measures, steadiness, summary
-from .estimators import Embedder, Estimator, MissingJudge, age_estimators
-from .measures import Floats, Pairs
+from . import data
+from .evaluation import measures, summary, temporal_consistency
+from .evaluation.estimators import Embedder, Estimator, MissingJudge, age_estimators
+from .evaluation.measures import Floats, Pairs
 
 #: Ages a picture: (frame [H, W, 3] uint8 RGB, landmarks [5, 2] px, ages in years) -> one new picture for each age.
 Ager = Callable[[Frame, Floats, Sequence[float]], list[Frame]]
@@ -206,11 +207,11 @@ def evaluate(
         groups: the targets; each asks for its centre in years.
         wearers: files of those who wear glasses, ``data.read_glasses()`` when not given. If none is among the rows, nobody knows
             who wears them, and the people's records do not say.
-        detector: whose landmarks steadiness is measured with, besides the exact ones; the bundled one when not given.
+        detector: whose landmarks temporal consistency is measured with, besides the exact ones; the bundled one when not given.
         moved: at most so many sharp portraits are put in motion.
 
     Returns:
-        What ``training.report`` writes; JSON throughout.
+        What ``training.evaluation.report`` writes; JSON throughout.
     """
     years = [group.center for group in groups]
     wearers = data.read_glasses() if wearers is None else wearers
@@ -242,7 +243,7 @@ def evaluate(
         )
     cuts = summary.slices(people, groups)
     movers = _track(spread([row for row in rows if row.tier == "A"], moved), "moving faces", quiet)
-    steady = steadiness.measure(ager, movers, (years[0], years[-1]), (0, len(years) - 1), detector)
+    steady = temporal_consistency.measure(ager, movers, (years[0], years[-1]), (0, len(years) - 1), detector)
     return {
         "groups": [{"label": group.label, "center": group.center} for group in groups],
         "people": people,
@@ -254,7 +255,7 @@ def evaluate(
             for name in sorted(features)
             for row in summary.kid_rows(name, np.array(features[name]), people, judges, groups)
         ],
-        "steadiness": steady,
+        "temporal_consistency": steady,
         "glasses": summary.glasses(people),
         "worst": summary.worst(people, years, steady),
     }
@@ -338,15 +339,15 @@ def main(
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of the model's run: compare PyTorch with it.")] = None,
     sheet: Annotated[bool, typer.Option("--sheet", help="Also a contact sheet of 24 people.")] = False,
 ) -> None:
-    """Measure age, identity, preservation and steadiness of a model on held-out people."""
-    from . import fidelity, report
+    """Measure age, identity, preservation and temporal consistency of a model on held-out people."""
+    from .evaluation import precision_parity, report
 
     start = time.perf_counter()
     output = output or Path("runs/evaluate") / model.stem
     try:
         rows = read_rows(folder or data.default_portraits())
         chosen = of_split(rows, split, limit)
-        faithful = fidelity.compare(model, chosen, checkpoint)
+        faithful = precision_parity.compare(model, chosen, checkpoint)
         judges = prepare(rows, limit and max(limit, 60))
         transformer = lgin_edge.Transformer(model, threads=1)
     except (FileNotFoundError, ValueError, MissingJudge, lgin_edge.LginError) as error:
@@ -356,7 +357,7 @@ def main(
         ager, groups = ager_of(transformer), transformer.groups
         result = evaluate(ager, chosen, judges, groups)
         result["model"] = {"file": model.name, "name": transformer.description.model, "split": split, "limit": limit}
-        result["fidelity"] = faithful
+        result["precision_parity"] = faithful
         report.write(result, output)
         if sheet:
             report.write_sheet(result, chosen, ager, output / "sheet.png")

@@ -1,8 +1,8 @@
 """The paper's experiments on our portraits: ``python -m training.experiments runs/experiments`` -> ``docs/experiments.md``.
 
 Trains LGIN and its variants alike (one seed, one C, one set of masks and prototypes, as many steps and faces), measures them
-and some baselines with ``training.evaluate``, and writes tables and what they allow to say (``training.comparison``,
-``training.experiments_report``). Whatever is finished in the folder is not done again.
+and some baselines with ``training.evaluate``, and writes tables and what they allow to say (``training.evaluation.comparison``,
+``training.evaluation.experiments_report``). Whatever is finished in the folder is not done again.
 
 Every method is an ``Ager`` and pastes its residual with the run time's kernels, so all act on the same square alike.
 """
@@ -26,16 +26,17 @@ from safetensors.torch import load_file
 
 import lgin_edge
 from lgin_edge import geometry
+from lgin_edge.faces import Face, FaceBatch
 from lgin_edge.frames import Frame
 from lgin_edge.inference.loader import open_model
-from lgin_edge.kernels import region_crop, region_paste, resample
+from lgin_edge.kernels import Edits, FacePlan, region_crop, region_paste, resample
 from lgin_edge.transformer import WEIGHTS
 
 from . import checkpoint, data, evaluate, export, fit, masks
 from .config import PRESETS, PrototypeGains, TrainConfig, override
-from .estimators import MissingJudge
 from .evaluate import Ager, Row
-from .measures import Floats
+from .evaluation.estimators import MissingJudge
+from .evaluation.measures import Floats
 from .networks import LGIN
 from .prototypes import REFERENCE_AGE, Prototypes
 
@@ -259,7 +260,7 @@ class Experiments:
         if self._judges is None:
             self._judges = evaluate.prepare(self.all_rows, 24 if self.plan.smoke else None)
         start = time.perf_counter()
-        # One moving person: the document does not compare steadiness, which takes a while to measure.
+        # One moving person: the document does not compare temporal consistency, which takes a while to measure.
         result = evaluate.evaluate(self.ager(method), self.rows, self._judges, moved=1)
         result |= {"of": of, "seconds": round(time.perf_counter() - start, 1)}
         path.parent.mkdir(exist_ok=True)
@@ -312,19 +313,18 @@ def ager_of_parts(model: Path, whole: float, local: float) -> Ager:
         face_delta, patch_delta = backend.run(face, patches, boxes.astype(np.float32), codes)
         return [np.asarray(face_delta) * np.float32(whole), np.asarray(patch_delta) * np.float32(local)]
 
-    return _ager_of(residuals, backend.description.face_size, backend.description.patch_size)
+    return _ager_of(residuals, backend.description.views)
 
 
-def _ager_of(residuals: Callable[..., Sequence[Floats]], face_size: int, patch_size: int) -> Ager:
+def _ager_of(residuals: Callable[..., Sequence[Floats]], spec: geometry.ViewSpec) -> Ager:
     """Kernels round ``residuals(face, patches, boxes, codes [G, K]) -> (face_delta [G, ...], patch_delta [G, ...])``."""
 
     def age(frame: Frame, landmarks: Floats, years: Sequence[float]) -> list[Frame]:
-        affine = geometry.fit_similarity(landmarks)
-        boxes = geometry.region_boxes(landmarks, affine)
-        views = region_crop(frame, affine[None], boxes[None], face_size=face_size, patch_size=patch_size, threads=1)
+        plan = FacePlan.of(frame, FaceBatch.of([Face(landmarks)]), spec)
+        views = region_crop(plan, frame)
         codes = data.age_codes(torch.tensor(years, dtype=torch.float64)).float().numpy()
-        deltas = zip(*residuals(*views, boxes[None], codes), strict=True)
-        return [region_paste(frame, affine[None], boxes[None], g[None], p[None]) for g, p in deltas]
+        deltas = zip(*residuals(*views, plan.faces.boxes, codes), strict=True)
+        return [region_paste(plan, frame, Edits(g[None], p[None])) for g, p in deltas]
 
     return age
 
@@ -338,19 +338,20 @@ def ager_of_prototypes(fitted: Prototypes, gains: PrototypeGains, present: Calla
 
     @torch.no_grad()
     def age(frame: Frame, landmarks: Floats, years: Sequence[float]) -> list[Frame]:
-        affine = geometry.fit_similarity(landmarks)
-        boxes = geometry.region_boxes(landmarks, affine)
+        face = Face(landmarks)
+        affine, spec = face.affine, geometry.ViewSpec()
+        plan = FacePlan.of(frame, FaceBatch.of([face]), spec)
         view = resample(frame, affine, data.CANVAS, data.CANVAS)
         aligned = np.rint((view.transpose(1, 2, 0) + 1) * 127.5).clip(0, 255).astype(np.uint8)
         soft = masks.to_float(torch.from_numpy(masks.skin_and_hair(aligned))[None], data.CANVAS)
         x = torch.from_numpy(np.asarray(view, np.float32))[None]
         points = torch.from_numpy(geometry.apply(geometry.invert(affine), landmarks)).float()[None]
         now = torch.tensor([present(frame, landmarks)])
-        none = np.zeros((1, 5, 3, geometry.PATCH_SIZE, geometry.PATCH_SIZE), np.float32)
+        none = np.zeros((1, 5, 3, spec.patch_size, spec.patch_size), np.float32)
         aged = []
         for wanted in years:
             residual = fitted.residual(x, soft, points, now, torch.tensor([float(wanted)]), gains)
-            aged.append(region_paste(frame, affine[None], boxes[None], residual.numpy(), none))
+            aged.append(region_paste(plan, frame, Edits(residual.numpy(), none)))
         return aged
 
     return age
@@ -414,7 +415,7 @@ def main(
 
         python -m training.experiments runs/experiments --classifier runs/second --only no-local --people 20
     """
-    from . import experiments_report
+    from .evaluation import experiments_report
 
     console = Console(stderr=True, highlight=False)
     try:

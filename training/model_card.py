@@ -21,8 +21,9 @@ from lgin_edge.errors import LginError
 from lgin_edge.models.description import METADATA_KEY, Description
 from lgin_edge.transformer import WEIGHTS
 
-from . import cost, data, report, summary
-from .measures import TONES
+from . import data
+from .evaluation import cost, report, summary
+from .evaluation.measures import TONES
 
 Json = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
     python -m training.prepare UTKFace/ faces/ --format utkface
 
-Faces are aligned as the run time does it (``training.alignment``). OUT is what ``training.data.load_portraits`` reads:
+Faces are aligned as the run time does it (``training.dataset.alignment``). OUT is what ``training.data.load_portraits`` reads:
 ``labels.csv`` and ``images/``, with the columns of the portraits that apply. A face whose photograph has real detail at 384 px
 is stored at that size (tier A), others at 192 px (tier B). Beside them lie ``rejected.csv``, ``report.json`` and the journal
 ``prepare.jsonl``.
@@ -43,12 +43,12 @@ import lgin_edge
 from lgin_edge.detectors import centerface
 from lgin_edge.errors import InputError
 
-from .alignment import SIZES, Job, Json, Limits, align
-from .datasets import Format, Problem, Sample, read
-from .journal import Journal
+from .dataset.alignment import SIZES, Job, Json, Limits, align
+from .dataset.formats import Format, Problem, Sample, read
+from .dataset.journal import Journal
 
 SPLITS = ("train", "val", "test")
-#: Reasons to leave a sample out, beside those of ``training.datasets`` and ``training.alignment``.
+#: Reasons to leave a sample out, beside those of ``training.dataset.formats`` and ``training.dataset.alignment``.
 AGE_OUTSIDE, DUPLICATE = "age outside", "duplicate"
 
 WRONG_USAGE, FAILED, INTERRUPTED = 2, 4, 130

@@ -268,8 +268,7 @@ void crop_rows(const Frame& frame, const ViewPlan& plan, int begin, int end, T* 
 }  // namespace
 
 template <class Frame, class T>
-void region_crop(const Frame& frame, const Faces& faces, const Views<T>& views, int threads) {
-  const std::vector<ViewPlan> plans = plan_crop(faces, views.face_size, views.patch_size);
+void region_crop(const Frame& frame, const FacePlan& face_plan, const Views<T>& views, int threads) {
   // A chunk is some rows of one view, so that the faces and views of a call share the threads.
   struct Chunk {
     const ViewPlan* plan;
@@ -279,10 +278,10 @@ void region_crop(const Frame& frame, const Faces& faces, const Views<T>& views, 
   std::vector<Chunk> chunks;
   const std::ptrdiff_t face_step = 3 * static_cast<std::ptrdiff_t>(views.face_size) * views.face_size;
   const std::ptrdiff_t patch_step = 3 * static_cast<std::ptrdiff_t>(views.patch_size) * views.patch_size;
-  for (std::ptrdiff_t n = 0; n < faces.count; ++n) {
+  for (std::ptrdiff_t n = 0; n < face_plan.count(); ++n) {
     for (std::ptrdiff_t v = 0; v < kViews; ++v) {
       T* const view = v == 0 ? views.face + n * face_step : views.patches + (n * kRegions + v - 1) * patch_step;
-      const ViewPlan& plan = plans[static_cast<std::size_t>(n * kViews + v)];
+      const ViewPlan& plan = face_plan.crops()[static_cast<std::size_t>(n * kViews + v)];
       for (int i = 0; i < plan.height; i += kRowsPerChunk) chunks.push_back(Chunk{&plan, view, i});
     }
   }
@@ -301,10 +300,10 @@ void resample(const Frame& frame, const double* affine, T* view, int height, int
                [&](int begin, int end, int) { crop_rows(frame, plan, begin, end, view); });
 }
 
-template void region_crop(const PackedFrame&, const Faces&, const Views<float>&, int);
-template void region_crop(const PackedFrame&, const Faces&, const Views<Half>&, int);
-template void region_crop(const Nv12Frame&, const Faces&, const Views<float>&, int);
-template void region_crop(const Nv12Frame&, const Faces&, const Views<Half>&, int);
+template void region_crop(const PackedFrame&, const FacePlan&, const Views<float>&, int);
+template void region_crop(const PackedFrame&, const FacePlan&, const Views<Half>&, int);
+template void region_crop(const Nv12Frame&, const FacePlan&, const Views<float>&, int);
+template void region_crop(const Nv12Frame&, const FacePlan&, const Views<Half>&, int);
 template void resample(const PackedFrame&, const double*, float*, int, int, int);
 template void resample(const PackedFrame&, const double*, Half*, int, int, int);
 template void resample(const Nv12Frame&, const double*, float*, int, int, int);

@@ -256,25 +256,22 @@ void paste_unit(const Nv12Frame& frame, const PastePlan& plan, const Residuals& 
 }  // namespace
 
 template <class Frame, class T>
-void region_paste(const Frame& frame, const Faces& faces, const Views<const T>& views, const Tapers& tapers,
-                  int threads) {
-  if (faces.count == 0) return;
+void region_paste(const Frame& frame, const FacePlan& face_plan, const Views<const T>& views, int threads) {
+  if (face_plan.count() == 0) return;
   Residuals residuals(views.face_size, views.patch_size, order_of(frame));
   const std::size_t face_step = face_elements(views), patch_step = patch_elements(views);
   // All memory is there before the first byte changes: a line of each worker, as long as any face's.
   int longest = 0, workers = 0;
-  for (int n = 0; n < faces.count; ++n) {
-    const PastePlan plan = plan_paste(faces, n, tapers, frame.height, frame.width);
+  for (const PastePlan& plan : face_plan.pastes()) {
     longest = std::max(longest, plan.column_end - plan.column_begin);
     workers = std::max(workers, (last_unit(frame, plan) - first_unit(frame, plan)) / kRowsPerChunk + 1);
   }
   const std::size_t line = static_cast<std::size_t>(longest);
   const std::unique_ptr<Color4[]> lines(new Color4[line * static_cast<std::size_t>(std::min(threads, workers))]);
-  for (int n = 0; n < faces.count; ++n) {  // in order, so that overlapping faces add up the same way
-    const PastePlan plan = plan_paste(faces, n, tapers, frame.height, frame.width);
+  for (std::size_t n = 0; n < face_plan.pastes().size(); ++n) {  // in order, so that overlapping faces add up the same way
+    const PastePlan& plan = face_plan.pastes()[n];
     if (plan.column_begin >= plan.column_end || plan.row_begin >= plan.row_end) continue;
-    const std::size_t index = static_cast<std::size_t>(n);
-    residuals.load(views.face + index * face_step, views.patches + index * patch_step, threads);
+    residuals.load(views.face + n * face_step, views.patches + n * patch_step, threads);
     const int first = first_unit(frame, plan);
     parallel_for(last_unit(frame, plan) - first, kRowsPerChunk, threads, [&](int begin, int end, int worker) {
       Color4* const d = lines.get() + line * static_cast<std::size_t>(worker);
@@ -283,9 +280,9 @@ void region_paste(const Frame& frame, const Faces& faces, const Views<const T>& 
   }
 }
 
-template void region_paste(const PackedFrame&, const Faces&, const Views<const float>&, const Tapers&, int);
-template void region_paste(const PackedFrame&, const Faces&, const Views<const Half>&, const Tapers&, int);
-template void region_paste(const Nv12Frame&, const Faces&, const Views<const float>&, const Tapers&, int);
-template void region_paste(const Nv12Frame&, const Faces&, const Views<const Half>&, const Tapers&, int);
+template void region_paste(const PackedFrame&, const FacePlan&, const Views<const float>&, int);
+template void region_paste(const PackedFrame&, const FacePlan&, const Views<const Half>&, int);
+template void region_paste(const Nv12Frame&, const FacePlan&, const Views<const float>&, int);
+template void region_paste(const Nv12Frame&, const FacePlan&, const Views<const Half>&, int);
 
 }  // namespace lgin::cpu

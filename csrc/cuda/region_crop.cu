@@ -49,13 +49,12 @@ void launch_crop(const Block<Frame>& block, const Views<T>& views, int device, v
 }
 
 template <class Frame, class T>
-void region_crop(const Frame& frame, const Faces& faces, const Views<T>& views, int device) {
+void region_crop(const Frame& frame, const FacePlan& plan, const Views<T>& views, int device) {
   const DeviceScope scope(device);
-  if (faces.count == 0) return;
-  const Tapers tapers{0.5, 0.5};  // of the paste, for which the block has plans too
-  const Staged<Frame> staged(frame, faces, views.face_size, views.patch_size, tapers);
-  const Buffer<T> face(face_elements(views) * faces.count);
-  const Buffer<T> patches(patch_elements(views) * faces.count);
+  if (plan.count() == 0) return;
+  const Staged<Frame> staged(frame, plan);
+  const Buffer<T> face(face_elements(views) * plan.count());
+  const Buffer<T> patches(patch_elements(views) * plan.count());
   launch_crop(staged.block(), Views<T>{face.data(), patches.data(), views.face_size, views.patch_size}, device,
               staged.stream());
   face.download(views.face, staged.stream());
@@ -63,10 +62,10 @@ void region_crop(const Frame& frame, const Faces& faces, const Views<T>& views, 
   staged.stream().synchronize();
 }
 
-template void region_crop(const PackedFrame&, const Faces&, const Views<float>&, int);
-template void region_crop(const PackedFrame&, const Faces&, const Views<Half>&, int);
-template void region_crop(const Nv12Frame&, const Faces&, const Views<float>&, int);
-template void region_crop(const Nv12Frame&, const Faces&, const Views<Half>&, int);
+template void region_crop(const PackedFrame&, const FacePlan&, const Views<float>&, int);
+template void region_crop(const PackedFrame&, const FacePlan&, const Views<Half>&, int);
+template void region_crop(const Nv12Frame&, const FacePlan&, const Views<float>&, int);
+template void region_crop(const Nv12Frame&, const FacePlan&, const Views<Half>&, int);
 template void launch_crop(const Block<PackedFrame>&, const Views<float>&, int, void*);
 template void launch_crop(const Block<PackedFrame>&, const Views<Half>&, int, void*);
 template void launch_crop(const Block<Nv12Frame>&, const Views<float>&, int, void*);

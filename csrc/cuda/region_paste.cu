@@ -98,18 +98,17 @@ void launch_paste(const Block<Frame>& block, int index, const Views<const T>& re
 }
 
 template <class Frame, class T>
-void region_paste(const Frame& frame, const Faces& faces, const Views<const T>& views, const Tapers& tapers,
-                  int device) {
+void region_paste(const Frame& frame, const FacePlan& plan, const Views<const T>& views, int device) {
   const DeviceScope scope(device);
-  if (faces.count == 0) return;
+  if (plan.count() == 0) return;
   const std::size_t face_step = face_elements(views), patch_step = patch_elements(views);
-  const Staged<Frame> staged(frame, faces, views.face_size, views.patch_size, tapers);
-  const Buffer<T> face(face_step * faces.count);
-  const Buffer<T> patches(patch_step * faces.count);
+  const Staged<Frame> staged(frame, plan);
+  const Buffer<T> face(face_step * plan.count());
+  const Buffer<T> patches(patch_step * plan.count());
   face.upload(views.face, staged.stream());
   patches.upload(views.patches, staged.stream());
   const long long pixels = static_cast<long long>(frame.width) * frame.height;
-  for (int n = 0; n < faces.count; ++n) {
+  for (int n = 0; n < plan.count(); ++n) {
     const Views<const T> residuals{face.data() + n * face_step, patches.data() + n * patch_step, views.face_size,
                                    views.patch_size};
     launch_paste(staged.block(), n, residuals, pixels, 0, device, staged.stream());
@@ -118,10 +117,10 @@ void region_paste(const Frame& frame, const Faces& faces, const Views<const T>& 
   staged.stream().synchronize();
 }
 
-template void region_paste(const PackedFrame&, const Faces&, const Views<const float>&, const Tapers&, int);
-template void region_paste(const PackedFrame&, const Faces&, const Views<const Half>&, const Tapers&, int);
-template void region_paste(const Nv12Frame&, const Faces&, const Views<const float>&, const Tapers&, int);
-template void region_paste(const Nv12Frame&, const Faces&, const Views<const Half>&, const Tapers&, int);
+template void region_paste(const PackedFrame&, const FacePlan&, const Views<const float>&, int);
+template void region_paste(const PackedFrame&, const FacePlan&, const Views<const Half>&, int);
+template void region_paste(const Nv12Frame&, const FacePlan&, const Views<const float>&, int);
+template void region_paste(const Nv12Frame&, const FacePlan&, const Views<const Half>&, int);
 template void launch_paste(const Block<PackedFrame>&, int, const Views<const float>&, long long, std::ptrdiff_t, int,
                            void*);
 template void launch_paste(const Block<PackedFrame>&, int, const Views<const Half>&, long long, std::ptrdiff_t, int,

@@ -14,12 +14,12 @@ namespace {
 }  // namespace
 
 template <class Frame, class T>
-void region_crop(const Frame&, const Faces&, const Views<T>&, int) {
+void region_crop(const Frame&, const FacePlan&, const Views<T>&, int) {
   fail();
 }
 
 template <class Frame, class T>
-void region_paste(const Frame&, const Faces&, const Views<const T>&, const Tapers&, int) {
+void region_paste(const Frame&, const FacePlan&, const Views<const T>&, int) {
   fail();
 }
 
@@ -33,14 +33,14 @@ void launch_paste(const Block<Frame>&, int, const Views<const T>&, long long, st
   fail();
 }
 
-template void region_crop(const PackedFrame&, const Faces&, const Views<float>&, int);
-template void region_crop(const PackedFrame&, const Faces&, const Views<Half>&, int);
-template void region_crop(const Nv12Frame&, const Faces&, const Views<float>&, int);
-template void region_crop(const Nv12Frame&, const Faces&, const Views<Half>&, int);
-template void region_paste(const PackedFrame&, const Faces&, const Views<const float>&, const Tapers&, int);
-template void region_paste(const PackedFrame&, const Faces&, const Views<const Half>&, const Tapers&, int);
-template void region_paste(const Nv12Frame&, const Faces&, const Views<const float>&, const Tapers&, int);
-template void region_paste(const Nv12Frame&, const Faces&, const Views<const Half>&, const Tapers&, int);
+template void region_crop(const PackedFrame&, const FacePlan&, const Views<float>&, int);
+template void region_crop(const PackedFrame&, const FacePlan&, const Views<Half>&, int);
+template void region_crop(const Nv12Frame&, const FacePlan&, const Views<float>&, int);
+template void region_crop(const Nv12Frame&, const FacePlan&, const Views<Half>&, int);
+template void region_paste(const PackedFrame&, const FacePlan&, const Views<const float>&, int);
+template void region_paste(const PackedFrame&, const FacePlan&, const Views<const Half>&, int);
+template void region_paste(const Nv12Frame&, const FacePlan&, const Views<const float>&, int);
+template void region_paste(const Nv12Frame&, const FacePlan&, const Views<const Half>&, int);
 
 template void launch_crop(const Block<PackedFrame>&, const Views<float>&, int, void*);
 template void launch_crop(const Block<PackedFrame>&, const Views<Half>&, int, void*);

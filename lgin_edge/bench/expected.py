@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from .. import geometry, reference
+from ..faces import Face, FaceBatch
 from ..frames import Floats, Frame
 from ..inference.interfaces import Backend
 from ..inference.loader import open_model
+from ..kernels import Edits, FacePlan
 from ..models.description import Description
 from ..models.engine_file import is_engine
 from ..transformer import WEIGHTS
@@ -44,12 +46,12 @@ class Expected:
     @cached_property
     def views(self) -> tuple[Floats, Floats]:
         """Crop of the scene's face: face [1, 3, S, S] and patches [1, 5, 3, P, P]."""
-        return self._crop(self._scene.affine, self._scene.boxes)
+        return self._crop(self._scene.face)
 
     @cached_property
     def pasted(self) -> Frame:
         """The frame with the scene's residuals."""
-        return self._paste(self._scene.affine, self._scene.boxes, self._scene.residuals())
+        return self._paste(self._scene.face, self._scene.residuals())
 
     def residuals(self, faces: int, ages: int) -> tuple[Floats, Floats] | None:
         """The engine's answer to ``Scene.engine_inputs``; every face's is the same."""
@@ -64,15 +66,15 @@ class Expected:
         """The frame with the face at these landmarks [5, 2] at each of some age groups."""
         if self._backend is None:
             return None
-        affine = geometry.fit_similarity(landmarks)
-        boxes = geometry.region_boxes(landmarks, affine)
+        face = Face(landmarks)
         key = landmarks.tobytes()
         new = [group for group in groups if (key, group) not in self._aged]
         if new:
             codes = np.eye(self._scene.groups, dtype=np.float32)[new]
-            face, patches = self._backend.run(*self._crop(affine, boxes), boxes[None].astype(np.float32), codes)
+            boxes = face.boxes[None].astype(np.float32)
+            whole, patches = self._backend.run(*self._crop(face), boxes, codes)
             for i, group in enumerate(new):
-                self._aged[key, group] = self._paste(affine, boxes, (face[i : i + 1], patches[i : i + 1]))
+                self._aged[key, group] = self._paste(face, (whole[i : i + 1], patches[i : i + 1]))
         return [self._aged[key, group] for group in groups]
 
     @cached_property
@@ -83,20 +85,15 @@ class Expected:
         self._stack.callback(backend.close)
         return backend
 
-    def _crop(self, affine: geometry.Float64, boxes: geometry.Float64) -> tuple[Floats, Floats]:
-        s, p = self._about.face_size, self._about.patch_size
-        return reference.region_crop(self._scene.frame, affine[None], boxes[None], face_size=s, patch_size=p)
+    def _crop(self, face: Face) -> tuple[Floats, Floats]:
+        frame = self._scene.frame
+        return reference.region_crop(FacePlan.of(frame, FaceBatch.of([face]), self._about.views), frame)
 
-    def _paste(self, affine: geometry.Float64, boxes: geometry.Float64, deltas: tuple[Floats, Floats]) -> Frame:
+    def _paste(self, face: Face, deltas: tuple[Floats, Floats]) -> Frame:
         rows, columns = around = self._scene.surroundings
-        moved = affine - np.array([(0.0, 0.0, columns.start), (0.0, 0.0, rows.start)])
+        moved = face.affine - np.array([(0.0, 0.0, columns.start), (0.0, 0.0, rows.start)])
         frame: Frame = self._scene.frame.copy()
-        frame[around] = reference.region_paste(
-            frame[around],
-            moved[None],
-            boxes[None],
-            *deltas,
-            face_taper=self._about.face_taper,
-            region_taper=self._about.region_taper,
-        )
+        faces = FaceBatch(moved[None], face.boxes[None])
+        plan = FacePlan.of(frame[around], faces, self._about.views)
+        frame[around] = reference.region_paste(plan, frame[around], Edits(*deltas))
         return frame

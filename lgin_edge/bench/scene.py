@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import geometry
+from ..faces import Face
 from ..frames import Floats, Frame
 
 HEIGHT, WIDTH = 720, 1280
@@ -82,14 +83,18 @@ class Scene:
         return [self.frame, self.landmarks]
 
     @cached_property
+    def face(self) -> Face:
+        return Face(self.landmarks)
+
+    @property
     def affine(self) -> geometry.Float64:
         """``A`` of the face, [2, 3]."""
-        return geometry.fit_similarity(self.landmarks)
+        return self.face.affine
 
-    @cached_property
+    @property
     def boxes(self) -> geometry.Float64:
         """[5, 4], canonical."""
-        return geometry.region_boxes(self.landmarks, self.affine)
+        return self.face.boxes
 
     @property
     def code(self) -> npt.NDArray[np.float32]:

@@ -20,10 +20,10 @@ def build(
     model: Annotated[
         Path | None, typer.Argument(help="An .onnx model file. Default: the bundled model.", show_default=False)
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The engine to write; its SHA-256 goes beside it.")] = Path(
-        "engine.plan"
-    ),
-    flavour: Annotated[str, typer.Option(help="tensorrt, tensorrt-rtx, or auto: the one that is installed.")] = "auto",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The engine to write; its SHA-256 and description go beside it.")
+    ] = Path("engine.plan"),
+    runtime: Annotated[str, typer.Option(help="tensorrt, tensorrt-rtx, or auto: the one that is installed.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp16 or fp32.")] = "fp16",
     max_batch: Annotated[int, typer.Option(min=1, max=64, help="Most faces of one call.")] = 4,
     target: Annotated[
@@ -56,17 +56,17 @@ def build(
 
       lgin-edge build -o engine.plan
 
-      lgin-edge build my.onnx -o engine.plan --flavour tensorrt-rtx --target sm86 --target sm120
+      lgin-edge build my.onnx -o engine.plan --runtime tensorrt-rtx --target sm86 --target sm120
 
     tensorrt (Jetson, servers) builds for the GPU at hand and needs it; tensorrt-rtx (RTX desktops) needs no GPU to build. An
     engine runs on the version that built it, and it is native code: share the .onnx, and build on the device.
     """
     with explained():
         _check_output(out, overwrite)
-        from ..models import engine_file, tensorrt_variants
+        from ..models import tensorrt_variants
         from ..transformer import model_path
 
-        chosen = tensorrt_variants.choose(flavour)
+        chosen = tensorrt_variants.choose(runtime)
         try:
             from ..engine import build as builder
         except ImportError as error:
@@ -76,7 +76,9 @@ def build(
         _print_prepared(prepared)
         try:
             if save_onnx is not None:
-                engine_file.write_whole({save_onnx: prepared.model.SerializeToString()})
+                from ..files import write_files
+
+                write_files({save_onnx: prepared.model.SerializeToString()})
             from rich.progress import Progress
 
             with Progress(console=stderr, transient=True) as bar:
@@ -84,7 +86,7 @@ def build(
                 built = builder.build(
                     prepared,
                     out,
-                    flavour=chosen,
+                    variant=chosen,
                     max_faces=max_batch,
                     targets=target or (),
                     device=device,
@@ -101,7 +103,7 @@ def verify(
     engine: Annotated[Path, typer.Argument(help="An engine that lgin-edge build wrote.")],
     sha256: Annotated[
         str | None,
-        typer.Option(help="The hash that it must have. Default: the one in the file beside it.", show_default=False),
+        typer.Option(help="The hash that it must have. Default: the one in the .json beside it.", show_default=False),
     ] = None,
 ) -> None:
     """Check that an engine is whole and unchanged, and say what it needs. Nothing of it is loaded or run.
@@ -116,16 +118,16 @@ def verify(
         data, about = engine_file.read(engine, sha256)
         facts = about.engine
         assert facts is not None  # engine_file.read saw to it
-        flavour = tensorrt_variants.FLAVOURS.get(facts.flavour)
+        variant = tensorrt_variants.VARIANTS.get(facts.variant)
         gpus = ", ".join(facts.targets) or f"from sm{tensorrt_variants.RTX_OLDEST} on"
         stdout.print(
             f"{engine}: whole, {len(data):,} bytes, {about.model}, {about.precision}, up to {facts.max_faces} faces"
         )
-        stdout.print(f"needs {facts.flavour} {facts.version} and a GPU: {gpus}")
-        if flavour is None or not flavour.installed:
-            stdout.print(f"here {facts.flavour} is not installed")
+        stdout.print(f"needs {facts.variant} {facts.version} and a GPU: {gpus}")
+        if variant is None or not variant.installed:
+            stdout.print(f"here {facts.variant} is not installed")
         else:
-            stdout.print(f"here {facts.flavour} {flavour.version()} is installed")
+            stdout.print(f"here {facts.variant} {variant.version()} is installed")
 
 
 def _check_output(out: Path, overwrite: bool) -> None:
@@ -176,5 +178,5 @@ def _print_lowered(report: Fp16Report) -> None:
 def _print_built(out: Path, built: Built) -> None:
     facts = built.description.engine
     assert facts is not None  # it was just built
-    stdout.print(f"wrote {out}: {built.size:,} bytes in {built.seconds:.1f} s, {facts.flavour} {facts.version}")
-    stdout.print(f"SHA-256 {built.sha256}, also in {out.name}.sha256")
+    stdout.print(f"wrote {out}: {built.size:,} bytes in {built.seconds:.1f} s, {facts.variant} {facts.version}")
+    stdout.print(f"SHA-256 {built.sha256}, also in {out.name}.json")

@@ -241,7 +241,7 @@ def _print_model(path: Path, about: Description | AgeDescription, what: str) -> 
         engine = about.engine
         gpus = ", ".join(engine.targets) or "those that it takes by default"
         stdout.print(
-            f"engine of {engine.flavour} {engine.version}, for up to {engine.max_faces} faces a call on GPUs: {gpus}\n"
+            f"engine of {engine.variant} {engine.version}, for up to {engine.max_faces} faces a call on GPUs: {gpus}\n"
             f"built from the ONNX file with SHA-256 {about.onnx_sha256}"
         )
 

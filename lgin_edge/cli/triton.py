@@ -17,7 +17,7 @@ def export_triton(
         typer.Option(
             "--model",
             "-m",
-            help="An .onnx model file, int8, or an engine of lgin-edge build --flavour tensorrt. Default: the bundled model.",
+            help="An .onnx model file, int8, or an engine of lgin-edge build --runtime tensorrt. Default: the bundled model.",
             show_default=False,
         ),
     ] = None,

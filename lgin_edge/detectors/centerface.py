@@ -11,12 +11,11 @@ import numpy.typing as npt
 
 from .. import geometry
 from ..errors import InputError, ModelError
-from ..faces import Face
-from ..frames import Color, Floats, Frame
+from ..faces import Face, face_or_none
+from ..frames import Color, Floats, Frame, PixelFormat
 from ..geometry import Float64
 from ..kernels import resample
 from ..limits import LIMITS
-from . import frame_size, is_face
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "centerface.onnx"
 
@@ -84,49 +83,51 @@ class CenterFace:
             InputError: the frame has the wrong type, shape or dtype.
             BackendError: ONNX Runtime failed.
         """
-        faces = self._search(frame, color, self._max_side, margin=0.0)
+        pixel_format = PixelFormat.parse(color)
+        pixel_format.check("frame", frame)
+        faces = self._search(frame, pixel_format, self._max_side, margin=0.0)
         if not faces:
-            faces = self._search(frame, color, self._max_side // 2, margin=0.25)
+            faces = self._search(frame, pixel_format, self._max_side // 2, margin=0.25)
         faces = sorted(faces, key=lambda face: face.size, reverse=True)[: self._max_faces]
         if self._refine and faces:
-            faces = _distinct([self._look_again(frame, color, face) for face in faces])
+            faces = _distinct([self._look_again(frame, pixel_format, face) for face in faces])
         return sorted(faces, key=lambda face: face.size, reverse=True)
 
-    def _search(self, frame: Frame, color: Color, max_side: int, margin: float) -> list[Face]:
-        height, width = frame_size(frame, color)
+    def _search(self, frame: Frame, pixel_format: PixelFormat, max_side: int, margin: float) -> list[Face]:
+        height, width = pixel_format.size(frame)
         longer = max(height, width)
         scale = min(max_side / (longer * (1.0 + 2.0 * margin)), max(1.0, min(_MAX_ENLARGE, _ENLARGE_TO / longer)))
         # The network halves its input five times, so sides are multiples of 32; what that adds shows the border again.
         view_h, view_w = (max(32, 32 * round(side * (1 + 2 * margin) * scale / 32 + 0.49)) for side in (height, width))
         x0, y0 = (width - view_w / scale) / 2, (height - view_h / scale) / 2
         affine = np.array([[view_w / scale, 0.0, x0], [0.0, view_h / scale, y0]])
-        view = resample(frame, affine, view_h, view_w, color=color, threads=self._threads)
+        view = resample(frame, affine, view_h, view_w, pixel_format=pixel_format, threads=self._threads)
         heatmap, size, offset, points = (output[0] for output in self._run(view[None]))
         scores, boxes, landmarks = _decode(heatmap, size, offset, points, self._threshold)
-        return [
-            Face(boxes[i] / scale + (x0, y0, x0, y0), landmarks[i] / scale + (x0, y0), float(scores[i]))
+        found = (
+            face_or_none(landmarks[i] / scale + (x0, y0), float(scores[i]), boxes[i] / scale + (x0, y0, x0, y0))
             for i in _suppress(scores, boxes, landmarks)
-            if is_face(landmarks[i])
-        ]
+        )
+        return [face for face in found if face is not None]
 
-    def _look_again(self, frame: Frame, color: Color, face: Face) -> Face:
+    def _look_again(self, frame: Frame, pixel_format: PixelFormat, face: Face) -> Face:
         """The same face with the landmarks of the second pass, if that finds it again."""
         for _ in range(_MAX_LOOKS):
-            affine = geometry.fit_similarity(face.landmarks)
-            view = resample(frame, affine, _REFINE_SIZE, _REFINE_SIZE, color=color, threads=self._threads)
+            affine = face.affine
+            view = resample(frame, affine, _REFINE_SIZE, _REFINE_SIZE, pixel_format=pixel_format, threads=self._threads)
             heatmaps, sizes, offsets, points = self._run(np.stack([view, view[..., ::-1]]))
             plain = _central_landmarks(heatmaps[0], sizes[0], offsets[0], points[0])
             mirrored = _central_landmarks(heatmaps[1], sizes[1], offsets[1], points[1])
             if plain is None or mirrored is None:
                 break
             canonical = (plain + (mirrored * (-1.0, 1.0) + (1.0, 0.0))[_MIRROR]) / 2 - _BIAS
-            landmarks = geometry.apply(affine, canonical)
-            if not is_face(landmarks) or np.abs(canonical - geometry.TEMPLATE).max() > _MAX_STRAY:
+            if np.abs(canonical - geometry.TEMPLATE).max() > _MAX_STRAY:
                 break
-            change = geometry.fit_similarity(
-                canonical
-            )  # canonical landmarks, fitted again: how far the first fit was off
-            face = Face(_moved(face.box, affine, change), landmarks, face.score)
+            change = geometry.fit_similarity(canonical)  # fitted again: how far the first fit was off
+            moved = face_or_none(geometry.apply(affine, canonical), face.score, _moved(face.box, affine, change))
+            if moved is None:
+                break
+            face = moved
             if np.abs(geometry.apply(change, geometry.TEMPLATE) - geometry.TEMPLATE).max() < _CLOSE_ENOUGH:
                 break
         return face

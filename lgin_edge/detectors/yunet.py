@@ -11,10 +11,9 @@ import numpy as np
 
 from .._process import native_call
 from ..errors import BackendError, ModelError
-from ..faces import Face
-from ..frames import Color, Frame
+from ..faces import Face, face_or_none
+from ..frames import Color, Frame, PixelFormat
 from ..kernels import resample
-from . import frame_size, is_face
 
 
 class YuNet:
@@ -54,10 +53,12 @@ class YuNet:
 
     def __call__(self, frame: Frame, color: Color = "rgb") -> list[Face]:
         """Faces of a frame, the largest first; as ``CenterFace``."""
-        height, width = frame_size(frame, color)
+        pixel_format = PixelFormat.parse(color)
+        pixel_format.check("frame", frame)
+        height, width = pixel_format.size(frame)
         scale = min(1.0, self._max_side / max(height, width))
         view_h, view_w = max(1, round(height * scale)), max(1, round(width * scale))
-        view = resample(frame, [[width, 0, 0], [0, height, 0]], view_h, view_w, color=color)
+        view = resample(frame, [[width, 0, 0], [0, height, 0]], view_h, view_w, pixel_format=pixel_format)
         image = np.rint((view[::-1].transpose(1, 2, 0) + 1.0) * 127.5).astype(np.uint8)
         with self._lock, native_call():
             self._net.setInputSize((view_w, view_h))
@@ -67,6 +68,7 @@ class YuNet:
             # x, y, width, height; then the landmarks, which YuNet names as the person does: its right eye is seen left.
             ratio = np.array([width / view_w, height / view_h])
             corner, extent, landmarks = row[:2] * ratio, row[2:4] * ratio, row[4:14].reshape(5, 2) * ratio
-            if is_face(landmarks):
-                faces.append(Face(np.concatenate([corner, corner + extent]), landmarks, float(row[14])))
+            face = face_or_none(landmarks, float(row[14]), np.concatenate([corner, corner + extent]))
+            if face is not None:
+                faces.append(face)
         return sorted(faces, key=lambda face: face.size, reverse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,9 +12,10 @@ from typing import Any
 import onnx
 
 from ..errors import BackendError, InputError, ModelError
+from ..files import write_files
 from ..models import engine_file, onnx_file, tensorrt_variants
 from ..models.description import METADATA_KEY, Description, EngineFacts
-from ..models.tensorrt_variants import Flavour, Log
+from ..models.tensorrt_variants import Log, Variant
 from .fp16 import Fp16Report, lower
 from .fuse import FuseReport, description_of, fuse
 
@@ -74,9 +74,8 @@ def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
     file = onnx_file.read(path)
     if file.external:
         raise ModelError(f"{path}: keeps weights in other files; an engine is built from one file: save it as one")
-    data = file.data
     try:
-        model = onnx.load_from_string(data)
+        model = onnx.load_from_string(file.data)
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf's and the checker's exceptions share no base
         raise ModelError(f"{path}: not an ONNX file: {str(error).strip().splitlines()[0]}") from error
@@ -88,7 +87,7 @@ def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
         lowered, measured = lower(fused) if precision == "fp16" else (fused, None)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    description = replace(description_of(lowered), onnx_sha256=hashlib.sha256(data).hexdigest())
+    description = replace(description_of(lowered), onnx_sha256=file.sha256)
     onnx.helper.set_model_props(lowered, {METADATA_KEY: description.to_json()})
     return Prepared(lowered, description, report, measured)
 
@@ -97,7 +96,7 @@ def build(
     prepared: Prepared,
     output: Path,
     *,
-    flavour: Flavour,
+    variant: Variant,
     max_faces: int = 4,
     targets: Sequence[str] = (),
     device: int = 0,
@@ -109,44 +108,44 @@ def build(
 
     Args:
         prepared: from ``prepare``.
-        flavour: from ``tensorrt_variants.choose``.
+        variant: from ``tensorrt_variants.choose``.
         max_faces: most faces of one call, 1 to 64; memory on the GPU grows with it.
-        targets: GPUs to build for ("sm86"), for a flavour that can; none: what it takes by default. A flavour that cannot
+        targets: GPUs to build for ("sm86"), for a variant that can; none: what it takes by default. A variant that cannot
             builds for the GPU that is here.
         device: number of that GPU.
-        workspace: MiB that the engine may use beside its activations; what the flavour takes by default when not given.
-        timing_cache: a file that makes the next build of the same flavour quicker; read if it is there, then written.
+        workspace: MiB that the engine may use beside its activations; what the variant takes by default when not given.
+        timing_cache: a file that makes the next build of the same variant quicker; read if it is there, then written.
         progress: called from another thread.
 
     Raises:
-        BackendError: the flavour is not installed, needs a GPU that is not there, or cannot build the model.
+        BackendError: the variant is not installed, needs a GPU that is not there, or cannot build the model.
         InputError: an argument out of range.
         OSError: a file cannot be read or written.
         KeyboardInterrupt: interrupted; nothing is written.
     """
     if not 1 <= max_faces <= 64:
         raise InputError(f"max_faces: expected 1 to 64, got {max_faces}")
-    trt = flavour.load()
+    trt = variant.load()
     log = Log()
     logger = log.attach(trt)
     builder = trt.Builder(logger)
     if builder is None:
-        raise BackendError(f"{flavour.name} made no builder: {log.last('it does not say why')}")
+        raise BackendError(f"{variant.name} made no builder: {log.last('it does not say why')}")
     settings = builder.create_builder_config()
-    facts = EngineFacts(flavour.name, flavour.version(), _targets(trt, settings, flavour, targets, device), max_faces)
+    facts = EngineFacts(variant.name, variant.version(), _targets(trt, settings, variant, targets, device), max_faces)
     description = replace(prepared.description, engine=facts)
     network = builder.create_network(
-        sum(1 << int(f) for f in tensorrt_variants.flags(trt.NetworkDefinitionCreationFlag, flavour.network_flags))
+        sum(1 << int(f) for f in tensorrt_variants.flags(trt.NetworkDefinitionCreationFlag, variant.network_flags))
     )
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(prepared.model.SerializeToString()):
         reasons = "; ".join(parser.get_error(i).desc().strip() for i in range(parser.num_errors))
         raise BackendError(
-            f"{flavour.name} {facts.version} cannot read the model: {reasons or log.last('no reason given')}"
+            f"{variant.name} {facts.version} cannot read the model: {reasons or log.last('no reason given')}"
         )
     network.name = description.to_json()
     settings.add_optimization_profile(_profile(builder, description, max_faces))
-    for flag in tensorrt_variants.flags(trt.BuilderFlag, flavour.builder_flags):
+    for flag in tensorrt_variants.flags(trt.BuilderFlag, variant.builder_flags):
         settings.set_flag(flag)
     if workspace is not None:
         settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace << 20)
@@ -154,28 +153,23 @@ def build(
     start = time.perf_counter()
     data = _run(trt, builder, network, settings, progress)
     if data is None:
-        raise BackendError(f"{flavour.name} {facts.version} built no engine: {log.last('it does not say why')}")
+        raise BackendError(f"{variant.name} {facts.version} built no engine: {log.last('it does not say why')}")
     seconds = time.perf_counter() - start
-    found = engine_file.describe(output, data)  # an engine that could not be told from a foreign one is not written
-    if found != description:
-        raise BackendError(
-            f"{flavour.name} {facts.version} changed the description on its way into the engine: {found}"
-        )
-    digest = engine_file.write(output, data)
+    digest = engine_file.write(output, data, description)
     if cache is not None and timing_cache is not None:
-        engine_file.write_whole({timing_cache: bytes(cache.serialize())})
+        write_files({timing_cache: bytes(cache.serialize())})
     return Built(description, digest, len(data), seconds)
 
 
-def _targets(trt: Any, settings: Any, flavour: Flavour, targets: Sequence[str], device: int) -> tuple[str, ...]:
+def _targets(trt: Any, settings: Any, variant: Variant, targets: Sequence[str], device: int) -> tuple[str, ...]:
     """Set the GPUs to build for; how the description names them."""
-    if flavour.cross:
+    if variant.cross:
         known = {
             name.lower(): value for name, value in trt.ComputeCapability.__members__.items() if name.startswith("SM")
         }
         unknown = [name for name in targets if name.lower() not in known]
         if unknown:
-            raise InputError(f"target: {flavour.name} builds for {', '.join(known)}, got {', '.join(unknown)}")
+            raise InputError(f"target: {variant.name} builds for {', '.join(known)}, got {', '.join(unknown)}")
         names = tuple(sorted({name.lower() for name in targets}))
         if names:
             settings.num_compute_capabilities = len(names)
@@ -184,7 +178,7 @@ def _targets(trt: Any, settings: Any, flavour: Flavour, targets: Sequence[str], 
         return names
     if targets:
         raise InputError(
-            f"target: {flavour.name} builds only for the GPU that is here; --flavour tensorrt-rtx builds for others"
+            f"target: {variant.name} builds only for the GPU that is here; --runtime tensorrt-rtx builds for others"
         )
     from ..inference.cuda import Cuda
 
@@ -192,8 +186,8 @@ def _targets(trt: Any, settings: Any, flavour: Flavour, targets: Sequence[str], 
         return (f"sm{Cuda(device).capability}",)
     except BackendError as error:
         raise BackendError(
-            f"{flavour.name} times its kernels on the GPU that it builds for, and needs one: {error}. Run lgin-edge build on the "
-            "device itself, or use --flavour tensorrt-rtx, which needs none"
+            f"{variant.name} times its kernels on the GPU that it builds for, and needs one: {error}. Run lgin-edge build on the "
+            "device itself, or use --runtime tensorrt-rtx, which needs none"
         ) from error
 
 

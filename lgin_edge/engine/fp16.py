@@ -17,8 +17,10 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from .. import geometry, kernels
+from .. import geometry
 from ..errors import ModelError
+from ..faces import FaceBatch
+from ..kernels import FacePlan, region_crop
 from ..models.description import METADATA_KEY, Description
 from .fuse import description_of
 
@@ -132,9 +134,8 @@ def sample_inputs(description: Description, seed: int = 0, count: int = 2) -> li
         noise = rng.normal(0, rng.uniform(2, 12), light.shape)
         frame = (127.5 + light + noise).clip(0, 255).astype(np.uint8)
         boxes = geometry.REGION_BOXES + np.tile(rng.uniform(-0.02, 0.02, (5, 2)), 2)
-        face, patches = kernels.region_crop(
-            frame, affine[None], boxes[None], face_size=description.face_size, patch_size=description.patch_size
-        )
+        plan = FacePlan.of(frame, FaceBatch(affine[None], boxes[None]), description.views)
+        face, patches = region_crop(plan, frame)
         age = np.eye(len(description.groups), dtype=np.float32)
         samples.append(
             {

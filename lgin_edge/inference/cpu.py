@@ -9,9 +9,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .. import geometry
-from ..frames import Color, Frame
-from ..kernels import region_crop, region_paste
+from ..faces import FaceBatch
+from ..frames import Frame, PixelFormat
+from ..kernels import Edits, FacePlan, region_crop, region_paste
 from ..limits import LIMITS
 from ..models.description import Description
 from .interfaces import Backend
@@ -40,10 +40,8 @@ class CpuFramePath:
     def change(
         self,
         source: Frame,
-        color: Color,
-        affines: geometry.Float64,  # [N, 2, 3], N of at least 1
-        boxes: geometry.Float64,  # [N, 5, 4]
-        strengths: npt.NDArray[np.float64],  # [N], how much of the change each face takes, 0 to 1
+        pixel_format: PixelFormat,
+        faces: FaceBatch,  # at least one
         codes: npt.NDArray[np.float32],  # [G, K], the ages
         results: Sequence[Frame],  # G, with the bytes of the source (one may be the source), changed in place
         stage: Stage,
@@ -55,52 +53,29 @@ class CpuFramePath:
             ClosedError: after ``close``.
         """
         chunk = max(1, self._batch // len(codes))
-        if len(affines) > chunk and any(np.may_share_memory(source, result) for result in results):
+        if len(faces) > chunk and any(np.may_share_memory(source, result) for result in results):
             source = source.copy()  # the later faces are cut out of the frame as it was, also where they overlap
-        for start in range(0, len(affines), chunk):
-            part = slice(start, start + chunk)
-            self._change_some(source, color, affines[part], boxes[part], strengths[part], codes, results, stage)
+        for start in range(0, len(faces), chunk):
+            plan = FacePlan.of(source, faces[start : start + chunk], self.description.views, pixel_format)
+            self._change_some(plan, source, codes, results, stage)
 
     def _change_some(
         self,
+        plan: FacePlan,
         source: Frame,
-        color: Color,
-        affines: geometry.Float64,
-        boxes: geometry.Float64,
-        strengths: npt.NDArray[np.float64],
         codes: npt.NDArray[np.float32],
         results: Sequence[Frame],
         stage: Stage,
     ) -> None:
-        about = self.description
         with stage("crop"):
-            face, patches = region_crop(
-                source,
-                affines,
-                boxes,
-                face_size=about.face_size,
-                patch_size=about.patch_size,
-                color=color,
-                threads=self._threads,
-            )
+            face, patches = region_crop(plan, source, threads=self._threads)
         with stage("model"):
-            ages = np.tile(codes, (len(affines), 1))
-            face_delta, patch_delta = self._backend.run(face, patches, boxes.astype(np.float32), ages)
+            ages = np.tile(codes, (len(plan.faces), 1))
+            face_delta, patch_delta = self._backend.run(face, patches, plan.faces.boxes.astype(np.float32), ages)
         with stage("paste"):
             for i, result in enumerate(results):
-                region_paste(
-                    result,
-                    affines,
-                    boxes,
-                    face_delta[i :: len(codes)],
-                    patch_delta[i :: len(codes)],
-                    strengths=strengths,
-                    color=color,
-                    face_taper=about.face_taper,
-                    region_taper=about.region_taper,
-                    out=result,
-                    threads=self._threads,
-                )
+                edits = Edits(face_delta[i :: len(codes)], patch_delta[i :: len(codes)])
+                region_paste(plan, result, edits, out=result, threads=self._threads)
 
     def close(self) -> None:
         self._backend.close()

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
-from ..frames import Color
+from ..frames import Color, PixelFormat
 
 #: Handles of the two default streams, as CUDA and both protocols number them.
 LEGACY_STREAM, PER_THREAD_STREAM = 1, 2
 
 _DLPACK_CUDA, _DLPACK_UNSIGNED = 2, 1
-_CHANNELS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class DeviceFrame:
     pitch: int
     height: int
     width: int
-    color: Color
+    pixel_format: PixelFormat
     stream: int
     device: int | None
     owner: Any
@@ -87,25 +86,24 @@ def _checked(
         if len(shape) != 3 or shape[2] not in (3, 4):
             raise InputError(f'image: expected [H, W, 3 or 4], got {shape}; if it is NV12, say color="nv12"')
         color = "rgb" if shape[2] == 3 else "rgba"
-    channels = _CHANNELS.get(color)
+    pixel_format = PixelFormat.parse(color)
+    channels = pixel_format.channels
     dense: tuple[int, ...]
-    if color == "nv12":
+    if pixel_format.is_nv12:
         if len(shape) != 2 or shape[0] % 3 or shape[1] % 2 or 0 in shape:
             raise InputError(f"image: NV12 expects [H * 3/2, W] with even H and W, got {shape}")
         height, width, dense = shape[0] // 3 * 2, shape[1], (shape[1], 1)
-    elif channels is not None:
+    else:
         if len(shape) != 3 or shape[2] != channels or 0 in shape:
             raise InputError(f"image: color {color} expects [H, W, {channels}], got {shape}")
         height, width, dense = shape[0], shape[1], (shape[1] * channels, channels, 1)
-    else:
-        raise InputError(f"color: expected rgb, bgr, rgba, bgra or nv12, got {color!r}")
     strides = dense if strides is None else tuple(strides)
     if strides[1:] != dense[1:] or strides[0] < dense[0]:
         raise InputError(
             f"image: expected pixels side by side and rows one after another (strides {dense}, or a larger first), got "
             f"{strides}; make it contiguous"
         )
-    return DeviceFrame(address, strides[0], height, width, color, stream, device, owner)
+    return DeviceFrame(address, strides[0], height, width, pixel_format, stream, device, owner)
 
 
 class _Tensor(ctypes.Structure):

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import geometry, kernels
+from .. import kernels
 from ..errors import BackendError, ClosedError, InputError
-from ..frames import Color, Frame
+from ..faces import FaceBatch
+from ..frames import Frame, PixelFormat, Rectangle
+from ..kernels import FacePlan
 from ..models.description import Description
 from .cuda import Cuda, DeviceMemory, Freed, Graph, Staging, Stream
 from .device_array import DeviceFrame
@@ -36,13 +38,13 @@ class Shape:
     """What a recorded graph is for.
 
     Attributes:
-        color: channel order of the frame.
+        pixel_format: of the frame.
         faces, ages: N and G.
         capacity: bytes of the rectangle's memory, rounded up so that a face that comes nearer needs few graphs.
         staged: the frame is the host's; otherwise it is on the device already and changed in place.
     """
 
-    color: Color
+    pixel_format: PixelFormat
     faces: int
     ages: int
     capacity: int
@@ -71,7 +73,7 @@ class Slot:
         self.runs = 0
         self._owned = Freed()
         with self._owned:
-            block = _aligned(kernels.block_size(shape.color, n))
+            block = _aligned(kernels.block_size(shape.pixel_format, n))
             boxes = _aligned(n * self.step["boxes"])
             self.parameters: Staging = self._owned.own(Staging(cuda, block + boxes + _aligned(m * self.step["age"])))
             self.pixels: Staging | None = None
@@ -86,7 +88,7 @@ class Slot:
         self.addresses = {"boxes": base + block, "age": base + block + boxes}
         self.addresses |= {name: memory.address for name, memory in (views | deltas).items()}
         host = self.parameters.host
-        self.block_bytes = host[: kernels.block_size(shape.color, n)]
+        self.block_bytes = host[: kernels.block_size(shape.pixel_format, n)]
         self.boxes = host[block : block + n * self.step["boxes"]].view(dtypes["boxes"]).reshape(n, 5, 4)
         self.ages = host[block + boxes : block + boxes + m * self.step["age"]].view(dtypes["age"]).reshape(m, k)
 
@@ -132,10 +134,8 @@ class GpuFramePath:
     def change(
         self,
         source: Frame,
-        color: Color,
-        affines: geometry.Float64,
-        boxes: geometry.Float64,
-        strengths: npt.NDArray[np.float64],
+        pixel_format: PixelFormat,
+        faces: FaceBatch,
         codes: npt.NDArray[np.float32],
         results: Sequence[Frame],
         stage: Stage,
@@ -146,35 +146,29 @@ class GpuFramePath:
             BackendError: CUDA or the engine failed.
             ClosedError: after ``close``.
         """
-        height, width = _size(source, color)
-        about = self.description
+        plan = FacePlan.of(source, faces, self.description.views, pixel_format)
         with stage("gpu"), self._lock:
             self._begin()
             # A call that failed or was interrupted may have left work, which would read and write this frame's memory.
             self.stream.synchronize()
-            rectangle = kernels.face_rectangle(
-                color, height, width, affines, boxes, face_size=about.face_size, patch_size=about.patch_size
-            )
-            x0, y0, x1, y1 = rectangle
-            pitch = (x1 - x0) * _pixel_bytes(color)
-            size = pitch * (y1 - y0) * (3 if color == "nv12" else 2) // 2
-            slot = self._slot(Shape(color, len(affines), len(codes), capacity(size), staged=True))
+            x0, y0, x1, y1 = plan.rectangle
+            pitch = (x1 - x0) * pixel_format.channels
+            size = pitch * pixel_format.rows(y1 - y0)
+            slot = self._slot(Shape(pixel_format, len(faces), len(codes), capacity(size), staged=True))
             pixels = slot.pixels
             assert pixels is not None
-            _copy_in(source, color, rectangle, height, pixels.host[:size])
-            self._write(slot, pixels.address, pitch, height, width, rectangle, affines, boxes, strengths, codes)
+            _copy_in(pixel_format.planes(source, plan.rectangle), pixels.host[:size])
+            self._write(slot, plan, pixels.address, pitch, plan.rectangle, codes)
             self._run(slot)
             self.stream.synchronize()
             for i, result in enumerate(results):
                 start = i * slot.shape.capacity
-                _copy_out(pixels.host[start : start + size], result, color, rectangle, height)
+                _copy_out(pixels.host[start : start + size], pixel_format.planes(result, plan.rectangle))
 
     def change_on_device(
         self,
         frame: DeviceFrame,
-        affines: geometry.Float64,  # [N, 2, 3]
-        boxes: geometry.Float64,  # [N, 5, 4]
-        strengths: npt.NDArray[np.float64],  # [N]
+        faces: FaceBatch,
         code: npt.NDArray[np.float32],  # [K]
         stage: Stage,
     ) -> None:
@@ -186,26 +180,15 @@ class GpuFramePath:
         """
         if frame.device not in (None, self.device):
             raise InputError(f"image: lies on GPU {frame.device}, and this Transformer works on GPU {self.device}")
+        plan = FacePlan(faces, self.description.views, frame.height, frame.width, frame.pixel_format)
         with stage("gpu"), self._lock:
             self._begin()
             # The block of the frame before is read until its work is done; then it may be written.
             self.stream.synchronize()
-            color = frame.color
-            size = frame.pitch * frame.height * (3 if color == "nv12" else 2) // 2
-            slot = self._slot(Shape(color, len(affines), 1, capacity(size), staged=False))
+            size = frame.pitch * frame.pixel_format.rows(frame.height)
+            slot = self._slot(Shape(frame.pixel_format, len(faces), 1, capacity(size), staged=False))
             whole = (0, 0, frame.width, frame.height)
-            self._write(
-                slot,
-                frame.address,
-                frame.pitch,
-                frame.height,
-                frame.width,
-                whole,
-                affines,
-                boxes,
-                strengths,
-                code[None],
-            )
+            self._write(slot, plan, frame.address, frame.pitch, whole, code[None])
             self.stream.wait_for(frame.stream)
             self._run(slot)
             self.stream.hold(frame.stream)
@@ -215,9 +198,7 @@ class GpuFramePath:
 
         Raises: as ``change``.
         """
-        channels = _pixel_bytes(frame.color)
-        rows = frame.height * 3 // 2 if frame.color == "nv12" else frame.height
-        row = frame.width * channels
+        rows, row = frame.pixel_format.rows(frame.height), frame.width * frame.pixel_format.channels
         host = np.empty((rows, row), np.uint8)
         with self._lock:
             self._begin()
@@ -226,7 +207,7 @@ class GpuFramePath:
             to, source = (host.ctypes.data, row), (frame.address, frame.pitch)
             self.cuda.call("cudaMemcpy2DAsync", *to, *source, row, rows, kind, self.stream.handle)
             self.stream.synchronize()
-        return host if frame.color == "nv12" else host.reshape(rows, frame.width, channels)
+        return host.reshape(frame.pixel_format.shape(frame.height, frame.width))
 
     def close(self) -> None:
         """Free everything on the device once no call is running.
@@ -271,36 +252,16 @@ class GpuFramePath:
     def _write(
         self,
         slot: Slot,
+        plan: FacePlan,
         address: int,
         pitch: int,
-        height: int,
-        width: int,
-        rectangle: tuple[int, int, int, int],
-        affines: geometry.Float64,
-        boxes: geometry.Float64,
-        strengths: npt.NDArray[np.float64],
+        rectangle: Rectangle,
         codes: npt.NDArray[np.float32],
     ) -> None:
         """Write what is of this frame alone into the slot's pinned memory."""
-        about = self.description
-        kernels.write_block(
-            slot.block_bytes,
-            slot.shape.color,
-            address=address,
-            pitch=pitch,
-            height=height,
-            width=width,
-            rectangle=rectangle,
-            affines=affines,
-            boxes=boxes,
-            strengths=strengths,
-            face_size=about.face_size,
-            patch_size=about.patch_size,
-            face_taper=about.face_taper,
-            region_taper=about.region_taper,
-        )
-        slot.boxes[:] = boxes
-        slot.ages[:] = np.tile(codes, (len(affines), 1))
+        plan.write_block(slot.block_bytes, address, pitch, rectangle)
+        slot.boxes[:] = plan.faces.boxes
+        slot.ages[:] = np.tile(codes, (len(plan.faces), 1))
 
     def _run(self, slot: Slot) -> None:
         """Queue a slot's work: as calls the first time, which also warms everything up, and as its graph from then on."""
@@ -323,7 +284,14 @@ class GpuFramePath:
         if slot.pixels is not None:
             slot.pixels.upload(stream, shape.capacity)
         kernels.launch_crop(
-            slot.block, shape.color, shape.faces, at["face"], at["patches"], **sizes, device=device, stream=stream
+            slot.block,
+            shape.pixel_format,
+            shape.faces,
+            at["face"],
+            at["patches"],
+            **sizes,
+            device=device,
+            stream=stream,
         )
         for first in range(0, shape.faces, self.engine.max_faces):
             n = min(self.engine.max_faces, shape.faces - first)
@@ -340,13 +308,13 @@ class GpuFramePath:
                 row = n * shape.ages + i
                 kernels.launch_paste(
                     slot.block,
-                    shape.color,
+                    shape.pixel_format,
                     shape.faces,
                     n,
                     at["face_delta"] + row * step["face_delta"],
                     at["patch_delta"] + row * step["patch_delta"],
                     **sizes,
-                    pixels=capacity_pixels(shape.color, shape.capacity),
+                    pixels=capacity_pixels(shape.pixel_format, shape.capacity),
                     target_offset=i * shape.capacity,
                     device=device,
                     stream=stream,
@@ -361,44 +329,22 @@ def capacity(size: int) -> int:
     return -(-size // step) * step
 
 
-def capacity_pixels(color: Color, size: int) -> int:
+def capacity_pixels(pixel_format: PixelFormat, size: int) -> int:
     """Pixels that fit into so many bytes."""
-    return size * 2 // 3 if color == "nv12" else size // _pixel_bytes(color)
-
-
-def _pixel_bytes(color: Color) -> int:
-    return {"nv12": 1, "rgb": 3, "bgr": 3}.get(color, 4)
+    return size * 2 // 3 if pixel_format.is_nv12 else size // pixel_format.channels
 
 
 def _aligned(size: int) -> int:
     return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
-def _size(frame: Frame, color: Color) -> tuple[int, int]:
-    """Height and width of a frame's picture."""
-    rows, width = frame.shape[:2]
-    return (rows // 3 * 2 if color == "nv12" else rows), width
-
-
-def _parts(frame: Frame, color: Color, rectangle: tuple[int, int, int, int], height: int) -> list[Frame]:
-    """The pieces of a frame that make up a rectangle: one, or NV12's two planes."""
-    x0, y0, x1, y1 = rectangle
-    if color != "nv12":
-        return [frame[y0:y1, x0:x1]]
-    return [frame[y0:y1, x0:x1], frame[height + y0 // 2 : height + y1 // 2, x0:x1]]
-
-
-def _copy_in(
-    frame: Frame, color: Color, rectangle: tuple[int, int, int, int], height: int, staging: npt.NDArray[np.uint8]
-) -> None:
-    for part in _parts(frame, color, rectangle, height):
+def _copy_in(parts: Sequence[Frame], staging: npt.NDArray[np.uint8]) -> None:
+    for part in parts:
         here, staging = staging[: part.size], staging[part.size :]
         here.reshape(part.shape)[...] = part
 
 
-def _copy_out(
-    staging: npt.NDArray[np.uint8], frame: Frame, color: Color, rectangle: tuple[int, int, int, int], height: int
-) -> None:
-    for part in _parts(frame, color, rectangle, height):
+def _copy_out(staging: npt.NDArray[np.uint8], parts: Sequence[Frame]) -> None:
+    for part in parts:
         here, staging = staging[: part.size], staging[part.size :]
         part[...] = here.reshape(part.shape)

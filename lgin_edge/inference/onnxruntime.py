@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .._process import Origin, keep_in_children, native_call
-from ..errors import BackendError, ClosedError, ModelError
+from ..errors import BackendError, ClosedError, ModelError, raised_by_caller
 from ..frames import Floats
 from ..limits import LIMITS, Limits
 from ..models import onnx_file
@@ -72,6 +72,8 @@ class Session:
             with native_call():
                 function()
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
+            if raised_by_caller(error):
+                raise
             raise BackendError(f"ONNX Runtime failed on {what}: {error}") from error
 
 
@@ -101,6 +103,8 @@ def open_session(file: OnnxFile, *, providers: Sequence[Provider] = DEFAULT_PROV
     try:
         return Session(onnxruntime.InferenceSession(file.data, options, providers=list(providers)))
     except Exception as error:  # ONNX Runtime's exceptions share no base but this one
+        if raised_by_caller(error):
+            raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{file.path}: not an ONNX file that ONNX Runtime can run: {reason}") from error
 

@@ -12,14 +12,14 @@ from ..errors import BackendError, ModelError
 from ..limits import LIMITS, Limits
 from ..models import engine_file
 from ..models.description import EngineFacts
-from ..models.tensorrt_variants import FLAVOURS, RTX_OLDEST, Flavour, Log
+from ..models.tensorrt_variants import RTX_OLDEST, VARIANTS, Log, Variant
 from .cuda import Cuda, DeviceMemory, Freed
 
 
 class TensorRTEngine:
     """An engine file, loaded.
 
-    The hash, the description, the flavour, its version and the GPU are checked before TensorRT sees a byte.
+    The hash, the description, the variant, its version and the GPU are checked before TensorRT sees a byte.
 
     Args:
         path: the engine.
@@ -30,16 +30,16 @@ class TensorRTEngine:
 
     Raises:
         ModelError: the file is missing, damaged, foreign, or was built for another version or GPU.
-        BackendError: its flavour is not installed, or CUDA failed.
+        BackendError: its variant is not installed, or CUDA failed.
     """
 
     def __init__(self, path: Path, cuda: Cuda, stream: int, sha256: str | None = None, limits: Limits = LIMITS) -> None:
         data, self.description = engine_file.read(path, sha256, limits)
         facts = self.description.engine
         assert facts is not None  # engine_file.read saw to it
-        flavour = check_flavour(path, data, facts)
-        check_gpu(path, facts, flavour, cuda.capability)
-        trt = flavour.load()
+        variant = check_variant(path, data, facts)
+        check_gpu(path, facts, variant, cuda.capability)
+        trt = variant.load()
         self._log = Log()
         self._logger = self._log.attach(trt)
         self._path, self._facts = path, facts
@@ -47,7 +47,7 @@ class TensorRTEngine:
         self._engine: Any = self._runtime.deserialize_cuda_engine(data)
         if self._engine is None:
             raise ModelError(
-                f"{path}: {flavour.name} cannot load it: {self._log.last('it does not say why')}; {engine_file.rebuild(path)}"
+                f"{path}: {variant.name} cannot load it: {self._log.last('it does not say why')}; {engine_file.rebuild(path)}"
             )
         self.dtypes = self._interface(trt)
         self._owned = Freed()
@@ -55,7 +55,7 @@ class TensorRTEngine:
             strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
             self._context: Any = self._engine.create_execution_context(strategy)
             if self._context is None:
-                raise BackendError(f"{path}: {flavour.name} made no context: {self._log.last('out of memory?')}")
+                raise BackendError(f"{path}: {variant.name} made no context: {self._log.last('out of memory?')}")
             size = int(getattr(self._engine, "device_memory_size_v2", None) or self._engine.device_memory_size)
             memory = self._owned.own(DeviceMemory(cuda, max(size, 1)))
             self._context.set_device_memory(memory.address, size)
@@ -106,39 +106,39 @@ class TensorRTEngine:
         return dtypes
 
 
-def check_flavour(path: Path, data: bytes, facts: EngineFacts) -> Flavour:
-    """The flavour that an engine needs, installed in the version that built it.
+def check_variant(path: Path, data: bytes, facts: EngineFacts) -> Variant:
+    """The variant that an engine needs, installed in the version that built it.
 
     Raises:
-        ModelError: an unknown flavour, bytes of the other flavour, or another version.
+        ModelError: an unknown variant, bytes of the other variant, or another version.
         BackendError: not installed.
     """
-    flavour = FLAVOURS.get(facts.flavour)
-    if flavour is None:
-        raise ModelError(f"{path}: an engine of flavour {facts.flavour!r}; this version knows {', '.join(FLAVOURS)}")
-    if data[:4] != flavour.magic:
+    variant = VARIANTS.get(facts.variant)
+    if variant is None:
+        raise ModelError(f"{path}: an engine of variant {facts.variant!r}; this version knows {', '.join(VARIANTS)}")
+    if data[:4] != variant.magic:
         raise ModelError(
-            f"{path}: its description says {flavour.name}, its first bytes do not; {engine_file.rebuild(path)}"
+            f"{path}: its description says {variant.name}, its first bytes do not; {engine_file.rebuild(path)}"
         )
-    installed = flavour.version()
+    installed = variant.version()
     if installed != facts.version:
         raise ModelError(
-            f"{path}: built by {flavour.name} {facts.version}, and {installed} is installed; engines run on the version that "
-            f"built them: {engine_file.rebuild(path, f' --flavour {flavour.name}')}"
+            f"{path}: built by {variant.name} {facts.version}, and {installed} is installed; engines run on the version that "
+            f"built them: {engine_file.rebuild(path, f' --runtime {variant.name}')}"
         )
-    return flavour
+    return variant
 
 
-def check_gpu(path: Path, facts: EngineFacts, flavour: Flavour, capability: int) -> None:
+def check_gpu(path: Path, facts: EngineFacts, variant: Variant, capability: int) -> None:
     """Raises ModelError if an engine was built for other GPUs than one of compute capability ``capability``."""
     here = f"sm{capability}"
     if facts.targets and here not in facts.targets:
-        options = f" --flavour {flavour.name}" + (f" --target {here}" if flavour.cross else "")
+        options = f" --runtime {variant.name}" + (f" --target {here}" if variant.cross else "")
         raise ModelError(
             f"{path}: built for {', '.join(facts.targets)}, and this GPU is {here}; {engine_file.rebuild(path, options)}"
         )
     if not facts.targets and capability < RTX_OLDEST:
         raise ModelError(
             f"{path}: built for GPUs from sm{RTX_OLDEST} on, and this one is {here}; "
-            f"{engine_file.rebuild(path, f' --flavour {flavour.name} --target {here}')}"
+            f"{engine_file.rebuild(path, f' --runtime {variant.name} --target {here}')}"
         )

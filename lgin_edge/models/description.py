@@ -54,19 +54,19 @@ class EngineFacts:
     """What an engine can run on.
 
     Attributes:
-        flavour, version: of TensorRT, as in ``tensorrt_variants``: engines run on the version that built them.
-        targets: compute capabilities of the GPUs that it was built for ("sm87"); none: what the flavour takes by default.
+        variant, version: of TensorRT, as in ``tensorrt_variants``: engines run on the version that built them.
+        targets: compute capabilities of the GPUs that it was built for ("sm87"); none: what the variant takes by default.
         max_faces: most faces of one call.
     """
 
-    flavour: str
+    variant: str
     version: str
     targets: tuple[str, ...]
     max_faces: int
 
     def __post_init__(self) -> None:
         """Raises ValueError."""
-        _check_texts(self, "flavour", "version")
+        _check_texts(self, "variant", "version")
         if not isinstance(self.targets, tuple) or not all(isinstance(text, str) for text in self.targets):
             raise ValueError("engine: targets must be a list of texts")
         if not isinstance(self.max_faces, int) or not 1 <= self.max_faces <= 1024:
@@ -105,6 +105,11 @@ class Description:
     engine: EngineFacts | None = None
     format: int = FORMAT
     kind: str = "transformer"
+
+    @property
+    def views(self) -> geometry.ViewSpec:
+        """How the model is fed and pasted."""
+        return geometry.ViewSpec(self.face_size, self.patch_size, self.face_taper, self.region_taper)
 
     @property
     def inputs(self) -> dict[str, tuple[int, ...]]:

@@ -1,12 +1,13 @@
 """An ONNX file, looked at before ONNX Runtime gets it: a model is a program, and this one may come from anybody.
 
 What is read is protobuf (field numbers of ``onnx.proto``), without the ``onnx`` package and within bounds: so much of it as
-says what the file is, what it takes and gives, and how large it claims to be. The bytes that were looked at are the ones
-that are run.
+says what the file is, what it takes and gives, and how large it claims to be. What is run is written anew from what was
+read: bytes that another parser could read in another way reach none.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -20,7 +21,8 @@ from ..errors import ModelError
 from ..files import check_sha256, read_bytes
 from ..limits import LIMITS, Limits
 from .description import METADATA_KEY
-from .protobuf import Message, Reader, number, one, text, varints
+from .onnx_schema import MODEL
+from .protobuf import Message, Reader, count_varints, encode, signed, varints
 
 #: Versions of ONNX's operators that are run, and the names of their domain. No others: their operators may do anything.
 OPSETS = range(7, 27)
@@ -30,8 +32,10 @@ _MAX_ELEMENTS = 1 << 28
 #: Bits of an element by TensorProto.DataType, and the field that holds them where raw_data does not.
 _BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16, 21: 4, 22: 4}
 _BITS |= dict.fromkeys((17, 18, 19, 20), 8)
-_TYPED = {1: 4, 7: 7, 11: 10, 12: 11, 13: 11}  # the others: 5, int32_data
+_TYPED = {1: "float_data", 7: "int64_data", 11: "double_data", 12: "uint64_data", 13: "uint64_data"}
 _NAMES = {1: "tensor(float)", 7: "tensor(int64)", 10: "tensor(float16)", 11: "tensor(double)"}
+#: What an attribute must not have: subgraphs, sparse tensors, types, references to a function's attributes.
+_NOT_RUN = {"g", "graphs", "sparse_tensor", "sparse_tensors", "tp", "type_protos", "ref_attr_name"}
 #: A part of the path of a file with external data. ONNX Runtime gives a meaning to some names with other characters.
 _PART = re.compile(r"[\w\-+ ][\w\-+ .]*")
 
@@ -55,7 +59,8 @@ class OnnxFile:
 
     Attributes:
         path: where it lies; external data lies in the same folder or below.
-        data: its bytes.
+        data: the model, written anew from what was read of the file: the only bytes that a run time may get.
+        sha256: of the file as it lies there.
         metadata: its ``metadata_props``.
         inputs, outputs: of the graph, by name.
         external: whether it keeps weights in other files.
@@ -63,6 +68,7 @@ class OnnxFile:
 
     path: Path
     data: bytes
+    sha256: str
     metadata: dict[str, str]
     inputs: dict[str, Value]
     outputs: dict[str, Value]
@@ -92,83 +98,86 @@ def read(path: Path, *, sha256: str | None = None, limits: Limits = LIMITS) -> O
 
 def parse(path: Path, data: bytes, *, pinned: bool = False, limits: Limits = LIMITS) -> OnnxFile:
     """``read`` of bytes that lie in memory. Raises ValueError."""
-    reader = Reader()
-    model = reader.message(memoryview(data), "an ONNX file")
-    if 7 not in model:
+    model = Reader().message(data, MODEL, "an ONNX file")
+    if "graph" not in model:
         raise ValueError("not an ONNX file: it has no graph")
-    if 25 in model or 20 in model:
+    if "functions" in model or "training_info" in model:
         raise ValueError("functions or training steps inside a model are not run; export it without")
-    versions = {text(opset, 1): number(opset, 2) for opset in reader.messages(model, 8, "an operator set")}
-    foreign = sorted(set(versions) - set(DOMAINS))
-    if foreign or not versions or any(version not in OPSETS for version in versions.values()):
-        got = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in versions.items()) or "none"
+    versions = [(one.get("domain", ""), signed(one.get("version", 0))) for one in model.get("opset_import", [])]
+    if not versions or any(domain not in DOMAINS or version not in OPSETS for domain, version in versions):
+        got = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in versions) or "none"
         raise ValueError(
             f"expected ONNX operators of opset {OPSETS.start} to {OPSETS.stop - 1} and no others, got {got[:200]}; export it again"
         )
-    graph = reader.message(one(model, 7, "graph"), "a graph")
-    tensors = list(reader.messages(graph, 5, "a weight"))
-    weights = {text(tensor, 8) for tensor in tensors}  # may be listed among the inputs, too
-    if 15 in graph:
+    graph = model["graph"]
+    if "sparse_initializer" in graph:
         raise ValueError("sparse weights are not read; export it with dense ones")
-    for node in reader.messages(graph, 1, "a node"):
-        if text(node, 7) not in DOMAINS:
-            raise ValueError(
-                f"operator {text(node, 4)[:80]!r} of {text(node, 7)[:80]!r} is none of ONNX's; export it without"
-            )
-        for attribute in reader.messages(node, 5, "an attribute"):
-            if attribute.keys() & {6, 11, 22, 23}:
-                raise ValueError(
-                    f"operator {text(node, 4)[:80]!r}: control flow and sparse tensors are not run; export it without"
-                )
-            tensors += [*reader.messages(attribute, 5, "a tensor"), *reader.messages(attribute, 10, "a tensor")]
-    outside = [found for tensor in tensors if (found := _check_tensor(tensor)) is not None]
+    tensors = list(graph.get("initializer", []))
+    weights = {tensor.get("name", "") for tensor in tensors}  # may be listed among the inputs, too
+    for node in graph.get("node", []):
+        tensors += _check_node(node)
+    outside = [tensor for tensor in tensors if _check_tensor(tensor)]
     if outside:
         if pinned:
             raise ValueError("keeps weights in other files, for which the hash does not speak; save it as one file")
-        _check_external(reader, path, outside, limits.model_bytes - len(data))
-    for value in reader.messages(graph, 13, "a value"):
-        _value(reader, value)
+        _check_external(path, outside, limits.model_bytes - len(data))
+    for value in graph.get("value_info", []):
+        _value(value)
     return OnnxFile(
         path,
-        data,
-        _metadata(reader, model),
-        {name: value for name, value in _values(reader, graph, 11).items() if name not in weights},
-        _values(reader, graph, 12),
+        encode(model, MODEL),
+        hashlib.sha256(data).hexdigest(),
+        _metadata(model),
+        {name: value for name, value in _values(graph, "input").items() if name not in weights},
+        _values(graph, "output"),
         bool(outside),
     )
 
 
-def _metadata(reader: Reader, model: Message) -> dict[str, str]:
+def _check_node(node: Message) -> list[Message]:
+    """The tensors of a node's attributes. Raises ValueError for a node that is not run."""
+    kind, domain = node.get("op_type", "")[:80], node.get("domain", "")
+    if domain not in DOMAINS or "overload" in node:
+        raise ValueError(f"operator {kind!r} of {domain[:80]!r} is none of ONNX's; export it without")
+    tensors: list[Message] = []
+    for attribute in node.get("attribute", []):
+        if attribute.keys() & _NOT_RUN:
+            raise ValueError(f"operator {kind!r}: control flow and sparse tensors are not run; export it without")
+        tensors += [attribute["t"]] if "t" in attribute else []
+        tensors += attribute.get("tensors", [])
+    return tensors
+
+
+def _metadata(model: Message) -> dict[str, str]:
     found: dict[str, str] = {}
-    for entry in reader.messages(model, 14, "an entry of the metadata"):
-        key = text(entry, 1)
+    for entry in model.get("metadata_props", []):
+        key = entry.get("key", "")
         if key in found:
             raise ValueError(f"the metadata says {key[:80]!r} twice; export it again")
-        found[key] = text(entry, 2)
+        found[key] = entry.get("value", "")
     return found
 
 
-def _values(reader: Reader, graph: Message, field: int) -> dict[str, Value]:
+def _values(graph: Message, field: str) -> dict[str, Value]:
     found: dict[str, Value] = {}
-    for value in reader.messages(graph, field, "an input or output"):
-        name = text(value, 1)
+    for value in graph.get(field, []):
+        name = value.get("name", "")
         if name in found:
             raise ValueError(f"two inputs or outputs are called {name[:80]!r}; export it again")
-        found[name] = _value(reader, value)
+        found[name] = _value(value)
     return found
 
 
-def _value(reader: Reader, value: Message) -> Value:
-    name = text(value, 1)
-    kind = reader.message(one(value, 2, f"type of {name[:80]!r}"), "a type") if 2 in value else {}
-    if kind.keys() - {1, 6}:  # tensor_type, and a note (denotation)
+def _value(value: Message) -> Value:
+    name, kind = value.get("name", ""), value.get("type", {})
+    if kind.keys() - {"tensor_type"}:
         raise ValueError(f"{name[:80]!r} is no tensor; export it again")
-    tensor = reader.message(one(kind, 1, f"type of {name[:80]!r}"), "a tensor's type") if 1 in kind else {}
-    element = number(tensor, 1)
-    sides: list[int | str | None] = []
-    if 2 in tensor:
-        axes = reader.messages(reader.message(one(tensor, 2, "shape"), "a shape"), 1, "a side")
-        sides += [number(axis, 1) if 1 in axis else text(axis, 2) or None for axis in axes]
+    tensor = kind.get("tensor_type", {})
+    element = tensor.get("elem_type", 0)
+    sides: list[int | str | None] = [
+        signed(axis["dim_value"]) if "dim_value" in axis else axis.get("dim_param") or None
+        for axis in tensor.get("shape", {}).get("dim", [])
+    ]
     _count([side for side in sides if isinstance(side, int)], name)
     return Value(_NAMES.get(element, f"tensor of type {element}"), tuple(sides))
 
@@ -180,40 +189,43 @@ def _count(sides: list[int], name: str) -> int:
     return math.prod(sides)
 
 
-def _check_tensor(tensor: Message) -> tuple[Message, int] | None:
-    """Check that a tensor is as large as it claims; where its data lies elsewhere, how many bytes, and where."""
-    name, kind = text(tensor, 8), number(tensor, 2)
-    sides: list[int] = []
-    for value in tensor.get(1, []):
-        sides += [value] if isinstance(value, int) else varints(value)
+def _check_tensor(tensor: Message) -> bool:
+    """Check that a tensor is as large as it claims; whether its data lies in another file. Raises ValueError."""
+    name, kind = tensor.get("name", ""), tensor.get("data_type", 0)
+    sides = varints(tensor.get("dims", b""))
     count = _count(sides, name)
-    if kind not in _BITS:
+    if kind not in _BITS or "string_data" in tensor or "segment" in tensor:
         raise ValueError(f"weight {name[:80]!r} has the type {kind}, which no model of lgin-edge has; export it again")
-    size = (count * _BITS[kind] + 7) // 8
-    if 13 in tensor or number(tensor, 14):
-        if 9 in tensor:
+    size = tensor["size"] = (count * _BITS[kind] + 7) // 8
+    if "external_data" in tensor or tensor.get("data_location", 0):
+        if "raw_data" in tensor:
             raise ValueError(f"weight {name[:80]!r} lies here and elsewhere; export it again")
-        return tensor, size
-    if 9 in tensor:
-        found = len(one(tensor, 9, name))
+        return True
+    if "raw_data" in tensor:
+        found = len(tensor["raw_data"])
         enough = found == size
-    else:  # at least a byte for each varint, and 4 or 8 for each number of a fixed size
-        found = sum(1 if isinstance(value, int) else len(value) for value in tensor.get(_TYPED.get(kind, 5), []))
-        enough = found * (2 if kind in (21, 22) else 1) >= count * {1: 4, 11: 8}.get(kind, 1)
+    else:
+        field = _TYPED.get(kind, "int32_data")
+        values = tensor.get(field, b"")
+        width = {"float_data": 4, "double_data": 8}.get(field)
+        found = len(values)
+        numbers = count_varints(values) if width is None else found // width
+        enough = numbers * (2 if kind in (21, 22) else 1) >= count
     if not enough:
         raise ValueError(
             f"weight {name[:80]!r} claims {size} bytes ({sides[:8]}) and has {found}: damaged; export it again"
         )
-    return None
+    return False
 
 
-def _check_external(reader: Reader, path: Path, tensors: list[tuple[Message, int]], most: int) -> None:
+def _check_external(path: Path, tensors: list[Message], most: int) -> None:
     """Raises ValueError unless all external data lies in regular files in the model's folder, and is there."""
     folder = path.parent.resolve()
     files: dict[Path, int] = {}
-    for tensor, size in tensors:
-        entries = {text(entry, 1): text(entry, 2) for entry in reader.messages(tensor, 13, "external data")}
-        location, name = entries.get("location", ""), text(tensor, 8)[:80]
+    for tensor in tensors:
+        size, name = tensor["size"], tensor.get("name", "")[:80]
+        entries = {entry.get("key", ""): entry.get("value", "") for entry in tensor.get("external_data", [])}
+        location = entries.get("location", "")
         if not all(_PART.fullmatch(part) for part in location.split("/")):
             raise ValueError(
                 f"weight {name!r} lies in {location[:200]!r}; expected a file in the model's folder or below, without .."

@@ -11,7 +11,7 @@ from ..errors import BackendError
 
 
 @dataclass(frozen=True)
-class Flavour:
+class Variant:
     """One of the two.
 
     Attributes:
@@ -50,10 +50,10 @@ class Flavour:
         return str(self.load().__version__)
 
 
-FLAVOURS = {
-    flavour.name: flavour
-    for flavour in (
-        Flavour(
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant(
             name="tensorrt",
             module="tensorrt",
             magic=b"ftrt",
@@ -61,7 +61,7 @@ FLAVOURS = {
             "pip install lgin-edge[tensorrt]",
             network_flags=("STRONGLY_TYPED",),  # TensorRT 11 is nothing else, and has the flag no more or ignores it
         ),
-        Flavour(
+        Variant(
             name="tensorrt-rtx",
             module="tensorrt_rtx",
             magic=b"vtrt",
@@ -76,21 +76,21 @@ FLAVOURS = {
 RTX_OLDEST = 80
 
 
-def choose(name: str) -> Flavour:
-    """The flavour of a name, or for ``auto`` the one that is installed, TensorRT before TensorRT-RTX.
+def choose(name: str) -> Variant:
+    """The variant of a name, or for ``auto`` the one that is installed, TensorRT before TensorRT-RTX.
 
     Raises:
         BackendError: an unknown name, or none is installed.
     """
     if name == "auto":
-        for flavour in FLAVOURS.values():
-            if flavour.installed:
-                return flavour
-        ways = "; ".join(f"{flavour.name}: {flavour.get}" for flavour in FLAVOURS.values())
+        for variant in VARIANTS.values():
+            if variant.installed:
+                return variant
+        ways = "; ".join(f"{variant.name}: {variant.get}" for variant in VARIANTS.values())
         raise BackendError(f"neither TensorRT nor TensorRT-RTX is installed. {ways}")
-    if name not in FLAVOURS:
-        raise BackendError(f"flavour: expected auto, {' or '.join(FLAVOURS)}, got {name!r}")
-    return FLAVOURS[name]
+    if name not in VARIANTS:
+        raise BackendError(f"variant: expected auto, {' or '.join(VARIANTS)}, got {name!r}")
+    return VARIANTS[name]
 
 
 def flags(kind: Any, names: tuple[str, ...]) -> list[Any]:
@@ -106,7 +106,7 @@ class Log:
         self.errors: list[str] = []
 
     def attach(self, trt: Any) -> Any:
-        """A logger of this flavour that keeps errors and drops everything else."""
+        """A logger of this variant that keeps errors and drops everything else."""
         bad = (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR)
         errors = self.errors
 

@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError, InputError, ModelError
-from . import engine_file
+from ..files import write_files
+from . import engine_file, onnx_file
 from .description import Description
 
 #: Key of the description among the ``parameters`` of the configuration; clients cut and paste faces by it.
 PARAMETER = "lgin"
 #: What Triton's TensorRT back end loads; it has none for TensorRT-RTX.
-FLAVOUR = "tensorrt"
+VARIANT = "tensorrt"
 _TYPES = {np.dtype(np.float32): "TYPE_FP32", np.dtype(np.float16): "TYPE_FP16"}
 #: Triton takes the name into URLs.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -70,21 +71,22 @@ def read(path: Path) -> Model:
     """
     if engine_file.is_engine(path):
         return _read_engine(path)
-    from ..inference.onnxruntime import OnnxBackend
-
-    backend = OnnxBackend(path)
-    dtypes = {name: np.dtype(kind) for name, kind in backend.dtypes.items()}
-    return Model("model.onnx", "onnxruntime", path.read_bytes(), backend.description, dtypes)
+    file = onnx_file.read(path)
+    about = onnx_file.read_description(file, Description.from_json)
+    dtypes = {
+        name: np.dtype(kind) for name, kind in onnx_file.check_interface(file, about.inputs, about.outputs).items()
+    }
+    return Model("model.onnx", "onnxruntime", file.data, about, dtypes)
 
 
 def _read_engine(path: Path) -> Model:
     data, about = engine_file.read(path)
     facts = about.engine
     assert facts is not None  # engine_file.read saw to it
-    if facts.flavour != FLAVOUR:
+    if facts.variant != VARIANT:
         raise ModelError(
-            f"{path}: an engine of {facts.flavour}, and Triton loads those of {FLAVOUR} alone: build it with lgin-edge build "
-            f"--flavour {FLAVOUR} on the server's GPU, with the TensorRT of the server's container"
+            f"{path}: an engine of {facts.variant}, and Triton loads those of {VARIANT} alone: build it with lgin-edge build "
+            f"--runtime {VARIANT} on the server's GPU, with the TensorRT of the server's container"
         )
     # As engine.fp16 makes them: pictures and residuals in half precision, boxes and ages never.
     half = np.dtype(np.float16 if about.precision == "fp16" else np.float32)
@@ -182,9 +184,7 @@ def export(
                 raise InputError(f"{settings} says something else; give another name, or allow overwriting")
         folder.mkdir(parents=True, exist_ok=True)
         _write_version(target, model)
-        partial = settings.with_suffix(".partial")
-        partial.write_text(text)
-        partial.replace(settings)
+        write_files({settings: text.encode()})
     except OSError as error:
         raise ImageError(f"{folder}: cannot be written: {error}") from error
     return folder
@@ -196,7 +196,7 @@ def _write_version(target: Path, model: Model) -> None:
     try:
         partial.mkdir()
         if model.description.engine is not None:
-            engine_file.write(partial / model.file, model.data)
+            engine_file.write(partial / model.file, model.data, model.description)
         else:
             (partial / model.file).write_bytes(model.data)
         if target.exists():

@@ -13,7 +13,7 @@ import numpy as np
 from .._process import Origin, native_call
 from ..errors import ClosedError, InputError
 from ..faces import Face
-from ..frames import Color, Frame, check_frame
+from ..frames import Color, Frame, PixelFormat
 from ..tracking.scene_cut import SceneCutDetector
 from ..tracking.tracker import TrackedFace, Tracker
 from ..transformer import Transformer
@@ -95,14 +95,15 @@ class Pipeline:
         self._origin = Origin("this stream")
         self._transformer = transformer
         self._color: Color = color
+        self._format = PixelFormat.parse(color)
         self._ordered = ordered
         self._detect_every = detect_every
         self._ease = ease
         self._lock = threading.Lock()  # of the age asked for
         self._centers = [group.center for group in transformer.groups]
         self._target = self._position = self._to_position(group, years)
-        self._tracker = Tracker(color)
-        self._scene_cut = SceneCutDetector(color)
+        self._tracker = Tracker(self._format)
+        self._scene_cut = SceneCutDetector(self._format)
         self._detector = AsyncDetector(
             (lambda frame: detector(frame, color))
             if detector
@@ -158,7 +159,7 @@ class Pipeline:
         if self._closed:
             raise ClosedError("this stream was closed; make a new one")
         self._origin.check()
-        check_frame("frame", frame, self._color)
+        self._format.check("frame", frame)
         with native_call():  # OpenCV too
             return self._change(frame, time)
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..detectors import frame_size
-from ..frames import Color, Frame
+from ..frames import Frame, PixelFormat
 from ..geometry import Float64, apply
 from .opencv import opencv
 
@@ -76,9 +75,9 @@ def eye_distance(landmarks: Float64) -> float:
     return 1.588 * float(np.sqrt(((landmarks - landmarks.mean(axis=0)) ** 2).sum(axis=1).mean()))
 
 
-def face_patch(frame: Frame, color: Color, landmarks: Float64) -> Patch | None:
+def face_patch(frame: Frame, pixel_format: PixelFormat, landmarks: Float64) -> Patch | None:
     """The patch round a face; None if hardly anything of it is in the frame."""
-    height, width = frame_size(frame, color)
+    height, width = pixel_format.size(frame)
     unit = eye_distance(landmarks)
     middle = landmarks.mean(axis=0)
     low = np.clip(np.floor((middle - _REACH * unit) / 2) * 2, 0, (width, height)).astype(int)
@@ -87,12 +86,12 @@ def face_patch(frame: Frame, color: Color, landmarks: Float64) -> Patch | None:
     if size.min() < _MIN_SIDE or (high - low).min() < 2:
         return None
     corner = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
-    return Patch(_gray(frame, color, corner, (int(size[0]), int(size[1]))), corner)
+    return Patch(_gray(frame, pixel_format, corner, (int(size[0]), int(size[1]))), corner)
 
 
-def still_fits(patch: Patch, frame: Frame, color: Color, landmarks: Float64) -> bool:
+def still_fits(patch: Patch, frame: Frame, pixel_format: PixelFormat, landmarks: Float64) -> bool:
     """Whether a patch that was cut for an earlier place of a face will do for this one: it saves cutting another."""
-    height, width = frame_size(frame, color)
+    height, width = pixel_format.size(frame)
     unit = eye_distance(landmarks)
     middle = landmarks.mean(axis=0)
     reach = _STILL_FITS * _REACH * unit
@@ -103,9 +102,9 @@ def still_fits(patch: Patch, frame: Frame, color: Color, landmarks: Float64) -> 
     return bool(wide and high and 0.9 < float(patch.scale.mean()) / wanted < 1.1)
 
 
-def same_patch(frame: Frame, color: Color, patch: Patch) -> Patch:
+def same_patch(frame: Frame, pixel_format: PixelFormat, patch: Patch) -> Patch:
     """The same part of another frame of the same size."""
-    return Patch(_gray(frame, color, patch.corner, (patch.gray.shape[1], patch.gray.shape[0])), patch.corner)
+    return Patch(_gray(frame, pixel_format, patch.corner, (patch.gray.shape[1], patch.gray.shape[0])), patch.corner)
 
 
 def choose_points(patch: Patch, affine: Float64) -> Float64:
@@ -177,15 +176,15 @@ def similarity(before: Float64, after: Float64, patch: Patch) -> tuple[Float64, 
     return np.column_stack([linear[:, :2], shift]), belongs
 
 
-def _gray(frame: Frame, color: Color, corner: tuple[int, int, int, int], size: tuple[int, int]) -> Frame:
+def _gray(frame: Frame, pixel_format: PixelFormat, corner: tuple[int, int, int, int], size: tuple[int, int]) -> Frame:
     cv2 = opencv()
     x0, y0, x1, y1 = corner
     part = frame[y0:y1, x0:x1]
-    if color != "nv12":  # whose upper rows are the luma
+    if not pixel_format.is_nv12:  # whose upper rows are the luma
         # OpenCV takes rows with gaps between them, but no other strides.
         plain = part.strides[2] == 1 and part.strides[1] == part.shape[2] and part.strides[0] > 0
-        codes = {"rgb": "RGB2GRAY", "bgr": "BGR2GRAY", "rgba": "RGBA2GRAY", "bgra": "BGRA2GRAY"}
-        part = cv2.cvtColor(part if plain else np.ascontiguousarray(part), getattr(cv2, f"COLOR_{codes[color]}"))
+        code = getattr(cv2, f"COLOR_{pixel_format.name}2GRAY")
+        part = cv2.cvtColor(part if plain else np.ascontiguousarray(part), code)
     reducing = size[0] < x1 - x0
     gray: Frame = cv2.resize(part, size, interpolation=cv2.INTER_AREA if reducing else cv2.INTER_LINEAR)
     return gray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..frames import Color, Frame
+from ..frames import Frame, PixelFormat
 from ..geometry import Float64
 from .opencv import opencv
 
@@ -23,11 +23,11 @@ class SceneCutDetector:
     """Compares each frame with the one before.
 
     Args:
-        color: channel order of the frames.
+        pixel_format: of the frames.
     """
 
-    def __init__(self, color: Color) -> None:
-        self._color = color
+    def __init__(self, pixel_format: PixelFormat) -> None:
+        self._format = pixel_format
         self._shape: tuple[int, ...] = ()
         self._colors: Float64 = np.empty(0)
         self._thumbnail: Float64 = np.empty(0)
@@ -53,8 +53,9 @@ class SceneCutDetector:
     def _summary(self, frame: Frame) -> tuple[Float64, Float64]:
         """Shares of the colour bins, and brightness in a thumbnail without its mean."""
         step = max(1, max(frame.shape[:2]) // _SAMPLES)
-        if self._color == "nv12":
-            frame = frame[: frame.shape[0] * 2 // 3, :, None]
+        if self._format.is_nv12:
+            height, _ = self._format.size(frame)
+            frame = frame[:height, :, None]
         pixels = frame[::step, ::step, :3]
         bins = (pixels >> 6).astype(np.intp) @ (_BINS ** np.arange(pixels.shape[2]))
         colors = np.bincount(bins.ravel(), minlength=_BINS ** pixels.shape[2]) / bins.size

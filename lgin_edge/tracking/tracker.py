@@ -14,10 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import geometry
-from ..detectors import frame_size
-from ..errors import InputError
-from ..faces import Face
-from ..frames import Color, Frame
+from ..faces import Face, face_or_none
+from ..frames import Frame, PixelFormat
 from ..geometry import Float64
 from .face_points import FacePoints
 from .head_pose import Pose, falling, head_pose, pose_strength
@@ -67,7 +65,7 @@ class _Track:
     id: int
     anchor: Float64  # [5, 2], the last detection, carried on by the flow
     score: float
-    shown: Float64  # [5, 2], the same, smoothed
+    face: Face  # the same, smoothed: what is shown
     visibility: Visibility
     smoother: OneEuro = field(default_factory=lambda: OneEuro(min_cutoff=MIN_CUTOFF, beta=BETA))
     blend: float = 0.0
@@ -102,11 +100,11 @@ class Tracker:
     detection is asked for.
 
     Args:
-        color: channel order of the frames.
+        pixel_format: of the frames.
     """
 
-    def __init__(self, color: Color) -> None:
-        self._color = color
+    def __init__(self, pixel_format: PixelFormat) -> None:
+        self._format = pixel_format
         self._tracks: list[_Track] = []
         self._next_id = 1
 
@@ -185,13 +183,13 @@ class Tracker:
         Args:
             dt: seconds since the frame before.
         """
-        poses = {track.id: head_pose(track.shown) for track in self._tracks}
+        poses = {track.id: head_pose(track.face.landmarks) for track in self._tracks}
         for track in self._tracks:
             step = track.goal(poses[track.id]) - track.blend
             track.blend += min(step, dt / FADE_IN) if step > 0 else max(step, -dt / FADE_OUT)
         self._tracks = [track for track in self._tracks if not _is_gone(track)]
         return [
-            TrackedFace(track.id, _face(track.shown, track.score), track.blend, poses[track.id])
+            TrackedFace(track.id, track.face.scored(track.score), track.blend, poses[track.id])
             for track in self._tracks
             if track.lost_for is None or track.blend > 0
         ]
@@ -199,7 +197,7 @@ class Tracker:
     def _move(self, track: _Track, frame: Frame, dt: float) -> None:
         moved = patch = None
         if track.lost_for is None and track.patch is not None:
-            patch = same_patch(frame, self._color, track.patch)
+            patch = same_patch(frame, self._format, track.patch)
             moved = track.points.follow(track.patch, patch)
         if moved is None:
             track.lost_for = (track.lost_for or 0.0) + dt
@@ -209,23 +207,23 @@ class Tracker:
             shift = geometry.apply(moved, track.anchor).mean(axis=0) - track.anchor.mean(axis=0)
             track.drift = 0.5 * track.drift + 0.5 * shift / dt
         track.anchor = geometry.apply(moved, track.anchor)
-        track.points.drop_strays(geometry.fit_similarity(track.anchor))
         track.motion_since_request = _after(moved, track.motion_since_request)
         track.smoother.carry(moved)
-        shown = track.smoother(track.anchor, dt, eye_distance(track.anchor))
-        if not _is_face(shown):  # half way between two poses that have nothing in common
+        face = face_or_none(track.smoother(track.anchor, dt, eye_distance(track.anchor)), track.score)
+        if face is None:  # half way between two poses that have nothing in common
             track.smoother = OneEuro(min_cutoff=MIN_CUTOFF, beta=BETA)
-            shown = track.smoother(track.anchor, dt)
-        track.shown = shown
-        track.patch = patch if patch and still_fits(patch, frame, self._color, shown) else None
+            face = Face(track.smoother(track.anchor, dt), track.score)
+        track.face = face
+        track.points.drop_strays(face.affine)
+        track.patch = patch if patch and still_fits(patch, frame, self._format, face.landmarks) else None
 
     def _look(self, track: _Track, frame: Frame, dt: float) -> None:
         """How much of the face is to be seen in the frame."""
-        affine = geometry.fit_similarity(track.shown)
-        height, width = frame_size(frame, self._color)
+        affine = track.face.affine
+        height, width = self._format.size(frame)
         track.in_frame = in_frame_fraction(affine, width, height)
         if track.patch is None and track.lost_for is None:
-            track.patch = face_patch(frame, self._color, track.shown)
+            track.patch = face_patch(frame, self._format, track.face.landmarks)
         if track.patch is None and track.lost_for is None:
             track.lost_for = 0.0
         if track.patch is None or track.lost_for is not None:
@@ -240,63 +238,62 @@ class Tracker:
         if track.lost_for is None:
             anchor: Float64 | None = geometry.apply(track.motion_since_request, face.landmarks)
         else:
-            anchor = self._brought_forward(face.landmarks, asked, frame)
-        if anchor is None or not _is_face(anchor):
+            anchor = self._brought_forward(face, asked, frame)
+        if anchor is None or face_or_none(anchor) is None:
             return
         lost, apart = track.lost_for is not None, _apart(track.anchor, anchor)
         track.anchor, track.score, track.misses, track.unseen_for = anchor, face.score, 0, 0.0
         if lost:
             self._start(track, frame)
         else:
-            track.points.move_homes(geometry.fit_similarity(anchor))
+            track.points.move_homes(track.face.affine)
         renew = track.visibility.answer(face.score, 0.0 if lost else apart)
         if renew and track.patch is not None:
             self._choose_points(track)
 
     def _add(self, face: Face, asked: Frame | None, frame: Frame, at_once: bool) -> None:
         """A face that no track had."""
-        landmarks = self._brought_forward(face.landmarks, asked, frame)
-        if landmarks is None or not _is_face(landmarks):
+        landmarks = self._brought_forward(face, asked, frame)
+        here = None if landmarks is None else face_or_none(landmarks, face.score)
+        if landmarks is None or here is None:
             return
         if any(_apart(track.anchor, landmarks) < _SAME for track in self._tracks if track.lost_for is None):
             return
-        track = _Track(self._next_id, landmarks, face.score, landmarks, Visibility(face.score))
+        track = _Track(self._next_id, landmarks, face.score, here, Visibility(face.score))
         self._start(track, frame)
         if track.lost_for is not None:
             return  # not in the frame
         self._next_id += 1
         if at_once:
-            track.blend = track.goal(head_pose(track.shown))
+            track.blend = track.goal(head_pose(track.face.landmarks))
         self._tracks.append(track)
 
     def _start(self, track: _Track, frame: Frame) -> None:
         """Follow a track from its anchor on, which is where the detector sees it now."""
         track.lost_for, track.drift = None, np.zeros(2)
         track.smoother = OneEuro(min_cutoff=MIN_CUTOFF, beta=BETA)
-        track.shown = track.smoother(track.anchor, 0.0)
-        track.patch = face_patch(frame, self._color, track.shown)
+        track.face = Face(track.smoother(track.anchor, 0.0), track.score)
+        track.patch = face_patch(frame, self._format, track.face.landmarks)
         self._look(track, frame, 0.0)
         if track.patch is not None:
             self._choose_points(track)
 
     def _choose_points(self, track: _Track) -> None:
         assert track.patch is not None
-        track.points.choose(track.patch, geometry.fit_similarity(track.anchor))
+        track.points.choose(track.patch, track.face.affine)
 
-    def _brought_forward(self, landmarks: Float64, asked: Frame | None, frame: Frame) -> Float64 | None:
-        """Where landmarks [5, 2] of the frame ``asked`` are now; None if the flow does not tell."""
+    def _brought_forward(self, face: Face, asked: Frame | None, frame: Frame) -> Float64 | None:
+        """Where the landmarks [5, 2] of a face of the frame ``asked`` are now; None if the flow does not tell."""
         if asked is None:
-            return landmarks
-        if not _is_face(landmarks):
-            return None
-        old = face_patch(asked, self._color, landmarks)
+            return face.landmarks
+        old = face_patch(asked, self._format, face.landmarks)
         if old is None:
             return None
-        new = same_patch(frame, self._color, old)
-        before = choose_points(old, geometry.fit_similarity(landmarks))
+        new = same_patch(frame, self._format, old)
+        before = choose_points(old, face.affine)
         after, sure = follow(old, new, before)
         fit = similarity(before[sure], after[sure], new)
-        return None if fit is None else geometry.apply(fit[0], landmarks)
+        return None if fit is None else geometry.apply(fit[0], face.landmarks)
 
     def _drop_doubles(self) -> None:
         """Of two tracks on one face the one that sees less of it is lost: its own face is behind the other."""
@@ -327,16 +324,3 @@ def _apart(one: Float64, other: Float64) -> float:
 def _after(second: Float64, first: Float64) -> Float64:
     """The map [2, 3] that does ``first`` and then ``second``."""
     return np.column_stack([second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2] + second[:, 2]])
-
-
-def _is_face(landmarks: Float64) -> bool:
-    try:
-        geometry.fit_similarity(landmarks)
-    except InputError:
-        return False
-    return True
-
-
-def _face(landmarks: Float64, score: float) -> Face:
-    face = Face.from_landmarks(landmarks)
-    return Face(face.box, face.landmarks, score)

@@ -30,13 +30,17 @@ class Orientation(NamedTuple):
         shown = shown[:: -1 if self.flipped_y else 1, :: -1 if self.flipped_x else 1]
         return np.ascontiguousarray(shown)
 
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether no turn alone does it."""
+        return self.transposed ^ self.flipped_x ^ self.flipped_y
+
     def __str__(self) -> str:
-        if self.transposed == (self.flipped_x == self.flipped_y):  # an odd number of mirrors
-            turn = " and turned by 90 degrees" if self.transposed else ""
-            return ("mirrored" if self.flipped_x or self.transposed else "upside down in a mirror") + turn
-        if not self.transposed:
-            return "turned by 180 degrees"
-        return f"turned by {90 if self.flipped_y else 270} degrees"
+        if self.is_mirrored:
+            turned = " and turned by 90 degrees" if self.transposed else ""
+            return f"mirrored {'upside down' if self.flipped_y and not self.transposed else 'left to right'}{turned}"
+        degrees = 180 if not self.transposed else 90 if self.flipped_y else 270
+        return f"turned by {degrees} degrees"
 
 
 UPRIGHT = Orientation(False, False, False)

@@ -331,7 +331,8 @@ class _Job:
         if getattr(frame, "interlaced_frame", False):
             self._note("the film is interlaced; its pictures were written whole")
         if orientation != UPRIGHT:
-            self._note(f"the film is {orientation} when it is shown; it was written as it is shown")
+            how = "as it is shown" if orientation.is_mirrored else "upright"
+            self._note(f"the film is {orientation} when it is shown; it was written {how}")
         if has_alpha(frame.format) or video.metadata.get("alpha_mode") == "1":
             self._note("the film has transparent parts; they were written opaque")
         self._writer.begin(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lgin_edge import geometry
-from lgin_edge.frames import CHANNELS
+from lgin_edge.frames import PixelFormat
 
 
 class Arguments:
@@ -45,12 +45,11 @@ class Arguments:
         return kind / 512 if kind >= 16 else self.pick((0.0, -1.0, math.nan, math.inf, 1e-320, None, "0.1"))
 
     def frame(self) -> tuple[Any, Any]:
-        color = self.pick((*CHANNELS, "nv12", "yuv"))
+        color = self.pick(("rgb", "bgr", "rgba", "bgra", "nv12", "yuv"))
         height, width = 1 + self.take(1)[0] % 40, 1 + self.take(1)[0] % 40
         if color == "nv12":
-            shape: tuple[int, ...] = (height // 2 * 3 or 3, width // 2 * 2 or 2)
-        else:
-            shape = (height, width, CHANNELS.get(color, 3))
+            height, width = height // 2 * 2 or 2, width // 2 * 2 or 2
+        shape = PixelFormat("rgb" if color == "yuv" else color).shape(height, width)
         noise = np.random.default_rng(int.from_bytes(self.take(4), "big"))
         return self.array(noise.integers(0, 256, shape, np.uint8)), color
 

@@ -46,31 +46,31 @@ struct alignas(lgin::kBlockAlignment) Chunk {
 };
 
 template <class Frame>
-std::vector<Chunk> block_of(const Frame& frame, const lgin::Rectangle& r, int height, int width, const lgin::Faces& faces,
-                            int face_size, int patch_size, const lgin::Tapers& tapers) {
-  std::vector<Chunk> block(lgin::Block<Frame>::size(faces.count) / sizeof(Chunk) + 1);
-  lgin::write_block(block.data()->bytes, frame, r, height, width, faces, face_size, patch_size, tapers);
+std::vector<Chunk> block_of(const Frame& frame, const lgin::Rectangle& r, const lgin::FacePlan& plan) {
+  std::vector<Chunk> block(lgin::Block<Frame>::size(plan.count()) / sizeof(Chunk) + 1);
+  lgin::write_block(block.data()->bytes, frame, r, plan);
   return block;
 }
 
 template <class T, class Frame>
-Planar<T> crop(std::vector<Chunk>& block, const lgin::Faces& faces, int face_size, int patch_size, const Frame&) {
-  const std::size_t count = static_cast<std::size_t>(faces.count);
+Planar<T> crop(std::vector<Chunk>& block, const lgin::FacePlan& plan, const Frame&) {
+  const std::size_t count = static_cast<std::size_t>(plan.count());
+  const int face_size = plan.spec().face_size, patch_size = plan.spec().patch_size;
   const auto f = static_cast<std::size_t>(face_size), p = static_cast<std::size_t>(patch_size);
   Planar<T> out{std::vector<T>(count * 3 * f * f), std::vector<T>(count * 15 * p * p)};
-  lgin::cuda::launch_crop(lgin::Block<Frame>{block.data()->bytes, faces.count},
+  lgin::cuda::launch_crop(lgin::Block<Frame>{block.data()->bytes, plan.count()},
                           lgin::Views<T>{out.face.data(), out.patches.data(), face_size, patch_size}, 0, nullptr);
   return out;
 }
 
 template <class T, class Frame>
-void paste(std::vector<Chunk>& block, const lgin::Faces& faces, int face_size, int patch_size, const Planar<T>& residuals,
-           int pixels, const Frame&) {
-  const std::size_t count = static_cast<std::size_t>(faces.count);
+void paste(std::vector<Chunk>& block, const lgin::FacePlan& plan, const Planar<T>& residuals, int pixels, const Frame&) {
+  const std::size_t count = static_cast<std::size_t>(plan.count());
+  const int face_size = plan.spec().face_size, patch_size = plan.spec().patch_size;
   for (std::size_t n = 0; n < count; ++n) {
     const lgin::Views<const T> views{residuals.face.data() + n * residuals.face.size() / count,
                                      residuals.patches.data() + n * residuals.patches.size() / count, face_size, patch_size};
-    lgin::cuda::launch_paste(lgin::Block<Frame>{block.data()->bytes, faces.count}, static_cast<int>(n), views, pixels, 0, 0,
+    lgin::cuda::launch_paste(lgin::Block<Frame>{block.data()->bytes, plan.count()}, static_cast<int>(n), views, pixels, 0, 0,
                              nullptr);
   }
 }
@@ -81,11 +81,10 @@ bool same(const std::vector<T>& a, const std::vector<T>& b) {
 }
 
 template <class T, class Frame>
-void run(fuzz::Input& in, fuzz::FrameInput& input, const Frame& frame, const lgin::Faces& faces, int face_size,
-         int patch_size, const lgin::Tapers& tapers) {
+void run(fuzz::Input& in, fuzz::FrameInput& input, const Frame& frame, const lgin::FacePlan& plan) {
   const int height = frame.height, width = frame.width;
   const lgin::Rectangle all{0, 0, width, height};
-  const lgin::Rectangle r = lgin::face_rectangle<Frame>(height, width, faces, face_size, patch_size);
+  const lgin::Rectangle r = plan.rectangle();
   const auto whole_pitch = static_cast<std::size_t>(frame.y_stride);
   const auto channels = static_cast<std::size_t>(frame.x_stride);
   const std::size_t bytes = static_cast<std::size_t>(r.width()) * channels;
@@ -97,16 +96,16 @@ void run(fuzz::Input& in, fuzz::FrameInput& input, const Frame& frame, const lgi
             [&](std::uint8_t* here, const std::uint8_t* there) { std::memcpy(here, there, bytes); });
   const Frame small = moved(frame, part.memory.data(), part.pitch, r);
 
-  std::vector<Chunk> whole_block = block_of(frame, all, height, width, faces, face_size, patch_size, tapers);
-  std::vector<Chunk> block = block_of(small, r, height, width, faces, face_size, patch_size, tapers);
-  const Planar<T> whole_views = crop<T>(whole_block, faces, face_size, patch_size, frame);
-  const Planar<T> views = crop<T>(block, faces, face_size, patch_size, frame);
+  std::vector<Chunk> whole_block = block_of(frame, all, plan);
+  std::vector<Chunk> block = block_of(small, r, plan);
+  const Planar<T> whole_views = crop<T>(whole_block, plan, frame);
+  const Planar<T> views = crop<T>(block, plan, frame);
   PROMISE(same(whole_views.face, views.face) && same(whole_views.patches, views.patches));
 
   const Planar<T> residuals{fuzz::filled<T>(in, views.face.size()), fuzz::filled<T>(in, views.patches.size())};
   const int pixels = in.whole(1, 700);
-  paste(whole_block, faces, face_size, patch_size, residuals, pixels, frame);
-  paste(block, faces, face_size, patch_size, residuals, pixels, frame);
+  paste(whole_block, plan, residuals, pixels, frame);
+  paste(block, plan, residuals, pixels, frame);
   part.rows(input.memory.data(), whole_pitch, height, r, channels, input.nv12,
             [&](const std::uint8_t* here, const std::uint8_t* there) { PROMISE(std::memcmp(here, there, bytes) == 0); });
 }
@@ -118,15 +117,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const int face_size = in.whole(1, 8), patch_size = in.whole(1, 8);
   const bool half = in.flag();
   fuzz::FrameInput frame = fuzz::frame_of(in, 24, true, true);
-  const lgin::Tapers tapers = fuzz::tapers_of(in);
+  const lgin::ViewSpec spec = fuzz::spec_of(in, face_size, patch_size);
   const fuzz::FacesInput input = fuzz::faces_of(in, 2, 24.0, in.flag() ? 48.0 : 65536.0);
-  const lgin::Faces faces = input.faces();
-  if (fuzz::refused(faces, tapers) || fuzz::too_long(faces, face_size, patch_size, 1e3)) return 0;
+  const auto plan = fuzz::plan_of(input.faces(), spec, frame.height(), frame.width(), frame.nv12);
+  if (!plan || fuzz::too_long(*plan, 1e3)) return 0;
   fuzz::with_frame(frame, [&](const auto& f) {
     if (half) {
-      run<lgin::Half>(in, frame, f, faces, face_size, patch_size, tapers);
+      run<lgin::Half>(in, frame, f, *plan);
     } else {
-      run<float>(in, frame, f, faces, face_size, patch_size, tapers);
+      run<float>(in, frame, f, *plan);
     }
   });
   return 0;

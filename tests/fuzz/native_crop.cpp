@@ -12,13 +12,14 @@ void check_views(const std::vector<T>& values) {
 }
 
 template <class T, class Frame>
-void crop(const Frame& frame, const lgin::Faces& faces, int face_size, int patch_size) {
-  const std::size_t count = static_cast<std::size_t>(faces.count);
+void crop(const Frame& frame, const lgin::Faces& faces, const lgin::FacePlan& plan) {
+  const int face_size = plan.spec().face_size, patch_size = plan.spec().patch_size;
+  const std::size_t count = static_cast<std::size_t>(plan.count());
   const auto f = static_cast<std::size_t>(face_size), p = static_cast<std::size_t>(patch_size);
   T unwritten{};
   lgin::store(&unwritten, std::nanf(""));
   std::vector<T> face(count * 3 * f * f, unwritten), patches(count * 15 * p * p, unwritten);
-  lgin::cpu::region_crop(frame, faces, lgin::Views<T>{face.data(), patches.data(), face_size, patch_size}, 1);
+  lgin::cpu::region_crop(frame, plan, lgin::Views<T>{face.data(), patches.data(), face_size, patch_size}, 1);
   check_views(face);
   check_views(patches);
   if (faces.count == 0) return;
@@ -36,12 +37,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const fuzz::FrameInput frame = fuzz::frame_of(in, 32, false, in.flag());
   const fuzz::FacesInput input = fuzz::faces_of(in, 2, 32.0, in.flag() ? 64.0 : 65536.0);
   const lgin::Faces faces = input.faces();
-  if (fuzz::refused(faces, lgin::Tapers{0.1, 0.1}) || fuzz::too_long(faces, face_size, patch_size)) return 0;
+  const lgin::ViewSpec spec = fuzz::spec_of(in, face_size, patch_size);
+  const auto plan = fuzz::plan_of(faces, spec, frame.height(), frame.width(), frame.nv12);
+  if (!plan || fuzz::too_long(*plan)) return 0;
   fuzz::with_frame(frame, [&](const auto& f) {
     if (half) {
-      crop<lgin::Half>(f, faces, face_size, patch_size);
+      crop<lgin::Half>(f, faces, *plan);
     } else {
-      crop<float>(f, faces, face_size, patch_size);
+      crop<float>(f, faces, *plan);
     }
   });
   return 0;

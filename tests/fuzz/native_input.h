@@ -99,27 +99,39 @@ inline FacesInput faces_of(Input& in, int most, double reach, double largest) {
   return faces;
 }
 
-inline lgin::Tapers tapers_of(Input& in) {
-  if (in.whole(0, 31) == 0) return lgin::Tapers{in.raw<double>(), in.raw<double>()};
-  return lgin::Tapers{in.real(1e-3, 0.5), in.real(1e-3, 0.5)};
+// Tapers and a face box; of views of these sizes.
+inline lgin::ViewSpec spec_of(Input& in, int face_size, int patch_size) {
+  lgin::ViewSpec spec{face_size, patch_size, in.real(1e-3, 0.5), in.real(1e-3, 0.5), {0.0, 0.0, 1.0, 1.0}};
+  const int how = in.whole(0, 31);
+  if (how == 0) spec.face_taper = in.raw<double>();
+  if (how == 1) spec.region_taper = in.raw<double>();
+  if (how == 2) {
+    for (double& side : spec.face_box) side = in.raw<double>();
+  } else if (how < 16) {
+    spec.face_box[0] = in.real(-1.0, 1.0);
+    spec.face_box[1] = in.real(-1.0, 1.0);
+    spec.face_box[2] = in.real(spec.face_box[0] + 1e-3, 2.0);
+    spec.face_box[3] = in.real(spec.face_box[1] + 1e-3, 2.0);
+  }
+  return spec;
 }
 
-// Whether arguments are refused, as the binding refuses them, before anything is done with them.
-inline bool refused(const lgin::Faces& faces, const lgin::Tapers& tapers) {
+// The plan; none where arguments are refused, as the binding refuses them, before anything is done with them.
+inline std::unique_ptr<lgin::FacePlan> plan_of(const lgin::Faces& faces, const lgin::ViewSpec& spec, int height,
+                                               int width, bool nv12) {
   try {
-    lgin::check_faces(faces);
-    lgin::check_tapers(tapers);
+    const auto format = nv12 ? lgin::PixelFormat::nv12 : lgin::PixelFormat::rgb;
+    return std::make_unique<lgin::FacePlan>(faces, spec, height, width, format);
   } catch (const std::invalid_argument&) {
-    return true;
+    return nullptr;
   }
-  return false;
 }
 
 // Whether the views read more samples than an execution should take.
-inline bool too_long(const lgin::Faces& faces, int face_size, int patch_size, double most = 4e3) {
+inline bool too_long(const lgin::FacePlan& plan, double most = 4e3) {
   double samples = 0.0;
-  for (const lgin::ViewPlan& plan : lgin::plan_crop(faces, face_size, patch_size)) {
-    samples += static_cast<double>(plan.na) * plan.nb * plan.width * plan.height;
+  for (const lgin::ViewPlan& view : plan.crops()) {
+    samples += static_cast<double>(view.na) * view.nb * view.width * view.height;
   }
   return samples > most;
 }

@@ -23,12 +23,12 @@ void allow(const lgin::Nv12Frame& f, const lgin::Rectangle& r, std::vector<bool>
 }
 
 template <class T, class Frame>
-void paste(fuzz::Input& in, const Frame& frame, const lgin::Faces& faces, int face_size, int patch_size,
-           const lgin::Tapers& tapers) {
-  const std::size_t count = static_cast<std::size_t>(faces.count);
+void paste(fuzz::Input& in, const Frame& frame, const lgin::FacePlan& plan) {
+  const int face_size = plan.spec().face_size, patch_size = plan.spec().patch_size;
+  const std::size_t count = static_cast<std::size_t>(plan.count());
   const auto f = static_cast<std::size_t>(face_size), p = static_cast<std::size_t>(patch_size);
   const std::vector<T> face = fuzz::filled<T>(in, count * 3 * f * f), patches = fuzz::filled<T>(in, count * 15 * p * p);
-  lgin::cpu::region_paste(frame, faces, lgin::Views<const T>{face.data(), patches.data(), face_size, patch_size}, tapers, 1);
+  lgin::cpu::region_paste(frame, plan, lgin::Views<const T>{face.data(), patches.data(), face_size, patch_size}, 1);
 }
 
 }  // namespace
@@ -38,21 +38,24 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const int face_size = in.whole(1, 12), patch_size = in.whole(1, 12);
   const bool half = in.flag();
   const fuzz::FrameInput frame = fuzz::frame_of(in, 32, false, true);
-  const lgin::Tapers tapers = fuzz::tapers_of(in);
+  const lgin::ViewSpec spec = fuzz::spec_of(in, face_size, patch_size);
   const fuzz::FacesInput input = fuzz::faces_of(in, 2, 32.0, in.flag() ? 64.0 : 65536.0);
   const lgin::Faces faces = input.faces();
-  if (fuzz::refused(faces, tapers)) return 0;
+  const auto plan = fuzz::plan_of(faces, spec, frame.height(), frame.width(), frame.nv12);
+  if (!plan) return 0;
   const std::vector<std::uint8_t> before = frame.memory;
   std::vector<bool> may(before.size(), false);
   fuzz::with_frame(frame, [&](const auto& f) {
     for (int n = 0; n < faces.count; ++n) {
       if (faces.strength(n) == 0.0) continue;
-      allow(f, lgin::square_bounds(faces.affine(n), f.height, f.width), &may, frame.memory.data());
+      const lgin::PastePlan& paste = plan->pastes()[static_cast<std::size_t>(n)];
+      const lgin::Rectangle square{paste.column_begin, paste.row_begin, paste.column_end, paste.row_end};
+      allow(f, square, &may, frame.memory.data());
     }
     if (half) {
-      paste<lgin::Half>(in, f, faces, face_size, patch_size, tapers);
+      paste<lgin::Half>(in, f, *plan);
     } else {
-      paste<float>(in, f, faces, face_size, patch_size, tapers);
+      paste<float>(in, f, *plan);
     }
   });
   for (std::size_t i = 0; i < before.size(); ++i) PROMISE(may[i] || frame.memory[i] == before[i]);

@@ -29,14 +29,14 @@ void check_plan(const lgin::ViewPlan& plan) {
 }
 
 template <class Frame>
-void check_block(const lgin::Faces& faces, int height, int width, int face_size, int patch_size,
-                 const lgin::Tapers& tapers, bool too_small, bool narrower) {
-  const lgin::Rectangle r = lgin::face_rectangle<Frame>(height, width, faces, face_size, patch_size);
+void check_block(const lgin::FacePlan& plan, bool too_small, bool narrower) {
+  const int height = plan.height(), width = plan.width();
+  const lgin::Rectangle r = plan.rectangle();
   PROMISE(r.x0 >= 0 && r.y0 >= 0 && r.x0 < r.x1 && r.y0 < r.y1 && r.x1 <= width && r.y1 <= height);
   PROMISE(r.x0 % 2 == 0 && r.y0 % 2 == 0 && (r.x1 % 2 == 0 || r.x1 == width) && (r.y1 % 2 == 0 || r.y1 == height));
   const Frame frame{};
-  std::vector<std::uint8_t> block(lgin::Block<Frame>::size(faces.count));
-  lgin::write_block(block.data(), frame, r, height, width, faces, face_size, patch_size, tapers);
+  std::vector<std::uint8_t> block(lgin::Block<Frame>::size(plan.count()));
+  lgin::write_block(block.data(), frame, r, plan);
   if (!too_small) return;
   lgin::Rectangle less = r;
   (narrower ? less.x0 : less.y0) += 2;
@@ -44,7 +44,7 @@ void check_block(const lgin::Faces& faces, int height, int width, int face_size,
   const std::vector<std::uint8_t> before = block;
   bool thrown = false;
   try {
-    lgin::write_block(block.data(), frame, less, height, width, faces, face_size, patch_size, tapers);
+    lgin::write_block(block.data(), frame, less, plan);
   } catch (const std::invalid_argument&) {
     thrown = true;
   }
@@ -57,22 +57,24 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::Input in(data, size);
   int height = frame_side(in), width = frame_side(in);
   const int face_size = in.whole(1, lgin::kMaxViewSide), patch_size = in.whole(1, lgin::kMaxViewSide);
-  const lgin::Tapers tapers = fuzz::tapers_of(in);
+  const lgin::ViewSpec spec = fuzz::spec_of(in, face_size, patch_size);
   const fuzz::FacesInput input = fuzz::faces_of(in, 3, std::min(1.7e7, 2.0 * std::max(height, width)), 65536.0);
-  const lgin::Faces faces = input.faces();
-  if (fuzz::refused(faces, tapers)) return 0;
-  for (const lgin::ViewPlan& plan : lgin::plan_crop(faces, face_size, patch_size)) check_plan(plan);
-  for (int n = 0; n < faces.count; ++n) {
-    const lgin::PastePlan plan = lgin::plan_paste(faces, n, tapers, height, width);
-    PROMISE(plan.column_begin >= 0 && plan.column_end <= width && plan.row_begin >= 0 && plan.row_end <= height);
-  }
   const int rest = in.whole(0, 15);
-  if (rest & 1) {
-    check_block<lgin::PackedFrame>(faces, height, width, face_size, patch_size, tapers, rest < 4, rest & 2);
-  } else {
+  const bool nv12 = !(rest & 1);
+  if (nv12) {
     height += height % 2;
     width += width % 2;
-    check_block<lgin::Nv12Frame>(faces, height, width, face_size, patch_size, tapers, rest < 4, rest & 2);
+  }
+  const auto plan = fuzz::plan_of(input.faces(), spec, height, width, nv12);
+  if (!plan) return 0;
+  for (const lgin::ViewPlan& view : plan->crops()) check_plan(view);
+  for (const lgin::PastePlan& paste : plan->pastes()) {
+    PROMISE(paste.column_begin >= 0 && paste.column_end <= width && paste.row_begin >= 0 && paste.row_end <= height);
+  }
+  if (nv12) {
+    check_block<lgin::Nv12Frame>(*plan, rest < 4, rest & 2);
+  } else {
+    check_block<lgin::PackedFrame>(*plan, rest < 4, rest & 2);
   }
   return 0;
 }

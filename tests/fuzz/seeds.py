@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import sys
@@ -57,12 +58,10 @@ def seeds(name: str) -> list[bytes]:
         return [models.build().SerializeToString(), models.build_age().SerializeToString(), *_other_models()]
     if name == "engine":
         facts = text.replace(
-            '"engine":null', '"engine":{"flavour":"tensorrt-rtx","version":"1.2","targets":["sm86"],"max_faces":4}'
+            '"engine":null', '"engine":{"variant":"tensorrt-rtx","version":"1.2","targets":["sm86"],"max_faces":4}'
         )
-        return [
-            b"vtrt" + bytes(20) + facts.encode() + bytes(9),
-            b"ftrt" + text.encode() + b'{"model":' + facts.encode(),
-        ]
+        digest = hashlib.sha256(b"vtrt").hexdigest()
+        return [f'{{"sha256":"{digest}","description":{one}}}'.encode() for one in (facts, text)]
     if name == "messages":
         commands = (
             '{"type":"start","consent":true,"years":60}',

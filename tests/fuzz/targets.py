@@ -37,7 +37,10 @@ from lgin_edge import (
     images,
     kernels,
 )
+from lgin_edge.faces import FaceBatch
+from lgin_edge.frames import PixelFormat
 from lgin_edge.inference import onnxruntime
+from lgin_edge.kernels import Edits, FacePlan
 from lgin_edge.kiosk import protocol
 from lgin_edge.kiosk.app import create_app
 from lgin_edge.kiosk.security import Guard, host_name, is_loopback
@@ -105,8 +108,36 @@ def model(data: bytes) -> None:
     """An ONNX file, up to where ONNX Runtime would get it."""
     with contextlib.suppress(ModelError, ValueError):
         file = onnx_file.parse(_here() / "model.onnx", data)
-        about = onnxruntime.read_description(file, Description.from_json)
-        onnxruntime.check_interface(file, about.inputs, about.outputs)
+        assert onnx_file.parse(file.path, file.data).data == file.data  # written anew, it is what it was
+        if len(data) < 20_000:
+            _same_to_protobuf(data, file.data)
+        about = onnx_file.read_description(file, Description.from_json)
+        onnx_file.check_interface(file, about.inputs, about.outputs)
+
+
+def _same_to_protobuf(data: bytes, written: bytes) -> None:
+    """What protobuf reads of a file and of what we wrote of it: the same, where it reads both."""
+    import onnx
+
+    theirs, ours = onnx.ModelProto(), onnx.ModelProto()
+    ours.ParseFromString(written)
+    try:
+        theirs.ParseFromString(data)
+    except Exception:  # noqa: BLE001 - protobuf is the stricter one here
+        return
+    for one in (theirs, ours):
+        assert not one.functions
+        assert not one.training_info
+        assert not one.graph.sparse_initializer
+    assert [node.op_type for node in theirs.graph.node] == [node.op_type for node in ours.graph.node]
+    assert [(one.domain, one.version) for one in theirs.opset_import] == [
+        (one.domain, one.version) for one in ours.opset_import
+    ]
+    for mine, original in zip(ours.graph.initializer, theirs.graph.initializer, strict=True):
+        original.ClearField("doc_string")
+        original.ClearField("metadata_props")
+        assert (mine.name, mine.dims, mine.data_type) == (original.name, original.dims, original.data_type)
+        assert mine.external_data == original.external_data
 
 
 @target
@@ -123,15 +154,18 @@ def session(data: bytes) -> None:
 
 @target
 def engine(data: bytes) -> None:
-    """An engine, up to where TensorRT would get it."""
+    """What stands beside an engine, up to where TensorRT would get the engine."""
+    path = _folder() / "engine.plan"
+    path.write_bytes(b"vtrt")
+    engine_file.json_file(path).write_bytes(data)
     with contextlib.suppress(ModelError):
-        about = engine_file.describe(Path("engine.plan"), data)
+        _, about = engine_file.read(path)
         assert about.engine is not None
-        from lgin_edge.inference.tensorrt import check_flavour, check_gpu
+        from lgin_edge.inference.tensorrt import check_gpu, check_variant
 
-        check_gpu(Path("engine.plan"), about.engine, tensorrt_variants.FLAVOURS["tensorrt-rtx"], 89)
+        check_gpu(Path("engine.plan"), about.engine, tensorrt_variants.VARIANTS["tensorrt-rtx"], 89)
         with contextlib.suppress(LginError):
-            check_flavour(Path("engine.plan"), data, about.engine)
+            check_variant(Path("engine.plan"), b"vtrt", about.engine)
 
 
 @target
@@ -221,32 +255,25 @@ def arguments(data: bytes) -> None:
     affines, boxes = give.floats((give.small(), 2, 3)), give.floats((give.small(), 5, 4))
     before = frame.copy() if isinstance(frame, np.ndarray) else None
     with contextlib.suppress(InputError):
-        options: Any = {
-            "color": color,
-            "face_size": give.number(16),
-            "patch_size": give.number(16),
-            "threads": give.number(3),
-        }
-        face, patches = kernels.region_crop(
-            frame, affines, boxes, **options, dtype=give.pick((np.float32, np.float16, "f8", None))
-        )
+        pixel_format = PixelFormat.parse(color)
+        spec, faces = geometry.ViewSpec(give.number(16), give.number(16)), FaceBatch(affines, boxes)
+        plan = FacePlan.of(frame, faces, spec, pixel_format)
+        kind = give.pick((np.float32, np.float16, "f8", None))
+        face, patches = kernels.region_crop(plan, frame, dtype=kind, threads=give.number(3))
         assert np.isfinite(face).all()
         assert np.isfinite(patches).all()
-        out = give.pick((None, frame))
-        kernels.region_paste(
-            frame, affines, boxes, give.array(face), give.array(patches), color=color, out=out, threads=1
-        )
+        edits = Edits(give.array(face), give.array(patches))
+        kernels.region_paste(plan, frame, edits, out=give.pick((None, frame)), threads=1)
         before = None
     with contextlib.suppress(InputError):
-        kernels.resample(frame, give.floats((2, 3)), give.number(16), give.number(16), color=color)
+        view = give.floats((2, 3)), give.number(16), give.number(16)
+        kernels.resample(frame, *view, pixel_format=PixelFormat.parse(color))
     with contextlib.suppress(InputError):
-        rectangle = kernels.face_rectangle(
-            color, give.number(99), give.number(99), affines, boxes, give.number(9), give.number(9)
-        )
-        block = np.zeros(kernels.block_size(color, len(affines)) + give.pick((0, 0, 1)), np.uint8)
-        kernels.write_block(
-            block, color, give.number(64), give.number(400), give.number(99), give.number(99), rectangle, affines, boxes
-        )
+        pixel_format = PixelFormat.parse(color)
+        spec, faces = geometry.ViewSpec(give.number(9), give.number(9)), FaceBatch(affines, boxes)
+        plan = FacePlan(faces, spec, give.number(99), give.number(99), pixel_format)
+        block = np.zeros(kernels.block_size(pixel_format, len(affines)) + give.pick((0, 0, 1)), np.uint8)
+        plan.write_block(block, give.number(64), give.number(400))
     if before is not None:
         np.testing.assert_array_equal(frame, before)  # what was refused changed nothing
 
@@ -265,21 +292,30 @@ def native(data: bytes) -> None:
             give.array(np.zeros((n, 3, s, s), np.float32)),
             give.array(np.zeros((n, 5, 3, p, p), np.float32)),
         )
-        strengths = give.floats((n,))
+        tapers, box = (give.real(), give.real()), tuple(give.floats((4,)).tolist())
+        height, width = frame.shape[0] * 2 // 3 if color == "nv12" else frame.shape[0], frame.shape[1]
+        plan = module.FacePlan(
+            affines,
+            boxes,
+            give.floats((n,)),
+            s,
+            p,
+            *tapers,
+            give.pick(((0.0, 0.0, 1.0, 1.0), box)),
+            height,
+            width,
+            color,
+        )
         with contextlib.suppress(ValueError, TypeError):
-            module.region_crop(frame, color, affines, boxes, face, patches, give.number(3), -1)
+            module.region_crop(plan, frame, face, patches, give.number(3), -1)
         with contextlib.suppress(ValueError, TypeError):
-            module.region_paste(
-                frame, color, affines, boxes, strengths, face, patches, give.real(), give.real(), give.number(3), -1
-            )
+            module.region_paste(plan, frame, face, patches, give.number(3), -1)
         with contextlib.suppress(ValueError, TypeError):
-            module.resample(frame, color, give.floats((2, 3)), give.array(np.zeros((3, s, p), np.float32)), 1)
+            view = give.array(np.zeros((3, s, p), np.float32))
+            module.resample(frame, color, give.floats((2, 3)), view, give.number(3))
         corners = (give.number(40), give.number(40), give.number(80), give.number(80))
         block = give.array(np.zeros(module.block_size(color, n), np.uint8))
-        sizes = (give.number(99), give.number(99))
-        module.write_block(
-            block, color, give.number(64), give.number(400), *sizes, corners, affines, boxes, strengths, s, p, 0.1, 0.3
-        )
+        plan.write_block(block, give.number(64), give.number(400), corners)
 
 
 class Model:
@@ -309,7 +345,7 @@ def find(frame: npt.NDArray[np.uint8], color: Any) -> list[Face]:
     height, width = frame.shape[:2]
     if min(height, width) < 8 or frame[0, 0].sum() % 2:
         return []
-    return [Face.from_landmarks(geometry.TEMPLATE * min(height, width) / 2 + min(height, width) / 4)]
+    return [Face(geometry.TEMPLATE * min(height, width) / 2 + min(height, width) / 4)]
 
 
 @lru_cache(maxsize=1)
@@ -388,7 +424,7 @@ async def _visit(received: list[Message]) -> list[Message]:
         "state": {},
     }
     await _kiosk()(scope, receive, send)
-    assert _kiosk().state.kiosk.visitors == 0
+    assert _kiosk().state.kiosk.places.taken == 0
     return sent
 
 

@@ -16,7 +16,7 @@ from lgin_edge.models import tensorrt_variants
 
 #: The face of the test picture: a square of 260 px, turned a little.
 LANDMARKS = geometry.TEMPLATE @ np.array([[250.0, 40.0], [-40.0, 250.0]]) + (170, 90)
-WAYS = ("onnx", *tensorrt_variants.FLAVOURS)
+WAYS = ("onnx", *tensorrt_variants.VARIANTS)
 
 
 @pytest.fixture(scope="session")
@@ -36,16 +36,16 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             pytest.skip("this onnxruntime has no CUDA: pip uninstall onnxruntime, then pip install onnxruntime-gpu")
         return transformer.WEIGHTS
-    flavour = tensorrt_variants.FLAVOURS[request.param]
-    if not flavour.installed:
-        pytest.skip(f"{flavour.name} is not installed: {flavour.get}")
+    variant = tensorrt_variants.VARIANTS[request.param]
+    if not variant.installed:
+        pytest.skip(f"{variant.name} is not installed: {variant.get}")
     for module in ("onnx_graphsurgeon", "cuda"):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} is not installed: pip install lgin-edge[engine]")
     from lgin_edge.engine import build
 
-    path = tmp_path_factory.mktemp(flavour.name) / "engine.plan"
-    build.build(build.prepare(transformer.WEIGHTS), path, flavour=flavour)
+    path = tmp_path_factory.mktemp(variant.name) / "engine.plan"
+    build.build(build.prepare(transformer.WEIGHTS), path, variant=variant)
     return path
 
 

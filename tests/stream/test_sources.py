@@ -54,7 +54,7 @@ def movie(tmp_path: Path, walk: list[Shot]) -> Path:
 
 def test_a_film_through_opencv(tiny: Transformer, walk: list[Shot], movie: Path) -> None:
     def detector(frame: Image8, color: str) -> list[Face]:
-        return [Face.from_landmarks(walk[0].faces[0])]
+        return [Face(walk[0].faces[0])]
 
     for source in (str(movie), movie):
         with Stream(source, tiny, group=4, detector=detector) as stream:

@@ -143,8 +143,7 @@ class Oracle:
                 continue
             unit = np.linalg.norm(landmarks[1] - landmarks[0])
             seen = landmarks + self._random.normal(0, self.noise * unit, (5, 2))
-            face = Face.from_landmarks(seen)
-            found.append(Face(face.box, face.landmarks, self.score))
+            found.append(Face(seen, self.score))
         return found
 
 

@@ -10,6 +10,7 @@ from support.films import Floats, Image8
 from support.motions import FPS, Motions
 
 from lgin_edge import CenterFace
+from lgin_edge.frames import PixelFormat
 from lgin_edge.tracking import TrackedFace, Tracker
 
 FRAMES = 75
@@ -29,7 +30,7 @@ def detector() -> CenterFace:
 
 def follow(film: Callable[[float], Image8], detector: CenterFace, frames: int = FRAMES) -> list[list[TrackedFace]]:
     """The faces of a film, looked for twice a second and in doubt."""
-    tracker = Tracker("rgb")
+    tracker = Tracker(PixelFormat.RGB)
     asked: tuple[int, Image8] | None = None
     last = 0
     result = []

@@ -70,6 +70,10 @@ class Meshes:
             self._anatomies[photo.key] = Anatomy(self._points[i], _resized(self._person[i]) / 255, photo)
         return self._anatomies[photo.key]
 
+    def forget(self, photo: Photo) -> None:
+        """Give a photo's anatomy up: some 10 MB."""
+        self._anatomies.pop(photo.key, None)
+
     @cached_property
     def _corners(self) -> tuple[npt.NDArray[np.int64], Floats]:
         """Vertices [T, 3] round each texel of mesh space, and their weights [T, 3]; all 0 outside the face."""

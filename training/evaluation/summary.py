@@ -17,8 +17,8 @@ from . import measures
 from .measures import Floats
 
 if TYPE_CHECKING:
+    from ..evaluate import Judges
     from .estimators import Estimator
-    from .evaluate import Judges
 
 Json = dict[str, Any]
 
@@ -190,7 +190,7 @@ def glasses(people: Sequence[Json]) -> Json | None:
 
 
 def worst(people: Sequence[Json], years: Sequence[float], steady: Json | None = None) -> Json:
-    """The worst outputs by name of the file: what to look at first. ``steady`` is ``steadiness.measure``'s."""
+    """The worst outputs by name of the file: what to look at first. ``steady`` is ``temporal_consistency.measure``'s."""
 
     def lowest(values: Iterable[tuple[float, str, int | None]], falling: bool = False) -> list[Json]:
         ordered = sorted(values, key=lambda v: (-v[0] if falling else v[0], v[1], v[2] or 0))[:_WORST]

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
-    from .evaluate import Ager, Row
+    from ..evaluate import Ager, Row
 
 Json = dict[str, Any]
 
@@ -63,7 +63,7 @@ def headline(result: Json) -> str:
     ]
     if "sharpness" in every:
         rows.append(["sharpness ratio, median by group", _list(every["sharpness"]["median"])])
-    steady = result.get("steadiness")
+    steady = result.get("temporal_consistency")
     if steady:
         worst = [max(steady[kind]["flicker"]) for kind in ("exact", "detected")]
         rows.append(["flicker, worst group, levels: exact landmarks; the detector's", _list(worst, "; ")])
@@ -78,7 +78,7 @@ def markdown(result: Json) -> str:
         parts.append(f"`{about['file']}` ({about['name']}) on the {about['split']} split")
         parts.append(f", **trial: {about['limit']} portraits at most**.\n\n" if about["limit"] else ".\n\n")
     parts.append(headline(result))
-    sections = (_judges, _age, _identity, _preservation, _steadiness, _kid, _fidelity, _failures)
+    sections = (_judges, _age, _identity, _preservation, _temporal_consistency, _kid, _precision_parity, _failures)
     parts += [section(result) for section in sections]
     return "".join(parts).rstrip() + "\n"
 
@@ -190,10 +190,10 @@ def _glasses(result: Json) -> str:
     return text + table(["edges kept", "n", *labels], rows)
 
 
-def _steadiness(result: Json) -> str:
-    if "steadiness" not in result:
+def _temporal_consistency(result: Json) -> str:
+    if "temporal_consistency" not in result:
         return ""
-    text, found = "## Steadiness\n\n", result["steadiness"]
+    text, found = "## Steadiness\n\n", result["temporal_consistency"]
     if found is None:
         return text + "Not measured: none of these portraits is sharp (tier A).\n\n"
     labels = [result["groups"][i]["label"] for i in found["groups"]]
@@ -230,15 +230,15 @@ def _kid(result: Json) -> str:
     return text + table(["aged to", "real faces", "aged", "input", "real"], rows)
 
 
-def _fidelity(result: Json) -> str:
-    if "fidelity" not in result:
+def _precision_parity(result: Json) -> str:
+    if "precision_parity" not in result:
         return ""
     text = (
         "## Fidelity\n\nResiduals on real faces against the ONNX file in ONNX Runtime; PSNR with peak 2, difference in "
     )
     text += "levels of a byte.\n"
     rows = []
-    for row in result["fidelity"]:
+    for row in result["precision_parity"]:
         if "error" in row:
             rows.append([row["name"], 0, "not run", row["error"]])
         else:

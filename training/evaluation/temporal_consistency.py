@@ -23,7 +23,7 @@ from . import measures
 from .measures import Floats, binomial
 
 if TYPE_CHECKING:
-    from .evaluate import Ager, Row
+    from ..evaluate import Ager, Row
 
 Json = dict[str, Any]
 

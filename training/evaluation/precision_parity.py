@@ -13,11 +13,12 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import nn
 
-from lgin_edge import geometry
+from lgin_edge.faces import Face, FaceBatch
 from lgin_edge.inference.loader import open_model
-from lgin_edge.kernels import region_crop
+from lgin_edge.kernels import FacePlan, region_crop
 
-from . import export, measures
+from .. import export
+from . import measures
 from .summary import Json, number
 
 if TYPE_CHECKING:
@@ -39,12 +40,9 @@ def compare(model: Path, rows: Sequence[Row], run: Path | None = None) -> list[J
     code = np.eye(len(about.groups), dtype=np.float32)
     inputs = []
     for row in rows[:: max(1, len(rows) // _FACES)][:_FACES]:
-        affine = geometry.fit_similarity(row.landmarks)
-        boxes = geometry.region_boxes(row.landmarks, affine)
-        face, patches = region_crop(
-            row.frame(), affine[None], boxes[None], face_size=about.face_size, patch_size=about.patch_size
-        )
-        inputs.append((face, patches, boxes[None].astype(np.float32), code))
+        frame, faces = row.frame(), FaceBatch.of([Face(row.landmarks)])
+        face, patches = region_crop(FacePlan.of(frame, faces, about.views), frame)
+        inputs.append((face, patches, faces.boxes.astype(np.float32), code))
     expected = [backend.run(*one) for one in inputs]
     backend.close()
 

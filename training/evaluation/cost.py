@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 from onnx import numpy_helper
 
-from . import checkpoint
+from .. import checkpoint
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import pytest
 pytest.importorskip("training", reason="training/ is in no wheel: it runs from a checkout")
 
 from lgin_edge import InputError
-from training import datasets
-from training.datasets import Format, Problem, Sample
+from training.dataset import formats
+from training.dataset.formats import Format, Problem, Sample
 
 
 @pytest.fixture
@@ -42,14 +42,14 @@ def test_utkface(folder):
         "readme.txt",
         ".26_1_2_20170116184024662.jpg",
     )
-    samples, problems = datasets.read(Format.utkface, root)
+    samples, problems = formats.read(Format.utkface, root)
     assert samples == [
         Sample(Path("100_0_0_20170112213500903.jpg"), 100, "M"),
         Sample(Path("1_0_4_20161219200338012.JPG"), 1, "M"),
         Sample(Path("part1/26_1_2_20170116184024662.jpg.chip.jpg"), 26, "F"),
     ]
     assert len(problems) == 5
-    assert set(reasons(problems).values()) == {datasets.MALFORMED_NAME}
+    assert set(reasons(problems).values()) == {formats.MALFORMED_NAME}
 
 
 def test_cacd(folder):
@@ -63,7 +63,7 @@ def test_cacd(folder):
         "53_Robin_Williams.jpg",
         "530_Robin_Williams_0001.jpg",
     )
-    samples, problems = datasets.read(Format.cacd, root)
+    samples, problems = formats.read(Format.cacd, root)
     assert {(sample.age, sample.gender, sample.person) for sample in samples} == {
         (53, "", "Robin Williams"),
         (45, "", "Robert Downey Jr."),
@@ -71,7 +71,7 @@ def test_cacd(folder):
         (40, "", "50 Cent"),
     }
     assert len(problems) == 4
-    assert set(reasons(problems).values()) == {datasets.MALFORMED_NAME}
+    assert set(reasons(problems).values()) == {formats.MALFORMED_NAME}
 
 
 FFHQ = """image_number,age_group,age_group_confidence,gender,gender_confidence,head_pitch,head_roll
@@ -90,8 +90,8 @@ five,30-39,1.0,male,1.0,1,2
 
 def test_ffhq_aging(folder):
     root = folder(*(f"{i // 5 * 5:05}/{i:05}.png" for i in range(10)), "cover.png")
-    (root / datasets.FFHQ_TABLE).write_text(FFHQ)
-    samples, problems = datasets.read(Format.ffhq_aging, root, min_confidence=0.5)
+    (root / formats.FFHQ_TABLE).write_text(FFHQ)
+    samples, problems = formats.read(Format.ffhq_aging, root, min_confidence=0.5)
     assert samples == [
         Sample(Path("00000/00000.png"), 1, "M"),
         Sample(Path("00000/00001.png"), 24.5, "F"),
@@ -99,16 +99,16 @@ def test_ffhq_aging(folder):
         Sample(Path("00005/00008.png"), 34.5, ""),  # a short row: nothing says that it is unsure
     ]
     assert reasons(problems) == {
-        "00000/00003.png": datasets.UNCERTAIN_AGE,
-        "00005/00005.png": datasets.NO_LABEL,
-        "00005/00009.png": datasets.NO_LABEL,
-        f"{datasets.FFHQ_TABLE}:6": datasets.MALFORMED_ROW,
-        f"{datasets.FFHQ_TABLE}:7": datasets.MALFORMED_ROW,
-        f"{datasets.FFHQ_TABLE}:8": datasets.MALFORMED_ROW,
-        f"{datasets.FFHQ_TABLE}:9": datasets.MALFORMED_ROW,
-        f"{datasets.FFHQ_TABLE}:11": datasets.NO_PICTURE,
+        "00000/00003.png": formats.UNCERTAIN_AGE,
+        "00005/00005.png": formats.NO_LABEL,
+        "00005/00009.png": formats.NO_LABEL,
+        f"{formats.FFHQ_TABLE}:6": formats.MALFORMED_ROW,
+        f"{formats.FFHQ_TABLE}:7": formats.MALFORMED_ROW,
+        f"{formats.FFHQ_TABLE}:8": formats.MALFORMED_ROW,
+        f"{formats.FFHQ_TABLE}:9": formats.MALFORMED_ROW,
+        f"{formats.FFHQ_TABLE}:11": formats.NO_PICTURE,
     }
-    everybody, _ = datasets.read(Format.ffhq_aging, root)
+    everybody, _ = formats.read(Format.ffhq_aging, root)
     assert Sample(Path("00000/00002.png"), 74.5, "F") in everybody
     assert Sample(Path("00000/00003.png"), 34.5, "M") in everybody
 
@@ -127,40 +127,40 @@ def test_csv(folder):
         b"p1,e.jpg\n"
         b"p1,f.jpg,121,F,more,and more\n"
     )
-    samples, problems = datasets.read(Format.csv, root, table)
+    samples, problems = formats.read(Format.csv, root, table)
     assert samples == [
         Sample(Path("a.jpg"), 30.5, "M", "p1"),
         Sample(Path("b/c.jpg"), 70, "", ""),
         Sample(Path("d.jpg"), 0, "F", "x, y"),
     ]
     assert [problem.reason for problem in problems] == [
-        datasets.LISTED_TWICE,
-        *[datasets.MALFORMED_ROW] * 5,
-        datasets.NO_PICTURE,
-        *[datasets.MALFORMED_ROW] * 2,
+        formats.LISTED_TWICE,
+        *[formats.MALFORMED_ROW] * 5,
+        formats.NO_PICTURE,
+        *[formats.MALFORMED_ROW] * 2,
     ]
-    assert problems[1] == Problem("elsewhere.csv:6", datasets.MALFORMED_ROW, "age: expected 0 to 120 years, got 'old'")
+    assert problems[1] == Problem("elsewhere.csv:6", formats.MALFORMED_ROW, "age: expected 0 to 120 years, got 'old'")
 
 
 def test_csv_needs_only_path_and_age(folder):
     root = folder("a.jpg")
-    (root / datasets.CSV_TABLE).write_text(f"age,path\n30,{root}/a.jpg\n")
-    assert datasets.read(Format.csv, root) == ([Sample(root / "a.jpg", 30)], [])
+    (root / formats.CSV_TABLE).write_text(f"age,path\n30,{root}/a.jpg\n")
+    assert formats.read(Format.csv, root) == ([Sample(root / "a.jpg", 30)], [])
 
 
 @pytest.mark.parametrize("kind", [Format.csv, Format.ffhq_aging])
 def test_a_table_that_cannot_be_used(folder, kind):
     root = folder("a.jpg")
     with pytest.raises(InputError, match="cannot be read"):
-        datasets.read(kind, root)
+        formats.read(kind, root)
     (root / "table.csv").write_text("file,years\n")
     with pytest.raises(InputError, match="is missing"):
-        datasets.read(kind, root, root / "table.csv")
+        formats.read(kind, root, root / "table.csv")
     (root / "table.csv").write_text("")
     with pytest.raises(InputError, match="is missing"):
-        datasets.read(kind, root, root / "table.csv")
+        formats.read(kind, root, root / "table.csv")
 
 
 def test_a_table_where_none_belongs(folder):
     with pytest.raises(InputError, match="leave out the table"):
-        datasets.read(Format.cacd, folder("a.jpg"), Path("labels.csv"))
+        formats.read(Format.cacd, folder("a.jpg"), Path("labels.csv"))

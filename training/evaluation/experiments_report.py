@@ -18,12 +18,13 @@ from lgin_edge import contact_sheet, geometry
 from lgin_edge.frames import Frame
 from lgin_edge.kernels import resample
 
-from . import comparison, cost, data, report
+from .. import data
+from . import comparison, cost, report
 from .comparison import Interval, Measure
 
 if TYPE_CHECKING:
-    from .evaluate import Ager
-    from .experiments import Experiments, Method, Plan
+    from ..evaluate import Ager
+    from ..experiments import Experiments, Method, Plan
     from .measures import Floats
 
 Json = dict[str, Any]
@@ -55,7 +56,7 @@ class Facts:
 
 def write(work: Experiments, target: Path) -> None:
     """Write the document, its picture of the astronaut beside it, and the figures of test people into the runs' folder."""
-    from .experiments import CLASSIFIER, METHODS
+    from ..experiments import CLASSIFIER, METHODS
 
     results = {method.name: work.measure(method) for method in METHODS}
     trained = [method.name for method in METHODS if method.settings is not None]
@@ -212,7 +213,7 @@ def _compared(
 
 def _parts(methods: Sequence[Method], results: Mapping[str, Json], seed: int) -> str:
     """What the global and the local residuals of the bundled model carry: no training without them, but their absence."""
-    from .experiments import PARTS
+    from ..experiments import PARTS
 
     titles = {method.name: method.title for method in methods}
     listed = comparison.measures_of(list(results["full"]["estimators"]))
@@ -332,7 +333,7 @@ def _title(text: str, cell: int) -> Image.Image:
 
 
 def _pictured() -> list[Method]:
-    from .experiments import METHODS, PARTS
+    from ..experiments import METHODS, PARTS
 
     # Not doing nothing, which would be the original six times, nor the parts of a model that is there.
     return [method for method in METHODS if method.name not in ("nothing", *PARTS)]

@@ -1,5 +1,6 @@
 """Steadiness: films whose motion is known, agers whose flicker is known, detectors whose error is known."""
 
+import loose
 import numpy as np
 import pytest
 
@@ -9,8 +10,8 @@ pytest.importorskip("skimage", reason='the evaluation needs its extra: pip insta
 from lgin_edge import geometry
 from lgin_edge.detectors.centerface import CenterFace
 from lgin_edge.faces import Face
-from lgin_edge.kernels import region_paste
-from training import evaluate, measures, report, steadiness
+from training import evaluate
+from training.evaluation import measures, report, temporal_consistency
 
 SEED = 20240613
 YEARS = (30.0, 70.0)
@@ -29,7 +30,7 @@ def still(side=192):
 
 @pytest.fixture(scope="module")
 def film():
-    return steadiness.sequence(*still(), FRAMES)
+    return temporal_consistency.sequence(*still(), FRAMES)
 
 
 def painted(strength=lambda call, year: 1.0):
@@ -43,10 +44,10 @@ def painted(strength=lambda call, year: 1.0):
     calls = iter(range(10**6))
 
     def age(frame, landmarks, years):
-        affine, call = geometry.fit_similarity(landmarks), next(calls)
-        box = geometry.region_boxes(landmarks, affine)[None]
+        face_here, call = Face(landmarks), next(calls)
+        where = face_here.affine[None], face_here.boxes[None]
         deltas = [np.float32(strength(call, year)) * face for year in years]
-        return [region_paste(frame, affine[None], box, delta, nothing) for delta in deltas]
+        return [loose.region_paste(frame, *where, delta, nothing) for delta in deltas]
 
     return age
 
@@ -57,26 +58,26 @@ def seeing(film, shift):
 
     def find(frame, color):
         i = next(order) % len(film)
-        far = Face.from_landmarks(film[i].landmarks + 500)
+        far = Face(film[i].landmarks + 500)
         moved = shift(i)
-        return [far] if moved is None else [far, Face.from_landmarks(film[i].landmarks + moved)]
+        return [far] if moved is None else [far, Face(film[i].landmarks + moved)]
 
     return find
 
 
 def test_flicker_of_known_pictures():
     x = np.array([[3.0, 4.0], [5.0, 4.0], [3.0, 4.0], [5.0, 4.0]])
-    assert steadiness.flicker(x) == pytest.approx((np.sqrt(0.5), 4))
-    assert steadiness.flicker(x[:1]) == (0, pytest.approx(np.sqrt(12.5)))
+    assert temporal_consistency.flicker(x) == pytest.approx((np.sqrt(0.5), 4))
+    assert temporal_consistency.flicker(x[:1]) == (0, pytest.approx(np.sqrt(12.5)))
 
 
 def test_the_film_shows_the_still_where_its_landmarks_say_and_moves_by_fractions(film):
     frame, landmarks = still()
-    first = steadiness.in_face(frame, landmarks)
+    first = temporal_consistency.in_face(frame, landmarks)
     places = np.array([moved.landmarks for moved in film])
     assert {moved.frame.shape for moved in film} == {(160, 160, 3)}
     for moved in film:
-        again = steadiness.in_face(moved.frame, moved.landmarks)
+        again = temporal_consistency.in_face(moved.frame, moved.landmarks)
         assert np.corrcoef(first, again)[0, 1] > 0.995
         assert 0 < moved.landmarks.min() < moved.landmarks.max() < 160
     sizes = np.linalg.norm(places[:, 1] - places[:, 0], axis=1)
@@ -91,25 +92,30 @@ def test_frames_at_a_stills_own_resolution_would_shimmer(monkeypatch):
     frame = np.random.default_rng(SEED).integers(60, 196, (192, 192, 3), np.uint8)
 
     def shimmer():
-        return steadiness.flicker(
-            np.array([steadiness.in_face(*moved) for moved in steadiness.sequence(frame, landmarks, FRAMES)])
+        return temporal_consistency.flicker(
+            np.array(
+                [
+                    temporal_consistency.in_face(*moved)
+                    for moved in temporal_consistency.sequence(frame, landmarks, FRAMES)
+                ]
+            )
         )[0]
 
     soft = shimmer()
-    monkeypatch.setattr(steadiness, "_REDUCTION", 1.0)
-    monkeypatch.setattr(steadiness, "binomial", lambda x, step: x)
+    monkeypatch.setattr(temporal_consistency, "_REDUCTION", 1.0)
+    monkeypatch.setattr(temporal_consistency, "binomial", lambda x, step: x)
     assert soft < 0.25 * shimmer()
 
 
 def test_doing_nothing_is_steady(film):
-    result = steadiness.person(evaluate.do_nothing, seeing(film, lambda i: (2, 0)), film, YEARS)
+    result = temporal_consistency.person(evaluate.do_nothing, seeing(film, lambda i: (2, 0)), film, YEARS)
     for kind in ("exact", "detected"):
         assert result[kind] == {"flicker": [0, 0], "signal": [0, 0]}
 
 
 def test_a_change_that_stands_still_on_the_face_is_steady_and_one_that_comes_and_goes_is_not(film):
     exact = seeing(film, lambda i: (0, 0))
-    result = steadiness.person(
+    result = temporal_consistency.person(
         painted(lambda call, year: 1.0 if year < 50 else 1 + 0.25 * (-1) ** call), exact, film, YEARS
     )
     assert result["exact"]["signal"] == pytest.approx([16, 16], rel=0.15)
@@ -123,7 +129,7 @@ def test_jitter_of_the_landmarks_costs_flicker_but_their_bias_does_not(film):
     eyes = np.mean([np.linalg.norm(moved.landmarks[1] - moved.landmarks[0]) for moved in film])
 
     def measured(shift):
-        return steadiness.person(painted(), seeing(film, shift), film, YEARS)
+        return temporal_consistency.person(painted(), seeing(film, shift), film, YEARS)
 
     beside = measured(lambda i: (1.0, 0))
     little, much = (measured(lambda i, by=by: (by * (-1) ** i, 0)) for by in (0.25, 0.75))
@@ -136,20 +142,20 @@ def test_jitter_of_the_landmarks_costs_flicker_but_their_bias_does_not(film):
 
 
 def test_a_frame_in_which_no_face_is_found_stays_as_it_is_and_counts(film):
-    result = steadiness.person(painted(), seeing(film, lambda i: None if i == 2 else (0, 0)), film, YEARS)
+    result = temporal_consistency.person(painted(), seeing(film, lambda i: None if i == 2 else (0, 0)), film, YEARS)
     assert result["missed"] == 1
     signal = 16 * (FRAMES - 1) / FRAMES  # gone in one of the frames: the RMS about the mean follows from that
     assert result["detected"]["signal"] == pytest.approx([signal] * 2, rel=0.15)
     assert result["detected"]["flicker"] == pytest.approx([signal / np.sqrt(FRAMES - 1)] * 2, rel=0.15)
-    nobody = steadiness.person(painted(), lambda frame, color: [], film, YEARS)
+    nobody = temporal_consistency.person(painted(), lambda frame, color: [], film, YEARS)
     assert (nobody["missed"], nobody["jitter"]) == (FRAMES, None)
     assert nobody["detected"]["signal"] == [0, 0]
 
 
 def test_a_real_face_is_found_in_its_film(astronaut):
     (face,) = CenterFace()(astronaut)[:1]
-    film = steadiness.sequence(astronaut, face.landmarks, 4)
-    result = steadiness.person(evaluate.do_nothing, CenterFace(), film, YEARS)
+    film = temporal_consistency.sequence(astronaut, face.landmarks, 4)
+    result = temporal_consistency.person(evaluate.do_nothing, CenterFace(), film, YEARS)
     assert result["missed"] == 0
     assert 0 < result["jitter"] < 3
     assert 0 < result["source"] < 2
@@ -163,20 +169,20 @@ def test_measure_sums_up_and_the_report_says_it(tmp_path):
     for name in ("a", "b"):
         Image.fromarray(frame).save(tmp_path / f"{name}.png")
         rows.append(evaluate.Row(tmp_path / f"{name}.png", name, "A", "test", name, "F", 40.0, "dated", landmarks))
-    film = steadiness.sequence(frame, landmarks, FRAMES)
+    film = temporal_consistency.sequence(frame, landmarks, FRAMES)
     detector = seeing(film, lambda i: None if i == 2 else (0.5 * (-1) ** i, 0))
-    found = steadiness.measure(painted(), rows, YEARS, (0, 4), detector, FRAMES)
+    found = temporal_consistency.measure(painted(), rows, YEARS, (0, 4), detector, FRAMES)
     assert (found["n"], found["frames"], found["missed"]) == (2, FRAMES, 2)
     assert found["detected"]["flicker"][0] > 10 * found["exact"]["flicker"][0]
     assert found["exact"]["ratio"][0] == pytest.approx(found["exact"]["flicker"][0] / 16, rel=0.15)
     assert [person["file"] for person in found["people"]] == ["a", "b"]
-    idle = steadiness.measure(evaluate.do_nothing, rows[:1], YEARS, (0, 4), detector, FRAMES)
+    idle = temporal_consistency.measure(evaluate.do_nothing, rows[:1], YEARS, (0, 4), detector, FRAMES)
     assert idle["exact"] == idle["detected"] == {"flicker": [0, 0], "signal": [0, 0], "ratio": [None, None]}
-    assert steadiness.measure(evaluate.do_nothing, [], YEARS, (0, 4)) is None
+    assert temporal_consistency.measure(evaluate.do_nothing, [], YEARS, (0, 4)) is None
     groups = [{"label": label, "center": 0} for label in "pqrst"]
     for one, missed in ((found, "2 of 12"), (idle, "1 of 6")):
-        text = report._steadiness({"groups": groups, "steadiness": one})
+        text = report._temporal_consistency({"groups": groups, "temporal_consistency": one})
         assert f"stay as they are: {missed}." in text
         assert "| aged to | p | t |" in text
         assert f"| detected: flicker | {one['detected']['flicker'][0]} |" in text
-    assert report._steadiness({"groups": groups}) == ""  # a report from before it was measured
+    assert report._temporal_consistency({"groups": groups}) == ""  # a report from before it was measured

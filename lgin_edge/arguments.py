@@ -1,0 +1,35 @@
+"""Numbers and arrays of numbers as arguments: converted, or InputError."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError
+
+
+def check_integer(name: str, value: int, low: int, high: int, unit: str = "") -> int:
+    if not isinstance(value, (int, np.integer)) or not low <= value <= high:
+        raise InputError(f"{name}: expected a whole number {unit}from {low} to {high}, got {value!r}")
+    return int(value)
+
+
+def check_real(name: str, value: float) -> float:
+    if not isinstance(value, (int, float, np.number)):
+        raise InputError(f"{name}: expected a number, got {value!r}")
+    return float(value)
+
+
+def check_floats(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """``value`` as a C-contiguous float64 array of ``shape``, where -1 stands for any length."""
+    try:
+        array = np.require(np.asarray(value), np.float64, ["C", "A"])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: expected numbers of shape {_text(shape)}, got {type(value).__name__}") from error
+    if array.ndim != len(shape) or any(want not in (-1, got) for got, want in zip(array.shape, shape, strict=True)):
+        raise InputError(f"{name}: expected shape {_text(shape)}, got {array.shape}")
+    return array
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return str(shape).replace("-1", "N")

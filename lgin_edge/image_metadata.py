@@ -1,0 +1,118 @@
+"""What is kept of a picture's metadata: all that is still true of a face that changed, and nothing of the old one.
+
+Thumbnails, previews and depth maps show the old face. A claim of a film or a gain map at the file's end is no longer true,
+since they are not written. An orientation that was applied is reset.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_ORIENTATION, _SUB_IFDS, _EXIF_IFD = 0x0112, 0x014A, 0x8769
+_MAKER_NOTE, _WIDTH, _HEIGHT = 0x927C, 0xA002, 0xA003
+#: Tags of a TIFF that describe the picture; the others describe how the file is laid out.
+_TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)
+PNG_XMP = "XML:com.adobe.xmp"
+#: Texts of a PNG in which ImageMagick keeps EXIF and XMP as they were, and file managers their thumbnails.
+_STALE_TEXT = ("Raw profile type", "Thumb::")
+#: Namespaces of XMP that hold pictures, or speak of what lies elsewhere in the file.
+_STALE_NAMESPACES = (
+    b"http://ns.adobe.com/xap/1.0/g/img/",
+    b"http://ns.adobe.com/xmp/note/",
+    b"http://ns.adobe.com/hdr-gain-map/1.0/",
+    b"http://ns.apple.com/HDRGainMap/1.0/",
+    b"http://ns.google.com/photos/1.0/",
+)
+#: A value of XMP that is longer without a space is a file.
+_EMBEDDED = re.compile(rb"[A-Za-z0-9+/=]{2000}")
+
+
+def kept_metadata(file: Any, image: Image.Image, mode: str) -> dict[str, Any]:
+    """What Pillow's ``save`` takes of the metadata of ``file``, an opened image file.
+
+    Args:
+        image: the picture, upright, as it was read.
+        mode: of the picture as it will be written, one of L, LA, RGB and RGBA.
+    """
+    kept = {key: image.info[key] for key in ("dpi", "comment") if image.info.get(key)}
+    profile = image.info.get("icc_profile")
+    if profile and _profile_fits(profile, mode) and image.mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
+        kept["icc_profile"] = profile  # of another mode it describes the old colours
+    xmp = image.info.get("xmp") or image.info.get(PNG_XMP)
+    if xmp and (clean := clean_xmp(xmp.encode() if isinstance(xmp, str) else xmp)):
+        kept["xmp"] = clean
+    try:
+        exif = _exif(file, image)
+        if len(exif):
+            kept["exif"] = exif.tobytes()
+    except Exception:  # noqa: BLE001 - damaged EXIF fails in many ways; it cannot be kept
+        kept.pop("exif", None)
+    if file.format == "PNG":
+        kept["text"] = {
+            key: str(value) for key, value in file.text.items() if key != PNG_XMP and not key.startswith(_STALE_TEXT)
+        }
+    return kept
+
+
+def _profile_fits(profile: Any, mode: str) -> bool:
+    """Whether a colour profile is one of the picture's kind; its header says of which it is."""
+    space = bytes(profile[16:20]) if isinstance(profile, bytes) else b""
+    return space == (b"GRAY" if mode in ("L", "LA") else b"RGB ")
+
+
+def _exif(file: Any, image: Image.Image) -> Any:
+    exif = image.getexif()
+    if file.format == "TIFF":  # here the tags are the file's own, and Pillow drops them when it turns the picture
+        exif = type(exif)()
+        for tag in set(_TIFF_TAGS) & set(file.tag_v2):
+            exif[tag] = file.tag_v2[tag]
+    if not len(exif):
+        return exif
+    exif[_ORIENTATION] = 1
+    exif.pop(_SUB_IFDS, None)  # places in the old file
+    if _EXIF_IFD not in exif:
+        return exif
+    details = exif.get_ifd(_EXIF_IFD)
+    note = details.get(_MAKER_NOTE)
+    if isinstance(note, bytes) and b"\xff\xd8\xff" in note:  # a camera's preview
+        del details[_MAKER_NOTE]
+    for tag, side in ((_WIDTH, image.width), (_HEIGHT, image.height)):
+        if tag in details:
+            details[tag] = side
+    return exif
+
+
+def clean_xmp(xmp: bytes) -> bytes:
+    """XMP without thumbnails and without claims about parts of the file that are not written; b"" if that cannot be done."""
+    prefixes = [
+        re.escape(prefix)
+        for prefix, _, uri in re.findall(rb"xmlns:([\w.-]+)\s*=\s*(['\"])(.*?)\2", xmp)
+        if uri.startswith(_STALE_NAMESPACES)
+    ]
+    elements = [rb"[\w.-]+:Thumbnails"]
+    if prefixes:
+        stale = b"(?:" + b"|".join(prefixes) + b")"
+        xmp = re.sub(rb"\s" + stale + rb":[\w.-]+\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", xmp)
+        elements.append(stale + rb":[\w.-]+")
+    for element in elements:
+        xmp = re.sub(rb"<(" + element + rb")(?:\s[^<>]*)?/>", b"", xmp)
+        xmp = re.sub(rb"<(" + element + rb")(?:\s[^<>]*)?>.*?</\1\s*>", b"", xmp, flags=re.DOTALL)
+    if _EMBEDDED.search(xmp) or re.search(rb"MotionPhoto|MicroVideo|Thumbnails", xmp):
+        return b""
+    return xmp
+
+
+def png_text(text: dict[str, str], xmp: bytes) -> Any:
+    """The texts of a PNG, as ``save`` takes them."""
+    from PIL import PngImagePlugin
+
+    info = PngImagePlugin.PngInfo()
+    for key, value in text.items():
+        info.add_itxt(key, value)
+    if xmp:
+        info.add_itxt(PNG_XMP, xmp.decode("utf-8", "replace"))
+    return info
