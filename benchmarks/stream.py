@@ -341,7 +341,7 @@ def stages(transformer: lgin_edge.Transformer, film: Film) -> dict[str, float]:
             start = time.perf_counter()
             processed = pipeline(frame, i / FPS)
             whole = time.perf_counter() - start
-            details = transformer.last.times
+            details = transformer.last_call.times
             if before == len(spent["detect"]):
                 spent["age"].append(details["total"] / 1e3)
                 spent["follow"].append(whole - details["total"] / 1e3)

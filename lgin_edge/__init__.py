@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 # it is imported. Nothing leaves this machine that nobody asked for; whoever sets it himself has his way.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from .errors import BackendError, ClosedError, ImageError, InputError, LginError, ModelError
+from .errors import AgeRangeWarning, BackendError, ClosedError, ImageError, InputError, LginError, ModelError
 
 if TYPE_CHECKING:
     from .age_estimator import AgeEstimate
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AgeEstimate",
+    "AgeRangeWarning",
     "BackendError",
     "CenterFace",
     "ClosedError",

@@ -49,7 +49,14 @@ def native_call() -> Iterator[None]:
             _changed.notify_all()
 
 
-class Origin:
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+class ForkGuard:
     """The process that something was made in, for what does not survive a fork.
 
     Args:
@@ -60,13 +67,13 @@ class Origin:
         self._what, self._process = what, os.getpid()
 
     @property
-    def here(self) -> bool:
+    def same_process(self) -> bool:
         """Whether it is this process."""
         return os.getpid() == self._process
 
     def check(self) -> None:
         """Raises BackendError in another process."""
-        if not self.here:
+        if not self.same_process:
             raise BackendError(
                 f"{self._what} was made before this process was forked, and the threads that it needs are in the parent "
                 "alone: make a new one here, or let multiprocessing start its processes by 'spawn'"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import ClosedError, ModelError
-from .frames import Floats
+from .faces import Face
+from .files import is_file
+from .frames import Floats, Frame, PixelFormat
+from .kernels import resample
 from .limits import LIMITS, Limits
 from .models import onnx_file
 from .models.description import AgeDescription, check_template
@@ -65,7 +69,7 @@ class AgeModel:
     ) -> None:
         if is_engine(path):
             raise ModelError(f"{path}: an engine; estimating ages needs an .onnx age model")
-        if not path.is_file():
+        if not is_file(path):
             raise ModelError(
                 f"{path}: no such age model, and estimating ages needs one. The package comes with {WEIGHTS}: install it "
                 "again if that file is missing, or give your own as Transformer(age_model=FILE) (python -m training.export "
@@ -109,6 +113,29 @@ class AgeModel:
             AgeEstimate(float(one @ centers), int(one.argmax()), groups[int(one.argmax())].label, tuple(one.tolist()))
             for one in p
         ]
+
+    def estimate(
+        self,
+        frame: Frame,
+        pixel_format: PixelFormat,
+        faces: Sequence[Face],
+        *,
+        batch: int,  # faces of one call
+        threads: int,
+        stage: Callable[[str], AbstractContextManager[None]],
+    ) -> list[AgeEstimate]:
+        """Estimates of the faces of a frame. Raises: as ``run``."""
+        side = self.description.face_size
+        estimates: list[AgeEstimate] = []
+        for start in range(0, len(faces), batch):
+            part = faces[start : start + batch]
+            with stage("crop"):
+                views = np.empty((len(part), 3, side, side), np.float32)
+                for view, face in zip(views, part, strict=True):
+                    view[:] = resample(frame, face.affine, side, side, pixel_format=pixel_format, threads=threads)
+            with stage("model"):
+                estimates += self.run(views)
+        return estimates
 
     def close(self) -> None:
         """Free the session's memory, once no call is running."""

@@ -24,7 +24,7 @@ def check_floats(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> npt
     """``value`` as a C-contiguous float64 array of ``shape``, where -1 stands for any length."""
     try:
         array = np.require(np.asarray(value), np.float64, ["C", "A"])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name}: expected numbers of shape {_text(shape)}, got {type(value).__name__}") from error
     if array.ndim != len(shape) or any(want not in (-1, got) for got, want in zip(array.shape, shape, strict=True)):
         raise InputError(f"{name}: expected shape {_text(shape)}, got {array.shape}")

@@ -70,6 +70,14 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
             stack.enter_context(atomic_write(path)).write_bytes(contents[path])
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False for a name that no file can have, too."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file, 64 hexadecimal digits."""
     digest = hashlib.sha256()

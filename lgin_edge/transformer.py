@@ -1,34 +1,33 @@
-"""``Transformer``: a model, a detector and the kernels behind one noun."""
+"""``Transformer``: a model, a detector and the kernels behind one noun. It has nothing to do with attention."""
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from . import geometry
-from ._process import Origin
+from ._process import ForkGuard, usable_cores
 from .age_estimator import WEIGHTS as AGE_WEIGHTS
 from .age_estimator import AgeEstimate, AgeModel
+from .call_stats import CallStats
 from .detectors import Detector
 from .detectors.centerface import CenterFace
-from .errors import BackendError, ClosedError, ImageError, InputError
-from .faces import Face, FaceBatch
+from .errors import AgeRangeWarning, BackendError, ClosedError, InputError
+from .faces import Face
+from .files import is_file
 from .frames import Color, Frame, PixelFormat
 from .inference.cpu import CpuFramePath
 from .inference.device_array import device_frame, is_on_device
 from .inference.loader import open_path
-from .kernels import resample
+from .inputs import check_out, given_faces, placed, to_frame
 from .limits import LIMITS, Limits
 from .models.description import AgeGroup, Description, check_template
 
@@ -46,34 +45,12 @@ INT8_WEIGHTS = WEIGHTS.with_name("lgin-int8.onnx")
 ImageT = TypeVar("ImageT", Frame, "Image.Image")
 
 
-@dataclass
-class Details:
-    """What the last call of this thread did.
-
-    Attributes:
-        faces: the faces that were found, or given; empty means that the picture came back unchanged.
-        times: milliseconds by stage, of those that the call had: "detect", "crop", "model", "paste" and "total"; on a GPU
-            "gpu" for the three in the middle, with the copies there and back.
-    """
-
-    faces: list[Face] = field(default_factory=list)
-    times: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.times[name] = self.times.get(name, 0.0) + 1e3 * (time.perf_counter() - start)
-
-
 def model_path(model: str | os.PathLike[str] | None) -> Path:
     """The file of a model as ``Transformer`` takes it: a path, "int8", or None for the bundled one."""
     if model is None:
         return WEIGHTS
     path = Path(model)
-    return INT8_WEIGHTS if path == Path("int8") and not path.exists() else path
+    return INT8_WEIGHTS if path == Path("int8") and not is_file(path) else path
 
 
 class Transformer:
@@ -117,8 +94,8 @@ class Transformer:
         threads: int | None = None,
         limits: Limits = LIMITS,
     ) -> None:
-        self._origin = Origin("this Transformer")
-        self._threads = _usable_cores() if threads is None else threads
+        self._origin = ForkGuard("this Transformer")
+        self._threads = usable_cores() if threads is None else threads
         if not isinstance(self._threads, int) or not 1 <= self._threads <= 1024:
             raise InputError(f"threads: expected a whole number from 1 to 1024, got {threads!r}")
         path = model_path(model)
@@ -153,10 +130,10 @@ class Transformer:
         return self._open_path()
 
     @property
-    def last(self) -> Details:
+    def last_call(self) -> CallStats:
         """The faces found by this thread's last call, and the time of each of its stages."""
-        details: Details = getattr(self._local, "details", Details())
-        return details
+        stats: CallStats = getattr(self._local, "stats", CallStats())
+        return stats
 
     def detect(self, image: Frame | Image.Image, *, color: Color | None = None) -> list[Face]:
         """Find the faces of a picture.
@@ -173,35 +150,48 @@ class Transformer:
             ClosedError: after ``close``.
         """
         self._open_path()
-        frame, order, _ = _to_frame(image, color)
-        details = self._begin()
-        with details.stage("total"):
-            details.faces = self._find(frame, order, details)
-        return details.faces
+        frame, order, _ = to_frame(image, color)
+        stats = self._begin()
+        with stats.stage("total"):
+            stats.faces = self._find(frame, order, stats)
+        return stats.faces
 
+    @overload
+    def age(
+        self, image: ImageT, *, group: float | None = ..., years: float | None = ..., faces: Sequence[Face] | None = ...,
+        landmarks: npt.ArrayLike | None = ..., strength: float | Sequence[float] = ..., color: Color | None = ...,
+        out: Frame | None = ...,
+    ) -> ImageT: ...  # fmt: skip
+    @overload
+    def age(
+        self, image: Any, *, group: float | None = ..., years: float | Sequence[float] | None = ...,
+        faces: Sequence[Face] | None = ..., landmarks: npt.ArrayLike | None = ..., strength: float | Sequence[float] = ...,
+        color: Color | None = ..., out: Frame | None = ...,
+    ) -> Any: ...  # fmt: skip
     def age(
         self,
-        image: ImageT,
+        image: Any,
         *,
         group: float | None = None,
-        years: float | None = None,
+        years: float | Sequence[float] | None = None,
         faces: Sequence[Face] | None = None,
         landmarks: npt.ArrayLike | None = None,
         strength: float | Sequence[float] = 1.0,
         color: Color | None = None,
         out: Frame | None = None,
-    ) -> ImageT:
+    ) -> Any:
         """The picture with its faces at another age. Bytes outside the face squares stay as they are.
 
         Args:
-            image: uint8 array, [H, W, 3] RGB by default, or a Pillow image. Pillow images of mode L, LA, RGB and RGBA come
+            image: a path, a list of pictures, or one: uint8 array, [H, W, 3] RGB by default, or a Pillow image. Pillow images of mode L, LA, RGB and RGBA come
                 back in their mode; palettes, CMYK and the like come back as RGB or RGBA. The EXIF orientation is not
                 applied: turn a photograph upright first (``PIL.ImageOps.exif_transpose``). Or, with a transformer on a GPU,
                 an array on that GPU by ``__cuda_array_interface__`` (CuPy, PyTorch) or DLPack: changed in place on the
                 array's stream (DLPack: the default one), without waiting for it, and given back. To find faces it is
                 copied down, so give ``faces`` or ``landmarks`` where time counts.
             group: index into ``groups``, 0 to K - 1; 3.5 is half way between groups 3 and 4.
-            years: or an age in years, 0 to 130. Exactly one of the two.
+            years: or an age in years, 0 to 130. Exactly one of the two. Several ages give a list of pictures, and each face is
+                encoded once.
             faces: the faces to change, from ``detect``; all that are found when not given.
             landmarks: or their landmarks, [5, 2] or [N, 5, 2] (x, y) in pixels, ordered as
                 ``geometry.LANDMARK_NAMES``: no face is searched.
@@ -212,14 +202,32 @@ class Transformer:
             out: for arrays: where the result goes, of the same shape; ``out=image`` changes the picture in place.
 
         Returns:
-            A new picture of the same type, or ``out``. Without a face an unchanged copy, and ``last.faces`` is empty.
+            A new picture of the same type (of a path a Pillow image, upright), or ``out``. Without a face an unchanged copy,
+            and ``last_call.faces`` is empty.
+
+        Warns:
+            AgeRangeWarning: an age beyond the centres of the first and the last group; the nearest centre is used.
 
         Raises:
             InputError: an argument has the wrong type, shape, dtype or value.
+            ImageError: a path cannot be read.
             BackendError: the run time failed.
             ClosedError: after ``close``.
         """
-        code = self._description.age_code(group=group, years=years)
+        if isinstance(image, list):
+            if faces is not None or landmarks is not None or out is not None:
+                raise InputError("faces, landmarks and out belong to one picture; give the pictures one by one")
+            return [self.age(one, group=group, years=years, strength=strength, color=color) for one in image]
+        if isinstance(image, (str, os.PathLike)):
+            from .images import read
+
+            image = read(image, limits=self._limits).image
+        if isinstance(years, (list, tuple, range, np.ndarray)):
+            if group is not None or out is not None or not len(years):
+                raise InputError("years: a list of one or more ages goes with neither group= nor out=")
+            codes = np.stack([self._code(None, one) for one in years])
+            return self._change(image, codes, faces, landmarks, strength, color, None)
+        code = self._code(group, years)
         if not isinstance(image, np.ndarray) and is_on_device(image):
             if out is not None:
                 raise InputError("out: a frame on the device is changed in place; copy it first to keep it")
@@ -258,27 +266,18 @@ class Transformer:
         Args, errors: as for ``age``, and ModelError: the age model is missing, damaged, or a model of another kind.
 
         Returns:
-            One estimate a face, in the order of ``last.faces``; none where there is no face.
+            One estimate a face, in the order of ``last_call.faces``; none where there is no face.
         """
         self._open_path()
-        frame, order, _ = _to_frame(image, color)
-        given = _given_faces(faces, landmarks)
+        frame, order, _ = to_frame(image, color)
+        given = given_faces(faces, landmarks)
         model = self._open_age_model()
-        side = model.description.face_size
-        details = self._begin()
-        estimates: list[AgeEstimate] = []
-        with details.stage("total"):
-            details.faces = self._find(frame, order, details) if given is None else given
-            affines = [face.affine for face in details.faces]
-            for start in range(0, len(affines), self._limits.batch):
-                with details.stage("crop"):
-                    part = affines[start : start + self._limits.batch]
-                    views = np.empty((len(part), 3, side, side), np.float32)
-                    for view, affine in zip(views, part, strict=True):
-                        view[:] = resample(frame, affine, side, side, pixel_format=order, threads=self._threads)
-                with details.stage("model"):
-                    estimates += model.run(views)
-        return estimates
+        stats = self._begin()
+        with stats.stage("total"):
+            stats.faces = self._find(frame, order, stats) if given is None else given
+            return model.estimate(
+                frame, order, stats.faces, batch=self._limits.batch, threads=self._threads, stage=stats.stage
+            )
 
     def close(self) -> None:
         """Free the models once no call is running; every later call raises ClosedError.
@@ -287,7 +286,7 @@ class Transformer:
             BackendError: a GPU did not free everything, as when it was lost; it is closed all the same.
         """
         path, self._path, self._detector = self._path, None, None
-        if not self._origin.here:
+        if not self._origin.same_process:
             return  # the models are the parent's, and so may be the locks
         try:
             if path is not None:
@@ -297,6 +296,30 @@ class Transformer:
                 age_model, self._age_model = self._age_model, None
             if age_model is not None:
                 age_model.close()
+
+    def warm_up(self) -> None:
+        """Load and prepare what the first call would, so that it is as quick as the others: model, detector, age model and GPU.
+
+        Raises: as ``age`` and ``estimate_age``.
+        """
+        frame = np.full((256, 256, 3), 128, np.uint8)
+        self.detect(frame)
+        landmarks = geometry.TEMPLATE * 256
+        for _ in range(2):  # the second call of a shape records a GPU's graph
+            self.age(frame, group=0, landmarks=landmarks)
+        self.estimate_age(frame, landmarks=landmarks)
+
+    def __repr__(self) -> str:
+        path, about = self._path, self._description
+        where = "closed" if path is None else "cpu" if isinstance(path, CpuFramePath) else f"cuda:{path.device}"
+        years = f"{about.groups[0].center:g} to {about.groups[-1].center:g} years"
+        return f"<lgin_edge.Transformer {about.model}, {where}, {years}>"
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise InputError(
+            "a Transformer holds native memory and threads, and cannot be pickled or copied: threads share one; a worker process "
+            "makes its own, once, as in Pool(initializer=...)"
+        )
 
     def __enter__(self) -> Self:
         self._open_path()
@@ -328,15 +351,28 @@ class Transformer:
                 )
             return self._age_model
 
-    def _begin(self) -> Details:
-        details = self._local.details = Details()
-        return details
+    def _code(self, group: float | None, years: Any) -> npt.NDArray[np.float32]:
+        """The code of an age, [K]. Warns of one that the model does not reach."""
+        about = self._description
+        code = about.age_code(group=group, years=years)
+        if years is not None and (used := about.used_years(years)) != years:
+            warnings.warn(
+                f"years: {years:g} was asked for, and {about.model} reaches from {about.groups[0].center:g} to "
+                f"{about.groups[-1].center:g}: {used:g} is used",
+                AgeRangeWarning,
+                stacklevel=3,
+            )
+        return code
 
-    def _find(self, frame: Frame, pixel_format: PixelFormat, details: Details) -> list[Face]:
+    def _begin(self) -> CallStats:
+        stats = self._local.stats = CallStats()
+        return stats
+
+    def _find(self, frame: Frame, pixel_format: PixelFormat, stats: CallStats) -> list[Face]:
         detector = self._detector
         if detector is None:
             raise ClosedError("this Transformer was closed; make a new one")
-        with details.stage("detect"):
+        with stats.stage("detect"):
             found = detector(frame, pixel_format.value)
         return found[: self._limits.faces]
 
@@ -351,14 +387,14 @@ class Transformer:
         out: Frame | None,
     ) -> list[ImageT]:
         path = self._open_path()
-        frame, order, restore = _to_frame(image, color)
-        given = _given_faces(faces, landmarks)
+        frame, order, restore = to_frame(image, color)
+        given = given_faces(faces, landmarks)
         if out is not None:
-            _check_out(image, frame, out)
-        details = self._begin()
-        with details.stage("total"):
-            details.faces = self._find(frame, order, details) if given is None else given
-            placed = _placed(details.faces, strength)
+            check_out(image, frame, out)
+        stats = self._begin()
+        with stats.stage("total"):
+            stats.faces = self._find(frame, order, stats) if given is None else given
+            changing = placed(stats.faces, strength)
             source = frame
             if out is None:
                 results = [np.array(frame, order="C") for _ in codes]
@@ -368,8 +404,8 @@ class Transformer:
                         source = frame.copy()
                     np.copyto(out, source)
                 results = [out]
-            if len(placed):
-                path.change(source, order, placed, codes, results, details.stage)
+            if len(changing):
+                path.change(source, order, changing, codes, results, stats.stage)
         return [cast(ImageT, restore(result)) for result in results]
 
     def _change_on_device(
@@ -385,105 +421,10 @@ class Transformer:
         if isinstance(path, CpuFramePath):
             raise InputError("image: lies on a GPU, and this Transformer works on the CPU; make it with device=0")
         frame = device_frame(image, color)
-        given = _given_faces(faces, landmarks)
-        details = self._begin()
-        with details.stage("total"):
-            details.faces = self._find(path.download(frame), frame.pixel_format, details) if given is None else given
-            placed = _placed(details.faces, strength)
-            if len(placed):
-                path.change_on_device(frame, placed, code, details.stage)
-
-
-def _usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
-
-
-def _placed(faces: Sequence[Face], strength: float | Sequence[float]) -> FaceBatch:
-    """The faces that change at all. Raises InputError."""
-    try:
-        strengths = np.broadcast_to(np.asarray(strength, np.float64), len(faces))
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"strength: expected a number, or one for each of the {len(faces)} faces, got {strength!r}"
-        ) from error
-    if not ((strengths >= 0) & (strengths <= 1)).all():
-        raise InputError(f"strength: expected 0 to 1, got {strength!r}")
-    return FaceBatch.of(faces, strengths)[strengths > 0]
-
-
-def _given_faces(faces: Sequence[Face] | None, landmarks: npt.ArrayLike | None) -> list[Face] | None:
-    """The faces that the caller chose; None if they are to be found."""
-    if faces is not None and landmarks is not None:
-        raise InputError("give faces= or landmarks=, not both")
-    if landmarks is not None:
-        try:
-            points = np.asarray(landmarks, np.float64)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"landmarks: expected numbers of shape (5, 2) or (N, 5, 2): {error}") from error
-        if points.shape[-2:] != (5, 2) or points.ndim not in (2, 3):
-            raise InputError(
-                f"landmarks: expected shape (5, 2) or (N, 5, 2), {geometry.LANDMARK_NAMES} as (x, y) pixels, got {points.shape}"
-            )
-        return [Face(one) for one in points.reshape(-1, 5, 2)]
-    if faces is None:
-        return None
-    if not isinstance(faces, Sequence) or not all(isinstance(face, Face) for face in faces):
-        raise InputError(f"faces: expected a list of Face, as detect() gives, got {type(faces).__name__}")
-    return list(faces)
-
-
-def _to_frame(image: Any, color: Color | None) -> tuple[Frame, PixelFormat, Callable[[Frame], Any]]:
-    """An array for the kernels, its pixel format, and the way back to what the caller gave."""
-    if isinstance(image, np.ndarray):
-        order = PixelFormat.parse(color) if color else _format_of(image)
-        order.check("image", image)
-        return image, order, lambda result: result
-    pillow = sys.modules.get("PIL.Image")  # whoever gives a Pillow image has imported it
-    if pillow is None or not isinstance(image, pillow.Image):
-        raise InputError(f"image: expected a NumPy array [H, W, 3] uint8 or a Pillow image, got {type(image).__name__}")
-    if color is not None:
-        raise InputError(f"color: a Pillow image knows its own; leave color out, got {color!r}")
-    from .images import to_plain
-
-    try:
-        plain = to_plain(image)
-    except ImageError as error:
-        raise InputError(f"image: {error}") from error
-    order = PixelFormat.RGBA if plain.mode in ("RGBA", "LA") else PixelFormat.RGB
-
-    def restore(result: Frame) -> Any:
-        back = pillow.fromarray(result)
-        if back.mode != plain.mode:
-            back = back.convert(plain.mode)
-        back.info = dict(image.info)
-        if plain.mode != image.mode:
-            back.info.pop("transparency", None)
-            if image.mode in ("CMYK", "LAB"):
-                back.info.pop("icc_profile", None)  # it describes the old colours
-        return back
-
-    return np.asarray(plain.convert(order.name)), order, restore
-
-
-def _format_of(frame: Frame) -> PixelFormat:
-    if frame.ndim == 3 and frame.shape[2] in (3, 4):
-        return PixelFormat.RGB if frame.shape[2] == 3 else PixelFormat.RGBA
-    if frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 1):
-        raise InputError(
-            f"image: expected [H, W, 3 or 4], got shape {frame.shape}. Make a grey picture RGB with "
-            'np.stack([gray] * 3, axis=-1); if it is NV12, say color="nv12"'
-        )
-    raise InputError(f"image: expected [H, W, 3] RGB or [H, W, 4] RGBA, got shape {frame.shape}")
-
-
-def _check_out(image: Any, frame: Frame, out: Frame) -> None:
-    if not isinstance(image, np.ndarray):
-        raise InputError("out: only for arrays; a Pillow image comes back as a new one")
-    if not isinstance(out, np.ndarray) or out.shape != frame.shape or out.dtype != frame.dtype:
-        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise InputError(f"out: expected an array like the image, {frame.dtype} {frame.shape}, got {got}")
-    if not out.flags.writeable:
-        raise InputError("out: expected an array that can be written to")
+        given = given_faces(faces, landmarks)
+        stats = self._begin()
+        with stats.stage("total"):
+            stats.faces = self._find(path.download(frame), frame.pixel_format, stats) if given is None else given
+            changing = placed(stats.faces, strength)
+            if len(changing):
+                path.change_on_device(frame, changing, code, stats.stage)

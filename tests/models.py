@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lgin_edge import geometry
-from lgin_edge.models.description import METADATA_KEY, AgeDescription, Description, groups_from_centers
+from lgin_edge.models.description import ANY, METADATA_KEY, AgeDescription, Description, groups_from_centers
 
 S, P = 64, 32
 GROUPS = groups_from_centers((35, 45, 55, 65), (30, 40, 50, 60, 70))
@@ -105,6 +105,76 @@ def build(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     if description is not None:
         helper.set_model_props(model, {METADATA_KEY: description or describe().to_json()})
+    return model
+
+
+#: Format 2: seven groups, a face view that reaches over the square, and the residual of each group.
+GROUPS_2 = groups_from_centers((25, 35, 45, 55, 65, 75), (20, 30, 40, 50, 60, 70, 80))
+SHIFTS_2 = np.array([0.6, 0.4, 0.2, 0.0, -0.2, -0.4, -0.6], np.float32)
+FACE_BOX, A = (-0.15, -0.3, 1.15, 1.0), 32
+
+
+def describe_edits(**changes: object) -> Description:
+    return describe(**({"groups": GROUPS_2, "format": 2, "face_box": FACE_BOX, "lines_size": A} | changes))
+
+
+def build_edits(
+    *,
+    gain: float = 0.0,
+    grey: float = 0.0,
+    flow: tuple[float, float] = (0.0, 0.0),
+    description: str | None = "",
+    ages: int | str = "G",
+) -> onnx.ModelProto:
+    """A model of format 2 whose edits are the same everywhere: residual ``age . SHIFTS_2``, ``gain``, ``grey``, ``flow``; no lines."""
+    m = S // 8
+    centres = ((np.arange(m) + 0.5) / m).astype(np.float32)
+    constants = {
+        "shifts": SHIFTS_2[:, None],
+        "axes": np.array([3, 4], np.int64),
+        "last": np.array([5], np.int64),
+        "residual": np.repeat(np.float32([1, 1, 1, 0, 0, 0]), S * S).reshape(1, 1, 6, S, S),
+        "others": np.repeat(np.float32([0, 0, 0, gain, grey, 1]), S * S).reshape(1, 1, 6, S, S),
+        "no_patch": np.zeros((1, 1, 5, 4, P, P), np.float32),
+        "no_map": np.zeros((1, 1, 2, m, m), np.float32),
+        "flow_map": np.repeat(np.float32(flow), m * m).reshape(1, 1, 2, m, m),
+        "grid": np.stack(np.meshgrid(centres, centres))[None],
+        "views": np.array([1, 2, 3], np.int64),
+        "zero": np.array(0, np.float32),
+        "no_lines": np.zeros((1, 1, 1, A, A), np.float32),
+    }
+    node = helper.make_node
+    nodes = [
+        node("MatMul", ["age", "shifts"], ["shift"]),  # [N, G, 1]
+        node("Unsqueeze", ["shift", "axes"], ["shift5"]),
+        node("Mul", ["shift5", "residual"], ["residuals"]),
+        node("Add", ["residuals", "others"], ["face_edit"]),
+        node("Unsqueeze", ["shift5", "last"], ["shift6"]),
+        node("Mul", ["shift6", "no_patch"], ["patch_edit"]),
+        node("Mul", ["shift5", "no_map"], ["still"]),
+        node("Add", ["still", "flow_map"], ["flow"]),
+        node("ReduceMean", ["face", "views"], ["light"]),
+        node("Mul", ["light", "zero"], ["dark"]),
+        node("Add", ["dark", "grid"], ["place"]),
+        node("Mul", ["shift5", "no_lines"], ["lines"]),
+    ]
+    about = describe_edits()
+
+    def value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(
+            name, TensorProto.FLOAT, ["N", *(ages if one == ANY else one for one in shape)]
+        )
+
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [value(*one) for one in about.inputs.items()],
+        [value(*one) for one in about.outputs.items()],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    if description is not None:
+        helper.set_model_props(model, {METADATA_KEY: description or about.to_json()})
     return model
 
 

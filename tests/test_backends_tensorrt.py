@@ -113,7 +113,7 @@ def test_a_call(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {name: dtype.itemsize for name, dtype in engine.dtypes.items()} == {
         "face": 2, "patches": 2, "boxes": 4, "age": 4, "face_delta": 2, "patch_delta": 2,
     }  # fmt: skip
-    engine.enqueue({name: 1000 + i for i, name in enumerate(NAMES)}, 2, 10, 5)
+    engine.enqueue({name: 1000 + i for i, name in enumerate(NAMES)}, 2, 5, 5)
     asked = trt.context.asked
     assert asked[0] == ("memory", 1 << 20, 0)
     assert asked[-1] == ("run", 5)

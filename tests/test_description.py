@@ -42,7 +42,7 @@ def test_a_description_without_islands_has_none() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "format 2"),
+        ({"format": 3}, "format 3"),
         ({"format": None}, "format None"),
         ({"face_size": 8}, "face_size"),
         ({"patch_size": 64.5}, "patch_size"),
@@ -71,7 +71,7 @@ def test_a_wrong_description_is_refused(change: dict[str, Any], message: str) ->
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "format 2"),
+        ({"format": 3}, "format 3"),
         ({"face_size": 8}, "face_size"),
         ({"groups": []}, "groups"),
         ({"groups": 5}, "cannot be read"),

@@ -343,3 +343,8 @@ def test_the_bundled_file_is_the_one_that_training_makes() -> None:
     assert "MIT" in about["license"]
     assert centerface.WEIGHTS.with_suffix(".LICENSE").read_text().count("Permission is hereby granted") == 2
     assert not [node for node in model.graph.node if node.op_type == "BatchNormalization"]
+
+
+def test_a_picture_longer_than_the_kernels_cut_has_no_face(detector: CenterFace) -> None:
+    for width in (43_700, 70_000):
+        assert detector(np.broadcast_to(np.uint8(90), (4, width, 3))) == []

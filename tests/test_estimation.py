@@ -85,22 +85,22 @@ def test_one_estimate_a_face_in_their_order(tiny: Transformer, astronaut: Image8
     estimates = tiny.estimate_age(two, faces=faces)
     assert estimates[left].years < 50 < estimates[1 - left].years
     assert tiny.estimate_age(two, faces=faces[::-1]) == estimates[::-1]
-    assert tiny.last.faces == faces[::-1]
+    assert tiny.last_call.faces == faces[::-1]
     assert tiny.estimate_age(two, faces=[]) == []
 
 
 def test_faces_are_found(tiny: Transformer, astronaut: Image8) -> None:
     estimates = tiny.estimate_age(astronaut)
-    assert len(estimates) == len(tiny.last.faces) == 1
-    assert set(tiny.last.times) == {"detect", "crop", "model", "total"}
+    assert len(estimates) == len(tiny.last_call.faces) == 1
+    assert set(tiny.last_call.times) == {"detect", "crop", "model", "total"}
     assert tiny.estimate_age(Image.fromarray(astronaut)) == estimates
-    assert tiny.estimate_age(astronaut[..., ::-1], faces=tiny.last.faces, color="bgr") == estimates
+    assert tiny.estimate_age(astronaut[..., ::-1], faces=tiny.last_call.faces, color="bgr") == estimates
 
 
 def test_no_face(tiny: Transformer) -> None:
     assert tiny.estimate_age(plain(128)) == []
-    assert tiny.last.faces == []
-    assert set(tiny.last.times) == {"detect", "total"}
+    assert tiny.last_call.faces == []
+    assert set(tiny.last_call.times) == {"detect", "total"}
 
 
 def test_nv12(tiny: Transformer) -> None:
@@ -238,5 +238,5 @@ def test_bundled_model(bundled: Transformer, astronaut: Image8) -> None:
     assert AgeModel().description.groups == bundled.groups
     # Of a picture and its smaller self it thinks the same.
     smaller = np.asarray(Image.fromarray(astronaut).resize((384, 384), Image.Resampling.BOX))
-    face = Face(bundled.last.faces[0].landmarks * 0.75)
+    face = Face(bundled.last_call.faces[0].landmarks * 0.75)
     assert bundled.estimate_age(smaller, faces=[face])[0].years == pytest.approx(one.years, abs=2)

@@ -75,7 +75,7 @@ def test_more_rows_than_a_call_takes(example: Any, server: Any, tiny: Transforme
     codes = np.eye(5, dtype=np.float32)
     results = [two.copy() for _ in codes]
     path = CpuFramePath(backend, threads=1)
-    path.change(two, PixelFormat.RGB, FaceBatch.of(faces), codes, results, tiny.last.stage)
+    path.change(two, PixelFormat.RGB, FaceBatch.of(faces), codes, results, tiny.last_call.stage)
     path.close()
     for result, expected in zip(results, tiny.timeline(two, faces=faces), strict=True):
         assert_close(result, expected, kind="frame")

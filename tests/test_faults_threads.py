@@ -41,7 +41,7 @@ def jobs(count: int) -> list[Job]:
         def run(t: Transformer) -> list[np.ndarray]:
             ages = [one.years for one in t.estimate_age(frame, **arguments)]
             aged = t.age(frame, group=i % 9 / 2, **arguments)
-            assert len(t.last.faces) == len(landmarks)  # this thread's, whatever the others did
+            assert len(t.last_call.faces) == len(landmarks)  # this thread's, whatever the others did
             return [aged, *t.timeline(frame, **arguments), np.array(ages)]
 
         return run

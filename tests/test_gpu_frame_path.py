@@ -48,10 +48,10 @@ class QueuedEngine(OnnxGpuEngine):
         self.seen: list[tuple[int, int, int]] = []
         self.closed = 0
 
-    def enqueue(self, addresses: Mapping[str, int], faces: int, rows: int, stream: int) -> None:
-        self.seen.append((faces, rows, stream))
+    def enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
+        self.seen.append((faces, faces * ages, stream))
         addresses, run = dict(addresses), super().enqueue
-        self.runtime.queue(stream, lambda: run(addresses, faces, rows, stream))
+        self.runtime.queue(stream, lambda: run(addresses, faces, ages, stream))
 
     def close(self) -> None:
         self.closed += 1

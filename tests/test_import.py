@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import graphlib
 import json
 import subprocess
 import sys
@@ -82,3 +84,42 @@ def test_errors_are_also_the_built_in_ones() -> None:
     assert issubclass(lgin_edge.ImageError, OSError)
     for name in ("BackendError", "ClosedError", "ImageError", "InputError", "ModelError"):
         assert issubclass(getattr(lgin_edge, name), lgin_edge.LginError)
+
+
+def imports(root: Path) -> dict[str, set[str]]:
+    """Module -> the modules of the package that it imports, wherever in its file; not those that only type checkers see."""
+    names = {".".join(path.relative_to(root.parent).with_suffix("").parts): path for path in root.rglob("*.py")}
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    found: dict[str, set[str]] = {name: set() for name in names}
+    for name, path in names.items():
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        tree = ast.parse(path.read_text())
+        unseen = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ImportFrom) or id(node) in unseen:
+                continue
+            parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parts, *([node.module] if node.module else [])])
+            for alias in node.names:
+                target = f"{base}.{alias.name}"
+                found[name] |= {one for one in ((target if target in names else base),) if one in names and one != name}
+    return found
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    """Imports run downward only: no cycle, not even one that an import inside a function breaks."""
+    import lgin_edge
+
+    graph = imports(Path(lgin_edge.__file__).parent)
+    assert {"lgin_edge.geometry", "lgin_edge.inference.cpu"} <= graph.keys()
+    assert "lgin_edge.kernels" in graph["lgin_edge.inference.cpu"]
+    order = graphlib.TopologicalSorter(graph)
+    try:
+        order.prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))

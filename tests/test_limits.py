@@ -92,9 +92,9 @@ def test_the_transformer_takes_the_first_of_any_detector(tiny_model: Path, tiny_
         assert t.detect(picture) == crowd[:3]
         assert len(t.estimate_age(picture)) == 3
         t.age(picture, group=1)
-        assert t.last.faces == crowd[:3]
+        assert t.last_call.faces == crowd[:3]
         t.age(picture, group=1, faces=crowd)  # what the program itself asks for is its own affair
-        assert t.last.faces == crowd
+        assert t.last_call.faces == crowd
 
 
 def test_options_of_the_command_line(tmp_path: Path, astronaut: Image8, tiny_model: Path) -> None:

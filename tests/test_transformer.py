@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import io
+import pickle
 import threading
 import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,17 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from lgin_edge import ClosedError, Face, InputError, Limits, Transformer, geometry
+from lgin_edge import (
+    AgeRangeWarning,
+    ClosedError,
+    Face,
+    ImageError,
+    InputError,
+    Limits,
+    ModelError,
+    Transformer,
+    geometry,
+)
 from lgin_edge.inference.cpu import CpuFramePath
 from lgin_edge.inference.onnxruntime import OnnxBackend
 
@@ -201,7 +214,7 @@ def test_pillow_modes_come_back(tiny: Transformer, noise: Image8, mode: str) -> 
     assert out.mode == mode
     assert out.info["dpi"] == (300, 300)
     np.testing.assert_array_equal(np.asarray(image), before)
-    mask = inside(noise.shape, tiny.last.faces)
+    mask = inside(noise.shape, tiny.last_call.faces)
     np.testing.assert_array_equal(np.asarray(out)[~mask], before[~mask])
     assert np.asarray(out)[mask].mean() > before[mask].mean() + 10
     if mode.endswith("A"):
@@ -232,13 +245,13 @@ def test_faces_choose(tiny: Transformer, astronaut: Image8) -> None:
     two = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)
     faces = tiny.detect(two)
     assert len(faces) == 2
-    assert tiny.last.faces == faces
+    assert tiny.last_call.faces == faces
     out = tiny.age(two, group=0, faces=faces[1:])
     changed = (out != two).any(axis=2)
     assert not (changed & ~inside(two.shape, faces[1:])).any()
     assert changed.any()
-    assert tiny.last.faces == faces[1:]
-    assert "detect" not in tiny.last.times
+    assert tiny.last_call.faces == faces[1:]
+    assert "detect" not in tiny.last_call.times
     np.testing.assert_array_equal(tiny.age(two, group=0, faces=[]), two)
     np.testing.assert_array_equal(tiny.age(two, group=0), tiny.age(two, group=0, faces=faces))
 
@@ -252,20 +265,20 @@ def test_two_faces_in_a_jpeg_of_12_megapixels(tiny: Transformer, astronaut: Imag
     Image.fromarray(canvas).save(file, "JPEG", quality=90)
     photo = np.asarray(Image.open(file))
     out = tiny.age(photo, group=4)
-    assert len(tiny.last.faces) == 2
+    assert len(tiny.last_call.faces) == 2
     changed = (out != photo).any(axis=2)
-    for face in tiny.last.faces:
+    for face in tiny.last_call.faces:
         mask = inside(photo.shape, [face])
         assert changed[mask].mean() > 0.7
-    assert not (changed & ~inside(photo.shape, tiny.last.faces)).any()
+    assert not (changed & ~inside(photo.shape, tiny.last_call.faces)).any()
 
 
 def test_no_face(tiny: Transformer, noise: Image8) -> None:
     out = tiny.age(noise, group=4)
     np.testing.assert_array_equal(out, noise)
     assert not np.shares_memory(out, noise)
-    assert tiny.last.faces == []
-    assert set(tiny.last.times) == {"detect", "total"}
+    assert tiny.last_call.faces == []
+    assert set(tiny.last_call.times) == {"detect", "total"}
     assert tiny.detect(noise) == []
     for picture in tiny.timeline(noise):
         np.testing.assert_array_equal(picture, noise)
@@ -273,9 +286,9 @@ def test_no_face(tiny: Transformer, noise: Image8) -> None:
 
 def test_details(tiny: Transformer, astronaut: Image8) -> None:
     tiny.age(astronaut, group=1)
-    (face,) = tiny.last.faces
+    (face,) = tiny.last_call.faces
     assert face.score > 0.5
-    times = tiny.last.times
+    times = tiny.last_call.times
     assert set(times) == {"detect", "crop", "model", "paste", "total"}
     assert 0 < sum(times.values()) - times["total"] <= times["total"]
 
@@ -283,8 +296,8 @@ def test_details(tiny: Transformer, astronaut: Image8) -> None:
 def test_details_belong_to_the_thread(tiny: Transformer, noise: Image8) -> None:
     tiny.age(noise, group=1, landmarks=LANDMARKS)
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(lambda: tiny.last.times).result() == {}
-    assert len(tiny.last.faces) == 1
+        assert pool.submit(lambda: tiny.last_call.times).result() == {}
+    assert len(tiny.last_call.faces) == 1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 3)])
@@ -318,7 +331,7 @@ def test_threads_agree_bit_for_bit(tmp_path: Path, astronaut: Image8) -> None:
 
         def work(job: tuple[Image8, float]) -> tuple[Image8, list[Face]]:
             start.wait()
-            return t.age(job[0], group=job[1]), t.last.faces
+            return t.age(job[0], group=job[1]), t.last_call.faces
 
         with ThreadPoolExecutor(8) as pool:
             together = list(pool.map(work, jobs))
@@ -375,7 +388,7 @@ def test_a_detector_of_your_own(tiny_model: Path, noise: Image8) -> None:
 
     with Transformer(tiny_model, detector=detector) as t:
         out = t.age(noise, group=0, color="bgr")
-        assert len(t.last.faces) == 1
+        assert len(t.last_call.faces) == 1
     assert seen == [(noise.shape, "bgr")]
     assert (out != noise).any()
 
@@ -396,7 +409,7 @@ SWAPPED = LANDMARKS[[1, 0, 2, 4, 3]]
         (np.zeros((8, 8, 4), np.uint8), {"color": "rgb"}, "rgb"),
         (np.zeros((8, 8, 3), np.uint8), {"color": "cmyk"}, "cmyk"),
         (np.zeros((8, 8), np.uint8), {"color": "nv12"}, "nv12"),
-        ("portrait.jpg", {}, "Pillow image, got str"),
+        (5, {}, "Pillow image, got int"),
         (None, {}, "got NoneType"),
         (Image.new("RGB", (8, 8)), {"color": "bgr"}, "leave color out"),
         (Image.new("F", (8, 8)), {}, "floating-point"),
@@ -435,7 +448,7 @@ def test_wrong_threads(tiny_model: Path, threads: Any) -> None:
 
 def test_bundled_weights_change_the_face_alone(bundled: Transformer, astronaut: Image8) -> None:
     younger, older = bundled.age(astronaut, group=0), bundled.age(astronaut, group=len(bundled.groups) - 1)
-    mask = inside(astronaut.shape, bundled.last.faces)
+    mask = inside(astronaut.shape, bundled.last_call.faces)
     for out in (younger, older):
         np.testing.assert_array_equal(out[~mask], astronaut[~mask])
     assert np.abs(older.astype(int) - younger)[mask].mean() > 2
@@ -457,3 +470,92 @@ def test_bundled_age_is_continuous(bundled: Transformer, astronaut: Image8) -> N
 def test_bundled_description(bundled: Transformer) -> None:
     assert [group.label for group in bundled.groups] == ["under 35", "35-44", "45-54", "55-64", "65 and over"]
     assert bundled.description.training_data
+
+
+# ---- as people call it ----
+
+
+def test_several_ages_are_encoded_once(tiny: Transformer, noise: Image8) -> None:
+    one_by_one = [tiny.age(noise, years=years, landmarks=LANDMARKS) for years in (30, 50, 70)]
+    together = tiny.age(noise, years=[30, 50, 70], landmarks=LANDMARKS)
+    assert len(together) == 3
+    for ours, theirs in zip(together, one_by_one, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(InputError, match="a list of one or more ages"):
+        tiny.age(noise, years=[])
+    with pytest.raises(InputError, match="from 0 to 130"):
+        tiny.age(noise, years=[30, 500])
+
+
+def test_a_path_and_a_list_of_pictures(tiny: Transformer, astronaut: Image8, tmp_path: Path) -> None:
+    path = tmp_path / "in.png"
+    Image.fromarray(astronaut).save(path)
+    result = tiny.age(path, group=4)
+    assert isinstance(result, Image.Image)
+    np.testing.assert_array_equal(np.asarray(result), tiny.age(astronaut, group=4))
+    both = tiny.age([astronaut, astronaut[:, ::-1]], group=4)
+    np.testing.assert_array_equal(both[0], np.asarray(result))
+    with pytest.raises(ImageError, match="no such file"):
+        tiny.age(str(tmp_path / "none.jpg"), group=4)
+    with pytest.raises(InputError, match="one picture"):
+        tiny.age([astronaut], group=4, landmarks=LANDMARKS)
+
+
+def test_an_age_that_the_model_does_not_reach_is_said(tiny: Transformer, noise: Image8) -> None:
+    with pytest.warns(
+        AgeRangeWarning, match=r"years: 85 was asked for, and test model reaches from 30 to 70: 70 is used"
+    ):
+        older = tiny.age(noise, years=85, landmarks=LANDMARKS)
+    np.testing.assert_array_equal(older, tiny.age(noise, years=70, landmarks=LANDMARKS))
+    with pytest.warns(AgeRangeWarning, match="30 is used"):
+        tiny.age(noise, years=[12, 50], landmarks=LANDMARKS)
+
+
+@pytest.mark.parametrize("copying", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_it_is_not_pickled_or_copied(tiny: Transformer, copying: Callable[[object], object]) -> None:
+    with pytest.raises(InputError, match="a worker process makes its own"):
+        copying(tiny)
+
+
+def test_it_says_what_it_is(tiny_model: Path) -> None:
+    with Transformer(tiny_model) as t:
+        assert repr(t) == "<lgin_edge.Transformer test model, cpu, 30 to 70 years>"
+    assert "closed" in repr(t)
+
+
+def test_warm_up(tiny: Transformer) -> None:
+    tiny.warm_up()
+    assert set(tiny.last_call.times) == {"crop", "model", "total"}  # the age model's
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"years": 10**400},
+        {"group": 10**400},
+        {"years": np.timedelta64(30)},
+        {"group": np.timedelta64(1)},
+        {"years": 50, "strength": 10**400},
+        {"years": 50, "landmarks": [[10**400, 1]] * 5},
+    ],
+)
+def test_numbers_that_are_none(tiny: Transformer, noise: Image8, arguments: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        tiny.age(noise, **({"landmarks": LANDMARKS} | arguments))
+
+
+def test_a_path_that_no_file_can_have(tiny: Transformer) -> None:
+    for model in ("x" * 5000 + ".onnx", "x" * 5000 + ".plan", "a\0b.onnx"):
+        with pytest.raises(ModelError, match="no such"):
+            Transformer(model, device="cpu" if model.endswith("onnx") else 0)
+    with pytest.raises(ImageError):
+        tiny.age("x" * 5000 + ".jpg", group=1)
+
+
+def test_an_overlapping_result_is_refused_before_it_is_written(tiny: Transformer, noise: Image8) -> None:
+    height, width = noise.shape[:2]
+    memory = np.full((width, 3), 7, np.uint8)
+    out = np.lib.stride_tricks.as_strided(memory, (height, width, 3), (0, 3, 1))
+    with pytest.raises(InputError, match="share memory"):
+        tiny.age(noise, group=4, landmarks=LANDMARKS, out=out)
+    assert (memory == 7).all()

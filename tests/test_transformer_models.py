@@ -45,7 +45,7 @@ BAD_MODELS: dict[str, tuple[bytes, str]] = {
     "described but foreign": (foreign_model(lgin=models.describe().to_json()), "expected the inputs"),
     "no description": (models.build(description=None).SerializeToString(), "no description"),
     "bad description": (models.build(description="{").SerializeToString(), "description"),
-    "later format": (models.build(description=models.describe(format=2).to_json()).SerializeToString(), "format 2"),
+    "later format": (models.build(description=models.describe(format=3).to_json()).SerializeToString(), "format 3"),
     "other sizes": (models.build(description=models.describe(face_size=128).to_json()).SerializeToString(), "128"),
     "other groups": (
         models.build(description=models.describe(groups=models.GROUPS[:4]).to_json()).SerializeToString(),
@@ -105,5 +105,5 @@ def test_a_model_that_gives_too_many_rows(tmp_path: Path) -> None:
 
     path = tmp_path / "double.onnx"
     path.write_bytes(mangled(double))
-    with Transformer(path) as t, pytest.raises(ModelError, match="for 1 rows"):
+    with Transformer(path) as t, pytest.raises(ModelError, match="for 1 faces"):
         t.age(np.full((160, 200, 3), 128, np.uint8), group=1, landmarks=geometry.TEMPLATE * 100 + (20, 30))

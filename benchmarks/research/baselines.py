@@ -122,7 +122,7 @@ def _whole(model: Model, threads: int, ours: Candidate, run: Run, skipped: list[
 def _fused(model: Model, threads: int, stack: ExitStack) -> Run:
     """The model with its five branches fused into one, in ONNX Runtime."""
     onnx, _ = (frameworks.imported(name, "pip install 'lgin-edge[engine]'") for name in ("onnx", "onnx_graphsurgeon"))
-    from ..engine.fuse import fuse
+    from lgin_edge.engine.fuse import fuse
 
     try:
         fused, report = fuse(onnx.load(str(model.path)))

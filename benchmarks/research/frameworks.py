@@ -21,7 +21,7 @@ from lgin_edge.frames import Floats
 # By importlib: the base install has none of these packages, and type checking must not need them either.
 
 #: Residuals of one call: (face, patches, boxes, age) -> (face_delta, patch_delta), as ``inference.interfaces.Backend.run``.
-Run = Callable[[Floats, Floats, Floats, Floats], tuple[Floats, Floats]]
+Run = Callable[[Floats, Floats, Floats, Floats], tuple[Floats, ...]]
 
 
 class Unavailable(Exception):
@@ -71,7 +71,7 @@ def eager(net: Any, threads: int) -> Run:
     """PyTorch as it is written; ``net`` takes ages as [N, G, K]."""
     torch = imported("torch")
 
-    def run(face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, Floats]:
+    def run(face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, ...]:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         with torch.inference_mode():
@@ -116,7 +116,7 @@ def openvino(model: Model, threads: int) -> Run:
     except Exception as error:  # OpenVINO's exceptions share no base but this one
         raise Unavailable(f"OpenVINO does not read {model.path.name}: {in_a_line(error)}") from error
 
-    def run(face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, Floats]:
+    def run(face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, ...]:
         request.infer({"face": face, "patches": patches, "boxes": boxes, "age": age})
         found = [np.array(request.get_tensor(name).data) for name in ("face_delta", "patch_delta")]
         return found[0], found[1]

@@ -69,7 +69,7 @@ def on_device(model: Model, target: Target, path: GpuFramePath) -> Candidate:
         path.stream.synchronize()
 
     def run() -> object:
-        return transformer.age(array, group=scene.groups - 1, landmarks=scene.landmarks)  # type: ignore[type-var]
+        return transformer.age(array, group=scene.groups - 1, landmarks=scene.landmarks)
 
     def check(_: Any) -> str:
         answer = np.empty_like(host)

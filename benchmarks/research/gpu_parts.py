@@ -87,8 +87,8 @@ class Parts:
         slot, at = self.slot, self.slot.addresses
         kernels.launch_crop(slot.block, PixelFormat.RGB, self.faces, at["face"], at["patches"], **self._sizes())
 
-    def _engine(self) -> None:
-        self.path.engine.enqueue(self.slot.addresses, self.faces, self.faces, self.stream.handle)
+    def _model(self) -> None:
+        self.path.engine.enqueue(self.slot.addresses, self.faces, 1, self.stream.handle)
 
     def _paste(self) -> None:
         slot = self.slot
@@ -129,7 +129,7 @@ class Parts:
         self._crop()
         return checks.residuals(self._first("face", "patches"), self.model.expected.views, exact=False)
 
-    def _check_engine(self, _: object) -> str:
+    def _check_model(self, _: object) -> str:
         answer = self._first("face_delta", "patch_delta")
         return checks.residuals(answer, self.model.expected.residuals(1, 1), exact=False)
 

@@ -49,7 +49,7 @@ class Composition:
         return face, np.stack(patches, axis=1)
 
     def paste(
-        self, frame: Frame, affine: geometry.Float64, boxes: geometry.Float64, deltas: tuple[Floats, Floats]
+        self, frame: Frame, affine: geometry.Float64, boxes: geometry.Float64, deltas: tuple[Floats, ...]
     ) -> Frame:
         """Change the frame in place, as ``region_paste`` does with ``out=frame``."""
         views = [(deltas[0][0], affine)]

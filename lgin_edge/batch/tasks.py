@@ -108,11 +108,11 @@ def find(source: Path, out: Path) -> list[Task]:
             root, found = source.parent, [source]
         else:
             raise InputError(f"{source}: expected a folder or a file, of pictures or shards ({' '.join(suffixes)})")
-        above = root.resolve().is_relative_to(out.resolve())
+        above = out.resolve() in root.resolve().parents
     except OSError as error:
         raise InputError(f"{source}: cannot be looked at: {error}") from error
     if above:
-        raise InputError(f"{out} is the folder of the sources, or lies above it; give another one for the results")
+        raise InputError(f"{out} lies above the sources; give another folder for the results")
     if not found:
         raise jobs.no_pictures([source], suffixes)
     planned = [Job(file, out / target) for file, target in zip(found, _result_paths(found, root), strict=True)]

@@ -119,7 +119,7 @@ class Worker:
         picture = images.decode(data, name)
         settings = self._settings
         image = self._transformer.age(picture.image, group=settings.group, years=settings.years)
-        faces = len(self._transformer.last.faces)
+        faces = len(self._transformer.last_call.faces)
         if not faces:
             return None
         kind = picture.format if picture.format in images.WRITABLE.values() else "PNG"

@@ -32,7 +32,7 @@ class Expected:
 
     def __init__(self, path: Path, about: Description, scene: Scene, stack: ExitStack) -> None:
         self._path, self._about, self._scene, self._stack = path, about, scene, stack
-        self._residuals: dict[int, tuple[Floats, Floats]] = {}
+        self._residuals: dict[int, tuple[Floats, ...]] = {}
         self._aged: dict[tuple[bytes, int], Frame] = {}
 
     @cached_property

@@ -195,7 +195,7 @@ def _change(model: Model, target: Target, stage: str, landmarks: Any) -> Candida
         return transformer.age(frame, group=oldest, landmarks=landmarks, out=frame)
 
     def check(answer: Any) -> str:
-        found = transformer.last.faces
+        found = transformer.last_call.faces
         if len(found) != 1:
             raise WrongAnswer(f"{len(found)} faces instead of one")
         checks.landmarks(found[0].landmarks, scene.landmarks, checks.DETECTED)

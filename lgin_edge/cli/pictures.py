@@ -263,7 +263,7 @@ def _estimate_files(
                 failures += 1
                 stderr.print(f"error: {error}")
                 continue
-            found.append((file, list(zip(transformer.last.faces, estimates, strict=True))))
+            found.append((file, list(zip(transformer.last_call.faces, estimates, strict=True))))
     return found, failures
 
 

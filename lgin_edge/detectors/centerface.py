@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .. import geometry
 from ..errors import InputError, ModelError
-from ..faces import Face, face_or_none
+from ..faces import MAX_SIDE, Face, face_or_none
 from ..frames import Color, Floats, Frame, PixelFormat
 from ..geometry import Float64
 from ..kernels import resample
@@ -100,6 +100,8 @@ class CenterFace:
         # The network halves its input five times, so sides are multiples of 32; what that adds shows the border again.
         view_h, view_w = (max(32, 32 * round(side * (1 + 2 * margin) * scale / 32 + 0.49)) for side in (height, width))
         x0, y0 = (width - view_w / scale) / 2, (height - view_h / scale) / 2
+        if max(view_h, view_w) / scale > MAX_SIDE:
+            return []  # a picture of more than 43,690 px, searched with its margin: the kernels cut no wider view
         affine = np.array([[view_w / scale, 0.0, x0], [0.0, view_h / scale, y0]])
         view = resample(frame, affine, view_h, view_w, pixel_format=pixel_format, threads=self._threads)
         heatmap, size, offset, points = (output[0] for output in self._run(view[None]))

@@ -194,9 +194,10 @@ def _targets(trt: Any, settings: Any, variant: Variant, targets: Sequence[str], 
 def _profile(builder: Any, description: Description, max_faces: int) -> Any:
     """From one face at one age, which is what it is tuned for, to ``max_faces`` at every age group."""
     profile = builder.create_optimization_profile()
-    for name, tail in description.inputs.items():
-        most = max_faces * len(description.groups) if name == "age" else max_faces
-        profile.set_shape(name, (1, *tail), (1, *tail), (most, *tail))
+    ages = len(description.groups)
+    for name in description.inputs:
+        one, most = description.shape(name, 1, 1), description.shape(name, max_faces, ages)
+        profile.set_shape(name, one, one, most)
     return profile
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +12,7 @@ from ..frames import Frame, PixelFormat
 from ..kernels import Edits, FacePlan, region_crop, region_paste
 from ..limits import LIMITS
 from ..models.description import Description
-from .interfaces import Backend
-
-#: Times a stage by its name: ``with stage("crop"): ...``
-Stage: TypeAlias = Callable[[str], AbstractContextManager[None]]
+from .interfaces import Backend, Stage
 
 
 class CpuFramePath:
@@ -71,11 +66,15 @@ class CpuFramePath:
             face, patches = region_crop(plan, source, threads=self._threads)
         with stage("model"):
             ages = np.tile(codes, (len(plan.faces), 1))
-            face_delta, patch_delta = self._backend.run(face, patches, plan.faces.boxes.astype(np.float32), ages)
+            outputs = self._backend.run(face, patches, plan.faces.boxes.astype(np.float32), ages)
         with stage("paste"):
+            names = self.description.outputs
             for i, result in enumerate(results):
-                edits = Edits(face_delta[i :: len(codes)], patch_delta[i :: len(codes)])
-                region_paste(plan, result, edits, out=result, threads=self._threads)
+                at_age = (
+                    array if name == "place" else array[i :: len(codes)]
+                    for name, array in zip(names, outputs, strict=True)
+                )
+                region_paste(plan, result, Edits(*at_age), out=result, threads=self._threads)
 
     def close(self) -> None:
         self._backend.close()

@@ -297,7 +297,7 @@ class GpuFramePath:
             n = min(self.engine.max_faces, shape.faces - first)
             rows = {"age", "face_delta", "patch_delta"}
             part = {name: at[name] + first * (shape.ages if name in rows else 1) * step[name] for name in at}
-            self.engine.enqueue(part, n, n * shape.ages, stream)
+            self.engine.enqueue(part, n, shape.ages, stream)
         kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         for i in range(1, shape.ages):
             assert slot.pixels is not None

@@ -16,7 +16,10 @@ Stage: TypeAlias = Callable[[str], AbstractContextManager[None]]
 
 
 class Backend(Protocol):
-    """A loaded model. ``run`` may be called by several threads at once."""
+    """A loaded model. ``run`` may be called by several threads at once.
+
+    Whatever the format of the model, its ages are rows: M = N G, rows i G .. (i + 1) G - 1 are the G ages of face i.
+    """
 
     @property
     def description(self) -> Description: ...
@@ -26,8 +29,13 @@ class Backend(Protocol):
         face: Floats,  # [N, 3, S, S], planar RGB in [-1, 1]
         patches: Floats,  # [N, 5, 3, P, P]
         boxes: Floats,  # [N, 5, 4]
-        age: Floats,  # [M, K]; M = N G, rows i G .. (i + 1) G - 1 are the G ages of face i
-    ) -> tuple[Floats, Floats]:  # face_delta [M, 3, S, S], patch_delta [M, 5, 3, P, P]
+        age: Floats,  # [M, K]
+    ) -> tuple[Floats, ...]:
+        """The outputs in the description's order, each with M rows; ``place``, the same at every age, with N.
+
+        Format 1: face_delta [M, 3, S, S], patch_delta [M, 5, 3, P, P]. Format 2: face_edit [M, 6, S, S], patch_edit
+        [M, 5, 4, P, P], flow [M, 2, S/8, S/8], place [N, 2, S/8, S/8], lines [M, 1, A, A].
+        """
         ...
 
     def close(self) -> None: ...
@@ -37,7 +45,7 @@ class Engine(Protocol):
     """A model on a GPU.
 
     Attributes:
-        dtypes: of each input and output by its name; ``face``, ``patches``, ``face_delta`` and ``patch_delta`` share one.
+        dtypes: of each input and output by its name; ``face``, ``patches`` and the outputs share one.
         max_faces: most faces of one call.
         capturable: whether calls can be recorded in a CUDA graph.
     """
@@ -55,7 +63,7 @@ class Engine(Protocol):
         self,
         addresses: Mapping[str, int],  # of every input and output, by its name, C-contiguous on the device
         faces: int,  # N
-        rows: int,  # M = N G
+        ages: int,  # G
         stream: int,
     ) -> None:
         """Queue one call. Raises BackendError."""

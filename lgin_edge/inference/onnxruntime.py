@@ -8,12 +8,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .._process import Origin, keep_in_children, native_call
+from .._process import ForkGuard, keep_in_children, native_call
 from ..errors import BackendError, ClosedError, ModelError, raised_by_caller
 from ..frames import Floats
 from ..limits import LIMITS, Limits
 from ..models import onnx_file
-from ..models.description import Description
+from ..models.description import ANY, Description
 from ..models.onnx_file import OnnxFile, check_interface, read_description
 
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
@@ -56,7 +56,7 @@ class Session:
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
-        self._origin = Origin("this model")
+        self._origin = ForkGuard("this model")
         keep_in_children(raw)
 
     def run(self, what: str, outputs: Sequence[str] | None, feed: Mapping[str, Any]) -> list[Any]:
@@ -149,26 +149,33 @@ class OnnxBackend:
             raise ClosedError("this model was closed")
         return session
 
-    def run(self, face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, Floats]:
-        """Residuals of N faces at M = N G ages; see ``inference.interfaces.Backend``.
+    def run(self, face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, ...]:
+        """Edits of N faces at M = N G ages; see ``interfaces.Backend``.
 
         Raises:
             BackendError: ONNX Runtime failed.
-            ModelError: the residuals have other shapes than the description says.
+            ModelError: the outputs have other shapes than the description says.
             ClosedError: after ``close``.
         """
         session = self.session  # held here, so that a close() in another thread waits for this call's end
+        about, n = self.description, len(face)
+        g = len(age) // n if n else 1
+        age = age.reshape(about.shape("age", n, g))
         arrays = {"face": face, "patches": patches, "boxes": boxes, "age": age}
         feed: dict[str, Any] = {name: np.ascontiguousarray(array, self.dtypes[name]) for name, array in arrays.items()}
-        what = f"{len(face)} faces at {len(age)} ages"
-        face_delta, patch_delta = session.run(what, ["face_delta", "patch_delta"], feed)
-        s, p = self.description.face_size, self.description.patch_size
-        if face_delta.shape != (len(age), 3, s, s) or patch_delta.shape != (len(age), 5, 3, p, p):
-            raise ModelError(
-                f"{self.description.model}: gave residuals of shapes {face_delta.shape} and {patch_delta.shape} for "
-                f"{len(age)} rows of age codes; export it again"
-            )
-        return face_delta, patch_delta
+        found = session.run(f"{n} faces at {g} ages each", list(about.outputs), feed)
+        for name, array in zip(about.outputs, found, strict=True):
+            if array.shape != about.shape(name, n, g):
+                raise ModelError(
+                    f"{about.model}: gave {name} of shape {array.shape} for {n} faces at {g} ages each, expected "
+                    f"{about.shape(name, n, g)}; export it again"
+                )
+        if about.format == 1:
+            return tuple(found)
+        return tuple(
+            array if ANY not in about.outputs[name] else array.reshape(n * g, *array.shape[2:])
+            for name, array in zip(about.outputs, found, strict=True)
+        )
 
     def close(self) -> None:
         """Free the session's memory, once no call is running."""

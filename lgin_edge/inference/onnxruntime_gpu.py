@@ -60,7 +60,8 @@ class OnnxGpuEngine:
                 "libraries that this onnxruntime-gpu was built for are there"
             )
         self.dtypes: dict[str, np.dtype[Any]] = {k: np.dtype(v) for k, v in self._backend.dtypes.items()}
-        if len({self.dtypes[name] for name in ("face", "patches", "face_delta", "patch_delta")}) != 1:
+        about = self.description
+        if len({self.dtypes[name] for name in ("face", "patches", *about.outputs)}) != 1:
             raise ModelError(f"{path}: faces and residuals have different types, {self.dtypes}; export it again")
         import onnxruntime
 
@@ -68,20 +69,19 @@ class OnnxGpuEngine:
         # What follows is queued on the same stream: nothing has to be waited for.
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
 
-    def enqueue(self, addresses: Mapping[str, int], faces: int, rows: int, stream: int) -> None:
+    def enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
         """Queue one call on the stream that the engine was made with. Raises BackendError."""
-        session = self._backend.session
-        inputs, outputs = self.description.inputs, self.description.outputs
+        session, about = self._backend.session, self.description
 
         def run() -> None:
             binding = session.raw.io_binding()
-            for shapes, bind in ((inputs, binding.bind_input), (outputs, binding.bind_output)):
-                for name, tail in shapes.items():
-                    first = rows if name == "age" or name in outputs else faces
-                    bind(name, self._memory, self._device, self.dtypes[name].type, (first, *tail), addresses[name])
+            for names, bind in ((about.inputs, binding.bind_input), (about.outputs, binding.bind_output)):
+                for name in names:
+                    kind, shape = self.dtypes[name].type, about.shape(name, faces, ages)
+                    bind(name, self._memory, self._device, kind, shape, addresses[name])
             session.raw.run_with_iobinding(binding, self._options)
 
-        session.call(f"{faces} faces at {rows} ages", run)
+        session.call(f"{faces} faces at {ages} ages each", run)
 
     def close(self) -> None:
         """Free the session."""

@@ -66,17 +66,16 @@ class TensorRTEngine:
     def max_faces(self) -> int:
         return self._facts.max_faces
 
-    def enqueue(self, addresses: Mapping[str, int], faces: int, rows: int, stream: int) -> None:
+    def enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
         """Queue one call. Raises BackendError."""
         context = self._context
-        for name, tail in self.description.inputs.items():
-            first = rows if name == "age" else faces
-            if not context.set_input_shape(name, (first, *tail)):
-                raise self._failed(f"does not take {faces} faces at {rows} ages")
+        for name in self.description.inputs:
+            if not context.set_input_shape(name, self.description.shape(name, faces, ages)):
+                raise self._failed(f"does not take {faces} faces at {ages} ages")
         for name in self.dtypes:
             context.set_tensor_address(name, addresses[name])
         if not context.execute_async_v3(stream):
-            raise self._failed(f"failed on {faces} faces at {rows} ages")
+            raise self._failed(f"failed on {faces} faces at {ages} ages")
 
     def close(self) -> None:
         """Free the engine: its context first, as TensorRT asks."""

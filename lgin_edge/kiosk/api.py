@@ -142,7 +142,7 @@ async def _change(kiosk: Kiosk, request: Request, years: float | None, group: fl
 
     def change() -> tuple[Any, int]:
         result = kiosk.transformer.age(picture.image, group=group, years=years)
-        return result, len(kiosk.transformer.last.faces)
+        return result, len(kiosk.transformer.last_call.faces)
 
     try:
         result, faces = await kiosk.executor.run_request(change)

@@ -23,7 +23,13 @@ from ..limits import LIMITS, Limits
 
 #: Key of the description in ONNX ``metadata_props``.
 METADATA_KEY = "lgin"
+#: Formats of a transformer's description that are read: 1 predicts residuals, 2 edits. An age model has format 1.
+FORMATS = (1, 2)
 FORMAT = 1
+#: Stands for the G ages in a shape.
+ANY = -1
+#: Sides of the maps of flow and place are the face view's by this.
+_MAP_STRIDE = 8
 #: Greatest age in years, and least rise of a window that the kernels take.
 _OLDEST, _MIN_TAPER = 130.0, 1e-3
 #: The kinds of model and where each belongs. A description that names none is a transformer's: the first files had no kind.
@@ -89,6 +95,8 @@ class Description:
         onnx_sha256: for an engine, the hash of the ONNX file that it was built from; empty in the ONNX itself.
         fp32_islands: of an "fp16" model, the parts that stay float32 (``engine.fp16``).
         engine: for an engine, what it can run on.
+        face_box: (x0, y0, x1, y1) of the face view in canonical coordinates; format 1 has the unit square.
+        lines_size: A, side of the texture of lines in mesh space; format 1 has none.
     """
 
     model: str
@@ -105,26 +113,52 @@ class Description:
     engine: EngineFacts | None = None
     format: int = FORMAT
     kind: str = "transformer"
+    face_box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    lines_size: int = 0
 
     @property
     def views(self) -> geometry.ViewSpec:
         """How the model is fed and pasted."""
-        return geometry.ViewSpec(self.face_size, self.patch_size, self.face_taper, self.region_taper)
+        return geometry.ViewSpec(self.face_size, self.patch_size, self.face_taper, self.region_taper, self.face_box)
 
     @property
     def inputs(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each input without its first axis, N (for ``age`` M), by name."""
-        s, p = self.face_size, self.patch_size
-        return {"face": (3, s, s), "patches": (5, 3, p, p), "boxes": (5, 4), "age": (len(self.groups),)}
+        """Shape of each input without its first axis, by name.
+
+        The first axis is N faces; of ``age`` in format 1 it is M = N G, rows i G .. (i + 1) G - 1 being the ages of face i. In
+        format 2 ``ANY`` stands for G.
+        """
+        s, p, k = self.face_size, self.patch_size, len(self.groups)
+        age = (k,) if self.format == 1 else (ANY, k)
+        return {"face": (3, s, s), "patches": (5, 3, p, p), "boxes": (5, 4), "age": age}
 
     @property
     def outputs(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each output without its first axis, M, by name."""
-        s, p = self.face_size, self.patch_size
-        return {"face_delta": (3, s, s), "patch_delta": (5, 3, p, p)}
+        """Shape of each output without its first axis (M in format 1, N in format 2), by name."""
+        s, p, a = self.face_size, self.patch_size, self.lines_size
+        if self.format == 1:
+            return {"face_delta": (3, s, s), "patch_delta": (5, 3, p, p)}
+        m = s // _MAP_STRIDE
+        return {
+            "face_edit": (ANY, 6, s, s),
+            "patch_edit": (ANY, 5, 4, p, p),
+            "flow": (ANY, 2, m, m),
+            "place": (2, m, m),
+            "lines": (ANY, 1, a, a),
+        }
+
+    def shape(self, name: str, faces: int, ages: int) -> tuple[int, ...]:
+        """Shape of an input or output for N faces at G ages each."""
+        tail = (self.inputs | self.outputs)[name]
+        if self.format == 1:
+            return (faces * ages if name == "age" or name in self.outputs else faces, *tail)
+        return (faces, *(ages if side == ANY else side for side in tail))
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":"))
+        raw = asdict(self)
+        if self.format == 1:
+            del raw["face_box"], raw["lines_size"]
+        return json.dumps(raw, separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str, limits: Limits = LIMITS) -> Description:
@@ -134,14 +168,21 @@ class Description:
             raw["fp32_islands"] = _names("fp32_islands", raw.get("fp32_islands", []))
             if raw.get("engine") is not None:
                 raw["engine"] = EngineFacts(**raw["engine"] | {"targets": _names("targets", raw["engine"]["targets"])})
+            if "face_box" in raw:
+                raw["face_box"] = tuple(float(side) for side in raw["face_box"])
             description = Description(**raw)
             _check(description, "face_size", "patch_size")
+            _check_format(description)
             _check_texts(description, "onnx_sha256")
             for name in ("face_taper", "region_taper"):
                 _check_number(name, raw[name], _MIN_TAPER, 0.5)
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise ModelError(f"the model's description cannot be read: {error}") from error
         return description
+
+    def used_years(self, years: float) -> float:
+        """The age that is used where this one is asked for: none beyond the first and the last centre."""
+        return min(max(years, self.groups[0].center), self.groups[-1].center)
 
     def age_code(self, *, group: float | None = None, years: float | None = None) -> npt.NDArray[np.float32]:
         """The soft one-hot code ``l`` of an age: exactly one of ``group`` and ``years``.
@@ -158,10 +199,14 @@ class Description:
             InputError: neither or both given, not a finite number, or a group out of range.
         """
         last = len(self.groups) - 1
+        if isinstance(years, np.timedelta64) or isinstance(
+            group, np.timedelta64
+        ):  # is a np.number, and compares with none
+            raise InputError(f"expected a number, got {years!r}")
         if (group is None) == (years is None):
             raise InputError(f"give exactly one of group= and years=, got group={group!r} and years={years!r}")
         if years is not None:
-            if not isinstance(years, (int, float, np.number)) or not math.isfinite(years) or not 0 <= years <= _OLDEST:
+            if not isinstance(years, (int, float, np.number)) or not 0 <= years <= _OLDEST:
                 raise InputError(f"years: expected an age from 0 to 130, got {years!r}")
             position = float(np.interp(years, [g.center for g in self.groups], np.arange(last + 1)))
         else:
@@ -226,14 +271,15 @@ def kind_of(text: str, limits: Limits = LIMITS) -> str:
         raise ModelError(f"the model's description cannot be read: {error}") from error
     if not isinstance(raw, dict):
         raise ModelError("the model's description is not a JSON object")
-    if raw.get("format") != FORMAT:
-        raise ModelError(
-            f"the model's description has format {raw.get('format')!r}; this version of lgin-edge reads format "
-            f"{FORMAT}: export the model again, or install the lgin-edge that it was made for"
-        )
     kind = raw.get("kind", "transformer")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ModelError(f"the model's description is of kind {kind!r}; this version knows {' and '.join(KINDS)}")
+        raise ModelError(f"the model's description is of kind {kind!r:.200}; this version knows {' and '.join(KINDS)}")
+    known = FORMATS if kind == "transformer" else (FORMAT,)
+    if type(raw.get("format")) is not int or raw["format"] not in known:
+        raise ModelError(
+            f"the model's description has format {raw.get('format')!r:.200}; this version of lgin-edge reads format "
+            f"{' and '.join(map(str, known))}: export the model again, or install the lgin-edge that it was made for"
+        )
     return kind
 
 
@@ -255,6 +301,21 @@ def _parse(text: str, kind: str, into: type[Description | AgeDescription], limit
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise ModelError(f"the model's description cannot be read: {error}") from error
     return raw
+
+
+def _check_format(description: Description) -> None:
+    """Raises ValueError unless the fields of format 2 are there in it, and in format 1 are not."""
+    box, a = description.face_box, description.lines_size
+    if description.format == 1:
+        if box != (0.0, 0.0, 1.0, 1.0) or a != 0:
+            raise ValueError("format 1 has no face_box and no lines_size")
+        return
+    if len(box) != 4 or not all(-1.0 <= side <= 2.0 for side in box) or not (box[0] < box[2] and box[1] < box[3]):
+        raise ValueError(f"face_box must be (x0, y0, x1, y1) from -1 to 2, got {box}")
+    if isinstance(a, bool) or not isinstance(a, int) or not 16 <= a <= 1024:
+        raise ValueError(f"lines_size must be a whole number from 16 to 1024, got {a!r}")
+    if description.face_size % _MAP_STRIDE:
+        raise ValueError(f"face_size must be a multiple of {_MAP_STRIDE}, got {description.face_size}")
 
 
 def _names(name: str, value: Any) -> tuple[str, ...]:

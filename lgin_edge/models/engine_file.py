@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from ..files import check_sha256, read_bytes, sweep, write_files
+from ..files import check_sha256, is_file, read_bytes, sweep, write_files
 from ..limits import LIMITS, Limits
 from .description import Description
 from .tensorrt_variants import VARIANTS
@@ -56,7 +56,7 @@ def read(path: Path, sha256: str | None = None, limits: Limits = LIMITS) -> tupl
     Raises:
         ModelError: missing, empty, too large, changed, no engine, or one without a description of ours beside it.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"{path}: no such engine; build one with lgin-edge build MODEL.onnx -o {path}")
     data = read_bytes(path, limits)
     if not data:

@@ -18,7 +18,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from ..errors import ModelError
-from ..files import check_sha256, read_bytes
+from ..files import check_sha256, is_file, read_bytes
 from ..limits import LIMITS, Limits
 from .description import METADATA_KEY
 from .onnx_schema import MODEL
@@ -85,7 +85,7 @@ def read(path: Path, *, sha256: str | None = None, limits: Limits = LIMITS) -> O
         ModelError: missing, another hash, too large, no ONNX file, operators of other versions or by others, control flow,
             tensors that are not as large as they claim, or data outside the model's folder.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"{path}: no such model file; expected an .onnx file (Transformer() uses the bundled one)")
     data = read_bytes(path, limits)
     if sha256 is not None:
@@ -281,7 +281,7 @@ def check_interface(
             given = value.shape
             fits = len(given) == len(shape) + 1 and all(
                 not isinstance(have, int) or have == want for have, want in zip(given[1:], shape, strict=True)
-            )
+            )  # ANY is no side that a file can have: there it must be left to the run
             if not fits or isinstance(given[0], int) or value.type not in _DTYPES:
                 raise ModelError(
                     f"{file.path}: {kind} {name!r} is {value.type} {list(given[:8])}; its description asks for float or float16 "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._process import Origin, native_call
+from .._process import ForkGuard, native_call
 from ..errors import ClosedError, InputError
 from ..faces import Face
 from ..frames import Color, Frame, PixelFormat
@@ -92,7 +92,7 @@ class Pipeline:
         for name, value in (("detect_every", detect_every), ("ease", ease)):
             if not isinstance(value, (int, float)) or not 0 <= value <= 60:
                 raise InputError(f"{name}: expected 0 to 60 seconds, got {value!r}")
-        self._origin = Origin("this stream")
+        self._origin = ForkGuard("this stream")
         self._transformer = transformer
         self._color: Color = color
         self._format = PixelFormat.parse(color)

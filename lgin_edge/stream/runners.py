@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from .._process import Origin
+from .._process import ForkGuard
 from ..frames import Frame
 from .errors import StreamError
 from .latest_slot import Ended, LatestSlot
@@ -111,7 +111,7 @@ class LatestFrameRunner:
     """
 
     def __init__(self, frames: Frames, pipeline: Pipeline, timeout: float, clock: Callable[[], float]) -> None:
-        self._origin = Origin("this stream")
+        self._origin = ForkGuard("this stream")
         self._frames, self._pipeline = frames, pipeline
         self._timeout, self._clock = timeout, clock
         self._captured: LatestSlot[tuple[Frame, float]] = LatestSlot()
@@ -154,7 +154,7 @@ class LatestFrameRunner:
 
     def close(self) -> None:
         """End the threads; in a forked process there are none."""
-        if not self._origin.here:
+        if not self._origin.same_process:
             return
         try:
             self._captured.end(drop=True)

@@ -283,7 +283,10 @@ class _Job:
         film, writer = self._film, self._writer
         time_base = film.video.time_base
         pts = frame.pts if frame.pts is not None else frame.dts
-        pts = self._last + self._step if pts is None else pts - film.shift(time_base)
+        if pts is None:
+            pts = self._last + self._step if self._last >= 0 else 0
+        else:
+            pts -= film.shift(time_base)
         if pts <= self._last:  # a file may tell times that do not rise, or none; one that is written must
             pts = self._last + (1 if self._is_timed else self._nominal_step)
         elif self._last >= 0:

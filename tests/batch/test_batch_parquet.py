@@ -120,9 +120,9 @@ def test_rows_beyond_number_are_refused(tmp_path: Path, tiny_model: Path, monkey
 
 
 def test_large_rows_are_read_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "_BATCH_BYTES", 10_000)
+    monkeypatch.setattr(parquet, "_BATCH_BYTES", 110_000)
     source = tmp_path / "a.parquet"
-    pictures = [bytes([i]) * 4000 for i in range(8)]
+    pictures = [bytes([i]) * 40_000 for i in range(8)]
     pq.write_table(pa.table({"image": pictures}), source, use_dictionary=False)
     with pq.ParquetFile(source) as file:
         assert parquet._rows_at_once(file.metadata) == 2

@@ -157,9 +157,6 @@ def test_wrong_places(source: Path, tmp_path: Path, tiny_model: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             run.run(wrong, out, settings(tiny_model))
-    (source / "deep" / "b.png").write_bytes(blank())
-    with pytest.raises(InputError, match=r"2 pictures would be written to .*b\.png"):
-        run.run(source, tmp_path / "out", settings(tiny_model))
     assert not (tmp_path / "out").exists()
 
 
@@ -238,12 +235,12 @@ def test_results_of_one_name_stand_side_by_side(tmp_path: Path, astronaut: np.nd
     assert [Path(one.target).name for one in found] == ["a.gif.png", "a.png", "b.png", "c.bmp"]
 
 
-@pytest.mark.parametrize("where", [".", "..", "../.."])
+@pytest.mark.parametrize("where", ["..", "../.."])
 def test_results_never_stand_above_the_sources(tmp_path: Path, where: str) -> None:
     source = tmp_path / "a" / "in"
     source.mkdir(parents=True)
     (source / "a.png").write_bytes(b"")
-    with pytest.raises(InputError, match="lies above it"):
+    with pytest.raises(InputError, match="lies above the sources"):
         tasks.find(source, source / where)
 
 

@@ -351,12 +351,12 @@ def find(frame: npt.NDArray[np.uint8], color: Any) -> list[Face]:
 @lru_cache(maxsize=1)
 def _kiosk() -> Any:
     """The kiosk as an ASGI application, with work done in the event loop's own thread: atheris sees that one."""
-    from lgin_edge._process import Origin
+    from lgin_edge._process import ForkGuard
     from lgin_edge.inference.cpu import CpuFramePath
 
     transformer = Transformer.__new__(Transformer)
     vars(transformer).update(
-        _origin=Origin("this Transformer"),
+        _origin=ForkGuard("this Transformer"),
         _threads=1,
         _path=CpuFramePath(Model(), 1),
         _description=Model.description,

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from support.kiosk_server import PATIENCE, Image8, Visitor, certificate, encoded, pixels, serving
 from typer.testing import CliRunner
 from websockets.exceptions import InvalidStatus
@@ -77,7 +77,8 @@ def test_pictures_come_back_upright_and_without_metadata(
     exif[0x0112] = 6
     exif[0x010E] = "where I live"
     path = tmp_path / "turned.jpg"
-    Image.fromarray(np.rot90(astronaut, 1)).save(path, exif=exif, icc_profile=b"a profile", quality=95)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(np.rot90(astronaut, 1)).save(path, exif=exif, icc_profile=profile, quality=95)
     answer = client.post("/v1/age", params={"group": 2}, content=path.read_bytes())
     assert answer.status_code == 200
     result = images.decode(answer.content)

@@ -77,11 +77,11 @@ def test_webm_gets_opus(tiny: Transformer, movie: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-@pytest.mark.parametrize(("codec", "container"), [("wmav2", ".wmv"), ("adpcm_ima_wav", ".avi"), ("pcm_mulaw", ".avi")])
+@pytest.mark.parametrize(("codec", "container"), [("wmav2", ".wmv"), ("pcm_mulaw", ".mov")])
 def test_sound_that_no_container_takes_is_encoded_anew(
     tiny: Transformer, tmp_path: Path, shots: list[Shot], codec: str, container: str, suffix: str
 ) -> None:
-    source = make(tmp_path / f"film{container}", [shot.frame for shot in shots[:10]], codec="mpeg4", sound=codec)
+    source = make(tmp_path / f"film{container}", [shot.frame for shot in shots[:10]], sound=codec)
     age_video(source, tmp_path / f"older{suffix}", tiny, group=4)
     name, length = sound_of(tmp_path / f"older{suffix}")
     assert name in ("aac", codec)

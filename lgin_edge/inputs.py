@@ -1,0 +1,106 @@
+"""What a caller gives to ``Transformer``, as the frame path takes it: pictures, faces, strengths."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import geometry
+from .errors import ImageError, InputError
+from .faces import Face, FaceBatch
+from .frames import Color, Frame, PixelFormat
+from .kernels import overlaps_itself
+
+
+def placed(faces: Sequence[Face], strength: float | Sequence[float]) -> FaceBatch:
+    """The faces that change at all. Raises InputError."""
+    try:
+        strengths = np.broadcast_to(np.asarray(strength, np.float64), len(faces))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"strength: expected a number, or one for each of the {len(faces)} faces, got {strength!r}"
+        ) from error
+    if not ((strengths >= 0) & (strengths <= 1)).all():
+        raise InputError(f"strength: expected 0 to 1, got {strength!r}")
+    return FaceBatch.of(faces, strengths)[strengths > 0]
+
+
+def given_faces(faces: Sequence[Face] | None, landmarks: npt.ArrayLike | None) -> list[Face] | None:
+    """The faces that the caller chose; None if they are to be found."""
+    if faces is not None and landmarks is not None:
+        raise InputError("give faces= or landmarks=, not both")
+    if landmarks is not None:
+        try:
+            points = np.asarray(landmarks, np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"landmarks: expected numbers of shape (5, 2) or (N, 5, 2): {error}") from error
+        if points.shape[-2:] != (5, 2) or points.ndim not in (2, 3):
+            raise InputError(
+                f"landmarks: expected shape (5, 2) or (N, 5, 2), {geometry.LANDMARK_NAMES} as (x, y) pixels, got {points.shape}"
+            )
+        return [Face(one) for one in points.reshape(-1, 5, 2)]
+    if faces is None:
+        return None
+    if not isinstance(faces, Sequence) or not all(isinstance(face, Face) for face in faces):
+        raise InputError(f"faces: expected a list of Face, as detect() gives, got {type(faces).__name__}")
+    return list(faces)
+
+
+def to_frame(image: Any, color: Color | None) -> tuple[Frame, PixelFormat, Callable[[Frame], Any]]:
+    """An array for the kernels, its pixel format, and the way back to what the caller gave."""
+    if isinstance(image, np.ndarray):
+        order = PixelFormat.parse(color) if color else _format_of(image)
+        order.check("image", image)
+        return image, order, lambda result: result
+    pillow = sys.modules.get("PIL.Image")  # whoever gives a Pillow image has imported it
+    if pillow is None or not isinstance(image, pillow.Image):
+        raise InputError(f"image: expected a NumPy array [H, W, 3] uint8 or a Pillow image, got {type(image).__name__}")
+    if color is not None:
+        raise InputError(f"color: a Pillow image knows its own; leave color out, got {color!r}")
+    from .images import to_plain
+
+    try:
+        plain = to_plain(image)
+    except ImageError as error:
+        raise InputError(f"image: {error}") from error
+    order = PixelFormat.RGBA if plain.mode in ("RGBA", "LA") else PixelFormat.RGB
+
+    def restore(result: Frame) -> Any:
+        back = pillow.fromarray(result)
+        if back.mode != plain.mode:
+            back = back.convert(plain.mode)
+        back.info = dict(image.info)
+        if plain.mode != image.mode:
+            back.info.pop("transparency", None)
+            if image.mode in ("CMYK", "LAB"):
+                back.info.pop("icc_profile", None)  # it describes the old colours
+        return back
+
+    return np.asarray(plain.convert(order.name)), order, restore
+
+
+def _format_of(frame: Frame) -> PixelFormat:
+    if frame.ndim == 3 and frame.shape[2] in (3, 4):
+        return PixelFormat.RGB if frame.shape[2] == 3 else PixelFormat.RGBA
+    if frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 1):
+        raise InputError(
+            f"image: expected [H, W, 3 or 4], got shape {frame.shape}. Make a grey picture RGB with "
+            'np.stack([gray] * 3, axis=-1); if it is NV12, say color="nv12"'
+        )
+    raise InputError(f"image: expected [H, W, 3] RGB or [H, W, 4] RGBA, got shape {frame.shape}")
+
+
+def check_out(image: Any, frame: Frame, out: Frame) -> None:
+    if not isinstance(image, np.ndarray):
+        raise InputError("out: only for arrays; a Pillow image comes back as a new one")
+    if not isinstance(out, np.ndarray) or out.shape != frame.shape or out.dtype != frame.dtype:
+        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise InputError(f"out: expected an array like the image, {frame.dtype} {frame.shape}, got {got}")
+    if not out.flags.writeable:
+        raise InputError("out: expected an array that can be written to")
+    if overlaps_itself(out):
+        raise InputError("out: elements of the array share memory (a broadcast or overlapping view); give a real copy")
