@@ -19,7 +19,8 @@ from lgin_edge.inference.loader import open_model
 from lgin_edge.models.model_file import read_description
 from training import checkpoint, data, export
 from training.config import TrainConfig
-from training.networks import FACE_BOX, LGIN, AgeClassifier, NetworkConfig, example_inputs
+from training.critics import AgeClassifier
+from training.networks import FACE_BOX, LGIN, NetworkConfig, example_inputs
 
 SEED = 5
 SMALL = NetworkConfig(

@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 from lgin_edge import geometry
 from training import networks
 from training.config import PRESETS
-from training.networks import LGIN, AgeClassifier, Discriminator, NetworkConfig, Position, count_macs, example_inputs
+from training.critics import AgeClassifier, Discriminator
+from training.networks import LGIN, NetworkConfig, Position, count_macs, example_inputs
 
 SEED = 11
 SMALL = NetworkConfig(
