@@ -27,7 +27,7 @@ from lgin_edge.models.description import METADATA_KEY, AgeDescription, Descripti
 
 from . import checkpoint, data
 from .detector import store_weights, weights_of
-from .networks import LGIN, AgeClassifier, NetworkConfig, count_macs, example_inputs
+from .networks import FACE_BOX, LGIN, AgeClassifier, NetworkConfig, count_macs, example_inputs
 from .trainer import CLASSIFIER_SIDE
 
 OPSET = 20  # the newest that TensorRT 10.3 (JetPack 6) reads
@@ -77,6 +77,9 @@ def describe(config: NetworkConfig, name: str) -> Description:
         template=canonical_template(),
         precision="fp32",
         training_data=TRAINING_DATA,
+        face_box=FACE_BOX,
+        lines_size=config.texture_size,
+        format=2,
     )
 
 
