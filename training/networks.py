@@ -26,6 +26,9 @@ from .edits import Edits
 
 #: Box of view 0 of new models, canonical: a little more than the square, so that hair greys to a portrait's border.
 FACE_BOX = (-0.08, -0.12, 1.08, 1.04)
+#: Heads give residuals and gains in tenths: a step of Adam moves each of a head's some 200 weights alike, and would move an edit by
+#: more than most edits are.
+EDIT_UNIT = 0.1
 #: The part of the mean face that textures of lines cover (``training.targets.mean_face``).
 TEXTURE_BOX = (0.11, 0.20, 0.89, 0.98)
 
@@ -114,8 +117,8 @@ def edit_maps(raw: Tensor, skin: bool) -> Tensor:
     whole face then grey and skin. They are worked out before they are spread, which moves fewer bytes.
     """
     parts = raw.unflatten(1, (-1, 4))
-    residual = torch.sigmoid(parts[:, 3:4]) * parts[:, :3]
-    gain = parts[:, 4:5].clamp(min=-1.0)
+    residual = EDIT_UNIT * torch.sigmoid(parts[:, 3:4]) * parts[:, :3]
+    gain = (EDIT_UNIT * parts[:, 4:5]).clamp(min=-1.0)
     rest = [torch.sigmoid(parts[:, 5:7])] if skin else []
     return F.pixel_shuffle(torch.cat([residual, gain, *rest], 1).flatten(1, 2), 2)
 
@@ -275,8 +278,8 @@ class GlobalGenerator(nn.Module):
         # Images at the coarser decoder scales (S/4, S/2), for L_I only; the export leaves them out.
         self.coarse_heads = nn.ModuleList([zero(conv(w3, 12, 1)), zero(conv(d, 12, 1))])
 
-    #: Flow comes out of its head in hundredths of the canonical square, place as a correction in tenths.
-    FLOW_UNIT, PLACE_UNIT = 0.01, 0.1
+    #: For the same reason: of flow, canonical, and of the correction of place.
+    FLOW_UNIT, PLACE_UNIT = 0.005, 0.02
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[N, 3, S, S] -> features at S/2, S/4 and S/8."""
