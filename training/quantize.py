@@ -149,7 +149,8 @@ def compare(model: Path, small: Path, faces: data.Faces) -> Loss:
     for views, code in track(views_of(faces), "comparing", transient=True):
         want, have = (picture(backend, views, code) for backend in backends)
         error = have - want
-        decibels.append(psnr(error.numpy(), 2.0) or np.inf)
+        found = psnr(error.numpy(), 2.0)
+        decibels.append(np.inf if found is None else found)
         levels = max(levels, 127.5 * float(error.abs().max()))
     for backend in backends:
         backend.close()
