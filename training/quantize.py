@@ -154,7 +154,8 @@ def compare(model: Path, small: Path, faces: examples.Faces) -> Loss:
     for batch in track(batches_of(faces, backends[0].description, strength=0.0), "comparing", transient=True):
         want, have = (picture(backend, batch) for backend in backends)
         error = have - want
-        decibels.append(psnr(error.numpy(), 1.0) or np.inf)
+        found = psnr(error.numpy(), 1.0)
+        decibels.append(np.inf if found is None else found)
         levels = max(levels, 255 * float(error.abs().max()))
     for backend in backends:
         backend.close()
