@@ -77,15 +77,14 @@ def test_all_phases_then_export(first, tmp_path):
 
 
 def test_training_learns_a_batch_by_heart(faces, monkeypatch):
-    chosen = Trainer(override(steps(0, 30, 0), ["lr=2e-3"]), faces, fit.make_fabric("cpu", 1, 1))
+    chosen = Trainer(override(steps(0, 1000, 0), ["lr=5e-3"]), faces, fit.make_fabric("cpu", 1, 1))
+    chosen.steps["supervised"] = 100  # the rate has risen
     batch = chosen.batch("supervised")
     monkeypatch.setattr(chosen, "batch", lambda _: batch)
-    history = []
-    for _ in range(25):
-        history.append(chosen.supervised_step())
-        chosen.steps["supervised"] += 1
-    for name, most in (("picture", 0.95), ("grey", 0.6), ("depth", 0.8)):
-        assert history[-1][name] < most * history[0][name], name
+    history = [chosen.supervised_step() for _ in range(20)]
+    weights = chosen.config.weights
+    first, *_, last = (sum(getattr(weights, name) * value for name, value in one.items()) for one in history)
+    assert last < 0.9 * first, (history[0], history[-1])
 
 
 def test_d_sees_the_regions_at_the_canvas_own_resolution(faces):
