@@ -81,7 +81,9 @@ def load(targets: Path, photos: list[Photo], limit: int | None = None) -> Faces:
     people = [s for s in subjects(photos, targets / "mesh.npz") if build.edits_file(targets, s).is_file()]
     people = people[:: max(1, len(people) // limit)][:limit] if limit else people
     if not people:
-        raise ValueError(f"{targets} has edits of none of the {len(photos)} photos; python -m training.targets.build makes them")
+        raise ValueError(
+            f"{targets} has edits of none of the {len(photos)} photos; python -m training.targets.build makes them"
+        )
     with np.load(targets / "choice.npz") as file:
         row = {str(name): i for i, name in enumerate(file["name"])}
         chosen = [row[s.photo.key] for s in people]
@@ -153,7 +155,9 @@ class Examples(Dataset[dict[str, Any]]):
         strength: of the augmentation, 0 to 1; 0 leaves pictures as they are.
     """
 
-    def __init__(self, faces: Faces, likelihood: npt.NDArray[np.float64], config: NetworkConfig, seed: int, strength: float) -> None:
+    def __init__(
+        self, faces: Faces, likelihood: npt.NDArray[np.float64], config: NetworkConfig, seed: int, strength: float
+    ) -> None:
         self.faces, self.config, self.seed, self.strength = faces, config, seed, strength
         self.likelihood = likelihood / likelihood.sum()
 
@@ -203,7 +207,9 @@ class Examples(Dataset[dict[str, Any]]):
             "place": place,
             "on_face": on_face,
         }
-        made = {name: torch.from_numpy(np.ascontiguousarray(a.transpose(2, 0, 1), np.float32)) for name, a in arrays.items()}
+        made = {
+            name: torch.from_numpy(np.ascontiguousarray(a.transpose(2, 0, 1), np.float32)) for name, a in arrays.items()
+        }
         made |= {name: views[name] for name in ("face", "patches", "boxes", "canvas", "target")}
         made["which"] = torch.from_numpy(which.astype(np.float32))
         # A blurred picture has no sharp lines: they are drawn as faintly as its own are seen.
@@ -248,7 +254,9 @@ class Examples(Dataset[dict[str, Any]]):
 def _large(image: Bytes, edit: edits.Edit, lines: Floats, place: Floats) -> Bytes:
     """The edited picture at SIDE, with an edit whose maps are kept smaller."""
     maps = np.dstack([edit.residual, edit.gain, edit.grey, edit.skin]).astype(np.float32)
-    maps = np.dstack([cv2.resize(maps[..., i : i + 2], (SIDE, SIDE), interpolation=cv2.INTER_LINEAR) for i in (0, 2, 4)])
+    maps = np.dstack(
+        [cv2.resize(maps[..., i : i + 2], (SIDE, SIDE), interpolation=cv2.INTER_LINEAR) for i in (0, 2, 4)]
+    )
     large = edits.Edit(maps[..., :3], maps[..., 3], maps[..., 4], maps[..., 5], edit.flow, edit.depth)
     made = edits.apply(image.astype(np.float32) / 255, large, lines, place)
     return (made * 255 + 0.5).astype(np.uint8)
@@ -340,4 +348,3 @@ def likelihood(faces: Faces, balance: float) -> npt.NDArray[np.float64]:
 
 def only(photos: list[Photo], split: str) -> list[Photo]:
     return [photo for photo in photos if photo.split == split]
-

@@ -225,7 +225,8 @@ def main(
     preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)} (training.config).")] = "default",
     targets: Annotated[Path, typer.Option(help="What python -m training.targets.build made.")] = Path("runs/targets"),
     packs: Annotated[
-        list[Path] | None, typer.Option("--data", help="Packs with a labels.csv (default: portraits and faces of ../shared)")
+        list[Path] | None,
+        typer.Option("--data", help="Packs with a labels.csv (default: portraits and faces of ../shared)"),
     ] = None,
     max_minutes: Annotated[float, typer.Option(help="Stop (and save) after this long.")] = 1e9,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",

@@ -95,7 +95,9 @@ class Trainer:
         change = 2 * (made - batch.canvas)  # in units of [-1, 1], as the paper's residuals
         parts = {
             "local": losses.local(patch_change(e.patch_edit, batch.patches)),
-            "identity": losses.identity([e.face_edit[:, :3], *(c.float() for c in said.coarse)], change, w.identity_lambda),
+            "identity": losses.identity(
+                [e.face_edit[:, :3], *(c.float() for c in said.coarse)], change, w.identity_lambda
+            ),
         }
         if w.variation:
             parts["variation"] = losses.variation(2 * made - 1)
@@ -140,7 +142,9 @@ class Trainer:
         said, made, code = self.transform(batch)
         report: dict[str, float] = {}
         # Only faces whose source has the detail: what enlarging lost is never taught as skin.
-        chosen = batch.sharp.nonzero()[:, 0] if batch.sharp.any() else torch.arange(len(batch.sharp), device=self.device)
+        chosen = (
+            batch.sharp.nonzero()[:, 0] if batch.sharp.any() else torch.arange(len(batch.sharp), device=self.device)
+        )
         real, seen = (region_crops(p[chosen], batch.boxes[chosen]) for p in (batch.canvas, made))
         if w.adversarial:
             report["L_d"] = self._critic_step(real, seen.detach(), real_code[chosen], code[chosen])
@@ -228,6 +232,7 @@ class Trainer:
     def raw(self) -> dict[str, nn.Module]:
         """The networks by name, without what Fabric wraps around them."""
         return {"average": self.average} | {name: module.module for name, module in self.modules.items()}
+
     def save(self, path: Path) -> None:
         """Write everything that the next step depends on. Every process calls it, the first one writes."""
         states = torch.stack([torch.cat([self.generator.get_state(), torch.get_rng_state()])]).to(self.device)
@@ -284,6 +289,8 @@ class Trainer:
         new: list[str] = []
         for name, network in self.raw().items():
             own = {key[len(name) + 1 :]: t for key, t in tensors.items() if key.startswith(f"{name}.")}
+            if not own and name == "net" and not whole:  # a file that holds the averaged weights alone
+                own = {key[len("average.") :]: t for key, t in tensors.items() if key.startswith("average.")}
             missing = [f"{name}.{key}" for key in network.state_dict() if key not in own]
             try:
                 if missing and whole:

@@ -1,12 +1,12 @@
 """Targets from examples: what a face should look like older and younger, as edits, made from real pictures and not drawn.
 
-    mesh.py      face meshes and person masks, by MediaPipe in an environment of its own
-    subject.py   one picture with its mesh: what the other modules take
-    mean_face.py the mean face ("mesh space"), and warps from and to it
-    masks.py     visible skin and features of a face
-    hair.py      hair mattes: a colour model for each picture, and a small network that learns what most of them agree on
-    layers.py    age layers: the lines of old faces in mesh space
-    matching.py  which layers suit whom
-    edits.py     a subject's edits: older and younger
-    build.py     all of it, for both packs: python -m training.targets.build runs/targets
+mesh.py      face meshes and person masks, by MediaPipe in an environment of its own
+subject.py   one picture with its mesh: what the other modules take
+mean_face.py the mean face ("mesh space"), and warps from and to it
+masks.py     visible skin and features of a face
+hair.py      hair mattes: a colour model for each picture, and a small network that learns what most of them agree on
+layers.py    age layers: the lines of old faces in mesh space
+matching.py  which layers suit whom
+edits.py     a subject's edits: older and younger
+build.py     all of it, for both packs: python -m training.targets.build runs/targets
 """

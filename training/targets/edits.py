@@ -37,7 +37,9 @@ LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 #: Colour of grey hair, a little warm.
 GREY_TINT = np.array((1.0, 0.985, 0.955), np.float32)
 #: Channels of ``SubjectEdits.maps``.
-SKIN, MATTE, HAIR_LIGHT, CONTRAST, GREY, GAIN, RED, GREEN, BLUE, YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(13)
+SKIN, MATTE, HAIR_LIGHT, CONTRAST, GREY, GAIN, RED, GREEN, BLUE, YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(
+    13
+)
 CHANNELS = 13
 #: Own lines deepen by this, at most, when a face ages; and all of the skin's detail softens by this when it gets younger.
 DEEPEN, SOFTEN = 0.40, 0.35
@@ -104,7 +106,10 @@ def moved(maps: Floats, flow: Floats) -> Floats:
     side = maps.shape[-1]
     y, x = np.mgrid[0:side, 0:side].astype(np.float32)
     shift = mean_face.enlarge(flow, side) * side
-    planes = [cv2.remap(p, x + shift[..., 0], y + shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for p in maps]
+    planes = [
+        cv2.remap(p, x + shift[..., 0], y + shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for p in maps
+    ]
     return np.stack(planes)
 
 
@@ -157,7 +162,9 @@ def facial_hair(subject: Subject, skin: Mask) -> tuple[Floats, Floats]:
     if subject.photo.gender != "M" or candidate.sum() < 0.06 * low.sum():
         return brows.astype(np.float32), np.zeros((SIDE, SIDE), np.float32)
     below = masks.grow(candidate, 4) & (masks.oval(subject) | (y > subject.mesh[CHIN, 1] - 4))
-    return brows.astype(np.float32), (masks.soft(below & ~masks.feature(subject, LIPS, 1), 1.6) * dark).astype(np.float32)
+    return brows.astype(np.float32), (masks.soft(below & ~masks.feature(subject, LIPS, 1), 1.6) * dark).astype(
+        np.float32
+    )
 
 
 def _grey_hair(subject: Subject, hair: Floats, skin: Mask) -> tuple[Floats, Floats, Floats]:
@@ -196,7 +203,11 @@ def _aged_skin(subject: Subject, skin: Mask, visible: Floats) -> tuple[Floats, F
     lips = masks.soft(masks.feature(subject, LIPS), 1.5)
     colour = subject.lab
     opening = masks.soft(masks.polygon(subject.mesh[list(MOUTH_OPENING)], hull=False), 0.8)
-    teeth = opening / (1 + np.exp(-(colour[..., 0] - 55) / 4)) / (1 + np.exp(-(18 - np.hypot(colour[..., 1], colour[..., 2])) / 3))
+    teeth = (
+        opening
+        / (1 + np.exp(-(colour[..., 0] - 55) / 4))
+        / (1 + np.exp(-(18 - np.hypot(colour[..., 1], colour[..., 2])) / 3))
+    )
     eyes = masks.soft(masks.feature(subject, LEFT_EYE) | masks.feature(subject, RIGHT_EYE), 1.0)
     aged = colour.copy()
     aged[..., 0] += -1.6 * visible - 5.0 * teeth - eyes * np.clip((colour[..., 0] - 50) * 0.14, 0, 6)

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from . import masks
 from .subject import BROWS, CHIN, EYES, NOSE_TIP, SIDE, Floats, Subject
 
+#: A network that ``build --fit-hair`` trained on the train and val faces of both packs; float16.
+NET = Path(__file__).with_name("hair_net.safetensors")
 #: Side at which the network works.
 NET_SIDE = 128
 #: Fewest pixels of hair, of SIDE^2, that the colour model starts from.
@@ -134,6 +138,13 @@ class HairNet(nn.Module):
         return self.head(x)
 
 
+def load(path: Path = NET) -> HairNet:
+    """A kept network, ready to predict."""
+    net = HairNet()
+    net.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    return net.eval()
+
+
 def net_input(subject: Subject) -> Bytes:
     """[5, NET_SIDE, NET_SIDE] uint8: R, G, B, person, oval."""
     planes = np.dstack([subject.image, subject.person, masks.oval(subject)]).astype(np.float32)
@@ -210,7 +221,9 @@ def matte(subject: Subject, probability: Floats) -> Floats:
     if core.sum() > _MIN_SEED:
         # A fringe's lower end, where the network expects a forehead: what has the hair's colour there and hangs on it.
         y = np.arange(SIDE)[:, None]
-        fringe = masks.oval(subject) & ~masks.skin(subject) & ~masks.features(subject, 1) & (y < subject.height_of(EYES))
+        fringe = (
+            masks.oval(subject) & ~masks.skin(subject) & ~masks.features(subject, 1) & (y < subject.height_of(EYES))
+        )
         fringe &= _distance(masks.blur(subject.lab, 1.2), core, (8.0, 3.0, 4.0)) < 3
         _, label = cv2.connectedComponents((fringe | (large > 0.5)).astype(np.uint8))
         large = np.maximum(large, fringe & np.isin(label, np.unique(label[core])))

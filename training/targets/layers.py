@@ -105,8 +105,6 @@ def layer(own: Detail, young: Floats) -> Floats:
     return (FINE_GAIN * fine * edge + COARSE_GAIN * coarse).astype(np.float32)
 
 
-
-
 def _faded(seen: Mask) -> Floats:
     """1 well inside what is seen, falling to 0 at its edge."""
     return masks.soft(cv2.erode(seen.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0, 4.0)

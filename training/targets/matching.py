@@ -35,9 +35,7 @@ _WOMEN = np.array([0.7, 0.9, 0.9, 0.9, 0.9])
 def measures(subject: Subject) -> Float64:
     """What the choice goes by, [5, 5]: four lengths of each region and the skin's tone."""
     eyes = np.linalg.norm(subject.mesh[263] - subject.mesh[33])
-    lengths = [
-        [np.linalg.norm(subject.mesh[a] - subject.mesh[b]) / eyes for a, b in region] for region in _LENGTHS
-    ]
+    lengths = [[np.linalg.norm(subject.mesh[a] - subject.mesh[b]) / eyes for a, b in region] for region in _LENGTHS]
     skin = masks.skin(subject)
     tone = np.median(subject.lab[..., 0][skin]) / 100 if skin.any() else 0.6
     return np.column_stack([np.array(lengths), np.full(5, 2.0 * tone)])
@@ -72,7 +70,9 @@ def choose(subjects: Sequence[Subject], donors: Sequence[Subject]) -> Choice:
         if not len(rows) or not len(columns):
             continue
         for region in range(5):
-            shares[np.ix_(rows, [region], columns)] = _balanced(distance[np.ix_(rows, columns, [region])][..., 0])[:, None]
+            shares[np.ix_(rows, [region], columns)] = _balanced(distance[np.ix_(rows, columns, [region])][..., 0])[
+                :, None
+            ]
     left = np.array([leans_left(s) for s in subjects])
     both = np.concatenate([shares * ~left[:, None, None], shares * left[:, None, None]], -1)
     depth = np.where((sexes == "F")[:, None], _WOMEN, 1.0)

@@ -22,7 +22,14 @@ TEXTURE_BOX = (0.11, 0.20, 0.89, 0.98)
 #: Side of the grids on which warps are worked out; between, they are bilinear.
 GRID = 48
 #: Points far from the face that warps leave where they are, canonical.
-_FAR = np.array([(x, y) for x in (-0.16, 0.25, 0.5, 0.75, 1.16) for y in (-0.16, 0.25, 0.5, 0.75, 1.16) if not (0 < x < 1 and 0 < y < 1)])
+_FAR = np.array(
+    [
+        (x, y)
+        for x in (-0.16, 0.25, 0.5, 0.75, 1.16)
+        for y in (-0.16, 0.25, 0.5, 0.75, 1.16)
+        if not (0 < x < 1 and 0 < y < 1)
+    ]
+)
 
 
 def load() -> Float64:

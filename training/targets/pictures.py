@@ -1,6 +1,6 @@
 """Target pictures in folders, to be judged like a model's: python -m training.targets.pictures runs/targets OUT --split val
 
-    OUT/70/NAME.png   the face of NAME at 70, as ``training.blind`` and ``training.judge`` read a folder
+OUT/70/NAME.png   the face of NAME at 70, as ``training.blind`` and ``training.judge`` read a folder
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def main(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of pictures; made if missing.")],
     age: Annotated[list[float] | None, typer.Option(help="Age in years; may be repeated (default: 30 and 70).")] = None,
     split: Annotated[str, typer.Option(help="Whose faces.")] = "val",
-    data: Annotated[list[Path] | None, typer.Option(help="Packs with a labels.csv (default: portraits and faces).")] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Packs with a labels.csv (default: portraits and faces).")
+    ] = None,
 ) -> None:
     """Write what the targets show of people at some ages."""
     people = list(subjects(of_split(read_packs(data or default_packs()), split), folder / "mesh.npz"))
@@ -39,7 +41,9 @@ def main(
         lines = layers.texture(bank, shares[i] * depth[i][:, None], windows)
         for years in age or [30.0, 70.0]:
             made = edits.apply(subject.image, edits.at_age(own, subject.photo.age, years), lines, own.place)
-            pixels = cv2.resize((made * 255 + 0.5).astype(np.uint8), (subject.photo.size,) * 2, interpolation=cv2.INTER_AREA)
+            pixels = cv2.resize(
+                (made * 255 + 0.5).astype(np.uint8), (subject.photo.size,) * 2, interpolation=cv2.INTER_AREA
+            )
             path = output / f"{years:g}" / f"{subject.photo.name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
