@@ -16,9 +16,7 @@ from . import curves, masks, mean_face
 from .layers import log_light
 from .subject import (
     BELOW_NOSE,
-    BROWS,
     CHIN,
-    EYES,
     LEFT_BROW,
     LEFT_EYE,
     LIPS,
@@ -135,7 +133,7 @@ def make(subject: Subject, hair: Floats, mean: Float64, young: Floats) -> Subjec
     Args:
         hair: matte [SIDE, SIDE]. mean: the mean mesh. young: mean detail of young skin in mesh space (``layers.mean_of``).
     """
-    image, skin = subject.image, masks.skin(subject)
+    skin = masks.skin(subject)
     maps = np.zeros((CHANNELS, SIDE, SIDE), np.float32)
     visible = masks.soft(masks.shrink(skin, 1), 1.6)
     maps[SKIN] = visible
@@ -148,7 +146,7 @@ def make(subject: Subject, hair: Floats, mean: Float64, young: Floats) -> Subjec
 
 def facial_hair(subject: Subject, skin: Mask) -> tuple[Floats, Floats]:
     """Soft masks of brows and beard [SIDE, SIDE]; no beard where the lower face is skin."""
-    y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
+    y = np.arange(SIDE, dtype=np.float32)[:, None]
     light = subject.lab[..., 0]
     bright = np.median(light[skin]) if skin.any() else 60.0
     dark = 1 / (1 + np.exp(-(bright - 13 - masks.blur(light, 0.8)) / 3.5))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import masks
-from .subject import SIDE, Subject
+from .subject import Subject
 
 Float64 = npt.NDArray[np.float64]
 
