@@ -124,8 +124,14 @@ def no_thread_is_left() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder like the portraits', made up."""
+    """A pack of faces, made up."""
     return made_up_portraits.make_up(tmp_path_factory.mktemp("faces"))
+
+
+@pytest.fixture(scope="session")
+def targets(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``training.targets.build`` makes of the made-up pack."""
+    return made_up_portraits.make_targets(made_up, tmp_path_factory.mktemp("targets"))
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,7 @@ that ages a picture:
     evaluate(do_nothing, labels.of_split(rows, "test"), judges)
 
 ``report.json`` holds every person's figures, ``report.md`` the tables; docstrings in ``training.evaluation.measures`` and
-``training.evaluation.temporal_consistency`` say what each is. Who wears glasses, the tags of ``faces`` say, and of the portraits'
-test split ``glasses.csv``, labelled by eye.
+``training.evaluation.temporal_consistency`` say what each is. Who wears glasses, the tags of a pack say; the portraits have none.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from __future__ import annotations
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -138,7 +137,6 @@ def evaluate(
     judges: Judges,
     groups: Sequence[AgeGroup] = data.GROUPS,
     quiet: bool = False,
-    wearers: Collection[str] | None = None,
     detector: Detector | None = None,
     moved: int = MOVED,
 ) -> Json:
@@ -149,8 +147,6 @@ def evaluate(
         rows: the portraits to age, held out from its training.
         judges: from ``prepare``.
         groups: the targets; each asks for its centre in years.
-        wearers: files of those who wear glasses, ``data.read_glasses()`` when not given. If none is among the rows, nobody knows
-            who wears them, and the people's records do not say.
         detector: whose landmarks temporal consistency is measured with, besides the exact ones; the bundled one when not given.
         moved: at most so many sharp portraits are put in motion.
 
@@ -158,8 +154,7 @@ def evaluate(
         What ``training.evaluation.report`` writes; JSON throughout.
     """
     years = [group.center for group in groups]
-    wearers = data.read_glasses() if wearers is None else wearers
-    worn = {row.file for row in rows if row.file in wearers or "glasses" in row.tags}
+    labelled = any("glasses" in row.tags for row in rows)
     people, features = [], defaultdict(list)
     for index, row in enumerate(_track(rows, "aged faces", quiet)):
         frame = row.frame()
@@ -179,7 +174,7 @@ def evaluate(
                 "age": row.age,
                 "age_kind": row.age_kind,
                 "group": summary.group_of(row.age, groups),
-                **({"glasses": row.file in worn} if worn else {}),
+                **({"glasses": "glasses" in row.tags} if labelled else {}),
                 "estimates": {name: summary.rounded(reading.ages) for name, reading in readings.items()},
                 **identity(judges.embedder([frame, *aged], row.landmarks)),
                 **preserved(frame, aged, row),

@@ -1,52 +1,40 @@
 """The paper's experiments on our portraits: ``python -m training.experiments runs/experiments`` -> ``docs/experiments.md``.
 
-Trains LGIN and its variants alike (one seed, one C, one set of masks and prototypes, as many steps and faces), measures them
+Trains LGIN and its variants alike (one seed, one C, the same targets, as many steps and faces), measures them
 and some baselines with ``training.evaluate``, and writes tables and what they allow to say (``training.evaluation.comparison``,
 ``training.evaluation.experiments_report``). Whatever is finished in the folder is not done again.
 
-Every method is an ``Ager`` and pastes its residual with the run time's kernels, so all act on the same square alike.
+Every method is an ``Ager`` (``training.evaluation.agers``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-import torch
 import typer
 from rich.console import Console
-from safetensors.torch import load_file
 
 import lgin_edge
-from lgin_edge import geometry
-from lgin_edge.faces import Face, FaceBatch
-from lgin_edge.frames import Frame
-from lgin_edge.inference.loader import open_model
-from lgin_edge.kernels import Edits, FacePlan, region_crop, region_paste, resample
 from lgin_edge.transformer import WEIGHTS
 
-from . import checkpoint, data, evaluate, export, fit, masks
-from .config import PRESETS, PrototypeGains, TrainConfig, override
+from . import checkpoint, evaluate, export, fit, trainer
+from .config import PRESETS, TrainConfig, override
 from .dataset import labels
-from .dataset.labels import Photo
 from .evaluate import Ager
+from .evaluation import agers
 from .evaluation.estimators import MissingJudge
-from .evaluation.measures import Floats
-from .networks import LGIN
-from .prototypes import REFERENCE_AGE, Prototypes
 
 Json = dict[str, Any]
 
-PLAN, SHARED, CLASSIFIER, MEASURED = "plan.json", "shared", "classifier", "measured"
-MASKS, PROTOTYPES = "masks.safetensors", "prototypes.safetensors"
+PLAN, CLASSIFIER, MEASURED = "plan.json", "classifier", "measured"
 REFERENCE = "full"
+#: The paper's age classifier judges in all methods that do not say otherwise; the default of ``training.config`` goes without.
+FULL = ("weights.classification=0.01",)
 
 
 @dataclass(frozen=True)
@@ -55,18 +43,18 @@ class Method:
 
     Attributes:
         settings: of ``training.config``, where it differs from the full LGIN; None for what is not trained here.
-        warm: whether its steps are split into warm-up and GAN; otherwise all of them are the GAN's.
+        supervised: whether its steps are split into those on the targets and the GAN's; otherwise all of them are the GAN's.
     """
 
     name: str
     title: str
     about: str
     settings: tuple[str, ...] | None = None
-    warm: bool = True
+    supervised: bool = True
 
 
 METHODS = (
-    Method(REFERENCE, "full LGIN", "all parts, the defaults of `training.config`", ()),
+    Method(REFERENCE, "full LGIN", "all parts: the defaults of `training.config`, and the age classifier", ()),
     Method(
         "no-interaction",
         "without interaction",
@@ -76,7 +64,7 @@ METHODS = (
     Method(
         "no-local",
         "without local generators",
-        "`network.local=false`: the global generator alone, prototypes and all else kept",
+        "`network.local=false`: the global generator alone, and so no lines; targets and all else kept",
         ("network.local=false",),
     ),
     Method(
@@ -86,28 +74,36 @@ METHODS = (
         ("weights.classification=0",),
     ),
     Method(
+        "no-gan",
+        "without discriminator and classifier",
+        "no adversarial, feature and classification loss: the generators learn from the targets alone",
+        ("weights.adversarial=0", "weights.features=0", "weights.classification=0"),
+    ),
+    Method(
         "global-gan",
         "global conditional GAN",
         "in the manner of IPCGAN (Wang et al. 2018): one generator, one conditional discriminator, identity loss and age "
-        "classifier, no prototypes and so no warm-up; its adversarial and classification losses in IPCGAN's ratio of 75 to "
-        "30, its identity loss ours, on pixels, where IPCGAN's is on a network's features",
+        "classifier, no targets and so no supervised phase; its adversarial and classification losses in IPCGAN's ratio of 75 "
+        "to 30, its identity loss ours, on pixels, where IPCGAN's is on a network's features",
         (
             "network.local=false",
-            "weights.prototype=0",
+            *(
+                f"weights.{name}=0"
+                for name in ("picture", "flow", "grey", "skin", "place", "which", "depth", "features")
+            ),
             "weights.local=0",
             "weights.variation=0",
             "weights.adversarial=1",
             "weights.classification=0.4",
             "weights.identity=1",
-            "d_detail=false",
         ),
-        warm=False,
+        supervised=False,
     ),
     Method(
-        "prototypes",
-        "prototypes alone",
-        "no network: the prototype residual that the others warm up on (`training.prototypes`), told the labelled present "
-        "age, which no other method knows, and masking skin and hair by GrabCut",
+        "targets",
+        "targets alone",
+        "no network: the edits that the others learn from (`training.targets`), told the labelled present age and made with "
+        "a mesh of the face, which no other method has",
     ),
     Method("nothing", "doing nothing", "every age is the input"),
     Method(
@@ -117,28 +113,27 @@ METHODS = (
     ),
     Method(
         "bundled-global",
-        "bundled, global residual alone",
-        "the bundled model, its local generators' residuals left out",
+        "bundled, global edits alone",
+        "the bundled model, its local generators' edits left out",
     ),
-    Method(
-        "bundled-local", "bundled, local residuals alone", "the bundled model, its global generator's residual left out"
-    ),
+    Method("bundled-local", "bundled, local edits alone", "the bundled model, its global generator's edits left out"),
 )
-#: What is pasted of the bundled model's residuals: (global, local).
+#: What is pasted of the bundled model's edits: (global, local).
 PARTS = {"bundled-global": (1.0, 0.0), "bundled-local": (0.0, 1.0)}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What all methods of a folder share. ``labels`` is the digest of the portraits' ``labels.csv``."""
+    """What all methods of a folder share. ``labels`` is the digest of the packs' ``labels.csv``, ``targets`` of what is learnt."""
 
     smoke: bool
-    warm_steps: int
+    supervised_steps: int
     gan_steps: int
     classifier_steps: int
     classifier: str
     seed: int
     labels: str
+    targets: str
 
     @property
     def faces(self) -> int | None:
@@ -147,16 +142,15 @@ class Plan:
 
     def base(self) -> TrainConfig:
         """The full LGIN's settings."""
-        config = PRESETS["smoke" if self.smoke else "default"]()
-        return replace(
-            config, classifier_steps=0, warm_steps=self.warm_steps, adversarial_steps=self.gan_steps, seed=self.seed
-        )
+        config = override(PRESETS["smoke" if self.smoke else "default"](), list(FULL))
+        steps = {"supervised_steps": self.supervised_steps, "adversarial_steps": self.gan_steps}
+        return replace(config, classifier_steps=0, seed=self.seed, **steps)
 
     def config(self, method: Method) -> TrainConfig:
         """A method's settings. Every method takes as many steps, and so sees as many faces."""
         config: TrainConfig = override(self.base(), list(method.settings or ()))
-        if not method.warm:
-            config = replace(config, warm_steps=0, adversarial_steps=self.warm_steps + self.gan_steps)
+        if not method.supervised:
+            config = replace(config, supervised_steps=0, adversarial_steps=self.supervised_steps + self.gan_steps)
         return config
 
 
@@ -165,16 +159,16 @@ class Experiments:
 
     Args:
         folder: where runs, measurements and figures of the test people are kept; git is told to ignore it.
-        portraits: folder with ``labels.csv``.
+        packs: folders with a ``labels.csv``. targets: what ``training.targets.build`` made of them.
 
     Raises:
         ValueError: the folder was begun with another plan.
         FileNotFoundError: no ``labels.csv``.
     """
 
-    def __init__(self, folder: Path, plan: Plan, portraits: Path, people: int | None = None) -> None:
-        self.folder, self.plan, self.portraits = folder, plan, portraits
-        self.all_rows = labels.read(portraits)
+    def __init__(self, folder: Path, plan: Plan, packs: list[Path], targets: Path, people: int | None = None) -> None:
+        self.folder, self.plan, self.packs, self.targets = folder, plan, packs, targets
+        self.all_rows = labels.read_packs(packs)
         self.rows = labels.of_split(self.all_rows, "test", people)
         self.fabric = fit.make_fabric("cpu" if plan.smoke else "auto", 1, 1)
         self._judges: evaluate.Judges | None = None
@@ -208,48 +202,29 @@ class Experiments:
             return
         if not self.plan.classifier:
             self._train_classifier()
-        run.mkdir(exist_ok=True)
-        if config.weights.prototype:
-            self.share()
-            for name in (MASKS, PROTOTYPES):
-                if not (run / name).is_file():
-                    shutil.copy(self.folder / SHARED / name, run / name)
         self._fit(run, config, self.classifier)
 
     def _train_classifier(self) -> None:
-        weights = replace(self.plan.base().weights, prototype=0.0)  # C needs neither masks nor prototypes
-        config = replace(self.plan.base(), warm_steps=0, adversarial_steps=0, weights=weights)
+        config = replace(self.plan.base(), supervised_steps=0, adversarial_steps=0)
         config = replace(config, classifier_steps=self.plan.classifier_steps)
         if not _finished(self.folder / CLASSIFIER, config):
             self._fit(self.folder / CLASSIFIER, config, None)
 
     def _fit(self, run: Path, config: TrainConfig, classifier: Path | None) -> None:
-        fit.run(run, config, self.portraits, self.fabric, limit=self.plan.faces, classifier=classifier)
+        limit = self.plan.faces
+        fit.run(run, config, self.targets, self.packs, self.fabric, limit=limit, classifier=classifier)
 
-    def share(self) -> Prototypes:
-        """The masks and prototypes of all methods, made once."""
-        shared = self.folder / SHARED
-        shared.mkdir(exist_ok=True)
-        if not (shared / PROTOTYPES).is_file():
-            faces = fit.load_faces(shared, self.portraits, self.plan.faces, True, self.fabric)
-            fit.load_prototypes(shared, faces, self.fabric)
-        return Prototypes.from_state(load_file(shared / PROTOTYPES))
-
-    def ager(self, method: Method, present: Callable[[Frame, Floats], float] | None = None) -> Ager:
-        """A trained method, or a baseline.
-
-        Args:
-            present: how old a face is, for the prototypes; by default its label, and ``REFERENCE_AGE`` where it has none.
-        """
+    def ager(self, method: Method) -> Ager:
+        """A trained method, or a baseline."""
         if method.name == "nothing":
             return evaluate.do_nothing
         if method.name == "bundled":
             return evaluate.ager_from_model(WEIGHTS)
         if method.name in PARTS:
-            return ager_of_parts(WEIGHTS, *PARTS[method.name])
-        if method.name == "prototypes":
-            return ager_of_prototypes(self.share(), self.plan.base().prototype, present or labelled(self.rows))
-        return ager_of_network(export.load(self.folder / method.name))
+            return agers.of_parts(WEIGHTS, *PARTS[method.name])
+        if method.name == "targets":
+            return agers.of_targets(self.targets, self.rows)
+        return agers.of_network(export.load(self.folder / method.name))
 
     def measure(self, method: Method) -> Json:
         """What ``evaluate.evaluate`` says of a method; kept in the folder until its model or the people change."""
@@ -276,16 +251,25 @@ class Experiments:
             return "none"
         if method.name == "bundled" or method.name in PARTS:
             return digest(WEIGHTS)
-        if method.name == "prototypes":
-            self.share()
-            gains = json.dumps(asdict(self.plan.base().prototype), sort_keys=True)
-            return f"{digest(self.folder / SHARED / PROTOTYPES)} {gains}"
+        if method.name == "targets":
+            return self.plan.targets
         return digest(self.folder / method.name / checkpoint.FILE)
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def digest(*paths: Path) -> str:
+    """SHA-256 of files, one after the other."""
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def digest_of_targets(folder: Path) -> str:
+    """SHA-256 of the choice of layers and of all edits. Raises FileNotFoundError where there are none."""
+    made = sorted((folder / "edits").glob("*.npz"))
+    if not made or not (folder / "choice.npz").is_file():
+        raise FileNotFoundError(f"no targets in {folder}; python -m training.targets.build {folder} makes them")
+    return digest(folder / "choice.npz", *made)
 
 
 def _finished(run: Path, config: TrainConfig) -> bool:
@@ -293,76 +277,7 @@ def _finished(run: Path, config: TrainConfig) -> bool:
     if not saved.is_file():
         return False
     steps = checkpoint.load(saved, "rng.")[1]["steps"]
-    return all(steps[phase] >= getattr(config, f"{phase}_steps") for phase in fit.PHASES)
-
-
-def ager_of_network(net: LGIN) -> Ager:
-    """T as it runs in the product, in PyTorch: the kernels cut the views and paste the residuals."""
-
-    @torch.no_grad()
-    def residuals(face: Floats, patches: Floats, boxes: Floats, codes: Floats) -> Sequence[Floats]:
-        views = (torch.from_numpy(np.asarray(one)).float() for one in (face, patches, boxes))
-        return [delta.float().numpy() for delta in net(*views, torch.from_numpy(codes)[None])[:2]]
-
-    return _ager_of(residuals, geometry.ViewSpec(net.config.face_size, net.config.patch_size))
-
-
-def ager_of_parts(model: Path, whole: float, local: float) -> Ager:
-    """The model of an ``.onnx`` file with its global and its local residuals weighed: what each of them carries."""
-    backend = open_model(model, providers=("CPUExecutionProvider",), threads=1)
-
-    def residuals(face: Floats, patches: Floats, boxes: Floats, codes: Floats) -> Sequence[Floats]:
-        face_delta, patch_delta = backend.run(face, patches, boxes.astype(np.float32), codes)
-        return [np.asarray(face_delta) * np.float32(whole), np.asarray(patch_delta) * np.float32(local)]
-
-    return _ager_of(residuals, backend.description.views)
-
-
-def _ager_of(residuals: Callable[..., Sequence[Floats]], spec: geometry.ViewSpec) -> Ager:
-    """Kernels round ``residuals(face, patches, boxes, codes [G, K]) -> (face_delta [G, ...], patch_delta [G, ...])``."""
-
-    def age(frame: Frame, landmarks: Floats, years: Sequence[float]) -> list[Frame]:
-        plan = FacePlan.of(frame, FaceBatch.of([Face(landmarks)]), spec)
-        views = region_crop(plan, frame)
-        codes = data.age_codes(torch.tensor(years, dtype=torch.float64)).float().numpy()
-        deltas = zip(*residuals(*views, plan.faces.boxes, codes), strict=True)
-        return [region_paste(plan, frame, Edits(g[None], p[None])) for g, p in deltas]
-
-    return age
-
-
-def ager_of_prototypes(fitted: Prototypes, gains: PrototypeGains, present: Callable[[Frame, Floats], float]) -> Ager:
-    """The prototype residual of the aligned face, pasted like a network's.
-
-    Args:
-        present: (frame, landmarks) -> the face's age now, years.
-    """
-
-    @torch.no_grad()
-    def age(frame: Frame, landmarks: Floats, years: Sequence[float]) -> list[Frame]:
-        face = Face(landmarks)
-        affine, spec = face.affine, geometry.ViewSpec(face_size=data.CANVAS)
-        plan = FacePlan.of(frame, FaceBatch.of([face]), spec)
-        view = resample(frame, affine, data.CANVAS, data.CANVAS)
-        aligned = np.rint((view.transpose(1, 2, 0) + 1) * 127.5).clip(0, 255).astype(np.uint8)
-        soft = masks.to_float(torch.from_numpy(masks.skin_and_hair(aligned))[None], data.CANVAS)
-        x = torch.from_numpy(np.asarray(view, np.float32))[None]
-        points = torch.from_numpy(geometry.apply(geometry.invert(affine), landmarks)).float()[None]
-        now = torch.tensor([present(frame, landmarks)])
-        none = np.zeros((1, 5, 3, spec.patch_size, spec.patch_size), np.float32)
-        aged = []
-        for wanted in years:
-            residual = fitted.residual(x, soft, points, now, torch.tensor([float(wanted)]), gains)
-            aged.append(region_paste(plan, frame, Edits(residual.numpy(), none)))
-        return aged
-
-    return age
-
-
-def labelled(rows: Sequence[Photo]) -> Callable[[Frame, Floats], float]:
-    """Ages of the portraits by their labels: a portrait is known by its landmarks; ``REFERENCE_AGE`` for any other face."""
-    ages = {row.landmarks.tobytes(): row.age for row in rows}
-    return lambda frame, landmarks: ages.get(landmarks.tobytes(), REFERENCE_AGE)
+    return all(steps[phase] >= getattr(config, f"{phase}_steps") for phase in trainer.PHASES)
 
 
 def find(name: str) -> Method:
@@ -380,12 +295,13 @@ def main(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The document; with --smoke it goes to RUNS_FOLDER instead.")
     ] = Path("docs/experiments.md"),
-    portraits: Annotated[
-        Path | None, typer.Option("--data", help="Folder with labels.csv (default: ../shared/portraits)")
+    packs: Annotated[
+        list[Path] | None, typer.Option("--data", help="Pack of faces; may be repeated (default: portraits and faces)")
     ] = None,
+    targets: Annotated[Path, typer.Option(help="What python -m training.targets.build made.")] = Path("runs/targets"),
     steps: Annotated[
         tuple[int, int] | None,
-        typer.Option(metavar="WARM GAN", help="Steps of warm-up and GAN of each method.", show_default="800 150"),
+        typer.Option(metavar="SUPERVISED GAN", help="Steps on the targets and of the GAN.", show_default="800 150"),
     ] = None,
     classifier: Annotated[
         Path | None, typer.Option(help="Take C from this run's folder instead of training one.", show_default=False)
@@ -422,17 +338,15 @@ def main(
     console = Console(stderr=True, highlight=False)
     try:
         chosen = [find(name) for name in only] if only else list(METHODS)
-        where = portraits or data.default_portraits()
-        if not (where / "labels.csv").is_file():
-            raise FileNotFoundError(
-                f"no labels.csv in {where}: give the portraits' folder with --data or $LGIN_PORTRAITS"
-            )
+        where = packs or labels.default_packs()
+        labels.read_packs(where)  # a wrong folder is named before anything is trained
         if classifier is not None:
-            fit.classifier_weights(classifier)  # a wrong folder is named before anything is trained
-        warm, gan = steps or ((2, 2) if smoke else (800, 150))
+            fit.classifier_weights(classifier)
+        supervised, gan = steps or ((2, 2) if smoke else (800, 150))
         own = 0 if classifier else classifier_steps or (2 if smoke else 800)
-        plan = Plan(smoke, warm, gan, own, str(classifier or ""), seed, digest(where / "labels.csv"))
-        work = Experiments(folder, plan, where, people or (3 if smoke else None))
+        sources = digest(*(pack / "labels.csv" for pack in where)), digest_of_targets(targets)
+        plan = Plan(smoke, supervised, gan, own, str(classifier or ""), seed, *sources)
+        work = Experiments(folder, plan, where, targets, people or (3 if smoke else None))
         for i, method in enumerate(chosen):
             console.rule(f"{i + 1} of {len(chosen)}: {method.title}")
             work.train(method)

@@ -26,8 +26,9 @@ from lgin_edge import geometry
 from lgin_edge.models.description import METADATA_KEY, AgeDescription, Description
 
 from . import checkpoint, data
+from .critics import AgeClassifier
 from .detector import store_weights, weights_of
-from .networks import FACE_BOX, LGIN, AgeClassifier, NetworkConfig, count_macs, example_inputs
+from .networks import FACE_BOX, LGIN, NetworkConfig, count_macs, example_inputs
 from .trainer import CLASSIFIER_SIDE
 
 OPSET = 20  # the newest that TensorRT 10.3 (JetPack 6) reads
@@ -77,9 +78,9 @@ def describe(config: NetworkConfig, name: str) -> Description:
         template=canonical_template(),
         precision="fp32",
         training_data=TRAINING_DATA,
+        format=2,
         face_box=FACE_BOX,
         lines_size=config.texture_size,
-        format=2,
     )
 
 

@@ -248,7 +248,7 @@ def main(
     """Train LGIN: C on real faces where it is asked for, the generators on their targets, then the whole GAN.
 
     Writes config.json, metrics.jsonl, tensorboard/, checkpoint.safetensors and sample sheets (held-out faces: input and
-    every group) into the run's folder. Ctrl-C loses at most two minutes. Then: python -m training.export RUN MODEL.onnx
+    five ages) into the run's folder. Ctrl-C loses at most two minutes. Then: python -m training.export RUN MODEL.onnx
 
     Examples:
 

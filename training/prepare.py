@@ -2,7 +2,7 @@
 
     python -m training.prepare UTKFace/ faces/ --format utkface
 
-Faces are aligned as the run time does it (``training.dataset.alignment``). OUT is what ``training.data.load_portraits`` reads:
+Faces are aligned as the run time does it (``training.dataset.alignment``). OUT is what ``training.dataset.labels`` reads:
 ``labels.csv`` and ``images/``, with the columns of the portraits that apply. A face whose photograph has real detail at 384 px
 is stored at that size (tier A), others at 192 px (tier B). Beside them lie ``rejected.csv``, ``report.json`` and the journal
 ``prepare.jsonl``.

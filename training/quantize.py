@@ -2,8 +2,8 @@
 
 Convolutions get 8-bit weights (a scale for each channel) and 8-bit activations, by ONNX Runtime's own tool. The range of an
 activation is what all but a ten-thousandth of its values keep to, on real faces at all ages in the light of all cameras: with the
-largest value instead, the steps are so coarse that a rare face loses 7 dB more. The first and the last convolution of each generator stay float32: the last writes the residual itself, and
-alone it costs more of the picture than all others together; the first costs nothing to keep. Weights keep to 7 bits, because processors without VNNI or dot products add two
+largest value instead, the steps are so coarse that a rare face loses 7 dB more. The first and the last convolution of each generator
+stay float32: the last writes the edit itself, and alone it costs more of the picture than all others together; the first costs nothing to keep. Weights keep to 7 bits, because processors without VNNI or dot products add two
 products in 16 bits and would clip them.
 """
 
@@ -24,15 +24,15 @@ import torch
 import typer
 from onnx import helper
 from rich.progress import track
-from torch import Tensor
 
 from lgin_edge.inference.interfaces import Backend
 from lgin_edge.inference.loader import open_model
 from lgin_edge.models.description import METADATA_KEY, Description
 
-from . import augment, data
-from .canonical import compose
+from . import data, edits, examples
+from .dataset.labels import default_packs, read_packs
 from .evaluation.measures import psnr
+from .networks import FACE_BOX, NetworkConfig
 
 #: dB of the square of a face, in the worst picture, under which an int8 model is not written.
 FLOOR = 40.0
@@ -95,10 +95,14 @@ def quantize(model: onnx.ModelProto, feeds: Sequence[dict[str, Any]]) -> onnx.Mo
 
 
 def outer_convolutions(model: onnx.ModelProto) -> list[str]:
-    """Names of the convolutions between which and the model's inputs, or its outputs, there is no other."""
+    """Names of the convolutions between which and the model's inputs, or its outputs, there is no other.
+
+    Lines do not count as an output: they come of means over whole feature maps, in which rounding averages out.
+    """
     nodes = model.graph.node
     makers = {name: node for node in nodes for name in node.output}
-    first, last, seen, names = [], [], set(), [value.name for value in model.graph.output]
+    first, last, seen = [], [], set()
+    names = [value.name for value in model.graph.output if value.name != "lines"]
     while names:
         node = makers.get(names.pop())
         if node is None or id(node) in seen:
@@ -118,55 +122,59 @@ def outer_convolutions(model: onnx.ModelProto) -> list[str]:
     return [*first, *last]
 
 
-def views_of(faces: data.Faces, generator: torch.Generator | None = None) -> list[tuple[data.Views, Tensor]]:
-    """Each face alone with its code of an age, from the youngest to the oldest group in turn.
+def batches_of(faces: examples.Faces, about: Description, strength: float) -> list[examples.Batch]:
+    """Each face alone, at ages from the youngest to the oldest in turn.
 
-    With a generator, in the light and with the faults of some camera, as in training: what an activation may be in a shop is
-    not what it is in a studio.
+    Args:
+        strength: of the augmentation. With 1, in the light and with the faults of some camera, as in training: what an
+            activation may be in a shop is not what it is in a studio.
     """
-    low, high = data.GROUPS[0].center, data.GROUPS[-1].center
+    config = NetworkConfig(face_size=about.face_size, patch_size=about.patch_size)
+    source = examples.Examples(faces, np.ones(len(faces)), config, SEED, strength)
+    low, high = examples.YOUNGEST, examples.OLDEST
     result = []
     for i in range(len(faces)):
-        some = torch.tensor([i])
-        picture = data.to_float(faces.pixels[some])
-        if generator is not None:
-            picture = augment.degrade(augment.photometric(picture, generator), generator)
-        views = data.cut_views(picture, data.plain_affines(1), faces.landmarks[some] * data.CANVAS)
-        years = low + (high - low) * (i * 7 % len(faces)) / max(1, len(faces) - 1)
-        result.append((views, data.age_codes(torch.tensor([years])).float()))
+        present = float(np.clip(faces.age[i], low, high))
+        wanted = low + (high - low) * (i * 7 % len(faces)) / max(1, len(faces) - 1)
+        result.append(examples.collate([source.example(i, present, wanted, np.random.default_rng((SEED, i)))]))
     return result
 
 
-def feed(views: data.Views, code: Tensor) -> dict[str, Any]:
-    tensors = {"face": views.face, "patches": views.patches, "boxes": views.boxes, "age": code}
+def feed(batch: examples.Batch) -> dict[str, Any]:
+    """What the graph takes, at one age."""
+    code = data.age_codes(batch.wanted)[:, None].float()
+    tensors = {"face": batch.face, "patches": batch.patches, "boxes": batch.boxes, "age": code}
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
-def compare(model: Path, small: Path, faces: data.Faces) -> Loss:
+def compare(model: Path, small: Path, faces: examples.Faces) -> Loss:
     """What the pictures of ``faces``, at ages from the youngest to the oldest, lose."""
     backends = [open_model(path, providers=("CPUExecutionProvider",), threads=1) for path in (model, small)]
     decibels, levels = [], 0.0
-    for views, code in track(views_of(faces), "comparing", transient=True):
-        want, have = (picture(backend, views, code) for backend in backends)
+    for batch in track(batches_of(faces, backends[0].description, strength=0.0), "comparing", transient=True):
+        want, have = (picture(backend, batch) for backend in backends)
         error = have - want
-        decibels.append(psnr(error.numpy(), 2.0) or np.inf)
-        levels = max(levels, 127.5 * float(error.abs().max()))
+        decibels.append(psnr(error.numpy(), 1.0) or np.inf)
+        levels = max(levels, 255 * float(error.abs().max()))
     for backend in backends:
         backend.close()
     return Loss(min(decibels), float(np.median(decibels)), levels)
 
 
-def picture(backend: Backend, views: data.Views, code: Tensor) -> Tensor:
-    """The transformed face on its canvas, [3, CANVAS, CANVAS] in [-1, 1]."""
-    face_delta, patch_delta = (torch.from_numpy(np.asarray(d)) for d in backend.run(**feed(views, code)))
-    return (views.canvas[0, :3] + compose(face_delta, patch_delta, views.boxes, data.CANVAS)[0]).clamp(-1, 1)
+def picture(backend: Backend, batch: examples.Batch) -> torch.Tensor:
+    """The edited face on its canvas, [1, 3, CANVAS, CANVAS] in [0, 1]."""
+    inputs = feed(batch)
+    outputs = backend.run(inputs["face"], inputs["patches"], inputs["boxes"], inputs["age"][:, 0])
+    made = edits.Edits(*(torch.from_numpy(np.asarray(one, np.float32)) for one in outputs))
+    return edits.apply(made, batch.boxes, batch.canvas, FACE_BOX)
 
 
 def main(
     model: Annotated[Path, typer.Argument(help="A float32 model of training.export.")],
     output: Annotated[Path, typer.Argument(help="The int8 model to write.")],
-    portraits: Annotated[
-        Path | None, typer.Option("--data", help="Folder with labels.csv (default: ../shared/portraits)")
+    targets: Annotated[Path, typer.Option(help="What python -m training.targets.build made.")] = Path("runs/targets"),
+    packs: Annotated[
+        list[Path] | None, typer.Option("--data", help="Pack of faces; may be repeated (default: portraits and faces)")
     ] = None,
     faces: Annotated[
         int, typer.Option(min=1, help="Training faces to take ranges from; half as many are compared.")
@@ -183,14 +191,12 @@ def main(
         about = open_model(model, providers=("CPUExecutionProvider",), threads=1).description
         if about.precision != "fp32":
             raise ValueError(f"{model} is {about.precision}: give the float32 model that it was made from")
-        where = portraits or data.default_portraits()
-        known, unseen = (
-            data.load_portraits(where, "train", faces),
-            data.load_portraits(where, "val", max(1, faces // 2)),
-        )
-        small = quantize(
-            onnx.load(str(model)), [feed(*one) for one in views_of(known, torch.Generator().manual_seed(SEED))]
-        )
+        if (about.format, about.groups, about.face_box) != (2, data.GROUPS, FACE_BOX):
+            raise ValueError(f"{model} is of another version: quantise it with the version that exported it")
+        photos = read_packs(packs or default_packs())
+        known = examples.load(targets, examples.only(photos, "train"), faces)
+        unseen = examples.load(targets, examples.only(photos, "val"), max(1, faces // 2))
+        small = quantize(onnx.load(str(model)), [feed(one) for one in batches_of(known, about, strength=1.0)])
         partial = output.with_suffix(".partial")
         onnx.save(small, str(partial))
         try:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from . import augment, checkpoint, data, edits, examples, losses
 from .canonical import crop, crop_matrices
 from .config import TrainConfig
-from .networks import FACE_BOX, LGIN, AgeClassifier, Discriminator, Transformation, in_face_box
+from .critics import AgeClassifier, Discriminator
+from .networks import FACE_BOX, LGIN, Transformation, in_face_box
 
 PHASES = ("classifier", "supervised", "adversarial")
 NETWORKS = ("net", "d", "c")

@@ -25,14 +25,18 @@ def test_cost_of_a_run_is_what_its_rows_add_up_to(tmp_path):
     rows = [
         {"phase": "classifier", "step": 50, "images_per_s": 80.0},  # 20 s
         {"phase": "C on held-out faces", "step": 50, "mae_years": 4.0},
-        {"phase": "warm", "step": 50, "images_per_s": 10.0},  # 40 s
-        {"phase": "warm", "step": 100, "images_per_s": 20.0},  # 20 s
-        {"phase": "warm", "step": 90, "images_per_s": 20.0},  # resumed from an earlier checkpoint: counted already
+        {"phase": "supervised", "step": 50, "images_per_s": 10.0},  # 40 s
+        {"phase": "supervised", "step": 100, "images_per_s": 20.0},  # 20 s
+        {
+            "phase": "supervised",
+            "step": 90,
+            "images_per_s": 20.0,
+        },  # resumed from an earlier checkpoint: counted already
         {"phase": "adversarial", "step": 10, "images_per_s": 8.0},  # 10 s
     ]
     found = cost.of_run(logged(tmp_path, rows))
-    assert found.steps == {"classifier": 50, "warm": 100, "adversarial": 10}
-    assert found.images == {"classifier": 1600, "warm": 800, "adversarial": 80}
+    assert found.steps == {"classifier": 50, "supervised": 100, "adversarial": 10}
+    assert found.images == {"classifier": 1600, "supervised": 800, "adversarial": 80}
     assert found.hours == pytest.approx(90 / 3600)
 
 
@@ -64,8 +68,9 @@ def test_macs_of_a_graph_by_hand():
     assert cost.macs(model, free=3) == 3 * by_hand
 
 
-def test_macs_of_the_bundled_file_are_its_network_s(bundled):
-    from lgin_edge.transformer import WEIGHTS
+def test_macs_of_an_exported_file_are_its_network_s(tmp_path):
+    from training import export
 
-    counted = cost.macs(onnx.load(str(WEIGHTS)))
-    assert counted == pytest.approx(count_macs(LGIN(NetworkConfig()), *example_inputs(NetworkConfig())), rel=0.02)
+    config = NetworkConfig(face_size=64, patch_size=32, global_blocks=1, local_blocks=1, layers=2, texture_size=32)
+    model = export.export(LGIN(config).eval(), tmp_path / "small.onnx")
+    assert cost.macs(model) == pytest.approx(count_macs(LGIN(config), *example_inputs(config)), rel=0.02)

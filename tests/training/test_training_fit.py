@@ -1,4 +1,4 @@
-"""Training end to end on made-up faces: data, prototypes, all three phases, resuming, and the export of the result."""
+"""Training end to end on drawn heads: all three phases, resuming, and the export of the result."""
 
 import json
 import os
@@ -7,91 +7,128 @@ import subprocess
 import sys
 from pathlib import Path
 
-import loose
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
+pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edge[train]'")
 
 from safetensors.torch import load_file
-from support.portraits import training_faces
 
 from lgin_edge import geometry
-from training import augment, checkpoint, data, export, fit, prototypes
+from training import augment, checkpoint, data, examples, export, fit, trainer
 from training.config import PRESETS, TrainConfig, override
-from training.trainer import Trainer, sampling_weights
+from training.dataset import labels
+from training.trainer import PHASES, Trainer
 
 SEED = 3
-TEMPLATE = torch.from_numpy(np.float32(geometry.TEMPLATE))[None]
 TINY = [
     "batch=2",
     "classifier_batch=2",
+    "workers=0",
+    "network.global_widths=16,16,32",
     "network.global_blocks=1",
     "network.local_blocks=1",
     "network.decoder_width=16",
+    "network.layers=2",
 ]
 
 
-def steps(classifier: int, warm: int, adversarial: int) -> TrainConfig:
-    counts = [f"classifier_steps={classifier}", f"warm_steps={warm}", f"adversarial_steps={adversarial}"]
-    return override(TrainConfig(), [*TINY, *counts])
+def steps(classifier: int, supervised: int, adversarial: int) -> TrainConfig:
+    counts = zip(PHASES, (classifier, supervised, adversarial), strict=True)
+    every_loss = ["weights.classification=0.01", "weights.variation=0.01"]
+    return override(TrainConfig(), [*TINY, *every_loss, *(f"{phase}_steps={count}" for phase, count in counts)])
 
 
-def run(folder, config, root, minutes=60.0):
-    return fit.run(folder, config, root, fit.make_fabric("cpu", 1, 1), minutes, sample_every=1000)
+@pytest.fixture(scope="module")
+def run(made_up, targets):
+    def start(folder, config, minutes=60.0, **options):
+        return fit.run(folder, config, targets, [made_up], fit.make_fabric("cpu", 1, 1), minutes, **options)
+
+    return start
 
 
-def test_all_phases_then_export(made_up, tmp_path):
-    folder = tmp_path / "run"
-    assert run(folder, steps(2, 3, 2), made_up)
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert {row["phase"] for row in rows} == {"classifier", "C on held-out faces", "warm", "adversarial"}
-    adversarial = rows[-1]
-    assert {"local", "variation", "identity", "adversarial", "classification", "L_d"} <= adversarial.keys()
-    assert all(np.isfinite(value) for value in adversarial.values() if isinstance(value, float))
-    assert list(folder.glob("adversarial-*.jpg"))
-    net = export.load(folder)
-    assert sum(p.abs().sum() for n, p in net.named_parameters() if "head.weight" in n) > 0
+@pytest.fixture(scope="module")
+def faces(made_up, targets):
+    return examples.load(targets, examples.only(labels.read(made_up), "train"))
+
+
+@pytest.fixture(scope="module")
+def first(run, tmp_path_factory):
+    """A finished run of all phases."""
+    folder = tmp_path_factory.mktemp("fit") / "first"
+    assert run(folder, steps(1, 2, 2))
+    return folder
+
+
+def test_all_phases_then_export(first, tmp_path):
+    rows = [json.loads(line) for line in (first / "metrics.jsonl").read_text().splitlines()]
+    assert {row["phase"] for row in rows} == {"classifier", "C on held-out faces", "supervised", "adversarial"}
+    last = rows[-1]
+    every = {"picture", "grey", "skin", "flow", "place", "which", "depth", "local", "identity", "variation", "features"}
+    assert every | {"adversarial", "classification", "L_d"} <= last.keys()
+    assert all(np.isfinite(value) for value in last.values() if isinstance(value, float))
+    assert list(first.glob("adversarial-*.jpg"))
+    net = export.load(first)
+    assert net.whole.head.weight.abs().sum() > 0
+    assert net.lines.layers.abs().max() > 0.01  # those of the targets
     export.export(net, tmp_path / "run.onnx")
     assert (tmp_path / "run.onnx").stat().st_size > 100_000
 
 
-def test_training_learns_a_batch_by_heart(made_up, monkeypatch):
-    faces = training_faces(made_up)
-    # Light and shade: drawn lines, moved or smoothed noise, and tints take longer to learn than a test may.
-    off = ["prototype.texture=0", "prototype.shape=0", "prototype.wrinkles=0", "weights.prototype_chroma=0"]
-    config = override(steps(0, 30, 0), ["lr=2e-3", "prototype.colour=8", *off])
-    trainer = Trainer(config, faces, prototypes.fit(faces), fit.make_fabric("cpu", 1, 1))
-    batch = trainer.batch()
-    monkeypatch.setattr(trainer, "batch", lambda: batch)
-    first = trainer.warm_step()["prototype"]
-    for _ in range(30):
-        trainer.steps["warm"] += 1
-        last = trainer.warm_step()["prototype"]
-    assert last < 0.8 * first
+def test_training_learns_a_batch_by_heart(faces, monkeypatch):
+    chosen = Trainer(override(steps(0, 30, 0), ["lr=2e-3"]), faces, fit.make_fabric("cpu", 1, 1))
+    batch = chosen.batch("supervised")
+    monkeypatch.setattr(chosen, "batch", lambda _: batch)
+    history = []
+    for _ in range(25):
+        history.append(chosen.supervised_step())
+        chosen.steps["supervised"] += 1
+    for name, most in (("picture", 0.95), ("grey", 0.6), ("depth", 0.8)):
+        assert history[-1][name] < most * history[0][name], name
 
 
-def test_resumed_equals_uninterrupted(made_up, tmp_path):
-    config = steps(1, 2, 2)
-    run(tmp_path / "whole", config, made_up)
+def test_d_sees_the_regions_at_the_canvas_own_resolution(faces):
+    """A crop is what the canvas shows in the region's box: a ramp stays that ramp."""
+    side = examples.CANVAS
+    ramp = ((torch.arange(side) + 0.5) / side).expand(1, 3, side, side)
+    boxes = torch.from_numpy(geometry.REGION_BOXES).float()[None]
+    crops = trainer.region_crops(ramp, boxes)
+    assert crops.shape == (1, 5, 3, trainer.CROP_SIDE, trainer.CROP_SIDE)
+    x0, _, x1, _ = trainer.FACE_BOX
+    t = (torch.arange(trainer.CROP_SIDE) + 0.5) / trainer.CROP_SIDE
+    for region, box in enumerate(geometry.REGION_BOXES):
+        wanted = (box[0] + t * (box[2] - box[0]) - x0) / (x1 - x0)
+        torch.testing.assert_close((crops[0, region, 0, 40] + 1) / 2, wanted.float(), rtol=0, atol=1e-5)
+
+
+def test_d_learns_from_sharp_faces_alone(faces, monkeypatch):
+    chosen = Trainer(steps(0, 0, 1), faces, fit.make_fabric("cpu", 1, 1))
+    batch = chosen.batch("adversarial")
+    batch.sharp[:] = torch.tensor([False, True])
+    monkeypatch.setattr(chosen, "batch", lambda _: batch)
+    seen = []
+    judge = trainer.losses.adversarial_d
+    monkeypatch.setattr(trainer.losses, "adversarial_d", lambda *logits: seen.append(len(logits[0])) or judge(*logits))
+    chosen.adversarial_step()
+    assert seen == [1]
+
+
+def test_resumed_equals_uninterrupted(run, first, tmp_path):
     # No time at all: every call ends after one step of the current phase.
     for _ in range(10):
-        if run(tmp_path / "parts", config, made_up, minutes=0.0):
+        if run(tmp_path / "parts", steps(1, 2, 2), minutes=0.0):
             break
-    (whole, counted), (parts, also) = (checkpoint.load(tmp_path / f / checkpoint.FILE) for f in ("whole", "parts"))
+    (whole, counted), (parts, also) = (checkpoint.load(f / checkpoint.FILE) for f in (first, tmp_path / "parts"))
     assert counted == also
-    assert counted["steps"] == {"classifier": 1, "warm": 2, "adversarial": 2}
+    assert counted["steps"] == {"classifier": 1, "supervised": 2, "adversarial": 2}
     assert whole.keys() == parts.keys()
-    assert {key.split(".")[0] for key in whole} == {"net", "average", "d", "c", "fine", "optimiser", "rng"}
+    assert {key.split(".")[0] for key in whole} == {"net", "average", "d", "c", "optimiser", "rng"}
     for key, value in whole.items():
         torch.testing.assert_close(parts[key], value, rtol=0, atol=0, msg=key)
 
 
-def test_missing_data_and_bad_settings_are_explained(made_up, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"labels\.csv"):
-        data.load_portraits(tmp_path, "train")
-    with pytest.raises(ValueError, match="split"):
-        data.load_portraits(made_up, "tset")
+def test_bad_settings_are_explained():
     for bad, message in (("lr", "KEY=VALUE"), ("speed=1", "no setting 'speed'"), ("lr=fast", "expected float")):
         with pytest.raises(ValueError, match=message):
             override(TrainConfig(), [bad])
@@ -109,32 +146,10 @@ def test_missing_data_and_bad_settings_are_explained(made_up, tmp_path):
 
 def test_the_paper_preset_has_only_what_the_paper_states():
     paper = PRESETS["paper"]()
-    assert (paper.warm_steps, paper.r1, paper.spectral, paper.d_augment, paper.d_detail) == (0, 0, False, False, False)
-    assert (paper.weights.prototype, paper.weights.embedding, paper.augment) == (0, 0, 0)
-
-
-def test_views_of_training_are_views_of_the_run_time(made_up):
-
-    faces = data.load_portraits(made_up, "val")
-    affine = data.plain_affines(1)
-    landmarks = faces.landmarks[:1] * data.CANVAS
-    views = data.cut_views(data.to_float(faces.pixels[:1]), affine, landmarks)
-    frame = faces.pixels[0].permute(1, 2, 0).numpy()
-    face, patches = loose.reference_crop(frame, affine.numpy().astype(np.float64), views.boxes.numpy())
-    np.testing.assert_allclose(views.face.numpy(), face, atol=2e-4)
-    np.testing.assert_allclose(views.patches.numpy(), patches, atol=2e-4)
-
-
-def test_augmentation_keeps_pictures_in_range_and_pairs_together():
-    generator = torch.Generator().manual_seed(SEED)
-    x = torch.rand(2, 3, 64, 64, generator=generator) * 2 - 1
-    pair = augment.photometric(torch.cat([x, x], 1), generator)
-    torch.testing.assert_close(pair[:, :3], pair[:, 3:])
-    assert pair.abs().max() <= 1
-    assert (pair[:, :3] - x).abs().max() > 1e-3
-    flipped, points = augment.mirror(x, torch.tensor([[[10.0, 5], [50, 5], [30, 20], [20, 40], [40, 41]]]))
-    assert torch.equal(flipped, x.flip(-1))
-    assert points[0].tolist() == [[14, 5], [54, 5], [34, 20], [24, 41], [44, 40]]
+    assert (paper.supervised_steps, paper.r1, paper.spectral, paper.d_augment) == (0, 0, False, False)
+    w = paper.weights
+    assert not any((w.picture, w.flow, w.grey, w.skin, w.place, w.which, w.depth, w.features, w.embedding))
+    assert min(w.adversarial, w.classification, w.local, w.variation, w.identity) > 0
 
 
 def test_age_codes_are_those_of_the_run_time():
@@ -144,61 +159,51 @@ def test_age_codes_are_those_of_the_run_time():
         np.testing.assert_allclose(code.numpy(), description.age_code(years=years), atol=1e-6)
 
 
-def test_damaged_and_foreign_checkpoints_are_refused(made_up, tmp_path):
-    folder = tmp_path / "run"
-    assert run(folder, steps(1, 1, 1), made_up)
-    path = folder / checkpoint.FILE
+def test_damaged_and_foreign_checkpoints_are_refused(run, first, tmp_path):
+    path = tmp_path / checkpoint.FILE
+    path.write_bytes((first / checkpoint.FILE).read_bytes())
     with pytest.raises(ValueError, match="does not fit this configuration"):
-        run(folder, override(steps(1, 2, 1), ["network.decoder_width=32"]), made_up)
+        run(tmp_path, override(steps(1, 3, 2), ["network.decoder_width=32"]))
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match="not a checkpoint"):
-        run(folder, steps(1, 2, 1), made_up)
+        run(tmp_path, steps(1, 3, 2))
 
 
-def test_a_run_can_begin_from_the_weights_of_another(made_up, tmp_path):
-    assert run(tmp_path / "first", steps(1, 2, 1), made_up)
-    config = steps(0, 0, 0)
-    fit.run(tmp_path / "second", config, made_up, fit.make_fabric("cpu", 1, 1), init=tmp_path / "first")
-    trainer = Trainer(config, data.load_portraits(made_up, "train"), prototypes.none(), fit.make_fabric("cpu", 1, 1))
-    tensors, _ = checkpoint.load(tmp_path / "first" / checkpoint.FILE)
-    assert trainer.adopt(tensors, tmp_path) == []
-    for key, value in trainer.raw()["net"].state_dict().items():
+def test_a_run_can_begin_from_the_weights_of_another(run, first, tmp_path):
+    run(tmp_path / "second", steps(0, 1, 0), init=first)
+    assert (tmp_path / "second" / checkpoint.FILE).is_file()
+
+
+def test_weights_of_another_run_are_taken_and_what_it_had_not_starts_anew(faces, first, tmp_path):
+    tensors, _ = checkpoint.load(first / checkpoint.FILE)
+    own = Trainer(steps(0, 0, 0), faces, fit.make_fabric("cpu", 1, 1))
+    assert own.adopt(tensors, tmp_path) == []
+    for key, value in own.raw()["net"].state_dict().items():
         torch.testing.assert_close(value, tensors[f"net.{key}"], rtol=0, atol=0)
-
-
-def test_weights_that_another_run_did_not_have_start_anew(made_up, tmp_path):
-    assert run(tmp_path / "first", steps(1, 1, 1), made_up)
-    tensors, _ = checkpoint.load(tmp_path / "first" / checkpoint.FILE)
-    older = {key: t for key, t in tensors.items() if ".position." not in key and not key.startswith("fine.")}
-    faces = data.load_portraits(made_up, "train")
-    trainer = Trainer(steps(0, 0, 0), faces, prototypes.none(), fit.make_fabric("cpu", 1, 1))
-    new = trainer.adopt(older, tmp_path)
-    assert "fine" in new
+    older = {key: t for key, t in tensors.items() if ".position." not in key and not key.startswith("d.")}
+    new = own.adopt(older, tmp_path)
+    assert "d" in new
     assert "net.whole.position.maps" in new
-    torch.testing.assert_close(trainer.raw()["net"].state_dict()["whole.head.bias"], tensors["net.whole.head.bias"])
     with pytest.raises(ValueError, match=r"has no average\.whole\.position"):
-        trainer.adopt(older, tmp_path, whole=True)
+        own.adopt(older, tmp_path, whole=True)
     with pytest.raises(ValueError, match=r"nothing here takes its net\.elsewhere"):
-        trainer.adopt(tensors | {"net.elsewhere": torch.zeros(1)}, tmp_path)
+        own.adopt(tensors | {"net.elsewhere": torch.zeros(1)}, tmp_path)
 
 
-def test_ablated_networks_train(made_up, tmp_path):
-    for switch in ("network.local=false", "network.interaction=false"):
-        config = override(steps(1, 1, 1), [switch])
-        assert run(tmp_path / switch, config, made_up)
+@pytest.mark.parametrize("switch", ["network.local=false", "network.interaction=false"])
+def test_ablated_networks_train(run, tmp_path, switch):
+    assert run(tmp_path / "run", override(steps(0, 1, 1), [switch, "weights.classification=0"]))
 
 
-def test_embedding_loss_takes_an_exported_network(made_up, tmp_path):
+def test_embedding_loss_takes_an_exported_network(faces, tmp_path):
     class Embedder(torch.nn.Module):
         def forward(self, x):
             return x.mean((2, 3))
 
     example = (torch.zeros(2, 3, geometry.FACE_SIZE, geometry.FACE_SIZE),)
     torch.export.save(torch.export.export(Embedder(), example), tmp_path / "embedder.pt2")
-    config = override(steps(1, 1, 0), ["weights.embedding=1", f"embedder={tmp_path / 'embedder.pt2'}"])
-    assert run(tmp_path / "run", config, made_up)
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert any("embedding" in row for row in rows)
+    config = override(steps(0, 1, 0), ["weights.embedding=1", f"embedder={tmp_path / 'embedder.pt2'}"])
+    assert 0 <= Trainer(config, faces, fit.make_fabric("cpu", 1, 1)).supervised_step()["embedding"] < 0.1
 
 
 def test_differentiable_augmentation_passes_gradients_and_changes_pictures():
@@ -211,28 +216,7 @@ def test_differentiable_augmentation_passes_gradients_and_changes_pictures():
     assert (x.grad != 0).float().mean() > 0.3
 
 
-def test_camera_faults_keep_shape_and_range():
-    generator = torch.Generator().manual_seed(SEED)
-    x = torch.rand(24, 3, 40, 40, generator=generator) * 2 - 1
-    y = augment.degrade(x, generator)
-    assert y.shape == x.shape
-    assert y.abs().max() <= 1
-    changed = (y != x).flatten(1).any(1)
-    assert 0.2 < changed.float().mean() < 1
-    assert (augment.jpeg(x[:1] * 0.2, 95) - x[:1] * 0.2).abs().mean() < 0.1
-
-
-def test_faces_of_rare_groups_are_drawn_more_often(made_up):
-    faces = data.load_portraits(made_up, "train")
-    even = sampling_weights(faces, 0.0)
-    assert even.unique().numel() == 1
-    group = data.age_codes(faces.age).argmax(-1) * 2 + faces.sharp.long()
-    balanced = sampling_weights(faces, 1.0)
-    totals = [balanced[group == g].sum().item() for g in group.unique()]
-    np.testing.assert_allclose(totals, totals[0], rtol=1e-5)
-
-
-def torchrun(folder, root, nodes, *options):
+def torchrun(folder, root, targets, nodes, *options):
     """Two processes over gloo on the CPU, on one machine or on two (which meet at a port of this one)."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -247,8 +231,9 @@ def torchrun(folder, root, nodes, *options):
         str(2 // nodes),
     ]
     command += ["--rdzv-id", folder.name, "--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{port}"]
-    script = [str(Path(__file__).with_name("torchrun_rank.py")), str(folder), "--data", str(root), "--preset", "smoke"]
-    for name in (*TINY, "classifier_steps=2", "warm_steps=2", "adversarial_steps=1"):
+    script = [str(Path(__file__).with_name("torchrun_rank.py")), str(folder), "--data", str(root)]
+    script += ["--targets", str(targets), "--preset", "smoke"]
+    for name in (*TINY, "classifier_steps=2", "supervised_steps=2", "adversarial_steps=1"):
         script += ["--set", name]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     launchers = [
@@ -271,14 +256,14 @@ def torchrun(folder, root, nodes, *options):
 
 
 @pytest.mark.slow
-def test_two_machines_go_on_where_one_stopped(made_up, tmp_path):
+def test_two_machines_go_on_where_one_stopped(run, made_up, targets, tmp_path):
     """One launch of torchrun with two processes, then two launches with one each, as on a machine of its own."""
-    assert "time is up" in torchrun(tmp_path / "run", made_up, 1, "--max-minutes", "0")
+    assert "time is up" in torchrun(tmp_path / "run", made_up, targets, 1, "--max-minutes", "0")
     _, counters = checkpoint.load(tmp_path / "run" / checkpoint.FILE)
-    assert counters["steps"] == {"classifier": 1, "warm": 0, "adversarial": 0}
-    assert "finished" in torchrun(tmp_path / "run", made_up, 2)
+    assert counters["steps"] == {"classifier": 1, "supervised": 0, "adversarial": 0}
+    assert "finished" in torchrun(tmp_path / "run", made_up, targets, 2)
     tensors, counters = checkpoint.load(tmp_path / "run" / checkpoint.FILE)
-    assert counters["steps"] == {"classifier": 2, "warm": 2, "adversarial": 1}
+    assert counters["steps"] == {"classifier": 2, "supervised": 2, "adversarial": 1}
     assert tensors["rng.states"].shape[0] == 2
     assert not torch.equal(*tensors["rng.states"])  # each drew its own faces
     weights = {key: t for key, t in tensors.items() if not key.startswith(("optimiser.", "rng."))}
@@ -288,6 +273,6 @@ def test_two_machines_go_on_where_one_stopped(made_up, tmp_path):
         for key, value in weights.items():
             torch.testing.assert_close(of_rank[key], value, rtol=0, atol=0, msg=key)
     # One process cannot go on with two processes' random states.
-    config = override(PRESETS["smoke"](), [*TINY, "warm_steps=3"])
+    config = override(PRESETS["smoke"](), [*TINY, "supervised_steps=3"])
     with pytest.raises(ValueError, match="run with 2 processes"):
-        run(tmp_path / "run", config, made_up)
+        run(tmp_path / "run", config)

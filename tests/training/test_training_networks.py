@@ -1,32 +1,43 @@
-"""The networks, their losses, and the ONNX file that is made of them."""
+"""The networks: their definitions, what they cost, and the critics."""
+
+import copy
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
-onnx = pytest.importorskip("onnx")
 
-import onnxruntime
-
-from lgin_edge.models.description import METADATA_KEY, Description
-from training import data, export, losses
+from lgin_edge import geometry
+from training import networks
 from training.config import PRESETS
-from training.networks import LGIN, AgeClassifier, Discriminator, NetworkConfig, Position, count_macs, example_inputs
+from training.critics import AgeClassifier, Discriminator
+from training.networks import LGIN, NetworkConfig, Position, count_macs, example_inputs
 
 SEED = 11
 SMALL = NetworkConfig(
-    face_size=64, patch_size=32, global_widths=(16, 16, 32), global_blocks=1, decoder_width=16, local_blocks=1
+    face_size=64,
+    patch_size=32,
+    global_widths=(16, 16, 32),
+    global_blocks=1,
+    decoder_width=16,
+    local_blocks=1,
+    layers=3,
+    texture_size=32,
 )
-RESNET18_MACS = 2.37e9  # at 256x256
+MOST_MACS = 1.5e9
+OUTPUTS = ("face_edit", "patch_edit", "flow", "place", "lines")
 
 
 def randomised(config: NetworkConfig) -> LGIN:
-    """T with every weight random: fresh weights have zero residuals, which would make every comparison true."""
+    """T with every weight random: fresh weights have zero edits, which would make every comparison true."""
     torch.manual_seed(SEED)
     net = LGIN(config).eval()
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.normal_(std=0.15)
+        if net.lines is not None:
+            net.lines.layers.normal_(std=0.1)
+            net.lines.windows.uniform_(0, 0.4)
     return net
 
 
@@ -39,22 +50,91 @@ def random_inputs(config: NetworkConfig, faces: int, ages: int) -> tuple[torch.T
     return face, patches, boxes, age
 
 
-def test_whole_network_costs_less_than_resnet18():
+def test_the_whole_network_keeps_to_its_budget():
     net = LGIN()
     one = count_macs(net, *example_inputs(net.config))
-    assert 0.5e9 < one <= RESNET18_MACS
-    assert count_macs(net, *example_inputs(net.config, ages=6)) < 3 * one
+    assert 0.5e9 < one < MOST_MACS
+    assert count_macs(net, *example_inputs(net.config, ages=6)) < 4 * one
 
 
 def test_a_fresh_network_changes_nothing():
-    face_delta, patch_delta, coarse = LGIN(SMALL)(*random_inputs(SMALL, 2, 1))
-    assert not any(t.any() for t in (face_delta, patch_delta, *coarse))
+    said = LGIN(SMALL)(*random_inputs(SMALL, 2, 1))
+    assert not any(
+        t.any() for t in (said.edits.face_edit[:, :, :4], said.edits.patch_edit, said.edits.flow, *said.coarse)
+    )
+    assert said.edits.face_edit[:, :, 4].max() < 0.05  # next to nothing is grey
+    assert not said.edits.lines.any()  # there are no layers yet
+
+
+def test_place_begins_where_the_alignment_puts_it():
+    """The middle of a texel of the map, on the mean face, in units of the textures' box."""
+    place = LGIN(SMALL)(*random_inputs(SMALL, 1, 1)).edits.place[0]
+    side = place.shape[-1]
+    (x0, y0, x1, y1), (u0, v0, u1, v1) = networks.FACE_BOX, networks.TEXTURE_BOX
+    for row, column in ((0, 0), (2, 5), (side - 1, 1)):
+        x, y = x0 + (column + 0.5) / side * (x1 - x0), y0 + (row + 0.5) / side * (y1 - y0)
+        want = [(x - u0) / (u1 - u0), (y - v0) / (v1 - v0)]
+        np.testing.assert_allclose(place[:, row, column].detach().numpy(), want, atol=1e-6)
+
+
+def test_boxes_of_textures_and_targets_agree():
+    mean_face = pytest.importorskip("training.targets.mean_face", reason="scipy", exc_type=ImportError)
+    assert networks.TEXTURE_BOX == mean_face.TEXTURE_BOX
+
+
+def alone(generators: networks.LocalGenerators, region: int) -> networks.LocalGenerators:
+    """One region's generator as a network of its own: its fifth of every weight."""
+    one = copy.deepcopy(generators)
+
+    def fifth(tensor: torch.Tensor, axis: int = 0) -> torch.nn.Parameter:
+        return torch.nn.Parameter(tensor.chunk(5, axis)[region].clone())
+
+    for module in one.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            assert module.groups == 5
+            module.groups, module.in_channels, module.out_channels = (
+                1,
+                module.in_channels // 5,
+                module.out_channels // 5,
+            )
+            module.weight, module.bias = fifth(module.weight), fifth(module.bias)
+        elif isinstance(module, torch.nn.Linear):
+            module.weight = fifth(module.weight)
+        elif isinstance(module, Position):
+            module.maps, module.weight = fifth(module.maps), fifth(module.weight, 1)
+    return one
+
+
+@torch.no_grad()
+def test_grouped_generators_are_five_that_share_nothing(monkeypatch):
+    local = randomised(SMALL).local
+    _, patches, _, age = random_inputs(SMALL, 2, 3)
+    together = local(*local.encode(patches), age)
+    assert together.shape == (6, 5, 4, 32, 32)
+    monkeypatch.setattr(geometry, "REGION_NAMES", ("one",))
+    for region in range(5):
+        one = alone(local, region)
+        made = one(*one.encode(patches[:, region : region + 1]), age)
+        torch.testing.assert_close(made[:, 0], together[:, region], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_lines_are_the_formula():
+    """``L = sum_r W_r sum_k a_rk L_k``, over layers and their mirror images, of fractions of length 1."""
+    lines = randomised(SMALL).lines
+    generator = torch.Generator().manual_seed(SEED)
+    logits, depth = torch.randn(2, 5, 6, generator=generator), torch.rand(2, 4, 5, 1, generator=generator)
+    fractions = torch.softmax(logits, -1)
+    amount = (fractions / fractions.norm(dim=-1, keepdim=True))[:, None] * depth  # [N, G, 5, 2 K]
+    both = torch.cat([lines.layers, lines.layers.flip(-1)])
+    wanted = torch.einsum("ryx,ngrk,kyx->ngyx", lines.windows, amount, both)
+    torch.testing.assert_close(lines.texture(logits, depth)[:, :, 0], wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_a_place_has_no_drawing_of_its_own_before_training():
     generator = torch.Generator().manual_seed(SEED)
     age = torch.rand(2, 3, 5, generator=generator)
-    position = Position(width=4, groups=5, side=16)
+    position = Position(width=4, ages=5, side=16)
     assert not position(age).any()
     with torch.no_grad():
         position.weight.normal_(generator=generator)
@@ -70,134 +150,63 @@ def test_the_paper_has_no_maps_of_place():
 
 
 def test_coarse_images_have_the_decoder_scales():
-    _, _, coarse = LGIN(SMALL)(*random_inputs(SMALL, 2, 3))
+    coarse = LGIN(SMALL)(*random_inputs(SMALL, 2, 3)).coarse
     assert [tuple(t.shape) for t in coarse] == [(6, 3, 16, 16), (6, 3, 32, 32)]
 
 
+@torch.no_grad()
 def test_several_ages_equal_one_age_at_a_time():
     net = randomised(SMALL)
     face, patches, boxes, age = random_inputs(SMALL, 2, 3)
-    with torch.no_grad():
-        together = net(face, patches, boxes, age)[:2]
-        for g in range(3):
-            alone = net(face, patches, boxes, age[:, g : g + 1])[:2]
-            for all_ages, one_age in zip(together, alone, strict=True):
-                torch.testing.assert_close(all_ages.unflatten(0, (2, 3))[:, g], one_age, rtol=1e-4, atol=1e-4)
+    together = net(face, patches, boxes, age)
+    for g in range(3):
+        one = net(face, patches, boxes, age[:, g : g + 1])
+        torch.testing.assert_close(one.depth[:, 0], together.depth[:, g], rtol=1e-4, atol=1e-4)
+        for name in OUTPUTS:
+            all_ages, single = getattr(together.edits, name), getattr(one.single(), name)
+            wanted = all_ages if name == "place" else all_ages[:, g]
+            torch.testing.assert_close(single, wanted, rtol=1e-4, atol=1e-4, msg=name)
 
 
+@torch.no_grad()
 def test_regions_interact_both_ways():
     net = randomised(SMALL)
     face, patches, boxes, age = random_inputs(SMALL, 1, 1)
-    with torch.no_grad():
-        before = net(face, patches, boxes, age)
-        nose = patches.clone()
-        nose[:, 2] += 0.5
-        from_local = net(face, nose, boxes, age)
-        from_whole = net(face + 0.5, patches, boxes, age)
-    assert (from_local[0] - before[0]).abs().max() > 1e-4, "the nose's patch does not reach the global generator"
-    assert (from_whole[1] - before[1]).abs().amin((0, 2, 3, 4)).numel() == 5
-    assert ((from_whole[1] - before[1]).abs().amax((0, 2, 3, 4)) > 1e-4).all(), "the face does not reach every region"
+    before = net(face, patches, boxes, age).edits
+    nose = patches.clone()
+    nose[:, 2] += 0.5
+    from_local = net(face, nose, boxes, age).edits
+    from_whole = net(face + 0.5, patches, boxes, age).edits
+    assert (from_local.face_edit - before.face_edit).abs().max() > 1e-4, "the nose does not reach the global generator"
+    reached = (from_whole.patch_edit - before.patch_edit).abs().amax((0, 1, 3, 4, 5))
+    assert reached.shape == (5,)
+    assert (reached > 1e-4).all(), "the face does not reach every region"
 
 
-@pytest.mark.parametrize("critic", [Discriminator(5), AgeClassifier(5).eval()], ids=["D", "C"])
-def test_critics_depend_on_what_they_are_given(critic):
+def test_without_local_generators_there_are_neither_regions_nor_lines():
+    config = NetworkConfig(**vars(SMALL) | {"local": False})
+    said = randomised(config)(*random_inputs(config, 2, 3))
+    assert not said.edits.patch_edit.any()
+    assert not said.edits.lines.any()
+    assert said.edits.face_edit.std() > 0.01
+    whole = LGIN(SMALL)(*random_inputs(SMALL, 2, 3))
+    assert [getattr(said.edits, name).shape for name in OUTPUTS] == [
+        getattr(whole.edits, name).shape for name in OUTPUTS
+    ]
+
+
+def test_d_judges_crops_by_age_and_region():
     torch.manual_seed(SEED)
-    x = torch.rand(2, 3, 192, 192) * 2 - 1
-    if isinstance(critic, Discriminator):
-        young, old = torch.eye(5)[[0, 0]], torch.eye(5)[[4, 4]]
-        assert critic(x, young).shape == (2, 1, 6, 6)
-        assert (critic(x, young) - critic(x, old)).abs().max() > 1e-6
-    else:
-        torch.testing.assert_close(critic(x).exp().sum(-1), torch.ones(2))
+    d = Discriminator(5)
+    crops = (torch.rand(2, 1, 3, 96, 96) * 2 - 1).expand(-1, 5, -1, -1, -1)
+    young, old = torch.eye(5)[[0, 0]], torch.eye(5)[[4, 4]]
+    said = d(crops, young)
+    assert said.shape[:2] == (2, 5)
+    assert (said - d(crops, old)).abs().max() > 1e-6
+    assert (said[:, 0] - said[:, 1]).abs().max() > 1e-6  # the same crop, as another region
 
 
-# --- losses, each against the formula written out ---
-
-
-def test_adversarial_losses():
-    real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.0])
-    d_real, d_fake = 1 / (1 + torch.exp(-real)), 1 / (1 + torch.exp(-fake))
-    expected = -(torch.log(d_real).mean() + torch.log(1 - d_fake).mean())
-    torch.testing.assert_close(losses.adversarial_d(real, fake), expected)
-    torch.testing.assert_close(losses.adversarial_g(fake), -torch.log(d_fake).mean())
-
-
-def test_classification_loss_of_a_soft_code():
-    p = torch.tensor([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]])
-    a = torch.tensor([[0.0, 0.5, 0.5], [1.0, 0.0, 0.0]])
-    expected = -(0.5 * np.log(0.2) + 0.5 * np.log(0.7) + np.log(0.5)) / 2
-    assert losses.classification(p.log(), a).item() == pytest.approx(expected, rel=1e-6)
-
-
-def test_local_loss_sums_over_regions():
-    delta = torch.zeros(2, 5, 3, 4, 4)
-    delta[:, 1] = -0.5
-    delta[:, 4] = 0.25
-    assert losses.local(delta).item() == pytest.approx(0.75)
-
-
-def test_variation_loss():
-    picture = torch.tensor([[[[0.0, 1.0], [0.5, 0.5]]]])
-    assert losses.variation(picture).item() == pytest.approx((1.0 + 0.0) / 2 + (0.5 + 0.5) / 2)
-
-
-def test_identity_loss_is_per_scale_mean():
-    scales = [torch.full((1, 3, 8, 8), 0.5), torch.full((1, 3, 4, 4), -0.25)]
-    assert losses.identity(scales, torch.full((1, 3, 16, 16), 0.1), 2.0).item() == pytest.approx(0.95)
-
-
-def test_prototype_loss_weighs_paint_beyond_brightness():
-    target = torch.zeros(1, 3, 8, 8)
-    brighter = torch.full((1, 3, 8, 8), 0.1)
-    bluer = torch.tensor([-0.1, 0.0, 0.1]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
-    assert losses.prototype(brighter, target, 6.0).item() == pytest.approx(0.1)
-    assert losses.prototype(bluer, target).item() == pytest.approx(0.2 / 3)
-    assert losses.prototype(bluer, target, 6.0).item() == pytest.approx(7 * 0.2 / 3)
-
-
-# --- export ---
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    net = randomised(SMALL)
-    path = tmp_path_factory.mktemp("export") / "small.onnx"
-    export.export(net, path, "small")
-    return net, path
-
-
-def test_onnx_equals_pytorch(exported):
-    net, path = exported
-    assert export.compare(net, path, SEED) < 1e-4
-
-
-def test_onnx_outputs_are_not_trivial(exported):
-    _, path = exported
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    face, patches, boxes, age = random_inputs(SMALL, 1, 1)
-    feeds = dict(zip(export.INPUTS, (face, patches, boxes, age[:, 0]), strict=True))
-    outputs = session.run(list(export.OUTPUTS), {name: t.numpy() for name, t in feeds.items()})
-    assert all(o.std() > 1e-3 for o in outputs)
-
-
-def test_onnx_carries_its_description(exported):
-    _, path = exported
-    properties = {p.key: p.value for p in onnx.load(path).metadata_props}
-    description = Description.from_json(properties[METADATA_KEY])
-    assert (description.face_size, description.patch_size) == (64, 32)
-    assert description.groups == data.GROUPS
-    assert "Congress" in description.training_data
-
-
-def test_onnx_uses_only_operators_that_run_everywhere(exported):
-    model = onnx.load(exported[1])
-    assert [(o.domain, o.version) for o in model.opset_import] == [("", export.OPSET)]
-    operators = {node.op_type for node in model.graph.node}
-    assert not operators & {"GridSample", "GroupNormalization", "DepthToSpace", "Einsum", "Loop", "If"}
-    assert not model.functions
-
-
-def test_onnx_tells_nothing_of_the_machine_it_was_made_on(exported):
-    raw = exported[1].read_bytes()
-    assert b"site-packages" not in raw
-    assert b"training/" not in raw
+def test_c_gives_probabilities():
+    torch.manual_seed(SEED)
+    c = AgeClassifier(5).eval()
+    torch.testing.assert_close(c(torch.rand(2, 3, 192, 192) * 2 - 1).exp().sum(-1), torch.ones(2))

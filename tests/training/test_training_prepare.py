@@ -24,7 +24,7 @@ from lgin_edge import geometry
 from lgin_edge.detectors import centerface
 from lgin_edge.faces import Face
 from training import prepare
-from training.dataset import alignment, journal
+from training.dataset import alignment, journal, labels
 from training.dataset.alignment import Limits
 from training.dataset.formats import Format, Sample
 
@@ -211,27 +211,13 @@ def test_limits(astronaut):
 
 
 def test_training_reads_it(prepared):
-    data = pytest.importorskip("training.data", reason="training needs torch", exc_type=ImportError)
-    assert alignment.SIZES["A"] == data.CANVAS
-    rows = rows_of(prepared / "labels.csv")
-    for split in {row["split"] for row in rows}:
-        chosen = [row for row in rows if row["split"] == split]
-        faces = data.load_portraits(prepared, split)
-        assert faces.age.tolist() == [float(row["age"]) for row in chosen]
-        assert faces.sex.tolist() == [{"M": 1, "F": -1, "": 0}[row["gender"]] for row in chosen]
-        assert faces.sharp.tolist() == [row["tier"] == "A" for row in chosen]
-        assert (faces.landmarks - data.torch.tensor(geometry.TEMPLATE)).abs().max() < 0.04
-        views = data.cut_views(
-            data.to_float(faces.pixels), data.plain_affines(len(faces)), faces.landmarks * data.CANVAS
-        )
-        assert views.patches.shape == (len(faces), 5, 3, geometry.PATCH_SIZE, geometry.PATCH_SIZE)
-        assert views.face.isfinite().all()
-
-
-def test_evaluation_reads_it(prepared):
-    pytest.importorskip("torch", reason="training needs torch")
-    evaluate = pytest.importorskip("training.evaluate", reason="the evaluation's extra", exc_type=ImportError)
-    assert len(evaluate.read_rows(prepared)) == len(KEPT)
+    assert alignment.SIZES["A"] == labels.SHARP_SIZE
+    rows, photos = rows_of(prepared / "labels.csv"), labels.read(prepared)
+    assert [photo.age for photo in photos] == [float(row["age"]) for row in rows]
+    assert [photo.sharp for photo in photos] == [row["tier"] == "A" for row in rows]
+    for photo in photos:
+        assert photo.frame().shape == (photo.size, photo.size, 3)
+        assert np.abs(photo.landmarks / photo.size - geometry.TEMPLATE).max() < 0.04
 
 
 def test_report(prepared):

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 import lgin_edge
 from lgin_edge.errors import ModelError
 from lgin_edge.models.model_file import read_description
-from training import export, quantize
+from training import examples, export, quantize
+from training.dataset import labels
 from training.networks import LGIN, NetworkConfig
 
 SEED = 6
@@ -23,24 +24,30 @@ app = quantize.typer.Typer()
 app.command()(quantize.main)
 
 
+def packs(made_up, targets):
+    return ["--data", str(made_up), "--targets", str(targets)]
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A small network with random weights, whose residuals can be seen."""
+    """A small network with random weights, whose edits can be seen."""
     torch.manual_seed(SEED)
-    net = LGIN(NetworkConfig(global_blocks=1, local_blocks=1, decoder_width=16)).eval()
+    config = NetworkConfig(global_blocks=1, local_blocks=1, decoder_width=16, layers=2, texture_size=64)
+    net = LGIN(config).eval()
     with torch.no_grad():
         for p in net.parameters():
             if not p.any():
                 p.normal_(std=0.02)
+        net.lines.layers.normal_(std=0.05)
     path = tmp_path_factory.mktemp("quantize") / "small.onnx"
     export.export(net, path, "small")
     return path
 
 
 @pytest.fixture(scope="module")
-def small(model, made_up):
+def small(model, made_up, targets):
     path = model.with_name("small-int8.onnx")
-    result = CliRunner().invoke(app, [str(model), str(path), "--data", str(made_up), "--faces", "8"])
+    result = CliRunner().invoke(app, [str(model), str(path), *packs(made_up, targets), "--faces", "6"])
     assert result.exit_code == 0, result.output
     assert "dB in the worst picture" in result.output
     return path
@@ -55,38 +62,41 @@ def test_all_convolutions_but_the_first_and_the_last_ones(model, small):
         for node in convolutions
         if node.input[0] not in makers or makers[node.input[0]].op_type != "DequantizeLinear"
     ]
-    assert len(whole) == 12  # stems and heads of the global generator and of five local ones
+    assert len(whole) == 6  # stems and heads of the global generator and of the local ones, and heads of flow and place
     assert len(convolutions) == sum(node.op_type == "Conv" for node in onnx.load(str(model)).graph.node)
-    weights = [
-        np.abs(onnx.numpy_helper.to_array(t)).max() for t in graph.initializer if t.data_type == onnx.TensorProto.INT8
-    ]
+    stored = [onnx.numpy_helper.to_array(t) for t in graph.initializer if t.data_type == onnx.TensorProto.INT8]
+    weights = [np.abs(array).max() for array in stored if array.ndim == 4]
     assert weights
     assert max(weights) <= 64  # 7 bits
     assert small.stat().st_size < model.stat().st_size
 
 
-def test_a_model_like_any_other(model, small, made_up):
+def test_a_model_like_any_other(model, small, made_up, targets):
     assert read_description(small) == replace(read_description(model), precision="int8")
-    from training import data
-
-    loss = quantize.compare(model, small, data.load_portraits(made_up, "val"))
+    unseen = examples.load(targets, examples.only(labels.read(made_up), "val"))
+    loss = quantize.compare(model, small, unseen)
     assert loss.worst_db > quantize.FLOOR
     assert loss.worst_db <= loss.median_db
     assert 0 < loss.levels < 64
 
 
-def test_what_loses_too_much_is_not_written(model, made_up, tmp_path):
+def test_what_loses_too_much_is_not_written(model, made_up, targets, tmp_path):
     path = tmp_path / "lossy.onnx"
-    result = CliRunner().invoke(app, [str(model), str(path), "--data", str(made_up), "--faces", "2", "--floor", "200"])
+    result = CliRunner().invoke(
+        app, [str(model), str(path), *packs(made_up, targets), "--faces", "2", "--floor", "200"]
+    )
     assert result.exit_code == 2
     assert "nothing was written" in result.output
     assert not list(tmp_path.iterdir())
 
 
-def test_an_int8_model_is_not_quantised_again_and_not_built(small, made_up, tmp_path):
+def test_an_int8_model_is_not_quantised_again_and_not_built(small, tiny_model, made_up, tmp_path):
     result = CliRunner().invoke(app, [str(small), str(tmp_path / "x.onnx"), "--data", str(made_up)])
     assert result.exit_code == 2
     assert "give the float32 model" in result.output
+    result = CliRunner().invoke(app, [str(tiny_model), str(tmp_path / "x.onnx"), "--data", str(made_up)])
+    assert result.exit_code == 2
+    assert "with the version that exported it" in result.output
     from lgin_edge.engine import build
 
     with pytest.raises(ModelError, match="engines are built from the fp32 one"):

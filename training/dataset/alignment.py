@@ -23,7 +23,7 @@ from lgin_edge.kernels import resample
 
 Json = dict[str, Any]
 
-#: Side of the stored picture by tier, pixels; A is ``training.data.CANVAS`` (not imported: it would bring torch).
+#: Side of the stored picture by tier, pixels; A is ``labels.SHARP_SIZE``.
 SIZES = {"A": 384, "B": 192}
 #: Source pixels per pixel of tier A that count as real detail there; the portraits' own bound.
 SHARP = 0.7

@@ -24,7 +24,6 @@ from . import comparison, cost
 from .comparison import Interval, Measure
 
 if TYPE_CHECKING:
-    from ..evaluate import Ager
     from ..experiments import Experiments, Method, Plan
     from .measures import Floats
 
@@ -37,7 +36,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 #: Least slope, estimated over requested age, of a full LGIN whose parts can be compared; one that does nothing has 0.
 LEARNT = 0.2
 #: Methods that are compared with the full LGIN, person by person, in sections 2, 3 and 4.
-_COMPARED = (("global-gan", "prototypes", "nothing"), ("no-interaction", "no-local"), ("no-classifier",))
+_COMPARED = (("global-gan", "targets", "nothing"), ("no-interaction", "no-local"), ("no-classifier", "no-gan"))
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def markdown(methods: Sequence[Method], results: Mapping[str, Json], facts: Fact
     effects: tuple[dict[str, str], ...] = (
         {},
         {"no-interaction": "the interactive structure", "no-local": "the local generators"},
-        {"no-classifier": "the age classifier"},
+        {"no-classifier": "the age classifier", "no-gan": "discriminator and classifier"},
     )
     shown = ("bundled", *PARTS)
     text = render(
@@ -122,8 +121,8 @@ def _spent(spent: cost.RunCost | None) -> list[Any]:
     if spent is None:
         return [None, None, None]
     steps, images = spent.steps, spent.images
-    split = f"{steps.get('warm', 0)} + {steps.get('adversarial', 0)}"
-    return [split, images.get("warm", 0) + images.get("adversarial", 0), f"{60 * spent.hours:.1f}"]
+    split = f"{steps.get('supervised', 0)} + {steps.get('adversarial', 0)}"
+    return [split, images.get("supervised", 0) + images.get("adversarial", 0), f"{60 * spent.hours:.1f}"]
 
 
 def learnt(result: Json) -> tuple[bool, list[float]]:
@@ -218,7 +217,7 @@ def _changed(result: Json) -> int:
 
 def _command(work: Experiments) -> str:
     plan = work.plan
-    words = [f"python -m training.experiments {work.folder} --steps {plan.warm_steps} {plan.gan_steps}"]
+    words = [f"python -m training.experiments {work.folder} --steps {plan.supervised_steps} {plan.gan_steps}"]
     words.append(
         f"--classifier {plan.classifier}" if plan.classifier else f"--classifier-steps {plan.classifier_steps}"
     )
@@ -267,7 +266,7 @@ def _title(text: str, cell: int) -> Image.Image:
 def _pictured() -> list[Method]:
     from ..experiments import METHODS, PARTS
 
-    # Not doing nothing, which would be the original six times, nor the parts of a model that is there.
+    # Not doing nothing, which would be the original again and again, nor the parts of a model that is there.
     return [method for method in METHODS if method.name not in ("nothing", *PARTS)]
 
 
@@ -277,14 +276,10 @@ def draw_astronaut(work: Experiments, path: Path) -> None:
 
     frame = np.ascontiguousarray(astronaut())
     with lgin_edge.Transformer(threads=1) as transformer:
-        face = transformer.detect(frame)[0]
-        age = transformer.estimate_age(frame, faces=[face])[0].years
-    landmarks = np.asarray(face.landmarks, np.float64)
+        landmarks = np.asarray(transformer.detect(frame)[0].landmarks, np.float64)
     years = [group.center for group in data.GROUPS]
-    rows = []
-    for method in _pictured():
-        ager: Ager = work.ager(method, present=lambda *_: age)
-        rows.append((method.title, frame, landmarks, ager(frame, landmarks, years)))
+    shown = [method for method in _pictured() if method.name != "targets"]  # which she has none of
+    rows = [(method.title, frame, landmarks, work.ager(method)(frame, landmarks, years)) for method in shown]
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet = compose(rows)
     for quality in (90, 85, 80, 70, 60):

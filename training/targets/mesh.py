@@ -7,7 +7,7 @@ MediaPipe 0.10.14 (Apache-2.0) is the last wheel that carries its face mesh and 
 that the rest of the project has outgrown, so this file imports nothing of the project. For training only: neither the
 models nor their outputs travel with lgin-edge.
 
-The result, read by ``training.targets.faces``:
+The result, read by ``training.targets.subject``:
 
     name       [N]                 "portraits/images/....jpg": folder of the pack, and the file as its table names it
     landmarks  [N, 478, 3] float32 canonical x and y, and depth z in the same unit (468 of the face, 10 of the irises)

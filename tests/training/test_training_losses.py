@@ -1,0 +1,78 @@
+"""The losses, each against its formula written out."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
+
+from training import losses
+from training.trainer import patch_change
+
+
+def test_adversarial_losses():
+    real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.0])
+    d_real, d_fake = 1 / (1 + torch.exp(-real)), 1 / (1 + torch.exp(-fake))
+    expected = -(torch.log(d_real).mean() + torch.log(1 - d_fake).mean())
+    torch.testing.assert_close(losses.adversarial_d(real, fake), expected)
+    torch.testing.assert_close(losses.adversarial_g(fake), -torch.log(d_fake).mean())
+
+
+def test_classification_loss_of_a_soft_code():
+    p = torch.tensor([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]])
+    a = torch.tensor([[0.0, 0.5, 0.5], [1.0, 0.0, 0.0]])
+    expected = -(0.5 * np.log(0.2) + 0.5 * np.log(0.7) + np.log(0.5)) / 2
+    assert losses.classification(p.log(), a).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_local_loss_sums_over_regions():
+    delta = torch.zeros(2, 5, 3, 4, 4)
+    delta[:, 1] = -0.5
+    delta[:, 4] = 0.25
+    assert losses.local(delta).item() == pytest.approx(0.75)
+
+
+def test_a_patch_changes_by_its_gain_and_its_residual():
+    """A pixel of 0.2 in [-1, 1] is 0.6 in [0, 1]; half as much again, and 0.1 on top, make 0.9 + 0.05."""
+    edit = torch.zeros(1, 5, 4, 2, 2)
+    edit[:, :, 3], edit[:, :, :3] = 0.5, 0.1
+    patches = torch.full((1, 5, 3, 2, 2), 0.2)
+    torch.testing.assert_close((patches + patch_change(edit, patches) + 1) / 2, torch.full_like(patches, 0.95))
+
+
+def test_variation_loss():
+    picture = torch.tensor([[[[0.0, 1.0], [0.5, 0.5]]]])
+    assert losses.variation(picture).item() == pytest.approx((1.0 + 0.0) / 2 + (0.5 + 0.5) / 2)
+
+
+def test_identity_loss_is_per_scale_mean():
+    scales = [torch.full((1, 3, 8, 8), 0.5), torch.full((1, 3, 4, 4), -0.25)]
+    assert losses.identity(scales, torch.full((1, 3, 16, 16), 0.1), 2.0).item() == pytest.approx(0.95)
+
+
+def test_picture_loss_counts_error_and_gradients_where_the_target_is_known():
+    made, target = torch.zeros(1, 1, 2, 2), torch.tensor([[[[0.0, 0.4], [0.0, 0.4]]]])
+    everywhere = torch.ones(1, 1, 2, 2)
+    assert losses.picture(made, target, everywhere).item() == pytest.approx(0.2 + 0.4)
+    assert losses.picture(made, target, 1 - target / 0.4).item() == 0
+
+
+def test_maps_count_where_they_are_supervised():
+    made, target = torch.zeros(1, 1, 1, 4), torch.tensor([[[[1.0, 1.0, 3.0, 3.0]]]])
+    assert losses.supervised(made, target).item() == pytest.approx(2)
+    assert losses.supervised(made, target, torch.tensor([[[[1.0, 1, 0, 0]]]])).item() == pytest.approx(1)
+
+
+def test_the_choice_of_layers_is_best_where_it_is_the_target_s():
+    fractions = torch.tensor([[[0.7, 0.2, 0.1]]])
+    entropy = -(fractions * fractions.log()).sum().item()
+    assert losses.choice(fractions.log() + 3, fractions).item() == pytest.approx(entropy, rel=1e-5)
+    assert losses.choice(fractions.flip(-1).log(), fractions).item() > entropy + 0.1
+
+
+def test_feature_loss_pulls_the_result_alone():
+    own, target = torch.zeros(2, 3, requires_grad=True), torch.ones(2, 3, requires_grad=True)
+    loss = losses.features([own, own], [target, 3 * target])
+    assert loss.item() == pytest.approx(1 + 3)
+    loss.backward()
+    assert own.grad.abs().sum() > 0
+    assert target.grad is None

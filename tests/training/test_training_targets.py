@@ -1,0 +1,220 @@
+"""Targets from examples, on drawn heads: hair, edits, age layers and who gets which."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support import portraits
+
+pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
+pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edge[train]'")
+
+from training.dataset import labels
+from training.targets import build, curves, edits, hair, layers, masks, matching, mean_face
+from training.targets.subject import NOSE_TIP, OVAL, SIDE, subjects
+
+SEED = 2
+
+
+@pytest.fixture(scope="module")
+def people(made_up):
+    return list(subjects(labels.read(made_up), made_up / "mesh.npz"))
+
+
+@pytest.fixture(scope="module")
+def young(people):
+    return people[0]
+
+
+@pytest.fixture(scope="module")
+def old(people):
+    return people[7]
+
+
+def at(targets, subject, years):
+    """The subject's picture at an age."""
+    own = build.load(targets, subject)
+    edit = edits.at_age(own, subject.photo.age, years)
+    return edits.apply(subject.image, edit, build.load_lines(targets, subject), own.place)
+
+
+def contrast(picture, where):
+    """RMS of the relative fine detail of the light."""
+    light = picture @ edits.LUMA
+    return float(((light - masks.blur(light, 3.0)) / (masks.blur(light, 3.0) + 0.02))[where].std())
+
+
+def chroma(picture, where):
+    return float(np.hypot(*masks.lab(picture)[where][:, 1:].T).mean())
+
+
+def test_a_pack_with_meshes_gives_subjects(people, made_up):
+    assert len(people) == portraits.PEOPLE + len(portraits.DONORS)
+    assert people[0].image.shape == (SIDE, SIDE, 3)
+    np.testing.assert_allclose(people[3].mesh / SIDE, portraits.mesh_of(3), atol=1e-6)
+    assert masks.skin(people[0]).mean() > 0.06
+    assert not (masks.skin(people[0]) & masks.features(people[0])).any()
+
+
+def test_hair_is_found_by_its_colour(young):
+    found, drawn = hair.by_colour(young), portraits.draw(portraits.mesh_of(0), SIDE, 0)[2]
+    assert hair.agreement(found, drawn) > 0.75
+    assert found[masks.shrink(masks.skin(young), 4)].max() < 0.1
+
+
+def test_without_a_band_of_hair_there_is_no_answer(young):
+    bald = replace(young, person=masks.oval(young).astype(np.float32))
+    assert hair.by_colour(bald) is None
+
+
+def test_a_network_that_guesses_is_uncertain():
+    sure = np.zeros((8, 8), np.float32)
+    sure[:4] = 0.99
+    assert hair.uncertainty(sure) < 0.1
+    assert hair.uncertainty(np.full((8, 8), 0.4, np.float32)) > build.MOST_UNCERTAIN
+    assert hair.uncertainty(np.zeros((8, 8), np.float32)) == 0
+
+
+def test_grey_hair_keeps_its_strands(young, targets):
+    core = masks.shrink(portraits.draw(portraits.mesh_of(0), SIDE, 0)[2] > 0.5, 8)
+    after = at(targets, young, 80)
+    assert chroma(after, core) < 0.5 * chroma(young.image, core)
+    assert (after @ edits.LUMA)[core].mean() > (young.image @ edits.LUMA)[core].mean() + 0.1
+    absolute = [
+        float((light - masks.blur(light, 3.0))[core].std()) for light in (young.image @ edits.LUMA, after @ edits.LUMA)
+    ]
+    assert absolute[1] > absolute[0]
+
+
+def test_the_present_age_is_the_identity(young, old, targets):
+    for subject in (young, old):
+        np.testing.assert_allclose(at(targets, subject, subject.photo.age), subject.image, atol=1e-6)
+
+
+def test_lines_come_with_age_and_go_with_youth(young, old, targets):
+    forehead = masks.shrink(masks.skin(young), 3)
+    assert contrast(at(targets, young, 80), forehead) > 1.3 * contrast(young.image, forehead)
+    forehead = masks.shrink(masks.skin(old), 3)
+    assert contrast(at(targets, old, 22), forehead) < 0.8 * contrast(old.image, forehead)
+
+
+def test_background_stays(young, targets):
+    far = masks.blur(1 - young.person, 3.0) > 0.999
+    far[masks.grow(young.person > 0.5, 40)] = False
+    for years in (22, 80):
+        assert np.abs(at(targets, young, years) - young.image)[far].max() < 0.01
+
+
+def test_curves_rise_from_0_to_1():
+    years = np.arange(15, 91)
+    for sign in curves.SIGNS:
+        values = [curves.at(sign, one) for one in years]
+        assert (values[0], values[-1]) == (0, 1)
+        assert (np.diff(values) >= 0).all()
+        older = [curves.older(sign, 40, one) for one in years]
+        assert (np.diff(older) >= 0).all()
+        assert not any(older[: 40 - 15 + 1])
+        younger = [curves.younger(sign, 60, one) for one in years]
+        assert (np.diff(younger) <= 0).all()
+        assert (younger[0], younger[60 - 15]) == (1, 0)
+
+
+def test_layers_of_the_other_sex_never_serve(people):
+    choice = matching.choose(people, people[:4])
+    assert choice.shares.shape == (len(people), 5, 8)
+    np.testing.assert_allclose(choice.shares.sum(-1), 1, atol=1e-6)
+    for i, one in enumerate(people):
+        for k, donor in enumerate(people[:4]):
+            if donor.photo.gender != one.photo.gender:
+                assert not choice.shares[i][:, [k, 4 + k]].any()
+
+
+def test_every_layer_serves_as_many(people):
+    choice = matching.choose(people, people[:4])
+    served = (choice.shares[..., :4] + choice.shares[..., 4:]).sum(0)  # [5, K]
+    np.testing.assert_allclose(served, len(people) / 4, rtol=0.12)
+
+
+def test_who_leans_left_gets_mirrored_layers(people):
+    choice = matching.choose(people, people[:4])
+    for one, shares in zip(people, choice.shares, strict=True):
+        assert shares[:, 4:].any() == matching.leans_left(one)
+        assert shares[:, :4].any() != matching.leans_left(one)
+
+
+def test_windows_of_the_regions_sum_to_1():
+    windows = matching.region_windows(96, mean_face.load(), mean_face.TEXTURE_BOX)
+    assert windows.shape == (5, 96, 96)
+    assert windows.min() >= 0
+    np.testing.assert_allclose(windows.sum(0), 1, atol=1e-5)
+    x0, y0, x1, y1 = mean_face.TEXTURE_BOX
+    spots = ((0.5, 0.3), (0.33, 0.47), (0.5, 0.6), (0.5, 0.72), (0.25, 0.7))  # forehead, eyes, nose, mouth, cheek
+    for region, (x, y) in enumerate(spots):
+        column, row = int((x - x0) / (x1 - x0) * 96), int((y - y0) / (y1 - y0) * 96)
+        assert windows[:, row, column].argmax() == region
+
+
+def test_the_coarse_band_of_a_layer_is_symmetrical():
+    """Light from one side is the donor's; bags on both sides are the age's."""
+    side = layers.TEXTURE_SIDE
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
+    bags = sum(np.exp(-0.5 * (((x - center) / 22) ** 2 + ((y - 120) / 12) ** 2)) for center in (100, side - 101))
+    pores = masks.blur(np.random.default_rng(SEED).normal(0, 0.4, (side, side)), 1.5)
+    value = (-0.15 * bags + 0.2 * (x - side / 2) / side + pores + pores[:, ::-1]).astype(np.float32)
+    made = layers.layer(layers.Detail(value, np.ones((side, side), bool)), np.zeros((side, side), np.float32))
+    low = masks.blur(made, 9.0)
+    assert np.abs(low - low[:, ::-1]).max() < 0.1 * np.abs(low).max()
+    assert low[120, 100] < 0.4 * low.min() < 0
+
+
+def test_a_texture_is_its_layers_where_their_regions_are():
+    random = np.random.default_rng(SEED)
+    bank = random.normal(0, 0.1, (2, 16, 16)).astype(np.float32)
+    windows = np.full((5, 16, 16), 0.2, np.float32)
+    first = np.zeros((5, 4), np.float32)
+    first[:, 0] = 1
+    np.testing.assert_allclose(layers.texture(bank, first, windows), bank[0], atol=1e-6)
+    np.testing.assert_allclose(layers.texture(bank, np.roll(first, 2, 1), windows), bank[0, :, ::-1], atol=1e-6)
+    np.testing.assert_allclose(layers.texture(bank, 0.3 * first, windows), 0.3 * bank[0], atol=1e-6)
+    # A mixture of two layers is as deep as one of them: their squares add up.
+    mixed = layers.texture(bank, np.float32([[0.5, 0.5, 0, 0]] * 5), windows)
+    np.testing.assert_allclose(mixed, (bank[0] + bank[1]) / np.sqrt(2), atol=1e-6)
+
+
+def test_mesh_space_and_back():
+    """Place says where a point lies on the mean face; the texture's grid says where that lies on the subject."""
+    mean = mean_face.load()
+    reflected = mean * (-1, 1) + (2 * mean[NOSE_TIP, 0], 0)
+    assert np.abs(reflected - mean[mean_face.mirrored_points(mean)]).max() < 0.004
+    t = (np.arange(mean_face.GRID) + 0.5) / mean_face.GRID
+    still = mean_face.warp(mean, mean)
+    np.testing.assert_allclose(still, np.stack(np.meshgrid(t, t), -1), atol=1e-3)
+
+
+def test_place_undoes_the_grid_of_textures(young):
+    mean = mean_face.load()
+    there = mean_face.texture_grid(mean, young, 40)
+    back = mean_face.look_up(mean_face.place_of(young, mean), there)
+    t = (np.arange(40) + 0.5) / 40
+    inside = layers.polygon_in_texture(mean)[4 :: layers.TEXTURE_SIDE // 40, 4 :: layers.TEXTURE_SIDE // 40]
+    off = np.abs(back - np.stack(np.meshgrid(t, t), -1)).max(-1)
+    assert np.median(off[inside]) < 0.005
+    assert masks.polygon(young.mesh[list(OVAL)], hull=False).mean() > 0.1
+
+
+def test_a_second_build_does_nothing_again(made_up, targets, monkeypatch):
+    def again(*_, **__):
+        raise AssertionError("done twice")
+
+    monkeypatch.setattr(layers, "DONORS", portraits.DONORS)
+    monkeypatch.setattr(
+        build.multiprocessing, "get_context", lambda _: portraits.SimpleNamespace(Pool=portraits.OneProcess)
+    )
+    for module, name in ((edits, "make"), (layers, "layer"), (matching, "choose"), (hair, "fit"), (build, "_sheets")):
+        monkeypatch.setattr(module, name, again if name != "_sheets" else lambda *_: None)
+    build.main(targets, None, [made_up])
+
+
+def test_a_pack_without_donors_is_explained(people):
+    with pytest.raises(ValueError, match="lack these donors of age layers: sync3184cbf"):
+        build.donors(people)
