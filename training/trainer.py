@@ -290,6 +290,8 @@ class Trainer:
         new: list[str] = []
         for name, network in self.raw().items():
             own = {key[len(name) + 1 :]: t for key, t in tensors.items() if key.startswith(f"{name}.")}
+            if not own and name == "net" and not whole:  # a file that holds the averaged weights alone
+                own = {key[len("average.") :]: t for key, t in tensors.items() if key.startswith("average.")}
             missing = [f"{name}.{key}" for key in network.state_dict() if key not in own]
             try:
                 if missing and whole:

@@ -1,10 +1,10 @@
 """Make the targets of whole packs: python -m training.targets.build runs/targets
 
-Needs the meshes of ``training/targets/mesh.py``. Four stages, each kept and not repeated by the next run: hair mattes (some
-minutes for the network), age layers of the donors, the choice of layers for each face, and each face's edits (a quarter of a
-second a face and core). Contact sheets of 24 faces are written as it goes: look at them.
+Needs the meshes of ``training/targets/mesh.py``. Four stages, each kept and not repeated by the next run: hair mattes, age
+layers of the donors, the choice of layers for each face, and each face's edits (a quarter of a second a face and core).
+Contact sheets of 24 faces are written at the end: look at them.
 
-    hair.npz      probability of hair for each face, and the network
+    hair.npz      probability of hair for each face
     layers.npz    layers [K, A, A], the mean of young skin, windows [5, A, A]
     choice.npz    fractions of each layer for each face
     edits/*.npz   one file a face
@@ -54,6 +54,12 @@ def main(
     data: Annotated[
         list[Path] | None, typer.Option(help="Packs with a labels.csv (default: portraits and faces).")
     ] = None,
+    fit_hair: Annotated[
+        bool,
+        typer.Option(
+            "--fit-hair", help="Train the hair network anew (ten minutes) instead of taking the one kept here."
+        ),
+    ] = False,
     processes: Annotated[int, typer.Option(help="Processes that make edits.")] = os.cpu_count() or 1,
 ) -> None:
     """Make hair mattes, age layers and edits for every face of the packs. Ctrl-C loses one face; the same command goes on."""
@@ -65,7 +71,7 @@ def main(
     people = list(subjects(read_packs(data or default_packs()), where))
     (folder / "edits").mkdir(parents=True, exist_ok=True)
     (folder / "sheets").mkdir(exist_ok=True)
-    probability = _hair(people, folder)
+    probability = _hair(people, folder, fit_hair)
     bank = _layers(people, folder)
     choice = _choice(people, folder)
     todo = [i for i, s in enumerate(people) if s.photo.split != "donor" and not edits_file(folder, s).is_file()]
@@ -83,18 +89,19 @@ def edits_file(folder: Path, subject: Subject) -> Path:
     return folder / "edits" / f"{subject.photo.name}.npz"
 
 
-def _hair(people: list[Subject], folder: Path) -> Floats:
+def _hair(people: list[Subject], folder: Path, fit: bool) -> Floats:
     path = folder / "hair.npz"
-    if path.is_file():
+    if path.is_file() and not fit:
         with np.load(path) as file:
             if list(file["name"]) == [s.photo.key for s in people]:
                 return file["probability"].astype(np.float32)
-    teachers = [s for s in people if s.photo.sharp and s.photo.split in ("train", "val")]
-    mattes = [hair.by_colour(s) for s in track(teachers, "hair by colour")]
-    net = hair.train_on(teachers, mattes)
-    inputs = np.stack([hair.net_input(s) for s in track(people, "hair")])
-    probability = hair.predict(net, inputs)
-    save_file({k: v.half().contiguous() for k, v in net.state_dict().items()}, folder / "hair_net.safetensors")
+    if fit:
+        teachers = [s for s in people if s.photo.sharp and s.photo.split in ("train", "val")]
+        net = hair.train_on(teachers, [hair.by_colour(s) for s in track(teachers, "hair by colour")])
+        save_file({k: v.half().contiguous() for k, v in net.state_dict().items()}, folder / hair.NET.name)
+    else:
+        net = hair.load()
+    probability = hair.predict(net, np.stack([hair.net_input(s) for s in track(people, "hair")]))
     np.savez_compressed(path, name=[s.photo.key for s in people], probability=probability.astype(np.float16))
     return probability
 

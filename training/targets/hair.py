@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from . import masks
 from .subject import BROWS, CHIN, EYES, NOSE_TIP, SIDE, Floats, Subject
 
+#: A network that ``build --fit-hair`` trained on the train and val faces of both packs; float16.
+NET = Path(__file__).with_name("hair_net.safetensors")
 #: Side at which the network works.
 NET_SIDE = 128
 #: Fewest pixels of hair, of SIDE^2, that the colour model starts from.
@@ -132,6 +136,13 @@ class HairNet(nn.Module):
         for block, skip in zip(self.up, reversed(kept[:-1]), strict=True):
             x = block(torch.cat([F.interpolate(x, scale_factor=2.0), skip], 1))
         return self.head(x)
+
+
+def load(path: Path = NET) -> HairNet:
+    """A kept network, ready to predict."""
+    net = HairNet()
+    net.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    return net.eval()
 
 
 def net_input(subject: Subject) -> Bytes:
