@@ -73,12 +73,13 @@ def draw(mesh, side, seed=0, hair=HAIR, skin=SKIN, wrinkles=0.0):
 def make_up(root):
     """A pack: eight people of 22 to 78 years, the older the greyer and the more wrinkled, and two donors."""
     (root / "images").mkdir()
-    points = dict(zip(("leye", "reye", "nose", "lmouth", "rmouth"), geometry.TEMPLATE, strict=True))
     rows, names, meshes, people = [], [], [], []
     for i, donor in enumerate((None,) * PEOPLE + DONORS):
         tier, side = ("A", 384) if donor or i % 3 else ("B", 192)
         age = 70 + i - PEOPLE if donor else 22 + 8 * i
         mesh = mesh_of(i)
+        landmarks = geometry.TEMPLATE + np.random.default_rng((SEED, i, 1)).normal(0, 0.002, (5, 2))
+        points = dict(zip(("leye", "reye", "nose", "lmouth", "rmouth"), landmarks, strict=True))
         grey = 0.5 * max(0, age - 45) / 35
         picture, person, _ = draw(mesh, side, i, (1 - grey) * np.array(HAIR) + grey * 190, wrinkles=(age - 20) / 60)
         name = f"images/{donor or f'{i:02}'}.png"
@@ -95,8 +96,8 @@ def make_up(root):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    landmarks = np.dstack([np.stack(meshes), np.zeros((len(meshes), 478, 1))]).astype(np.float32)
-    np.savez_compressed(root / "mesh.npz", name=np.array(names), landmarks=landmarks, person=np.stack(people))
+    mesh_points = np.dstack([np.stack(meshes), np.zeros((len(meshes), 478, 1))]).astype(np.float32)
+    np.savez_compressed(root / "mesh.npz", name=np.array(names), landmarks=mesh_points, person=np.stack(people))
     return root
 
 

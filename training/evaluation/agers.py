@@ -44,7 +44,10 @@ def of_network(net: LGIN) -> Ager:
         parts = (made.face_edit[0], made.patch_edit[0], made.flow[0], place, made.lines[0])
         return [one.float().contiguous().numpy() for one in parts]
 
-    return _kernels_round(run, ViewSpec(net.config.face_size, net.config.patch_size, face_box=FACE_BOX))
+    def codes(years: Sequence[float]) -> Floats:
+        return data.age_codes(torch.tensor(years, dtype=torch.float64)).float().numpy()
+
+    return _kernels_round(run, codes, ViewSpec(net.config.face_size, net.config.patch_size, face_box=FACE_BOX))
 
 
 def of_parts(model: Path, whole: float, local: float) -> Ager:
@@ -72,17 +75,21 @@ def of_parts(model: Path, whole: float, local: float) -> Ager:
             weighed["place"] = np.repeat(weighed["place"], len(codes), axis=0)
         return list(weighed.values())
 
-    return _kernels_round(run, backend.description.views)
+    def codes(years: Sequence[float]) -> Floats:
+        return np.stack([backend.description.age_code(years=one) for one in years])
+
+    return _kernels_round(run, codes, backend.description.views)
 
 
-def _kernels_round(run: Callable[..., list[Floats]], spec: ViewSpec) -> Ager:
+def _kernels_round(
+    run: Callable[..., list[Floats]], codes: Callable[[Sequence[float]], Floats], spec: ViewSpec
+) -> Ager:
     """Kernels round ``run(face, patches, boxes, codes [G, K])`` -> what ``Edits`` takes, [G, ...] each."""
 
     def age(frame: Frame, landmarks: Floats, years: Sequence[float]) -> list[Frame]:
         plan = FacePlan.of(frame, FaceBatch.of([Face(landmarks)]), spec)
         views = region_crop(plan, frame)
-        codes = data.age_codes(torch.tensor(years, dtype=torch.float64)).float().numpy()
-        outputs = run(*views, plan.faces.boxes, codes)
+        outputs = run(*views, plan.faces.boxes, codes(years))
         return [region_paste(plan, frame, Edits(*(one[i : i + 1] for one in outputs))) for i in range(len(years))]
 
     return age
