@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError, InputError
+from ..files import partial_path
 from ..frames import Frame
 from ..stream.errors import StreamError
 
@@ -90,7 +90,7 @@ class VideoWriter:
         self._av = pyav()
         self.form, encoders = WRITABLE[suffix]
         self.codec = _encoder(self._av, (codec,) if codec else encoders)
-        self._partial = self.target.with_name(f".{self.target.stem}.{secrets.token_hex(4)}.tmp{suffix}")
+        self._partial = partial_path(self.target, suffix)
         options = {}
         if self.form in ("mp4", "mov"):
             # Keys like com.apple.quicktime.model have no place in the older kind of metadata.
