@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <tuple>
 
@@ -193,6 +194,60 @@ ViewSizes check_views(const py::array& face, const py::array& patches, const Fac
   return ViewSizes{plan.spec().face_size, plan.spec().patch_size};
 }
 
+// Edits of format 2 by their arrays; flow, place and lines may be None.
+struct EditArrays {
+  bool half;
+  const void *face, *patches, *flow, *place, *lines;
+  int coarse_size, line_size;
+
+  template <class T>
+  lgin::EditViews<T> views(const lgin::ViewSpec& spec) const {
+    const auto as = [](const void* p) { return static_cast<const T*>(p); };
+    return lgin::EditViews<T>{{as(face), as(patches), as(flow), as(place), as(lines), spec.face_size, spec.patch_size,
+                               coarse_size, line_size}};
+  }
+};
+
+EditArrays edits_of(const FacePlan& plan, const py::array& face, const py::array& patches,
+                    const std::optional<py::array>& flow, const std::optional<py::array>& place,
+                    const std::optional<py::array>& lines) {
+  const py::ssize_t n = plan.count(), s = plan.spec().face_size, p = plan.spec().patch_size;
+  check_layout(face, "face_edit", {n, 6, s, s});
+  check_layout(patches, "patch_edit", {n, lgin::kRegions, 4, p, p});
+  check_float(face, "face_edit");
+  const bool half = is_half(face);
+  py::ssize_t coarse = 0, texture = 0;
+  const auto side_of = [](const py::array& array, const char* name) {
+    const py::ssize_t side = array.ndim() ? array.shape(array.ndim() - 1) : 0;
+    if (side < 1 || side > lgin::kMaxViewSide) fail(std::string(name) + ": expected a side of 1 to 4096");
+    return side;
+  };
+  const auto check_like = [&](const py::array& array, const char* name) {
+    check_float(array, name);
+    if (is_half(array) != half) fail(std::string(name) + ": expected the dtype of face_edit");
+  };
+  check_like(patches, "patch_edit");
+  if (flow) {
+    coarse = side_of(*flow, "flow");
+    check_layout(*flow, "flow", {n, 2, coarse, coarse});
+    check_like(*flow, "flow");
+  }
+  if (place) {
+    if (!flow) coarse = side_of(*place, "place");
+    check_layout(*place, "place", {n, 2, coarse, coarse});
+    check_like(*place, "place");
+  }
+  if (lines) {
+    if (!place) fail("lines: expected place too");
+    texture = side_of(*lines, "lines");
+    check_layout(*lines, "lines", {n, 1, texture, texture});
+    check_like(*lines, "lines");
+  }
+  const auto data_of = [](const std::optional<py::array>& array) { return array ? array->data() : nullptr; };
+  return EditArrays{half,           face.data(),    patches.data(), data_of(flow),
+                    data_of(place), data_of(lines), static_cast<int>(coarse), static_cast<int>(texture)};
+}
+
 template <class T, class Pointer>
 lgin::Views<T> views_of(Pointer face, Pointer patches, const ViewSizes& sizes) {
   return lgin::Views<T>{static_cast<T*>(face), static_cast<T*>(patches), sizes.face, sizes.patch};
@@ -270,6 +325,27 @@ void region_paste(const FacePlan& plan, const py::array& frame, const py::array&
   with_frame(target, [&](const auto& f) {
     with_type(half, [&](auto type) {
       const auto views = views_of<const decltype(type)>(face_data, patch_data, sizes);
+      if (device < 0) {
+        lgin::cpu::region_paste(f, plan, views, threads);
+      } else {
+        lgin::cuda::region_paste(f, plan, views, device);
+      }
+    });
+  });
+}
+
+void edit_paste(const FacePlan& plan, const py::array& frame, const py::array& face, const py::array& patches,
+                const std::optional<py::array>& flow, const std::optional<py::array>& place,
+                const std::optional<py::array>& lines, int threads, int device) {
+  const AnyFrame target = frame_of(frame, plan.format(), plan.height(), plan.width(), true);
+  const EditArrays edits = edits_of(plan, face, patches, flow, place, lines);
+  check_threads(threads);
+  if (device >= 0) check_contiguous(frame, "frame");
+
+  const py::gil_scoped_release release;
+  with_frame(target, [&](const auto& f) {
+    with_type(edits.half, [&](auto type) {
+      const auto views = edits.views<decltype(type)>(plan.spec());
       if (device < 0) {
         lgin::cpu::region_paste(f, plan, views, threads);
       } else {
@@ -362,8 +438,8 @@ void launch_crop(std::uintptr_t block, const std::string& pixel_format, int coun
   });
 }
 
-void launch_paste(std::uintptr_t block, const std::string& pixel_format, int count, int index, std::uintptr_t face_delta,
-                  std::uintptr_t patch_delta, int face_size, int patch_size, bool half, long long pixels,
+void launch_paste(std::uintptr_t block, const std::string& pixel_format, int count, int index, std::uintptr_t face_edit,
+                  std::uintptr_t patch_edit, int face_size, int patch_size, bool half, long long pixels,
                   py::ssize_t target_offset, int device, std::uintptr_t stream) {
   const PixelFormat format = format_of(pixel_format);
   check_count(count);
@@ -378,9 +454,50 @@ void launch_paste(std::uintptr_t block, const std::string& pixel_format, int cou
   with_kind(format, [&](auto kind) {
     with_type(half, [&](auto type) {
       using T = const decltype(type);
-      const lgin::Views<T> residuals{pointer<T>(face_delta, "face_delta"), pointer<T>(patch_delta, "patch_delta"),
+      const lgin::Views<T> residuals{pointer<T>(face_edit, "face_edit"), pointer<T>(patch_edit, "patch_edit"),
                                      face_size, patch_size};
       lgin::cuda::launch_paste(block_at<decltype(kind)>(block, count), index, residuals, pixels, target_offset, device,
+                               reinterpret_cast<void*>(stream));
+    });
+  });
+}
+
+// Addresses of one face's edits; those of flow, place and lines may be 0.
+void launch_edit_paste(std::uintptr_t block, const std::string& pixel_format, int count, int index,
+                       std::uintptr_t face_edit, std::uintptr_t patch_edit, std::uintptr_t flow, std::uintptr_t place,
+                       std::uintptr_t lines, int face_size, int patch_size, int coarse_size, int line_size, bool half,
+                       long long pixels, py::ssize_t target_offset, std::uintptr_t scratch, int device,
+                       std::uintptr_t stream) {
+  const PixelFormat format = format_of(pixel_format);
+  check_count(count);
+  if (index < 0 || index >= count) {
+    fail("index: expected a face of " + std::to_string(count) + ", got " + std::to_string(index));
+  }
+  if (pixels < 1) fail("pixels: expected at least 1, got " + std::to_string(pixels));
+  check_side("face_size", face_size);
+  check_side("patch_size", patch_size);
+  if (flow || place) check_side("coarse_size", coarse_size);
+  if (lines) check_side("line_size", line_size);
+  if (lines && !place) fail("lines: expected place too");
+
+  const py::gil_scoped_release release;
+  with_kind(format, [&](auto kind) {
+    with_type(half, [&](auto type) {
+      using T = decltype(type);
+      const auto or_null = [](std::uintptr_t address, const char* name) {
+        return address ? pointer<const T>(address, name) : nullptr;
+      };
+      const lgin::PlanarEdits<T> edits{pointer<const T>(face_edit, "face_edit"),
+                                       pointer<const T>(patch_edit, "patch_edit"),
+                                       or_null(flow, "flow"),
+                                       or_null(place, "place"),
+                                       or_null(lines, "lines"),
+                                       face_size,
+                                       patch_size,
+                                       coarse_size,
+                                       line_size};
+      lgin::cuda::launch_paste(block_at<decltype(kind)>(block, count), index, edits, pixels, target_offset,
+                               pointer<std::uint8_t>(scratch, "scratch", lgin::kBlockAlignment), device,
                                reinterpret_cast<void*>(stream));
     });
   });
@@ -408,6 +525,9 @@ PYBIND11_MODULE(_native, module) {
              py::arg("threads"), py::arg("device"));
   module.def("region_paste", &region_paste, py::arg("plan"), py::arg("frame"), py::arg("face"), py::arg("patches"),
              py::arg("threads"), py::arg("device"));
+  module.def("edit_paste", &edit_paste, py::arg("plan"), py::arg("frame"), py::arg("face_edit"), py::arg("patch_edit"),
+             py::arg("flow").none(true), py::arg("place").none(true), py::arg("lines").none(true), py::arg("threads"),
+             py::arg("device"));
   module.def("resample", &resample, py::arg("frame"), py::arg("pixel_format"), py::arg("affine"), py::arg("view"),
              py::arg("threads"));
   module.def("block_size", &block_size, py::arg("pixel_format"), py::arg("count"));
@@ -415,6 +535,12 @@ PYBIND11_MODULE(_native, module) {
              py::arg("patches"), py::arg("face_size"), py::arg("patch_size"), py::arg("half"), py::arg("device"),
              py::arg("stream"));
   module.def("launch_paste", &launch_paste, py::arg("block"), py::arg("pixel_format"), py::arg("count"), py::arg("index"),
-             py::arg("face_delta"), py::arg("patch_delta"), py::arg("face_size"), py::arg("patch_size"),
+             py::arg("face_edit"), py::arg("patch_edit"), py::arg("face_size"), py::arg("patch_size"),
              py::arg("half"), py::arg("pixels"), py::arg("target_offset"), py::arg("device"), py::arg("stream"));
+  module.attr("scratch_head") = lgin::cuda::kScratchHead;
+  module.def("launch_edit_paste", &launch_edit_paste, py::arg("block"), py::arg("pixel_format"), py::arg("count"),
+             py::arg("index"), py::arg("face_edit"), py::arg("patch_edit"), py::arg("flow"), py::arg("place"),
+             py::arg("lines"), py::arg("face_size"), py::arg("patch_size"), py::arg("coarse_size"), py::arg("line_size"),
+             py::arg("half"), py::arg("pixels"), py::arg("target_offset"), py::arg("scratch"), py::arg("device"),
+             py::arg("stream"));
 }

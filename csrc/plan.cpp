@@ -1,5 +1,7 @@
 #include "plan.h"
 
+#include "edits.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -194,6 +196,13 @@ PastePlan plan_paste(const Faces& faces, int n, const ViewSpec& spec, int height
   plan.row_begin = inside.y0;
   plan.row_end = inside.y1;
   plan.scale = static_cast<float>(127.5 * faces.strength(n));
+  plan.strength = static_cast<float>(faces.strength(n));
+  plan.xx = static_cast<float>(face.xx);
+  plan.xy = static_cast<float>(face.xy);
+  plan.yx = static_cast<float>(face.yx);
+  plan.yy = static_cast<float>(face.yy);
+  plan.box_width = static_cast<float>(spec.face_box[2] - spec.face_box[0]);
+  plan.box_height = static_cast<float>(spec.face_box[3] - spec.face_box[1]);
   plan.views[0] = map_to(square, plan.origin_x, plan.origin_y, spec.face_taper);
   for (int r = 0; r < kRegions; ++r) {
     plan.views[1 + r] = map_to(view_affine(face, faces.box(n, r)), plan.origin_x, plan.origin_y, spec.region_taper);
@@ -272,7 +281,9 @@ Rectangle rectangle_of(const std::vector<ViewPlan>& crops, const std::vector<Pas
   for (const ViewPlan& plan : crops) include_view<Frame>(plan, height, width, &hull);
   for (const PastePlan& plan : pastes) {
     if (plan.column_begin >= plan.column_end || plan.row_begin >= plan.row_end) continue;
-    hull.include_clamped({plan.column_begin, plan.column_end - 1}, {plan.row_begin, plan.row_end - 1}, height, width);
+    // What moves is read from anywhere in the square, with the pixels around it.
+    hull.include_clamped({plan.column_begin - kMoveReach, plan.column_end - 1 + kMoveReach},
+                         {plan.row_begin - kMoveReach, plan.row_end - 1 + kMoveReach}, height, width);
   }
   // Even, for the 2x2 blocks of NV12: for the packed formats too, because one rule is simpler than two.
   return Rectangle{hull.columns.low / 2 * 2, hull.rows.low / 2 * 2, std::min(hull.columns.high / 2 * 2 + 2, width),

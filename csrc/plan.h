@@ -72,7 +72,7 @@ class FacePlan {
   const std::vector<PastePlan>& pastes() const { return pastes_; }
 
   // The smallest rectangle with even corners, clipped to the frame, that holds every pixel that the crop of these faces
-  // reads and every pixel that their paste may write; never empty.
+  // reads and every pixel that their paste reads or writes; never empty.
   const Rectangle& rectangle() const { return rectangle_; }
 
  private:

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "block.h"
+#include "edits.h"
 #include "plan.h"
 
 namespace lgin {
@@ -29,6 +30,24 @@ std::size_t patch_elements(const Views<T>& views) {
   return kRegions * 3 * static_cast<std::size_t>(views.patch_size) * static_cast<std::size_t>(views.patch_size);
 }
 
+// Edits of format 2 of several faces, each array C-contiguous: face [count, 6, face_size, face_size] and so on, as PlanarEdits
+// has them of one. flow, place and lines may be null.
+template <class T>
+struct EditViews {
+  PlanarEdits<T> first;
+
+  PlanarEdits<T> of(std::size_t n) const {
+    const auto area = [](int side) { return static_cast<std::size_t>(side) * static_cast<std::size_t>(side); };
+    PlanarEdits<T> edits = first;
+    edits.face += n * 6 * area(first.face_size);
+    edits.patches += n * kRegions * 4 * area(first.patch_size);
+    if (edits.flow) edits.flow += n * 2 * area(first.coarse_size);
+    if (edits.place) edits.place += n * 2 * area(first.coarse_size);
+    if (edits.lines) edits.lines += n * area(first.line_size);
+    return edits;
+  }
+};
+
 // A device that was asked for is not there, or failed.
 struct DeviceError : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -46,6 +65,10 @@ void resample(const Frame& frame, const double* affine, T* view, int height, int
 template <class Frame, class T>
 void region_paste(const Frame& frame, const FacePlan& plan, const Views<const T>& residuals, int threads);
 
+// The same of format 2.
+template <class Frame, class T>
+void region_paste(const Frame& frame, const FacePlan& plan, const EditViews<T>& edits, int threads);
+
 }  // namespace cpu
 
 // The same on CUDA device number `device`. Throw DeviceError; in a build without CUDA, always.
@@ -59,6 +82,9 @@ void region_crop(const Frame& frame, const FacePlan& plan, const Views<T>& views
 template <class Frame, class T>
 void region_paste(const Frame& frame, const FacePlan& plan, const Views<const T>& residuals, int device);
 
+template <class Frame, class T>
+void region_paste(const Frame& frame, const FacePlan& plan, const EditViews<T>& edits, int device);
+
 // With addresses of device memory, on a stream of the caller's (a cudaStream_t): one launch, nothing staged and nothing
 // waited for. All that changes from frame to frame lies in the block, so that a captured launch serves another frame.
 template <class Frame, class T>
@@ -69,6 +95,13 @@ void launch_crop(const Block<Frame>& block, const Views<T>& views, int device, v
 template <class Frame, class T>
 void launch_paste(const Block<Frame>& block, int index, const Views<const T>& residuals, long long pixels,
                   std::ptrdiff_t target_offset, int device, void* stream);
+
+// The same of format 2, in two launches: `scratch` takes what the face moves from, and whether it has colour. It has
+// kScratchHead bytes more than the block's frame, and is a multiple of kBlockAlignment.
+constexpr std::size_t kScratchHead = kBlockAlignment;
+template <class Frame, class T>
+void launch_paste(const Block<Frame>& block, int index, const PlanarEdits<T>& edits, long long pixels,
+                  std::ptrdiff_t target_offset, std::uint8_t* scratch, int device, void* stream);
 
 int device_count() noexcept;  // 0 also when there is no driver
 bool built() noexcept;

@@ -31,7 +31,10 @@ struct alignas(16) PastePlan {
   int column_begin, column_end;  // bounding box of the face's square inside the frame, in pixels
   int row_begin, row_end;
   float scale;                   // of the residual, to levels of a byte: 127.5, less for a face that fades
-  int gap;
+  float strength;                // 0 to 1, of all other edits
+  float xx, xy, yx, yy;          // a canonical displacement to frame pixels
+  float box_width, box_height;   // of the face view's box, canonical
+  float gaps[2];
   ViewMap views[kViews];         // the face, then its patches
 };
 

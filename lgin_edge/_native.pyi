@@ -6,6 +6,7 @@ import numpy.typing as npt
 
 version: Final[str]
 cuda_built: Final[bool]
+scratch_head: Final[int]  # bytes of a scratch beside its frame
 cuda_is_host: Final[bool]  # LGIN_CUDA=HOST: "device" memory is host memory
 
 def cuda_device_count() -> int: ...
@@ -51,6 +52,17 @@ def region_paste(
     threads: int,
     device: int,
 ) -> None: ...
+def edit_paste(
+    plan: FacePlan,
+    frame: npt.NDArray[np.uint8],  # [H, W, C] or [H * 3/2, W], changed in place
+    face_edit: npt.NDArray[np.float32] | npt.NDArray[np.float16],  # [N, 6, S, S]
+    patch_edit: npt.NDArray[np.float32] | npt.NDArray[np.float16],  # [N, 5, 4, P, P]
+    flow: npt.NDArray[np.float32] | npt.NDArray[np.float16] | None,  # [N, 2, F, F]
+    place: npt.NDArray[np.float32] | npt.NDArray[np.float16] | None,  # [N, 2, F, F]
+    lines: npt.NDArray[np.float32] | npt.NDArray[np.float16] | None,  # [N, 1, A, A]
+    threads: int,
+    device: int,
+) -> None: ...
 def resample(
     frame: npt.NDArray[np.uint8],  # [H, W, C] or [H * 3/2, W]
     pixel_format: str,
@@ -76,13 +88,34 @@ def launch_paste(
     pixel_format: str,
     count: int,
     index: int,
-    face_delta: int,
-    patch_delta: int,
+    face_edit: int,
+    patch_edit: int,
     face_size: int,
     patch_size: int,
     half: bool,
     pixels: int,
     target_offset: int,
+    device: int,
+    stream: int,
+) -> None: ...
+def launch_edit_paste(
+    block: int,
+    pixel_format: str,
+    count: int,
+    index: int,
+    face_edit: int,
+    patch_edit: int,
+    flow: int,
+    place: int,
+    lines: int,
+    face_size: int,
+    patch_size: int,
+    coarse_size: int,
+    line_size: int,
+    half: bool,
+    pixels: int,
+    target_offset: int,
+    scratch: int,
     device: int,
     stream: int,
 ) -> None: ...

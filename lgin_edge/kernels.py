@@ -128,18 +128,42 @@ class FacePlan:
 
 @dataclass(frozen=True, eq=False)
 class Edits:
-    """What a model says is to be changed, for N faces at one age.
+    """What a model says is to be changed, for N faces at one age. All arrays are float32 or float16.
+
+    Format 1 has residuals alone: ``face_edit`` and ``patch_edit`` of three channels. In format 2 they have six and four, and
+    the others may be there (``lines`` only with ``place``); a face's strength scales all of it but ``skin`` and ``place``.
+    What is not a number counts as 0.
 
     Attributes:
-        face_edit: [N, 3, S, S] float32 or float16, residual of the face view in [-2, 2] (1 is 127.5 levels).
-        patch_edit: [N, 5, 3, P, P], residuals of the local views.
+        face_edit: [N, 3 or 6, S, S] of the face view: residual R, G, B in [-2, 2] (1 is 127.5 levels); then gain (more than
+            -1), grey (0 to 1) and skin (0 to 1: where lines are drawn).
+        patch_edit: [N, 5, 3 or 4, P, P] of the local views: residual, then gain.
+        flow: [N, 2, F, F] (x, y), canonical units: how far from here the frame is read.
+        place: [N, 2, F, F] (x, y) in [0, 1]: where a position of the face lies in the lines' texture.
+        lines: [N, 1, A, A], log light.
     """
 
     face_edit: Floats
     patch_edit: Floats
+    flow: Floats | None = None
+    place: Floats | None = None
+    lines: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.face_edit)
+
+    def __getitem__(self, part: slice) -> Edits:
+        """Of some of the faces."""
+        return Edits(*(None if array is None else array[part] for array in self._arrays()))  # type: ignore[arg-type]
+
+    @property
+    def residuals_alone(self) -> bool:
+        """Whether these are edits of format 1."""
+        face = self.face_edit
+        return isinstance(face, np.ndarray) and face.ndim == 4 and face.shape[1] == 3
+
+    def _arrays(self) -> tuple[Floats | None, ...]:
+        return self.face_edit, self.patch_edit, self.flow, self.place, self.lines
 
 
 def region_crop(
@@ -188,12 +212,20 @@ def region_paste(
     threads: int = 1,
     device: str = "cpu",
 ) -> Frame:
-    """Add the residuals of each face to a frame: ``frame + 127.5 s d(u)`` under the face's square, clamped and rounded.
+    """Make the edits of each face in a frame, under its square. With the frame's value v in [0, 1], at a canonical position u:
 
-    ``d(u) = w_0(u) d_g(u) + sum_r w_r(u) d_r(u)`` with ``geometry.window``'s products as weights, each residual sampled
-    bilinearly; ``s`` is the face's strength. Every byte outside the squares, and alpha, stays as it is. Faces are pasted in
-    order; where they overlap, they add up. A residual that is not a number counts as 0. In NV12 a pixel's Y changes by the
-    BT.601 luma of the change, a block's U and V by the chroma of the change at the block's centre.
+        v1 = v(u + w_0 f)                               moved: Catmull-Rom; exactly v where f is 0
+        v2 = v1 + w_0 s (Y(v1) - v1)                    greyed; Y is luma
+        v3 = (1 + G) exp(w_0 m L(place)) v2 + D         clamped to [0, 1]
+        G = w_0 g_0 + sum_r w_r g_r      D = (w_0 d_0 + sum_r w_r d_r) / 2
+
+    with ``geometry.window``'s products as weights, f flow, s grey, g gain, d residual, m skin and L lines, each sampled
+    bilinearly with its border replicated. ``u + w_0 f`` is kept inside the face view's box, 1 + G at 0 and above, and what is
+    read outside the frame is its border. Of format 1 this is ``v + D``.
+
+    Every byte outside the squares, and alpha, stays as it is; so does a byte where all edits are 0. Faces are pasted in order,
+    each on what those before it left. In format 2 a square without colour stays without: D counts by its luma there. In NV12
+    a pixel's Y changes by the BT.601 luma of ``v3 - v1``, a block's U and V by its chroma at the block's centre.
 
     Args:
         plan, frame, threads, device: as in ``region_crop``.
@@ -210,13 +242,14 @@ def region_paste(
         BackendError: the device is not there, or this build has no CUDA kernels.
     """
     plan.check("frame", frame)
-    face, patches = _check_edits(plan, edits)
+    arrays = _check_edits(plan, edits)
     ordinal, workers = _device_ordinal(device), _check_threads(threads)
     if out is not None:
         _check_out(plan, out, frame)
     # Only a call that cannot fail any more writes to ``out``.
     work = out if out is not None and ordinal < 0 and _same_elements(out, frame) else frame.copy("C")
-    _call(_native.region_paste, plan.native, work, face, patches, workers, ordinal)
+    paste = _native.region_paste if edits.residuals_alone else _native.edit_paste
+    _call(paste, plan.native, work, *arrays, workers, ordinal)
     if out is None:
         return work
     if out is not work:
@@ -317,8 +350,8 @@ def launch_paste(
     pixel_format: PixelFormat,
     count: int,
     index: int,
-    face_delta: int,
-    patch_delta: int,
+    face_edit: int,
+    patch_edit: int,
     face_size: int,
     patch_size: int,
     half: bool,
@@ -334,7 +367,7 @@ def launch_paste(
     Args:
         block, pixel_format, count, half, device, stream: as in ``launch_crop``.
         index: which of the block's faces, 0 to N - 1.
-        face_delta, patch_delta: device addresses of this face's residuals, [3, S, S] and [5, 3, P, P].
+        face_edit, patch_edit: device addresses of this face's residuals (format 1), [3, S, S] and [5, 3, P, P].
         face_size, patch_size: S and P of the residuals.
         pixels: how many pixels to start threads for, at least 1. It decides the speed alone: for a smaller face the
             surplus returns at once, a bigger one is worked off in turns. The rectangle's area is a good value.
@@ -350,13 +383,75 @@ def launch_paste(
         pixel_format.value,
         check_integer("count", count, 0, MAX_FACES),
         check_integer("index", index, 0, MAX_FACES),
-        _check_address("face_delta", face_delta),
-        _check_address("patch_delta", patch_delta),
+        _check_address("face_edit", face_edit),
+        _check_address("patch_edit", patch_edit),
         _check_side("face_size", face_size),
         _check_side("patch_size", patch_size),
         bool(half),
         check_integer("pixels", pixels, 1, MAX_ADDRESS),
         check_integer("target_offset", target_offset, -MAX_ADDRESS, MAX_ADDRESS),
+        check_integer("device", device, 0, MAX_ORDINAL),
+        check_integer("stream", stream, 0, MAX_ADDRESS),
+    )
+
+
+def scratch_size(frame_bytes: int) -> int:
+    """Bytes of the scratch of ``launch_edit_paste`` for a frame (or its rectangle) of so many bytes, its pitch included."""
+    return _native.scratch_head + check_integer("frame_bytes", frame_bytes, 1, MAX_ADDRESS // 2)
+
+
+def launch_edit_paste(
+    block: int,
+    pixel_format: PixelFormat,
+    count: int,
+    index: int,
+    face_edit: int,
+    patch_edit: int,
+    flow: int,
+    place: int,
+    lines: int,
+    face_size: int,
+    patch_size: int,
+    coarse_size: int,
+    line_size: int,
+    half: bool,
+    pixels: int,
+    target_offset: int,
+    scratch: int,
+    device: int,
+    stream: int,
+) -> None:
+    """Start ``region_paste`` of one face's edits of format 2 on a CUDA device, in two launches.
+
+    Args:
+        block, pixel_format, count, index, half, pixels, target_offset, device, stream: as in ``launch_paste``.
+        face_edit, patch_edit: device addresses of this face's edits, [6, S, S] and [5, 4, P, P].
+        flow, place, lines: device addresses of [2, F, F], [2, F, F] and [A, A], each or 0.
+        face_size, patch_size, coarse_size, line_size: S, P, F and A.
+        scratch: device address of ``scratch_size`` bytes for the block's frame, a multiple of 16: keeps what the face moves
+            from. Launches that follow one another on one stream may share it.
+
+    Raises: as ``launch_paste``.
+    """
+    _call(
+        _native.launch_edit_paste,
+        _check_address("block", block),
+        pixel_format.value,
+        check_integer("count", count, 0, MAX_FACES),
+        check_integer("index", index, 0, MAX_FACES),
+        _check_address("face_edit", face_edit),
+        _check_address("patch_edit", patch_edit),
+        check_integer("flow", flow, 0, MAX_ADDRESS),
+        check_integer("place", place, 0, MAX_ADDRESS),
+        check_integer("lines", lines, 0, MAX_ADDRESS),
+        _check_side("face_size", face_size),
+        _check_side("patch_size", patch_size),
+        check_integer("coarse_size", coarse_size, 0, MAX_VIEW_SIDE),
+        check_integer("line_size", line_size, 0, MAX_VIEW_SIDE),
+        bool(half),
+        check_integer("pixels", pixels, 1, MAX_ADDRESS),
+        check_integer("target_offset", target_offset, -MAX_ADDRESS, MAX_ADDRESS),
+        _check_address("scratch", scratch),
         check_integer("device", device, 0, MAX_ORDINAL),
         check_integer("stream", stream, 0, MAX_ADDRESS),
     )
@@ -388,19 +483,43 @@ def _call(function: Callable[..., _Result], *arguments: Any) -> _Result:
         raise BackendError(str(error)) from error
 
 
-def _check_edits(plan: FacePlan, edits: Edits) -> tuple[Floats, Floats]:
+def _check_edits(plan: FacePlan, edits: Edits) -> list[Floats | None]:
     """The tensors as the kernels take them: C-contiguous, aligned, of one dtype."""
+    if not isinstance(edits, Edits):
+        raise InputError(f"edits: expected kernels.Edits, got {type(edits).__name__}")
     n, s, p = len(plan.faces), plan.spec.face_size, plan.spec.patch_size
-    face, patches = edits.face_edit, edits.patch_edit
-    for name, array, shape in (("face_edit", face, (n, 3, s, s)), ("patch_edit", patches, (n, 5, 3, p, p))):
+    alone = edits.residuals_alone
+    coarse = _side(edits.place if edits.flow is None else edits.flow)
+    expected = {
+        "face_edit": (edits.face_edit, (n, 3 if alone else 6, s, s)),
+        "patch_edit": (edits.patch_edit, (n, 5, 3 if alone else 4, p, p)),
+        "flow": (edits.flow, (n, 2, coarse, coarse)),
+        "place": (edits.place, (n, 2, coarse, coarse)),
+        "lines": (edits.lines, (n, 1, _side(edits.lines), _side(edits.lines))),
+    }
+    if edits.lines is not None and edits.place is None:
+        raise InputError("lines: expected place too, which says where they are drawn")
+    given: list[Floats | None] = []
+    for name, (array, shape) in expected.items():
+        if array is None and name not in ("face_edit", "patch_edit"):
+            given.append(None)
+            continue
         if not isinstance(array, np.ndarray) or array.dtype.newbyteorder("=") not in (np.float32, np.float16):
             got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
             raise InputError(f"{name}: expected a float32 or float16 array, got {got}")
+        if alone and name not in ("face_edit", "patch_edit"):
+            raise InputError(f"{name}: edits of format 1 have residuals alone; give face_edit six channels")
         if array.shape != shape:
             raise InputError(f"{name}: expected the plan's shape {shape}, got {array.shape}")
-    kind = face.dtype if face.dtype == patches.dtype else np.dtype(np.float32)
-    kind = kind.newbyteorder("=")
-    return np.require(face, kind, ["C", "A"]), np.require(patches, kind, ["C", "A"])
+        given.append(array)
+    kinds = {array.dtype for array in given if array is not None}
+    kind = (kinds.pop() if len(kinds) == 1 else np.dtype(np.float32)).newbyteorder("=")
+    arrays = [None if array is None else np.require(array, kind, ["C", "A"]) for array in given]
+    return arrays[:2] if alone else arrays
+
+
+def _side(array: Floats | None) -> int:
+    return int(array.shape[-1]) if isinstance(array, np.ndarray) and array.ndim else 1
 
 
 def _check_out(plan: FacePlan, out: Frame, frame: Frame) -> None:

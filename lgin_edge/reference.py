@@ -6,6 +6,7 @@ Positions are in frame pixels, where pixel (i, j) covers [j, j+1] x [i, i+1].
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ MAX_SAMPLES = 64
 
 #: BT.601 limited range, as OpenCV converts NV12: [R G B] = 1.164 (Y - 16) + [U - 128, V - 128] @ _FROM_UV.
 _FROM_UV = np.array([(0.0, -0.391, 2.018), (1.596, -0.813, 0.0)])
+_LUMA = np.array([0.299, 0.587, 0.114])
 #: A change of [R G B] to the change of [Y U V].
 _TO_YUV = np.array([(0.257, -0.148, 0.439), (0.504, -0.291, -0.368), (0.098, 0.439, -0.071)])
 
@@ -83,30 +85,139 @@ def region_paste(
     *,
     out: Frame | None = None,
 ) -> Frame:
-    """The frame with ``127.5 s d(u)`` added under each face's square, faces in order; all other bytes as they were."""
+    """The frame with the edits of each face under its square, faces in order; all other bytes as they were."""
     result: Frame = frame.copy("C")
-    height, width, spec = plan.height, plan.width, plan.spec
-    faces = plan.faces
-    for affine, boxes, strength, face, patches in zip(
-        faces.affines, faces.boxes, faces.strengths, edits.face_edit, edits.patch_edit, strict=True
-    ):
-        scale = 127.5 * strength
-        views = [(face, np.array(spec.face_box), spec.face_taper)]
-        views += [(patch, box, spec.region_taper) for patch, box in zip(patches, boxes, strict=True)]
-        if plan.pixel_format.is_nv12:
-            luma, chroma = result[:height], result[height:].reshape(height // 2, width // 2, 2)
-            _add(luma[..., None], scale * _residual(affine, views, _centers(height, width, 1)) @ _TO_YUV[:, :1])
-            _add(chroma, scale * _residual(affine, views, _centers(height // 2, width // 2, 2)) @ _TO_YUV[:, 1:])
+    for n in range(len(plan.faces)):
+        if edits.residuals_alone:
+            _paste_residuals(plan, n, edits, result)
         else:
-            change = scale * _residual(affine, views, _centers(height, width, 1))
-            channels = list(plan.pixel_format.rgb)
-            rgb = result[..., channels]
-            _add(rgb, change)
-            result[..., channels] = rgb
+            _paste_edits(plan, n, edits, result)
     if out is None:
         return result
     out[...] = result
     return out
+
+
+def _paste_residuals(plan: FacePlan, n: int, edits: Edits, result: Frame) -> None:
+    """Format 1, in place: ``127.5 t d(u)`` is added."""
+    height, width, views = plan.height, plan.width, _views(plan, n, edits)
+    scale = 127.5 * plan.faces.strengths[n]
+
+    def change(position: Float64) -> Float64:
+        values, inside = _sum_views(plan.faces.affines[n], views, position)
+        changed: Float64 = scale * np.where(inside[..., None] & ~np.isnan(values), values, 0.0)
+        return changed
+
+    if plan.pixel_format.is_nv12:
+        luma, chroma = result[:height], result[height:].reshape(height // 2, width // 2, 2)
+        _add(luma[..., None], change(_centers(height, width, 1)) @ _TO_YUV[:, :1])
+        _add(chroma, change(_centers(height // 2, width // 2, 2)) @ _TO_YUV[:, 1:])
+    else:
+        channels = list(plan.pixel_format.rgb)
+        rgb = result[..., channels]
+        _add(rgb, change(_centers(height, width, 1)))
+        result[..., channels] = rgb
+
+
+def _paste_edits(plan: FacePlan, n: int, edits: Edits, result: Frame) -> None:
+    """Format 2, in place; ``kernels.region_paste`` has the definition."""
+    height, width, source = plan.height, plan.width, result.copy()
+    pixels = _centers(height, width, 1)
+    if not plan.pixel_format.is_nv12:
+        channels = list(plan.pixel_format.rgb)
+        rgb = source[..., channels].astype(np.float64)
+        here = _edits_at(plan, n, edits, pixels)
+        v = np.where(here.moved, _bicubic(rgb, pixels + here.move), rgb)
+        grey = bool((rgb[here.inside] == rgb[here.inside][:, :1]).all())
+        result[..., channels] = np.where(here.inside[..., None], _rounded(here.apply(v, grey)), source[..., channels])
+        return
+    uv = source[height:].reshape(height // 2, width // 2, 2)
+    blocks = _centers(height // 2, width // 2, 2)
+    at_blocks = _edits_at(plan, n, edits, blocks)
+    grey = bool((uv[at_blocks.inside] == 128).all())
+    for here, position, part, target in (
+        (_edits_at(plan, n, edits, pixels), pixels, slice(0, 1), result[:height, :, None]),
+        (at_blocks, blocks, slice(1, 3), result[height:].reshape(height // 2, width // 2, 2)),
+    ):
+        there = position + here.move
+        luma = source[:height, :, None].astype(np.float64)
+        y = np.where(here.moved, _bicubic(luma, there), _bilinear(luma, there))
+        yuv = np.concatenate([y, _bilinear(uv, there / 2)], axis=-1)
+        v = _rgb_of(yuv)
+        changed = yuv + (here.apply(v, grey) - v) @ _TO_YUV
+        target[...] = np.where(here.inside[..., None], _rounded(changed[..., part]), target)
+
+
+@dataclass(frozen=True)
+class _EditsAt:
+    """Edits at positions [...]: ``residual`` [..., 3] in levels, ``light`` and ``grey`` [...], ``move`` [..., 2] in pixels."""
+
+    inside: npt.NDArray[np.bool_]
+    residual: Float64
+    light: Float64
+    grey: Float64
+    move: Float64
+
+    @property
+    def moved(self) -> npt.NDArray[np.bool_]:
+        result: npt.NDArray[np.bool_] = (self.move != 0.0).any(axis=-1, keepdims=True)
+        return result
+
+    def apply(self, v: Float64, without_colour: bool) -> Float64:
+        """v3 of v1, levels [..., 3]."""
+        residual = (self.residual @ _LUMA)[..., None] if without_colour else self.residual
+        v = v + self.grey[..., None] * ((v @ _LUMA)[..., None] - v)
+        result: Float64 = np.clip(self.light[..., None] * v + residual, 0.0, 255.0)
+        return result
+
+
+def _edits_at(plan: FacePlan, n: int, edits: Edits, position: Float64) -> _EditsAt:
+    """The edits of face ``n`` at frame positions [..., 2]; nothing outside its square."""
+    affine, strength, box = plan.faces.affines[n], plan.faces.strengths[n], np.array(plan.spec.face_box)
+    detail, inside = _sum_views(affine, _views(plan, n, edits), position)
+    t = np.clip(apply(invert(view_affine(affine, box)), position), 0.0, 1.0)
+    weight = window(t[..., 0], plan.spec.face_taper) * window(t[..., 1], plan.spec.face_taper)
+
+    def at(planes: Floats, t: Float64) -> Float64:  # [C, side, side] at t [..., 2]
+        return _bilinear(planes.transpose(1, 2, 0).astype(np.float64), t * planes.shape[-1])
+
+    with np.errstate(invalid="ignore", over="ignore"):
+        grey, skin = np.moveaxis(weight[..., None] * at(edits.face_edit[n, 4:], t), -1, 0)
+        exponent = np.zeros(weight.shape)
+        if edits.lines is not None and edits.place is not None:
+            place = np.clip(np.nan_to_num(at(edits.place[n], t), nan=0.0), 0.0, 1.0)
+            exponent = _number(strength * skin * at(edits.lines[n], place)[..., 0])
+        gain = np.clip(1.0 + _number(strength * detail[..., 3]), 0.0, 65504.0)
+        light = gain * np.exp(np.clip(exponent, -8.0, 8.0))
+        move = np.zeros(position.shape)
+        if edits.flow is not None:
+            flow = _number(strength * weight[..., None] * at(edits.flow[n], t))
+            extent = box[2:] - box[:2]
+            flow = np.clip(flow, -t * extent, (1.0 - t) * extent)
+            move = flow @ affine[:, :2].T
+        greyed = np.clip(np.nan_to_num(strength * grey, nan=0.0), 0.0, 1.0)
+        residual = _number(127.5 * strength * detail[..., :3])
+    return _EditsAt(
+        inside,
+        np.where(inside[..., None], residual, 0.0),
+        np.where(inside, light, 1.0),
+        np.where(inside, greyed, 0.0),
+        np.where(inside[..., None], move, 0.0),
+    )
+
+
+def _number(x: Float64) -> Float64:
+    result: Float64 = np.where(np.isnan(x), 0.0, x)
+    return result
+
+
+def _views(plan: FacePlan, n: int, edits: Edits) -> list[tuple[Floats, Float64, float]]:
+    """What adds up over the views of face ``n``: residual, and of format 2 gain, [3 or 4, side, side]; its box and its taper."""
+    channels = 3 if edits.residuals_alone else 4
+    views = [(edits.face_edit[n, :channels], np.array(plan.spec.face_box), plan.spec.face_taper)]
+    for patch, box in zip(edits.patch_edit[n], plan.faces.boxes[n], strict=True):
+        views.append((patch, box, plan.spec.region_taper))
+    return views
 
 
 def sample_count(step: Float64) -> int:
@@ -124,8 +235,14 @@ def _sample(frame: Frame, position: Float64, pixel_format: PixelFormat) -> Float
     luma = _bilinear(frame[:height, :, None], position)
     # A block of 2x2 pixels has one U and one V, at its centre.
     uv = _bilinear(frame[height:].reshape(height // 2, width // 2, 2), position / 2)
-    converted: Float64 = np.clip(1.164 * np.maximum(luma - 16.0, 0.0) + (uv - 128.0) @ _FROM_UV, 0.0, 255.0)
-    return converted
+    return _rgb_of(np.concatenate([luma, uv], axis=-1))
+
+
+def _rgb_of(yuv: Float64) -> Float64:
+    """BT.601 limited range [..., 3] to R, G and B, 0 to 255."""
+    luma, uv = yuv[..., :1], yuv[..., 1:]
+    rgb: Float64 = np.clip(1.164 * np.maximum(luma - 16.0, 0.0) + (uv - 128.0) @ _FROM_UV, 0.0, 255.0)
+    return rgb
 
 
 def _bilinear(image: npt.NDArray[Any], position: Float64) -> Float64:
@@ -152,21 +269,51 @@ def _centers(height: int, width: int, pitch: int) -> Float64:
     return np.stack([x, y], axis=-1)
 
 
-def _residual(affine: Float64, views: list[tuple[Floats, Float64, float]], position: Float64) -> Float64:
-    """``d(u)`` at frame positions [..., 2], [..., 3]; 0 outside the face's square and where it is not a number."""
-    d = np.zeros((*position.shape[:-1], 3))
+def _sum_views(
+    affine: Float64, views: list[tuple[Floats, Float64, float]], position: Float64
+) -> tuple[Float64, npt.NDArray[np.bool_]]:
+    """``w_0 d_0 + sum_r w_r d_r`` at frame positions [..., 2], [..., C]; and whether they are inside the face's square."""
+    total = np.zeros((*position.shape[:-1], views[0][0].shape[0]))
     in_face = _inside(apply(invert(view_affine(affine, views[0][1])), position))
     with np.errstate(invalid="ignore", over="ignore"):
-        for delta, box, taper in views:
+        for planes, box, taper in views:
             t = apply(invert(view_affine(affine, box)), position)
             weight = window(t[..., 0], taper) * window(t[..., 1], taper)
-            value = _bilinear(delta.transpose(1, 2, 0), np.clip(t, 0.0, 1.0) * delta.shape[-1])
-            d += np.where((in_face & _inside(t))[..., None], weight[..., None] * value, 0.0)
-    return np.where(np.isnan(d), 0.0, d)
+            value = _bilinear(planes.transpose(1, 2, 0), np.clip(t, 0.0, 1.0) * planes.shape[-1])
+            total += np.where((in_face & _inside(t))[..., None], weight[..., None] * value, 0.0)
+    return total, in_face
+
+
+def _bicubic(image: npt.NDArray[Any], position: Float64) -> Float64:
+    """Catmull-Rom samples (Keys 1981, a = -1/2) of ``image`` [H, W, C] at [..., 2], clamped to levels, the border replicated."""
+    index = position - 0.5
+    low = np.floor(index).astype(np.int64)
+    t = index - low
+    weights = np.stack(
+        [
+            ((-0.5 * t + 1) * t - 0.5) * t,
+            (1.5 * t - 2.5) * t * t + 1,
+            ((-1.5 * t + 2) * t + 0.5) * t,
+            (0.5 * t - 0.5) * t * t,
+        ]
+    )  # [4, ..., 2]
+    total = np.zeros((*position.shape[:-1], image.shape[2]))
+    for i in range(4):
+        for j in range(4):
+            y = np.clip(low[..., 1] + i - 1, 0, image.shape[0] - 1)
+            x = np.clip(low[..., 0] + j - 1, 0, image.shape[1] - 1)
+            total += (weights[i, ..., 1] * weights[j, ..., 0])[..., None] * image[y, x]
+    return np.clip(total, 0.0, 255.0)
 
 
 def _inside(t: Float64) -> npt.NDArray[np.bool_]:
     result: npt.NDArray[np.bool_] = np.logical_and.reduce((t > 0.0) & (t < 1.0), axis=-1)
+    return result
+
+
+def _rounded(level: Float64) -> npt.NDArray[np.uint8]:
+    """Levels as bytes: clamped, then rounded half up."""
+    result: npt.NDArray[np.uint8] = np.floor(np.clip(level, 0.0, 255.0) + 0.5).astype(np.uint8)
     return result
 
 

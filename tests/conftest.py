@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import models
 import numpy as np
 import numpy.typing as npt
-import portraits as made_up_portraits
 import pytest
+from support import portraits as made_up_portraits
 
 import lgin_edge
 from lgin_edge import kernels, transformer

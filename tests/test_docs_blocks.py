@@ -140,8 +140,8 @@ def test_a_block_that_is_not_run_says_why_and_is_right_as_far_as_it_goes(
 ) -> None:
     assert block.not_run is not None
     assert len(block.not_run) > 10
-    for path in re.findall(r"(?:tests|\.ci)/[\w.]+", block.not_run):
-        assert (ROOT / path).is_file(), f"{block} names {path}, which is not there"
+    for path in re.findall(r"(?:tests|\.ci)/[\w./]*\w", block.not_run):
+        assert (ROOT / path).exists(), f"{block} names {path}, which is not there"
     # Options and arguments are parsed by the real command line, which then does nothing.
     monkeypatch.setattr(typer.core.TyperCommand, "invoke", lambda *_: None)
     if block.language == "python":

@@ -18,7 +18,7 @@ def test_the_pictures_are_of_the_bundled_model() -> None:
     """If this fails after a change of the weights: ``python docs/pictures.py``."""
     script = load(SCRIPT)
     made = script.pictures()
-    assert {path.name for path in script.FOLDER.iterdir()} == set(made)
+    assert {path.name for path in script.FOLDER.iterdir()} == {*made, script.MOVING}
     assert sum(path.stat().st_size for path in script.FOLDER.iterdir()) < 1_000_000
     for name, image in made.items():
         file = io.BytesIO()
@@ -26,6 +26,21 @@ def test_the_pictures_are_of_the_bundled_model() -> None:
         new, kept = (np.asarray(Image.open(one).convert("RGB"), np.float64) for one in (file, script.FOLDER / name))
         assert kept.shape == new.shape, name
         assert np.abs(kept - new).mean() < 0.5, name  # another version of the encoder, or of the processor's arithmetic
+
+
+def test_the_moving_picture_shows_the_ages_of_the_bundled_model_and_comes_back() -> None:
+    """If this fails after a change of the weights: ``python docs/pictures.py``."""
+    script = load(SCRIPT)
+    made, shown_ms = script.ageing()
+    with Image.open(script.FOLDER / script.MOVING) as kept:
+        assert kept.n_frames == len(made) == len(shown_ms)
+        for i in (0, len(made) // 4, len(made) // 2):
+            kept.seek(i)
+            found, new = (np.asarray(one.convert("RGB"), np.float64) for one in (kept, made[i]))
+            assert np.abs(found - new).mean() < 3, i  # of quality 70
+    youngest, oldest = made[0], made[len(made) // 2]
+    assert np.abs(np.asarray(youngest, np.float64) - np.asarray(oldest)).mean() > 3
+    assert made[1] is made[-1]
 
 
 def test_the_interaction_is_switched_off_and_does_something() -> None:

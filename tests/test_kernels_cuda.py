@@ -60,3 +60,16 @@ def test_a_failed_call_leaves_the_device_usable() -> None:
         loose.region_crop(frame, faces(8.0), template_boxes(3), device="cuda:9999")
     face, _ = loose.region_crop(frame, faces(8.0), template_boxes(3), face_size=8, patch_size=4, device="cuda")
     assert (face == -1).all()
+
+
+def test_a_row_of_a_wider_frame_is_read_to_its_end_and_no_further() -> None:
+    """NumPy calls an array of one row contiguous, whatever its stride: these rows would lie a terabyte apart."""
+    row = random_frame(np.random.default_rng(3), 1, 40, "rgb")
+    wide = np.lib.stride_tricks.as_strided(row, row.shape, (1 << 40, 3, 1))
+    affine, sizes = face_affine((20.0, 0.5), 12.0)[None], {"face_size": 8, "patch_size": 4}
+    for a, b in zip(
+        loose.region_crop(wide, affine, template_boxes(1), **sizes, device="cuda"),
+        loose.region_crop(row, affine, template_boxes(1), **sizes),
+        strict=True,
+    ):
+        assert_close(a, b, kind="view", device_pair=True)

@@ -150,9 +150,9 @@ BAD_CROPS = {
 BAD_PASTES = {
     "index": {"index": 2},
     "index negative": {"index": -1},
-    "face_delta": {"face_delta": 0},
-    "face_delta misaligned": {"face_delta": 4096 + 2},
-    "patch_delta": {"patch_delta": 4096 + 1, "half": True},
+    "face_edit": {"face_edit": 0},
+    "face_edit misaligned": {"face_edit": 4096 + 2},
+    "patch_edit": {"patch_edit": 4096 + 1, "half": True},
     "pixels": {"pixels": 0},
     "pixels float": {"pixels": 9.5},
     "target_offset": {"target_offset": 1 << 64},
@@ -168,8 +168,8 @@ CROP: dict[str, Any] = {**LAUNCH, "face": 4096, "patches": 4096}
 PASTE: dict[str, Any] = {
     **LAUNCH,
     "index": 0,
-    "face_delta": 4096,
-    "patch_delta": 4096,
+    "face_edit": 4096,
+    "patch_edit": 4096,
     "pixels": 100,
     "target_offset": 0,
 }

@@ -182,3 +182,19 @@ def test_a_missing_device_is_a_backend_error(device: str) -> None:
     with pytest.raises(BackendError, match="cuda"):
         loose.region_paste(frame, GOOD_AFFINE[None], template_boxes(1), FACE, PATCHES, device=device, out=frame)
     assert not frame.any()
+
+
+@pytest.mark.parametrize("threads", [0, -1, -(2**31), 1025, 2**31 - 1])
+def test_the_binding_checks_threads_itself(threads: int) -> None:
+    """The loop over threads would overflow; ``kernels`` checks, and so does the module below it."""
+    native: Any = vars(kernels)["_native"]
+    plan = loose.plan_of(FRAME, GOOD_AFFINE[None], template_boxes(1), face_size=4, patch_size=4)
+    frame = FRAME.copy()
+    for call in (
+        lambda: native.region_crop(plan.native, frame, FACE.copy(), PATCHES.copy(), threads, -1),
+        lambda: native.region_paste(plan.native, frame, FACE, PATCHES, threads, -1),
+        lambda: native.resample(frame, "rgb", GOOD_AFFINE, FACE[0].copy(), threads),
+    ):
+        with pytest.raises(ValueError, match="threads: expected a whole number from 1 to 1024"):
+            call()
+    assert not frame.any()

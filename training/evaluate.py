@@ -4,8 +4,8 @@ Age is read by estimators and identity by an embedder that training never saw (`
 by their labelled landmarks, so that detection is not what is measured. What is under test is an ``Ager``, any function
 that ages a picture:
 
-    judges = prepare(rows)                    # rows = read_rows(folder); once for several agers
-    evaluate(do_nothing, of_split(rows, "test"), judges)
+    judges = prepare(rows)                    # rows = labels.read(folder); once for several agers
+    evaluate(do_nothing, labels.of_split(rows, "test"), judges)
 
 ``report.json`` holds every person's figures, ``report.md`` the tables; docstrings in ``training.evaluation.measures`` and
 ``training.evaluation.temporal_consistency`` say what each is. The portraits' table does not say who wears glasses: ``glasses.csv`` does, labelled
@@ -14,18 +14,16 @@ by eye from the pictures of the test split, and only of that.
 
 from __future__ import annotations
 
-import csv
 import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from PIL import Image
 from rich.progress import track
 
 import lgin_edge
@@ -36,6 +34,8 @@ from lgin_edge.kernels import resample
 from lgin_edge.models.description import AgeGroup
 
 from . import data
+from .dataset import labels
+from .dataset.labels import Photo
 from .evaluation import measures, summary, temporal_consistency
 from .evaluation.estimators import Embedder, Estimator, MissingJudge, age_estimators
 from .evaluation.measures import Floats, Pairs
@@ -46,62 +46,6 @@ Json = dict[str, Any]
 
 #: People whose portraits are put in motion; each costs some 3 seconds.
 MOVED = 8
-_POINTS = ("leye", "reye", "nose", "lmouth", "rmouth")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One portrait of ``labels.csv``. ``kind`` says how its age is known: "dated" or "estimated"."""
-
-    path: Path
-    file: str
-    tier: str
-    split: str
-    person: str
-    gender: str
-    age: float
-    kind: str
-    landmarks: Floats = field(repr=False, compare=False)  # [5, 2] px
-
-    def frame(self) -> Frame:
-        """The picture at its own size, [H, W, 3] uint8 RGB."""
-        with Image.open(self.path) as picture:
-            return np.array(picture.convert("RGB"))
-
-
-def read_rows(root: Path) -> list[Row]:
-    """The portraits of all splits. Raises FileNotFoundError without ``labels.csv``."""
-    table = root / "labels.csv"
-    if not table.is_file():
-        raise FileNotFoundError(f"no labels.csv in {root}: give the portraits folder with --data or $LGIN_PORTRAITS")
-    with table.open(newline="", encoding="utf-8") as file:
-        return [
-            Row(
-                path=root / row["file"],
-                file=row["file"],
-                tier=row["tier"],
-                split=row["split"],
-                person=row["bioguide"],
-                gender=row["gender"],
-                age=float(row["age"]),
-                kind=row["age_kind"],
-                landmarks=np.array([[float(row[f"{point}_{axis}"]) for axis in "xy"] for point in _POINTS]),
-            )
-            for row in csv.DictReader(file)
-        ]
-
-
-def of_split(rows: Sequence[Row], split: str, limit: int | None = None) -> list[Row]:
-    """The rows of a split, or ``limit`` of them spread over it. Raises ValueError if there are none."""
-    chosen = [row for row in rows if row.split == split]
-    if not chosen:
-        raise ValueError(f"no portrait with split = {split!r}; there are {sorted({row.split for row in rows})}")
-    return spread(chosen, limit) if limit else chosen
-
-
-def spread(rows: Sequence[Row], count: int) -> list[Row]:
-    """At most ``count`` of the rows, spread over them."""
-    return list(rows[:: max(1, len(rows) // count)][:count])
 
 
 def ager_from_model(path: Path | None = None, threads: int = 1) -> Ager:
@@ -148,7 +92,7 @@ class Judges:
         return float(np.quantile(self.pairs["different"].cosine, 1 - summary.FALSE_ACCEPTS))
 
 
-def prepare(rows: Sequence[Row], limit: int | None = None, quiet: bool = False) -> Judges:
+def prepare(rows: Sequence[Photo], limit: int | None = None, quiet: bool = False) -> Judges:
     """Load the judges and show them real portraits.
 
     Args:
@@ -159,24 +103,24 @@ def prepare(rows: Sequence[Row], limit: int | None = None, quiet: bool = False) 
         MissingJudge: a package or a file is not here; says how to get it.
     """
     estimators, embedder = age_estimators(), Embedder()
-    tiers = defaultdict(set)
+    sizes = defaultdict(set)
     for row in rows:
-        tiers[row.person].add(row.tier)
-    twice = [row for row in rows if len(tiers[row.person]) > 1]
+        sizes[row.person].add(row.size)
+    twice = [row for row in rows if row.person and len(sizes[row.person]) > 1]
     pictured = [row for row in rows if row in twice or row.split in ("val", "test")][:limit]
     vectors = [embedder([row.frame()], row.landmarks)[0] for row in _track(pictured, "real pairs", quiet)]
     errors: dict[str, list[float]] = defaultdict(list)
     seen: dict[str, list[Floats]] = defaultdict(list)
     ages: dict[str, list[float]] = defaultdict(list)
     for row in _track([row for row in rows if row.split in ("train", "val")][:limit], "real faces", quiet):
-        if row.split == "train" and row.tier != "A":
+        if row.split == "train" and not row.sharp:
             continue
         frame = row.frame()
         for estimator in estimators:
             reading = estimator([frame], row.landmarks)
             if row.split == "val":
                 errors[estimator.name].append(float(reading.ages[0]) - row.age)
-            if row.tier == "A" and reading.features is not None:
+            if row.sharp and reading.features is not None:
                 seen[estimator.name].append(reading.features[0])
                 ages[estimator.name].append(row.age)
     return Judges(
@@ -190,7 +134,7 @@ def prepare(rows: Sequence[Row], limit: int | None = None, quiet: bool = False) 
 
 def evaluate(
     ager: Ager,
-    rows: Sequence[Row],
+    rows: Sequence[Photo],
     judges: Judges,
     groups: Sequence[AgeGroup] = data.GROUPS,
     quiet: bool = False,
@@ -229,10 +173,11 @@ def evaluate(
         people.append(
             {
                 "file": row.file,
-                "tier": row.tier,
+                "source": row.source,
+                "sharp": row.sharp,
                 "gender": row.gender,
                 "age": row.age,
-                "age_kind": row.kind,
+                "age_kind": row.age_kind,
                 "group": summary.group_of(row.age, groups),
                 **({"glasses": row.file in wearers} if labelled else {}),
                 "estimates": {name: summary.rounded(reading.ages) for name, reading in readings.items()},
@@ -242,7 +187,7 @@ def evaluate(
             }
         )
     cuts = summary.slices(people, groups)
-    movers = _track(spread([row for row in rows if row.tier == "A"], moved), "moving faces", quiet)
+    movers = _track(labels.spread([row for row in rows if row.sharp], moved), "moving faces", quiet)
     steady = temporal_consistency.measure(ager, movers, (years[0], years[-1]), (0, len(years) - 1), detector)
     return {
         "groups": [{"label": group.label, "center": group.center} for group in groups],
@@ -269,7 +214,7 @@ def identity(vectors: Floats) -> Json:
     }
 
 
-def preserved(frame: Frame, aged: Sequence[Frame], row: Row) -> Json:
+def preserved(frame: Frame, aged: Sequence[Frame], row: Photo) -> Json:
     """Skin colour, sharpness, background and the rims of glasses (if any) of the aged pictures against the input."""
     affine = geometry.fit_similarity(row.landmarks)
     behind = measures.background(affine, *frame.shape[:2])
@@ -284,7 +229,7 @@ def preserved(frame: Frame, aged: Sequence[Frame], row: Row) -> Json:
         "background": summary.rounded([measures.change(frame, one, behind)[0] for one in aged], 3),
         "rims": summary.rounded([measures.edges_kept(rims, measures.rim_edges(one, affine)) for one in aged], 3),
     }
-    if row.tier == "A":  # the others have no detail to keep
+    if row.sharp:  # the others have no detail to keep
         sharp = measures.detail(frame, affine)
         result["sharpness"] = summary.rounded([measures.detail(one, affine) / sharp for one in aged], 3)
     return result
@@ -338,15 +283,19 @@ def main(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many portraits, for a trial.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of the model's run: compare PyTorch with it.")] = None,
     sheet: Annotated[bool, typer.Option("--sheet", help="Also a contact sheet of 24 people.")] = False,
+    mesh: Annotated[
+        Path | None, typer.Option(help="Mesh file: also the page of training.judge, of both packs.")
+    ] = None,
 ) -> None:
     """Measure age, identity, preservation and temporal consistency of a model on held-out people."""
+    from . import judge
     from .evaluation import precision_parity, report
 
     start = time.perf_counter()
     output = output or Path("runs/evaluate") / model.stem
     try:
-        rows = read_rows(folder or data.default_portraits())
-        chosen = of_split(rows, split, limit)
+        rows = labels.read(folder or data.default_portraits())
+        chosen = labels.of_split(rows, split, limit)
         faithful = precision_parity.compare(model, chosen, checkpoint)
         judges = prepare(rows, limit and max(limit, 60))
         transformer = lgin_edge.Transformer(model, threads=1)
@@ -362,6 +311,8 @@ def main(
         if sheet:
             report.write_sheet(result, chosen, ager, output / "sheet.png")
     typer.echo(report.headline(result))
+    if mesh is not None:
+        judge.main(str(model), mesh, output / "judge", split=split, people=limit)
     typer.echo(f"{output}/report.md, {time.perf_counter() - start:.0f} s on {platform.machine()}, one thread")
 
 

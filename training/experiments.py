@@ -34,7 +34,9 @@ from lgin_edge.transformer import WEIGHTS
 
 from . import checkpoint, data, evaluate, export, fit, masks
 from .config import PRESETS, PrototypeGains, TrainConfig, override
-from .evaluate import Ager, Row
+from .dataset import labels
+from .dataset.labels import Photo
+from .evaluate import Ager
 from .evaluation.estimators import MissingJudge
 from .evaluation.measures import Floats
 from .networks import LGIN
@@ -172,8 +174,8 @@ class Experiments:
 
     def __init__(self, folder: Path, plan: Plan, portraits: Path, people: int | None = None) -> None:
         self.folder, self.plan, self.portraits = folder, plan, portraits
-        self.all_rows = evaluate.read_rows(portraits)
-        self.rows = evaluate.of_split(self.all_rows, "test", people)
+        self.all_rows = labels.read(portraits)
+        self.rows = labels.of_split(self.all_rows, "test", people)
         self.fabric = fit.make_fabric("cpu" if plan.smoke else "auto", 1, 1)
         self._judges: evaluate.Judges | None = None
         path = folder / PLAN
@@ -302,7 +304,7 @@ def ager_of_network(net: LGIN) -> Ager:
         views = (torch.from_numpy(np.asarray(one)).float() for one in (face, patches, boxes))
         return [delta.float().numpy() for delta in net(*views, torch.from_numpy(codes)[None])[:2]]
 
-    return _ager_of(residuals, net.config.face_size, net.config.patch_size)
+    return _ager_of(residuals, geometry.ViewSpec(net.config.face_size, net.config.patch_size))
 
 
 def ager_of_parts(model: Path, whole: float, local: float) -> Ager:
@@ -339,7 +341,7 @@ def ager_of_prototypes(fitted: Prototypes, gains: PrototypeGains, present: Calla
     @torch.no_grad()
     def age(frame: Frame, landmarks: Floats, years: Sequence[float]) -> list[Frame]:
         face = Face(landmarks)
-        affine, spec = face.affine, geometry.ViewSpec()
+        affine, spec = face.affine, geometry.ViewSpec(face_size=data.CANVAS)
         plan = FacePlan.of(frame, FaceBatch.of([face]), spec)
         view = resample(frame, affine, data.CANVAS, data.CANVAS)
         aligned = np.rint((view.transpose(1, 2, 0) + 1) * 127.5).clip(0, 255).astype(np.uint8)
@@ -357,7 +359,7 @@ def ager_of_prototypes(fitted: Prototypes, gains: PrototypeGains, present: Calla
     return age
 
 
-def labelled(rows: Sequence[Row]) -> Callable[[Frame, Floats], float]:
+def labelled(rows: Sequence[Photo]) -> Callable[[Frame, Floats], float]:
     """Ages of the portraits by their labels: a portrait is known by its landmarks; ``REFERENCE_AGE`` for any other face."""
     ages = {row.landmarks.tobytes(): row.age for row in rows}
     return lambda frame, landmarks: ages.get(landmarks.tobytes(), REFERENCE_AGE)

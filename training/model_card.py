@@ -22,10 +22,14 @@ from lgin_edge.models.description import METADATA_KEY, Description
 from lgin_edge.transformer import WEIGHTS
 
 from . import data
-from .evaluation import cost, report, summary
+from .dataset.labels import default_packs
+from .evaluation import cost, summary
 from .evaluation.measures import TONES
+from .templating import percent, render
 
 Json = dict[str, Any]
+
+TEMPLATE = Path(__file__).parent / "evaluation" / "templates" / "model_card.md"
 
 #: Test people of a slice below which its figures are called uncertain, and share of an equal share of the training faces
 #: (half of them for a gender, a K-th for an age group) below which a kind of people is called under-represented.
@@ -56,7 +60,7 @@ def aims(result: Json) -> list[Aim]:
     cosine, verified = min(one["cosine"]), min(one["accepted"])
     found += [
         Aim("identity, mean cosine of the worst group", ">= 0.6", f"{cosine:g}", cosine >= 0.6),
-        Aim("identity verified, worst group", "all", _percent(verified), verified >= 1),
+        Aim("identity verified, worst group", "all", percent(verified), verified >= 1),
     ]
     if "sharpness" in every:
         low, high = min(every["sharpness"]["median"]), max(every["sharpness"]["median"])
@@ -87,20 +91,25 @@ def markdown(
     try:
         loaded = onnx.load(str(model))
         about = description_of(loaded, model)
-        parts = [
-            _about(loaded, about, model, result),
-            _use(),
-            _data(about, labels),
-            _limits(result, labels),
-            _figures(result),
-            _training(spent),
-            "## Made by\n\n<!-- not run: needs the estimators and the portraits, takes minutes -->\n```sh\n"
-            + "\n".join(commands)
-            + "\n```\n",
-        ]
+        evaluated = result.get("model", {})
+        return render(
+            TEMPLATE,
+            about=about,
+            named=evaluated.get("name"),
+            split=evaluated.get("split", "test"),
+            limit=evaluated.get("limit"),
+            result=result,
+            model=_about(loaded, about, model),
+            **_data(labels),
+            limits=_limits(result, labels),
+            aims=[[one.what, one.aim, one.found, "reached" if one.reached else "**missed**"] for one in aims(result)],
+            **_figures(result),
+            spent=spent,
+            phases=[[phase, spent.steps[phase], spent.images[phase]] for phase in spent.steps] if spent else [],
+            commands=commands,
+        )
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"the report, the labels or the model lack what the card needs ({error!r})") from error
-    return "".join(parts)
 
 
 def description_of(model: onnx.ModelProto, path: Path) -> Description:
@@ -111,76 +120,48 @@ def description_of(model: onnx.ModelProto, path: Path) -> Description:
     return Description.from_json(properties[METADATA_KEY])
 
 
-def _about(model: onnx.ModelProto, about: Description, path: Path, result: Json) -> str:
-    groups = ", ".join(f"{group.label} ({group.center:g})" for group in about.groups)
-    rows = [
+def _about(model: onnx.ModelProto, about: Description, path: Path) -> list[list[str]]:
+    patches = f"five patches {about.patch_size}x{about.patch_size}"
+    return [
         ["file", f"`{path.name}`, {path.stat().st_size / 1e6:.1f} MB"],
         ["numbers stored", f"{cost.parameters(model) / 1e6:.2f} million, {about.precision}"],
         ["cost of one face at one age", f"{cost.macs(model) / 1e9:.2f} GMAC"],
-        [
-            "input",
-            f"face {about.face_size}x{about.face_size}, five patches {about.patch_size}x{about.patch_size}, an age",
-        ],
-        ["output", "residuals that are added to the picture inside the square of the face"],
-        ["age groups (years that each stands for)", groups],
+        ["input", f"face {about.face_size}x{about.face_size}, {patches}, an age"],
+        ["output", "edits that are applied to the picture inside the square of the face"],
+        ["age groups (years that each stands for)", ", ".join(f"{g.label} ({g.center:g})" for g in about.groups)],
     ]
-    named = result.get("model", {}).get("name")
-    text = f"# Model card: {about.model}\n\n"
-    text += "Makes the face in a picture younger or older: the generators of the Local-Global Interactive Network (LGIN), trained "
-    text += "from random weights. It estimates no age and knows nobody.\n\n"
-    if named and named != about.model:
-        text += f"**The report is of `{named}`, not of this file.**\n\n"
-    return text + report.table(["model", ""], rows)
 
 
-def _use() -> str:
-    return (
-        "## Use and misuse\n\n"
-        "Meant for pictures of adults who have agreed to it: photo booths and kiosks, films and games, art, research on face "
-        "ageing. The picture shows **one way** a face could look, not a forecast.\n\n"
-        "Not meant for, and not to be used to\n\n"
-        "- deceive: pass off an aged picture as a real one, or a person as older or younger than they are;\n"
-        "- identify or search for people, or defeat their identification;\n"
-        "- decide anything by age. Neither this model nor `estimate_age`, which ships beside it, is an age check: "
-        "`estimate_age` is wrong by years and is **not for age verification**;\n"
-        "- show anybody without their consent, or children at all.\n\n"
-    )
-
-
-def _data(about: Description, labels: Sequence[dict[str, str]]) -> str:
-    splits = [name for name in ("train", "val", "test") if any(row["split"] == name for row in labels)]
-    kinds: list[tuple[str, list[str]]] = [
-        ("tier", [row["tier"] for row in labels]),
-        ("gender", [row["gender"] for row in labels]),
-        ("age", [_group(row) for row in labels]),
-        ("age label", [row["age_kind"] for row in labels]),
-    ]
+def _data(labels: Sequence[dict[str, str]]) -> Json:
+    """What is counted in the tables of labels, by split."""
+    splits = [name for name in ("train", "val", "test", "donor") if any(row["split"] == name for row in labels)]
+    kinds = {
+        "source": [row.get("source") or "not stated" for row in labels],
+        "gender": [row["gender"] for row in labels],
+        "age": [_group(row) for row in labels],
+        "age label": [row["age_kind"] for row in labels],
+    }
     rows: list[list[Any]] = [["all", *(sum(row["split"] == split for row in labels) for split in splits)]]
-    for kind, values in kinds:
-        order = [g.label for g in data.GROUPS] if kind == "age" else sorted(set(values))
-        for value in order:
+    for kind, values in kinds.items():
+        for value in [g.label for g in data.GROUPS] if kind == "age" else sorted(set(values)):
             counts = Counter(row["split"] for row, own in zip(labels, values, strict=True) if own == value)
             rows.append([f"{kind} {value}", *(counts[split] for split in splits)])
     ages = [float(row["age"]) for row in labels if row["split"] == "train"]
-    text = "## Data\n\n"
-    text += f"The model file says of its training data: *{about.training_data}*\n\n"
-    text += f"Counted in `labels.csv`: the training faces are {int(min(ages))} to {int(max(ages))} years old. "
     splits_of: dict[str, set[str]] = {}
     for row in labels:
-        splits_of.setdefault(row["bioguide"], set()).add(row["split"])
-    shared = sum(len(found) > 1 for found in splits_of.values())
-    text += f"**{shared} people are in several splits.** " if shared else "No person is in two splits. "
-    text += "Tier A is sharp, tier B was enlarged. `dated` ages are known from the date of the photograph, `estimated` ones "
-    text += "are off by 3 to 5 years themselves.\n\n"
-    text += report.table(["portraits", *splits], rows)
-    rights = Counter(row.get("rights", "") or "not stated" for row in labels)
-    text += "**Rights** are stated per image by those who collected the portraits: mostly presumed US-government work, not checked "
-    text += "image by image. US-government works are in the public domain in the USA; other countries may differ.\n\n"
-    text += report.table(["rights, as stated", "portraits"], [[name, n] for name, n in rights.most_common()])
-    return text + "The people are real and many are living. That a picture is free is not consent.\n\n"
+        splits_of.setdefault(row.get("person") or row["bioguide"], set()).add(row["split"])
+    rights = Counter(row.get("rights") or row.get("licence") or "not stated" for row in labels)
+    return {
+        "splits": splits,
+        "counts": rows,
+        "youngest": int(min(ages)),
+        "oldest": int(max(ages)),
+        "shared": sum(len(found) > 1 for found in splits_of.values()),
+        "rights": [[name, n] for name, n in rights.most_common()],
+    }
 
 
-def _limits(result: Json, labels: Sequence[dict[str, str]]) -> str:
+def _limits(result: Json, labels: Sequence[dict[str, str]]) -> list[str]:
     train = [row for row in labels if row["split"] == "train"]
     kinds = Counter(f"gender {row['gender']}" for row in train) + Counter(f"age {_group(row)}" for row in train)
     equal = {f"age {group.label}": 1 / len(data.GROUPS) for group in data.GROUPS} | {
@@ -209,8 +190,7 @@ def _limits(result: Json, labels: Sequence[dict[str, str]]) -> str:
             f"No test person at all: {', '.join(none) or 'in no slice'}."
         ),
     ]
-    worst = _worst_slices(result)
-    return "## Limits\n\n" + "".join(f"- {line}\n" for line in [*lines, *worst]) + "\n"
+    return [*lines, *_worst_slices(result)]
 
 
 def _worst_slices(result: Json) -> list[str]:
@@ -231,22 +211,10 @@ def _worst_slices(result: Json) -> list[str]:
     return found
 
 
-def _figures(result: Json) -> str:
-    about, people = result.get("model", {}), result["slices"]["all"]["n"]
-    text = f"## Evaluation\n\n{people} people of the {about.get('split', 'test')} split, who trained nothing; "
-    text += "two age estimators and an embedder that gave training no gradient, each with errors of its own. The gains of the "
-    text += "prototypes were chosen by eye on training faces, and with the two estimators on val faces.\n\n"
-    if about.get("limit"):
-        text += f"**A trial: {about['limit']} portraits at most.**\n\n"
-    rows = [[one.what, one.aim, one.found, "reached" if one.reached else "**missed**"] for one in aims(result)]
-    text += report.table(["aim of the project", "aim", "found", ""], rows)
-    pairs = result["pairs"]
-    text += "The cosine's aim says little by itself: with this embedder the median of two strangers is "
-    text += f"{pairs['different']['cosine'][1]:g} already. Verified means at least {pairs['threshold_cosine']:g}, which lets "
-    text += f"{_percent(pairs['false_accepts'])} of strangers through.\n\n"
+def _figures(result: Json) -> Json:
+    """The table of the slices."""
     names = list(result["estimators"])
     head = ["people", "n", *(f"error, {name}" for name in names), *(f"slope, {name}" for name in names)]
-    head += ["cosine", "verified", "sharpness", "skin drift, dE"]
     rows = []
     for cut, one in result["slices"].items():
         age, same = one["age"], one["identity"]
@@ -258,26 +226,12 @@ def _figures(result: Json) -> str:
                 *(_years(age[name]) for name in names),
                 *(f"{age[name]['slope']:g}" for name in names),
                 f"{min(same['cosine']):g}",
-                _percent(min(same["accepted"])),
+                percent(min(same["accepted"])),
                 f"{min(sharp):g} to {max(sharp):g}" if sharp else None,
                 f"{max(one['skin']['de']):g}",
             ]
         )
-    text += "Error: mean distance of the age read from the age asked for, years (doing nothing). Cosine, verified and skin drift "
-    text += "are of the worst age group, sharpness the range of the groups' medians. `input`: the age group of the picture.\n\n"
-    return text + report.table(head, rows)
-
-
-def _training(spent: cost.RunCost | None) -> str:
-    text = "## Training cost\n\n"
-    if spent is None:
-        return text + "Not recorded.\n\n"
-    rows = [[phase, spent.steps[phase], spent.images[phase]] for phase in spent.steps]
-    text += report.table(["phase", "steps", "faces seen"], rows)
-    return (
-        text
-        + f"{spent.hours:.1f} hours of training steps, of this run alone; earlier runs whose weights it began from are not in it.\n\n"
-    )
+    return {"head": [*head, "cosine", "verified", "sharpness", "skin drift, dE"], "figures": rows}
 
 
 def _group(row: dict[str, str]) -> str:
@@ -286,10 +240,6 @@ def _group(row: dict[str, str]) -> str:
 
 def _years(age: Json) -> str:
     return f"{age['mae_overall']:g} ({age['nothing_mae_overall']:g})"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
 
 
 def _listed(counts: Sequence[tuple[str, int]]) -> str:
@@ -302,8 +252,8 @@ def main(
     model: Annotated[
         Path | None, typer.Option(help="The .onnx that was evaluated (default: the bundled one).", show_default=False)
     ] = None,
-    portraits: Annotated[
-        Path | None, typer.Option("--data", help="Folder with labels.csv (default: ../shared/portraits)")
+    packs: Annotated[
+        list[Path] | None, typer.Option("--data", help="Pack of faces; may be repeated (default: portraits and faces)")
     ] = None,
     run: Annotated[
         Path | None, typer.Option(help="Folder of the run that trained it, for what it cost.", show_default=False)
@@ -317,17 +267,19 @@ def main(
 
         python -m training.model_card runs/evaluate/lgin/report.json --run runs/third
     """
-    path, table = model or WEIGHTS, (portraits or data.default_portraits()) / "labels.csv"
+    path, tables = model or WEIGHTS, [pack / "labels.csv" for pack in packs or default_packs()]
     try:
-        for needed in (report_, path, table):
+        for needed in (report_, path, *tables):
             if not needed.is_file():
                 raise FileNotFoundError(f"no {needed}; --help says where each file comes from")
         try:
             result = json.loads(report_.read_text())
         except ValueError as error:
             raise ValueError(f"{report_} is not a report.json of training.evaluate: {error}") from error
-        with table.open(newline="", encoding="utf-8") as file:
-            labels = list(csv.DictReader(file))
+        labels: list[dict[str, str]] = []
+        for table in tables:
+            with table.open(newline="", encoding="utf-8") as file:
+                labels += csv.DictReader(file)
         commands = [f"python -m training.evaluate {_shown(path)}", f"python -m training.model_card {_shown(report_)}"]
         commands[1] += f" --model {_shown(path)}" * (model is not None) + f" --run {_shown(run)}" * (run is not None)
         text = markdown(path, result, labels, commands, cost.of_run(run) if run else None)

@@ -66,21 +66,145 @@ __device__ Nv12Frame moved(Nv12Frame frame, std::ptrdiff_t bytes) {
 }
 
 // The grid does not know the face: its blocks take the tiles of the face's bounding box in turns. A face has fewer than
-// 2^27 tiles, so that their numbers, and a grid added to them, fit.
-template <class Frame, class T>
-__global__ void paste_kernel(const Frame* __restrict__ source, const PastePlan* __restrict__ plans, int index,
-                             PlanarResiduals<T> residuals, std::ptrdiff_t target_offset) {
-  const PastePlan& plan = plans[index];
-  if (plan.column_begin >= plan.column_end || plan.row_begin >= plan.row_end) return;  // outside the frame
-  const Frame frame = moved(*source, target_offset);
-  const Rectangle cells = cells_of(frame, plan);
+// 2^30 tiles, so that their numbers, and a grid added to them, fit.
+
+// Call f(row, column) for the cells of a rectangle, whose tiles the grid's blocks take in turns.
+template <class F>
+__device__ void each_cell(const Rectangle& cells, const F& f) {
   const unsigned tile_columns = (static_cast<unsigned>(cells.width()) + kColumns - 1) / kColumns;
   const unsigned tile_rows = (static_cast<unsigned>(cells.height()) + kRows - 1) / kRows;
   for (unsigned tile = blockIdx.x; tile < tile_columns * tile_rows; tile += gridDim.x) {
     const int row = cells.y0 + static_cast<int>(tile / tile_columns * kRows + threadIdx.y);
     const int column = cells.x0 + static_cast<int>(tile % tile_columns * kColumns + threadIdx.x);
-    if (row < cells.y1 && column < cells.x1) change_cell(frame, plan, residuals, row, column);
+    if (row < cells.y1 && column < cells.x1) f(row, column);
   }
+}
+
+__device__ bool is_empty(const PastePlan& plan) {
+  return plan.column_begin >= plan.column_end || plan.row_begin >= plan.row_end;
+}
+
+template <class Frame, class T>
+__global__ void paste_kernel(const Frame* __restrict__ source, const PastePlan* __restrict__ plans, int index,
+                             PlanarResiduals<T> residuals, std::ptrdiff_t target_offset) {
+  const PastePlan& plan = plans[index];
+  if (is_empty(plan)) return;
+  const Frame frame = moved(*source, target_offset);
+  each_cell(cells_of(frame, plan), [&](int row, int column) { change_cell(frame, plan, residuals, row, column); });
+}
+
+// ---- format 2 -----------------------------------------------------------------------------------------------------
+
+// The frame as it was before anything of this face was written: the block's frame at another address.
+__device__ PackedFrame at_address(PackedFrame frame, std::uint8_t* data) {
+  frame.data = data;
+  return frame;
+}
+__device__ Nv12Frame at_address(Nv12Frame frame, std::uint8_t* data) {
+  frame.chroma = data + (frame.chroma - frame.data);
+  frame.data = data;
+  return frame;
+}
+
+// The cells that a face may read.
+__device__ Rectangle read_cells(const PackedFrame& frame, const PastePlan& plan) {
+  return Rectangle{clamp_int(plan.column_begin - kMoveReach, 0, frame.width),
+                   clamp_int(plan.row_begin - kMoveReach, 0, frame.height),
+                   clamp_int(plan.column_end + kMoveReach, 0, frame.width),
+                   clamp_int(plan.row_end + kMoveReach, 0, frame.height)};
+}
+__device__ Rectangle read_cells(const Nv12Frame& frame, const PastePlan& plan) {
+  return Rectangle{clamp_int(plan.column_begin / 2 - kMoveReach, 0, frame.width / 2),
+                   clamp_int(plan.row_begin / 2 - kMoveReach, 0, frame.height / 2),
+                   clamp_int(plan.column_end / 2 + kMoveReach, 0, frame.width / 2),
+                   clamp_int(plan.row_end / 2 + kMoveReach, 0, frame.height / 2)};
+}
+
+// Copy a cell; whether it has colour.
+__device__ bool copy_cell(const PackedFrame& from, const PackedFrame& to, int row, int column) {
+  const std::uint8_t* const p = from.address(row, column);
+  std::uint8_t* const q = to.address(row, column);
+  for (const std::ptrdiff_t channel : from.offset) q[channel] = p[channel];
+  return p[from.offset[0]] != p[from.offset[1]] || p[from.offset[0]] != p[from.offset[2]];
+}
+__device__ bool copy_cell(const Nv12Frame& from, const Nv12Frame& to, int row, int column) {
+  for (int i = 0; i < 2; ++i) {
+    for (int j = 0; j < 2; ++j) *to.luma_address(2 * row + i, 2 * column + j) = *from.luma_address(2 * row + i, 2 * column + j);
+  }
+  const std::uint8_t* const p = from.chroma_address(row, column);
+  std::uint8_t* const q = to.chroma_address(row, column);
+  q[0] = p[0];
+  q[to.x_stride] = p[from.x_stride];
+  return p[0] != 128 || p[from.x_stride] != 128;
+}
+
+__device__ bool cell_inside(const PackedFrame&, const PastePlan& plan, int row, int column) {
+  return inside(local(plan.views[0], static_cast<float>(column - plan.origin_x), static_cast<float>(row - plan.origin_y)));
+}
+__device__ bool cell_inside(const Nv12Frame&, const PastePlan& plan, int row, int column) {
+  return inside(local(plan.views[0], static_cast<float>(2 * column - plan.origin_x) + 0.5f,
+                      static_cast<float>(2 * row - plan.origin_y) + 0.5f));
+}
+
+// Keeps what the face reads, and sets the scratch's first byte where the square has colour.
+template <class Frame>
+__global__ void keep_kernel(const Frame* __restrict__ source, const PastePlan* __restrict__ plans, int index,
+                            std::ptrdiff_t target_offset, std::uint8_t* scratch) {
+  const PastePlan& plan = plans[index];
+  if (is_empty(plan)) return;
+  const Frame frame = moved(*source, target_offset);
+  const Frame kept = at_address(frame, scratch + kScratchHead);
+  each_cell(read_cells(frame, plan), [&](int row, int column) {
+    if (copy_cell(frame, kept, row, column) && cell_inside(frame, plan, row, column)) *scratch = 1;
+  });
+}
+
+template <class T>
+__device__ void edit_cell(const PackedFrame& frame, const PackedFrame& kept, const PastePlan& plan,
+                          const PlanarEdits<T>& edits, bool coloured, int row, int column) {
+  const float dx = static_cast<float>(column - plan.origin_x), dy = static_cast<float>(row - plan.origin_y);
+  PixelEdit edit;
+  if (!edits_at(plan, edits, dx, dy, &edit)) return;
+  const bool moves = edit.move.x != 0.0f || edit.move.y != 0.0f;
+  const Rgb v = moves ? moved_pixel(kept, plan, dx + edit.move.x, dy + edit.move.y) : kept.pixel(row, column);
+  const Rgb level = edited(edit, v, coloured);
+  std::uint8_t* const p = frame.address(row, column);
+  p[frame.offset[0]] = rounded(level.r);
+  p[frame.offset[1]] = rounded(level.g);
+  p[frame.offset[2]] = rounded(level.b);
+}
+
+template <class T>
+__device__ void edit_cell(const Nv12Frame& frame, const Nv12Frame& kept, const PastePlan& plan,
+                          const PlanarEdits<T>& edits, bool coloured, int row, int column) {
+  const float dx = static_cast<float>(2 * column - plan.origin_x);
+  const float dy = static_cast<float>(2 * row - plan.origin_y);
+  PixelEdit edit;
+  for (int i = 0; i < 2; ++i) {
+    for (int j = 0; j < 2; ++j) {
+      const float x = dx + static_cast<float>(j), y = dy + static_cast<float>(i);
+      if (!edits_at(plan, edits, x, y, &edit)) continue;
+      *frame.luma_address(2 * row + i, 2 * column + j) = rounded(edited_yuv(kept, plan, edit, x, y, coloured).y);
+    }
+  }
+  if (!edits_at(plan, edits, dx + 0.5f, dy + 0.5f, &edit)) return;
+  const Yuv yuv = edited_yuv(kept, plan, edit, dx + 0.5f, dy + 0.5f, coloured);
+  std::uint8_t* const u = frame.chroma_address(row, column);
+  u[0] = rounded(yuv.u);
+  u[frame.x_stride] = rounded(yuv.v);
+}
+
+template <class Frame, class T>
+__global__ void edit_kernel(const Frame* __restrict__ source, const PastePlan* __restrict__ plans, int index,
+                            PlanarEdits<T> edits, std::ptrdiff_t target_offset, std::uint8_t* scratch) {
+  const PastePlan& plan = plans[index];
+  if (is_empty(plan)) return;
+  const Frame frame = moved(*source, target_offset);
+  const Frame kept = at_address(frame, scratch + kScratchHead);
+  const bool coloured = *scratch != 0;
+  each_cell(cells_of(frame, plan), [&](int row, int column) {
+    edit_cell(frame, kept, plan, edits, coloured, row, column);
+  });
 }
 
 }  // namespace
@@ -95,6 +219,20 @@ void launch_paste(const Block<Frame>& block, int index, const Views<const T>& re
          static_cast<cudaStream_t>(stream), block.frame(), block.pastes(), index,
          PlanarResiduals<T>{residuals.face, residuals.patches, residuals.face_size, residuals.patch_size},
          target_offset);
+}
+
+template <class Frame, class T>
+void launch_paste(const Block<Frame>& block, int index, const PlanarEdits<T>& edits, long long pixels,
+                  std::ptrdiff_t target_offset, std::uint8_t* scratch, int device, void* stream) {
+  const DeviceScope scope(device);
+  const cudaStream_t on = static_cast<cudaStream_t>(stream);
+  const long long tile_pixels = kColumns * kRows * cell_pixels(block.frame());
+  const dim3 grid(static_cast<unsigned>(std::min((pixels - 1) / tile_pixels + 1, kMaxGrid))), threads(kColumns, kRows);
+  check(cudaMemsetAsync(scratch, 0, kScratchHead, on), "region_paste");
+  launch("region_paste", keep_kernel<Frame>, grid, threads, on, block.frame(), block.pastes(), index, target_offset,
+         scratch);
+  launch("region_paste", edit_kernel<Frame, T>, grid, threads, on, block.frame(), block.pastes(), index, edits,
+         target_offset, scratch);
 }
 
 template <class Frame, class T>
@@ -117,6 +255,56 @@ void region_paste(const Frame& frame, const FacePlan& plan, const Views<const T>
   staged.stream().synchronize();
 }
 
+template <class T>
+std::size_t elements(const T* first, int channels, int size, int count) {
+  const std::size_t side = static_cast<std::size_t>(size);
+  return first ? static_cast<std::size_t>(channels) * static_cast<std::size_t>(count) * side * side : 0;
+}
+
+template <class Frame, class T>
+void region_paste(const Frame& frame, const FacePlan& plan, const EditViews<T>& views, int device) {
+  const DeviceScope scope(device);
+  if (plan.count() == 0) return;
+  const PlanarEdits<T>& host = views.first;
+  const Staged<Frame> staged(frame, plan);
+  const Buffer<T> face(elements(host.face, 6, host.face_size, plan.count()));
+  const Buffer<T> patches(elements(host.patches, 4 * kRegions, host.patch_size, plan.count()));
+  const Buffer<T> flow(elements(host.flow, 2, host.coarse_size, plan.count()));
+  const Buffer<T> place(elements(host.place, 2, host.coarse_size, plan.count()));
+  const Buffer<T> lines(elements(host.lines, 1, host.line_size, plan.count()));
+  const Buffer<std::uint8_t> scratch(kScratchHead + byte_count(frame));
+  face.upload(host.face, staged.stream());
+  patches.upload(host.patches, staged.stream());
+  flow.upload(host.flow, staged.stream());
+  place.upload(host.place, staged.stream());
+  lines.upload(host.lines, staged.stream());
+  PlanarEdits<T> first = host;
+  first.face = face.data();
+  first.patches = patches.data();
+  first.flow = flow.data();
+  first.place = place.data();
+  first.lines = lines.data();
+  const long long pixels = static_cast<long long>(frame.width) * frame.height;
+  for (int n = 0; n < plan.count(); ++n) {
+    launch_paste(staged.block(), n, EditViews<T>{first}.of(static_cast<std::size_t>(n)), pixels, 0, scratch.data(), device,
+                 staged.stream());
+  }
+  staged.pixels().download(frame.data, staged.stream());
+  staged.stream().synchronize();
+}
+
+template void region_paste(const PackedFrame&, const FacePlan&, const EditViews<float>&, int);
+template void region_paste(const PackedFrame&, const FacePlan&, const EditViews<Half>&, int);
+template void region_paste(const Nv12Frame&, const FacePlan&, const EditViews<float>&, int);
+template void region_paste(const Nv12Frame&, const FacePlan&, const EditViews<Half>&, int);
+template void launch_paste(const Block<PackedFrame>&, int, const PlanarEdits<float>&, long long, std::ptrdiff_t,
+                           std::uint8_t*, int, void*);
+template void launch_paste(const Block<PackedFrame>&, int, const PlanarEdits<Half>&, long long, std::ptrdiff_t,
+                           std::uint8_t*, int, void*);
+template void launch_paste(const Block<Nv12Frame>&, int, const PlanarEdits<float>&, long long, std::ptrdiff_t,
+                           std::uint8_t*, int, void*);
+template void launch_paste(const Block<Nv12Frame>&, int, const PlanarEdits<Half>&, long long, std::ptrdiff_t,
+                           std::uint8_t*, int, void*);
 template void region_paste(const PackedFrame&, const FacePlan&, const Views<const float>&, int);
 template void region_paste(const PackedFrame&, const FacePlan&, const Views<const Half>&, int);
 template void region_paste(const Nv12Frame&, const FacePlan&, const Views<const float>&, int);

@@ -33,6 +33,29 @@ void launch_paste(const Block<Frame>&, int, const Views<const T>&, long long, st
   fail();
 }
 
+template <class Frame, class T>
+void region_paste(const Frame&, const FacePlan&, const EditViews<T>&, int) {
+  fail();
+}
+
+template <class Frame, class T>
+void launch_paste(const Block<Frame>&, int, const PlanarEdits<T>&, long long, std::ptrdiff_t, std::uint8_t*, int, void*) {
+  fail();
+}
+
+template void region_paste(const PackedFrame&, const FacePlan&, const EditViews<float>&, int);
+template void region_paste(const PackedFrame&, const FacePlan&, const EditViews<Half>&, int);
+template void region_paste(const Nv12Frame&, const FacePlan&, const EditViews<float>&, int);
+template void region_paste(const Nv12Frame&, const FacePlan&, const EditViews<Half>&, int);
+template void launch_paste(const Block<PackedFrame>&, int, const PlanarEdits<float>&, long long, std::ptrdiff_t,
+                           std::uint8_t*, int, void*);
+template void launch_paste(const Block<PackedFrame>&, int, const PlanarEdits<Half>&, long long, std::ptrdiff_t,
+                           std::uint8_t*, int, void*);
+template void launch_paste(const Block<Nv12Frame>&, int, const PlanarEdits<float>&, long long, std::ptrdiff_t,
+                           std::uint8_t*, int, void*);
+template void launch_paste(const Block<Nv12Frame>&, int, const PlanarEdits<Half>&, long long, std::ptrdiff_t,
+                           std::uint8_t*, int, void*);
+
 template void region_crop(const PackedFrame&, const FacePlan&, const Views<float>&, int);
 template void region_crop(const PackedFrame&, const FacePlan&, const Views<Half>&, int);
 template void region_crop(const Nv12Frame&, const FacePlan&, const Views<float>&, int);

@@ -52,6 +52,11 @@ inline cudaError_t cudaMemcpyAsync(void* target, const void* source, std::size_t
   return cudaSuccess;
 }
 
+inline cudaError_t cudaMemsetAsync(void* target, int value, std::size_t bytes, cudaStream_t) {
+  std::memset(target, value, bytes);
+  return cudaSuccess;
+}
+
 template <class Kernel, class... Arguments>
 void launch_on_host(Kernel kernel, dim3 grid, dim3 block, const Arguments&... arguments) {
   gridDim = grid;

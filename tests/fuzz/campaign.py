@@ -32,6 +32,7 @@ NATIVE = ("plan", "crop", "paste", "block")
 _KERNELS = (
     "plan.cpp",
     "block.cpp",
+    "cpu/edit_paste.cpp",
     "cpu/region_crop.cpp",
     "cpu/region_paste.cpp",
     "cuda/region_crop.cu",

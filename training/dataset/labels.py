@@ -36,7 +36,7 @@ class Photo:
         split: "train", "val", "test"; "donor" in ``faces``. person: an id, "" when unknown.
         gender: "M", "F" or "". age: years. age_kind: how the age is known ("dated", "stated", "estimated", "apparent", ...).
         source: where the picture comes from ("congress", "us", "vol", "syn", ...).
-        eye_px: distance between the eyes in pixels of the source photograph.
+        eye_px: distance between the eyes in pixels of the source photograph; not a number where the table does not say.
         landmarks: [5, 2], pixels of the stored picture.
     """
 
@@ -134,7 +134,7 @@ def _photo(root: Path, row: dict[str, str]) -> Photo:
         age=float(row["age"]),
         age_kind=row.get("age_kind", ""),
         source=row.get("source", ""),
-        eye_px=float(row["src_eye_px"] if with_pixels else row["eye_px"]),
+        eye_px=float(row.get("src_eye_px" if with_pixels else "eye_px") or "nan"),
         tags=frozenset(row.get("tags", "").split()),
         landmarks=landmarks if with_pixels else landmarks * size,
     )

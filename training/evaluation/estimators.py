@@ -14,7 +14,6 @@ cut alike, so that real and aged pictures go through the same procedure.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -134,7 +133,7 @@ class FaceRes:
                 raise MissingJudge(f"no {path}: run {FETCH}")
             if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
                 raise MissingJudge(f"{path} is damaged (its SHA-256 is not the expected one): run {FETCH}")
-        model = onnx_of_tfjs(folder / "faceres.json", self._outputs)
+        model = onnx_of_faceres(folder / "faceres.json", self._outputs)
         self._session = onnxruntime.InferenceSession(model.SerializeToString(), _one_thread())
 
     def __call__(self, frames: Sequence[Frame], landmarks: Floats) -> Reading:
@@ -203,75 +202,44 @@ def _chips(
     return np.stack([dlib.extract_image_chip(frame, details) for frame in wide])
 
 
-class _Graph:
-    """A TensorFlow.js graph model [N, H, W, C] on its way to ONNX [N, C, H, W]."""
+def onnx_of_faceres(path: Path, outputs: Sequence[str]) -> Any:
+    """An ``onnx.ModelProto`` [N, 3, H, W] from the TensorFlow.js graph of faceres, whose bytes ``SHA256`` pins.
 
-    def __init__(self, path: Path) -> None:
-        source = json.loads(path.read_text())
-        self.nodes: list[dict[str, Any]] = source["modelTopology"]["node"]
-        self.weights: dict[str, npt.NDArray[Any]] = {}
-        for group in source["weightsManifest"]:
-            blob = b"".join((path.parent / name).read_bytes() for name in group["paths"])
-            offset = 0
-            for entry in group["weights"]:
-                stored = np.dtype(entry.get("quantization", entry)["dtype"]).newbyteorder("<")
-                count = int(np.prod(entry["shape"], dtype=int))
-                values = np.frombuffer(blob, stored, count, offset).astype(entry["dtype"])
-                self.weights[entry["name"]] = values.reshape(entry["shape"])
-                offset += count * stored.itemsize
-            if offset != len(blob):
-                raise ValueError(f"{path}: weights of {offset} bytes expected, the files have {len(blob)}")
-
-
-def onnx_of_tfjs(path: Path, outputs: Sequence[str]) -> Any:
-    """An ``onnx.ModelProto`` from a TensorFlow.js graph model whose operators are MobileNet's.
-
-    The input becomes [N, 3, H, W]; values keep their TensorFlow names.
-
-    Raises:
-        ValueError: an operator, a padding or a kind of weights that is not known here.
+    So only what stands in that file is read: convolutions with padding "SAME", alike along both sides, weights in fp16.
     """
     from onnx import TensorProto, helper, numpy_helper
 
-    graph = _Graph(path)
-    nodes, constants = [], {}
-    simple = {"Relu": "Relu", "Minimum": "Min", "Maximum": "Max", "Add": "Add", "Mul": "Mul", "Sigmoid": "Sigmoid"}
-    for node in graph.nodes:
-        op, name, inputs = node["op"], node["name"], list(node.get("input", []))
-        attributes = node.get("attr", {})
-        if op in ("Const", "Placeholder"):
-            continue
+    source = json.loads(path.read_text())
+    weights, blob, offset = {}, (path.parent / source["weightsManifest"][0]["paths"][0]).read_bytes(), 0
+    for entry in source["weightsManifest"][0]["weights"]:
+        stored = np.dtype(entry.get("quantization", entry)["dtype"]).newbyteorder("<")
+        count = int(np.prod(entry["shape"], dtype=int))
+        values = np.frombuffer(blob, stored, count, offset).astype(entry["dtype"])
+        weights[entry["name"]] = values.reshape(entry["shape"])
+        offset += count * stored.itemsize
+    plain = {"Relu": "Relu", "Minimum": "Min", "Maximum": "Max", "Add": "Add", "Mul": "Mul", "Sigmoid": "Sigmoid"}
+    nodes, constants = [], {"spatial_axes": np.array([2, 3], np.int64)}
+    for node in source["modelTopology"]["node"]:
+        op, name, inputs, attributes = node["op"], node["name"], list(node.get("input", [])), node.get("attr", {})
         if op in ("Conv2D", "DepthwiseConv2dNative"):
-            kernel = graph.weights[inputs[1]]  # [kh, kw, in, out], depthwise [kh, kw, channels, multiplier]
+            kernel = weights[inputs[1]]  # [kh, kw, in, out], depthwise [kh, kw, channels, 1]
             groups = kernel.shape[2] if op == "DepthwiseConv2dNative" else 1
-            same = base64.b64decode(attributes["padding"]["s"]) == b"SAME"
-            if (groups > 1 and kernel.shape[3] != 1) or not same:
-                raise ValueError(f"{path}: {name}: a convolution that this converter does not know")
             constants[inputs[1]] = kernel.transpose((2, 3, 0, 1) if groups > 1 else (3, 2, 0, 1))
-            # The same along both sides; which entries those are depends on a data format that TensorFlow.js ignores.
-            stride = max(int(i) for i in attributes["strides"]["list"]["i"])
-            strides = [stride, stride]
+            strides = [max(int(i) for i in attributes["strides"]["list"]["i"])] * 2
             nodes.append(helper.make_node("Conv", inputs, [name], auto_pad="SAME_UPPER", strides=strides, group=groups))
         elif op == "_FusedMatMul":
-            bias, *after = [base64.b64decode(s).decode() for s in attributes["fused_ops"]["list"]["s"]]
-            if bias != "BiasAdd" or after not in ([], ["Relu"]):
-                raise ValueError(f"{path}: {name}: a fused product that this converter does not know")
-            nodes.append(helper.make_node("Gemm", inputs, [f"{name}/sum" if after else name]))
-            if after:
-                nodes.append(helper.make_node("Relu", [f"{name}/sum"], [name]))
+            _, *relu = attributes["fused_ops"]["list"]["s"]
+            nodes.append(helper.make_node("Gemm", inputs, [f"{name}/sum" if relu else name]))
+            nodes += [helper.make_node("Relu", [f"{name}/sum"], [name])] if relu else []
         elif op == "Mean":
             nodes.append(helper.make_node("ReduceMean", [inputs[0], "spatial_axes"], [name], keepdims=0))
-            constants["spatial_axes"] = np.array([2, 3], np.int64)
-            continue
         elif op == "Softmax":
-            nodes.append(helper.make_node("Softmax", inputs, [name], axis=-1))
-        elif op in simple:
-            nodes.append(helper.make_node(simple[op], inputs, [name]))
-        else:
-            raise ValueError(f"{path}: operator {op} of {name} is not known to this converter")
+            nodes.append(helper.make_node(op, inputs, [name], axis=-1))
+        elif op not in ("Const", "Placeholder"):
+            nodes.append(helper.make_node(plain[op], inputs, [name]))
         for used in inputs:
-            if used in graph.weights and used not in constants:
-                value = graph.weights[used]
+            if used in weights and used not in constants and op != "Mean":
+                value = weights[used]
                 # A vector over channels, as in [N, H, W, C], stands before the pixels in [N, C, H, W].
                 constants[used] = value[:, None, None] if value.ndim == 1 and op in ("Add", "Mul") else value
     values = [helper.make_tensor_value_info("input_1", TensorProto.FLOAT, ["N", 3, "H", "W"])]

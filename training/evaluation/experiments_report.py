@@ -19,7 +19,8 @@ from lgin_edge.frames import Frame
 from lgin_edge.kernels import resample
 
 from .. import data
-from . import comparison, cost, report
+from ..templating import render, table
+from . import comparison, cost
 from .comparison import Interval, Measure
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ Json = dict[str, Any]
 #: Side of a picture in a figure, pixels; most bytes of the astronaut's; test people in the figures.
 _CELL, _BYTES, _PEOPLE = 128, 150_000, 8
 PICTURE = "astronaut.jpg"
+TEMPLATES = Path(__file__).parent / "templates"
 #: Least slope, estimated over requested age, of a full LGIN whose parts can be compared; one that does nothing has 0.
 LEARNT = 0.2
 #: Methods that are compared with the full LGIN, person by person, in sections 2, 3 and 4.
@@ -75,64 +77,53 @@ def write(work: Experiments, target: Path) -> None:
 
 
 def markdown(methods: Sequence[Method], results: Mapping[str, Json], facts: Facts) -> str:
-    """The whole document; the same results give the same text. ``results`` by the methods' names, "full" among them."""
-    parts = [
-        _introduction(methods, results, facts),
-        _warning(results["full"]),
-        _section_results(results["full"], facts.plan.seed),
-        "## 2. Comparison with other methods\n\n",
-        _compared(methods, results, _COMPARED[0], facts.plan.seed, extra=("bundled",)),
-        "## 3. Effect of the interactive structure and of the local generators\n\n",
-        _compared(methods, results, _COMPARED[1], facts.plan.seed),
-        _effects(results, {"no-interaction": "the interactive structure", "no-local": "the local generators"}, facts),
-        _parts(methods, results, facts.plan.seed),
-        "## 4. Effect of the age classifier\n\n",
-        _compared(methods, results, _COMPARED[2], facts.plan.seed),
-        _effects(results, {"no-classifier": "the age classifier"}, facts),
-        _limits(results, facts),
-    ]
-    return "".join(parts).rstrip() + "\n"
+    """The whole document, ``templates/experiments.md``; the same results give the same text. ``results`` by the methods' names."""
+    from ..experiments import PARTS
+
+    full, plan = results["full"], facts.plan
+    enough, slopes = learnt(full)
+    effects: tuple[dict[str, str], ...] = (
+        {},
+        {"no-interaction": "the interactive structure", "no-local": "the local generators"},
+        {"no-classifier": "the age classifier"},
+    )
+    shown = ("bundled", *PARTS)
+    text = render(
+        TEMPLATES / "experiments.md",
+        plan=plan,
+        facts=facts,
+        full=full,
+        methods=[
+            [f"**{m.title}**: {m.about}", *_spent(facts.costs.get(m.name)), f"{results[m.name]['seconds'] / 60:.1f}"]
+            for m in methods
+        ],
+        hours=sum((spent.hours for spent in facts.costs.values()), 0.0),
+        seconds=sum(result["seconds"] for result in results.values()),
+        picture=PICTURE,
+        learnt=enough,
+        slopes=" and ".join(f"{slope:.3f}" for slope in slopes),
+        results_head=["asked for", *(f"{group['label']} ({group['center']:g})" for group in full["groups"])],
+        results=_results(full, plan.seed),
+        changed=_changed(full),
+        compared=[
+            _compared(methods, results, names, plan.seed, extra=() if i else ("bundled",))
+            + _effects(results, effects[i], facts)
+            for i, names in enumerate(_COMPARED)
+        ],
+        parts_head=["mean over people", *(m.title for name in shown for m in methods if m.name == name)],
+        parts=_means(results, shown, plan.seed),
+        intervals=sum(map(len, _COMPARED)) * len(comparison.measures_of(list(full["estimators"]))),
+    )
+    return text.rstrip() + "\n"
 
 
-def _introduction(methods: Sequence[Method], results: Mapping[str, Json], facts: Facts) -> str:
-    plan, people = facts.plan, len(results["full"]["people"])
-    text = "# Experiments\n\n"
-    if plan.smoke:
-        text += "**A smoke run: it shows that the command works, and its numbers say nothing.**\n\n"
-    text += (
-        "The experiments of the LGIN paper on our portraits, at a small budget. Made by\n\n"
-        f"<!-- not run: trains for hours, on the portraits -->\n```sh\n{facts.command}\n```\n\n"
-        f"on {facts.machine}. One seed ({plan.seed}) and one training a method; {people} test people who trained nothing, "
-        f"one portrait each; {facts.faces} portraits train. "
-        "Every trained method takes the same number of steps of the same batch, with the same C, and masks and prototypes if it uses any. "
-        "Brackets are 95 % intervals over people (bootstrap): how far other people would move a number, **not how far "
-        "another training would**.\n\n"
-    )
-    rows: list[list[Any]] = []
-    for method in methods:
-        spent = facts.costs.get(method.name)
-        cells: list[Any] = [None, None, None]
-        if spent is not None:
-            seen = spent.images.get("warm", 0) + spent.images.get("adversarial", 0)
-            split = f"{spent.steps.get('warm', 0)} + {spent.steps.get('adversarial', 0)}"
-            cells = [split, seen, f"{60 * spent.hours:.1f}"]
-        rows.append([f"**{method.title}**: {method.about}", *cells, f"{results[method.name]['seconds'] / 60:.1f}"])
-    text += report.table(["method", "steps, warm-up + GAN", "faces seen", "training, min", "measuring, min"], rows)
-    whole = sum((spent.hours for spent in facts.costs.values()), 0.0)
-    measuring = sum(result["seconds"] for result in results.values())
-    if "classifier" in facts.costs:
-        one = facts.costs["classifier"]
-        text += f"C: {one.steps.get('classifier', 0)} steps, {60 * one.hours:.1f} minutes. "
-    else:
-        text += f"C is that of the run `{plan.classifier}`. "
-    text += (
-        f"In all {60 * whole:.0f} minutes of training steps and {measuring / 60:.0f} of measuring; start-up, masks, prototypes "
-        "and the judges' own preparation come on top.\n\n"
-        f"![The astronaut Eileen Collins, by every method at every age group](experiments/{PICTURE})\n\n"
-        "*Scikit-image's astronaut (NASA, public domain). The prototypes alone were told the age that "
-        "`Transformer.estimate_age` reads, because her portrait has no label.*\n\n"
-    )
-    return text
+def _spent(spent: cost.RunCost | None) -> list[Any]:
+    """Steps, faces and minutes of a training; nothing for what is not trained here."""
+    if spent is None:
+        return [None, None, None]
+    steps, images = spent.steps, spent.images
+    split = f"{steps.get('warm', 0)} + {steps.get('adversarial', 0)}"
+    return [split, images.get("warm", 0) + images.get("adversarial", 0), f"{60 * spent.hours:.1f}"]
 
 
 def learnt(result: Json) -> tuple[bool, list[float]]:
@@ -142,43 +133,34 @@ def learnt(result: Json) -> tuple[bool, list[float]]:
     return min(slopes) >= LEARNT, slopes
 
 
-def _warning(full: Json) -> str:
-    enough, slopes = learnt(full)
-    if enough:
-        return ""
-    read = " and ".join(f"{slope:.3f}" for slope in slopes)
-    return (
-        f"**At this budget the full LGIN has hardly begun to age faces: {read} years read for a year asked. Sections 1, 3 and 4 "
-        "compare networks that do almost nothing, and say nothing of its parts. What does hold are the columns of the "
-        "prototypes, of doing nothing and of the bundled model. A longer training: `--steps`.**\n\n"
-    )
-
-
-def _section_results(result: Json, seed: int) -> str:
+def _results(result: Json, seed: int) -> list[list[str]]:
+    """The full LGIN's figures at every age group."""
     years = np.array([group["center"] for group in result["groups"]], np.float64)
-    labels = [f"{group['label']} ({group['center']:g})" for group in result["groups"]]
-    people = result["people"]
-    text = "## 1. Results\n\nThe full LGIN at every age group: mean over people with its interval.\n\n"
+    people, none = result["people"], [np.nan] * len(years)
     rows: list[list[str]] = []
 
     def row(title: str, values: Floats, digits: int) -> None:
         measure = Measure(title, "", digits, 0)
         rows.append([title, *(_cell(measure, comparison.bootstrap(one, seed)) for one in values.T)])
 
-    for name, real in result["estimators"].items():
+    for name in result["estimators"]:
         read = np.array([person["estimates"][name] for person in people], np.float64)
         row(f"age read ({name})", read[:, 1:], 1)
         row(f"age error ({name}), years", np.abs(read[:, 1:] - years), 1)
         row(f"the same, doing nothing ({name})", np.abs(read[:, :1] - years), 1)
-        text += f"The own mean error of {name} on the unaltered test portraits is {real['real']['all']['mae']} years.\n"
     cosine = np.array([person["cosine"] for person in people], np.float64)
     row("identity cosine", cosine, 4)
     row("verified, %", 100.0 * (cosine >= result["pairs"]["threshold_cosine"]), 1)
-    none = [np.nan] * len(years)
     row("sharpness ratio", np.array([person.get("sharpness", none) for person in people], np.float64), 3)
-    drift = np.array([person["skin_drift"] for person in people], np.float64)
-    row("skin-tone drift, dE", np.linalg.norm(drift, axis=-1), 2)
-    return text + "\n" + report.table(["asked for", *labels], rows) + _outside(result) + "\n\n"
+    row("skin-tone drift, dE", np.linalg.norm(np.array([p["skin_drift"] for p in people], np.float64), axis=-1), 2)
+    return rows
+
+
+def _means(results: Mapping[str, Json], names: Sequence[str], seed: int) -> list[list[str]]:
+    """Each measure's mean over people, a column a method."""
+    found = {name: comparison.per_person(results[name]) for name in names}
+    listed = comparison.measures_of(list(results["full"]["estimators"]))
+    return [[_head(m), *(_cell(m, comparison.bootstrap(found[name][m.title], seed)) for name in names)] for m in listed]
 
 
 def _compared(
@@ -192,41 +174,22 @@ def _compared(
     titles = {method.name: method.title for method in methods}
     listed = comparison.measures_of(list(results["full"]["estimators"]))
     shown = ("full", *names, *extra)
-    means = {
-        name: {
-            title: comparison.bootstrap(values, seed) for title, values in comparison.per_person(results[name]).items()
-        }
-        for name in shown
-    }
-    rows = [[_head(m), *(_cell(m, means[name][m.title]) for name in shown)] for m in listed]
+    rows = _means(results, shown, seed)
     rows.append(["pixels changed outside the face's square, most", *(str(_changed(results[name])) for name in shown)])
-    text = report.table(["mean over people", *(titles[name] for name in shown)], rows)
+    text = table(["mean over people", *(titles[name] for name in shown)], rows) + "\n"
     differences = {name: comparison.paired(results[name], results["full"], seed) for name in names}
     rows = [[_head(m), *(_cell(m, differences[name][m.title], "+") for name in names)] for m in listed]
     text += "Differences to the full LGIN, person by person; bold where the interval leaves out 0:\n\n"
-    text += report.table(["less the full LGIN", *(titles[name] for name in names)], rows)
+    text += table(["less the full LGIN", *(titles[name] for name in names)], rows) + "\n"
     if learnt(results["full"])[0]:
         for name in names:
             text += "".join(f"- {one}\n" for one in comparison.sentences(titles[name], differences[name], listed))
     return text.rstrip() + "\n\n"
 
 
-def _parts(methods: Sequence[Method], results: Mapping[str, Json], seed: int) -> str:
-    """What the global and the local residuals of the bundled model carry: no training without them, but their absence."""
-    from ..experiments import PARTS
-
-    titles = {method.name: method.title for method in methods}
-    listed = comparison.measures_of(list(results["full"]["estimators"]))
-    names = ("bundled", *PARTS)
-    found = {name: comparison.per_person(results[name]) for name in names}
-    rows = [[_head(m), *(_cell(m, comparison.bootstrap(found[name][m.title], seed)) for name in names)] for m in listed]
-    return (
-        "What each carries in the bundled model, whose generators were trained together: its residuals, and those of one kind "
-        "alone. This is not what a network trained without the others would do.\n\n"
-    ) + report.table(["mean over people", *(titles[name] for name in names)], rows)
-
-
 def _effects(results: Mapping[str, Json], parts: Mapping[str, str], facts: Facts) -> str:
+    if not parts:
+        return ""
     if not learnt(results["full"])[0]:
         return f"Nothing can be said of {' and of '.join(parts.values())}: the full LGIN has learnt too little (above).\n\n"
     listed = comparison.measures_of(list(results["full"]["estimators"]))
@@ -235,33 +198,6 @@ def _effects(results: Mapping[str, Json], parts: Mapping[str, str], facts: Facts
         for name, part in parts.items()
     ]
     return "\n".join(said) + "\n\n"
-
-
-def _limits(results: Mapping[str, Json], facts: Facts) -> str:
-    intervals = sum(map(len, _COMPARED)) * len(comparison.measures_of(list(results["full"]["estimators"])))
-    people = len(results["full"]["people"])
-    lines = [
-        (
-            "One training a method, one seed: the intervals are over people and not over trainings. A difference that they show "
-            "is one between these networks; another seed may move it, or turn it round."
-        ),
-        f"{intervals} differences are shown: of as many without any effect, about {0.05 * intervals:.0f} would leave out 0.",
-        (
-            "The budget is small, and methods may rank otherwise after a longer training. An equal number of steps is not equal "
-            "time: a step of the GAN costs more than one of warm-up, and a method without local generators less."
-        ),
-        (
-            "The weights of the losses are those that the full LGIN was tuned with; no variant was tuned, which favours the full "
-            "one. The global GAN is in IPCGAN's manner, not its authors' code."
-        ),
-        f"A share of 100 % among {people} people does not exclude up to {300 / people:.3g} % in others (rule of three).",
-        (
-            "Two estimators and one embedder judge, each with its own errors; portraits of adults, in formal light; "
-            "most labels of the ages are estimates."
-        ),
-        "Cosine, sharpness and skin tone are best where nothing is done: read them together with the age.",
-    ]
-    return "## Limits\n\n" + "".join(f"- {line}\n" for line in lines)
 
 
 def _head(measure: Measure) -> str:
@@ -278,10 +214,6 @@ def _cell(measure: Measure, interval: Interval | None, sign: str = "") -> str:
 
 def _changed(result: Json) -> int:
     return max(person["outside"]["changed"] for person in result["people"])
-
-
-def _outside(result: Json) -> str:
-    return f"Most pixels changed outside the face's square, in a larger frame: {_changed(result)}."
 
 
 def _command(work: Experiments) -> str:

@@ -22,13 +22,13 @@ from . import measures
 from .summary import Json, number
 
 if TYPE_CHECKING:
-    from .evaluate import Row
+    from ..dataset.labels import Photo
 
 #: Faces that are compared, spread over those that are given.
 _FACES = 8
 
 
-def compare(model: Path, rows: Sequence[Row], run: Path | None = None) -> list[Json]:
+def compare(model: Path, rows: Sequence[Photo], run: Path | None = None) -> list[Json]:
     """How far other precisions of a model are from its ONNX file in ONNX Runtime on real faces.
 
     Always: the same file with weights rounded to fp16. With the folder of its run (``training.export.load``): PyTorch in

@@ -83,9 +83,12 @@ def describe_pairs(judges: Judges) -> Json:
 
 
 def slices(people: Sequence[Json], groups: Sequence[AgeGroup]) -> dict[str, list[Json]]:
-    """The people, all and by age group of the input, gender and measured skin tone; empty ones left out."""
+    """The people, all and by age group of the input, source, gender and measured skin tone; empty ones left out."""
     result = {"all": list(people)}
     result |= {f"input {g.label}": [p for p in people if p["group"] == i] for i, g in enumerate(groups)}
+    result |= {
+        f"source {name}": [p for p in people if p["source"] == name] for name in sorted({p["source"] for p in people})
+    }
     result |= {f"gender {name}": [p for p in people if p["gender"] == name] for name in ("F", "M")}
     result |= {f"tone {name}": [p for p in people if p["tone"] == name] for name, _ in measures.TONES}
     return {name: chosen for name, chosen in result.items() if chosen}
@@ -152,7 +155,7 @@ def kid_rows(
     """
     real, ages = judges.features[name]
     group = np.array([group_of(age, groups) for age in ages])
-    sharp = np.array([p["tier"] == "A" for p in people])
+    sharp = np.array([p["sharp"] for p in people])
     rows = []
     for i, target in enumerate(groups):
         there = real[group == i]

@@ -23,7 +23,8 @@ from . import measures
 from .measures import Floats, binomial
 
 if TYPE_CHECKING:
-    from ..evaluate import Ager, Row
+    from ..dataset.labels import Photo
+    from ..evaluate import Ager
 
 Json = dict[str, Any]
 
@@ -136,7 +137,7 @@ def person(ager: Ager, detector: Detector, film: Sequence[Moved], years: Sequenc
 
 def measure(
     ager: Ager,
-    rows: Iterable[Row],
+    rows: Iterable[Photo],
     years: Sequence[float],
     groups: Sequence[int],
     detector: Detector | None = None,

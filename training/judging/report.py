@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..templating import render
+
 Json = dict[str, Any]
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATE = Path(__file__).parent / "templates" / "judge.html"
 #: The plot of ages: its side in pixels, and the ages at its ends.
 _PLOT, _YOUNGEST, _OLDEST = 260, 15.0, 90.0
 
@@ -23,16 +25,7 @@ def write(result: Json, folder: Path) -> None:
 
 def page(result: Json) -> str:
     """The page; the same result gives the same text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("judge.html").render(result=result, plots=plots(result), side=_PLOT)
+    return render(TEMPLATE, result=result, plots=plots(result), side=_PLOT)
 
 
 def plots(result: Json) -> list[Json]:

@@ -13,8 +13,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
 
-from portraits import training_faces
 from safetensors.torch import load_file
+from support.portraits import training_faces
 
 from lgin_edge import geometry
 from training import augment, checkpoint, data, export, fit, prototypes

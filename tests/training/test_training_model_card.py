@@ -121,7 +121,7 @@ def files(result, labels, tmp_path, tiny_model):
         "report_": tmp_path / "report.json",
         "output": tmp_path / "docs" / "card.md",
         "model": tiny_model,
-        "portraits": tmp_path,
+        "packs": [tmp_path],
     }
 
 
@@ -137,9 +137,9 @@ def test_the_command_writes_the_card(files, tmp_path, capsys):
     assert "aims missed: none" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("broken", ["report_", "model", "portraits"])
+@pytest.mark.parametrize("broken", ["report_", "model", "packs"])
 def test_a_missing_file_is_named(files, broken, tmp_path, capsys):
-    files[broken] = tmp_path / "not here"
+    files[broken] = [tmp_path / "not here"] if broken == "packs" else tmp_path / "not here"
     with pytest.raises(typer.Exit):
         model_card.main(**files)
     assert "not here" in capsys.readouterr().err

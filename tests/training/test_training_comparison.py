@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("training", reason="training/ is in no wheel: it runs from a checkout")
+pytest.importorskip("training.evaluation.comparison", reason="training/ is in no wheel: it runs from a checkout")
 
 from training.evaluation import comparison
 from training.evaluation.comparison import NO_DIFFERENCE, Interval, Measure

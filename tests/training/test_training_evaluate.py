@@ -15,6 +15,7 @@ pytest.importorskip("skimage", reason='the evaluation needs its extra: pip insta
 
 from lgin_edge import geometry
 from training import data, evaluate
+from training.dataset import labels
 from training.evaluation import estimators, measures, report, summary
 
 SEED = 20240613
@@ -137,14 +138,6 @@ def test_group_of_an_age():
     assert [summary.group_of(age, data.GROUPS) for age in (25, 34.9, 35, 54.9, 55, 76)] == [0, 0, 1, 2, 3, 4]
 
 
-def test_the_converter_refuses_what_it_does_not_know(tmp_path):
-    path = tmp_path / "model.json"
-    node = {"name": "x", "op": "Einsum", "input": []}
-    path.write_text(json.dumps({"modelTopology": {"node": [node]}, "weightsManifest": []}))
-    with pytest.raises(ValueError, match="Einsum"):
-        estimators.onnx_of_tfjs(path, ["x"])
-
-
 def test_tfjs_graph_runs_as_its_arithmetic_says(tmp_path):
     """A small graph of the kinds of node in faceres, weights in fp16: convolution, depthwise, relu6, mean, product."""
     import onnxruntime
@@ -181,7 +174,7 @@ def test_tfjs_graph_runs_as_its_arithmetic_says(tmp_path):
     manifest = [{"paths": ["w.bin"], "weights": listed}]
     path = tmp_path / "model.json"
     path.write_text(json.dumps({"modelTopology": {"node": nodes}, "weightsManifest": manifest}))
-    session = onnxruntime.InferenceSession(estimators.onnx_of_tfjs(path, ["h"]).SerializeToString())
+    session = onnxruntime.InferenceSession(estimators.onnx_of_faceres(path, ["h"]).SerializeToString())
     x = rng.normal(size=(2, 8, 8, 3)).astype(np.float32)
     (found,) = session.run(["h"], {"input_1": x.transpose(0, 3, 1, 2)})
 
@@ -239,10 +232,22 @@ def rows(tmp_path_factory):
         picture = rng.normal((150, 115, 95), 4, (96, 96, 3)) + i
         picture[:30] += rng.normal(0, 12, 3)  # what the made-up embedder tells people by
         Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(path)
-        split, tier, kind = ("train", "val", "test")[i % 3], "AB"[i % 4 == 0], ("dated", "estimated")[i % 2]
+        split, size, kind = ("train", "val", "test")[i % 3], (384, 192)[i % 4 == 0], ("dated", "estimated")[i % 2]
         age = 30.0 + 2 * i
         result.append(
-            evaluate.Row(path, path.name, tier, split, f"p{i}", "MF"[i % 2], age, kind, geometry.TEMPLATE * 96)
+            labels.Photo(
+                path,
+                path.name,
+                size,
+                split,
+                f"p{i}",
+                "MF"[i % 2],
+                age,
+                kind,
+                "made-up",
+                24.0,
+                landmarks=geometry.TEMPLATE * 96,
+            )
         )
     return result
 
@@ -260,7 +265,7 @@ def judges(rows):
 
 @pytest.fixture(scope="module")
 def brightened(rows, judges):
-    return evaluate.evaluate(brighter, evaluate.of_split(rows, "test"), judges, quiet=True)
+    return evaluate.evaluate(brighter, labels.of_split(rows, "test"), judges, quiet=True)
 
 
 def test_a_brightening_ager_is_measured_as_what_it_does(brightened):
@@ -273,7 +278,7 @@ def test_a_brightening_ager_is_measured_as_what_it_does(brightened):
     assert every["skin"]["lab"][0][0] < -3
     assert every["skin"]["lab"][4][0] > 3
     assert abs(every["skin"]["lab"][2][0]) < 0.1
-    assert every["sharpness"]["n"] == sum(person["tier"] == "A" for person in brightened["people"]) < 8
+    assert every["sharpness"]["n"] == sum(person["sharp"] for person in brightened["people"]) < 8
     assert max(every["background"]) == 0
     assert brightened["worst"]["not_rising"] == {"brightness": []}
     assert sum(cut["n"] for name, cut in brightened["slices"].items() if name.startswith("gender")) == 8
@@ -281,7 +286,7 @@ def test_a_brightening_ager_is_measured_as_what_it_does(brightened):
 
 
 def test_doing_nothing_keeps_everything_and_reaches_no_age(rows, judges):
-    result = evaluate.evaluate(evaluate.do_nothing, evaluate.of_split(rows, "test"), judges, quiet=True)
+    result = evaluate.evaluate(evaluate.do_nothing, labels.of_split(rows, "test"), judges, quiet=True)
     every = result["slices"]["all"]
     age = every["age"]["brightness"]
     assert age["slope"] == age["rank"] == age["rising"] == 0
@@ -296,7 +301,7 @@ def test_doing_nothing_keeps_everything_and_reaches_no_age(rows, judges):
 
 def test_an_ager_that_dims_glasses_is_told_by_name(rows, judges, tmp_path):
     """Two of the people wear glasses; the ager dims those of one at 60 and takes them away at 70."""
-    chosen = [replace(row, path=tmp_path / row.file, tier="B") for row in evaluate.of_split(rows, "test")]
+    chosen = [replace(row, path=tmp_path / row.file, size=192) for row in labels.of_split(rows, "test")]
     bold, shy = chosen[1].file, chosen[2].file
     strength = {bold: 1.0, shy: 0.6}
     for row in chosen:
@@ -330,12 +335,10 @@ def test_without_labels_nobody_is_said_to_wear_glasses(brightened):
 
 
 def test_glasses_are_labelled_in_every_split(portraits):
-    rows = evaluate.read_rows(portraits[0][0].parent.parent)
+    rows = labels.read(portraits[0][0].parent.parent)
     wearers = data.read_glasses()
     assert wearers <= {row.file for row in rows}
-    counts = {
-        split: len([r for r in evaluate.of_split(rows, split) if r.file in wearers]) for split in ("train", "test")
-    }
+    counts = {split: len([r for r in labels.of_split(rows, split) if r.file in wearers]) for split in ("train", "test")}
     assert counts["test"] == 18
     assert 100 < counts["train"] < 775 / 4
 
@@ -389,7 +392,15 @@ def test_report_round_trip(brightened, tmp_path):
     assert again == result
     text = (tmp_path / "report.md").read_text()
     assert report.markdown(again) == text
-    for wanted in ("## Age", "## Identity", "## Steadiness", "## KID", "## Failures", "gender F", "not a label"):
+    for wanted in (
+        "## Age",
+        "## Identity",
+        "## Temporal consistency",
+        "## KID",
+        "## Failures",
+        "gender F",
+        "not a label",
+    ):
         assert wanted in text
     assert "nan" not in text
     for name in ("age.png", "identity.png"):
@@ -398,7 +409,7 @@ def test_report_round_trip(brightened, tmp_path):
 
 
 def test_sheet_spreads_over_people(brightened, rows, tmp_path):
-    test = evaluate.of_split(rows, "test")
+    test = labels.of_split(rows, "test")
     report.write_sheet(brightened, test, brighter, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         picture = np.array(sheet)
@@ -406,7 +417,7 @@ def test_sheet_spreads_over_people(brightened, rows, tmp_path):
     first = [picture[14 + 100 : 14 + 150, 256 * k + 100 : 256 * k + 150].mean() for k in range(4)]
     assert first[1] < first[2] - 15 < first[3] - 30  # 30, 50 and 70 years
     kinds = [
-        {"tone": t, "gender": g, "group": i, "tier": "A", "file": f"{t}{g}{i}{n}"}
+        {"tone": t, "gender": g, "group": i, "sharp": True, "file": f"{t}{g}{i}{n}"}
         for t in "xyz"
         for g in "FM"
         for i in range(5)
@@ -419,18 +430,18 @@ def test_sheet_spreads_over_people(brightened, rows, tmp_path):
 
 
 def test_one_row_of_each_split_and_a_missing_folder(rows, tmp_path):
-    assert len(evaluate.of_split(rows, "test", 3)) == 3
+    assert len(labels.of_split(rows, "test", 3)) == 3
     with pytest.raises(ValueError, match="holdout"):
-        evaluate.of_split(rows, "holdout")
+        labels.of_split(rows, "holdout")
     with pytest.raises(FileNotFoundError, match="--data"):
-        evaluate.read_rows(tmp_path)
+        labels.read(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def real(portraits):
-    rows = evaluate.read_rows(portraits[0][0].parent.parent)
-    assert len(evaluate.of_split(rows, "test")) == len(portraits)
-    return evaluate.of_split(rows, "val", 16)
+    rows = labels.read(portraits[0][0].parent.parent)
+    assert len(labels.of_split(rows, "test")) == len(portraits)
+    return labels.of_split(rows, "val", 16)
 
 
 def judge(make):

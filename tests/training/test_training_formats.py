@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("training", reason="training/ is in no wheel: it runs from a checkout")
+pytest.importorskip("training.dataset.formats", reason="training/ is in no wheel: it runs from a checkout")
 
 from lgin_edge import InputError
 from training.dataset import formats

@@ -18,6 +18,7 @@ from test_training_comparison import made_up
 from lgin_edge import geometry
 from training import data, evaluate, experiments, fit
 from training.config import PrototypeGains
+from training.dataset import labels
 from training.evaluation import cost, estimators, experiments_report, measures
 from training.experiments import METHODS, Experiments, Plan
 from training.networks import LGIN, NetworkConfig
@@ -117,7 +118,10 @@ def test_prototypes_age_from_the_present_age_and_only_inside_the_face(frame):
 
 def test_the_present_age_is_the_label_s(tmp_path, frame):
     rows = [
-        evaluate.Row(tmp_path, "", "A", "test", f"p{i}", "F", 40.0 + i, "dated", LANDMARKS + 0.01 * i) for i in range(3)
+        labels.Photo(
+            tmp_path, "", 384, "test", f"p{i}", "F", 40.0 + i, "dated", "us", 94.0, landmarks=LANDMARKS + 0.01 * i
+        )
+        for i in range(3)
     ]
     present = experiments.labelled(rows)
     assert [present(frame, row.landmarks) for row in rows] == [40, 41, 42]

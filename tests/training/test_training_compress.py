@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
 
-from portraits import training_faces
+from support.portraits import training_faces
 from typer.testing import CliRunner
 
 from training import compress, data, export, fit, prototypes

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
 
-from portraits import training_faces
+from support.portraits import training_faces
 
 from lgin_edge import geometry
 from training import data, prototypes

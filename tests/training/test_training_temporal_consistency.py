@@ -11,6 +11,7 @@ from lgin_edge import geometry
 from lgin_edge.detectors.centerface import CenterFace
 from lgin_edge.faces import Face
 from training import evaluate
+from training.dataset import labels
 from training.evaluation import measures, report, temporal_consistency
 
 SEED = 20240613
@@ -168,7 +169,11 @@ def test_measure_sums_up_and_the_report_says_it(tmp_path):
     rows = []
     for name in ("a", "b"):
         Image.fromarray(frame).save(tmp_path / f"{name}.png")
-        rows.append(evaluate.Row(tmp_path / f"{name}.png", name, "A", "test", name, "F", 40.0, "dated", landmarks))
+        rows.append(
+            labels.Photo(
+                tmp_path / f"{name}.png", name, 384, "test", name, "F", 40.0, "dated", "us", 94.0, landmarks=landmarks
+            )
+        )
     film = temporal_consistency.sequence(frame, landmarks, FRAMES)
     detector = seeing(film, lambda i: None if i == 2 else (0.5 * (-1) ** i, 0))
     found = temporal_consistency.measure(painted(), rows, YEARS, (0, 4), detector, FRAMES)
@@ -181,8 +186,8 @@ def test_measure_sums_up_and_the_report_says_it(tmp_path):
     assert temporal_consistency.measure(evaluate.do_nothing, [], YEARS, (0, 4)) is None
     groups = [{"label": label, "center": 0} for label in "pqrst"]
     for one, missed in ((found, "2 of 12"), (idle, "1 of 6")):
-        text = report._temporal_consistency({"groups": groups, "temporal_consistency": one})
+        text = report.temporal_consistency({"groups": groups, "temporal_consistency": one})
         assert f"stay as they are: {missed}." in text
         assert "| aged to | p | t |" in text
         assert f"| detected: flicker | {one['detected']['flicker'][0]} |" in text
-    assert report._temporal_consistency({"groups": groups}) == ""  # a report from before it was measured
+    assert report.temporal_consistency({"groups": groups}) == ""  # a report from before it was measured
