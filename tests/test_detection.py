@@ -405,8 +405,3 @@ def test_a_picture_with_a_large_face_is_not_searched_in_tiles(
     monkeypatch.setattr(CenterFace, "_search_tiles", lambda *_: pytest.fail("searched in tiles"))
     large = np.asarray(Image.fromarray(astronaut).resize((3000, 3000)))
     assert len(CenterFace(threads=2)(large)) == 1
-
-
-@pytest.mark.parametrize("shape", [(1, 50_000, 3), (50_000, 1, 3), (2, 70_000, 3)])
-def test_a_very_long_picture_has_no_face(shape: tuple[int, int, int]) -> None:
-    assert CenterFace()(np.zeros(shape, np.uint8)) == []
