@@ -330,9 +330,9 @@ def test_yunet_without_opencv(fake_cv2: tuple[FakeYN, Path, SimpleNamespace], mo
 
 def test_yunet_through_the_real_opencv_refuses_another_file(tmp_path: Path) -> None:
     pytest.importorskip("cv2", reason="needs opencv-python-headless")
-    path = tmp_path / "noise.onnx"
-    path.write_bytes(bytes(range(256)))
-    with pytest.raises(ModelError, match="cannot read it"):
+    path = tmp_path / "other.onnx"
+    path.write_bytes(models.build().SerializeToString())  # whole, and a model of another kind
+    with pytest.raises(ModelError, match="OpenCV cannot read it as a YuNet"):
         YuNet(path)
 
 
