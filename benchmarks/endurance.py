@@ -7,7 +7,7 @@ is compared with the first of its kind.
 **threads**: eight threads on one ``Transformer`` with the bundled models: pictures aged, timelines, ages estimated, faces found;
 every result is compared, bit for bit, with that of one thread.
 
-**faults**: runs ``tests/test_faults_*.py`` and counts.
+**faults**: runs ``tests/faults/`` and counts.
 
 Memory (resident), file descriptors and threads of the process are read a hundred times on the way. The exit code is 1 where a result
 differed, a test failed, descriptors were left open, or memory grew over the second half by more than what the allocator does with
@@ -202,11 +202,11 @@ def eight(calls: int) -> Json:
 
 
 def faults() -> Json:
-    files = sorted(path.name for path in TESTS.glob("test_faults_*.py"))
+    files = sorted(path.name for path in (TESTS / "faults").glob("test_*.py"))
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         options = ["-q", "-n", "1", "--no-showlocals", f"--junitxml={report}", "-p", "no:cacheprovider"]
-        command = [sys.executable, "-m", "pytest", *options, *(f"tests/{file}" for file in files)]
+        command = [sys.executable, "-m", "pytest", *options, *(f"tests/faults/{file}" for file in files)]
         done = subprocess.run(command, cwd=TESTS.parent, check=False)
         cases = list(ElementTree.parse(report).iter("testcase"))
     rows = []

@@ -19,9 +19,9 @@ from rich.table import Table
 
 import lgin_edge
 from lgin_edge.bench import machine, rows
-from lgin_edge.bench.measure import Candidate, WrongAnswer, take_turns
+from lgin_edge.bench.measure import Candidate, WrongAnswer, measure_interleaved
+from lgin_edge.bench.resnet18 import Sessions
 from lgin_edge.bench.scene import Scene
-from lgin_edge.bench.yardstick import Sessions
 
 SIZES = ((854, 480), (1280, 720), (1920, 1080), (3840, 2160))
 
@@ -77,7 +77,7 @@ def main(
         todo = [Sessions(stack).candidate(threads)]
         for width, height in SIZES:
             todo += candidates(transformer, scene, width, height, threads)
-        measured, skipped = take_turns(todo, seconds)
+        measured, skipped = measure_interleaved(todo, seconds)
     for one in skipped:
         raise SystemExit(f"{one.stage} {one.name}: {one.reason}")
     found = rows.rows(measured, "frame sizes")

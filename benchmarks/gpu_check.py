@@ -2,7 +2,7 @@
 
 Runs the tests marked ``cuda`` (our kernels against the CPU's) and ``gpu`` (the whole frame path by ONNX Runtime's CUDA provider,
 TensorRT-RTX and TensorRT against the CPU, replayed graphs against calls, leaks), under compute-sanitizer too where it is, then
-times a frame each way, in turn. Prints one table, with what was skipped and why, and writes the same as JSON.
+times a frame each target, in turn. Prints one table, with what was skipped and why, and writes the same as JSON.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def run_tests(prefix: list[str], frames: int, marks: str) -> list[dict[str, Any]
         groups: dict[str, list[ElementTree.Element]] = {}
         for case in cases:
             parameters = case.get("name", "").partition("[")[2]
-            kind = next((way for way in ("tensorrt-rtx", "tensorrt", "onnx") if way in parameters), "")
+            kind = next((target for target in ("tensorrt-rtx", "tensorrt", "onnx") if target in parameters), "")
             groups.setdefault(f"{case.get('classname', '').removeprefix('tests.')} {kind}".strip(), []).append(case)
     rows = []
     for name, members in sorted(groups.items()):
@@ -103,7 +103,7 @@ def run_tests(prefix: list[str], frames: int, marks: str) -> list[dict[str, Any]
 
 
 def ways(folder: Path) -> dict[str, Path | str]:
-    """The models to time by the name of the way: a file, or why there is none."""
+    """The models to time by the name of the target: a file, or why there is none."""
     found: dict[str, Path | str] = {"ONNX Runtime CUDA": transformer.WEIGHTS}
     import onnxruntime
 
@@ -125,7 +125,7 @@ def ways(folder: Path) -> dict[str, Path | str]:
 
 
 def time_frames(rounds: int) -> list[dict[str, Any]]:
-    """A 720p frame with one face each way, candidates in turn; milliseconds of every sample."""
+    """A 720p frame with one face each target, candidates in turn; milliseconds of every sample."""
     rng = np.random.default_rng(0)
     frame = rng.integers(0, 256, (720, 1280, 3), dtype=np.uint8)
     landmarks = lgin_edge.geometry.TEMPLATE * 300 + (490, 210)

@@ -5,7 +5,7 @@ One thread. The ceilings are measured in the same run: multiply-adds of float32 
 the first, nor than its bytes over the last (Williams et al. 2009); the fraction is that bound over the time it took.
 
 Operations are what the definition asks for, an addition or a multiplication each (``Work``); bytes what must be read and
-written once, weights among them. Copies on the way, and features inside the network, are not counted.
+written once, weights among them. Copies on the target, and features inside the network, are not counted.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from rich.table import Table
 
 from lgin_edge import geometry, reference
 from lgin_edge.bench import machine, rows, stages
-from lgin_edge.bench.measure import Candidate, take_turns
-from lgin_edge.bench.stages import Model, Way
-from lgin_edge.bench.yardstick import GMAC, Sessions
+from lgin_edge.bench.measure import Candidate, measure_interleaved
+from lgin_edge.bench.resnet18 import GMAC, Sessions
+from lgin_edge.bench.stages import Model, Target
 from lgin_edge.transformer import INT8_WEIGHTS, WEIGHTS
 from training.evaluation.cost import macs
 
@@ -127,13 +127,13 @@ def main(
     facts = machine.describe()
     with ExitStack() as stack:
         whole, small = stages.open_models([WEIGHTS, INT8_WEIGHTS], stack)
-        way = Way("onnxruntime", 1, stack)
+        target = Target("onnxruntime", 1, stack)
         todo = [Sessions(stack).candidate(1), *ceilings(stack)]
-        todo += [stages.build(stage, whole, way)[0] for stage in ("crop", "paste", "engine")]
-        todo += stages.build("engine", small, way)[:1]
+        todo += [stages.build(stage, whole, target)[0] for stage in ("crop", "paste", "model")]
+        todo += stages.build("model", small, target)[:1]
         works = [Work(2 * GMAC, 4 * 11.7 + 0.8), *(None for _ in range(3))]
         works += [crop(whole), paste(whole), engine(whole), engine(small)]
-        measured, skipped = take_turns(todo, seconds)
+        measured, skipped = measure_interleaved(todo, seconds)
     for one in skipped:
         raise SystemExit(f"{one.stage} {one.name}: {one.reason}")
     found = rows.rows(measured, "roofline")

@@ -115,7 +115,7 @@ def draw(bench: dict[str, Any]) -> None:
         found = [row for row in bench["rows"] if row["table"] == table and row["stage"] == stage and row["ages"] == 1]
         return {row["candidate"]: row["times_resnet18"] for row in found}
 
-    engine = bars("baseline", "engine") | bars("stages", "engine")
+    engine = bars("baseline", "model") | bars("stages", "model")
     panels = (
         (
             f"One face at one age, {bench['machine']['cores']} threads",
@@ -158,12 +158,12 @@ def table(bench: dict[str, Any], footprint: dict[str, Any]) -> list[str]:
         rows = [row for row in bench["rows"] if row["table"] == name and row["stage"] == stage]
         return next(row for row in rows if all(row[key] == value for key, value in wanted.items()))
 
-    engine, six = (find("stages", "engine", ages=ages, candidate=FP32) for ages in (1, 6))
-    small, yardstick = find("stages", "engine", ages=1, candidate=INT8), find("stages", "yardstick")
+    engine, six = (find("stages", "model", ages=ages, candidate=FP32) for ages in (1, 6))
+    small, yardstick = find("stages", "model", ages=1, candidate=INT8), find("stages", "yardstick")
     tracked, detect = find("stages", "tracked frame", candidate=FP32), find("stages", "detect")
     frame = tracked["times_resnet18"] + detect["times_resnet18"] / FRAMES_A_DETECTION
     glue = find("threads", "crop", threads=1)["times_resnet18"] + find("threads", "paste", threads=1)["times_resnet18"]
-    second = find("threads", "engine", threads=1)["median_ms"] / find("threads", "engine", threads=2)["median_ms"]
+    second = find("threads", "model", threads=1)["median_ms"] / find("threads", "model", threads=2)["median_ms"]
     first = next(row["median"] for row in footprint["rows"] if row["candidate"] == "first age(), 1280x720")
     threads, r18 = engine["threads"], "times_resnet18"
     timeline = six["median_ms"] / engine["median_ms"]

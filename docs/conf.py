@@ -17,7 +17,7 @@ autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
-# Furo asks nobody else for anything: no fonts, scripts or trackers (tests/test_docs_site.py looks).
+# Furo asks nobody else for anything: no fonts, scripts or trackers (tests/docs/test_docs_site.py looks).
 html_theme = "furo"
 html_title = f"lgin-edge {release}"
 html_show_sourcelink = False

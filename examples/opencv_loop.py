@@ -15,4 +15,4 @@ with Transformer() as transformer, Pipeline(transformer, years=70, color="bgr") 
         there, frame = capture.read()
         if not there:
             sys.exit(f"no frame from {source}: is it plugged in, and free?")
-        cv2.imshow("70 years", older(frame, time.monotonic()))  # frames without a face pass as they are
+        cv2.imshow("70 years", older(frame, time.monotonic()).image)  # frames without a face pass as they are

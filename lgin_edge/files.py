@@ -52,6 +52,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if partial.exists():
             if mode is not None:
                 partial.chmod(mode)
+            with partial.open("rb+") as written:
+                os.fsync(written.fileno())  # else a power failure leaves an empty file of this name
             partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from test_kernels import Scene
 
 from lgin_edge import kernels
 from lgin_edge.frames import Color, PixelFormat, Rectangle
-from lgin_edge.kernels import FacePlan
+from lgin_edge.kernels import Edits, FacePlan
 
 #: How much of each face's residual is pasted.
 STRENGTHS = np.tile([1.0, 0.5, 0.8, 0.3], 8)
@@ -143,6 +143,28 @@ class Device:
                 *views,
                 **self.sizes,
                 **self.queue,
+            )
+
+    def paste_edits(self, edits: Edits, pixels: int = 500) -> None:
+        """All faces in order; the scratch holds nothing of use before."""
+        size = kernels.scratch_size(self.memory[0].size)
+        scratch = aligned(size)
+        scratch[:] = 0x5A
+        for n in range(len(self.scene.faces)):
+            given = (edits.face_edit, edits.patch_edit, edits.flow, edits.place, edits.lines)
+            kernels.launch_edit_paste(
+                self.block.ctypes.data,
+                PixelFormat(self.scene.color),
+                len(self.scene.faces),
+                n,
+                *(0 if array is None else array[n].ctypes.data for array in given),
+                **self.sizes,
+                coarse_size=0 if edits.flow is None else edits.flow.shape[-1],
+                line_size=0 if edits.lines is None else edits.lines.shape[-1],
+                **self.queue,
+                pixels=pixels,
+                target_offset=0,
+                scratch=scratch.ctypes.data,
             )
 
     def paste(self, residuals: tuple[np.ndarray, np.ndarray], copy: int = 0, pixels: int = 500) -> None:

@@ -48,7 +48,7 @@ if [ "$sanitize" != thread ]; then
   exit
 fi
 
-cp "$root"/tests/test_faults_threads.py "$root"/tests/models.py "$work/tests/"
+cp "$root"/tests/faults/test_faults_threads.py "$root"/tests/models.py "$work/tests/"
 # Addresses are not shuffled: gcc's TSan knows only some places. Python, NumPy and ONNX Runtime are not instrumented: only what
 # our kernels do is looked at, and whom they wait for is seen in pthreads, which Python uses.
 under_tsan() {

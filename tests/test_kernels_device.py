@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from device_scenes import PLACES, Device, Face, crop, one_face, paste, rectangle_of
+from device_scenes import PLACES, STRENGTHS, Device, Face, crop, one_face, paste, plan_of, rectangle_of
 from frames import COLORS
 from hypothesis import given
 from hypothesis import strategies as st
 from test_kernels import Scene, properties, scenes
+from test_kernels_edits import EditScene, edit_scenes, fewer
 from tolerances import assert_identical
 
 from lgin_edge import kernels
@@ -49,6 +50,23 @@ def test_the_rectangle_alone_gives_the_whole_frames_result(scene: Scene, pad: in
 def test_the_rectangle_of_one_face_gives_the_whole_frames_result(place: str, color: Color) -> None:
     scene = one_face(place, color)
     check_equals_the_cpu(scene, Device(scene, rectangle_of(scene)))
+
+
+@needs_host_memory
+@pytest.mark.cuda
+@fewer
+@given(one=edit_scenes(), pad=st.integers(0, 9), pixels=st.sampled_from([1, 300, 9000]), whole=st.booleans())
+def test_edits_in_the_rectangle_alone_give_the_whole_frames_result(
+    one: EditScene, pad: int, pixels: int, whole: bool
+) -> None:
+    scene = one.scene
+    frame, edits = scene.frame(), one.edits()
+    plan = plan_of(scene, STRENGTHS[: len(scene.faces)])
+    device = Device(scene, (0, 0, plan.width, plan.height) if whole else plan.rectangle, pad)
+    device.upload(frame)
+    device.write()
+    device.paste_edits(edits, pixels=pixels)
+    assert_identical(device.download(frame), kernels.region_paste(plan, frame, edits))
 
 
 @needs_host_memory

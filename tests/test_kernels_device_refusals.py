@@ -175,6 +175,35 @@ PASTE: dict[str, Any] = {
 }
 
 
+EDIT_PASTE: dict[str, Any] = {
+    **PASTE,
+    "flow": 4096,
+    "place": 4096,
+    "lines": 4096,
+    "coarse_size": 4,
+    "line_size": 9,
+    "scratch": 4096,
+}
+
+
+BAD_EDIT_PASTES = {
+    **BAD_PASTES,
+    "flow misaligned": {"flow": 4096 + 2},
+    "lines without": {"place": 0},
+    "coarse_size": {"coarse_size": 0},
+    "coarse_size huge": {"coarse_size": 5000},
+    "line_size": {"line_size": 0},
+    "scratch": {"scratch": 0},
+    "scratch misaligned": {"scratch": 4096 + 8},
+}
+
+
+@pytest.mark.parametrize("name", [*BAD_LAUNCHES, *BAD_EDIT_PASTES])
+def test_bad_launches_of_edits_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match=name.split()[0]):
+        kernels.launch_edit_paste(**{**EDIT_PASTE, **{**BAD_LAUNCHES, **BAD_EDIT_PASTES}[name]})
+
+
 @pytest.mark.parametrize("name", [*BAD_LAUNCHES, *BAD_CROPS])
 def test_bad_crop_launches_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=name.split()[0]):

@@ -49,8 +49,9 @@ def needed(scene: Scene) -> Rectangle:
         (x0, y0), (x1, y1) = np.floor(square.min(axis=0)), np.ceil(square.max(axis=0))
         x0, x1, y0, y1 = max(x0, 0), min(x1, width), max(y0, 0), min(y1, height)
         if x0 < x1 and y0 < y1:
-            columns += [x0, x1 - 1]
-            rows += [y0, y1 - 1]
+            # What moves is read from anywhere in the square and four pixels around.
+            columns += [x0 - 4, x1 + 3]
+            rows += [y0 - 4, y1 + 3]
         sides = [scene.face_size] + 5 * [scene.patch_size]
         for box, side in zip([geometry.FULL_BOX, *boxes], sides, strict=True):
             view = geometry.view_affine(affine, box)
@@ -111,23 +112,22 @@ def test_a_rectangle_is_even_not_empty_and_in_the_frame(scene: Scene) -> None:
 
 
 def test_rectangles_worked_out_by_hand() -> None:
-    # A face of 8 px at (4, 4), views of 8 and 1 px: its samples are the centres of the pixels 4 to 11, whose right-hand
-    # neighbour 12 is read too (with weight 0). Boxes inside the square add nothing.
+    # A face of 8 px at (4, 4): its paste reads four pixels around the pixels 4 to 11. Boxes inside the square add nothing.
     boxes = np.broadcast_to([0.25, 0.25, 0.75, 0.75], (1, 5, 4))
     affine = np.array([[[8.0, 0.0, 4.0], [0.0, 8.0, 4.0]]])
-    assert rectangle("rgb", 40, 50, affine, boxes, 8, 1) == (4, 4, 14, 14)
-    # Chroma samples lie at 0.5, 2.5, 4.5, ...: that before pixel 4 belongs to the pixels 2 and 3.
-    assert rectangle("nv12", 40, 50, affine, boxes, 8, 1) == (2, 2, 14, 14)
-    # Enlarged twice, the first sample lies at 3.75 and the last at 11.25: the pixels 3 to 12.
-    assert rectangle("rgb", 40, 50, affine, boxes, 16, 1) == (2, 2, 14, 14)
-    # Reduced to one pixel, it is the mean of 8 x 8 samples, the same ones as in the first case.
-    assert rectangle("rgb", 40, 50, affine, boxes, 1, 1) == (4, 4, 14, 14)
-    assert rectangle("rgb", 9, 11, affine, boxes, 8, 1) == (4, 4, 11, 9)
-    # Reduced 200 times, the 64 samples of a pixel leave out the square's last pixels, which paste writes: 5 to 204.
-    large = np.array([[[200.0, 0.0, 5.0], [0.0, 200.0, 5.0]]])
-    assert rectangle("rgb", 300, 300, large, boxes, 1, 1) == (4, 4, 206, 206)
-    # Outside, the border is replicated.
+    assert rectangle("rgb", 40, 50, affine, boxes, 8, 1) == (0, 0, 16, 16)
+    assert rectangle("rgb", 9, 11, affine, boxes, 8, 1) == (0, 0, 11, 9)
+    large = np.array([[[200.0, 0.0, 5.0], [0.0, 200.0, 5.0]]])  # the pixels 5 to 204
+    assert rectangle("rgb", 300, 300, large, boxes, 1, 1) == (0, 0, 210, 210)
+    # Outside the frame there is nothing to paste, and the border is replicated. The samples of views of 8 px are the centres
+    # of the rows 4 to 11, whose lower neighbour 12 is read too (with weight 0).
     moved = affine + np.array([[0, 0, 90], [0, 0, 0]])
     assert rectangle("rgb", 40, 51, moved, boxes, 8, 1) == (50, 4, 51, 14)
+    # Chroma samples lie at 0.5, 2.5, 4.5, ...: that before row 4 belongs to the rows 2 and 3.
+    assert rectangle("nv12", 40, 52, moved, boxes, 8, 1) == (50, 2, 52, 14)
+    # Enlarged twice, the first sample lies at 3.75 and the last at 11.25: the rows 3 to 12.
+    assert rectangle("rgb", 40, 51, moved, boxes, 16, 1) == (50, 2, 51, 14)
+    # Reduced to one pixel, it is the mean of 8 x 8 samples, the same ones as in the first case.
+    assert rectangle("rgb", 40, 51, moved, boxes, 1, 1) == (50, 4, 51, 14)
     assert rectangle("rgb", 40, 51, np.zeros((0, 2, 3)), np.zeros((0, 5, 4))) == (0, 0, 2, 2)
     assert rectangle("rgb", 1, 1, affine, boxes) == (0, 0, 1, 1)

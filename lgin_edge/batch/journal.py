@@ -9,6 +9,7 @@ import csv
 import fcntl
 import io
 import json
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
@@ -17,7 +18,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, InputError
-from .tasks import Outcome, whole
+from ..files import atomic_write
+from .tasks import Outcome
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -84,8 +86,10 @@ class Journal:
             end = text.rfind("\n") + 1
             self._file.truncate(len(text[:end].encode()))
             asked, *rest = [json.loads(line) for line in text[:end].splitlines()] or [None]
-            outcomes = [Outcome(**row | {"left_out": tuple(map(tuple, row["left_out"]))}) for row in rest]
-        except (ValueError, TypeError, KeyError) as error:
+            if asked is not None and not isinstance(asked, dict):
+                raise ValueError(f"its first line is not what was asked for: {str(asked)[:100]}")
+            outcomes = [Outcome.from_json(row) for row in rest]
+        except (ValueError, RecursionError) as error:
             raise InputError(
                 f"{self._folder / FILE} is damaged ({error}); give another folder, or --overwrite"
             ) from error
@@ -100,6 +104,7 @@ class Journal:
         try:
             self._file.write(json.dumps(row) + "\n")
             self._file.flush()
+            os.fsync(self._file.fileno())
         except OSError as error:
             raise ImageError(f"{self._folder / FILE}: cannot be written: {error}") from error
 
@@ -110,9 +115,9 @@ class Journal:
         writer.writerow(("picture", "reason"))
         for name in names:
             if name in self.outcomes:
-                writer.writerows(self.outcomes[name].left_out)
+                writer.writerows(map(_cell, row) for row in self.outcomes[name].left_out)
         try:
-            with whole(self._folder / FAILURES) as partial:
+            with atomic_write(self._folder / FAILURES) as partial:
                 partial.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
         except OSError as error:
             raise ImageError(f"{self._folder / FAILURES}: cannot be written: {error}") from error
@@ -125,3 +130,8 @@ class Journal:
     ) -> None:
         with suppress(OSError):  # of a line that could not be written, which was told
             self._file.close()
+
+
+def _cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

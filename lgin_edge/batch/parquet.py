@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError, ImageError, InputError
-from .tasks import NO_FACE, Outcome, whole
+from ..files import atomic_write
+from .tasks import NO_FACE, Outcome
 
 if TYPE_CHECKING:
     from .worker import Age
 
-#: Rows that are in memory at once.
-ROWS = 64
+#: Rows that are in memory at once, and bytes of their pictures.
+ROWS, _BATCH_BYTES = 64, 256_000_000
+#: Rows of a file: a few bytes can say that there are billions of rows without a picture.
+_MAX_ROWS = 1_000_000
 
 
 def age_shard(name: str, source: Path, target: Path, age: Age, column: str) -> Outcome:
@@ -37,11 +40,13 @@ def age_shard(name: str, source: Path, target: Path, age: Age, column: str) -> O
     aged = faces = row = 0
     left_out: list[tuple[str, str]] = []
     try:
-        with parquet.ParquetFile(source) as old, whole(target) as partial:
+        with parquet.ParquetFile(source) as old, atomic_write(target) as partial:
+            if old.metadata.num_rows > _MAX_ROWS:
+                raise ImageError(f"{source}: {old.metadata.num_rows:,} rows; a file has at most {_MAX_ROWS:,}")
             schema = old.schema_arrow
             where = _column(source, schema, column)
             with parquet.ParquetWriter(partial, schema) as new:
-                for batch in old.iter_batches(batch_size=ROWS):
+                for batch in old.iter_batches(batch_size=_rows_at_once(old.metadata)):
                     kept, results = [], []
                     for i, data in enumerate(_bytes(batch.column(where))):
                         try:
@@ -66,6 +71,13 @@ def age_shard(name: str, source: Path, target: Path, age: Age, column: str) -> O
     except pyarrow.ArrowException as error:
         raise ImageError(f"{source}: not a whole Parquet file: {str(error).splitlines()[0]}") from error
     return Outcome(name, aged, faces, tuple(left_out), complete=True)
+
+
+def _rows_at_once(metadata: Any) -> int:
+    """Rows that fit into memory together, by the sizes that the file tells."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    largest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0.0)
+    return max(1, min(ROWS, int(_BATCH_BYTES / max(1.0, largest))))
 
 
 def _column(source: Path, schema: Any, column: str) -> int:

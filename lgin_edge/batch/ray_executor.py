@@ -154,8 +154,7 @@ def _outcome(row: dict[str, Any]) -> Outcome:
     if row["error"]:
         kind, message = json.loads(row["error"])
         raise {one.__name__: one for one in LginError.__subclasses__()}.get(kind, BackendError)(message)
-    outcome = json.loads(row["outcome"])
-    return Outcome(**outcome | {"left_out": tuple(map(tuple, outcome["left_out"]))})
+    return Outcome.from_json(json.loads(row["outcome"]))
 
 
 def _told(error: Exception) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +47,7 @@ class Outcome:
         left_out: name and reason of each picture without a result; ``NO_FACE``, or what failed.
         complete: False if the task has to be tried again.
         size, mtime_ns: of the task.
+        result_size: bytes of the result, if there is one.
     """
 
     name: str
@@ -59,11 +57,41 @@ class Outcome:
     complete: bool
     size: int = 0
     mtime_ns: int = 0
+    result_size: int | None = None
 
     def is_complete(self, task: Task) -> bool:
-        """Whether the task needs no more work: it was done, its source is still the same, and its result still there."""
+        """Whether the task needs no more work: it was done, its source has still the same size and time, and its result is
+        still there in the size in which it was written."""
         same = (self.name, self.size, self.mtime_ns) == (task.name, task.size, task.mtime_ns)
-        return self.complete and same and (not self.aged or Path(task.target).exists())
+        if not (self.complete and same):
+            return False
+        return not self.aged or (self.result_size is not None and size_of(Path(task.target)) == self.result_size)
+
+    @staticmethod
+    def from_json(row: object) -> Outcome:
+        """What ``asdict`` made of an outcome and JSON kept. Raises ValueError if it is none."""
+        if not isinstance(row, dict) or any(type(row.get(name)) is not kind for name, kind in _TYPES.items()):
+            raise ValueError(f"no outcome: {str(row)[:100]}")
+        for pair in row["left_out"]:
+            if not isinstance(pair, list) or [type(text) for text in pair] != [str, str]:
+                raise ValueError(f"no name and reason: {str(pair)[:100]}")
+        known = {name: row[name] for name in _TYPES}
+        size = row.get("result_size")
+        return Outcome(
+            **known | {"left_out": tuple(map(tuple, row["left_out"]))}, result_size=size if type(size) is int else None
+        )
+
+
+#: What each line of a journal has, and of what type.
+_TYPES = {"name": str, "aged": int, "faces": int, "left_out": list, "complete": bool, "size": int, "mtime_ns": int}
+
+
+def size_of(path: Path) -> int | None:
+    """Bytes of a file; None if there is none."""
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except OSError:
+        return None
 
 
 def find(source: Path, out: Path) -> list[Task]:
@@ -73,21 +101,38 @@ def find(source: Path, out: Path) -> list[Task]:
         InputError: nothing there, or results that would replace a source or each other.
     """
     suffixes = (*images.SUFFIXES, *SHARDS)
-    if source.is_dir():
-        root, found = source, jobs.files(source, suffixes, without=out)
-    elif source.is_file() and source.suffix.lower() in suffixes:
-        root, found = source.parent, [source]
-    else:
-        raise InputError(f"{source}: expected a folder or a file, of pictures or shards ({' '.join(suffixes)})")
+    try:
+        if source.is_dir():
+            root, found = source, jobs.files(source, suffixes, without=out)
+        elif source.is_file() and source.suffix.lower() in suffixes:
+            root, found = source.parent, [source]
+        else:
+            raise InputError(f"{source}: expected a folder or a file, of pictures or shards ({' '.join(suffixes)})")
+        above = out.resolve() in root.resolve().parents
+    except OSError as error:
+        raise InputError(f"{source}: cannot be looked at: {error}") from error
+    if above:
+        raise InputError(f"{out} lies above the sources; give another folder for the results")
     if not found:
         raise jobs.no_pictures([source], suffixes)
-    planned = [Job(file, out / file.relative_to(root).with_name(_result_name(file))) for file in found]
+    planned = [Job(file, out / target) for file, target in zip(found, _result_paths(found, root), strict=True)]
     jobs.check(planned)
     return [_task(job, root) for job in planned]
 
 
-def _result_name(file: Path) -> str:
-    return file.name if file.suffix.lower() in SHARDS else jobs.result_name(file)
+def _result_paths(found: list[Path], root: Path) -> list[Path]:
+    """Where the results stand in the folder of results. A picture in a format that is not written becomes ``a.png``; beside an
+    ``a.png`` of its own it becomes ``a.gif.png``."""
+    taken = {file.relative_to(root) for file in found}
+    paths = []
+    for file in found:
+        path = file.relative_to(root)
+        if file.suffix.lower() not in SHARDS:
+            plain = path.with_name(jobs.result_name(file))
+            path = plain if plain == path or plain not in taken else path.with_name(f"{file.name}.png")
+            taken.add(path)
+        paths.append(path)
+    return paths
 
 
 def _task(job: Job, root: Path) -> Task:
@@ -96,20 +141,8 @@ def _task(job: Job, root: Path) -> Task:
     return Task(name, str(job.source.absolute()), str(job.target.absolute()), stat.st_size, stat.st_mtime_ns)
 
 
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A file to write instead of ``path``, which becomes it when all went well; removing it leaves ``path`` as it was."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield partial
-        if partial.exists():
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def sweep(out: Path) -> None:
-    """Remove what killed workers left half written (by ``whole`` and ``images.write``)."""
+    """Remove what killed workers left half written (``files.atomic_write``)."""
     for partial in out.rglob(".*.tmp"):
         if len(partial.suffixes) >= 2 and len(partial.suffixes[-2]) == len(".01234567"):
             partial.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from .. import images, jobs
 from ..errors import BackendError, ClosedError, LginError, ModelError
 from ..transformer import Transformer, model_path
-from .tasks import NO_FACE, Outcome, Task
+from .tasks import NO_FACE, Outcome, Task, size_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -94,7 +94,8 @@ class Worker:
             outcome = Outcome(task.name, 0, 0, ((task.name, reason),), complete=False)
         if outcome.complete and not outcome.aged:  # of an earlier source of this name
             Path(task.target).unlink(missing_ok=True)
-        return replace(outcome, size=task.size, mtime_ns=task.mtime_ns)
+        result_size = size_of(Path(task.target)) if outcome.aged else None
+        return replace(outcome, size=task.size, mtime_ns=task.mtime_ns, result_size=result_size)
 
     def _picture(self, task: Task) -> Outcome:
         job = jobs.Job(Path(task.source), Path(task.target))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..cli.options import BAD_MODEL, exit_on_error, stderr, stdout
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from .run import Bench
 
 # Everything that does the work is imported inside the command: --help is instant.
 
@@ -19,7 +22,7 @@ EXIT_CODES = (
     "measured was), 130 interrupted."
 )
 #: Stages by the first word of their names.
-STAGES = ("detect", "crop", "engine", "paste", "whole", "tracked", "timeline")
+STAGES = ("detect", "crop", "model", "paste", "whole", "tracked", "timeline")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
 
@@ -44,20 +47,7 @@ def bench(
         int | None,
         typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False),
     ] = None,
-    seconds: Annotated[
-        float, typer.Option(min=0.1, max=86400, help="Time for timing; --baseline takes as much again, twice.")
-    ] = 36.0,
-    baseline: Annotated[
-        bool,
-        typer.Option(
-            "--baseline",
-            help="Also what is installed among PyTorch, torch.compile (takes minutes), OpenVINO, OpenCV, and the model fused.",
-        ),
-    ] = False,
-    profile: Annotated[
-        bool,
-        typer.Option("--profile", help="Also the engine's time by operator and layer, by ONNX Runtime's profiler."),
-    ] = False,
+    seconds: Annotated[float, typer.Option(min=0.1, max=86400, help="Time for timing.")] = 36.0,
     json_: Annotated[
         Path | None,
         typer.Option("--json", help="Write machine, rows and all samples to this file.", show_default=False),
@@ -71,17 +61,15 @@ def bench(
         ),
     ] = None,
 ) -> None:
-    """How fast every stage is on this machine: detect, crop, engine, paste, the whole frame.
+    """How fast every stage is on this machine: detect, crop, model, paste, the whole frame.
 
     Examples:
 
       python -m lgin_edge.bench
 
-      python -m lgin_edge.bench --stage engine --stage crop --threads 1 --seconds 10
+      python -m lgin_edge.bench --stage model --stage crop --threads 1 --seconds 10
 
       python -m lgin_edge.bench engine.plan my.onnx --json mine.json
-
-      python -m lgin_edge.bench --baseline --profile
 
       python -m lgin_edge.bench --compare before.json after.json
 
@@ -90,17 +78,16 @@ def bench(
     """
     with exit_on_error():
         if compare is not None:
-            _compare(*compare, others=bool(models or stage or threads or baseline or profile or json_))
+            _compare(*compare, others=bool(models or stage or threads or json_))
             return
-        wanted = _stages(stage)
-        if json_ is not None and not json_.resolve().parent.is_dir():
-            raise InputError(f"--json {json_}: there is no folder {json_.resolve().parent}")
-        failed = _measure(models or [], wanted, threads, seconds, baseline, profile, json_)
+        from .run import Bench
+
+        failed = measure(Bench, models or [], stages_of(stage), threads, seconds, json_)
     if failed:
         raise typer.Exit(BAD_MODEL)
 
 
-def _stages(names: list[str] | None) -> tuple[str, ...]:
+def stages_of(names: list[str] | None) -> tuple[str, ...]:
     """Stages as the rows name them, in the order of a frame's way."""
     for name in names or ():
         if name not in STAGES:
@@ -118,25 +105,24 @@ def _compare(a: Path, b: Path, others: bool) -> None:
     compare.show(stdout, compare.compare(rows.read(a), rows.read(b)))
 
 
-def _measure(
+def measure(
+    bench: type[Bench],
     paths: list[Path],
     wanted: tuple[str, ...],
     threads: int | None,
     seconds: float,
-    baseline: bool,
-    profile: bool,
     json_: Path | None,
 ) -> bool:
-    """Whether something failed that should have worked."""
-    from ..models.engine_file import is_engine
+    """Run a bench and show what it found; whether something failed that should have worked. Raises as ``Bench.run``."""
     from ..transformer import INT8_WEIGHTS, WEIGHTS, model_path
-    from . import layers, machine, report, rows
-    from .run import Bench
+    from . import machine, report, rows
 
+    if json_ is not None and not json_.resolve().parent.is_dir():
+        raise InputError(f"--json {json_}: there is no folder {json_.resolve().parent}")
     paths = [model_path(path) for path in paths] or [WEIGHTS, INT8_WEIGHTS]
     facts, cores = machine.describe(), machine.usable_cores()
     with _Progress() as progress:
-        result = Bench(paths, wanted, threads or cores, cores, seconds, baseline, progress.show).run()
+        result = bench(paths, wanted, threads or cores, cores, seconds, progress.show).run()
     facts["bench"] = {
         "arguments": sys.argv[1:],
         "models": [path.name for path in paths],
@@ -145,13 +131,6 @@ def _measure(
     if json_ is not None:
         rows.write(json_, facts, result.rows)
     report.show(stdout, facts, result.rows, result.skipped)
-    if profile:
-        for path in paths:
-            stdout.print()
-            if is_engine(path):
-                stdout.print(f"{path.name}: no profile of an engine; trtexec --loadEngine --dumpProfile makes one")
-            else:
-                report.show_profile(stdout, path.name, layers.profile(path, threads or cores))
     if json_ is not None:
         stdout.print(f"wrote {json_}")
     return result.failed

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from ..errors import InputError
-from . import report, yardstick
+from . import report, resnet18
 from .rows import KEY, Row
 from .stats import CONFIDENCE, interval, medians
 
@@ -80,7 +80,7 @@ def compare(a: tuple[dict[str, Any], list[Row]], b: tuple[dict[str, Any], list[R
         before, after = first[key], second[key]
         bases = _base(a[1], before), _base(b[1], after)
         moved = float(np.median(bases[1]["samples_ms"]) / np.median(bases[0]["samples_ms"]))
-        is_yardstick = before["candidate"] == yardstick.NAME
+        is_yardstick = before["candidate"] == resnet18.NAME
         if differing:
             if not is_yardstick:
                 multiples = [
@@ -106,10 +106,10 @@ def compare(a: tuple[dict[str, Any], list[Row]], b: tuple[dict[str, Any], list[R
 
 def _base(rows: Sequence[Row], row: Row) -> Row:
     """The yardstick of a row: in its table, on as many threads if there is one."""
-    found = [one for one in rows if one["candidate"] == yardstick.NAME and one["table"] == row["table"]]
+    found = [one for one in rows if one["candidate"] == resnet18.NAME and one["table"] == row["table"]]
     if not found:
         raise InputError(
-            f"the table {row['table']!r} has no {yardstick.NAME}: not written by python -m lgin_edge.bench?"
+            f"the table {row['table']!r} has no {resnet18.NAME}: not written by python -m lgin_edge.bench?"
         )
     return next((one for one in found if one["threads"] == row["threads"]), found[0])
 
@@ -138,7 +138,7 @@ def show(console: Console, found: Comparison) -> None:
     unit = "x R18" if found.differing else "ms"
     if found.differing:
         console.print(
-            f"Two machines (another {', '.join(found.differing)}): only multiples of {yardstick.NAME} are compared, and a change "
+            f"Two machines (another {', '.join(found.differing)}): only multiples of {resnet18.NAME} are compared, and a change "
             f"counts beyond {FLOOR_BETWEEN_MACHINES:.0%}."
         )
     table = report.plain("")
@@ -160,7 +160,7 @@ def show(console: Console, found: Comparison) -> None:
             console.print(f"only in {name}: {listed}")
     if not found.differing:
         console.print(
-            f"{yardstick.NAME} itself moved by up to {found.drift - 1:+.1%}. What its neighbour {yardstick.NAME} moved too, or less "
+            f"{resnet18.NAME} itself moved by up to {found.drift - 1:+.1%}. What its neighbour {resnet18.NAME} moved too, or less "
             f"than {FLOOR:.0%}, is no change."
         )
         if abs(np.log(found.drift)) > FLOOR_BETWEEN_MACHINES:

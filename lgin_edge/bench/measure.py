@@ -45,7 +45,7 @@ class Candidate:
 
     Attributes:
         stage: the piece of work: "crop", "engine" and so on.
-        name: the way, for the column "back end".
+        name: the target, for the column "back end".
         run: does it once; its result is the answer.
         check: says how near an answer is to the reference, or raises WrongAnswer.
         inputs: arrays that it works on, for the hash; candidates for the same work must have the same.
@@ -116,7 +116,7 @@ class Skipped:
     failed: bool = False
 
 
-def take_turns(
+def measure_interleaved(
     candidates: Sequence[Candidate],
     seconds: float,
     *,

@@ -54,7 +54,7 @@ def main(stage: str, model: str, provider: str, threads: str, ages: str) -> None
 
     with ExitStack() as stack:
         (found,) = stages.open_models([Path(model)], stack)
-        candidates = stages.build(stage, found, stages.Way("", int(threads), stack, provider))
+        candidates = stages.build(stage, found, stages.Target("", int(threads), stack, provider))
         candidate = next(one for one in candidates if one.ages == int(ages))
         for _ in range(_CALLS):
             candidate.answer()

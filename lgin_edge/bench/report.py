@@ -8,8 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from . import yardstick
-from .layers import Profile
+from . import resnet18
 from .machine import IDENTITY
 from .measure import WARM_UP_CALLS, WARM_UP_MS, Skipped
 from .rows import Row
@@ -49,7 +48,7 @@ def show(console: Console, machine: dict[str, Any], rows: Sequence[Row], skipped
     console.print(
         f"Warm-up: {WARM_UP_CALLS} calls and {WARM_UP_MS:g} ms, or what the time allows (then it says so). Candidates of a table take "
         f"one sample in turn, in random order, each answer checked before and after. CV: deviation over mean; noisy above {NOISY:.0%}, "
-        f"few below {FEW} samples. x R18: multiples of ResNet-18 at {yardstick.SIDE}x{yardstick.SIDE} ({yardstick.GMAC} GMAC, random "
+        f"few below {FEW} samples. x R18: multiples of ResNet-18 at {resnet18.SIDE}x{resnet18.SIDE} ({resnet18.GMAC} GMAC, random "
         "weights) in ONNX Runtime on as many CPU threads. MB: peak resident memory of a process that does this alone."
     )
     console.print("Not measured: " + "; ".join(NOT_MEASURED) + ".")
@@ -110,30 +109,6 @@ def _table(name: str, rows: Sequence[Row]) -> Table:
             row["remark"],
         )
     return table
-
-
-def show_profile(console: Console, name: str, found: Profile, top: int = 12) -> None:
-    """The engine's time by operator, and its slowest layers."""
-    told = sum(layer.ms for layer in found.layers)
-    table = plain(f"{name}: {found.total_ms:.2f} ms a call with the profiler on, {told:.2f} ms in layers")
-    columns(table, ("operator",), right=False)
-    columns(table, ("nodes", "ms", "share"))
-    for kind, count, ms in found.kinds():
-        table.add_row(kind, str(count), f"{ms:.3f}", f"{ms / told:.1%}")
-    wide(console, table)
-    for title, layers in (
-        (f"Slowest layers, {top} of {len(found.layers)}", found.layers),
-        ("Slowest convolutions", [layer for layer in found.layers if layer.gmac]),
-    ):
-        table = plain(title)
-        columns(table, ("layer", "operator", "output"), right=False)
-        columns(table, ("ms", "share", "GMAC/s"))
-        for layer in layers[:top]:
-            speed = f"{1e3 * layer.gmac / layer.ms:.0f}" if layer.gmac and layer.ms else ""
-            shape = "x".join(map(str, layer.output))
-            table.add_row(layer.name, layer.kind, shape, f"{layer.ms:.3f}", f"{layer.ms / told:.1%}", speed)
-        console.print()
-        wide(console, table)
 
 
 def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:

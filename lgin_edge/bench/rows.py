@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from . import yardstick
+from . import resnet18
 from .measure import Measured
 from .stats import summarize
 
@@ -22,16 +22,16 @@ def rows(measured: Sequence[Measured], table: str) -> list[Row]:
     """Rows of candidates that took turns.
 
     Args:
-        table: "stages", "batch", "threads", "kernels" or "baseline"; the yardstick among them gives ``times_resnet18``: that on as many
+        table: "stages", "batch", "threads", "kernels" or "baseline"; ResNet-18 among them gives ``times_resnet18``: that on as many
             threads, or else the first one.
     """
-    yardsticks = {
+    r18 = {
         one.candidate.threads: summarize(one.samples_ms).median
         for one in reversed(measured)
-        if one.candidate.name == yardstick.NAME
+        if one.candidate.name == resnet18.NAME
     }
-    first = next(reversed(yardsticks.values()), None)
-    return [_row(one, table, yardsticks.get(one.candidate.threads, first)) for one in measured]
+    first = next(reversed(r18.values()), None)
+    return [_row(one, table, r18.get(one.candidate.threads, first)) for one in measured]
 
 
 def _row(one: Measured, table: str, r18: float | None) -> Row:

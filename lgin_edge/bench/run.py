@@ -11,11 +11,11 @@ from pathlib import Path
 
 from ..errors import LginError
 from ..models.engine_file import is_engine
-from . import baselines, gpu, memory, stages, sweeps, ways
-from .measure import LEAST_ROUNDS, Candidate, Skipped, take_turns
+from . import memory, stages, sweeps, targets
+from .measure import LEAST_ROUNDS, Candidate, Skipped, measure_interleaved
+from .resnet18 import Sessions
 from .rows import Row, rows
-from .stages import CPU, Model, Way
-from .yardstick import Sessions
+from .stages import CPU, Model, Target
 
 #: Shares of the time for the tables, as far as they are made.
 SHARES = {"stages": 0.5, "batch": 0.2, "threads": 0.3}
@@ -46,7 +46,7 @@ class Bench:
         paths: model files.
         wanted: stages.
         threads: CPU threads of everything but the table against threads; ``cores`` is that table's last.
-        seconds: for the timing of the three tables, and as much again for each of the two of ``baseline``.
+        seconds: for the timing of the three tables.
     """
 
     paths: Sequence[Path]
@@ -54,7 +54,6 @@ class Bench:
     threads: int
     cores: int
     seconds: float
-    baseline: bool = False
     progress: Progress = lambda what, done: None
     result: Result = field(default_factory=Result)
 
@@ -63,26 +62,25 @@ class Bench:
 
         Raises:
             ModelError: a model file is not usable.
-            BackendError: ONNX Runtime is not there, for the yardstick.
+            BackendError: ONNX Runtime is not there, for the r18.
         """
         with ExitStack() as stack:
             self.progress("loading", 0.0)
             models = stages.open_models(self.paths, stack)
-            yardstick = Sessions(stack)
-            found = [ways.find(model, self.threads, stack) for model in models]
-            self.result.skipped += [one for each in found for one in each.skipped] + ways.unbuilt_engines(models)
-            self._stages(models, found, yardstick, stack)
+            r18 = Sessions(stack)
+            found = [targets.discover_targets(model, self.threads, stack) for model in models]
+            self.result.skipped += [one for each in found for one in each.skipped] + targets.unbuilt_engines(models)
+            self._stages(models, found, r18, stack)
             onnx = next((model for model in models if not is_engine(model.path)), None)
-            self._batch(models, found, yardstick)
+            self._batch(models, found, r18)
             if onnx is not None:
-                self._threads(onnx, yardstick)
-                if self.baseline:
-                    self._baseline(onnx, yardstick)
+                self._threads(onnx, r18)
+                self.further(onnx, r18)
                 self._memory(models, found)
         return self.result
 
-    def _stages(self, models: list[Model], found: list[ways.Found], yardstick: Sessions, stack: ExitStack) -> None:
-        candidates = [yardstick.candidate(self.threads)]
+    def _stages(self, models: list[Model], found: list[targets.Targets], r18: Sessions, stack: ExitStack) -> None:
+        candidates = [r18.candidate(self.threads)]
         shared: set[tuple[str, int, int]] = set()
         for model, each in zip(models, found, strict=True):
             about = model.description
@@ -91,70 +89,70 @@ class Bench:
                 if stage in stages.SHARED:
                     if key not in shared:
                         shared.add(key)
-                        candidates += stages.build(stage, model, Way("kernels", self.threads, stack))
+                        candidates += stages.build(stage, model, Target("kernels", self.threads, stack))
                 else:
-                    for way in each.cpu:
-                        candidates += stages.build(stage, model, way)
-            for way in each.gpu:
+                    for target in each.cpu:
+                        candidates += stages.build(stage, model, target)
+            for target in each.gpu:
                 try:
-                    more, skipped = gpu.candidates(model, way, self.wanted)
+                    more, skipped = self.gpu_candidates(model, target)
                 except LginError as error:
-                    more, skipped = [], [Skipped("all", model.label + way.name, str(error), failed=True)]
+                    more, skipped = [], [Skipped("all", model.label + target.name, str(error), failed=True)]
                 candidates += more
                 self.result.skipped += skipped
-        self._measure("stages", candidates, self.seconds * self._share("stages"))
+        self.measure("stages", candidates, self.seconds * self._share("stages"))
 
-    def _batch(self, models: list[Model], found: list[ways.Found], yardstick: Sessions) -> None:
-        if "engine" not in self.wanted:
+    def _batch(self, models: list[Model], found: list[targets.Targets], r18: Sessions) -> None:
+        if "model" not in self.wanted:
             return
         seconds = self.seconds * self._share("batch")
-        candidates = [yardstick.candidate(self.threads)]
+        candidates = [r18.candidate(self.threads)]
         for model, each in zip(models, found, strict=True):
-            for way in each.cpu[:1]:
-                most = self._most_faces(model.label + way.name, seconds)
-                candidates += sweeps.batches(model, way, yardstick, most)[1:]
-            for way in each.gpu:
-                candidates += gpu.batches(model, way, sweeps.BATCHES)
-        self._measure("batch", candidates, seconds)
+            for target in each.cpu[:1]:
+                most = self._most_faces(model.label + target.name, seconds)
+                candidates += sweeps.batches(model, target, r18, most)[1:]
+            for target in each.gpu:
+                candidates += self.gpu_batches(model, target)
+        self.measure("batch", candidates, seconds)
 
     def _most_faces(self, name: str, seconds: float) -> int:
         """Faces a call for which the time is enough: on a slow machine, not all batches."""
         medians = [
             row["median_ms"] / 1e3
             for row in self.result.rows
-            if row["stage"] == "engine" and row["candidate"] == name and row["ages"] == 1
+            if row["stage"] == "model" and row["candidate"] == name and row["ages"] == 1
         ]
         calls = LEAST_ROUNDS + 4  # with warming up and checking
         return max(1, int(seconds / (2 * calls * medians[0]))) if medians else 1
 
-    def _threads(self, model: Model, yardstick: Sessions) -> None:
+    def _threads(self, model: Model, r18: Sessions) -> None:
         wanted = tuple(stage for stage in sweeps.THREADED if stage in self.wanted)
         if not wanted or self.cores < 2:
             return
         with ExitStack() as stack:  # as many models as counts: gone again when measured
-            candidates = sweeps.threads(model, sweeps.thread_counts(self.cores), wanted, yardstick, stack)
-            self._measure("threads", candidates, self.seconds * self._share("threads"))
+            candidates = sweeps.threads(model, sweeps.thread_counts(self.cores), wanted, r18, stack)
+            self.measure("threads", candidates, self.seconds * self._share("threads"))
 
-    def _baseline(self, model: Model, yardstick: Sessions) -> None:
-        with ExitStack() as stack:
-            if {"crop", "paste"} & set(self.wanted):
-                candidates, skipped = baselines.kernels(model, yardstick, stack)
-                self.result.skipped += skipped
-                self._measure("kernels", candidates, self.seconds)
-            if {"engine", "tracked frame"} & set(self.wanted):
-                self.progress("baselines: torch.compile takes minutes", 0.0)
-                candidates, skipped = baselines.engines(model, self.threads, yardstick, stack)
-                self.result.skipped += skipped
-                self._measure("baseline", candidates, self.seconds, baselines.PAUSE)
+    def gpu_candidates(self, model: Model, target: Target) -> tuple[list[Candidate], list[Skipped]]:
+        """Whole frames on a GPU. Raises LginError."""
+        found = [one for stage in stages.ON_GPU if stage in self.wanted for one in stages.build(stage, model, target)]
+        return found, []
 
-    def _memory(self, models: list[Model], found: list[ways.Found]) -> None:
+    def gpu_batches(self, model: Model, target: Target) -> list[Candidate]:
+        """The model on a GPU, on more and more faces a call; not without the parts of the frame path."""
+        return []
+
+    def further(self, model: Model, r18: Sessions) -> None:
+        """Tables beyond these, of the first ONNX model."""
+
+    def _memory(self, models: list[Model], found: list[targets.Targets]) -> None:
         """Peak memory of the rows of the CPU's stages, each in a process of its own."""
         places = {(model.size, "kernels"): (model.path, CPU) for model in models}
         places[stages.FRAME_SIZE, "centerface"] = (models[0].path, CPU)
         for model, each in zip(models, found, strict=True):
-            for way in each.cpu:
+            for target in each.cpu:
                 for size in (model.size, stages.FRAME_SIZE):
-                    places[size, model.label + way.name] = (model.path, way.provider)
+                    places[size, model.label + target.name] = (model.path, target.provider)
         entries = [
             (row, places[row["size"], row["candidate"]])
             for row in self.result.rows
@@ -177,17 +175,17 @@ class Bench:
                 Skipped(", ".join(late), "peak memory", "no time left, or not told by this system")
             )
 
-    def _measure(self, table: str, candidates: list[Candidate], seconds: float, pause: float = 0.0) -> None:
+    def measure(self, table: str, candidates: list[Candidate], seconds: float, pause: float = 0.0) -> None:
         def done(share: float) -> None:
             self.progress(f"timing: {table}", share)
 
         done(0.0)
-        measured, skipped = take_turns(candidates, seconds, pause=pause, progress=done)
+        measured, skipped = measure_interleaved(candidates, seconds, pause=pause, progress=done)
         self.result.skipped += skipped
         self.result.rows += rows(measured, table)
 
     def _share(self, table: str) -> float:
-        made = {"stages"} | ({"batch"} if "engine" in self.wanted else set())
+        made = {"stages"} | ({"batch"} if "model" in self.wanted else set())
         if self.cores > 1 and set(self.wanted) & set(sweeps.THREADED):
             made.add("threads")
         return SHARES[table] / sum(SHARES[name] for name in made)

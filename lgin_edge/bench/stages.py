@@ -53,7 +53,7 @@ class Model:
 
 
 @dataclass(eq=False)
-class Way:
+class Target:
     """A back end: how a model is run.
 
     Attributes:
@@ -101,18 +101,18 @@ def open_models(paths: Sequence[Path], stack: ExitStack) -> list[Model]:
     return models
 
 
-def build(stage: str, model: Model, way: Way) -> list[Candidate]:
+def build(stage: str, model: Model, target: Target) -> list[Candidate]:
     """The candidates of a stage; more than one where one call can do more than one thing of interest.
 
     Raises:
         KeyError: there is no such stage.
-        ModelError, BackendError: the model does not load this way.
+        ModelError, BackendError: the model does not load this target.
     """
-    return _BUILDERS[stage](model, way)
+    return _BUILDERS[stage](model, target)
 
 
-def _detect(model: Model, way: Way) -> list[Candidate]:
-    detector, scene = CenterFace(threads=way.threads), model.scene
+def _detect(model: Model, target: Target) -> list[Candidate]:
+    detector, scene = CenterFace(threads=target.threads), model.scene
 
     def check(faces: list[Face]) -> str:
         if len(faces) != 1:
@@ -122,73 +122,73 @@ def _detect(model: Model, way: Way) -> list[Candidate]:
     def run() -> object:
         return detector(scene.frame, "rgb")
 
-    return [Candidate("detect", "centerface", run, check, [scene.frame], size=FRAME_SIZE, threads=way.threads)]
+    return [Candidate("detect", "centerface", run, check, [scene.frame], size=FRAME_SIZE, threads=target.threads)]
 
 
-def _crop(model: Model, way: Way) -> list[Candidate]:
+def _crop(model: Model, target: Target) -> list[Candidate]:
     scene, about = model.scene, model.description
     faces = FaceBatch.of([scene.face])
 
     def run() -> object:
         plan = FacePlan.of(scene.frame, faces, about.views)
-        return kernels.region_crop(plan, scene.frame, threads=way.threads)
+        return kernels.region_crop(plan, scene.frame, threads=target.threads)
 
     def check(views: Any) -> str:
         return checks.views(views, model.expected.views)
 
-    return [Candidate("crop", "kernels", run, check, scene.inputs, size=model.size, threads=way.threads)]
+    return [Candidate("crop", "kernels", run, check, scene.inputs, size=model.size, threads=target.threads)]
 
 
-def _engine(model: Model, way: Way) -> list[Candidate]:
-    backend = open_model(model.path, providers=(way.provider,), threads=way.threads)
-    way.stack.callback(backend.close)
-    return [engine_call(model, way, backend, 1, ages) for ages in (1, TIMELINE)]
+def _model(model: Model, target: Target) -> list[Candidate]:
+    backend = open_model(model.path, providers=(target.provider,), threads=target.threads)
+    target.stack.callback(backend.close)
+    return [model_call(model, target, backend, 1, ages) for ages in (1, TIMELINE)]
 
 
-def engine_call(model: Model, way: Way, backend: Any, faces: int, ages: int) -> Candidate:
+def model_call(model: Model, target: Target, backend: Any, faces: int, ages: int) -> Candidate:
     """The engine on N faces at G ages. ``backend`` is a ``inference.interfaces.Backend``."""
     inputs = model.scene.engine_inputs(faces, ages)
     return Candidate(
-        "engine",
-        model.label + way.name,
+        "model",
+        model.label + target.name,
         lambda: backend.run(*inputs),
-        lambda answer: checks.residuals(answer, model.expected.residuals(faces, ages), exact=way.exact(model)),
+        lambda answer: checks.residuals(answer, model.expected.residuals(faces, ages), exact=target.exact(model)),
         inputs,
         dtype=model.description.precision,
         size=model.size,
         batch=faces,
         ages=ages,
-        threads=way.threads,
+        threads=target.threads,
     )
 
 
-def _paste(model: Model, way: Way) -> list[Candidate]:
+def _paste(model: Model, target: Target) -> list[Candidate]:
     scene, about = model.scene, model.description
     plan = FacePlan.of(scene.frame, FaceBatch.of([scene.face]), about.views)
     deltas, (frame, setup) = scene.residuals(), working_copy(scene)
     edits = kernels.Edits(*deltas)
 
     def run() -> object:
-        return kernels.region_paste(plan, frame, edits, out=frame, threads=way.threads)
+        return kernels.region_paste(plan, frame, edits, out=frame, threads=target.threads)
 
     def check(answer: Any) -> str:
         return checks.frame(answer, model.expected.pasted, scene.surroundings, exact=True)
 
     inputs = [*scene.inputs, *deltas]
-    return [Candidate("paste", "kernels", run, check, inputs, setup, size=model.size, threads=way.threads)]
+    return [Candidate("paste", "kernels", run, check, inputs, setup, size=model.size, threads=target.threads)]
 
 
-def _whole(model: Model, way: Way) -> list[Candidate]:
-    return [_change(model, way, "whole frame", None)]
+def _whole(model: Model, target: Target) -> list[Candidate]:
+    return [_change(model, target, "whole frame", None)]
 
 
-def _tracked(model: Model, way: Way) -> list[Candidate]:
-    return [_change(model, way, "tracked frame", model.scene.landmarks)]
+def _tracked(model: Model, target: Target) -> list[Candidate]:
+    return [_change(model, target, "tracked frame", model.scene.landmarks)]
 
 
-def _change(model: Model, way: Way, stage: str, landmarks: Any) -> Candidate:
+def _change(model: Model, target: Target, stage: str, landmarks: Any) -> Candidate:
     """A frame changed in place, as a camera's is."""
-    transformer, scene = way.transformer(model), model.scene
+    transformer, scene = target.transformer(model), model.scene
     (frame, setup), oldest = working_copy(scene), scene.groups - 1
 
     def run() -> object:
@@ -202,24 +202,24 @@ def _change(model: Model, way: Way, stage: str, landmarks: Any) -> Candidate:
         expected = model.expected.aged(found[0].landmarks, [oldest])
         if expected is None:
             return checks.changed(answer, scene.frame, scene.surroundings)
-        return checks.frame(answer, expected[0], scene.surroundings, exact=way.exact(model))
+        return checks.frame(answer, expected[0], scene.surroundings, exact=target.exact(model))
 
     return Candidate(
         stage,
-        model.label + way.name,
+        model.label + target.name,
         run,
         check,
         scene.inputs,
         setup,
         dtype=model.description.precision,
         size=FRAME_SIZE,
-        threads=way.threads,
-        device=way.device,
+        threads=target.threads,
+        device=target.device,
     )
 
 
-def _timeline(model: Model, way: Way) -> list[Candidate]:
-    transformer, scene = way.transformer(model), model.scene
+def _timeline(model: Model, target: Target) -> list[Candidate]:
+    transformer, scene = target.transformer(model), model.scene
 
     def run() -> object:
         return transformer.timeline(scene.frame, landmarks=scene.landmarks)
@@ -232,20 +232,20 @@ def _timeline(model: Model, way: Way) -> list[Candidate]:
         if expected is None:
             return checks.changed(frames[-1], scene.frame, scene.surroundings)
         pairs = zip((frames[i] for i in ends), expected, strict=True)
-        return [checks.frame(a, e, scene.surroundings, exact=way.exact(model)) for a, e in pairs][-1]
+        return [checks.frame(a, e, scene.surroundings, exact=target.exact(model)) for a, e in pairs][-1]
 
     return [
         Candidate(
             "timeline",
-            model.label + way.name,
+            model.label + target.name,
             run,
             check,
             scene.inputs,
             dtype=model.description.precision,
             size=FRAME_SIZE,
             ages=scene.groups,
-            threads=way.threads,
-            device=way.device,
+            threads=target.threads,
+            device=target.device,
         )
     ]
 
@@ -260,10 +260,10 @@ def working_copy(scene: Scene) -> tuple[Frame, Callable[[], None]]:
     return frame, restore
 
 
-_BUILDERS: dict[str, Callable[[Model, Way], list[Candidate]]] = {
+_BUILDERS: dict[str, Callable[[Model, Target], list[Candidate]]] = {
     "detect": _detect,
     "crop": _crop,
-    "engine": _engine,
+    "model": _model,
     "paste": _paste,
     "whole frame": _whole,
     "tracked frame": _tracked,
@@ -273,3 +273,5 @@ _BUILDERS: dict[str, Callable[[Model, Way], list[Candidate]]] = {
 STAGES = tuple(_BUILDERS)
 #: Those that are the same for all models and back ends: our kernels and the detector.
 SHARED = ("detect", "crop", "paste")
+#: Those that a GPU does with its own frame path.
+ON_GPU = ("whole frame", "tracked frame", "timeline")

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from ..inference.loader import open_model
 from . import stages
 from .measure import Candidate
-from .stages import Model, Way
-from .yardstick import Sessions
+from .resnet18 import Sessions
+from .stages import Model, Target
 
-#: Faces of one call of the engine.
+#: Faces of one call of the model.
 BATCHES = (1, 2, 4, 8)
 #: Stages whose speed is measured against threads.
-THREADED = ("crop", "engine", "paste", "tracked frame")
+THREADED = ("crop", "model", "paste", "tracked frame")
 
 
 def thread_counts(cores: int) -> list[int]:
@@ -21,21 +21,21 @@ def thread_counts(cores: int) -> list[int]:
     return sorted({count for count in (1, 2, 3, 4, *(1 << i for i in range(3, 11))) if count < cores} | {cores})
 
 
-def batches(model: Model, way: Way, yardstick: Sessions, most: int = max(BATCHES)) -> list[Candidate]:
-    """The engine on 1, 2, 4 and 8 faces a call, as far as ``most``, beside the yardstick."""
-    backend = open_model(model.path, providers=(way.provider,), threads=way.threads)
-    way.stack.callback(backend.close)
-    calls = [stages.engine_call(model, way, backend, faces, 1) for faces in BATCHES if faces <= most]
-    return [yardstick.candidate(way.threads), *calls]
+def batches(model: Model, target: Target, r18: Sessions, most: int = max(BATCHES)) -> list[Candidate]:
+    """The model on 1, 2, 4 and 8 faces a call, as far as ``most``, beside ResNet-18."""
+    backend = open_model(model.path, providers=(target.provider,), threads=target.threads)
+    target.stack.callback(backend.close)
+    calls = [stages.model_call(model, target, backend, faces, 1) for faces in BATCHES if faces <= most]
+    return [r18.candidate(target.threads), *calls]
 
 
 def threads(
-    model: Model, counts: list[int], wanted: tuple[str, ...], yardstick: Sessions, stack: ExitStack
+    model: Model, counts: list[int], wanted: tuple[str, ...], r18: Sessions, stack: ExitStack
 ) -> list[Candidate]:
-    """Stages on 1 thread, 2 and so on, each count beside the yardstick on as many."""
+    """Stages on 1 thread, 2 and so on, each count beside ResNet-18 on as many."""
     found = []
     for count in counts:
-        way = Way("onnxruntime", count, stack)
-        found.append(yardstick.candidate(count))
-        found += [stages.build(stage, model, way)[0] for stage in wanted if stage in THREADED]
+        target = Target("onnxruntime", count, stack)
+        found.append(r18.candidate(count))
+        found += [stages.build(stage, model, target)[0] for stage in wanted if stage in THREADED]
     return found

@@ -56,6 +56,14 @@ def kiosk(
             show_default=False,
         ),
     ] = None,
+    trust_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address of a reverse proxy whose X-Forwarded-For is believed; repeatable. Default: nobody's, and limits "
+            "by address then count all that come through a proxy as one.",
+            show_default=False,
+        ),
+    ] = None,
     still_minutes: Annotated[
         float, typer.Option(min=0.1, max=1440, help="How long a picture that a visitor took is kept, in memory.")
     ] = 5.0,
@@ -117,6 +125,7 @@ def kiosk(
             max_fps=fps,
             side=side,
             hosts=names,
+            trusted_proxies=tuple(trust_proxy or ()),
             public_url=public_url.rstrip("/") if public_url else None,
             strings=read_strings(strings or STRINGS),
             uploads=limits_of(megapixels=max_megapixels, mb=max_mb),

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from .. import __version__, images
 from ..errors import ImageError, InputError
 from . import metrics
+from .rate_limit import Full
 from .serial_executor import Busy
 from .state import Kiosk
 
@@ -112,7 +113,8 @@ async def age(
 
 
 async def _age(kiosk: Kiosk, request: Request, years: float | None, group: float | None) -> Response:
-    wait = kiosk.requests.take(request.client.host if request.client else "")
+    address = request.client.host if request.client else ""
+    wait = kiosk.requests.take(address)
     if wait:
         raise ApiError(
             429,
@@ -124,10 +126,11 @@ async def _age(kiosk: Kiosk, request: Request, years: float | None, group: float
         kiosk.transformer.description.age_code(group=group, years=years)
     except InputError as error:
         raise ApiError(400, "bad_age", str(error)) from error
-    if kiosk.uploads.locked():  # each holds a picture in memory for as long as its client takes to send it
-        raise _busy()
-    async with kiosk.uploads:
-        return await _change(kiosk, request, years, group)
+    try:
+        with kiosk.uploads.hold(address):  # a picture is in memory for as long as its client takes to send it
+            return await _change(kiosk, request, years, group)
+    except Full:
+        raise _busy() from None
 
 
 async def _change(kiosk: Kiosk, request: Request, years: float | None, group: float | None) -> Response:
@@ -163,7 +166,7 @@ async def healthz(request: Request) -> Health:
     """For watchdogs: answers at once, also while pictures are worked on."""
     kiosk: Kiosk = request.app.state.kiosk
     model = kiosk.transformer.description.model
-    return Health(status="ok", version=__version__, model=model, visitors=kiosk.visitors)
+    return Health(status="ok", version=__version__, model=model, visitors=kiosk.places.taken)
 
 
 @router.get("/metrics", response_class=Response, summary="Counters and times in the format of Prometheus")

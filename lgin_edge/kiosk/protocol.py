@@ -59,7 +59,7 @@ class Refused(Exception):
     def __init__(self, code: Close, reason: str) -> None:
         super().__init__(reason)
         self.code = code
-        self.reason = reason.encode()[:123].decode(errors="ignore")
+        self.reason = reason.encode(errors="replace")[:123].decode(errors="ignore")
 
 
 class _Message(BaseModel):

@@ -1,10 +1,11 @@
-"""How often is too often."""
+"""How often is too often, and how many are too many: in all, and from one address."""
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 #: Clients that are remembered.
 _CLIENTS = 1024
@@ -48,3 +49,37 @@ class TokenBuckets:
         if len(self._buckets) > _CLIENTS:
             self._buckets.popitem(last=False)
         return bucket.take()
+
+
+class Full(Exception):
+    """No place is free."""
+
+
+class Places:
+    """A few places, of which one address can hold a part. For one thread.
+
+    Args:
+        total: places in all.
+        per_address: that one address can hold.
+    """
+
+    def __init__(self, total: int, per_address: int) -> None:
+        self.total, self.per_address = total, per_address
+        self._held: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """Places that are held now."""
+        return self._held.total()
+
+    @contextmanager
+    def hold(self, address: str) -> Iterator[None]:
+        """Hold a place. Raises Full."""
+        if self.taken >= self.total or self._held[address] >= self.per_address:
+            raise Full
+        self._held[address] += 1
+        try:
+            yield
+        finally:
+            self._held[address] -= 1
+            self._held += Counter()  # forgets the addresses that hold none

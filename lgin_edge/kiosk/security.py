@@ -35,7 +35,7 @@ class Guard:
     Args:
         app: what is guarded.
         hosts: further names of this kiosk.
-        refused: told "host" or "origin".
+        refused: told "host", "origin" or "length".
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Sequence[str], refused: Callable[[str], object]) -> None:
@@ -57,7 +57,11 @@ class Guard:
             await send({"type": "websocket.close", "code": 4403, "reason": code})  # not accepted yet: an HTTP 403
             return
         body = json.dumps({"error": {"code": code, "message": message}}).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),  # what follows on it may be another's
+        ]
         send = _with_headers(send)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -71,6 +75,8 @@ class Guard:
                 "host",
                 f"this kiosk does not go by the name {name!r}; call it by its IP address, or start it with --allow-host {name}",
             )
+        if "content-length" in headers and "transfer-encoding" in headers:
+            return 400, "length", "this request has two lengths: Content-Length and Transfer-Encoding"
         origin = headers.get("origin")
         if origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
             return 403, "origin", f"this kiosk serves its own page, and the request comes from {origin!r}"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ..errors import InputError
@@ -18,6 +21,10 @@ from .security import is_loopback
 from .settings import Settings
 
 _EVERYWHERE = ("0.0.0.0", "::")
+#: Connections at once, in all and from one address: a browser opens about seven.
+_CONNECTIONS, _CONNECTIONS_PER_ADDRESS = 256, 64
+#: A request must have come in this time, after the connection or the last answer.
+_REQUEST_TIMEOUT_S = 10.0
 
 
 class _WebSocket(WebSocketsSansIOProtocol):
@@ -26,6 +33,44 @@ class _WebSocket(WebSocketsSansIOProtocol):
     def shutdown(self) -> None:
         if not self.transport.is_closing():
             super().shutdown()
+
+
+class _Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """uvicorn's, which lets connections stay that send no request, or half of one, and answers 503 to everybody when there are
+    too many. Here they end in time, and of too many the one goes that has been idle for longest."""
+
+    trusted: frozenset[str] = frozenset()  # proxies, which bring many visitors
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self._idle_since = self.loop.time()
+        self._watch()
+        for others, most in ((self._of_this_address(), _CONNECTIONS_PER_ADDRESS), (self.connections, _CONNECTIONS)):
+            if len(others) > most:
+                idle = [one for one in others if isinstance(one, _Http) and one is not self and not one.is_busy]
+                min(idle, key=lambda one: one._idle_since, default=self).transport.close()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _of_this_address(self) -> list[Any]:
+        address = self.client[0] if self.client else ""
+        if address in self.trusted:
+            return []
+        return [one for one in self.connections if (one.client[0] if one.client else "") == address]
+
+    def _watch(self) -> None:
+        if self.transport.is_closing() or self not in self.connections:  # closed, or a WebSocket by now
+            return
+        now = self.loop.time()
+        if self.is_busy:
+            self._idle_since = now
+        elif now - self._idle_since > _REQUEST_TIMEOUT_S:
+            self.transport.close()
+            return
+        self.loop.call_later(1.0, self._watch)
 
 
 class Server(uvicorn.Server):
@@ -74,7 +119,9 @@ class Server(uvicorn.Server):
                 ws=_WebSocket,
                 ws_max_size=settings.frames.image_bytes + 1024,
                 ws_per_message_deflate=False,  # JPEGs do not get smaller
-                limit_concurrency=64 + 4 * settings.max_visitors,
+                http=type("_Http", (_Http,), {"trusted": frozenset(settings.trusted_proxies)}),
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=list(settings.trusted_proxies),
                 timeout_graceful_shutdown=2,
                 access_log=False,
                 server_header=False,

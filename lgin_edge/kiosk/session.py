@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -18,12 +19,12 @@ from ..frames import Frame
 from ..stream.pipeline import Pipeline
 from . import protocol
 from .protocol import Close, Refused
-from .rate_limit import TokenBucket
+from .rate_limit import Full, TokenBucket
 from .state import CELL_SIDE, Kiosk, decode_frame, keep_jpeg, live_jpeg
 
 _log = logging.getLogger(__name__)
 
-#: The page may be silent for so long, before it starts and after.
+#: The page may send no frame for so long, before it starts and after: other messages hold no place.
 _SILENCE_TIMEOUT_S = 30.0
 #: Pictures that a visitor may take: sustained rate per second, and burst.
 _PICTURES_PER_S, _PICTURES_BURST = 0.5, 5.0
@@ -51,6 +52,8 @@ class Session:
 
     def __init__(self, socket: WebSocket, kiosk: Kiosk) -> None:
         self._socket, self._kiosk = socket, kiosk
+        self._address = socket.client.host if socket.client else ""
+        self._last_frame_s = time.monotonic()
         self._something = asyncio.Event()
         self._newest: tuple[int, bytes, float] | None = None  # number, file, when it came
         self._asked: list[protocol.Still | protocol.Strip] = []
@@ -65,24 +68,27 @@ class Session:
         kiosk, metrics = self._kiosk, self._kiosk.metrics
         await self._socket.accept()
         try:
-            if kiosk.visitors >= kiosk.settings.max_visitors:
-                raise Refused(Close.FULL, f"all {kiosk.settings.max_visitors} places are taken; try again soon")
-            kiosk.visitors += 1
-            metrics.visitors.set(kiosk.visitors)
             try:
-                await self._serve()
+                with kiosk.places.hold(self._address):
+                    metrics.visitors.set(kiosk.places.taken)
+                    await self._serve()
+            except Full:
+                raise Refused(Close.FULL, f"all {kiosk.places.total} places are taken; try again soon") from None
             finally:
-                kiosk.visitors -= 1
-                metrics.visitors.set(kiosk.visitors)
+                metrics.visitors.set(kiosk.places.taken)
         except Refused as refused:
-            metrics.closed.labels(str(int(refused.code))).inc()
-            await self._socket.close(refused.code, refused.reason)
+            await self._end(refused.code, refused.reason)
         except LginError as error:  # the run time failed, on a GPU that is gone, say
             _log.error("a session ended: %s", error)
-            metrics.closed.labels(str(int(Close.FAILED))).inc()
-            await self._socket.close(Close.FAILED, "the kiosk failed; its log says why")
+            await self._end(Close.FAILED, "the kiosk failed; its log says why")
         except WebSocketDisconnect:
             pass  # the visitor left
+
+    async def _end(self, code: Close, reason: str) -> None:
+        """Close the socket, if the visitor did not leave just now."""
+        self._kiosk.metrics.closed.labels(str(int(code))).inc()
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            await self._socket.close(code, reason)
 
     async def _serve(self) -> None:
         start = await self._receive()
@@ -106,18 +112,20 @@ class Session:
 
     async def _receive(self) -> protocol.Command | tuple[int, bytes]:
         """The next message: a command, or number and file of a frame."""
+        left = self._last_frame_s + _SILENCE_TIMEOUT_S - time.monotonic()
         try:
-            message = await asyncio.wait_for(self._socket.receive(), _SILENCE_TIMEOUT_S)
+            message = await asyncio.wait_for(self._socket.receive(), max(0.0, left))
         except asyncio.TimeoutError:
-            raise Refused(Close.QUIET, f"nothing came for {_SILENCE_TIMEOUT_S:g} seconds") from None
+            raise Refused(Close.QUIET, f"no frame came for {_SILENCE_TIMEOUT_S:g} seconds") from None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message["code"])
         data = message.get("bytes")
         if data is not None:
+            self._last_frame_s = time.monotonic()
             return protocol.frame(data)
         if self._commands.take():
             raise Refused(Close.TOO_FAST, f"more than {_COMMANDS_PER_S:g} messages a second")
-        return protocol.command(message["text"], self._kiosk.settings.frames)
+        return protocol.command(message.get("text") or "", self._kiosk.settings.frames)
 
     async def _read(self, pipeline: Pipeline) -> None:
         """Take in what the page sends."""
@@ -222,7 +230,7 @@ class Session:
     def _kept(self, jpeg: bytes, name: str) -> dict[str, Any]:
         """Keep a picture; what the page is told of it."""
         kiosk = self._kiosk
-        token = kiosk.snapshots.add(jpeg, name)
+        token = kiosk.snapshots.add(jpeg, name, self._address)
         kiosk.metrics.taken.labels(name.removesuffix(".jpg")).inc()
         scheme = "https" if self._socket.url.scheme == "wss" else "http"
         address, reachable = kiosk.address(f"/stills/{token}.jpg", scheme, self._socket.headers.get("host", ""))

@@ -24,13 +24,14 @@ class Settings:
         still_seconds: for how long a picture that a visitor took can be fetched.
         max_stills: pictures kept at once; the oldest goes first.
         idle_seconds: after so long without a face the camera stops and the start screen is shown.
-        max_visitors: sessions at once.
+        max_visitors: sessions at once; of one address half of them, but at least one.
         max_fps: frames a second that a visitor may send.
         window: frames that a visitor may have sent and not yet got back.
         side: longer side of the frames that the page sends, pixels.
         frames: what is taken at most of a frame of the page, and of its messages.
         uploads: of a picture given to ``/v1/age``.
         requests_per_minute: to ``/v1/age``, for each client address.
+        trusted_proxies: addresses whose ``X-Forwarded-For`` is believed; of nobody when empty.
         hosts: names under which the kiosk may be called, besides IP addresses and localhost.
         public_url: under which the visitors' phones reach the kiosk, without a slash at the end.
         network_url: the same where ``public_url`` is not given and the page itself is open at localhost; None if the
@@ -48,10 +49,16 @@ class Settings:
     frames: Limits = _FRAMES
     uploads: Limits = _UPLOADS
     requests_per_minute: float = 60.0
+    trusted_proxies: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     public_url: str | None = None
     network_url: str | None = None
     strings: dict[str, str] = field(default_factory=lambda: read_strings(STRINGS))
+
+    @property
+    def visitors_per_address(self) -> int:
+        """Sessions at once that one address may hold."""
+        return -(-self.max_visitors // 2)
 
 
 def read_strings(path: Path) -> dict[str, str]:

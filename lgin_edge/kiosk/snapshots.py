@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,11 +16,13 @@ class Snapshot:
     Attributes:
         jpeg: the file.
         name: that a browser saves it under.
+        owner: address of the visitor.
         expires: on the clock of ``Snapshots``, seconds.
     """
 
     jpeg: bytes
     name: str
+    owner: str
     expires: float
 
 
@@ -28,7 +31,7 @@ class Snapshots:
 
     Args:
         seconds: how long each is kept.
-        most: how many are kept; the oldest goes first.
+        most: how many are kept; then the oldest goes of the owner who has the most.
         clock: seconds.
     """
 
@@ -39,13 +42,14 @@ class Snapshots:
     def __len__(self) -> int:
         return len(self._snapshots)
 
-    def add(self, jpeg: bytes, name: str) -> str:
+    def add(self, jpeg: bytes, name: str, owner: str = "") -> str:
         """Keep a picture; returns its token, 128 random bits in 22 letters."""
         self.sweep()
         while len(self._snapshots) >= self._most:
-            del self._snapshots[next(iter(self._snapshots))]
+            greediest, _ = Counter(one.owner for one in self._snapshots.values()).most_common(1)[0]
+            del self._snapshots[next(token for token, one in self._snapshots.items() if one.owner == greediest)]
         token = secrets.token_urlsafe(16)
-        self._snapshots[token] = Snapshot(jpeg, name, self._clock() + self._seconds)
+        self._snapshots[token] = Snapshot(jpeg, name, owner, self._clock() + self._seconds)
         return token
 
     def get(self, token: str) -> Snapshot | None:

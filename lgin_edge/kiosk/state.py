@@ -17,7 +17,7 @@ from ..frames import Frame
 from ..limits import Limits
 from ..transformer import Transformer
 from .metrics import Metrics
-from .rate_limit import TokenBuckets
+from .rate_limit import Places, TokenBuckets
 from .security import host_name, is_loopback
 from .serial_executor import SerialExecutor
 from .settings import Settings
@@ -28,9 +28,9 @@ T = TypeVar("T")
 #: Quality of the JPEGs of the live picture, of pictures to keep, and of the cells of a strip.
 _LIVE, _KEEP = 85, 92
 _FRAMES = ("JPEG", "WEBP")
-#: Requests to /v1/age that may wait beside the visitors, those whose pictures may be in memory (they are still coming, too),
-#: and threads that decode and encode.
-_REQUESTS, _UPLOADS, _THREADS = 4, 8, 4
+#: Requests to /v1/age that may wait beside the visitors, those whose pictures may be in memory (they are still coming, too), of
+#: all and of one address, and threads that decode and encode.
+_REQUESTS, _UPLOADS, _UPLOADS_PER_ADDRESS, _THREADS = 4, 8, 4, 4
 CELL_SIDE = 2 * CELL
 
 
@@ -50,8 +50,8 @@ class Kiosk:
         self.metrics.stills.set_function(lambda: len(self.snapshots))
         self.executor = SerialExecutor(_REQUESTS)
         self.requests = TokenBuckets(settings.requests_per_minute / 60, max(1.0, settings.requests_per_minute / 6))
-        self.uploads = asyncio.Semaphore(_UPLOADS)
-        self.visitors = 0
+        self.uploads = Places(_UPLOADS, _UPLOADS_PER_ADDRESS)
+        self.places = Places(settings.max_visitors, settings.visitors_per_address)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lgin-kiosk")
 
     async def in_thread(self, work: Callable[[], T]) -> T:

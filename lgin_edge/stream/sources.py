@@ -59,7 +59,7 @@ def open_source(source: Source, color: Color, size: tuple[int, int] | None = Non
     if isinstance(source, (int, str, os.PathLike)):
         if color not in ("rgb", "bgr"):
             raise InputError(f'color: frames of {_short(source)} are "rgb" or "bgr", got {color!r}')
-        return OpenCvFrames(source if isinstance(source, int) else os.fspath(source), color, camera, size)
+        return OpenCvFrames(source, color, camera, size)
     if not isinstance(source, Iterable):
         raise InputError(
             "source: expected the number of a camera, a file, an address, a GStreamer pipeline or an iterable of frames, "
@@ -89,14 +89,17 @@ class IterableFrames:
 class OpenCvFrames:
     """Frames from ``cv2.VideoCapture``. Use ``open_source``."""
 
-    def __init__(self, source: int | str, color: Color, camera: bool, size: tuple[int, int] | None) -> None:
+    def __init__(
+        self, source: int | str | os.PathLike[str], color: Color, camera: bool, size: tuple[int, int] | None
+    ) -> None:
         self._cv2 = opencv()
         self._color = color
         self._camera = camera
-        pipeline = isinstance(source, str) and " ! " in source
-        address = isinstance(source, str) and not pipeline and _URL.match(source) is not None
+        is_file = isinstance(source, os.PathLike) or (isinstance(source, str) and not camera and Path(source).exists())
+        pipeline = isinstance(source, str) and not is_file and " ! " in source
+        address = isinstance(source, str) and not is_file and not pipeline and _URL.match(source) is not None
         self.live = camera or address or pipeline
-        self._name = f"camera {source}" if isinstance(source, int) else str(source)
+        self._name = f"camera {source}" if isinstance(source, int) else os.fspath(source)
         self._capture = self._open(source, pipeline)
         self._count = 0
         self._whole = float(self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT)) if not camera else 0.0
@@ -107,14 +110,15 @@ class OpenCvFrames:
         if camera:
             self._capture.set(self._cv2.CAP_PROP_BUFFERSIZE, 1)  # where the driver lets us: old frames are no use
 
-    def _open(self, source: int | str, pipeline: bool) -> Any:
+    def _open(self, source: int | str | os.PathLike[str], pipeline: bool) -> Any:
         cv2 = self._cv2
         if not self.live:
-            path = Path(str(source))
+            path = Path(self._name)
             if path.is_dir():
                 raise StreamError(f"{path}: expected a video file, got a folder")
             if not path.is_file():
                 raise StreamError(f"{path}: no such file")
+            source = str(path.absolute())  # in a relative name FFmpeg takes what stands before a colon for a protocol
         backend = cv2.CAP_ANY
         if pipeline:
             backend = cv2.CAP_GSTREAMER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from ..geometry import Float64
 from .opencv import opencv
@@ -41,9 +42,9 @@ def appearance(patch: Patch, affine: Float64) -> Float64:
     return cells
 
 
-def occluded_fraction(before: Float64, now: Float64) -> float:
-    """Share of the cells [C] that show something else than before, 0 to 1. Another light (``now = gain before + offset``)
-    is no change; it is fitted robustly, so that what covers a part of the face does not pass for light."""
+def changed_cells(before: Float64, now: Float64) -> npt.NDArray[np.bool_]:
+    """Which of the cells [C] show something else than before. Another light (``now = gain before + offset``) is no change; it
+    is fitted robustly, so that what covers a part of the face does not pass for light."""
     spread = max(float(before.std()), 1e-6)
     weights = np.ones_like(before)
     gain, offset = 1.0, float(np.median(now - before))
@@ -58,7 +59,18 @@ def occluded_fraction(before: Float64, now: Float64) -> float:
         gain = min(_MAX_GAIN, max(1 / _MAX_GAIN, gain))
         offset = float(mean_now - gain * mean_before)
     limit = max(_CONTRAST * spread * gain, _LEVELS)
-    return float(np.mean(np.abs(now - gain * before - offset) > limit))
+    changed: npt.NDArray[np.bool_] = np.abs(now - gain * before - offset) > limit
+    return changed
+
+
+def lie_near(cells: npt.NDArray[np.bool_], points: Float64) -> npt.NDArray[np.bool_]:
+    """Which of the points [P, 2] (canonical) lie in one of these cells [C], or beside one."""
+    grid = np.zeros((_CELLS + 2, _CELLS + 2), bool)
+    grid[1:-1, 1:-1][_OVAL] = cells
+    grid = opencv().dilate(grid.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    column, row = np.clip(np.floor(points * _CELLS).astype(int) + 1, 0, _CELLS + 1).T
+    near: npt.NDArray[np.bool_] = grid[row, column]
+    return near
 
 
 def in_frame_fraction(affine: Float64, width: int, height: int) -> float:

@@ -17,10 +17,12 @@ from .. import geometry
 from ..faces import Face, face_or_none
 from ..frames import Frame, PixelFormat
 from ..geometry import Float64
+from .face_points import FacePoints
 from .head_pose import Pose, falling, head_pose, pose_strength
-from .occlusion import appearance, in_frame_fraction, occluded_fraction
+from .occlusion import appearance, in_frame_fraction
 from .one_euro import OneEuro
 from .optical_flow import Patch, choose_points, eye_distance, face_patch, follow, same_patch, similarity, still_fits
+from .visibility import Visibility
 
 #: Seconds from nothing to the whole change, and back.
 FADE_IN, FADE_OUT = 0.4, 0.15
@@ -33,21 +35,10 @@ _DOUBLE = 0.4
 _MISSES = 2
 #: Seconds for which a face that is out of sight, or that the detector does not see, keeps its identity.
 _KEEP = 1.0
-#: Limits of ``falling``: share of the face that is covered; share of its points that are lost; the detector's score; share
-#: of the face that is in the frame.
-_COVERED, _POINTS_LOST, _SCORE, _IN_FRAME = (0.15, 0.35), (0.4, 0.75), (0.65, 0.5), (0.6, 0.25)
-#: What covers a face takes the points that it passes over; a face that turns or speaks looks different and keeps them. So no
-#: more of a face counts as covered than this, plus so much for each share of the points that is lost.
-_UNCOVERED, _FOR_POINTS = 0.1, 1.5
-#: A track of which so much is covered is lost.
-_TOO_COVERED = 0.6
-#: Doubt calls the detector.
-_DOUBT_POINTS = 0.4
-#: Points are chosen anew when fewer than this share are left.
-_FEW_POINTS = 0.85
-#: Seconds over which the remembered looks follow a face that is seen well; and after which a detector that still finds a
-#: face there is believed (new glasses, another light).
-_LOOKS_FOLLOW, _LOOKS_ACCEPT = 1.0, 4.0
+#: Limits of ``falling``: the detector's score; fraction of the face that is in the frame.
+_SCORE, _IN_FRAME = (0.65, 0.5), (0.6, 0.25)
+#: A track is lost when more of its face is occluded.
+_MAX_OCCLUDED = 0.6
 #: The One-Euro filter, in eye distances (``OneEuro``): chosen with ``benchmarks/stream.py``.
 MIN_CUTOFF, BETA = 0.5, 2.0
 
@@ -75,15 +66,11 @@ class _Track:
     anchor: Float64  # [5, 2], the last detection, carried on by the flow
     score: float
     face: Face  # the same, smoothed: what is shown
+    visibility: Visibility
     smoother: OneEuro = field(default_factory=lambda: OneEuro(min_cutoff=MIN_CUTOFF, beta=BETA))
     blend: float = 0.0
     patch: Patch | None = None
-    points: Float64 = field(default_factory=lambda: np.empty((0, 2)))
-    chosen: int = 0  # how many points there were
-    looks: Float64 | None = None
-    changed: float = 0.0  # share that does not look like before
-    changed_for: float = 0.0  # seconds
-    losses: float = 0.0  # greatest share of points lost since it last looked like before
+    points: FacePoints = field(default_factory=FacePoints)
     in_frame: float = 1.0
     drift: Float64 = field(default_factory=lambda: np.zeros(2))  # frame pixels a second
     lost_for: float | None = None
@@ -94,14 +81,6 @@ class _Track:
         default_factory=lambda: np.eye(2, 3)
     )  # ... and how the face has moved since, [2, 3]
 
-    @property
-    def points_lost(self) -> float:
-        return 1.0 - len(self.points) / self.chosen if self.chosen else 0.0
-
-    @property
-    def covered(self) -> float:
-        return min(self.changed, _UNCOVERED + _FOR_POINTS * self.losses)
-
     def goal(self, pose: Pose) -> float:
         """The strength that it should have in this pose."""
         if self.lost_for is not None or self.misses >= _MISSES:
@@ -109,8 +88,7 @@ class _Track:
         return (
             pose_strength(pose)
             * falling(self.score, *_SCORE)
-            * falling(self.covered, *_COVERED)
-            * falling(self.points_lost, *_POINTS_LOST)
+            * self.visibility.strength
             * falling(self.in_frame, *_IN_FRAME)
         )
 
@@ -142,11 +120,7 @@ class Tracker:
     def doubtful(self) -> bool:
         """Whether a detector should look soon: a face is lost, covered, followed by few points, or was missed by it."""
         return any(
-            track.lost_for is not None
-            or track.misses > 0
-            or track.covered > _COVERED[0]
-            or track.points_lost > _DOUBT_POINTS
-            for track in self._tracks
+            track.lost_for is not None or track.misses > 0 or track.visibility.doubtful for track in self._tracks
         )
 
     def reset(self) -> None:
@@ -196,6 +170,7 @@ class Tracker:
                 self._confirm(track, found[matched[i]], asked, frame)
             else:
                 track.misses += 1
+                track.visibility.miss()
         for j, face in enumerate(found):
             if j not in matched.values():
                 self._add(face, asked, frame, at_once)
@@ -223,15 +198,11 @@ class Tracker:
         moved = patch = None
         if track.lost_for is None and track.patch is not None:
             patch = same_patch(frame, self._format, track.patch)
-            points, sure = follow(track.patch, patch, track.points)
-            fit = similarity(track.points[sure], points[sure], patch)
-            if fit is not None:
-                moved, belongs = fit
-                track.points = points[sure][belongs]
+            moved = track.points.follow(track.patch, patch)
         if moved is None:
             track.lost_for = (track.lost_for or 0.0) + dt
             moved = np.column_stack([np.eye(2), track.drift * dt])
-            track.points = np.empty((0, 2))
+            track.points.clear()
         elif dt > 0:
             shift = geometry.apply(moved, track.anchor).mean(axis=0) - track.anchor.mean(axis=0)
             track.drift = 0.5 * track.drift + 0.5 * shift / dt
@@ -243,6 +214,7 @@ class Tracker:
             track.smoother = OneEuro(min_cutoff=MIN_CUTOFF, beta=BETA)
             face = Face(track.smoother(track.anchor, dt), track.score)
         track.face = face
+        track.points.drop_strays(face.affine)
         track.patch = patch if patch and still_fits(patch, frame, self._format, face.landmarks) else None
 
     def _look(self, track: _Track, frame: Frame, dt: float) -> None:
@@ -255,20 +227,11 @@ class Tracker:
         if track.patch is None and track.lost_for is None:
             track.lost_for = 0.0
         if track.patch is None or track.lost_for is not None:
-            track.losses = 1.0
+            track.visibility.lose()
             return
-        now = appearance(track.patch, affine)
-        if track.looks is None:
-            track.looks = now
-        track.changed = occluded_fraction(track.looks, now)
-        track.losses = max(track.points_lost, track.losses if track.changed >= _COVERED[0] else 0.0)
-        if track.covered > _TOO_COVERED:
+        track.visibility.observe(appearance(track.patch, affine), track.points, dt)
+        if track.visibility.occluded > _MAX_OCCLUDED:
             track.lost_for = 0.0
-        elif track.covered < _COVERED[0]:
-            track.looks = track.looks + min(1.0, dt / _LOOKS_FOLLOW) * (now - track.looks)
-            track.changed_for = 0.0
-        else:
-            track.changed_for += dt
 
     def _confirm(self, track: _Track, face: Face, asked: Frame | None, frame: Frame) -> None:
         """The detector sees a track's face."""
@@ -278,12 +241,14 @@ class Tracker:
             anchor = self._brought_forward(face, asked, frame)
         if anchor is None or face_or_none(anchor) is None:
             return
+        lost, apart = track.lost_for is not None, _apart(track.anchor, anchor)
         track.anchor, track.score, track.misses, track.unseen_for = anchor, face.score, 0, 0.0
-        if track.lost_for is not None:
+        if lost:
             self._start(track, frame)
-        if track.changed_for > _LOOKS_ACCEPT:
-            track.looks, track.changed, track.changed_for, track.losses = None, 0.0, 0.0, 0.0
-        if track.patch is not None and track.covered < _COVERED[0] and track.points_lost > 1 - _FEW_POINTS:
+        else:
+            track.points.move_homes(track.face.affine)
+        renew = track.visibility.answer(face.score, 0.0 if lost else apart)
+        if renew and track.patch is not None:
             self._choose_points(track)
 
     def _add(self, face: Face, asked: Frame | None, frame: Frame, at_once: bool) -> None:
@@ -294,7 +259,7 @@ class Tracker:
             return
         if any(_apart(track.anchor, landmarks) < _SAME for track in self._tracks if track.lost_for is None):
             return
-        track = _Track(self._next_id, landmarks, face.score, here)
+        track = _Track(self._next_id, landmarks, face.score, here, Visibility(face.score))
         self._start(track, frame)
         if track.lost_for is not None:
             return  # not in the frame
@@ -315,8 +280,7 @@ class Tracker:
 
     def _choose_points(self, track: _Track) -> None:
         assert track.patch is not None
-        track.points = choose_points(track.patch, track.face.affine)
-        track.chosen = len(track.points)
+        track.points.choose(track.patch, track.face.affine)
 
     def _brought_forward(self, face: Face, asked: Frame | None, frame: Frame) -> Float64 | None:
         """Where the landmarks [5, 2] of a face of the frame ``asked`` are now; None if the flow does not tell."""
@@ -337,7 +301,7 @@ class Tracker:
         for i, one in enumerate(seen):
             for other in seen[i + 1 :]:
                 if one.lost_for is None and other.lost_for is None and _apart(one.anchor, other.anchor) < _DOUBLE:
-                    worse = max((other, one), key=lambda track: track.points_lost + track.covered)
+                    worse = max((other, one), key=lambda track: track.points.lost_fraction + track.visibility.occluded)
                     worse.lost_for = 0.0
 
 

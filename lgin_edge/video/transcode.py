@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..frames import Frame
+from ..images import SUFFIXES
 from ..stream.errors import StreamError
 from ..stream.pipeline import Pipeline
 from ..transformer import Transformer
-from .writer import BT601, BT709, FULL, LIMITED, SWS, UNKNOWN, VideoWriter, pyav
+from .orientation import UPRIGHT, Orientation, display_orientation, has_alpha
+from .sound import SoundEncoder
+from .writer import BT601, BT709, FULL, LIMITED, SWS, UNKNOWN, VideoWriter, plain_name, pyav
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -26,6 +28,8 @@ Progress = Callable[[float, float | None], None]
 _HD = 720
 #: Seconds by which a film may be shorter than its head tells.
 _SHORT = 0.25
+#: Frames a second of a film that tells no rate.
+_FALLBACK_RATE = Fraction(25)
 #: Metadata of a stream that describes how it was encoded or is turned, and is told anew.
 _OLD_STREAM = (
     "encoder",
@@ -112,11 +116,14 @@ class _Film:
             raise StreamError(f"{path}: expected a video file, got a folder")
         try:
             try:
-                self.container = self._av.open(str(path))
+                self.container = self._av.open(plain_name(path))
             except UnicodeDecodeError:
-                self.container = self._av.open(str(path), metadata_errors="replace")
+                self.container = self._av.open(plain_name(path), metadata_errors="replace")
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
             raise StreamError(f"{path}: {_why(self._av, error)}") from error
+        if _is_picture(self.container, path):
+            self.container.close()
+            raise StreamError(f"{path}: is a picture, not a film: lgin-edge age {path}")
         videos = [one for one in self.container.streams.video if not _is_cover(one)]
         if not videos:
             found = ", ".join(sorted({one.type for one in self.container.streams})) or "nothing"
@@ -143,6 +150,13 @@ class _Film:
             return float(self.video.duration * self.video.time_base)
         return self.container.duration / 1e6 if self.container.duration else None
 
+    @property
+    def frame_ticks(self) -> int:
+        """Length of a frame in ticks of the video, by the rate that the file tells or FFmpeg guesses."""
+        rate = self.video.average_rate or self.video.guessed_rate or _FALLBACK_RATE
+        ticks: Fraction = 1 / (rate * self.video.time_base)
+        return max(1, round(ticks))
+
     def shift(self, time_base: Fraction) -> int:
         """``start`` in ticks of a stream."""
         return round(Fraction(self.start, 1_000_000) / time_base)
@@ -156,10 +170,13 @@ class _Job:
         self._av = pyav()
         self._outcome = Outcome(codec=writer.codec)
         self._copies: dict[int, Any] = {}
+        self._sounds: dict[int, SoundEncoder] = {}
+        self._silent: list[str] = []  # codecs of sound that nothing here decodes
         self._packets = self._errors = 0
         self._end = 0.0  # of all that was read, seconds
         self._last = -1  # the last frame's time, ticks
-        self._step = 1  # its length
+        self._step = self._nominal_step = film.frame_ticks  # its length
+        self._is_timed = False  # whether the film tells times that rise
         self._shape: tuple[int, ...] = ()  # of the first frame
 
     def run(self) -> Outcome:
@@ -176,6 +193,10 @@ class _Job:
                 packet.dts -= shift
                 packet.pts = packet.pts - shift if packet.pts is not None else None
                 self._writer.copy(packet, self._copies[packet.stream.index])
+            elif packet.stream.index in self._sounds:
+                self._encode_sound(packet.stream.index, packet)
+        for index in self._sounds:
+            self._encode_sound(index, None)
         outcome = self._outcome
         outcome.frames = self._writer.frames
         if not outcome.frames:
@@ -194,7 +215,9 @@ class _Job:
             name = _codec_name(stream)
             if stream.type == "video" and _is_cover(stream):
                 self._note("the cover picture was left out: it would show the old face")
-            elif stream.type not in ("audio", "subtitle", "video") or not self._writer.takes(name):
+            elif stream.type == "audio":
+                self._choose_sound(stream, name)
+            elif stream.type not in ("subtitle", "video") or not self._writer.takes(name):
                 self._note(
                     f"a stream was left out, which {self._writer.target.suffix} does not take: {stream.type} {name}"
                 )
@@ -203,6 +226,32 @@ class _Job:
                     self._note("there is a second video in the file, which was copied as it is")
                 self._copies[stream.index] = self._writer.copy_stream(stream)
         self._writer.copy_chapters(self._film.container)
+        if self._silent and not self._sounds and not any(one.type == "audio" for one in self._copies.values()):
+            raise StreamError(
+                f"{self._film.path}: its sound ({', '.join(self._silent)}) cannot be copied or decoded; the new film would be silent"
+            )
+
+    def _choose_sound(self, stream: Any, name: str) -> None:
+        """Copy sound if the container takes it, else encode it anew."""
+        if self._writer.takes(name):
+            with suppress(ValueError):  # PyAV knows no tag of this codec for the container
+                self._copies[stream.index] = self._writer.copy_stream(stream)
+                return
+        if getattr(stream, "codec_context", None) is None:  # FFmpeg has no decoder
+            self._silent.append(name)
+            self._note(f"sound was left out, which cannot be copied or decoded: {name}")
+            return
+        sound = self._sounds[stream.index] = self._writer.encode_sound(stream)
+        self._note(
+            f"the sound was encoded anew, {name} to {sound.stream.codec_context.name}: {self._writer.target.suffix} does not take it as it was"
+        )
+
+    def _encode_sound(self, index: int, packet: Any | None) -> None:
+        sound = self._sounds[index]
+        for encoded in sound.packets(packet):
+            shift = self._film.shift(encoded.time_base)
+            encoded.pts, encoded.dts = encoded.pts - shift, encoded.dts - shift
+            self._writer.copy(encoded, sound.stream)
 
     def _demux(self) -> Iterator[Any]:
         """The packets as far as they can be read, and None, at which the decoder gives its last frames."""
@@ -230,12 +279,18 @@ class _Job:
 
     def _frame(self, frame: Any) -> None:
         """Change a frame and write it."""
-        turns = round(getattr(frame, "rotation", 0) / 90) % 4
+        orientation = display_orientation(frame)
         film, writer = self._film, self._writer
         time_base = film.video.time_base
         pts = frame.pts if frame.pts is not None else frame.dts
-        pts = self._last + self._step if pts is None else pts - film.shift(time_base)
-        pts = max(pts, self._last + 1)  # a file may tell times that do not rise; one that is written must
+        if pts is None:
+            pts = self._last + self._step if self._last >= 0 else 0
+        else:
+            pts -= film.shift(time_base)
+        if pts <= self._last:  # a file may tell times that do not rise, or none; one that is written must
+            pts = self._last + (1 if self._is_timed else self._nominal_step)
+        elif self._last >= 0:
+            self._is_timed = self._is_timed or frame.pts is not None
         if self._last >= 0:
             self._step = pts - self._last
         matrix = frame.colorspace if frame.colorspace in (1, 4, 5, 6, 7, 9) else BT709 if frame.height >= _HD else BT601
@@ -246,16 +301,15 @@ class _Job:
             src_color_range=FULL if full_range else LIMITED,
             dst_color_range=FULL,
         )
-        if turns:
-            rgb = np.ascontiguousarray(np.rot90(rgb, turns))
+        rgb = orientation.apply(rgb)
         if not writer.frames:
-            self._begin(frame, rgb, turns, full_range)
+            self._begin(frame, rgb, orientation, full_range)
             self._shape = rgb.shape
         elif rgb.shape != self._shape:
             self._note("the film changes its size; all of it was written at its first")
         processed = self._pipeline(rgb, float(pts * time_base))
         fits = (frame.width, frame.height) == writer.size and frame.format.name == writer.pixels
-        if processed.changed or turns or not fits:
+        if processed.changed or orientation != UPRIGHT or not fits:
             writer.write_array(processed.image, pts, matrix=matrix, full_range=full_range)
         else:  # as it was decoded: not even rounded
             frame.pts = pts
@@ -265,10 +319,10 @@ class _Job:
         if self._progress is not None:
             self._progress(float(pts * time_base), film.seconds)
 
-    def _begin(self, frame: Any, rgb: Frame, turns: int, full_range: bool) -> None:
+    def _begin(self, frame: Any, rgb: Frame, orientation: Orientation, full_range: bool) -> None:
         video, context = self._film.video, self._film.video.codec_context
         aspect = video.sample_aspect_ratio
-        if aspect and turns % 2:
+        if aspect and orientation.transposed:
             aspect = 1 / aspect
         color = {name: int(getattr(context, name)) for name in ("color_primaries", "color_trc")}
         rgb_source = frame.format.name.startswith(("rgb", "bgr", "gbr", "pal"))
@@ -279,8 +333,11 @@ class _Job:
             self._note(f"the film has {deep} bits a channel; 8 were written")
         if getattr(frame, "interlaced_frame", False):
             self._note("the film is interlaced; its pictures were written whole")
-        if turns:
-            self._note(f"the film is turned by {90 * turns} degrees when it is shown; it was written upright")
+        if orientation != UPRIGHT:
+            how = "as it is shown" if orientation.is_mirrored else "upright"
+            self._note(f"the film is {orientation} when it is shown; it was written {how}")
+        if has_alpha(frame.format) or video.metadata.get("alpha_mode") == "1":
+            self._note("the film has transparent parts; they were written opaque")
         self._writer.begin(
             rgb.shape[1],
             rgb.shape[0],
@@ -305,6 +362,14 @@ class _Job:
             return ""
         many = f" of {told}" if told > self._writer.frames else ""
         return f"{self._film.path} is cut off or damaged: {self._writer.frames}{many} frames could be read, which were written"
+
+
+def _is_picture(container: Any, path: Path) -> bool:
+    """Whether a file holds a single picture, which FFmpeg takes for a film of one frame."""
+    if container.format.name == "image2" or container.format.name.endswith("_pipe"):
+        return True
+    videos = container.streams.video
+    return path.suffix.lower() in SUFFIXES and len(videos) == 1 and videos[0].frames == 1
 
 
 def _is_cover(stream: Any) -> bool:

@@ -14,6 +14,7 @@ from ..errors import BackendError, InputError
 from ..files import partial_path
 from ..frames import Frame
 from ..stream.errors import StreamError
+from .sound import SoundEncoder, encoder
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -50,6 +51,11 @@ def pyav() -> Any:
         raise BackendError(f"videos are read and written by PyAV ({error}): pip install 'lgin-edge[video]'") from error
     importlib.import_module("av.logging").set_level(None)  # what matters is told by our errors
     return module
+
+
+def plain_name(path: Path) -> str:
+    """A file's name for FFmpeg, which takes what stands before a colon in a relative one for a protocol."""
+    return str(path.absolute())
 
 
 class VideoWriter:
@@ -97,7 +103,7 @@ class VideoWriter:
             foreign = any("." in key for key in metadata or {})
             options["movflags"] = "+faststart+use_metadata_tags" if foreign else "+faststart"
         with self._explained():
-            self._container = self._av.open(str(self._partial), "w", format=self.form, container_options=options)
+            self._container = self._av.open(plain_name(self._partial), "w", format=self.form, container_options=options)
         self._container.metadata.update(metadata or {})
         self._video: Any = None
         self._pending: list[tuple[Any, Any]] = []
@@ -118,8 +124,18 @@ class VideoWriter:
             copied.disposition = stream.disposition.value
         return copied
 
+    def encode_sound(self, source: Any) -> SoundEncoder:
+        """A stream of sound of an input file, for ``copy`` encoded anew; before the first frame. Raises StreamError."""
+        name = encoder(self.form)
+        try:
+            return SoundEncoder(self._av, source, self._container, name)
+        except (self._av.error.FFmpegError, ValueError) as error:
+            raise StreamError(
+                f"{self.target}: its container does not take the film's sound, and {name} does not encode it: {error}"
+            ) from error
+
     def copy(self, packet: Any, stream: Any) -> None:
-        """Write a packet to a stream of ``copy_stream`` as it is. Raises StreamError."""
+        """Write a packet to a stream of ``copy_stream`` or ``encode_sound`` as it is. Raises StreamError."""
         if not self._begun:  # the file begins with the size of its frames
             self._pending.append((packet, stream))
             return

@@ -116,3 +116,28 @@ def test_a_full_disk(tmp_path: Path) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
     with Journal(tmp_path, QUESTION) as journal:
         assert journal.outcomes["a.jpg"] == DONE
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["5", "[]", '"a"', "null", "{}", '{"name": "a.jpg"}', "[" * 50_000, '{"name": 1, "aged": "x", "left_out": 3}'],
+)
+@pytest.mark.parametrize("place", ["first", "later"])
+def test_a_mistyped_journal(tmp_path: Path, line: str, place: str) -> None:
+    if place == "first" and (line == "null" or line.startswith("{")):
+        pytest.skip("there it is another question, or none")
+    write(tmp_path, DONE)
+    path = tmp_path / FILE
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([line, *lines[1:]] if place == "first" else [*lines, line]) + "\n")
+    with pytest.raises(InputError, match="damaged"):
+        Journal(tmp_path, QUESTION)
+
+
+def test_no_spreadsheet_takes_a_name_for_a_formula(tmp_path: Path) -> None:
+    evil = Outcome("=1+2.jpg", 0, 0, (("=1+2.jpg", "@no face"), ("-x.jpg", "no face")), True)
+    with Journal(tmp_path, QUESTION) as journal:
+        journal.add(evil)
+        journal.write_failures([evil.name])
+    with (tmp_path / FAILURES).open(newline="") as file:
+        assert list(csv.reader(file))[1:] == [["'=1+2.jpg", "'@no face"], ["'-x.jpg", "no face"]]

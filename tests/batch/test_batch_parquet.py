@@ -107,3 +107,22 @@ def test_without_pyarrow(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(BackendError, match=r"pip install 'lgin-edge\[ray\]'"):
         age(tiny_model, tmp_path / "a.parquet", tmp_path / "b.parquet")
+
+
+def test_rows_beyond_number_are_refused(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few kilobytes can hold millions of rows without a picture."""
+    monkeypatch.setattr(parquet, "_MAX_ROWS", 1000)
+    source = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": pa.nulls(1001, pa.binary())}), source)
+    outcome = age(tiny_model, source, tmp_path / "b.parquet")
+    assert not outcome.complete
+    assert "1,001 rows; a file has at most 1,000" in outcome.left_out[0][1]
+
+
+def test_large_rows_are_read_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "_BATCH_BYTES", 110_000)
+    source = tmp_path / "a.parquet"
+    pictures = [bytes([i]) * 40_000 for i in range(8)]
+    pq.write_table(pa.table({"image": pictures}), source, use_dictionary=False)
+    with pq.ParquetFile(source) as file:
+        assert parquet._rows_at_once(file.metadata) == 2

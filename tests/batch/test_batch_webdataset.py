@@ -80,13 +80,27 @@ def test_a_shard_without_any_face_has_no_result(tmp_path: Path, tiny_model: Path
     assert list(target.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("damage", ["text", "cut", "empty"])
+@pytest.mark.parametrize("damage", ["text", "cut", "empty", "header", "zeroed header", "cut between files", "no end"])
 def test_damaged_shards_are_to_be_tried_again(
     tmp_path: Path, tiny_model: Path, astronaut: np.ndarray, damage: str
 ) -> None:
-    source, target = write_tar(tmp_path / "a.tar", [("0.png", encoded(astronaut))] * 2), tmp_path / "a.out.tar"
+    files = [(f"{i}.png", encoded(astronaut)) for i in range(2)]
+    source, target = write_tar(tmp_path / "a.tar", files), tmp_path / "a.out.tar"
     data = source.read_bytes()
-    source.write_bytes({"text": b"I am not a shard" * 100, "cut": data[: len(data) // 2], "empty": b""}[damage])
+    with tarfile.open(source) as tar:
+        second = tar.getmembers()[1].offset
+        end = tar.offset
+    source.write_bytes(
+        {
+            "text": b"I am not a shard" * 100,
+            "cut": data[: len(data) // 2],
+            "empty": b"",
+            "header": data[: second + 150] + b"?" + data[second + 151 :],
+            "zeroed header": data[:second] + bytes(512) + data[second + 512 :],
+            "cut between files": data[:second],
+            "no end": data[:end],
+        }[damage]
+    )
     with Worker(settings(tiny_model)) as worker:
         outcome = worker(task(source, target))
     assert not outcome.complete
@@ -103,17 +117,58 @@ def test_pictures_that_are_too_large_are_not_read(
     source = write_tar(tmp_path / "a.tar", [("0.png", data)])
     with Worker(settings(tiny_model)) as worker:
         outcome = worker(task(source, tmp_path / "a.out.tar"))
-    assert "a picture has at most" in outcome.left_out[0][1]
+    assert "a file has at most" in outcome.left_out[0][1]
 
 
-def test_links_and_devices_are_passed_over(tmp_path: Path, tiny_model: Path, astronaut: np.ndarray) -> None:
+def test_links_and_devices_are_told(tmp_path: Path, tiny_model: Path, astronaut: np.ndarray) -> None:
     source = write_tar(tmp_path / "a.tar", [("0.png", encoded(astronaut))])
     with tarfile.open(source, "a") as tar:
         for name, kind in (("1.png", tarfile.SYMTYPE), ("2.png", tarfile.LNKTYPE), ("3.png", tarfile.CHRTYPE)):
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "/etc/passwd"
             tar.addfile(info)
+        folder = tarfile.TarInfo("4")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
     with Worker(settings(tiny_model)) as worker:
         outcome = worker(task(source, tmp_path / "b.tar"))
-    assert (outcome.aged, outcome.left_out) == (1, ())
+    assert outcome.aged == 1
+    assert [name for name, _ in outcome.left_out] == ["a.tar/1", "a.tar/2", "a.tar/3"]
+    assert all("only plain files are read" in reason for _, reason in outcome.left_out)
     assert list(read_tar(tmp_path / "b.tar")) == ["0.png"]
+
+
+def test_a_sample_that_would_fill_the_disk_is_left_out(tmp_path: Path, tiny_model: Path, astronaut: np.ndarray) -> None:
+    """A sparse file, whose hole of gigabytes takes no room in the shard."""
+    source = write_tar(tmp_path / "a.tar", [("0.png", encoded(astronaut)), ("1.png", encoded(astronaut))])
+    header = bytearray(tarfile.TarInfo("1.bin").tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = b"S"
+    header[124:136] = header[386:398] = header[398:410] = b"00000000000\0"
+    header[483:495] = b"%011o\0" % (3 << 30)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    with tarfile.open(source) as tar:
+        tar.getmembers()
+        end = tar.offset
+    source.write_bytes(source.read_bytes()[:end] + header + bytes(1024))
+    with Worker(settings(tiny_model)) as worker:
+        outcome = worker(task(source, tmp_path / "b.tar"))
+    assert outcome.aged == 1
+    assert [name for name, _ in outcome.left_out] == ["a.tar/1"]
+    assert list(read_tar(tmp_path / "b.tar")) == ["0.png"]
+
+
+def test_a_doubled_name_loses_its_sample_alone(tmp_path: Path, tiny_model: Path, astronaut: np.ndarray) -> None:
+    face = encoded(astronaut)
+    source = write_tar(tmp_path / "a.tar", [("0.png", face), ("1.png", face), ("1.png", face), ("2.png", face)])
+    with Worker(settings(tiny_model)) as worker:
+        outcome = worker(task(source, tmp_path / "b.tar"))
+    assert [name for name, _ in outcome.left_out] == ["a.tar/1"]
+    assert list(read_tar(tmp_path / "b.tar")) == ["0.png", "2.png"]
+
+
+def test_results_of_one_sample_keep_names_of_their_own(tmp_path: Path, tiny_model: Path, astronaut: np.ndarray) -> None:
+    files = [("0.gif", encoded(astronaut, "GIF")), ("0.png", encoded(astronaut))]
+    with Worker(settings(tiny_model)) as worker:
+        worker(task(write_tar(tmp_path / "a.tar", files), tmp_path / "b.tar"))
+    assert list(read_tar(tmp_path / "b.tar")) == ["0.gif.png", "0.png"]

@@ -12,16 +12,16 @@ import pytest
 from typer.testing import CliRunner
 
 from lgin_edge.bench import __main__ as command
-from lgin_edge.bench import checks, machine, measure, memory, rows, yardstick
+from lgin_edge.bench import checks, machine, measure, memory, resnet18, rows
 from lgin_edge.cli import options
 
-STAGES = ("detect", "crop", "engine", "paste", "whole frame", "tracked frame", "timeline")
+STAGES = ("detect", "crop", "model", "paste", "whole frame", "tracked frame", "timeline")
 
 
 @pytest.fixture(autouse=True)
 def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A yardstick without its dear stages, two rounds a table, two cores, no processes for memory."""
-    monkeypatch.setattr(yardstick, "_STAGES", ((64, 2),))
+    monkeypatch.setattr(resnet18, "_STAGES", ((64, 2),))
     monkeypatch.setattr(measure, "LEAST_ROUNDS", 2)
     monkeypatch.setattr(machine, "usable_cores", lambda: 2)
     monkeypatch.setattr(memory, "peak", lambda *_: 123.4)
@@ -39,7 +39,7 @@ def test_all_of_it(tiny_model: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     for words in (
         *STAGES,
-        "engine, 6 ages",
+        "model, 6 ages",
         "timeline, 5 ages",
         "resnet18",
         "1280x720",
@@ -80,26 +80,11 @@ def check_row(row: dict[str, Any]) -> None:
     assert ("few samples" in row["remark"]) == (row["n"] < 10)
 
 
-def test_baselines(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("cv2")
-    for name in ("torch", "openvino"):
-        monkeypatch.setitem(sys.modules, name, None)
-    file = tmp_path / "bench.json"
-    result = run(tiny_model, "--baseline", "--stage", "crop", "--stage", "engine", "--threads", 1, "--json", file)
-    assert result.exit_code == 0, result.output
-    assert "skipped: engine, torch.compile: torch cannot be imported" in result.stdout
-    found = json.loads(file.read_text())["rows"]
-    assert {row["candidate"] for row in found if row["table"] == "kernels"} == {"resnet18", "kernels", "opencv"}
-    assert {row["candidate"] for row in found if row["table"] == "baseline"} == {"resnet18", "onnxruntime"}
-    keys = [tuple(row[name] for name in rows.KEY) for row in found]
-    assert len(set(keys)) == len(keys)
-
-
 def test_same_inputs_for_the_same_work(tiny_model: Path, tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
-    assert run(tiny_model, "--json", file, "--stage", "engine", "--stage", "crop").exit_code == 0
+    assert run(tiny_model, "--json", file, "--stage", "model", "--stage", "crop").exit_code == 0
     found = json.loads(file.read_text())["rows"]
-    assert {row["stage"] for row in found} == {"yardstick", "engine", "crop"}
+    assert {row["stage"] for row in found} == {"yardstick", "model", "crop"}
     inputs: dict[tuple[str, int, int], set[str]] = {}
     for row in found:
         inputs.setdefault((row["stage"], row["batch"], row["ages"]), set()).add(row["inputs_sha256"])
@@ -114,13 +99,6 @@ def test_two_models_are_told_apart(tiny_model: Path, tmp_path: Path) -> None:
     found = json.loads(file.read_text())["rows"]
     names = [row["candidate"] for row in found if row["table"] == "stages"]
     assert names == ["resnet18", "kernels", "tiny.onnx: onnxruntime", "other.onnx: onnxruntime"]
-
-
-def test_profile(tiny_model: Path) -> None:
-    result = run(tiny_model, "--stage", "crop", "--profile")
-    assert result.exit_code == 0, result.output
-    for words in ("operator", "Slowest layers", "Slowest convolutions", "share"):
-        assert words in result.stdout
 
 
 def test_wrong_answer_fails_and_the_rest_is_measured(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +137,7 @@ def test_compare(tiny_model: Path, tmp_path: Path) -> None:
         (["--json", "/no/such/folder/a.json"], "there is no folder"),
         (["--compare", "a.json"], "--compare"),
         (["--compare", "none.json", "none.json"], "none.json: cannot be read"),
-        (["--compare", "none.json", "none.json", "--baseline"], "takes no other option"),
+        (["--compare", "none.json", "none.json", "--threads", "1"], "takes no other option"),
         (["--nonsense"], "--nonsense"),
     ],
 )

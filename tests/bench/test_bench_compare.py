@@ -17,7 +17,7 @@ from lgin_edge.errors import InputError
 MACHINE: dict[str, Any] = {"cpu": "this", "cores": 2}
 OTHER: dict[str, Any] = {"cpu": "that", "cores": 4}
 File = tuple[dict[str, Any], list[rows.Row]]
-MEDIANS = {"resnet18": 40.0, "engine": 35.0, "crop": 2.0, "paste": 1.5}
+MEDIANS = {"resnet18": 40.0, "model": 35.0, "crop": 2.0, "paste": 1.5}
 
 
 def run(seed: int, speed: float = 1.0, machine: dict[str, Any] = MACHINE, n: int = 60, **factors: float) -> File:
@@ -52,7 +52,7 @@ def test_noise_is_no_change() -> None:
 def test_a_fifth_is_found(factor: float, verdict: str) -> None:
     for seed in range(6):
         found = verdicts(run(2 * seed), run(2 * seed + 1, crop=factor))
-        assert found == {"resnet18": "no change", "engine": "no change", "crop": verdict, "paste": "no change"}
+        assert found == {"resnet18": "no change", "model": "no change", "crop": verdict, "paste": "no change"}
 
 
 def test_change_has_its_interval() -> None:
@@ -74,8 +74,8 @@ def test_other_machines_are_compared_by_multiples() -> None:
     a, b = run(0), run(1, speed=3.0, machine=OTHER, crop=1.3)
     found = compare(a, b)
     assert found.differing == ["cpu", "cores"]
-    assert verdicts(a, b) == {"engine": "no change", "crop": "slower", "paste": "no change"}
-    change = of(a, b, "engine")
+    assert verdicts(a, b) == {"model": "no change", "crop": "slower", "paste": "no change"}
+    change = of(a, b, "model")
     assert change.before == pytest.approx(35 / 40, rel=0.05)
     assert change.after == pytest.approx(35 / 40, rel=0.05)
 

@@ -14,11 +14,16 @@ from test_gpu_frame_path import QueuedEngine
 
 import lgin_edge.inference.loader
 from lgin_edge import kernels
-from lgin_edge.bench import gpu, measure, run, stages, ways, yardstick
-from lgin_edge.bench.gpu_parts import PARTS, Parts
-from lgin_edge.bench.stages import Model, Way
+from lgin_edge.bench import measure, resnet18, run, stages, targets
+from lgin_edge.bench.stages import Model, Target
 from lgin_edge.inference.cuda import Cuda, Stream
 from lgin_edge.inference.gpu import GpuFramePath
+
+pytest.importorskip("benchmarks.research", reason="needs a checkout")
+
+from benchmarks.research import gpu
+from benchmarks.research.__main__ import ResearchBench
+from benchmarks.research.gpu_parts import PARTS, Parts
 
 KERNELS = kernels.cuda_is_host()
 
@@ -48,12 +53,12 @@ def model(tmp_path: Path, runtime: cuda_stand_in.Runtime, stack: ExitStack, monk
     return stages.open_models([models.save(tmp_path / "gains.onnx", face_gain=0.2, patch_gain=0.3)], stack)[0]
 
 
-def way(stack: ExitStack) -> Way:
-    return Way("stand-in", 1, stack, device="cuda")
+def target(stack: ExitStack) -> Target:
+    return Target("stand-in", 1, stack, device="cuda")
 
 
 def test_everything_on_a_gpu(model: Model, stack: ExitStack, runtime: cuda_stand_in.Runtime) -> None:
-    found, skipped = gpu.candidates(model, way(stack), stages.STAGES)
+    found, skipped = gpu.candidates(model, target(stack), stages.STAGES)
     assert skipped == []
     assert [(one.stage, one.name) for one in found] == [
         ("whole frame", "stand-in"),
@@ -63,18 +68,18 @@ def test_everything_on_a_gpu(model: Model, stack: ExitStack, runtime: cuda_stand
         ("tracked frame", "stand-in, no graph"),
         *((part, "stand-in") for part in PARTS),
     ]
-    measured, refused = measure.take_turns(found, 0.05)
+    measured, refused = measure.measure_interleaved(found, 0.05)
     names = {(one.candidate.stage, one.candidate.name) for one in measured}
     if KERNELS:
         assert refused == []
     else:  # kernels that do nothing: that is seen, and only copies and the engine alone are right
-        assert names == {("upload", "stand-in"), ("engine", "stand-in"), ("download", "stand-in")}
+        assert names == {("upload", "stand-in"), ("model", "stand-in"), ("download", "stand-in")}
         assert all(one.reason.startswith("wrong answer") for one in refused)
     assert "cudaGraphLaunch" in runtime.names()
 
 
 def test_no_graph_means_none(model: Model, stack: ExitStack, runtime: cuda_stand_in.Runtime) -> None:
-    found, _ = gpu.candidates(model, way(stack), ("tracked frame",))
+    found, _ = gpu.candidates(model, target(stack), ("tracked frame",))
     for one in found:
         for _ in range(3):
             one.answer()
@@ -85,7 +90,7 @@ def test_no_graph_means_none(model: Model, stack: ExitStack, runtime: cuda_stand
 
 
 def test_engine_that_is_never_recorded(model: Model, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = way(stack)
+    here = target(stack)
     gpu.path_of(model, here).record = False
     found, (skipped,) = gpu.candidates(model, here, ("tracked frame",))
     assert not any("no graph" in one.name for one in found)
@@ -94,15 +99,15 @@ def test_engine_that_is_never_recorded(model: Model, stack: ExitStack, monkeypat
 
 
 def test_parts_have_the_inputs_of_the_stages_on_the_cpu(model: Model, stack: ExitStack) -> None:
-    parts = Parts(model, way(stack))
-    for part in ("crop", "engine", "paste"):
-        (cpu, *_), there = stages.build(part, model, Way("cpu", 1, stack)), parts.candidate(part)
+    parts = Parts(model, target(stack))
+    for part in ("crop", "model", "paste"):
+        (cpu, *_), there = stages.build(part, model, Target("cpu", 1, stack)), parts.candidate(part)
         assert there.work == cpu.work
         assert measure.digest(there.inputs) == measure.digest(cpu.inputs)
 
 
 def test_wrong_bytes_are_refused(model: Model, stack: ExitStack, runtime: cuda_stand_in.Runtime) -> None:
-    parts = Parts(model, way(stack))
+    parts = Parts(model, target(stack))
     upload = parts.candidate("upload")
     assert upload.check(upload.answer()) == "the same bytes"
     parts._upload = lambda: None  # type: ignore[method-assign]
@@ -112,26 +117,26 @@ def test_wrong_bytes_are_refused(model: Model, stack: ExitStack, runtime: cuda_s
 
 
 def test_batches_as_far_as_the_engine_takes_them(model: Model, stack: ExitStack) -> None:
-    found = gpu.batches(model, way(stack), (1, 4, 16))  # ONNX Runtime's engine takes eight
+    found = gpu.batches(model, target(stack), (1, 4, 16))  # ONNX Runtime's engine takes eight
     assert [one.batch for one in found] == [1, 4]
-    measured, refused = measure.take_turns(found, 0.05)
+    measured, refused = measure.measure_interleaved(found, 0.05)
     assert len(measured) == 2, refused
 
 
 def test_a_run_on_a_machine_with_a_gpu(model: Model, runtime: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("cuda_built", True), ("cuda_is_host", False), ("cuda_device_count", 1)):
-        monkeypatch.setattr(ways.kernels, name, lambda value=value: value)
-    monkeypatch.setattr(ways, "_available", lambda: [ways.CUDA, stages.CPU])
-    monkeypatch.setattr(yardstick, "_STAGES", ((64, 2),))
+        monkeypatch.setattr(targets.kernels, name, lambda value=value: value)
+    monkeypatch.setattr(targets, "_available", lambda: [targets.CUDA, stages.CPU])
+    monkeypatch.setattr(resnet18, "_STAGES", ((64, 2),))
     monkeypatch.setattr(run.memory, "peak", lambda *_: None)
-    result = run.Bench([model.path], ("engine",), 1, 1, 0.1).run()
+    result = ResearchBench([model.path], ("model",), 1, 1, 0.1).run()
     rows = [row for row in result.rows if row["device"] == "cuda"]
     assert {row["candidate"] for row in rows} == {"onnxruntime CUDA"}
     assert {(row["table"], row["stage"]) for row in rows} == {
         ("stages", "upload"),
-        ("stages", "engine"),
+        ("stages", "model"),
         ("stages", "download"),
-        ("batch", "engine"),
+        ("batch", "model"),
     }
     assert all(row["times_resnet18"] > 0 for row in rows)
     assert not result.failed

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lgin_edge.bench import checks, measure, rows, stats
-from lgin_edge.bench.measure import Candidate, WrongAnswer, take_turns
+from lgin_edge.bench.measure import Candidate, WrongAnswer, measure_interleaved
 from lgin_edge.errors import BackendError
 
 INPUT = np.arange(4.0)
@@ -46,7 +46,7 @@ def taking(clock: Clock, name: str, seconds: float, log: list[str]) -> Candidate
 def test_one_sample_each_in_every_round() -> None:
     clock, log = Clock(), list[str]()
     found = [taking(clock, name, 0.01, log) for name in "abc"]
-    measured, skipped = take_turns(found, 2.0, clock=clock)
+    measured, skipped = measure_interleaved(found, 2.0, clock=clock)
     assert skipped == []
     assert [one.candidate.name for one in measured] == list("abc")
     n = len(measured[0].samples_ms)
@@ -63,7 +63,7 @@ def test_one_sample_each_in_every_round() -> None:
 def test_order_depends_on_the_seed_alone() -> None:
     def order(seed: int) -> list[str]:
         clock, log = Clock(), list[str]()
-        take_turns([taking(clock, name, 0.01, log) for name in "abcd"], 1.0, clock=clock, seed=seed)
+        measure_interleaved([taking(clock, name, 0.01, log) for name in "abcd"], 1.0, clock=clock, seed=seed)
         return log
 
     assert order(1) == order(1) != order(2)
@@ -72,7 +72,7 @@ def test_order_depends_on_the_seed_alone() -> None:
 def test_warm_up_by_calls_and_by_time() -> None:
     clock = Clock()
     quick, slow = taking(clock, "quick", 0.001, []), taking(clock, "slow", 0.1, [])
-    measured, _ = take_turns([quick, slow], 20.0, clock=clock)
+    measured, _ = measure_interleaved([quick, slow], 20.0, clock=clock)
     assert measured[0].warm_up_ms >= measure.WARM_UP_MS
     assert measured[0].warm_up_calls >= 200
     assert measured[1].warm_up_calls == measure.WARM_UP_CALLS
@@ -81,7 +81,7 @@ def test_warm_up_by_calls_and_by_time() -> None:
 
 def test_slow_machine_warms_up_as_long_as_the_time_allows() -> None:
     clock = Clock()
-    measured, _ = take_turns([taking(clock, "slow", 5.0, [])], 10.0, clock=clock)
+    measured, _ = measure_interleaved([taking(clock, "slow", 5.0, [])], 10.0, clock=clock)
     assert measured[0].warm_up_calls == 2
     assert not measured[0].warm
     assert len(measured[0].samples_ms) == measure.LEAST_ROUNDS
@@ -92,7 +92,7 @@ def test_slow_machine_warms_up_as_long_as_the_time_allows() -> None:
 def test_stops_by_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "MOST_ROUNDS", 30)
     clock = Clock()
-    measured, _ = take_turns([taking(clock, "a", 1e-3, [])], 1000.0, clock=clock)
+    measured, _ = measure_interleaved([taking(clock, "a", 1e-3, [])], 1000.0, clock=clock)
     assert len(measured[0].samples_ms) == 30
 
 
@@ -114,7 +114,7 @@ def test_synchronize_is_in_the_sample_and_setup_is_not() -> None:
         clock.now, queued[0] = clock.now + queued[0], 0.0
 
     found = candidate("gpu", run, setup=later(0.3), synchronize=synchronize)
-    measured, _ = take_turns([found], 10.0, clock=clock)
+    measured, _ = measure_interleaved([found], 10.0, clock=clock)
     assert measured[0].samples_ms == pytest.approx([50.0] * len(measured[0].samples_ms))
 
 
@@ -125,7 +125,7 @@ def test_wrong_answer_is_refused_before_it_is_timed() -> None:
         raise WrongAnswer("off by 7")
 
     bad = candidate("bad", lambda: calls.append(1), check=check)
-    measured, skipped = take_turns([bad, candidate("good")], 0.05)
+    measured, skipped = measure_interleaved([bad, candidate("good")], 0.05)
     assert calls == [1]
     assert [one.candidate.name for one in measured] == ["good"]
     assert skipped == [measure.Skipped("work", "bad", "wrong answer: off by 7", failed=True)]
@@ -139,7 +139,7 @@ def test_answer_that_goes_wrong_later_is_refused() -> None:
             raise WrongAnswer("no more")
         return "right"
 
-    measured, skipped = take_turns([candidate("bad", lambda: calls.append(1), check=check)], 0.05)
+    measured, skipped = measure_interleaved([candidate("bad", lambda: calls.append(1), check=check)], 0.05)
     assert measured == []
     assert skipped[0].reason == "wrong answer: no more"
 
@@ -150,7 +150,7 @@ def test_changed_input_is_refused() -> None:
     def run() -> None:
         mine[0] += 1
 
-    measured, skipped = take_turns([candidate("bad", run, inputs=[mine])], 0.05)
+    measured, skipped = measure_interleaved([candidate("bad", run, inputs=[mine])], 0.05)
     assert measured == []
     assert "changed its own input" in skipped[0].reason
 
@@ -158,7 +158,7 @@ def test_changed_input_is_refused() -> None:
 def test_other_input_for_the_same_work_is_refused() -> None:
     other = candidate("other", inputs=[INPUT + 1])
     elsewhere = candidate("elsewhere", inputs=[INPUT + 1], stage="other work")
-    measured, skipped = take_turns([candidate(), other, elsewhere], 0.05)
+    measured, skipped = measure_interleaved([candidate(), other, elsewhere], 0.05)
     assert [one.candidate.name for one in measured] == ["a", "elsewhere"]
     assert [one.name for one in skipped] == ["other"]
 
@@ -171,21 +171,21 @@ def test_failures(foreign: bool) -> None:
     def theirs() -> None:
         raise RuntimeError("first line\nsecond line")
 
-    measured, skipped = take_turns([candidate("a", ours, foreign=foreign), candidate("b")], 0.05)
+    measured, skipped = measure_interleaved([candidate("a", ours, foreign=foreign), candidate("b")], 0.05)
     assert [one.candidate.name for one in measured] == ["b"]
     assert skipped == [measure.Skipped("work", "a", "no memory", failed=not foreign)]
     if foreign:
-        _, skipped = take_turns([candidate("a", theirs, foreign=True)], 0.05)
+        _, skipped = measure_interleaved([candidate("a", theirs, foreign=True)], 0.05)
         assert skipped[0].reason == "RuntimeError: first line"
     else:
         with pytest.raises(RuntimeError):  # a bug of ours is not to be hidden
-            take_turns([candidate("a", theirs)], 0.05)
+            measure_interleaved([candidate("a", theirs)], 0.05)
 
 
 def test_no_collection_while_it_is_timed() -> None:
     seen = []
     assert gc.isenabled()
-    take_turns([candidate("a", lambda: seen.append(gc.isenabled()))], 0.05)
+    measure_interleaved([candidate("a", lambda: seen.append(gc.isenabled()))], 0.05)
     assert not all(seen)
     assert gc.isenabled()
 
@@ -193,7 +193,7 @@ def test_no_collection_while_it_is_timed() -> None:
 def test_progress_only_rises() -> None:
     done: list[float] = []
     clock = Clock()
-    take_turns([taking(clock, "a", 0.1, [])], 5.0, clock=clock, progress=done.append)
+    measure_interleaved([taking(clock, "a", 0.1, [])], 5.0, clock=clock, progress=done.append)
     assert done == sorted(done)
     assert done[-1] == 1.0
 

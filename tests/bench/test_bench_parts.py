@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import json
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from lgin_edge.bench import (
-    baselines,
-    checks,
-    frameworks,
-    layers,
     machine,
     measure,
     memory,
     run,
     stages,
     sweeps,
-    ways,
-    yardstick,
+    targets,
 )
 from lgin_edge.bench.stages import CPU, Model
-from lgin_edge.inference.loader import open_model
-from lgin_edge.transformer import WEIGHTS
 
 
 @pytest.fixture
@@ -109,7 +98,7 @@ def test_peak_memory_that_cannot_be_told(tmp_path: Path) -> None:
     assert memory.peak("crop", tmp_path / "none.onnx", CPU, 1) is None
 
 
-# ---- sweeps and ways
+# ---- sweeps and targets
 
 
 def test_thread_counts() -> None:
@@ -120,8 +109,8 @@ def test_thread_counts() -> None:
 
 
 def test_batches_that_a_slow_machine_can_afford() -> None:
-    bench = run.Bench([], ("engine",), 1, 1, 30.0)
-    row = {"stage": "engine", "candidate": "onnxruntime", "ages": 1, "median_ms": 300.0}
+    bench = run.Bench([], ("model",), 1, 1, 30.0)
+    row = {"stage": "model", "candidate": "onnxruntime", "ages": 1, "median_ms": 300.0}
     bench.result.rows.append(row)
     assert bench._most_faces("onnxruntime", 6.0) == 1
     row["median_ms"] = 30.0
@@ -130,17 +119,17 @@ def test_batches_that_a_slow_machine_can_afford() -> None:
 
 
 def test_ways_without_a_gpu(model: Model, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways.kernels, "cuda_built", lambda: True)
-    monkeypatch.setattr(ways.kernels, "cuda_is_host", lambda: False)
-    monkeypatch.setattr(ways.kernels, "cuda_device_count", lambda: 0)
-    found = ways.find(model, 1, stack)
-    assert [way.name for way in found.cpu][:1] == ["onnxruntime"]
+    monkeypatch.setattr(targets.kernels, "cuda_built", lambda: True)
+    monkeypatch.setattr(targets.kernels, "cuda_is_host", lambda: False)
+    monkeypatch.setattr(targets.kernels, "cuda_device_count", lambda: 0)
+    found = targets.discover_targets(model, 1, stack)
+    assert [target.name for target in found.cpu][:1] == ["onnxruntime"]
     assert found.gpu == []
     assert found.skipped[-1].reason == "no NVIDIA GPU on this machine"
-    assert ways.unbuilt_engines([model]) == []
-    monkeypatch.setattr(ways.kernels, "cuda_device_count", lambda: 1)
-    assert "onnxruntime-gpu" in ways.find(model, 1, stack).skipped[-1].reason
-    for one in ways.unbuilt_engines([model]):
+    assert targets.unbuilt_engines([model]) == []
+    monkeypatch.setattr(targets.kernels, "cuda_device_count", lambda: 1)
+    assert "onnxruntime-gpu" in targets.discover_targets(model, 1, stack).skipped[-1].reason
+    for one in targets.unbuilt_engines([model]):
         assert "lgin-edge build" in one.reason
 
 
@@ -149,8 +138,8 @@ def test_provider_that_does_not_load(model: Model, stack: ExitStack, monkeypatch
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["MadeUpExecutionProvider", CPU])
     with pytest.warns(UserWarning, match="MadeUp"):  # by ONNX Runtime
-        found = ways.find(model, 1, stack)
-    assert [way.name for way in found.cpu] == ["onnxruntime"]
+        found = targets.discover_targets(model, 1, stack)
+    assert [target.name for target in found.cpu] == ["onnxruntime"]
     assert found.skipped[0].name == "onnxruntime MadeUp"
 
 
@@ -159,145 +148,6 @@ def test_memory_that_there_is_no_time_for(model: Model, monkeypatch: pytest.Monk
     bench = run.Bench([model.path], ("crop",), 1, 2, 1.0)
     row = {"table": "stages", "stage": "crop", "size": model.size, "candidate": "kernels", "threads": 1, "ages": 1}
     bench.result.rows.append(row | {"peak_mb": None})
-    bench._memory([model], [ways.find(model, 1, stack)])
+    bench._memory([model], [targets.discover_targets(model, 1, stack)])
     assert bench.result.rows[0]["peak_mb"] is None
     assert bench.result.skipped == [measure.Skipped("crop", "peak memory", "no time left, or not told by this system")]
-
-
-# ---- layers
-
-
-def test_layers_of_a_profile() -> None:
-    def event(name: str, ts: int, dur: int, **args: Any) -> dict[str, Any]:
-        return {"cat": "Node" if args else "Session", "name": name, "ts": ts, "dur": dur, "args": args}
-
-    conv = {
-        "op_name": "Conv",
-        "input_type_shape": [{"float": [1, 16, 8, 8]}, {"float": [32, 16, 3, 3]}, {"float": [32]}],
-        "output_type_shape": [{"float": [1, 32, 8, 8]}],
-    }
-    events = [event("model_run", 0, 9000), event("c_kernel_time", 1, 8000, **conv)]  # the first call warms up
-    for start in (10_000, 20_000):
-        events += [
-            event("model_run", start, 4000),
-            event("c_kernel_time", start + 1, 3000, **conv),
-            event("c_fence_before", start, 100, op_name="Conv"),
-            event("a_kernel_time", start + 2, 500, op_name="Add", output_type_shape=[{"float": [1, 32]}]),
-        ]
-    found = layers.parse(events, warm_up=1)
-    assert found.total_ms == pytest.approx(4.0)
-    assert [(layer.name, layer.kind) for layer in found.layers] == [("c", "Conv"), ("a", "Add")]
-    assert [layer.ms for layer in found.layers] == pytest.approx([3.0, 0.5])
-    assert found.layers[0].gmac == pytest.approx(32 * 16 * 9 * 64 / 1e9)
-    assert found.layers[1].gmac == 0
-    assert found.kinds() == [("Conv", 1, pytest.approx(3.0)), ("Add", 1, pytest.approx(0.5))]
-    with pytest.raises(RuntimeError, match="no call"):
-        layers.parse([])
-
-
-def test_profile_leaves_no_file_behind(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    found = layers.profile(tiny_model, 1)
-    assert found.layers
-    assert 0 < sum(layer.ms for layer in found.layers) <= found.total_ms
-    assert list(tmp_path.iterdir()) == []
-
-
-# ---- baselines
-
-
-def test_opencv_draws_what_our_kernels_draw(model: Model, stack: ExitStack) -> None:
-    pytest.importorskip("cv2")
-    found, skipped = baselines.kernels(model, yardstick.Sessions(stack), stack)
-    assert skipped == []
-    for key, outcome in outcomes(found).items():
-        assert isinstance(outcome, str), f"{key}: {outcome}"
-    assert {one.name for one in found} == {"resnet18", "kernels", "opencv"}
-    assert {one.threads for one in found} == {1}
-
-
-def test_opencv_that_is_off_by_a_pixel_is_refused(model: Model, stack: ExitStack) -> None:
-    cv2 = pytest.importorskip("cv2")
-    found, _ = baselines.kernels(model, yardstick.Sessions(stack), stack)
-    crop = next(one for one in found if (one.stage, one.name) == ("crop", "opencv"))
-    face, patches = crop.answer()
-    assert crop.check((face, patches))
-    with pytest.raises(checks.WrongAnswer):
-        crop.check((np.roll(face, 1, axis=-1), patches))
-    with pytest.raises(checks.WrongAnswer):
-        crop.check((face, np.roll(patches, 1, axis=-1)))
-    assert cv2.getNumThreads() == 1
-
-
-def test_without_opencv(model: Model, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    found, (skipped,) = baselines.kernels(model, yardstick.Sessions(stack), stack)
-    assert {one.name for one in found} == {"resnet18", "kernels"}
-    assert (skipped.name, skipped.failed) == ("opencv", False)
-
-
-def test_what_is_absent_has_its_reason(model: Model, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("onnx", "torch", "openvino"):
-        monkeypatch.setitem(sys.modules, name, None)
-    found, skipped = baselines.engines(model, 1, yardstick.Sessions(stack), stack)
-    assert {one.name for one in found} == {"resnet18", "onnxruntime"}
-    reasons = {one.name: one.reason for one in skipped}
-    assert set(reasons) == {"onnxruntime, fused", "pytorch eager", "torch.compile", "openvino"}
-    assert "lgin-edge[engine]" in reasons["onnxruntime, fused"]
-    assert "pip install torch" in reasons["pytorch eager"]
-    assert "pip install openvino" in reasons["openvino"]
-    assert not any(one.failed for one in skipped)
-
-
-def test_pytorch_has_the_weights_of_the_file(stack: ExitStack) -> None:
-    pytest.importorskip("torch")
-    pytest.importorskip("training.networks", reason="needs a checkout")
-    (model,) = stages.open_models([WEIGHTS], stack)
-    try:
-        run = frameworks.eager(frameworks.torch_module(model), 1)
-    except frameworks.Unavailable as error:
-        pytest.skip(str(error))
-    inputs = model.scene.engine_inputs()
-    expected = model.expected.residuals(1, 1)
-    assert expected is not None
-    assert checks.residuals(run(*inputs), expected, exact=True)
-
-
-def test_pytorch_of_another_model_is_absent(model: Model) -> None:
-    pytest.importorskip("torch")
-    pytest.importorskip("training.networks", reason="needs a checkout")
-    with pytest.raises(frameworks.Unavailable, match="no plain export"):
-        frameworks.torch_module(model)
-
-
-def test_openvino(model: Model, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in with OpenVINO's interface: that is how it is called; its numbers are ONNX Runtime's."""
-    seen: dict[str, Any] = {}
-
-    class Request:
-        def infer(self, inputs: dict[str, Any]) -> None:
-            backend = open_model(model.path, providers=(CPU,), threads=1)
-            self.outputs = dict(zip(("face_delta", "patch_delta"), backend.run(**inputs), strict=True))
-
-        def get_tensor(self, name: str) -> Any:
-            return SimpleNamespace(data=self.outputs[name])
-
-    class Core:
-        def read_model(self, path: str) -> str:
-            return path
-
-        def compile_model(self, path: str, device: str, options: dict[str, Any]) -> Any:
-            seen.update(path=path, device=device, **options)
-            return SimpleNamespace(create_infer_request=Request)
-
-    monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=Core))
-    answer = frameworks.openvino(model, 2)(*model.scene.engine_inputs())
-    assert checks.residuals(answer, model.expected.residuals(1, 1), exact=True)
-    assert seen["path"] == str(model.path)
-    assert seen["INFERENCE_NUM_THREADS"] == 2
-    monkeypatch.setattr(
-        Core, "read_model", lambda self, path: open_model(Path(path + "?"), providers=(CPU,), threads=1)
-    )
-    with pytest.raises(frameworks.Unavailable, match="does not read"):
-        frameworks.openvino(model, 2)

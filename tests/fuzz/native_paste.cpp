@@ -1,4 +1,4 @@
-// region_paste on the CPU: residuals of any bits; a byte outside every square must stay as it was.
+// region_paste on the CPU: edits of any bits, of both formats; a byte outside every square must stay as it was.
 #include "native_input.h"
 
 namespace {
@@ -31,12 +31,33 @@ void paste(fuzz::Input& in, const Frame& frame, const lgin::FacePlan& plan) {
   lgin::cpu::region_paste(frame, plan, lgin::Views<const T>{face.data(), patches.data(), face_size, patch_size}, 1);
 }
 
+// Edits of format 2, of any bits.
+template <class T, class Frame>
+void paste_edits(fuzz::Input& in, const Frame& frame, const lgin::FacePlan& plan) {
+  const int face_size = plan.spec().face_size, patch_size = plan.spec().patch_size;
+  const int coarse = in.whole(1, 6), texture = in.whole(1, 9), has = in.whole(0, 7);
+  const auto area = [&](int channels, int side) {
+    return static_cast<std::size_t>(plan.count()) * static_cast<std::size_t>(channels * side * side);
+  };
+  const std::vector<T> face = fuzz::filled<T>(in, area(6, face_size));
+  const std::vector<T> patches = fuzz::filled<T>(in, area(4 * lgin::kRegions, patch_size));
+  const std::vector<T> flow = fuzz::filled<T>(in, area(2, coarse)), place = fuzz::filled<T>(in, area(2, coarse));
+  const std::vector<T> lines = fuzz::filled<T>(in, area(1, texture));
+  const bool drawn = (has & 2) != 0;
+  lgin::cpu::region_paste(
+      frame, plan,
+      lgin::EditViews<T>{{face.data(), patches.data(), has & 1 ? flow.data() : nullptr,
+                          drawn || has & 4 ? place.data() : nullptr, drawn ? lines.data() : nullptr, face_size, patch_size,
+                          coarse, texture}},
+      1);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::Input in(data, size);
   const int face_size = in.whole(1, 12), patch_size = in.whole(1, 12);
-  const bool half = in.flag();
+  const bool half = in.flag(), edits = in.flag();
   const fuzz::FrameInput frame = fuzz::frame_of(in, 32, false, true);
   const lgin::ViewSpec spec = fuzz::spec_of(in, face_size, patch_size);
   const fuzz::FacesInput input = fuzz::faces_of(in, 2, 32.0, in.flag() ? 64.0 : 65536.0);
@@ -52,7 +73,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       const lgin::Rectangle square{paste.column_begin, paste.row_begin, paste.column_end, paste.row_end};
       allow(f, square, &may, frame.memory.data());
     }
-    if (half) {
+    if (edits && half) {
+      paste_edits<lgin::Half>(in, f, *plan);
+    } else if (edits) {
+      paste_edits<float>(in, f, *plan);
+    } else if (half) {
       paste<lgin::Half>(in, f, *plan);
     } else {
       paste<float>(in, f, *plan);

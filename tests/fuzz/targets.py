@@ -424,7 +424,7 @@ async def _visit(received: list[Message]) -> list[Message]:
         "state": {},
     }
     await _kiosk()(scope, receive, send)
-    assert _kiosk().state.kiosk.visitors == 0
+    assert _kiosk().state.kiosk.places.taken == 0
     return sent
 
 

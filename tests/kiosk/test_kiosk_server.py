@@ -19,14 +19,15 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from support.kiosk_server import PATIENCE, Image8, Visitor, certificate, encoded, pixels, serving
 from typer.testing import CliRunner
 from websockets.exceptions import InvalidStatus
 
 from lgin_edge import InputError, Limits, Transformer, images
 from lgin_edge.cli import app as cli
-from lgin_edge.kiosk.rate_limit import TokenBucket, TokenBuckets
+from lgin_edge.kiosk import server as server_module
+from lgin_edge.kiosk.rate_limit import Full, Places, TokenBucket, TokenBuckets
 from lgin_edge.kiosk.serial_executor import SerialExecutor
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import STATIC, STRINGS, Settings, read_strings
@@ -76,7 +77,8 @@ def test_pictures_come_back_upright_and_without_metadata(
     exif[0x0112] = 6
     exif[0x010E] = "where I live"
     path = tmp_path / "turned.jpg"
-    Image.fromarray(np.rot90(astronaut, 1)).save(path, exif=exif, icc_profile=b"a profile", quality=95)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(np.rot90(astronaut, 1)).save(path, exif=exif, icc_profile=profile, quality=95)
     answer = client.post("/v1/age", params={"group": 2}, content=path.read_bytes())
     assert answer.status_code == 200
     result = images.decode(answer.content)
@@ -158,11 +160,11 @@ def test_slow_uploads_do_not_fill_the_memory(tiny: Transformer, astronaut: Image
             for _ in range(8):
                 slow = socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
                 stack.enter_context(slow).sendall(head + file[:1000])
-            wait_for(uploads.locked)
+            wait_for(lambda: uploads.taken == uploads.per_address)
             answer = client.post(address, content=file)
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy")
             assert client.get(f"{server.url}/healthz").status_code == 200
-        wait_for(lambda: not uploads.locked())
+        wait_for(lambda: uploads.taken == 0)
         assert client.post(address, content=file).status_code == 200
 
 
@@ -315,6 +317,75 @@ def test_pictures_go_though_nobody_asks(tiny: Transformer, astronaut: Image8) ->
         while stills._snapshots and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not stills._snapshots
+
+
+def test_pictures_of_one_address_push_out_their_own() -> None:
+    snapshots = Snapshots(60, 4)
+    mine = snapshots.add(b"1", "a.jpg", "10.0.0.1")
+    others = [snapshots.add(b"2", "a.jpg", "10.0.0.2") for _ in range(20)]
+    assert snapshots.get(mine) is not None
+    assert [snapshots.get(token) is not None for token in others[-3:]] == [True] * 3
+    assert len(snapshots) == 4
+
+
+def test_places_are_shared_among_addresses() -> None:
+    places = Places(3, 2)
+    with places.hold("a"), places.hold("a"):
+        with pytest.raises(Full), places.hold("a"):
+            pass
+        with places.hold("b"):
+            assert places.taken == 3
+            with pytest.raises(Full), places.hold("c"):
+                pass
+        assert places.taken == 2
+    assert places.taken == 0
+
+
+def connected(server: Server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
+
+
+def test_idle_connections_keep_nobody_out(tiny: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither silent ones, nor those that send half a request, byte by byte; and they end."""
+    monkeypatch.setattr(server_module, "_CONNECTIONS_PER_ADDRESS", 8)
+    monkeypatch.setattr(server_module, "_REQUEST_TIMEOUT_S", 1.5)
+    with serving(tiny) as server:
+        opened = [connected(server) for _ in range(20)]
+        for one in opened[::2]:
+            one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-a: ")
+        try:
+            assert httpx.get(f"{server.url}/healthz", trust_env=False).status_code == 200
+            wait_for(lambda: len(server.server_state.connections) == 0)
+        finally:
+            for one in opened:
+                one.close()
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_only_a_trusted_proxy_names_the_address(tiny: Transformer, trusted: bool) -> None:
+    settings = Settings(requests_per_minute=6, trusted_proxies=("127.0.0.1",) if trusted else ())
+    with serving(tiny, settings) as server:
+        codes = [
+            httpx.post(
+                f"{server.url}/v1/age?years=300", headers={"X-Forwarded-For": f"10.0.0.{i}"}, trust_env=False
+            ).status_code
+            for i in range(3)
+        ]
+    assert codes == ([400] * 3 if trusted else [400, 429, 429])
+
+
+def test_a_request_with_two_lengths_is_refused(tiny: Transformer) -> None:
+    with serving(tiny) as server, connected(server) as connection:
+        connection.settimeout(PATIENCE)
+        connection.sendall(
+            b"POST /v1/age?years=70 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1
 
 
 def test_buckets() -> None:

@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx
@@ -237,6 +237,28 @@ def test_quiet_visitors_make_room(tiny: Transformer, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(session, "_SILENCE_TIMEOUT_S", 0.3)
     with serving(tiny, Settings(max_visitors=1)) as server, Visitor(server.url) as visitor:
         assert closing(visitor)[0] == Close.QUIET
+
+
+def test_a_visitor_who_shows_nothing_makes_room(tiny: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages without frames hold no place."""
+    monkeypatch.setattr(session, "_SILENCE_TIMEOUT_S", 0.5)
+    with serving(tiny) as server, Visitor(server.url) as visitor:
+        visitor.start()
+        with suppress(ConnectionClosed):
+            for _ in range(200):
+                visitor.say(type="age", years=50)
+                time.sleep(0.02)
+        assert closing(visitor)[0] == Close.QUIET
+
+
+def test_one_address_leaves_places_to_others(tiny: Transformer, frame: bytes) -> None:
+    with serving(tiny, Settings(max_visitors=4)) as server, ExitStack() as stack:
+        first, second, third = (stack.enter_context(Visitor(server.url)) for _ in range(3))
+        first.start().change(frame)
+        second.start().change(frame)
+        assert closing(third)[0] == Close.FULL
+        other = stack.enter_context(Visitor(server.url, source_address=("127.0.0.2", 0)))
+        other.start().change(frame)
 
 
 def test_all_places_taken(tiny: Transformer, frame: bytes) -> None:

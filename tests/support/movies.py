@@ -46,6 +46,7 @@ def make(
         if sound is not None:
             audio = container.add_stream(sound, rate=48000)
             audio.layout = "mono"
+            audio.bit_rate = 128_000  # WMA has no default
             audio.metadata["language"] = "eng"
         for frame, pts in zip(frames, times, strict=False):
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
@@ -57,9 +58,8 @@ def make(
             tone = (0.2 * np.sin(np.arange(max(2000, samples)) * 0.05)).astype(np.float32)[None]
             block = av.AudioFrame.from_ndarray(tone, "fltp", "mono")
             block.rate, block.pts, block.time_base = 48000, 0, Fraction(1, 48000)
-            fifo = av.AudioFifo()
-            fifo.write(block)
-            for part in fifo.read_many(960 if sound == "libopus" else 1024, partial=True):
+            resampler = av.AudioResampler(audio.format, audio.layout, audio.rate, frame_size=audio.frame_size or None)
+            for part in resampler.resample(block) + resampler.resample(None):
                 container.mux(audio.encode(part))
             container.mux(audio.encode())
     return path

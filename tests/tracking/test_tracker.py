@@ -317,12 +317,12 @@ def test_looks_tell_a_change_from_light(astronaut: Image8) -> None:
         return occlusion.appearance(patch, affine)
 
     before = seen(astronaut)
-    assert occlusion.occluded_fraction(before, before) == 0
-    assert occlusion.occluded_fraction(before, seen(astronaut * 0.6 + 20)) == 0
+    assert occlusion.changed_cells(before, before).mean() == 0
+    assert occlusion.changed_cells(before, seen(astronaut * 0.6 + 20)).mean() == 0
     half = astronaut.copy()
     half[:, :223] = 150
-    assert 0.3 < occlusion.occluded_fraction(before, seen(half)) < 0.7
-    assert occlusion.occluded_fraction(before, seen(np.full_like(astronaut, 150))) > 0.25
+    assert 0.3 < occlusion.changed_cells(before, seen(half)).mean() < 0.7
+    assert occlusion.changed_cells(before, seen(np.full_like(astronaut, 150))).mean() > 0.25
 
 
 def test_how_much_of_a_face_is_in_the_frame() -> None:

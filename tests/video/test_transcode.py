@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.films import SIZE, Shot
+from PIL import Image
+from support.films import SIZE, Image8, Shot
 from support.movies import TICKS, TIMES, Seen, files, make
 
 from lgin_edge import BackendError, InputError, Transformer
-from lgin_edge.stream import StreamError
+from lgin_edge.stream import Stream, StreamError
 from lgin_edge.video.transcode import age_video
 
 av = pytest.importorskip("av", reason="films need PyAV: pip install 'lgin-edge[video]'")
@@ -69,11 +70,30 @@ def test_webm_and_back(tiny: Transformer, tmp_path: Path, shots: list[Shot]) -> 
     faces_changed(Seen(source), Seen(tmp_path / "older.mp4"), shots[:8])
 
 
-def test_what_a_container_does_not_take_is_left_out_and_told(tiny: Transformer, movie: Path) -> None:
+def test_webm_gets_opus(tiny: Transformer, movie: Path) -> None:
     outcome = age_video(movie, movie.with_name("older.webm"), tiny, group=4)
-    assert len(outcome.notes) == 1
-    assert "audio aac" in outcome.notes[0]
-    assert Seen(movie.with_name("older.webm")).kinds == ["video"]
+    assert outcome.notes == ["the sound was encoded anew, aac to libopus: .webm does not take it as it was"]
+    assert sound_of(movie.with_name("older.webm")) == ("opus", pytest.approx(sound_of(movie)[1], abs=0.05))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize(("codec", "container"), [("wmav2", ".wmv"), ("pcm_mulaw", ".mov")])
+def test_sound_that_no_container_takes_is_encoded_anew(
+    tiny: Transformer, tmp_path: Path, shots: list[Shot], codec: str, container: str, suffix: str
+) -> None:
+    source = make(tmp_path / f"film{container}", [shot.frame for shot in shots[:10]], sound=codec)
+    age_video(source, tmp_path / f"older{suffix}", tiny, group=4)
+    name, length = sound_of(tmp_path / f"older{suffix}")
+    assert name in ("aac", codec)
+    assert length == pytest.approx(sound_of(source)[1], abs=0.1)
+
+
+def sound_of(path: Path) -> tuple[str, float]:
+    """The codec of a film's sound, and how long it is, seconds."""
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        samples = sum(frame.samples for frame in container.decode(stream))
+        return stream.codec_context.codec.canonical_name, samples / stream.rate
 
 
 def test_keys_of_telephones_are_kept(tiny: Transformer, tmp_path: Path, shots: list[Shot]) -> None:
@@ -85,12 +105,11 @@ def test_keys_of_telephones_are_kept(tiny: Transformer, tmp_path: Path, shots: l
     assert keys.items() <= Seen(tmp_path / "older.mov").metadata.items()
 
 
-def turn(path: Path, degrees: int) -> None:
-    """Ask players to turn the film, as a telephone does: the matrix in the header of its first track."""
+def ask(path: Path, matrix: tuple[int, int, int, int]) -> None:
+    """Ask players to turn or mirror the film, as a telephone does: the matrix in the header of its first track."""
     data = bytearray(path.read_bytes())
     at = data.find(b"tkhd") + 4
     assert data[at] == 0  # version
-    matrix = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[degrees]
     a, b, c, d = (value << 16 for value in matrix)
     data[at + 40 : at + 76] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
@@ -104,7 +123,7 @@ def test_a_film_that_is_turned_when_shown_is_written_upright(
         np.rot90(shot.frame[:160], degrees // 90) for shot in shots[:5]
     ]  # counterclockwise; shown turned clockwise
     source = make(tmp_path / "film.mp4", [np.ascontiguousarray(frame) for frame in frames])
-    turn(source, degrees)
+    ask(source, {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[degrees])
     assert Seen(source).rotations not in ({0}, set())
     outcome = age_video(source, tmp_path / "older.mp4", tiny, group=4)
     assert "upright" in outcome.notes[0]
@@ -151,6 +170,85 @@ def test_the_matrix_of_hd_is_used_where_it_is_told(tiny: Transformer, tmp_path: 
     before, after = Seen(source), Seen(tmp_path / "older.mp4")
     assert after.color == before.color == (1, 1, 1, 1)
     assert np.abs(after.frames[0][:16, :16].astype(float) - before.frames[0][:16, :16]).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((-1, 0, 0, 1), lambda frame: frame[:, ::-1]),
+        ((1, 0, 0, -1), lambda frame: frame[::-1]),
+        ((0, 1, 1, 0), lambda frame: frame.swapaxes(0, 1)),
+        ((0, -1, -1, 0), lambda frame: frame[::-1, ::-1].swapaxes(0, 1)),
+    ],
+)
+def test_a_film_that_is_mirrored_when_shown(
+    tiny: Transformer,
+    tmp_path: Path,
+    shots: list[Shot],
+    matrix: tuple[int, int, int, int],
+    shown: Callable[[Image8], Image8],
+) -> None:
+    source = make(tmp_path / "film.mp4", [np.ascontiguousarray(shown(shot.frame[:160])) for shot in shots[:3]])
+    stored = Seen(source).frames[0]
+    ask(source, matrix)
+    outcome = age_video(source, tmp_path / "older.mp4", tiny, group=4)
+    assert "mirrored" in outcome.notes[0]
+    after = Seen(tmp_path / "older.mp4")
+    expected = shown(stored)
+    assert after.frames[0].shape == expected.shape
+    corner = slice(0, 24), slice(0, 24)
+    assert np.abs(after.frames[0][corner].astype(float) - expected[corner]).mean() < 4
+    opposite = slice(-24, None), slice(-24, None)
+    assert np.abs(after.frames[0][opposite].astype(float) - expected[opposite]).mean() < 4
+
+
+def test_a_film_without_times_lasts_as_long_as_its_frames(tiny: Transformer, tmp_path: Path, shots: list[Shot]) -> None:
+    """A raw stream, as the camera of a Raspberry Pi writes it."""
+    source = tmp_path / "camera.h264"
+    with av.open(str(source), "w", format="h264") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.height, video.width, video.pix_fmt = SIZE, SIZE, "yuv420p"
+        for shot in shots[:20]:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(shot.frame, format="rgb24")))
+        container.mux(video.encode())
+    outcome = age_video(source, tmp_path / "older.mp4", tiny, group=4)
+    assert outcome.frames == 20
+    assert outcome.seconds == pytest.approx(0.8)
+    assert np.allclose(np.diff(Seen(tmp_path / "older.mp4").times), 1 / 25, atol=1e-4)
+
+
+def test_transparency_that_is_lost_is_told(tiny: Transformer, tmp_path: Path, shots: list[Shot]) -> None:
+    source = tmp_path / "logo.mov"
+    with av.open(str(source), "w") as container:
+        video = container.add_stream("qtrle", rate=10)
+        video.height, video.width, video.pix_fmt = SIZE, SIZE, "argb"
+        for shot in shots[:3]:
+            rgba = np.dstack([shot.frame, np.where(np.arange(SIZE) < 20, 0, 255)[None].repeat(SIZE, 0)])
+            frame = av.VideoFrame.from_ndarray(rgba.astype(np.uint8), format="rgba")
+            container.mux(video.encode(frame.reformat(format="argb")))
+        container.mux(video.encode())
+    outcome = age_video(source, tmp_path / "older.mov", tiny, group=4)
+    assert outcome.notes == ["the film has transparent parts; they were written opaque"]
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "http:film.mp4", "a ! b.mp4", "50%d.mp4"])
+def test_a_file_is_a_file_whatever_its_name(
+    tiny: Transformer, movie: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(movie.parent)
+    movie.rename(name)
+    assert age_video(name, f"older {name}", tiny, group=4).frames == 30
+    for source in (name, Path(name)):
+        with Stream(source, tiny, group=4, inline=True) as stream:
+            assert next(stream).shape == (SIZE, SIZE, 3)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_a_picture_is_no_film(tiny: Transformer, tmp_path: Path, shots: list[Shot], suffix: str) -> None:
+    picture = tmp_path / f"portrait{suffix}"
+    Image.fromarray(shots[0].frame).save(picture)
+    with pytest.raises(StreamError, match=r"is a picture, not a film: lgin-edge age .*portrait"):
+        age_video(picture, tmp_path / "older.mp4", tiny, group=4)
 
 
 def test_odd_sides_lose_a_row(tiny: Transformer, tmp_path: Path, shots: list[Shot]) -> None:

@@ -11,34 +11,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import kernels
-from ..faces import FaceBatch
-from ..frames import PixelFormat
-from ..inference.gpu import GpuFramePath, Slot, capacity_pixels
-from ..kernels import FacePlan
-from . import checks
-from .measure import Candidate, WrongAnswer
-from .scene import HEIGHT, WIDTH
-from .stages import Model, Way
+from lgin_edge import kernels
+from lgin_edge.bench import checks
+from lgin_edge.bench.measure import Candidate, WrongAnswer
+from lgin_edge.bench.scene import HEIGHT, WIDTH
+from lgin_edge.bench.stages import Model, Target
+from lgin_edge.faces import FaceBatch
+from lgin_edge.frames import PixelFormat
+from lgin_edge.inference.gpu import GpuFramePath, Slot, capacity_pixels
+from lgin_edge.kernels import FacePlan
 
-PARTS = ("upload", "crop", "engine", "paste", "download")
+PARTS = ("upload", "crop", "model", "paste", "download")
 
 
 class Parts:
     """One frame in its slot on the device, and the parts of its way, on the inputs that the CPU's stages have.
 
     Args:
-        way: on a GPU; a transformer of its own is made, whose slot nobody else writes to.
+        target: on a GPU; a transformer of its own is made, whose slot nobody else writes to.
         faces: the same face so many times.
     """
 
-    def __init__(self, model: Model, way: Way, faces: int = 1) -> None:
+    def __init__(self, model: Model, target: Target, faces: int = 1) -> None:
         self.model, self.faces = model, faces
-        self.way = Way(way.name, way.threads, way.stack, device=way.device)
-        self.path = path_of(model, self.way)
+        self.target = Target(target.name, target.threads, target.stack, device=target.device)
+        self.path = path_of(model, self.target)
         scene, about, frame = model.scene, model.description, model.scene.frame.copy()
         landmarks = np.repeat(scene.landmarks[None], faces, axis=0)
-        self.way.transformer(model).age(frame, group=scene.groups - 1, landmarks=landmarks, out=frame)
+        self.target.transformer(model).age(frame, group=scene.groups - 1, landmarks=landmarks, out=frame)
         self.slot: Slot = next(reversed(self.path.slots.values()))
         self.stream, self.cuda = self.path.stream, self.path.cuda
         assert self.slot.pixels is not None
@@ -58,13 +58,13 @@ class Parts:
         """The candidate of a part, one of ``PARTS``."""
         scene, moves_pixels = self.model.scene, part in ("upload", "download")
         inputs: dict[str, list[npt.NDArray[Any]]] = {
-            "engine": list(scene.engine_inputs(self.faces)),
+            "model": list(scene.engine_inputs(self.faces)),
             "paste": [*scene.inputs, *scene.residuals()],
         }
-        setups = {"engine": lambda: self._give(self._views), "paste": self._before_paste}
+        setups = {"model": lambda: self._give(self._views), "paste": self._before_paste}
         return Candidate(
             part,
-            f"{self.model.label}{self.way.name}",
+            f"{self.model.label}{self.target.name}",
             getattr(self, f"_{part}"),
             getattr(self, f"_check_{'copies' if moves_pixels else part}"),
             inputs.get(part, scene.inputs),
@@ -73,8 +73,8 @@ class Parts:
             dtype=self.model.description.precision,
             size=f"{self.original.shape[1]}x{self.original.shape[0]}" if moves_pixels else self.model.size,
             batch=self.faces,
-            threads=self.way.threads,
-            device=self.way.device,
+            threads=self.target.threads,
+            device=self.target.device,
         )
 
     # ---- what is timed: queued on the path's stream
@@ -87,7 +87,7 @@ class Parts:
         slot, at = self.slot, self.slot.addresses
         kernels.launch_crop(slot.block, PixelFormat.RGB, self.faces, at["face"], at["patches"], **self._sizes())
 
-    def _engine(self) -> None:
+    def _model(self) -> None:
         self.path.engine.enqueue(self.slot.addresses, self.faces, 1, self.stream.handle)
 
     def _paste(self) -> None:
@@ -129,7 +129,7 @@ class Parts:
         self._crop()
         return checks.residuals(self._first("face", "patches"), self.model.expected.views, exact=False)
 
-    def _check_engine(self, _: object) -> str:
+    def _check_model(self, _: object) -> str:
         answer = self._first("face_delta", "patch_delta")
         return checks.residuals(answer, self.model.expected.residuals(1, 1), exact=False)
 
@@ -179,8 +179,8 @@ class Parts:
         }
 
 
-def path_of(model: Model, way: Way) -> GpuFramePath:
+def path_of(model: Model, target: Target) -> GpuFramePath:
     """The frame path of a model on a GPU."""
-    path = way.transformer(model).frame_path
+    path = target.transformer(model).frame_path
     assert isinstance(path, GpuFramePath)
     return path

@@ -11,10 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..inference.onnxruntime import DEFAULT_PROVIDERS, session_options
-from ..models.description import Description
-from ..models.model_file import read_description
-from .scene import Scene
+from rich.console import Console
+
+from lgin_edge.bench.report import columns, plain, wide
+from lgin_edge.bench.scene import Scene
+from lgin_edge.inference.onnxruntime import DEFAULT_PROVIDERS, session_options
+from lgin_edge.models.description import Description
+from lgin_edge.models.model_file import read_description
 
 _WARM_UP, _CALLS = 5, 20
 
@@ -119,3 +122,27 @@ def _shape(told: Any, index: int) -> tuple[int, ...]:
     if not isinstance(told, list) or index >= len(told) or not isinstance(told[index], dict):
         return ()
     return tuple(next(iter(told[index].values()), ()))
+
+
+def show(console: Console, name: str, found: Profile, top: int = 12) -> None:
+    """The model's time by operator, and its slowest layers."""
+    told = sum(layer.ms for layer in found.layers)
+    table = plain(f"{name}: {found.total_ms:.2f} ms a call with the profiler on, {told:.2f} ms in layers")
+    columns(table, ("operator",), right=False)
+    columns(table, ("nodes", "ms", "share"))
+    for kind, count, ms in found.kinds():
+        table.add_row(kind, str(count), f"{ms:.3f}", f"{ms / told:.1%}")
+    wide(console, table)
+    for title, layers in (
+        (f"Slowest layers, {top} of {len(found.layers)}", found.layers),
+        ("Slowest convolutions", [layer for layer in found.layers if layer.gmac]),
+    ):
+        table = plain(title)
+        columns(table, ("layer", "operator", "output"), right=False)
+        columns(table, ("ms", "share", "GMAC/s"))
+        for layer in layers[:top]:
+            speed = f"{1e3 * layer.gmac / layer.ms:.0f}" if layer.gmac and layer.ms else ""
+            shape = "x".join(map(str, layer.output))
+            table.add_row(layer.name, layer.kind, shape, f"{layer.ms:.3f}", f"{layer.ms / told:.1%}", speed)
+        console.print()
+        wide(console, table)

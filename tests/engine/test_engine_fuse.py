@@ -27,7 +27,7 @@ SEED = 11
 LAYERS = 9
 
 #: Small models of earlier releases; until 0.5 each local generator spread its pixels itself.
-RELEASED = Path(__file__).parent / "data" / "models"
+RELEASED = Path(__file__).parent.parent / "data" / "models"
 
 Model = Any  # onnx.ModelProto
 Array = npt.NDArray[np.float32]

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ..inference.cuda import DeviceMemory
-from ..inference.device_array import LEGACY_STREAM
-from ..inference.gpu import GpuFramePath
-from . import checks, stages
+from lgin_edge.bench import checks, stages
+from lgin_edge.bench.measure import Candidate, Skipped
+from lgin_edge.bench.stages import FRAME_SIZE, Model, Target
+from lgin_edge.inference.cuda import DeviceMemory
+from lgin_edge.inference.device_array import LEGACY_STREAM
+from lgin_edge.inference.gpu import GpuFramePath
+
 from .gpu_parts import PARTS, Parts, path_of
-from .measure import Candidate, Skipped
-from .stages import FRAME_SIZE, Model, Way
 
 
 class DeviceArray:
@@ -29,37 +30,37 @@ class DeviceArray:
         }
 
 
-def candidates(model: Model, way: Way, wanted: tuple[str, ...]) -> tuple[list[Candidate], list[Skipped]]:
+def candidates(model: Model, target: Target, wanted: tuple[str, ...]) -> tuple[list[Candidate], list[Skipped]]:
     """All of a model on a GPU: frames from the host and on the device, with and without the graph, and the parts.
 
     Raises:
         BackendError: CUDA failed.
     """
-    path = path_of(model, way)
+    path = path_of(model, target)
     found: list[Candidate] = []
     skipped: list[Skipped] = []
     for stage in ("whole frame", "tracked frame", "timeline"):
         if stage in wanted:
-            found += stages.build(stage, model, way)
+            found += stages.build(stage, model, target)
     if "tracked frame" in wanted:
-        found.append(on_device(model, way, path))
+        found.append(on_device(model, target, path))
         if path.record:
-            plain = Way(f"{way.name}, no graph", way.threads, way.stack, device=way.device)
+            plain = Target(f"{target.name}, no graph", target.threads, target.stack, device=target.device)
             path_of(model, plain).record = False
             found += stages.build("tracked frame", model, plain)
         else:
             reason = "this engine allocates while it runs, and so is never recorded"
-            skipped.append(Skipped("tracked frame", f"{model.label}{way.name}, graph", reason))
-    parts = Parts(model, way)
+            skipped.append(Skipped("tracked frame", f"{model.label}{target.name}, graph", reason))
+    parts = Parts(model, target)
     found += [parts.candidate(part) for part in PARTS if part in wanted or part in ("upload", "download")]
     return found, skipped
 
 
-def on_device(model: Model, way: Way, path: GpuFramePath) -> Candidate:
+def on_device(model: Model, target: Target, path: GpuFramePath) -> Candidate:
     """A frame that is on the GPU already and stays there."""
-    transformer, scene, cuda = way.transformer(model), model.scene, path.cuda
+    transformer, scene, cuda = target.transformer(model), model.scene, path.cuda
     memory = DeviceMemory(cuda, scene.frame.nbytes)
-    way.stack.callback(memory.free)
+    target.stack.callback(memory.free)
     array, host = DeviceArray(memory, scene.frame.shape), scene.frame.copy()
     kinds = cuda.runtime.cudaMemcpyKind
 
@@ -80,7 +81,7 @@ def on_device(model: Model, way: Way, path: GpuFramePath) -> Candidate:
 
     return Candidate(
         "tracked frame",
-        f"{model.label}{way.name}, frame on the GPU",
+        f"{model.label}{target.name}, frame on the GPU",
         run,
         check,
         scene.inputs,
@@ -88,12 +89,12 @@ def on_device(model: Model, way: Way, path: GpuFramePath) -> Candidate:
         lambda: cuda.call("cudaStreamSynchronize", LEGACY_STREAM),  # the array's own: it waits for the path's
         dtype=model.description.precision,
         size=FRAME_SIZE,
-        threads=way.threads,
-        device=way.device,
+        threads=target.threads,
+        device=target.device,
     )
 
 
-def batches(model: Model, way: Way, sizes: tuple[int, ...]) -> list[Candidate]:
+def batches(model: Model, target: Target, sizes: tuple[int, ...]) -> list[Candidate]:
     """The engine on so many faces a call, as far as it takes them."""
-    most = path_of(model, way).engine.max_faces
-    return [Parts(model, way, size).candidate("engine") for size in sizes if size <= most]
+    most = path_of(model, target).engine.max_faces
+    return [Parts(model, target, size).candidate("model") for size in sizes if size <= most]

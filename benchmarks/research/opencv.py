@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import geometry
-from ..frames import Floats, Frame
-from ..models.description import Description
+from lgin_edge import geometry
+from lgin_edge.frames import Floats, Frame
+from lgin_edge.models.description import Description
 
 
 class Composition:

@@ -1,4 +1,4 @@
-"""``--baseline``: the same work by what else is installed, against ours and beside the yardstick."""
+"""The same work by what else is installed, against ours and beside ResNet-18."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from .. import geometry
-from ..errors import LginError
-from ..inference.loader import open_model
-from . import checks, frameworks, stages
+from lgin_edge import geometry
+from lgin_edge.bench import checks, stages
+from lgin_edge.bench.measure import Candidate, Skipped
+from lgin_edge.bench.resnet18 import Sessions
+from lgin_edge.bench.stages import CPU, Model, Target
+from lgin_edge.errors import LginError
+from lgin_edge.inference.loader import open_model
+
+from . import frameworks
 from .frameworks import Run, Unavailable
-from .measure import Candidate, Skipped
 from .opencv import Composition
-from .stages import CPU, Model, Way
-from .yardstick import Sessions
 
 #: Seconds of rest before each sample: OpenMP's threads (PyTorch) spin for some milliseconds after a call.
 PAUSE = 0.02
 Gathered = tuple[list[Candidate], list[Skipped]]
 
 
-def kernels(model: Model, yardstick: Sessions, stack: ExitStack) -> Gathered:
+def kernels(model: Model, r18: Sessions, stack: ExitStack) -> Gathered:
     """Crop, paste and both of one face on one thread: our kernels and the composition of OpenCV and NumPy."""
-    way, scene = Way("kernels", 1, stack), model.scene
-    (crop,), (paste,) = stages.build("crop", model, way), stages.build("paste", model, way)
-    ours = [yardstick.candidate(1), crop, paste, _both("kernels", crop, paste)]
+    target, scene = Target("kernels", 1, stack), model.scene
+    (crop,), (paste,) = stages.build("crop", model, target), stages.build("paste", model, target)
+    ours = [r18.candidate(1), crop, paste, _both("kernels", crop, paste)]
     try:
         composition = Composition(model.description, 1)
     except ImportError as error:
@@ -53,17 +55,17 @@ def kernels(model: Model, yardstick: Sessions, stack: ExitStack) -> Gathered:
     return [*ours, *theirs, _both("opencv", *theirs)], []
 
 
-def engines(model: Model, threads: int, yardstick: Sessions, stack: ExitStack) -> Gathered:
+def models(model: Model, threads: int, r18: Sessions, stack: ExitStack) -> Gathered:
     """The engine alone, and the whole tracked frame by PyTorch with OpenCV, on as many threads as ours."""
-    way = Way("onnxruntime", threads, stack)
-    ours, tracked = stages.build("engine", model, way)[0], stages.build("tracked frame", model, way)[0]
-    found, skipped = [yardstick.candidate(threads), ours, tracked], []
+    target = Target("onnxruntime", threads, stack)
+    ours, tracked = stages.build("model", model, target)[0], stages.build("tracked frame", model, target)[0]
+    found, skipped = [r18.candidate(threads), ours, tracked], []
 
     def offer(name: str, make: Callable[[], Run]) -> Run | None:
         try:
             run = make()
         except Unavailable as error:
-            skipped.append(Skipped("engine", name, str(error)))
+            skipped.append(Skipped("model", name, str(error)))
             return None
         inputs = model.scene.engine_inputs()
 
@@ -78,7 +80,7 @@ def engines(model: Model, threads: int, yardstick: Sessions, stack: ExitStack) -
     try:
         net = frameworks.torch_module(model)
     except Unavailable as error:
-        skipped += [Skipped("engine", name, str(error)) for name in ("pytorch eager", "torch.compile")]
+        skipped += [Skipped("model", name, str(error)) for name in ("pytorch eager", "torch.compile")]
     if net is not None:
         run = offer("pytorch eager", lambda: frameworks.eager(net, threads))
         if run is not None:
@@ -120,7 +122,7 @@ def _whole(model: Model, threads: int, ours: Candidate, run: Run, skipped: list[
 def _fused(model: Model, threads: int, stack: ExitStack) -> Run:
     """The model with its five branches fused into one, in ONNX Runtime."""
     onnx, _ = (frameworks.imported(name, "pip install 'lgin-edge[engine]'") for name in ("onnx", "onnx_graphsurgeon"))
-    from ..engine.fuse import fuse
+    from lgin_edge.engine.fuse import fuse
 
     try:
         fused, report = fuse(onnx.load(str(model.path)))

@@ -12,7 +12,7 @@ from ..inference.onnxruntime_gpu import PROVIDER as CUDA
 from ..models.engine_file import is_engine
 from ..models.tensorrt_variants import VARIANTS
 from .measure import Skipped
-from .stages import CPU, Model, Way
+from .stages import CPU, Model, Target
 
 #: Providers that are named as available and are none for this: a cloud service, and those that build an engine for minutes
 #: when first called, where ``lgin-edge build`` makes one for good.
@@ -20,41 +20,41 @@ _OTHERS = ("AzureExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTX
 
 
 @dataclass
-class Found:
-    """The ways to run one model: on the CPU's frame path, the preferred first, and on a GPU's."""
+class Targets:
+    """The targets to run one model: on the CPU's frame path, the preferred first, and on a GPU's."""
 
-    cpu: list[Way] = field(default_factory=list)
-    gpu: list[Way] = field(default_factory=list)
+    cpu: list[Target] = field(default_factory=list)
+    gpu: list[Target] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
 
-def find(model: Model, threads: int, stack: ExitStack) -> Found:
-    """All ways of this machine, each tried by loading the model."""
-    found = Found()
+def discover_targets(model: Model, threads: int, stack: ExitStack) -> Targets:
+    """All targets of this machine, each tried by loading the model."""
+    found = Targets()
     if not is_engine(model.path):
-        found.cpu.append(Way("onnxruntime", threads, stack))
+        found.cpu.append(Target("onnxruntime", threads, stack))
         for provider in _other_providers():
             name = f"onnxruntime {provider.removesuffix('ExecutionProvider')}"
             reason = _refusal(model, provider)
             if reason:
-                found.skipped.append(Skipped("engine", model.label + name, reason))
+                found.skipped.append(Skipped("model", model.label + name, reason))
             else:
-                found.cpu.append(Way(name, threads, stack, provider))
+                found.cpu.append(Target(name, threads, stack, provider))
     name = _gpu_name(model)
     reason = gpu_reason()
     if not reason and not is_engine(model.path) and CUDA not in _available():
         reason = "this onnxruntime has no CUDA (pip install onnxruntime-gpu in its place)"
-    way = Way(name, threads, stack, device="cuda")
+    target = Target(name, threads, stack, device="cuda")
     if not reason:
         try:
-            way.transformer(model)
+            target.transformer(model)
         except LginError as error:
             reason = str(error)
     if reason:
         # An engine has no other way: without one, what was asked for cannot be measured.
         found.skipped.append(Skipped("all", model.label + name, reason, failed=is_engine(model.path)))
     else:
-        found.gpu.append(way)
+        found.gpu.append(target)
     return found
 
 

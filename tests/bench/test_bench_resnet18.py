@@ -11,7 +11,7 @@ import pytest
 from onnx import numpy_helper
 
 from lgin_edge import CenterFace, geometry
-from lgin_edge.bench import checks, protobuf, scene, yardstick
+from lgin_edge.bench import checks, protobuf, resnet18, scene
 
 # Of ResNet-18: 11.69 M parameters, of which 4,800 are the shifts of batch norms, here biases; the scales are folded away.
 PARAMETERS = 11_684_712
@@ -19,7 +19,7 @@ PARAMETERS = 11_684_712
 
 @pytest.fixture(scope="module")
 def network() -> onnx.ModelProto:
-    return onnx.load_from_string(yardstick.resnet18())
+    return onnx.load_from_string(resnet18.resnet18())
 
 
 def test_integers_of_any_length() -> None:
@@ -36,14 +36,14 @@ def test_tensors_come_back() -> None:
         np.testing.assert_array_equal(numpy_helper.to_array(back), array)
 
 
-def test_yardstick_is_a_valid_model(network: onnx.ModelProto) -> None:
+def test_it_is_a_valid_model(network: onnx.ModelProto) -> None:
     onnx.checker.check_model(network, full_check=True)
     (image,), (logits,) = network.graph.input, network.graph.output
     assert [dim.dim_value for dim in image.type.tensor_type.shape.dim] == [1, 3, 256, 256]
     assert [dim.dim_value for dim in logits.type.tensor_type.shape.dim] == [1, 1000]
 
 
-def test_yardstick_is_a_resnet18(network: onnx.ModelProto) -> None:
+def test_it_is_a_resnet18(network: onnx.ModelProto) -> None:
     weights = {tensor.name: tuple(tensor.dims) for tensor in network.graph.initializer}
     assert sum(math.prod(dims) for dims in weights.values()) == PARAMETERS
     graph = onnx.shape_inference.infer_shapes(network).graph
@@ -58,10 +58,10 @@ def test_yardstick_is_a_resnet18(network: onnx.ModelProto) -> None:
         if node.op_type in ("Conv", "Gemm"):
             places = math.prod(shapes[node.output[0]][2:])
             macs += math.prod(weights[node.input[1]]) * places
-    assert macs / 1e9 == pytest.approx(yardstick.GMAC, abs=0.005)
+    assert macs / 1e9 == pytest.approx(resnet18.GMAC, abs=0.005)
 
 
-def test_yardstick_keeps_its_activations_near_one(network: onnx.ModelProto) -> None:
+def test_it_keeps_its_activations_near_one(network: onnx.ModelProto) -> None:
     import onnxruntime
 
     # Every sum of a residual branch as an output too: neither overflow nor numbers so small that arithmetic slows down.
@@ -69,14 +69,14 @@ def test_yardstick_keeps_its_activations_near_one(network: onnx.ModelProto) -> N
         if node.op_type == "Add":
             network.graph.output.append(onnx.ValueInfoProto(name=node.output[0]))
     session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
-    for array in session.run(None, {"image": yardstick.image()}):
+    for array in session.run(None, {"image": resnet18.image()}):
         assert np.isfinite(array).all()
         assert 0.1 < array.std() < 10
 
 
-def test_yardstick_answers_alike_on_any_threads() -> None:
+def test_it_answers_alike_on_any_threads() -> None:
     with ExitStack() as stack:
-        sessions = yardstick.Sessions(stack)
+        sessions = resnet18.Sessions(stack)
         candidate = sessions.candidate(2)
         assert candidate.check(candidate.answer()).startswith("within")
         with pytest.raises(checks.WrongAnswer):

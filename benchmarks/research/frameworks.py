@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 import lgin_edge
-
-from ..frames import Floats
-from .measure import in_a_line
-from .stages import Model
+from lgin_edge.bench.measure import in_a_line
+from lgin_edge.bench.stages import Model
+from lgin_edge.frames import Floats
 
 # By importlib: the base install has none of these packages, and type checking must not need them either.
 

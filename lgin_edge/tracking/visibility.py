@@ -1,0 +1,139 @@
+"""How much of one face can be seen: what the picture suggests, and what the detector says to that.
+
+A part of a face is thought to be covered where it looks unlike before *and* lost the points by which it was followed: a face
+that speaks or turns changes its looks and keeps most of its points. That is a guess, and the detector overrules it. While a
+moderate guess waits for an answer nothing fades; a detection as good as usual takes what is seen now for the face's looks;
+a poorer one confirms the guess. What hides a large part at once is believed without an answer.
+"""
+
+from __future__ import annotations
+
+from ..geometry import Float64
+from .face_points import FacePoints
+from .head_pose import falling
+from .occlusion import changed_cells, lie_near
+
+#: Limits of ``falling`` for the fractions of changed cells and of hidden points; both must pass them. The first pair is of a guess
+#: that the detector did not contradict, the second of one that it contradicts or was not asked about yet.
+_OCCLUDED = (0.15, 0.35)
+_CHANGED_CONTRADICTED, _HIDDEN_CONTRADICTED = (0.10, 0.20), (0.25, 0.40)
+#: Limits of ``falling`` for the fraction of lost points, from which on nobody knows where the face is.
+_POINTS_LOST = (0.6, 0.85)
+#: Doubts that call the detector: occluded fraction, and fraction of lost points.
+_DOUBTED_OCCLUDED, _DOUBTED_POINTS = 0.1, 0.4
+#: A guess waits for the detector's answer for this long, seconds.
+_ANSWER_WITHIN_S = 0.3
+#: A detection is as good as usual if its score is at most this much below the face's best, and its landmarks are this near to
+#: the followed ones, eye distances. Under hands scores fall by 0.08 to 0.4, on faces
+#: that turn by up to 0.12.
+_SCORE_DROP, _MAX_APART = 0.07, 0.25
+#: Points are chosen anew when more of them than this fraction were lost.
+_WORN_POINTS = 0.15
+#: The looks are learnt anew at most once in this time, seconds: a hand that comes would be learnt bit by bit.
+_LEARN_EVERY_S = 0.5
+#: The best score is forgotten at this rate, a second: light and distance change.
+_SCORE_DECAY_PER_S = 0.005
+#: The remembered looks follow a face that is seen well with this time constant, seconds.
+_LOOKS_TIME_S = 1.0
+#: A face that looks occluded is believed to be none the less seen when the detector went on finding it for this time, seconds,
+#: as well as usual, or at all (new glasses, another light).
+_USUAL_ACCEPTED_S, _FOUND_ACCEPTED_S = 1.5, 4.0
+
+
+class Visibility:
+    """What is known of how much of one face can be seen.
+
+    Args:
+        score: the detector's, of the face's first detection.
+    """
+
+    def __init__(self, score: float) -> None:
+        self._best_score = score
+        self._looks: Float64 | None = None
+        self._changed = self._hidden = 0.0  # fractions: of the cells that look unlike before, of the points lost there
+        self._changed_s = 0.0  # for how long it has looked occluded
+        self._usual_s = 0.0  # for how long the detector has found it as well as usual
+        self._learned_s = 0.0  # for how long the looks have been known
+        self._points_lost = 0.0
+        self._doubted_s = 0.0  # for how long there has been a doubt that the detector did not clear up
+
+    @property
+    def occluded(self) -> float:
+        """Fraction of the face that seems to be covered, 0 to 1."""
+        return min(self._changed, self._hidden)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the detector should say what it sees."""
+        return self.occluded > _DOUBTED_OCCLUDED or self._points_lost > _DOUBTED_POINTS
+
+    @property
+    def clear(self) -> bool:
+        """Whether nothing seems to be before the face."""
+        return self.occluded < _OCCLUDED[0]
+
+    @property
+    def strength(self) -> float:
+        """Fraction of the change that the face should get for what can be seen of it, 0 to 1."""
+        if self._doubted_s < _ANSWER_WITHIN_S:
+            seen = max(falling(self._changed, *_CHANGED_CONTRADICTED), falling(self._hidden, *_HIDDEN_CONTRADICTED))
+        else:
+            seen = falling(self.occluded, *_OCCLUDED)
+        return seen * falling(self._points_lost, *_POINTS_LOST)
+
+    def observe(self, looks: Float64, points: FacePoints, dt: float) -> None:
+        """Take in a frame.
+
+        Args:
+            looks: the face's cells [C] (``occlusion.appearance``).
+            points: by which it is followed.
+            dt: seconds since the frame before.
+        """
+        if self._looks is None:
+            self._looks = looks
+        changed = changed_cells(self._looks, looks)
+        self._changed = float(changed.mean())
+        lost = ~points.followed & lie_near(changed, points.homes)
+        hidden = float(lost.mean()) if len(lost) else 0.0
+        # What was lost stays lost until the face looks as before: points are also chosen on what covers it.
+        self._hidden = max(hidden, self._hidden if self._changed >= _OCCLUDED[0] else 0.0)
+        self._points_lost = points.lost_fraction
+        self._best_score -= _SCORE_DECAY_PER_S * dt
+        if self.clear:
+            self._looks = self._looks + min(1.0, dt / _LOOKS_TIME_S) * (looks - self._looks)
+            self._changed_s = 0.0
+        else:
+            self._changed_s += dt
+        self._usual_s += dt
+        self._learned_s += dt
+        self._doubted_s = self._doubted_s + dt if self.doubtful else 0.0
+
+    def lose(self) -> None:
+        """The face went out of sight; behind something, if it was partly covered."""
+        if not self.clear:
+            self._hidden = 1.0
+
+    def answer(self, score: float, apart: float) -> bool:
+        """The detector found the face. Whether its points may be chosen anew.
+
+        Args:
+            score: of the detection.
+            apart: distance of its landmarks from those that were followed, eye distances.
+        """
+        usual = score >= self._best_score - _SCORE_DROP and apart <= _MAX_APART
+        self._best_score = max(self._best_score, score)
+        self._usual_s = self._usual_s if usual else 0.0
+        evident = self._hidden >= _HIDDEN_CONTRADICTED[0] and self._changed >= _CHANGED_CONTRADICTED[0]
+        worn = self.doubtful or self._points_lost > _WORN_POINTS
+        cleared_up = worn and usual and not evident and self._learned_s >= _LEARN_EVERY_S
+        accepted = self._changed_s > (_USUAL_ACCEPTED_S if self._usual_s > _USUAL_ACCEPTED_S else _FOUND_ACCEPTED_S)
+        if cleared_up or accepted:
+            self._looks, self._changed, self._hidden = None, 0.0, 0.0
+            self._changed_s = self._learned_s = 0.0
+        self._doubted_s = 0.0 if usual else max(self._doubted_s, _ANSWER_WITHIN_S)
+        return cleared_up or accepted
+
+    def miss(self) -> None:
+        """The detector did not find the face."""
+        self._usual_s = 0.0
+        self._doubted_s = max(self._doubted_s, _ANSWER_WITHIN_S)
