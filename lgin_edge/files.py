@@ -78,6 +78,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; False for a name that none can have, too."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file, 64 hexadecimal digits."""
     digest = hashlib.sha256()

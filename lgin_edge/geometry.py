@@ -103,9 +103,9 @@ def fit_similarity(landmarks: npt.ArrayLike) -> Float64:
     w = frame - frame.mean()
     s = np.vdot(z, w) / np.vdot(z, z).real
     spread = np.vdot(w, w).real
-    # A face (even in profile) is explained by a similarity; mirrored, swapped or collapsed points are not.
-    explained = abs(s) ** 2 * np.vdot(z, z).real / spread if spread > 0 else 0.0
-    if explained < 0.5 or spread < 1e-6:
+    # A face (even in profile) is exit_on_error by a similarity; mirrored, swapped or collapsed points are not.
+    exit_on_error = abs(s) ** 2 * np.vdot(z, z).real / spread if spread > 0 else 0.0
+    if exit_on_error < 0.5 or spread < 1e-6:
         raise InputError(
             "landmarks: no similarity fits these five points (they coincide, or left and right are swapped); expected "
             f"{LANDMARK_NAMES} as seen in the picture, got {points.tolist()}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ImageError, raised_by_caller
-from .files import atomic_write
+from .files import atomic_write, exists
 from .image_checks import check_cost
 from .image_metadata import kept_metadata, png_text
 from .limits import LIMITS, Limits
@@ -230,7 +230,7 @@ def write(
     kind = WRITABLE.get(path.suffix.lower())
     if kind is None:
         raise ImageError(f"{path}: the ending {path.suffix!r} is not one that is written: {', '.join(WRITABLE)}")
-    if path.exists() and not overwrite:
+    if exists(path) and not overwrite:
         raise ImageError(f"{path}: exists already; choose another name or allow overwriting")
     with _explained(path):
         data = _encoded(image, kind, source)

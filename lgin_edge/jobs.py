@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,18 @@ from typing import TYPE_CHECKING
 
 from . import images
 from .errors import ImageError, InputError
+from .files import exists
 from .limits import LIMITS, Limits
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from .transformer import Transformer
+
+
+#: Endings that are a picture's, whether it is read, written or neither; and those of films.
+PICTURES = frozenset((*images.SUFFIXES, *images.UNREAD))
+FILMS = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts", ".m2ts"))
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,12 @@ def plan(inputs: Sequence[Path], out: Path | None, label: str) -> list[Job]:
     Raises:
         InputError: places that contradict each other, no pictures, or as ``check``.
     """
+    _check_commands(inputs)
     one_file = out is not None and out.suffix.lower() in images.WRITABLE and not out.is_dir()
+    if out is not None and not one_file and out.suffix.lower() in PICTURES and not exists(out):
+        raise InputError(
+            f"-o {out}: the ending {out.suffix!r} is not one that is written: {', '.join(images.WRITABLE)}"
+        )
     if one_file and (len(inputs) > 1 or inputs[0].is_dir()):
         raise InputError(f"-o {out} is one picture, and IN is several; give a folder")
     jobs = []
@@ -61,7 +75,9 @@ def result_name(path: Path, label: str = "", *, beside: bool = False) -> str:
     """The name of a picture's result: in a format that is written, and told from the picture where it stands beside it."""
     if label == "timeline":
         return f"{path.stem}.timeline.png"
-    suffix = path.suffix if path.suffix.lower() in images.WRITABLE else ".png"
+    suffix = ".jpg" if path.suffix.lower() in (".jfif", ".jpe") else path.suffix
+    if suffix.lower() not in images.WRITABLE:
+        suffix = ".png"
     return f"{path.stem}.{label}{suffix}" if beside else path.stem + suffix
 
 
@@ -83,14 +99,41 @@ def files(folder: Path, suffixes: Iterable[str], *, without: Path | None = None)
     ]
 
 
+def left_out(folder: Path) -> list[Path]:
+    """The pictures in a folder that are of kinds that are not read."""
+    return files(folder, images.UNREAD)
+
+
+def _check_commands(inputs: Sequence[Path]) -> None:
+    """Raises InputError, with the right command, for what people give to this one."""
+    for path in inputs:
+        text = str(path)
+        if re.match(r"\w+:/", text):
+            raise InputError(
+                f"{text}: an address. Fetch the picture first; a stream is shown by: lgin-edge camera {text.replace(':/', '://', 1)}"
+            )
+        if path.suffix.lower() in FILMS:
+            raise InputError(f"{path} is a film: lgin-edge video {path}")
+    if len(inputs) > 1 and inputs[-1].suffix.lower() in images.WRITABLE and not exists(inputs[-1]):
+        raise InputError(f"{inputs[-1]}: no such file. To write the result there: -o {inputs[-1]}")
+
+
 def check(jobs: Sequence[Job]) -> None:
     """Raises InputError if a result would replace one of the files given, or another result."""
-    sources = {job.source.resolve() for job in jobs}
-    for target, count in Counter(job.target.resolve() for job in jobs).items():
+    sources = {_place(job.source) for job in jobs}
+    for target, count in Counter(_place(job.target) for job in jobs).items():
         if target in sources:
             raise InputError(f"{target} is one of the files given and would be replaced; write somewhere else")
         if count > 1:
             raise InputError(f"{count} pictures would be written to {target}; do them apart")
+
+
+def _place(path: Path) -> Path:
+    """Where a path leads; itself where it leads nowhere, as with a name that is too long."""
+    try:
+        return path.resolve()
+    except OSError:
+        return path.absolute()
 
 
 def no_pictures(inputs: Iterable[Path], suffixes: Iterable[str] = images.SUFFIXES) -> InputError:
@@ -117,20 +160,31 @@ def age_file(
     Raises:
         ImageError: it cannot be read or written, or the result exists.
     """
-    if job.target.exists() and not overwrite:
+    if exists(job.target) and not overwrite:
         raise ImageError(f"{job.target}: exists already; --overwrite replaces it")
     picture = images.read(job.source, limits=limits)
+    result, faces = age_picture(transformer, picture, group=group, years=years)
+    if result is None:
+        return 0
+    # A strip is a drawing, not the photograph: it gets none of its metadata.
+    source = None if group is None and years is None else picture
+    try:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"{job.target.parent}: cannot be made: {error.strerror}") from error
+    images.write(job.target, result, source, overwrite=overwrite)
+    return faces
+
+
+def age_picture(
+    transformer: Transformer, picture: images.Picture, *, group: float | None, years: float | None
+) -> tuple[Image.Image | None, int]:
+    """A picture at another age, or a strip of all age groups, and the number of its faces; None without a face."""
     faces = transformer.detect(picture.image)
     if not faces:
-        return 0
-    source: images.Picture | None = picture
+        return None, 0
     if group is None and years is None:
         from .contact_sheet import timeline_strip
 
-        result = timeline_strip(transformer, picture.image, faces)
-        source = None  # a drawing, not the photograph: it gets none of its metadata
-    else:
-        result = transformer.age(picture.image, group=group, years=years, faces=faces)
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    images.write(job.target, result, source, overwrite=overwrite)
-    return len(faces)
+        return timeline_strip(transformer, picture.image, faces), len(faces)
+    return transformer.age(picture.image, group=group, years=years, faces=faces), len(faces)

@@ -5,13 +5,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import models
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 from PIL import Image
 
 from lgin_edge import geometry
-from lgin_edge.detectors import centerface
+from lgin_edge.detectors import centerface, yunet
 from lgin_edge.detectors.centerface import CenterFace
 from lgin_edge.detectors.yunet import YuNet
 from lgin_edge.errors import BackendError, InputError, ModelError
@@ -285,7 +287,8 @@ def fake_cv2(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[FakeYN, P
     )
     monkeypatch.setitem(sys.modules, "cv2", fake)
     path = tmp_path / "yunet.onnx"
-    path.write_bytes(b"yunet")
+    path.write_bytes(models.build().SerializeToString())  # an ONNX file, which is what is checked of it
+    monkeypatch.setattr(yunet, "_try", lambda path: None)
     return net, path, fake
 
 
@@ -327,9 +330,9 @@ def test_yunet_without_opencv(fake_cv2: tuple[FakeYN, Path, SimpleNamespace], mo
 
 def test_yunet_through_the_real_opencv_refuses_another_file(tmp_path: Path) -> None:
     pytest.importorskip("cv2", reason="needs opencv-python-headless")
-    path = tmp_path / "noise.onnx"
-    path.write_bytes(bytes(range(256)))
-    with pytest.raises(ModelError, match="cannot read it"):
+    path = tmp_path / "other.onnx"
+    path.write_bytes(models.build().SerializeToString())  # whole, and a model of another kind
+    with pytest.raises(ModelError, match="OpenCV cannot read it as a YuNet"):
         YuNet(path)
 
 
@@ -348,3 +351,57 @@ def test_the_bundled_file_is_the_one_that_training_makes() -> None:
 def test_a_picture_longer_than_the_kernels_cut_has_no_face(detector: CenterFace) -> None:
     for width in (43_700, 70_000):
         assert detector(np.broadcast_to(np.uint8(90), (4, width, 3))) == []
+
+
+def test_a_yunet_that_kills_opencv_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "yunet.onnx"
+    path.write_bytes(b"\x3a\xff damaged")
+    with pytest.raises(ModelError, match="not an ONNX file"):
+        yunet._try(path)
+    path.write_bytes(models.build().SerializeToString())
+    monkeypatch.setattr(yunet, "_TRIAL", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    with pytest.raises(ModelError, match="its process ended with -11"):
+        yunet._try(path)
+    monkeypatch.setattr(yunet, "_TRIAL", "raise ValueError('no such layer')")
+    with pytest.raises(ModelError, match="no such layer"):
+        yunet._try(path)
+    monkeypatch.setattr(yunet, "_TRIAL", "import time; time.sleep(60)")
+    monkeypatch.setattr(yunet, "_TRIAL_SECONDS", 0.5)
+    with pytest.raises(ModelError, match="takes more than"):
+        yunet._try(path)
+
+
+def test_a_file_of_wrong_shapes_is_no_centerface(tmp_path: Path) -> None:
+    """The right names, and a heatmap of two channels."""
+    model = onnx.load(centerface.WEIGHTS)
+    for node in model.graph.node:
+        node.output[:] = ["old_heatmap" if name == "heatmap" else name for name in node.output]
+    model.graph.node.append(onnx.helper.make_node("Concat", ["old_heatmap", "old_heatmap"], ["heatmap"], axis=1))
+    path = tmp_path / "wrong.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="its heatmap is"):
+        CenterFace(path=path)(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_a_group_picture_is_searched_in_tiles(astronaut: Image8) -> None:
+    """Faces of about 60 px in 8 megapixels, some of them on the seams of tiles; none twice."""
+    face = Image.fromarray(astronaut[0:300, 80:380]).resize((150, 150))
+    picture = Image.new("RGB", (4000, 2000), (110, 140, 110))
+    places = [(x, y) for y in (300, 850, 1400) for x in (150, 1020, 1790, 2560, 3600)]
+    for place in places:
+        picture.paste(face, place)
+    frame = np.asarray(picture)
+    faces = CenterFace(threads=2)(frame)
+    centres = np.array([face.box.reshape(2, 2).mean(axis=0) for face in faces])
+    assert len(faces) == len(places)
+    for x, y in places:
+        assert np.abs(centres - (x + 75, y + 60)).max(axis=1).min() < 40
+    assert len(CenterFace(threads=2, tiles=False)(frame)) < len(places)
+
+
+def test_a_picture_with_a_large_face_is_not_searched_in_tiles(
+    astronaut: Image8, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CenterFace, "_search_tiles", lambda *_: pytest.fail("searched in tiles"))
+    large = np.asarray(Image.fromarray(astronaut).resize((3000, 3000)))
+    assert len(CenterFace(threads=2)(large)) == 1

@@ -3,7 +3,10 @@ from __future__ import annotations
 import io
 import os
 import struct
+import time
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -367,3 +370,116 @@ def test_files_in_memory(tmp_path: Path, astronaut: npt.NDArray[np.uint8]) -> No
         images.decode(data, "the upload", formats=("JPEG", "PNG"))
     with pytest.raises(ImageError, match=r"the picture: 512 x 512 pixels"):
         images.decode(data, limits=Limits(image_pixels=512 * 511))
+
+
+# ---- what a small file may cost ----
+
+
+def scans(count: int, side: int = 2000) -> bytes:
+    """A JPEG whose header claims a large picture, and which then has many scans."""
+    frame = b"\xff\xc2" + struct.pack(">HBHHB", 11, 8, side, side, 1) + bytes([1, 0x11, 0])
+    return b"\xff\xd8" + frame + b"\xff\xda\x00\x03\x00\x12\xff\x00\x34" * count + b"\xff\xd9"
+
+
+def tiff_of_pages(count: int) -> bytes:
+    pages = b""
+    for i in range(count):
+        following = 8 + (i + 1) * 18 if i < count - 1 else 0
+        pages += struct.pack("<HHHIII", 1, 256, 3, 1, 1, following)
+    return b"II*\0" + struct.pack("<I", 8) + pages
+
+
+BOMBS = {
+    "scans of a JPEG": (scans(2000), "goes over its 4000000 pixels"),
+    "pages of a TIFF": (tiff_of_pages(20_000), "a TIFF of several pages"),
+    "frames of a GIF": (
+        b"GIF89a\x01\0\x01\0\x80\0\0" + bytes(6) + (b"," + bytes(8) + b"\0\x02\x02D\x01\0") * 100_000 + b";",
+        "expected one picture, got 2 or more",
+    ),
+    "comments of a GIF": (
+        b"GIF89a\x01\0\x01\0\x80\0\0" + bytes(6) + (b"!\xfe\xff" + b"x" * 255 + b"\0") * 10_000,
+        "comments of more than",
+    ),
+    "comments of a PPM": (b"P6\n#" + b"x" * 5_000_000 + b"\n1 1\n255\n123", "comments of more than"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_costs_are_counted_before_decoding(name: str) -> None:
+    data, message = BOMBS[name]
+    start = time.process_time()
+    with pytest.raises(ImageError, match=message):
+        images.decode(data)
+    assert time.process_time() - start < 1.0
+
+
+def test_progressive_pictures_are_read(astronaut: Image8) -> None:
+    file = io.BytesIO()
+    Image.fromarray(astronaut).save(file, "JPEG", progressive=True)
+    assert images.decode(file.getvalue()).image.size == (512, 512)
+
+
+def test_the_programs_warnings_are_left_alone(scene: Image8) -> None:
+    data = images.encode(Image.fromarray(scene), "JPEG")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: images.decode(data), range(100)))
+    assert list(warnings.filters) == before
+
+
+def test_an_exception_of_a_signal_handler_is_the_callers(scene: Image8, monkeypatch: pytest.MonkeyPatch) -> None:
+    class TimeLimitError(Exception):
+        pass
+
+    def interrupted(*_: object) -> None:
+        raise TimeLimitError
+
+    monkeypatch.setattr(images, "to_plain", interrupted)  # as a handler of the caller's would, in the midst of the work
+    with pytest.raises(TimeLimitError):
+        images.decode(images.encode(Image.fromarray(scene), "PNG"))
+
+
+# ---- what is no longer true ----
+
+
+def test_xmp_without_the_old_face(tmp_path: Path, scene: Image8) -> None:
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
+        b'xmlns:g="http://ns.adobe.com/xap/1.0/g/img/" xmlns:c="http://ns.google.com/photos/1.0/camera/" c:MotionPhoto="1">'
+        b"<dc:title>kept</dc:title><xmp:Thumbnails><g:image>AAAA</g:image></xmp:Thumbnails></rdf:Description></x:xmpmeta>"
+    )
+    path = tmp_path / "in.jpg"
+    Image.fromarray(scene).save(path, xmp=xmp)
+    kept = images.read(path).metadata["xmp"]
+    assert b"<dc:title>kept</dc:title>" in kept
+    assert not any(word in kept for word in (b"AAAA", b"Thumbnails", b"MotionPhoto"))
+    Image.fromarray(scene).save(path, xmp=xmp.replace(b"AAAA", b"A" * 5000).replace(b"Thumbnails", b"Previews"))
+    assert b"AAAA" not in images.read(path).metadata.get("xmp", b"")
+
+
+def test_a_profile_of_another_mode_is_dropped(tmp_path: Path, scene: Image8) -> None:
+    path = tmp_path / "in.png"
+    Image.fromarray(scene).convert("L").save(path, icc_profile=srgb())
+    assert "icc_profile" not in images.read(path).metadata
+
+
+def test_a_jpeg_that_lacks_its_end_alone(tmp_path: Path, scene: Image8) -> None:
+    data = images.encode(Image.fromarray(scene), "JPEG")
+    np.testing.assert_array_equal(np.asarray(images.decode(data[:-2]).image), np.asarray(images.decode(data).image))
+    with pytest.raises(ImageError, match="truncated"):
+        images.decode(data[:-200])
+
+
+def test_a_replaced_file_keeps_its_mode_and_a_link_its_place(tmp_path: Path, scene: Image8) -> None:
+    path, link = tmp_path / "out.png", tmp_path / "link.png"
+    path.touch(mode=0o600)
+    link.symlink_to(path)
+    images.write(link, Image.fromarray(scene), overwrite=True)
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert images.read(path).image.size == (80, 48)
+
+
+def test_32_bit_greys_are_refused() -> None:
+    with pytest.raises(ImageError, match="32-bit pixels"):
+        images.to_plain(Image.fromarray(np.zeros((4, 4), np.int32)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..cli.options import BAD_MODEL, explained, stderr, stdout
+from ..cli.options import BAD_MODEL, exit_on_error, stderr, stdout
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def bench(
     Needs no network, no photograph and no GPU; ends in under a minute. Close other programs first: the table says how noisy
     it was. Every time is also given as a multiple of ResNet-18 on the same threads, so that machines can be compared.
     """
-    with explained():
+    with exit_on_error():
         if compare is not None:
             _compare(*compare, others=bool(models or stage or threads or json_))
             return

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from typing import Annotated
+
 import typer
 
-from . import batch, engine, kiosk, pictures, triton, video
+from . import batch, engine, info, kiosk, pictures, triton, video
 from .options import EXIT_CODES
 
 app = typer.Typer(
     name="lgin-edge",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_show_locals=False,
     help="Make the faces in pictures younger or older, or estimate their ages, on this machine. Nothing is sent anywhere.",
     epilog=EXIT_CODES,
 )
 
-for command in (pictures.age, pictures.estimate, pictures.info, pictures.demo, batch.batch):
+
+def _version(asked: bool) -> None:
+    if asked:
+        from .. import __version__
+
+        typer.echo(f"lgin-edge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version, and no more.")
+    ] = False,
+) -> None:
+    """What goes before a command."""
+
+
+for command in (pictures.age, pictures.estimate, info.info, pictures.demo, batch.batch):
     app.command(epilog=EXIT_CODES)(command)
 app.command(epilog=video.EXIT_CODES)(video.video)
 app.command(epilog=video.EXIT_CODES)(video.camera)
@@ -28,4 +50,8 @@ app.command(epilog=EXIT_CODES)(triton.export_triton)
 
 def main() -> None:
     """Entry point of ``lgin-edge``."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # odd EXIF, large pictures: what matters is checked in images
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a name that a console's encoding lacks ends no run
     app()

@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from .options import BAD_INPUT, NO_FACE, DeviceOption, GroupOption, ModelOption, YearsOption, explained, stderr, stdout
+from .options import (
+    BAD_INPUT,
+    NO_FACE,
+    DeviceOption,
+    GroupOption,
+    ModelOption,
+    YearsOption,
+    exit_on_error,
+    stderr,
+    stdout,
+)
 
 
 class ExecutorName(str, Enum):
@@ -68,7 +78,7 @@ def batch(
         raise typer.BadParameter("give exactly one of --group and --years")
     if executor is ExecutorName.local and (address or workers):
         raise typer.BadParameter("--address and --workers belong to --executor ray")
-    with explained():
+    with exit_on_error():
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         from ..batch import ray_executor, run

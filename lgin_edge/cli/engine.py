@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import BackendError, ImageError, InputError
-from .options import explained, stderr, stdout
+from .options import exit_on_error, stderr, stdout
 
 if TYPE_CHECKING:
     from ..engine.build import Built, Prepared
@@ -61,7 +61,7 @@ def build(
     tensorrt (Jetson, servers) builds for the GPU at hand and needs it; tensorrt-rtx (RTX desktops) needs no GPU to build. An
     engine runs on the version that built it, and it is native code: share the .onnx, and build on the device.
     """
-    with explained():
+    with exit_on_error():
         _check_output(out, overwrite)
         from ..models import tensorrt_variants
         from ..transformer import model_path
@@ -112,7 +112,7 @@ def verify(
 
       lgin-edge verify engine.plan
     """
-    with explained():
+    with exit_on_error():
         from ..models import engine_file, tensorrt_variants
 
         data, about = engine_file.read(engine, sha256)

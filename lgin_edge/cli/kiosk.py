@@ -16,7 +16,7 @@ from .options import (
     ModelOption,
     Sha256Option,
     ThreadsOption,
-    explained,
+    exit_on_error,
     limits_of,
     stderr,
     stdout,
@@ -107,7 +107,7 @@ def kiosk(
     Nothing is written to disk and nothing leaves this machine but to the visitors' browsers. Needs
     FastAPI, uvicorn and more: pip install 'lgin-edge\\[kiosk]'
     """
-    with explained():
+    with exit_on_error():
         names = tuple(allow_host or ()) + _name_of(public_url)
         try:
             from ..kiosk.server import Server

@@ -19,8 +19,8 @@ EXIT_CODES = (
     "others were still done), 5 the model or its run time is not usable, 130 interrupted."
 )
 
-stdout = Console(highlight=False, markup=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+stdout = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 GroupOption = Annotated[
@@ -59,6 +59,8 @@ MaxFacesOption = Annotated[int, typer.Option(min=1, help="Most faces of one pict
 MaxMegapixelsOption = Annotated[
     float, typer.Option(min=0.001, help="Largest picture that is read, millions of pixels.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Say it as JSON, for programs.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 MaxMbOption = Annotated[float, typer.Option(min=0.001, help="Largest file of a picture that is read, megabytes.")]
 #: Their defaults.
 MAX_FACES, MAX_MEGAPIXELS, MAX_MB = LIMITS.faces, LIMITS.image_pixels / 1e6, LIMITS.image_bytes / 1e6
@@ -70,7 +72,7 @@ def limits_of(*, faces: int = LIMITS.faces, megapixels: float = MAX_MEGAPIXELS, 
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """Our errors as one line and an exit code, never as a stack trace."""
     try:
         yield
@@ -78,6 +80,11 @@ def explained() -> Iterator[None]:
         stderr.print(f"error: {error}")
         code = BAD_MODEL if isinstance(error, (ModelError, BackendError)) else BAD_INPUT
         raise typer.Exit(2 if isinstance(error, InputError) else code) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        stderr.print(f"error: {error.filename}: {error.strerror or error}")
+        raise typer.Exit(BAD_INPUT) from error
     except MemoryError as error:
         stderr.print(f"error: not enough memory: {str(error) or 'reduce the picture first'}")
         raise typer.Exit(BAD_INPUT) from error

@@ -1,10 +1,10 @@
-"""The command line for pictures: ``lgin-edge age``, ``estimate``, ``info`` and ``demo``."""
+"""The command line for pictures: ``lgin-edge age``, ``estimate`` and ``demo``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,14 +18,16 @@ from .options import (
     NO_FACE,
     DeviceOption,
     GroupOption,
+    JsonOption,
     MaxFacesOption,
     MaxMbOption,
     MaxMegapixelsOption,
     ModelOption,
+    QuietOption,
     Sha256Option,
     ThreadsOption,
     YearsOption,
-    explained,
+    exit_on_error,
     limits_of,
     stderr,
     stdout,
@@ -39,14 +41,18 @@ if TYPE_CHECKING:
     from ..faces import Face
     from ..jobs import Job
     from ..limits import Limits
-    from ..models.description import AgeDescription, Description
     from ..transformer import Transformer
+
+#: Stands for stdin as IN, and for stdout as --out.
+_PIPE = Path("-")
 
 # Everything that does the work (NumPy, ONNX Runtime, Pillow) is imported inside the commands: --help is instant.
 
 
 def age(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures, or folders of pictures.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="IN...", help="Pictures, or folders of pictures; - for stdin.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -72,6 +78,8 @@ def age(
     max_faces: MaxFacesOption = MAX_FACES,
     max_megapixels: MaxMegapixelsOption = MAX_MEGAPIXELS,
     max_mb: MaxMbOption = MAX_MB,
+    json_: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Make every face in a picture younger or older.
 
@@ -85,27 +93,43 @@ def age(
 
       lgin-edge age portrait.jpg --timeline -o strip.png
 
+      lgin-edge age - --years 70 < portrait.jpg > older.jpg
+
     The EXIF orientation is applied, metadata and colour profile are kept, and pixels away from the faces do not change.
     """
     if (group is not None) + (years is not None) + timeline != 1:
         raise typer.BadParameter("give exactly one of --group, --years and --timeline")
-    label = "timeline" if timeline else f"{years:g}years" if years is not None else f"group{group:g}"
-    with explained():
+    stdout.quiet = quiet or json_
+    piped = inputs == [_PIPE]
+    with exit_on_error():
         from .. import jobs
         from ..transformer import Transformer
 
-        planned = jobs.plan(inputs, out, label)
+        planned = [] if piped else jobs.plan(inputs, out, _label(group, years))
         limits = limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
         with Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits) as transformer:
             if not timeline:
                 transformer.description.age_code(
                     group=group, years=years
                 )  # a wrong age fails before any picture is read
-            faces, failures = _run(transformer, planned, group, years, overwrite, limits)
+            if years is not None and (used := transformer.description.used_years(years)) != years:
+                stderr.print(f"the model does not reach {years:g} years: {used:g} is used")
+                years = used
+                planned = [] if piped else jobs.plan(inputs, out, _label(group, years))
+            if piped:
+                _through(transformer, group, years, out, limits)
+                return
+            for folder in filter(Path.is_dir, inputs):
+                for file in jobs.left_out(folder):
+                    stderr.print(f"{file}: {file.suffix} is not read, left out")
+            done = _run(transformer, planned, group, years, overwrite, limits)
+    failures = sum("error" in one for one in done)
+    if json_:
+        _print_json(done)
     if failures:
         stderr.print(f"{failures} of {len(planned)} pictures failed")
         raise typer.Exit(BAD_INPUT)
-    if not faces:
+    if not any(one["faces"] for one in done):
         stderr.print("no face found in any picture, nothing written")
         raise typer.Exit(NO_FACE)
 
@@ -135,7 +159,7 @@ def estimate(
     Faces are numbered from the largest. A rough estimate: it never leaves the centres of the first and the last age group
     and leans to the middle; `lgin-edge info` lists the groups.
     """
-    with explained():
+    with exit_on_error():
         from .. import images, jobs
 
         found_in = [jobs.files(path, images.SUFFIXES) if path.is_dir() else [path] for path in inputs]
@@ -148,7 +172,7 @@ def estimate(
         with Transformer(age_model=age_model, threads=threads, limits=limits) as transformer:
             found, failures = _estimate_files(transformer, files, limits)
     if json_:
-        _print_json(found)
+        _print_json(_estimates(found))
     else:
         _print_table(found)
     if failures:
@@ -157,31 +181,6 @@ def estimate(
     if not any(faces for _, faces in found):
         stderr.print("no face found in any picture")
         raise typer.Exit(NO_FACE)
-
-
-def info(
-    model: Annotated[
-        Path | None,
-        typer.Argument(help="An .onnx model file, or an engine. Default: the bundled models.", show_default=False),
-    ] = None,
-) -> None:
-    """Say what a model file is: its age groups, sizes, training data and checksum."""
-    with explained():
-        from .. import age_estimator, transformer
-        from ..models.description import Description
-        from ..models.model_file import read_description
-
-        bundled = (transformer.WEIGHTS, transformer.INT8_WEIGHTS, age_estimator.WEIGHTS)
-        paths = bundled if model is None else (transformer.model_path(model),)
-        for i, path in enumerate(paths):
-            about = read_description(path)
-            if isinstance(about, Description):
-                what = f"makes younger or older: face view {about.face_size} px, local views {about.patch_size} px"
-            else:
-                what = f"estimates ages: face view {about.face_size} px"
-            if i:
-                stdout.print()
-            _print_model(path, about, what)
 
 
 def demo(
@@ -199,7 +198,7 @@ def demo(
     threads: ThreadsOption = None,
 ) -> None:
     """Age a real photograph and write a strip: the original and every age group."""
-    with explained():
+    with exit_on_error():
         from PIL import Image
 
         from .. import images
@@ -217,33 +216,6 @@ def demo(
             strip = timeline_strip(transformer, photograph, faces)
         images.write(out, strip, overwrite=True)
         stdout.print(f"wrote {out} ({strip.width} x {strip.height} pixels)")
-
-
-def _print_model(path: Path, about: Description | AgeDescription, what: str) -> None:
-    import hashlib
-
-    from rich.table import Table
-
-    from ..models.description import Description
-
-    data = path.read_bytes()
-    table = Table(box=None, pad_edge=False)
-    for name in ("group", "ages", "stands for"):
-        table.add_column(name)
-    for i, one in enumerate(about.groups):
-        table.add_row(str(i), one.label, f"{one.center:g} years")
-    stdout.print(f"{about.model}\n{path}, {len(data):,} bytes\nSHA-256 {hashlib.sha256(data).hexdigest()}\n")
-    stdout.print(table)
-    islands = about.fp32_islands if isinstance(about, Description) else ()
-    precision = about.precision + (f" but for {', '.join(islands)}" if islands else "")
-    stdout.print(f"\n{what}, {precision}, format {about.format}\ntraining data: {about.training_data}")
-    if isinstance(about, Description) and about.engine is not None:
-        engine = about.engine
-        gpus = ", ".join(engine.targets) or "those that it takes by default"
-        stdout.print(
-            f"engine of {engine.variant} {engine.version}, for up to {engine.max_faces} faces a call on GPUs: {gpus}\n"
-            f"built from the ONNX file with SHA-256 {about.onnx_sha256}"
-        )
 
 
 def _estimate_files(
@@ -281,18 +253,23 @@ def _print_table(found: Sequence[tuple[Path, Sequence[tuple[Face, AgeEstimate]]]
     if table.row_count:
         # As wide as it needs: no path is cut short, in a narrow terminal or in a pipe.
         wide = stdout.measure(table, options=stdout.options.update(max_width=1_000_000)).maximum
-        Console(highlight=False, markup=False, width=wide).print(table)
+        Console(highlight=False, markup=False, emoji=False, width=wide).print(table)
 
 
-def _print_json(found: Sequence[tuple[Path, Sequence[tuple[Face, AgeEstimate]]]]) -> None:
-    import json
+def _estimates(found: Sequence[tuple[Path, Sequence[tuple[Face, AgeEstimate]]]]) -> list[dict[str, Any]]:
+    """As ``--json`` says them."""
     from dataclasses import asdict
 
-    pictures = [
+    return [
         {"file": str(file), "faces": [{"box": face.box.tolist(), **asdict(one)} for face, one in faces]}
         for file, faces in found
     ]
-    typer.echo(json.dumps(pictures, indent=2))
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2))
 
 
 def _astronaut() -> npt.NDArray[np.uint8]:
@@ -307,6 +284,11 @@ def _astronaut() -> npt.NDArray[np.uint8]:
     return portrait
 
 
+def _label(group: float | None, years: float | None) -> str:
+    """What goes into the name of a result."""
+    return "timeline" if group is years is None else f"{years:g}years" if years is not None else f"group{group:g}"
+
+
 def _run(
     transformer: Transformer,
     planned: Sequence[Job],
@@ -314,24 +296,52 @@ def _run(
     years: float | None,
     overwrite: bool,
     limits: Limits,
-) -> tuple[int, int]:
-    """Do the jobs; returns how many faces were found and how many pictures failed."""
+) -> list[dict[str, Any]]:
+    """Do the jobs; what became of each, as ``--json`` says it."""
     from rich.progress import Progress
 
     from .. import jobs
 
-    faces = failures = 0
-    with Progress(console=stderr, transient=True, disable=len(planned) == 1) as progress:
+    done: list[dict[str, Any]] = []
+    with Progress(console=stderr, transient=True, disable=len(planned) == 1 or stdout.quiet) as progress:
         for job in progress.track(planned, description="ageing"):
+            one: dict[str, Any] = {"file": str(job.source), "out": None, "faces": 0}
+            done.append(one)
             try:
                 found = jobs.age_file(transformer, job, group=group, years=years, overwrite=overwrite, limits=limits)
             except (ImageError, InputError) as error:
-                failures += 1
+                one["error"] = str(error)
                 stderr.print(f"error: {error}")
                 continue
-            faces += found
+            one["faces"] = found
             if found:
+                one["out"] = str(job.target)
                 stdout.print(f"{job.source} -> {job.target} ({found} face{'s' if found > 1 else ''})")
             else:
                 stderr.print(f"{job.source}: no face found, nothing written")
-    return faces, failures
+    return done
+
+
+def _through(
+    transformer: Transformer, group: float | None, years: float | None, out: Path | None, limits: Limits
+) -> None:
+    """A picture from stdin, to stdout or a file."""
+    import sys
+
+    from .. import images, jobs
+
+    if out is None and sys.stdout.isatty():
+        raise InputError("-: the picture would go to the terminal; send it on: > FILE, or -o FILE")
+    picture = images.decode(sys.stdin.buffer.read(limits.image_bytes + 1), "stdin", limits=limits)
+    result, faces = jobs.age_picture(transformer, picture, group=group, years=years)
+    if result is None:
+        stderr.print("stdin: no face found, nothing written")
+        raise typer.Exit(NO_FACE)
+    source = None if group is years is None else picture
+    if out is not None and out != _PIPE:
+        images.write(out, result, source, overwrite=True)
+        stderr.print(f"stdin -> {out} ({faces} face{'s' if faces > 1 else ''})")
+        return
+    kind = picture.format if source is not None and picture.format in images.WRITABLE.values() else "PNG"
+    sys.stdout.buffer.write(images.encode(result, kind, source))
+    sys.stdout.buffer.flush()

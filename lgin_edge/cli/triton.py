@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import explained, stdout
+from .options import exit_on_error, stdout
 
 
 def export_triton(
@@ -45,7 +45,7 @@ def export_triton(
 
     Triton loads engines that were built on its GPU with its version of TensorRT. examples/triton_client.py asks such a server.
     """
-    with explained():
+    with exit_on_error():
         from ..models import triton_repository
         from ..transformer import model_path
 

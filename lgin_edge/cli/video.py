@@ -15,12 +15,14 @@ from .options import (
     NO_FACE,
     DeviceOption,
     GroupOption,
+    JsonOption,
     MaxFacesOption,
     ModelOption,
+    QuietOption,
     Sha256Option,
     ThreadsOption,
     YearsOption,
-    explained,
+    exit_on_error,
     limits_of,
     stderr,
     stdout,
@@ -68,6 +70,8 @@ def video(
     threads: ThreadsOption = None,
     sha256: Sha256Option = None,
     max_faces: MaxFacesOption = MAX_FACES,
+    json_: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Make every face in a film younger or older.
 
@@ -84,7 +88,8 @@ def video(
     Sound and subtitles are copied as they are; times, metadata and chapters are kept. Needs PyAV: pip install av
     """
     _one_age(group, years)
-    with explained():
+    stdout.quiet = quiet or json_
+    with exit_on_error():
         target = _target(source, out, f"{years:g}years" if years is not None else f"group{group:g}")
         from ..transformer import Transformer
         from ..video.transcode import age_video
@@ -95,6 +100,10 @@ def video(
             ) as transformer,
             _Bar(source.name) as bar,
         ):
+            if years is not None and (used := transformer.description.used_years(years)) != years:
+                stderr.print(f"the model does not reach {years:g} years: {used:g} is used")
+                years = used
+                target = _target(source, out, f"{years:g}years")
             outcome = age_video(
                 source,
                 target,
@@ -105,6 +114,13 @@ def video(
                 overwrite=overwrite,
                 progress=bar.update,
             )
+    if json_:
+        import json
+        from dataclasses import asdict
+
+        typer.echo(
+            json.dumps({"file": str(source), "out": str(target) if outcome.with_faces else None, **asdict(outcome)})
+        )
     _tell(source, target, outcome)
 
 
@@ -153,7 +169,7 @@ def camera(
     if group is None and years is None:
         years = 70.0
     _one_age(group, years)
-    with explained():
+    with exit_on_error():
         asked = _size(size)
         from ..stream.stream import Stream
         from ..transformer import Transformer

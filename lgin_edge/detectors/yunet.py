@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from os import PathLike
 from pathlib import Path
@@ -12,8 +14,20 @@ import numpy as np
 from .._process import native_call
 from ..errors import BackendError, ModelError
 from ..faces import Face, face_or_none
+from ..files import is_file
 from ..frames import Color, Frame, PixelFormat
 from ..kernels import resample
+from ..models import onnx_file
+
+#: Loads a file and runs it on two sizes; what it prints is of no use.
+_TRIAL = """
+import sys, cv2, numpy
+net = cv2.FaceDetectorYN.create(sys.argv[1], "", (320, 320), 0.7, 0.3, 5000)
+for side in (320, 64):
+    net.setInputSize((side, side))
+    net.detect(numpy.zeros((side, side, 3), numpy.uint8))
+"""
+_TRIAL_SECONDS = 60
 
 
 class YuNet:
@@ -24,13 +38,15 @@ class YuNet:
         max_side: longer side of the picture that is searched, pixels.
         threshold: least confidence of a face, in (0, 1).
 
+    The file is checked as every model is, and tried in a process of its own first: OpenCV's reader dies of some damaged files.
+
     Raises:
-        ModelError: the file is missing or OpenCV cannot read it.
+        ModelError: the file is missing, damaged, no ONNX file that is run, or OpenCV cannot read it.
         BackendError: OpenCV is not there, or has no FaceDetectorYN.
     """
 
     def __init__(self, path: str | PathLike[str], *, max_side: int = 640, threshold: float = 0.7) -> None:
-        if not Path(path).is_file():
+        if not is_file(Path(path)):
             raise ModelError(
                 f"{path}: no such file; YuNet is not bundled: fetch face_detection_yunet_2023mar.onnx from the OpenCV "
                 "model zoo, or use the bundled CenterFace()"
@@ -44,10 +60,12 @@ class YuNet:
                 f"YuNet needs an OpenCV with FaceDetectorYN, and {cv2.__version__} has none: pip install -U "
                 "opencv-python-headless"
             )
+        _try(Path(path))
         try:
             self._net: Any = cv2.FaceDetectorYN.create(str(path), "", (320, 320), threshold, 0.3, 5000)
         except cv2.error as error:
             raise ModelError(f"{path}: OpenCV cannot read it as a YuNet: {error}") from error
+        self._error: type[Exception] = cv2.error
         self._max_side = max_side
         self._lock = threading.Lock()  # cv2's detector keeps the input's size and its buffers between calls
 
@@ -61,8 +79,11 @@ class YuNet:
         view = resample(frame, [[width, 0, 0], [0, height, 0]], view_h, view_w, pixel_format=pixel_format)
         image = np.rint((view[::-1].transpose(1, 2, 0) + 1.0) * 127.5).astype(np.uint8)
         with self._lock, native_call():
-            self._net.setInputSize((view_w, view_h))
-            _, rows = self._net.detect(np.ascontiguousarray(image))
+            try:
+                self._net.setInputSize((view_w, view_h))
+                _, rows = self._net.detect(np.ascontiguousarray(image))
+            except self._error as error:
+                raise BackendError(f"OpenCV failed on a frame of {view_w} x {view_h} pixels: {error}") from error
         faces = []
         for row in np.asarray(rows if rows is not None else np.empty((0, 15)), np.float64):
             # x, y, width, height; then the landmarks, which YuNet names as the person does: its right eye is seen left.
@@ -72,3 +93,21 @@ class YuNet:
             if face is not None:
                 faces.append(face)
         return sorted(faces, key=lambda face: face.size, reverse=True)
+
+
+def _try(path: Path) -> None:
+    """Raises ModelError for a file that OpenCV could not live with."""
+    onnx_file.read(path)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _TRIAL, str(path)],
+            capture_output=True,
+            text=True,
+            timeout=_TRIAL_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"{path}: OpenCV takes more than {_TRIAL_SECONDS} s for it: no YuNet") from None
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:] or [f"its process ended with {done.returncode}"]
+        raise ModelError(f"{path}: OpenCV cannot read it as a YuNet: {reason[0]}")

@@ -136,7 +136,8 @@ def sample_inputs(description: Description, seed: int = 0, count: int = 2) -> li
         boxes = geometry.REGION_BOXES + np.tile(rng.uniform(-0.02, 0.02, (5, 2)), 2)
         plan = FacePlan.of(frame, FaceBatch(affine[None], boxes[None]), description.views)
         face, patches = region_crop(plan, frame)
-        age = np.eye(len(description.groups), dtype=np.float32)
+        k = len(description.groups)
+        age = np.eye(k, dtype=np.float32).reshape(description.shape("age", 1, k))
         samples.append(
             {
                 "face": face.astype(np.float32),
@@ -339,7 +340,7 @@ def _residuals(model: onnx.ModelProto, samples: Sequence[Inputs]) -> npt.NDArray
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    parts = [out.ravel() for sample in samples for out in session.run(["face_delta", "patch_delta"], dict(sample))]
+    parts = [out.ravel() for sample in samples for out in session.run(None, dict(sample))]
     return np.concatenate(parts).astype(np.float64)
 
 

@@ -482,3 +482,68 @@ def test_the_module_with_arguments_is_the_command(tmp_path: Path) -> None:
     told = subprocess.run([sys.executable, "-m", "lgin_edge", "--help"], capture_output=True, text=True, check=False)
     assert told.returncode == 0
     assert "estimate" in told.stdout
+
+
+# ---- as people type it ----
+
+
+def test_version_and_short_help(run: Run) -> None:
+    assert run("--version").stdout == f"lgin-edge {lgin_edge.__version__}\n"
+    assert "Make every face in a picture" in run("age", "-h").stdout
+
+
+def test_json_and_quiet(run: Run, portrait: Path) -> None:
+    result = run("age", portrait, "--group", 4, "--json")
+    out = portrait.with_name("portrait.group4.jpg")
+    assert json.loads(result.stdout) == [{"file": str(portrait), "out": str(out), "faces": 1}]
+    assert run("age", portrait, "--group", 4, "-q", "--overwrite").stdout == ""
+
+
+def test_stdin_to_stdout(run: Run, portrait: Path) -> None:
+    words = ["age", "-", "--group", "4", "--model", str(run.model)]
+    result = CliRunner().invoke(cli.app, words, input=portrait.read_bytes())
+    assert result.exit_code == 0, result.output
+    aged = images.decode(result.stdout_bytes)
+    assert aged.format == "JPEG"
+    assert aged.image.size == (512, 512)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["film.mp4"], "is a film: lgin-edge video film.mp4"),
+        (["rtsp://camera/1"], "lgin-edge camera rtsp://camera/1"),
+        (["{portrait}", "older.jpg"], "to write the result there: -o older.jpg"),
+        (["{portrait}", "-o", "{folder}/older.gif"], "'.gif' is not one that is written"),
+    ],
+)
+def test_the_right_command_is_told(run: Run, portrait: Path, words: list[str], message: str) -> None:
+    filled = [word.format(portrait=portrait, folder=portrait.parent) for word in words]
+    result = run("age", *filled, "--group", 4)
+    assert result.exit_code == 2
+    assert message.lower() in result.stderr.lower()
+    assert files(portrait.parent) == ["portrait.jpg"]
+
+
+def test_an_age_out_of_reach_names_the_file_by_what_was_used(run: Run, portrait: Path) -> None:
+    result = run("age", portrait, "--years", 90)
+    assert "the model does not reach 90 years: 70 is used" in result.stderr
+    assert portrait.with_name("portrait.70years.jpg").exists()
+
+
+def test_names_that_are_too_long_cost_one_line(run: Run, portrait: Path) -> None:
+    long = portrait.with_name("b" * 248 + ".jpg")  # its result would have more than 255 bytes
+    long.write_bytes(portrait.read_bytes())
+    result = run("age", long, portrait, "--years", 70)
+    assert result.exit_code == options.BAD_INPUT
+    assert portrait.with_name("portrait.70years.jpg").exists()
+
+
+def test_a_folder_leaves_nothing_out_unsaid(run: Run, album: Path, portrait: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "phone"
+    folder.mkdir()
+    (folder / "a.jfif").write_bytes(portrait.read_bytes())
+    (folder / "b.NEF").write_bytes(b"raw")
+    result = run("age", folder, "-o", tmp_path / "out", "--group", 4)
+    assert files(tmp_path / "out") == ["a.jpg"]
+    assert "b.NEF: .NEF is not read, left out" in result.stderr
