@@ -44,7 +44,7 @@ class Faces:
 
     Attributes:
         pixels: [N, SIDE, SIDE, 3] uint8. maps: [N, CHANNELS, MAP_SIDE, MAP_SIDE] float16. flow, place: [N, GRID, GRID, 2].
-        shares: [N, 5, 2 K] of the age layers, of length 1 for each region. depth: [N, 5]. hair_is_known: [N] bool.
+        shares: [N, 5, 2 K] of the age layers, of sum 1 for each region. depth: [N, 5]. hair_is_known: [N] bool.
         age: [N]. landmarks: [N, 5, 2] canonical. sharp: [N] bool, real detail at SIDE.
         bank: [K, A, A]. windows: [5, A, A].
     """
@@ -98,14 +98,13 @@ def load(targets: Path, photos: list[Photo], limit: int | None = None) -> Faces:
         pixels[i] = (s.image * 255).round().clip(0, 255)
         with np.load(build.edits_file(targets, s)) as file:
             maps[i], flow[i], place[i], known[i] = (file[name] for name in ("maps", "flow", "place", "hair_is_known"))
-    length = np.linalg.norm(shares, axis=-1, keepdims=True)
     return Faces(
         [s.photo for s in people],
         pixels,
         maps,
         flow,
         place,
-        shares / np.maximum(length, 1e-6),
+        shares,
         depth,
         known,
         np.array([s.photo.age for s in people], np.float32),
@@ -193,7 +192,7 @@ class Examples(Dataset[dict[str, Any]]):
         small = square(np.dstack([edit.grey * clear, edit.skin * clear]).astype(np.float32), MAPS)
         weight = np.ones((CANVAS, CANVAS, 1), np.float32) if known is None else square(known[..., None], CANVAS)
         place = square(own.place, COARSE)
-        which = self.faces.shares[n] / np.maximum(self.faces.shares[n].sum(-1, keepdims=True), 1e-6)
+        which = self.faces.shares[n]
         if mirrored:
             place[..., 0] = 1 - place[..., 0]
             which = np.roll(which, which.shape[-1] // 2, axis=-1)
