@@ -335,6 +335,7 @@ def batches(examples: Examples, start: int, batch: int, rank: int, world: int, w
         worker_init_fn=_one_thread,
         multiprocessing_context=context,
         prefetch_factor=4 if workers else None,
+        generator=torch.Generator(),  # the loader draws a seed: not from the state that a checkpoint keeps
     )
 
 

@@ -58,9 +58,9 @@ def test_what_cannot_be_read_is_named(tmp_path):
 
 def test_splits_and_spreading(made_up):
     photos = labels.read(made_up)
-    with pytest.raises(ValueError, match=r"there are \['train', 'val'\]"):
+    with pytest.raises(ValueError, match=r"there are \['donor', 'train', 'val'\]"):
         labels.of_split(photos, "test")
     chosen = labels.of_split(photos, "train", 5)
     assert len(chosen) == 5
     assert chosen == sorted(chosen, key=photos.index)
-    assert len(labels.of_split(photos, "train", 500)) == 18
+    assert len(labels.of_split(photos, "train", 500)) == 6

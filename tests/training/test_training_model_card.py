@@ -79,8 +79,8 @@ def test_a_card_says_what_was_counted(result, labels, tiny_model):
     text = model_card.markdown(tiny_model, result, labels, ["python -m training.model_card report.json"])
     for wanted in (
         "Of 40 training faces 8 are of women and 32 of men",
-        "age under 35 (0)",
-        "age 65 and over (2)",
+        "age under 25 (0)",
+        "age 65-74 (2)",
         "gender F (8)",
         "No person is in two splits",
         "| presumed US government work | 42 |",

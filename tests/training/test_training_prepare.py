@@ -46,7 +46,7 @@ PEOPLE = {
     "text.jpg": (50, "", "", alignment.NOT_AN_IMAGE),
     "empty.jpg": (50, "", "", alignment.NOT_AN_IMAGE),
     "animation.gif": (50, "", "", alignment.UNSUITABLE),
-    "ribbon.png": (50, "", "", alignment.UNSUITABLE),
+    "ribbon.png": (50, "", "", alignment.NO_FACE),
     "small.jpg": (50, "", "", alignment.TOO_SMALL),
     "child.jpg": (11, "", "", prepare.AGE_OUTSIDE),
 }
