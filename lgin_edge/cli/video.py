@@ -100,6 +100,7 @@ def video(
             ) as transformer,
             _Bar(source.name) as bar,
         ):
+            transformer.description.age_code(group=group, years=years)  # a wrong age fails before the film is read
             if years is not None and (used := transformer.description.used_years(years)) != years:
                 stderr.print(f"the model does not reach {years:g} years: {used:g} is used")
                 years = used
