@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import json
 from collections.abc import Callable, Sequence
@@ -15,6 +17,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+#: Most of a refused request's body that is read, and how long that may take.
+_DISCARD_BYTES, _DISCARD_S = 16 << 20, 2.0
 _HEADERS = {
     "Content-Security-Policy": POLICY,
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
@@ -56,6 +60,8 @@ class Guard:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 4403, "reason": code})  # not accepted yet: an HTTP 403
             return
+        if code != "length":  # where a body with two lengths ends nobody knows
+            await _discard(receive)
         body = json.dumps({"error": {"code": code, "message": message}}).encode()
         headers = [
             (b"content-type", b"application/json"),
@@ -103,6 +109,21 @@ def is_address(name: str) -> bool:
 def is_loopback(name: str) -> bool:
     """Whether a name means this machine itself."""
     return name == "localhost" or (is_address(name) and ipaddress.ip_address(name).is_loopback)
+
+
+async def _discard(receive: Receive) -> None:
+    """Read a refused request's body, within bounds: a connection that closes on unread bytes is reset, and the answer lost."""
+    with contextlib.suppress(TimeoutError, asyncio.TimeoutError):  # two names of one error from Python 3.11 on
+        await asyncio.wait_for(_read(receive), _DISCARD_S)
+
+
+async def _read(receive: Receive) -> None:
+    left = _DISCARD_BYTES
+    while left > 0:
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return
 
 
 def _with_headers(send: Send) -> Send:
