@@ -60,6 +60,10 @@ class Face:
         object.__setattr__(self, "affine", affine)
         object.__setattr__(self, "boxes", geometry.region_boxes(points, affine))
 
+    def __repr__(self) -> str:
+        x0, y0, x1, y1 = self.box
+        return f"<lgin_edge.Face {x1 - x0:.0f}x{y1 - y0:.0f} px at ({x0:.0f}, {y0:.0f}), score {self.score:.2f}>"
+
     def scored(self, score: float) -> Face:
         """The same face with another score; nothing is fitted again."""
         face = copy.copy(self)

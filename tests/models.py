@@ -184,6 +184,12 @@ def save(path: Path, **options: object) -> Path:
     return path
 
 
+def save_edits(path: Path, **options: object) -> Path:
+    """Build a model of format 2 into a file; see ``build_edits``."""
+    path.write_bytes(build_edits(**options).SerializeToString())  # type: ignore[arg-type]
+    return path
+
+
 def describe_age(**changes: object) -> AgeDescription:
     about = describe()
     values: dict[str, object] = {"model": "test age model", "face_size": AGE_S}

@@ -63,3 +63,8 @@ def test_batches() -> None:
     np.testing.assert_array_equal(FaceBatch.of(faces).strengths, np.ones(3))
     with pytest.raises(InputError, match=r"strengths: expected shape \(3,\), got \(2,\)"):
         FaceBatch.of(faces, [1.0, 1.0])
+
+
+def test_a_face_says_where_it_is() -> None:
+    face = Face(geometry.TEMPLATE * 100, 0.75, (10, 20, 60, 90))
+    assert repr(face) == "<lgin_edge.Face 50x70 px at (10, 20), score 0.75>"

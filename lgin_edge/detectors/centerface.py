@@ -32,8 +32,7 @@ class CenterFace:
     Args:
         max_side: longer side of the picture that is searched, and of a tile, 64 to 4096 pixels. Faces down to about 2 % of
             the longer side are found at 640; time grows with its square.
-        tiles: False never searches in tiles, which takes a time in proportion to the frame's pixels (about 1 s for 24
-            megapixels on two cores).
+        tiles: False never searches in tiles, which takes a time in proportion to the frame's pixels.
         threshold: least confidence of a face, in (0, 1).
         refine: False leaves out the second pass (about 6 ms a face on one core).
         threads: CPU threads of one call.

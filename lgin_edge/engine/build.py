@@ -80,7 +80,13 @@ def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
     except Exception as error:  # protobuf's and the checker's exceptions share no base
         raise ModelError(f"{path}: not an ONNX file: {str(error).strip().splitlines()[0]}") from error
     try:
-        given = description_of(model).precision
+        about = description_of(model)
+        if about.format != 1:
+            raise ModelError(
+                f"is a model of format {about.format}, whose edits are pasted on the CPU alone so far: no engine of it could be "
+                "used; run the .onnx file"
+            )
+        given = about.precision
         if given != "fp32":
             raise ModelError(f"is a model of precision {given!r}; engines are built from the fp32 one")
         fused, report = fuse(model)

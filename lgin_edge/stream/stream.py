@@ -167,6 +167,9 @@ class Stream:
         self._meter.add(timed.start, self._clock())
         return timed.processed.image
 
+    def __repr__(self) -> str:
+        return f"<lgin_edge.Stream {'live' if self.live else 'in order'}, to {self.years:g} years>"
+
     def close(self) -> None:
         """Free the source and end the threads. Whoever waits for a frame gets no more; the transformer stays open."""
         self._close()

@@ -62,6 +62,7 @@ def test_prepare_refuses(tmp_path: Path) -> None:
         (tmp_path / "a.plan", ModelError, "an engine is built from an .onnx file"),
         (models.save(tmp_path / "plain.onnx"), ModelError, "plain.onnx: "),  # nothing in it that could be fused
         (models.save(tmp_path / "bare.onnx", description=None), ModelError, "description"),
+        (models.save_edits(tmp_path / "edits.onnx"), ModelError, "no engine of it could be used"),
     ):
         with pytest.raises(error, match=message):
             builder.prepare(path)

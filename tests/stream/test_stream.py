@@ -80,6 +80,7 @@ def test_the_same_film_gives_the_same_pictures(tiny: Transformer, walk: list[Sho
 
 def test_the_bundled_detector_does_it_too(tiny: Transformer, walk: list[Shot]) -> None:
     with Stream([shot.frame for shot in walk[:12]], tiny, years=70) as stream:
+        assert repr(stream) == "<lgin_edge.Stream in order, to 70 years>"
         for shot, out in zip(walk, stream, strict=False):
             assert change(out, shot.frame, shot.faces[0]) == pytest.approx(-51, abs=3)
 
