@@ -14,7 +14,7 @@ from lgin_edge.bench.measure import Candidate, Skipped
 from lgin_edge.bench.resnet18 import Sessions
 from lgin_edge.bench.run import Bench
 from lgin_edge.bench.stages import Model, Target
-from lgin_edge.cli.options import BAD_MODEL, explained, stdout
+from lgin_edge.cli.options import BAD_MODEL, exit_on_error, stdout
 from lgin_edge.models.engine_file import is_engine
 from lgin_edge.transformer import INT8_WEIGHTS, WEIGHTS, model_path
 
@@ -63,7 +63,7 @@ def research(
 ) -> None:
     """What lgin_edge.bench measures, beside what is installed among PyTorch, torch.compile (takes minutes), OpenVINO and OpenCV,
     the model fused, and each part of the frame path on a GPU."""
-    with explained():
+    with exit_on_error():
         failed = measure(ResearchBench, models or [], stages_of(stage), threads, seconds, json_)
         if profile:
             for path in [model_path(path) for path in models or []] or [WEIGHTS, INT8_WEIGHTS]:

@@ -81,14 +81,13 @@ def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
         raise ModelError(f"{path}: not an ONNX file: {str(error).strip().splitlines()[0]}") from error
     try:
         about = description_of(model)
+        if about.precision != "fp32":
+            raise ModelError(f"is a model of precision {about.precision!r}; engines are built from the fp32 one")
         if about.format != 1:
             raise ModelError(
                 f"is a model of format {about.format}, whose edits are pasted on the CPU alone so far: no engine of it could be "
                 "used; run the .onnx file"
             )
-        given = about.precision
-        if given != "fp32":
-            raise ModelError(f"is a model of precision {given!r}; engines are built from the fp32 one")
         fused, report = fuse(model)
         lowered, measured = lower(fused) if precision == "fp16" else (fused, None)
     except ModelError as error:

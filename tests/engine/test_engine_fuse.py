@@ -145,25 +145,6 @@ def test_fusing_twice_is_fusing_once(fused: tuple[Model, FuseReport]) -> None:
     assert report.before == report.after == fused[1].after
 
 
-@pytest.mark.slow
-def test_an_untrained_network_without_interaction(tmp_path: Path) -> None:
-    """What is equal in all branches, as zeros are, the exporter stores once; and only one stack is left."""
-    torch = pytest.importorskip("torch", reason="exporting needs torch: pip install 'lgin-edge[train]'")
-    from training import export
-    from training.networks import LGIN, NetworkConfig
-
-    sizes = {"face_size": 64, "patch_size": 32, "local_widths": (8, 8), "local_blocks": 1}
-    sizes |= {"global_widths": (8, 16, 16), "decoder_width": 8, "global_blocks": 1}
-    torch.manual_seed(SEED)
-    net = LGIN(NetworkConfig(**sizes, groups=3, interaction=False))
-    for generator in (net.whole, *net.regions.values()):  # else all residuals are zero
-        torch.nn.init.normal_(generator.head.weight, std=0.05)
-    model = export.export(net, tmp_path / "model.onnx")
-    result, report = fuse(model)
-    assert worst_difference(model, result) < TOLERANCE
-    assert report.convolutions_before - report.convolutions_after == 4 * (LAYERS - 2)
-
-
 def reader(model: Model, tensor: str) -> Any:
     """The one node that reads a tensor."""
     (node,) = [node for node in model.graph.node if tensor in node.input]

@@ -227,8 +227,9 @@ def test_too_fast(tiny: Transformer, frame: bytes) -> None:
             assert closing(visitor)[0] == Close.TOO_FAST
         with Visitor(server.url) as visitor:
             visitor.start()
-            for _ in range(300):
-                visitor.say(type="age", years=50)
+            with suppress(ConnectionClosed):  # the server may end it before the last one is said
+                for _ in range(300):
+                    visitor.say(type="age", years=50)
             assert closing(visitor)[0] == Close.TOO_FAST
         assert counted(server, 'lgin_kiosk_closed_total{code="4429"}') == 2
 
