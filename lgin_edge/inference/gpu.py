@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -304,7 +304,7 @@ class GpuFramePath:
         sizes["pixels"] = capacity_pixels(pixels, shape.capacity)
         if about.format != 1:
             sizes |= {"coarse_size": about.outputs["flow"][-1], "line_size": about.lines_size, "scratch": slot.scratch}
-        launch = kernels.launch_paste if about.format == 1 else kernels.launch_edit_paste
+        launch: Callable[..., None] = kernels.launch_paste if about.format == 1 else kernels.launch_edit_paste
         for i in range(shape.ages):
             for n in range(count):
                 edits = (at[name] + n * slot.per_face[name] + i * step for name, step in slot.per_age.items())
