@@ -239,12 +239,12 @@ def test_a_shape_is_recorded_once_and_replayed(model: Path, monkeypatch: pytest.
 
 def test_shapes_that_come_and_go_do_not_pile_up(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = make(model, monkeypatch)
-    for n in range(1, 2 * gpu_path.KEPT_SHAPES):
+    for n in range(1, 2 * gpu_path.KEPT_GRAPHS):
         for _ in range(2):
             gpu.change(frame(), faces(*[(150.0, 120.0)] * n, side=30))
     kinds = list(gpu.runtime.live.values())
-    assert kinds.count("executable graph") == gpu_path.KEPT_SHAPES
-    assert kinds.count("pinned memory") == 2 * gpu_path.KEPT_SHAPES
+    assert kinds.count("executable graph") == gpu_path.KEPT_GRAPHS
+    assert kinds.count("pinned memory") == 2 * gpu_path.KEPT_GRAPHS
     assert kinds.count("event") == kinds.count("graph") == 0
     gpu.path.close()
     assert gpu.runtime.live == {}
