@@ -12,8 +12,7 @@ import numpy.typing as npt
 from . import geometry
 from .errors import ImageError, InputError
 from .faces import Face, FaceBatch
-from .frames import Color, Frame, PixelFormat
-from .kernels import overlaps_itself
+from .frames import Color, Frame, PixelFormat, overlaps_itself
 
 
 def placed(faces: Sequence[Face], strength: float | Sequence[float]) -> FaceBatch:
