@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lgin_edge import geometry, reference
-from lgin_edge.bench import machine, rows, stages
+from lgin_edge.bench import machine, report, stages
 from lgin_edge.bench.measure import Candidate, measure_interleaved
 from lgin_edge.bench.resnet18 import GMAC, Sessions
 from lgin_edge.bench.stages import Model, Target
@@ -136,7 +136,7 @@ def main(
         measured, skipped = measure_interleaved(todo, seconds)
     for one in skipped:
         raise SystemExit(f"{one.stage} {one.name}: {one.reason}")
-    found = rows.rows(measured, "roofline")
+    found = report.rows(measured, "roofline")
     time = {row["stage"]: row["median_ms"] for row in found if row["candidate"] == "ceiling"}
     peak = {
         "fp32": 2 * _SIDE**3 / time["float32 product"] / 1e6,
@@ -167,7 +167,7 @@ def main(
     Console().print(facts["ceilings"])
     Console().print(table)
     if out:
-        rows.write(out, facts, found)
+        report.write(out, facts, found)
 
 
 if __name__ == "__main__":

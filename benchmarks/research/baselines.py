@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from lgin_edge import geometry
-from lgin_edge.bench import checks, stages
+from lgin_edge.bench import measure, stages
 from lgin_edge.bench.measure import Candidate, Skipped
 from lgin_edge.bench.resnet18 import Sessions
-from lgin_edge.bench.stages import CPU, Model, Target
-from lgin_edge.errors import LginError
-from lgin_edge.inference.loader import open_model
+from lgin_edge.bench.stages import Model, Target
 
 from . import frameworks
 from .frameworks import Run, Unavailable
@@ -42,11 +38,13 @@ def kernels(model: Model, r18: Sessions, stack: ExitStack) -> Gathered:
         restore()
 
     def view_check(answer: Any) -> str:
-        face, patches = (checks.like_opencv(a, e, 127.5) for a, e in zip(answer, model.expected.views, strict=True))
+        face, patches = (
+            measure.check_like_opencv(a, e, 127.5) for a, e in zip(answer, model.expected.views, strict=True)
+        )
         return f"face {face}; patches {patches}"
 
     def frame_check(answer: Any) -> str:
-        return checks.like_opencv(answer, model.expected.pasted, 1.0)
+        return measure.check_like_opencv(answer, model.expected.pasted, 1.0)
 
     theirs = [
         _like(crop, "opencv", lambda: composition.crop(scene.frame, scene.affine, scene.boxes), view_check, setup),
@@ -70,12 +68,11 @@ def models(model: Model, threads: int, r18: Sessions, stack: ExitStack) -> Gathe
         inputs = model.scene.engine_inputs()
 
         def check(answer: Any) -> str:
-            return checks.residuals(answer, model.expected.residuals(1, 1), exact=False)
+            return measure.check_residuals(answer, model.expected.residuals(1, 1), exact=False)
 
         found.append(_like(ours, name, lambda: run(*inputs), check))
         return run
 
-    offer("onnxruntime, fused", lambda: _fused(model, threads, stack))
     net: Any = None
     try:
         net = frameworks.torch_module(model)
@@ -114,29 +111,9 @@ def _whole(model: Model, threads: int, ours: Candidate, run: Run, skipped: list[
     def check(answer: Any) -> str:
         expected = model.expected.aged(scene.landmarks, [scene.groups - 1])
         assert expected is not None  # it is an .onnx file
-        return checks.like_opencv(answer, expected[0], 1.0)
+        return measure.check_like_opencv(answer, expected[0], 1.0)
 
     return [_like(ours, name, change, check, setup)]
-
-
-def _fused(model: Model, threads: int, stack: ExitStack) -> Run:
-    """The model with its five branches fused into one, in ONNX Runtime."""
-    onnx, _ = (frameworks.imported(name, "pip install 'lgin-edge[engine]'") for name in ("onnx", "onnx_graphsurgeon"))
-    from lgin_edge.engine.fuse import fuse
-
-    try:
-        fused, report = fuse(onnx.load(str(model.path)))
-    except LginError as error:
-        raise Unavailable(f"it cannot be fused: {error}") from error
-    if report.already_fused:
-        raise Unavailable(
-            f"{model.path.name} is fused already: 'onnxruntime' is this; give the unfused file to compare"
-        )
-    path = Path(stack.enter_context(TemporaryDirectory(prefix="lgin-edge-bench-"))) / "fused.onnx"
-    onnx.save(fused, str(path))
-    backend = open_model(path, providers=(CPU,), threads=threads)
-    stack.callback(backend.close)
-    return backend.run
 
 
 def _like(
@@ -159,7 +136,7 @@ def _like(
         batch=ours.batch,
         ages=ours.ages,
         threads=ours.threads,
-        foreign=True,
+        third_party=True,
     )
 
 
@@ -183,5 +160,5 @@ def _both(name: str, crop: Candidate, paste: Candidate) -> Candidate:
         dtype=crop.dtype,
         size=crop.size,
         threads=crop.threads,
-        foreign=crop.foreign,
+        third_party=crop.third_party,
     )

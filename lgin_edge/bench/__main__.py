@@ -47,7 +47,7 @@ def bench(
         int | None,
         typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, max=86400, help="Time for timing.")] = 36.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=86400, help="Time for timing.")] = 18.0,
     json_: Annotated[
         Path | None,
         typer.Option("--json", help="Write machine, rows and all samples to this file.", show_default=False),
@@ -73,7 +73,7 @@ def bench(
 
       python -m lgin_edge.bench --compare before.json after.json
 
-    Needs no network, no photograph and no GPU; ends in under a minute. Close other programs first: the table says how noisy
+    Needs no network, no photograph and no GPU; ends in half a minute. Close other programs first: the table says how noisy
     it was. Every time is also given as a multiple of ResNet-18 on the same threads, so that machines can be compared.
     """
     with exit_on_error():
@@ -100,9 +100,9 @@ def stages_of(names: list[str] | None) -> tuple[str, ...]:
 def _compare(a: Path, b: Path, others: bool) -> None:
     if others:
         raise InputError("--compare: measures nothing, and so takes no other option and no model")
-    from . import compare, rows
+    from . import report
 
-    compare.show(stdout, compare.compare(rows.read(a), rows.read(b)))
+    report.show_comparison(stdout, report.compare(report.read(a), report.read(b)))
 
 
 def measure(
@@ -115,21 +115,21 @@ def measure(
 ) -> bool:
     """Run a bench and show what it found; whether something failed that should have worked. Raises as ``Bench.run``."""
     from ..transformer import INT8_WEIGHTS, WEIGHTS, model_path
-    from . import machine, report, rows
+    from . import machine, report
 
     if json_ is not None and not json_.resolve().parent.is_dir():
         raise InputError(f"--json {json_}: there is no folder {json_.resolve().parent}")
     paths = [model_path(path) for path in paths] or [WEIGHTS, INT8_WEIGHTS]
-    facts, cores = machine.describe(), machine.usable_cores()
+    facts = machine.describe()
     with _Progress() as progress:
-        result = bench(paths, wanted, threads or cores, cores, seconds, progress.show).run()
+        result = bench(paths, wanted, threads or machine.usable_cores(), seconds, progress.show).run()
     facts["bench"] = {
         "arguments": sys.argv[1:],
         "models": [path.name for path in paths],
         "skipped": [f"{one.stage}, {one.name}: {one.reason}" for one in result.skipped],
     }
     if json_ is not None:
-        rows.write(json_, facts, result.rows)
+        report.write(json_, facts, result.rows)
     report.show(stdout, facts, result.rows, result.skipped)
     if json_ is not None:
         stdout.print(f"wrote {json_}")

@@ -14,6 +14,8 @@ from typing import Any
 
 import lgin_edge
 
+from .._process import usable_cores
+
 PACKAGES = (
     "numpy",
     "onnxruntime",
@@ -63,13 +65,6 @@ def describe() -> dict[str, Any]:
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     return {name: value for name, value in facts.items() if value not in (None, "", [], {})}
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
 
 
 def load() -> float | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import kernels
 from ..detectors.centerface import CenterFace
+from ..edits import Edits
 from ..errors import ModelError
 from ..faces import Face, FaceBatch
 from ..frames import Frame
@@ -20,10 +21,9 @@ from ..kernels import FacePlan
 from ..models.description import Description
 from ..models.model_file import read_description
 from ..transformer import Transformer
-from . import checks
-from .expected import Expected
+from . import measure
 from .measure import Candidate, WrongAnswer
-from .scene import HEIGHT, WIDTH, Scene
+from .scene import HEIGHT, WIDTH, Expected, Scene
 
 CPU = "CPUExecutionProvider"
 #: Ages of the engine's second row: the timeline of the design's target.
@@ -117,7 +117,7 @@ def _detect(model: Model, target: Target) -> list[Candidate]:
     def check(faces: list[Face]) -> str:
         if len(faces) != 1:
             raise WrongAnswer(f"{len(faces)} faces instead of one")
-        return checks.landmarks(faces[0].landmarks, scene.landmarks, checks.DETECTED)
+        return measure.check_landmarks(faces[0].landmarks, scene.landmarks, measure.DETECTED)
 
     def run() -> object:
         return detector(scene.frame, "rgb")
@@ -134,7 +134,7 @@ def _crop(model: Model, target: Target) -> list[Candidate]:
         return kernels.region_crop(plan, scene.frame, threads=target.threads)
 
     def check(views: Any) -> str:
-        return checks.views(views, model.expected.views)
+        return measure.check_views(views, model.expected.views)
 
     return [Candidate("crop", "kernels", run, check, scene.inputs, size=model.size, threads=target.threads)]
 
@@ -152,7 +152,9 @@ def model_call(model: Model, target: Target, backend: Any, faces: int, ages: int
         "model",
         model.label + target.name,
         lambda: backend.run(*inputs),
-        lambda answer: checks.residuals(answer, model.expected.residuals(faces, ages), exact=target.exact(model)),
+        lambda answer: measure.check_residuals(
+            answer, model.expected.residuals(faces, ages), exact=target.exact(model)
+        ),
         inputs,
         dtype=model.description.precision,
         size=model.size,
@@ -166,13 +168,13 @@ def _paste(model: Model, target: Target) -> list[Candidate]:
     scene, about = model.scene, model.description
     plan = FacePlan.of(scene.frame, FaceBatch.of([scene.face]), about.views)
     deltas, (frame, setup) = scene.residuals(), working_copy(scene)
-    edits = kernels.Edits(*deltas)
+    edits = Edits(*deltas)
 
     def run() -> object:
         return kernels.region_paste(plan, frame, edits, out=frame, threads=target.threads)
 
     def check(answer: Any) -> str:
-        return checks.frame(answer, model.expected.pasted, scene.surroundings, exact=True)
+        return measure.check_frame(answer, model.expected.pasted, scene.surroundings, exact=True)
 
     inputs = [*scene.inputs, *deltas]
     return [Candidate("paste", "kernels", run, check, inputs, setup, size=model.size, threads=target.threads)]
@@ -198,11 +200,11 @@ def _change(model: Model, target: Target, stage: str, landmarks: Any) -> Candida
         found = transformer.last_call.faces
         if len(found) != 1:
             raise WrongAnswer(f"{len(found)} faces instead of one")
-        checks.landmarks(found[0].landmarks, scene.landmarks, checks.DETECTED)
+        measure.check_landmarks(found[0].landmarks, scene.landmarks, measure.DETECTED)
         expected = model.expected.aged(found[0].landmarks, [oldest])
         if expected is None:
-            return checks.changed(answer, scene.frame, scene.surroundings)
-        return checks.frame(answer, expected[0], scene.surroundings, exact=target.exact(model))
+            return measure.check_changed(answer, scene.frame, scene.surroundings)
+        return measure.check_frame(answer, expected[0], scene.surroundings, exact=target.exact(model))
 
     return Candidate(
         stage,
@@ -230,9 +232,9 @@ def _timeline(model: Model, target: Target) -> list[Candidate]:
         ends = [0, scene.groups - 1]  # the youngest and the oldest: the reference takes its time
         expected = model.expected.aged(scene.landmarks, ends)
         if expected is None:
-            return checks.changed(frames[-1], scene.frame, scene.surroundings)
+            return measure.check_changed(frames[-1], scene.frame, scene.surroundings)
         pairs = zip((frames[i] for i in ends), expected, strict=True)
-        return [checks.frame(a, e, scene.surroundings, exact=target.exact(model)) for a, e in pairs][-1]
+        return [measure.check_frame(a, e, scene.surroundings, exact=target.exact(model)) for a, e in pairs][-1]
 
     return [
         Candidate(

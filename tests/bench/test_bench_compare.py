@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lgin_edge.bench import rows
-from lgin_edge.bench.compare import Change, compare
+from lgin_edge.bench import report
 from lgin_edge.bench.measure import Candidate, Measured
+from lgin_edge.bench.report import Change, compare
 from lgin_edge.errors import InputError
 
 MACHINE: dict[str, Any] = {"cpu": "this", "cores": 2}
 OTHER: dict[str, Any] = {"cpu": "that", "cores": 4}
-File = tuple[dict[str, Any], list[rows.Row]]
+File = tuple[dict[str, Any], list[report.Row]]
 MEDIANS = {"resnet18": 40.0, "model": 35.0, "crop": 2.0, "paste": 1.5}
 
 
@@ -31,7 +31,7 @@ def run(seed: int, speed: float = 1.0, machine: dict[str, Any] = MACHINE, n: int
         samples = median * speed * factors.get(name, 1.0) * drift * noise
         candidate = Candidate("work", name, lambda: None, lambda _: "right", [])
         measured.append(Measured(candidate, "right", "hash", 10, 300.0, samples.tolist()))
-    return machine, rows.rows(measured, "stages")
+    return machine, report.rows(measured, "stages")
 
 
 def verdicts(a: File, b: File) -> dict[str, str]:
@@ -117,12 +117,12 @@ def test_nothing_in_common() -> None:
 
 def test_files_come_back(tmp_path: Path) -> None:
     machine, found = run(0)
-    rows.write(tmp_path / "a.json", machine, found)
-    assert rows.read(tmp_path / "a.json") == (machine, found)
+    report.write(tmp_path / "a.json", machine, found)
+    assert report.read(tmp_path / "a.json") == (machine, found)
     content = json.loads((tmp_path / "a.json").read_text())
     assert list(content) == ["machine", "rows"]
     with pytest.raises(InputError, match="cannot be written"):
-        rows.write(tmp_path / "no" / "a.json", machine, found)
+        report.write(tmp_path / "no" / "a.json", machine, found)
 
 
 @pytest.mark.parametrize(
@@ -133,15 +133,15 @@ def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(InputError, match=r"a\.json"):
-        rows.read(path)
+        report.read(path)
 
 
 def test_rows_without_samples_are_refused(tmp_path: Path) -> None:
     machine, found = run(0)
     for samples in ([], None, ["slow"], [True, None]):
         found[0]["samples_ms"] = samples
-        rows.write(tmp_path / "a.json", machine, found)
+        report.write(tmp_path / "a.json", machine, found)
         with pytest.raises(InputError, match="samples_ms"):
-            rows.read(tmp_path / "a.json")
+            report.read(tmp_path / "a.json")
     with pytest.raises(InputError, match="cannot be read"):
-        rows.read(tmp_path / "none.json")
+        report.read(tmp_path / "none.json")
