@@ -10,7 +10,7 @@ from typing import Any
 import cuda_stand_in
 import models
 import pytest
-from test_gpu_frame_path import QueuedEngine
+from cuda_stand_in import QueuedEngine
 
 import lgin_edge.inference.loader
 from lgin_edge import kernels

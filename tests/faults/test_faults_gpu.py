@@ -10,7 +10,7 @@ import cuda_stand_in
 import models
 import numpy as np
 import pytest
-from test_gpu_frame_path import QueuedEngine, needs_kernels
+from cuda_stand_in import QueuedEngine, needs_kernels
 
 from lgin_edge import BackendError, ClosedError, Face, Transformer, transformer
 from lgin_edge.inference import gpu as gpu_path

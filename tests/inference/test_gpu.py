@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,9 @@ import cuda_stand_in
 import models
 import numpy as np
 import pytest
+from cuda_stand_in import QueuedEngine, needs_kernels
 from frames import COLORS, face_affine, random_frame, template_boxes
 
-from lgin_edge import kernels
 from lgin_edge.errors import BackendError, ClosedError, InputError
 from lgin_edge.faces import FaceBatch
 from lgin_edge.frames import Color, PixelFormat
@@ -28,34 +28,10 @@ from lgin_edge.inference.cuda import Cuda, Stream
 from lgin_edge.inference.device_array import DeviceFrame
 from lgin_edge.inference.gpu import GpuFramePath
 from lgin_edge.inference.loader import open_model
-from lgin_edge.inference.onnxruntime_gpu import OnnxGpuEngine
 from lgin_edge.kernels import FacePlan
 
-needs_kernels = pytest.mark.skipif(
-    not kernels.cuda_is_host(), reason="needs kernels that run on the host: LGIN_CUDA=HOST ./bootstrap.sh test"
-)
 HEIGHT, WIDTH = 300, 400
 CODES = np.eye(5, dtype=np.float32)
-
-
-class QueuedEngine(OnnxGpuEngine):
-    """ONNX Runtime on the CPU, whose calls wait on the stand-in's stream like everything else."""
-
-    def __init__(self, path: Path, runtime: cuda_stand_in.Runtime) -> None:
-        super().__init__(path, 0, 0, provider="CPUExecutionProvider", memory="cpu")
-        self.runtime = runtime
-        self.capturable = True
-        self.seen: list[tuple[int, int, int]] = []
-        self.closed = 0
-
-    def enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
-        self.seen.append((faces, faces * ages, stream))
-        addresses, run = dict(addresses), super().enqueue
-        self.runtime.queue(stream, lambda: run(addresses, faces, ages, stream))
-
-    def close(self) -> None:
-        self.closed += 1
-        super().close()
 
 
 @dataclass
