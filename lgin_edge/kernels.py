@@ -338,7 +338,7 @@ def launch_paste(
 
 
 def scratch_size(frame_bytes: int) -> int:
-    """Bytes of the scratch of ``launch_edit_paste`` for a frame (or its rectangle) of so many bytes, its pitch included."""
+    """Bytes of the scratch of ``launch_edit_paste`` for a frame (or its rectangle) of ``frame_bytes``, pitch included."""
     return _native.scratch_head + check_integer("frame_bytes", frame_bytes, 1, MAX_ADDRESS // 2)
 
 

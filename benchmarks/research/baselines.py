@@ -12,7 +12,7 @@ from lgin_edge.bench.measure import Candidate, Skipped
 from lgin_edge.bench.resnet18 import Sessions
 from lgin_edge.bench.stages import Model, Target
 
-from . import frameworks
+from . import frameworks, opencv
 from .frameworks import Run, Unavailable
 from .opencv import Composition
 
@@ -38,17 +38,27 @@ def kernels(model: Model, r18: Sessions, stack: ExitStack) -> Gathered:
         restore()
 
     def view_check(answer: Any) -> str:
-        face, patches = (
-            measure.check_like_opencv(a, e, 127.5) for a, e in zip(answer, model.expected.views, strict=True)
-        )
+        face, patches = (opencv.check(a, e, 127.5) for a, e in zip(answer, model.expected.views, strict=True))
         return f"face {face}; patches {patches}"
 
     def frame_check(answer: Any) -> str:
-        return measure.check_like_opencv(answer, model.expected.pasted, 1.0)
+        return opencv.check(answer, model.expected.pasted, 1.0)
 
     theirs = [
-        _like(crop, "opencv", lambda: composition.crop(scene.frame, scene.affine, scene.boxes), view_check, setup),
-        _like(paste, "opencv", lambda: composition.paste(frame, scene.affine, scene.boxes, deltas), frame_check, setup),
+        _like(
+            crop,
+            "opencv",
+            lambda: composition.crop(scene.frame, scene.face.affine, scene.face.boxes),
+            view_check,
+            setup,
+        ),
+        _like(
+            paste,
+            "opencv",
+            lambda: composition.paste(frame, scene.face.affine, scene.face.boxes, deltas),
+            frame_check,
+            setup,
+        ),
     ]
     return [*ours, *theirs, _both("opencv", *theirs)], []
 
@@ -96,7 +106,7 @@ def _whole(model: Model, threads: int, ours: Candidate, run: Run, skipped: list[
         skipped.append(Skipped("tracked frame", name, f"OpenCV cannot be imported: {error}"))
         return []
     frame, restore = stages.working_copy(scene)
-    code = scene.code[None]
+    code = scene.engine_inputs()[3]
 
     def setup() -> None:
         composition.use_threads()
@@ -111,7 +121,7 @@ def _whole(model: Model, threads: int, ours: Candidate, run: Run, skipped: list[
     def check(answer: Any) -> str:
         expected = model.expected.aged(scene.landmarks, [scene.groups - 1])
         assert expected is not None  # it is an .onnx file
-        return measure.check_like_opencv(answer, expected[0], 1.0)
+        return opencv.check(answer, expected[0], 1.0)
 
     return [_like(ours, name, change, check, setup)]
 

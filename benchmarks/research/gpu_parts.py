@@ -94,7 +94,7 @@ class Parts:
         entry = self.entry
         pixels = capacity_pixels(PixelFormat.RGB, entry.key.capacity)
         for n in range(self.faces):
-            face, patches = (entry.addresses[name] + n * entry.step[name] for name in ("face_delta", "patch_delta"))
+            face, patches = (entry.addresses[name] + n * entry.per_face[name] for name in ("face_delta", "patch_delta"))
             kernels.launch_paste(
                 entry.block,
                 PixelFormat.RGB,

@@ -44,12 +44,12 @@ class ResearchBench(Bench):
         with ExitStack() as stack:
             if {"crop", "paste"} & set(self.wanted):
                 candidates, skipped = baselines.kernels(model, r18, stack)
-                self.result.skipped += skipped
+                self.skipped += skipped
                 self.measure("kernels", candidates, self.seconds * OTHERS)
             if {"model", "tracked frame"} & set(self.wanted):
                 self.progress("baselines: torch.compile takes minutes", 0.0)
                 candidates, skipped = baselines.models(model, self.threads, r18, stack)
-                self.result.skipped += skipped
+                self.skipped += skipped
                 self.measure("baseline", candidates, self.seconds * OTHERS, baselines.PAUSE)
         self._memory(models, found)
 
@@ -73,7 +73,7 @@ class ResearchBench(Bench):
         """Faces a call for which the time is enough: on a slow machine, not all batches."""
         medians = [
             row["median_ms"] / 1e3
-            for row in self.result.rows
+            for row in self.rows
             if row["stage"] == "model" and row["candidate"] == name and row["ages"] == 1
         ]
         calls = LEAST_ROUNDS + 4  # with warming up and checking
@@ -103,7 +103,7 @@ class ResearchBench(Bench):
                     places[size, model.label + target.name] = (model.path, target.provider)
         entries = [
             (row, places[row["size"], row["candidate"]])
-            for row in self.result.rows
+            for row in self.rows
             if row["table"] == "stages" and (row["size"], row["candidate"]) in places
         ]
         until = time.monotonic() + _MEMORY_SECONDS
@@ -119,9 +119,7 @@ class ResearchBench(Bench):
                 one.result()
         late = sorted({row["stage"] for row, _ in entries if row["peak_mb"] is None})
         if late:
-            self.result.skipped.append(
-                Skipped(", ".join(late), "peak memory", "no time left, or not told by this system")
-            )
+            self.skipped.append(Skipped(", ".join(late), "peak memory", "no time left, or not told by this system"))
 
 
 def thread_counts(cores: int) -> list[int]:

@@ -24,7 +24,7 @@ from ..frames import Floats, Frame
 from ..reference import psnr
 from .scene import digest
 
-#: A candidate is warm after so many calls and so many milliseconds, whichever comes last.
+#: A candidate is warm after these calls and these milliseconds, whichever comes last.
 WARM_UP_CALLS, WARM_UP_MS = 10, 200.0
 #: Rounds that are measured whatever the time, and at most; fraction of the time that warming up may take.
 LEAST_ROUNDS, MOST_ROUNDS = 5, 1000
@@ -43,8 +43,6 @@ LEVELS, FRACTION = 1, 0.01
 PSNR = 40.0
 #: Detection: the drawn face's landmarks, as a fraction of the distance of its eyes.
 DETECTED = 0.15
-#: OpenCV warps bytes with positions in 1/32 pixel and rounds twice: mean and worst difference, levels.
-OPENCV_MEAN, OPENCV_WORST = 0.5, 6.0
 
 
 class WrongAnswer(Exception):
@@ -54,10 +52,6 @@ class WrongAnswer(Exception):
 def in_a_line(error: Exception) -> str:
     """The kind of an error and the first line of what it says."""
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
-
-
-def nothing() -> None:
-    """The hook of a candidate that needs none."""
 
 
 @dataclass(eq=False)
@@ -81,8 +75,8 @@ class Candidate:
     run: Callable[[], object]
     check: Callable[[Any], str]
     inputs: Sequence[npt.NDArray[Any]]
-    setup: Callable[[], None] = nothing
-    synchronize: Callable[[], None] = nothing
+    setup: Callable[[], None] = lambda: None
+    synchronize: Callable[[], None] = lambda: None
     dtype: str = "fp32"
     size: str = ""
     batch: int = 1
@@ -163,7 +157,7 @@ def measure_interleaved(
     rng = np.random.default_rng(seed)
     start, rounds = clock(), 0
     collecting = gc.isenabled()
-    gc.disable()  # a collection would fall on whoever is running
+    gc.disable()  # a collection would be charged to the candidate that runs
     try:
         while ready and rounds < MOST_ROUNDS and (rounds < LEAST_ROUNDS or clock() < begin + seconds):
             for index in rng.permutation(len(ready)):
@@ -327,14 +321,6 @@ def check_frame(answer: Frame, expected: Frame, around: tuple[slice, slice], *, 
     if off.max() > LEVELS or np.count_nonzero(off) > FRACTION * off.size:
         raise WrongAnswer(f"{np.count_nonzero(off)} of {off.size} bytes differ, by up to {off.max()} levels")
     return f"{np.count_nonzero(off)} of {off.size} bytes by one level"
-
-
-def check_like_opencv(answer: npt.NDArray[np.generic], expected: npt.NDArray[np.generic], unit: float) -> str:
-    """OpenCV's composition against ours; ``unit`` is levels of 8 bits a unit of the arrays."""
-    off = np.abs(answer.astype(np.float64) - expected.astype(np.float64)) * unit
-    if off.mean() > OPENCV_MEAN or off.max() > OPENCV_WORST:
-        raise WrongAnswer(f"off by {off.mean():.2f} levels in the mean, {off.max():.1f} at worst")
-    return f"mean {off.mean():.2f}, worst {off.max():.1f} levels"
 
 
 def check_landmarks(answer: npt.NDArray[np.float64], expected: npt.NDArray[np.float64], fraction: float) -> str:

@@ -69,6 +69,7 @@ class Sessions:
     """
 
     def __init__(self, stack: ExitStack) -> None:
+        self.input = image()
         self._sessions: dict[int, Any] = {}
         self._path = Path(stack.enter_context(TemporaryDirectory(prefix="lgin-edge-bench-"))) / f"{NAME}.onnx"
         self._path.write_bytes(resnet18())
@@ -80,7 +81,7 @@ class Sessions:
         return logits
 
     def candidate(self, threads: int) -> Candidate:
-        """ResNet-18 on so many threads. Raises BackendError without ONNX Runtime."""
+        """ResNet-18 on this number of threads. Raises BackendError without ONNX Runtime."""
         self._session(threads)  # loaded before anything is timed
         return Candidate(
             "yardstick",
@@ -91,10 +92,6 @@ class Sessions:
             size=f"{SIDE}²",
             threads=threads,
         )
-
-    @cached_property
-    def input(self) -> npt.NDArray[np.float32]:
-        return image()
 
     @cached_property
     def expected(self) -> npt.NDArray[np.float32]:

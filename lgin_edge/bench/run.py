@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import kernels
 from ..errors import LginError
@@ -13,30 +14,20 @@ from ..inference.loader import open_model
 from ..inference.onnxruntime_gpu import PROVIDER as CUDA
 from ..models.engine_file import is_engine
 from ..models.tensorrt_variants import VARIANTS
-from . import stages
+from . import machine, report, stages
 from .measure import Candidate, Skipped, measure_interleaved
-from .report import Row, rows
+from .report import Row
 from .resnet18 import Sessions
 from .stages import CPU, Model, Target
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 #: Called with what is being done and the fraction of it that is done.
 Progress = Callable[[str, float], None]
-#: Providers that are named as available and are none for this: a cloud service, and those that build an engine for minutes
+#: Providers beside the CPU and CUDA (which has a frame path of its own) that are none for this: a cloud service, and those that build an engine for minutes
 #: when first called, where ``lgin-edge build`` makes one for good.
 _OTHERS = ("AzureExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
-
-
-@dataclass
-class Result:
-    """What a run found: rows in the order of the tables, and what was skipped."""
-
-    rows: list[Row] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-
-    @property
-    def failed(self) -> bool:
-        """Whether something of ours that should have worked did not, or gave a wrong answer."""
-        return any(one.failed for one in self.skipped)
 
 
 @dataclass
@@ -48,6 +39,10 @@ class Bench:
         wanted: stages.
         threads: CPU threads.
         seconds: for the timing of the stages.
+
+    Attributes:
+        rows: what was found, in the order of the tables.
+        skipped: what was not measured, and why.
     """
 
     paths: Sequence[Path]
@@ -55,9 +50,15 @@ class Bench:
     threads: int
     seconds: float
     progress: Progress = lambda what, done: None
-    result: Result = field(default_factory=Result)
+    rows: list[Row] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
 
-    def run(self) -> Result:
+    @property
+    def failed(self) -> bool:
+        """Whether something of ours that should have worked did not, or gave a wrong answer."""
+        return any(one.failed for one in self.skipped)
+
+    def run(self) -> Self:
         """Measure everything.
 
         Raises:
@@ -69,10 +70,10 @@ class Bench:
             models = stages.open_models(self.paths, stack)
             r18 = Sessions(stack)
             found = [discover_targets(model, self.threads, stack) for model in models]
-            self.result.skipped += [one for each in found for one in each.skipped] + unbuilt_engines(models)
+            self.skipped += [one for each in found for one in each.skipped] + unbuilt_engines(models)
             self.measure("stages", self._candidates(models, found, r18, stack), self.seconds)
             self.further(models, found, r18)
-        return self.result
+        return self
 
     def _candidates(
         self, models: list[Model], found: list[Targets], r18: Sessions, stack: ExitStack
@@ -96,7 +97,7 @@ class Bench:
                 except LginError as error:
                     more, skipped = [], [Skipped("all", model.label + target.name, str(error), failed=True)]
                 candidates += more
-                self.result.skipped += skipped
+                self.skipped += skipped
         return candidates
 
     def gpu_candidates(self, model: Model, target: Target) -> tuple[list[Candidate], list[Skipped]]:
@@ -113,8 +114,8 @@ class Bench:
 
         done(0.0)
         measured, skipped = measure_interleaved(candidates, seconds, pause=pause, progress=done)
-        self.result.skipped += skipped
-        self.result.rows += rows(measured, table)
+        self.skipped += skipped
+        self.rows += report.rows(measured, table)
 
 
 @dataclass
@@ -131,16 +132,17 @@ def discover_targets(model: Model, threads: int, stack: ExitStack) -> Targets:
     found = Targets()
     if not is_engine(model.path):
         found.cpu.append(Target("onnxruntime", threads, stack))
-        for provider in _other_providers():
+        for provider in (one for one in machine.providers() if one not in (CPU, CUDA, *_OTHERS)):
             name = f"onnxruntime {provider.removesuffix('ExecutionProvider')}"
             reason = _refusal(model, provider)
             if reason:
                 found.skipped.append(Skipped("model", model.label + name, reason))
             else:
                 found.cpu.append(Target(name, threads, stack, provider))
-    name = _gpu_name(model)
+    engine = model.description.engine
+    name = "onnxruntime CUDA" if engine is None else engine.variant
     reason = gpu_reason()
-    if not reason and not is_engine(model.path) and CUDA not in _available():
+    if not reason and not is_engine(model.path) and CUDA not in machine.providers():
         reason = "this onnxruntime has no CUDA (pip install onnxruntime-gpu in its place)"
     target = Target(name, threads, stack, device="cuda")
     if not reason:
@@ -177,24 +179,6 @@ def unbuilt_engines(models: list[Model]) -> list[Skipped]:
         for name, variant in VARIANTS.items()
         if variant.installed and name not in given
     ]
-
-
-def _gpu_name(model: Model) -> str:
-    engine = model.description.engine
-    return "onnxruntime CUDA" if engine is None else engine.variant
-
-
-def _available() -> list[str]:
-    try:
-        import onnxruntime
-    except ImportError:
-        return []
-    return list(onnxruntime.get_available_providers())
-
-
-def _other_providers() -> list[str]:
-    """What this onnxruntime has beside the CPU, and beside CUDA, for which there is a frame path of its own."""
-    return [name for name in _available() if name not in (CPU, CUDA, *_OTHERS)]
 
 
 def _refusal(model: Model, provider: str) -> str:

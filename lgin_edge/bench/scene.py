@@ -98,22 +98,6 @@ class Scene:
         return Face(self.landmarks)
 
     @property
-    def affine(self) -> geometry.Float64:
-        """``A`` of the face, [2, 3]."""
-        return self.face.affine
-
-    @property
-    def boxes(self) -> geometry.Float64:
-        """[5, 4], canonical."""
-        return self.face.boxes
-
-    @property
-    def code(self) -> npt.NDArray[np.float32]:
-        """The age code of the oldest group, [K]."""
-        oldest: npt.NDArray[np.float32] = np.eye(self.groups, dtype=np.float32)[-1]
-        return oldest
-
-    @property
     def surroundings(self) -> tuple[slice, slice]:
         """Rows and columns of the frame round the face's square, with room for landmarks that are off a little."""
         reach = int(FACE * (_COS + _SIN) / 2) + 24

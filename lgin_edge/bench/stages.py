@@ -74,6 +74,21 @@ class Target:
         """Whether it computes as the reference does, but for rounding. In int8, rounding can make a step of a whole bin."""
         return self.device == "cpu" and self.provider == CPU and model.description.precision == "fp32"
 
+    def candidate(
+        self,
+        model: Model,
+        stage: str,
+        run: Any,
+        check: Any,
+        inputs: Sequence[Any],
+        *,
+        size: str = FRAME_SIZE,
+        **more: Any,
+    ) -> Candidate:
+        """A candidate of a model on this back end."""
+        about = {"dtype": model.description.precision, "threads": self.threads, "device": self.device}
+        return Candidate(stage, model.label + self.name, run, check, inputs, size=size, **about, **more)
+
     def transformer(self, model: Model) -> Transformer:
         """One for each model; closed with the stack. Raises ModelError, BackendError."""
         if model.path not in self._transformers:
@@ -148,19 +163,12 @@ def _model(model: Model, target: Target) -> list[Candidate]:
 def model_call(model: Model, target: Target, backend: Any, faces: int, ages: int) -> Candidate:
     """The engine on N faces at G ages. ``backend`` is a ``inference.interfaces.Backend``."""
     inputs = model.scene.engine_inputs(faces, ages)
-    return Candidate(
-        "model",
-        model.label + target.name,
-        lambda: backend.run(*inputs),
-        lambda answer: measure.check_residuals(
-            answer, model.expected.residuals(faces, ages), exact=target.exact(model)
-        ),
-        inputs,
-        dtype=model.description.precision,
-        size=model.size,
-        batch=faces,
-        ages=ages,
-        threads=target.threads,
+
+    def check(answer: Any) -> str:
+        return measure.check_residuals(answer, model.expected.residuals(faces, ages), exact=target.exact(model))
+
+    return target.candidate(
+        model, "model", lambda: backend.run(*inputs), check, inputs, size=model.size, batch=faces, ages=ages
     )
 
 
@@ -178,14 +186,6 @@ def _paste(model: Model, target: Target) -> list[Candidate]:
 
     inputs = [*scene.inputs, *deltas]
     return [Candidate("paste", "kernels", run, check, inputs, setup, size=model.size, threads=target.threads)]
-
-
-def _whole(model: Model, target: Target) -> list[Candidate]:
-    return [_change(model, target, "whole frame", None)]
-
-
-def _tracked(model: Model, target: Target) -> list[Candidate]:
-    return [_change(model, target, "tracked frame", model.scene.landmarks)]
 
 
 def _change(model: Model, target: Target, stage: str, landmarks: Any) -> Candidate:
@@ -206,18 +206,7 @@ def _change(model: Model, target: Target, stage: str, landmarks: Any) -> Candida
             return measure.check_changed(answer, scene.frame, scene.surroundings)
         return measure.check_frame(answer, expected[0], scene.surroundings, exact=target.exact(model))
 
-    return Candidate(
-        stage,
-        model.label + target.name,
-        run,
-        check,
-        scene.inputs,
-        setup,
-        dtype=model.description.precision,
-        size=FRAME_SIZE,
-        threads=target.threads,
-        device=target.device,
-    )
+    return target.candidate(model, stage, run, check, scene.inputs, setup=setup)
 
 
 def _timeline(model: Model, target: Target) -> list[Candidate]:
@@ -236,20 +225,7 @@ def _timeline(model: Model, target: Target) -> list[Candidate]:
         pairs = zip((frames[i] for i in ends), expected, strict=True)
         return [measure.check_frame(a, e, scene.surroundings, exact=target.exact(model)) for a, e in pairs][-1]
 
-    return [
-        Candidate(
-            "timeline",
-            model.label + target.name,
-            run,
-            check,
-            scene.inputs,
-            dtype=model.description.precision,
-            size=FRAME_SIZE,
-            ages=scene.groups,
-            threads=target.threads,
-            device=target.device,
-        )
-    ]
+    return [target.candidate(model, "timeline", run, check, scene.inputs, ages=scene.groups)]
 
 
 def working_copy(scene: Scene) -> tuple[Frame, Callable[[], None]]:
@@ -267,8 +243,8 @@ _BUILDERS: dict[str, Callable[[Model, Target], list[Candidate]]] = {
     "crop": _crop,
     "model": _model,
     "paste": _paste,
-    "whole frame": _whole,
-    "tracked frame": _tracked,
+    "whole frame": lambda model, target: [_change(model, target, "whole frame", None)],
+    "tracked frame": lambda model, target: [_change(model, target, "tracked frame", model.scene.landmarks)],
     "timeline": _timeline,
 }
 #: By name, in the order of a frame's way.

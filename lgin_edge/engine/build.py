@@ -82,11 +82,6 @@ def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
         about = description_of(model)
         if about.precision != "fp32":
             raise ModelError(f"is a model of precision {about.precision!r}; engines are built from the fp32 one")
-        if about.format != 1:
-            raise ModelError(
-                f"is a model of format {about.format}, whose edits are pasted on the CPU alone so far: no engine of it could be "
-                "used; run the .onnx file"
-            )
         result, psnr = pixel_shuffle.from_convolutions(model), None
         if precision == "fp16":
             result, psnr = lower(result)

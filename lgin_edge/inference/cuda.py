@@ -16,13 +16,6 @@ import numpy.typing as npt
 
 from ..errors import BackendError, InputError
 
-#: What the frame path asks of a device: ``cudaDeviceAttr`` names.
-_MAJOR, _MINOR, _INTEGRATED = (
-    "cudaDevAttrComputeCapabilityMajor",
-    "cudaDevAttrComputeCapabilityMinor",
-    "cudaDevAttrIntegrated",
-)
-
 
 def load_runtime() -> Any:
     """The module ``cuda.bindings.runtime``. Raises BackendError, saying how to get it."""
@@ -76,15 +69,17 @@ class Cuda:
         if device >= count:
             raise BackendError(f"device cuda:{device}: this machine has {count} CUDA devices, numbered from 0")
         self.activate()
-        self.capability = 10 * self._attribute(_MAJOR) + self._attribute(_MINOR)
+        self.capability = 10 * self._attribute("ComputeCapabilityMajor") + self._attribute("ComputeCapabilityMinor")
         #: Memory is shared with the CPU (Jetson): mapping it replaces copying it.
-        self.integrated = bool(self._attribute(_INTEGRATED))
+        self.integrated = bool(self._attribute("Integrated"))
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a function of the run time; its result without the error code. Raises BackendError."""
         error, *results = getattr(self.runtime, name)(*arguments)
         if int(error) != 0:
-            raise BackendError(f"CUDA: {name} failed with error {int(error)}, {_text(self.runtime, error)}")
+            _, text = self.runtime.cudaGetErrorString(error)
+            text = text.decode() if isinstance(text, bytes) else text
+            raise BackendError(f"CUDA: {name} failed with error {int(error)}, {text}")
         return results[0] if len(results) == 1 else results or None
 
     def activate(self) -> None:
@@ -98,12 +93,8 @@ class Cuda:
         return (name.decode() if isinstance(name, bytes) else str(name)).rstrip("\0")
 
     def _attribute(self, name: str) -> int:
-        return int(self.call("cudaDeviceGetAttribute", getattr(self.runtime.cudaDeviceAttr, name), self.device))
-
-
-def _text(runtime: Any, error: Any) -> str:
-    _, text = runtime.cudaGetErrorString(error)
-    return text.decode() if isinstance(text, bytes) else str(text)
+        attribute = getattr(self.runtime.cudaDeviceAttr, f"cudaDevAttr{name}")
+        return int(self.call("cudaDeviceGetAttribute", attribute, self.device))
 
 
 class DeviceMemory:
@@ -149,18 +140,17 @@ class PinnedBuffer:
 
     def upload(self, stream: int, size: int | None = None) -> None:
         """Queue the copy of the first ``size`` bytes (all) to the device."""
-        if self._copy is not None:
-            kind = self._cuda.runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
-            self._cuda.call(
-                "cudaMemcpyAsync", self.address, self._pinned, self.size if size is None else size, kind, stream
-            )
+        self._queue_copy(self.address, self._pinned, "cudaMemcpyHostToDevice", stream, size)
 
     def download(self, stream: int, size: int | None = None) -> None:
         """Queue the copy of the first ``size`` bytes (all) to the host."""
+        self._queue_copy(self._pinned, self.address, "cudaMemcpyDeviceToHost", stream, size)
+
+    def _queue_copy(self, to: int, source: int, kind: str, stream: int, size: int | None) -> None:
         if self._copy is not None:
-            kind = self._cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+            size = self.size if size is None else size
             self._cuda.call(
-                "cudaMemcpyAsync", self._pinned, self.address, self.size if size is None else size, kind, stream
+                "cudaMemcpyAsync", to, source, size, getattr(self._cuda.runtime.cudaMemcpyKind, kind), stream
             )
 
     def close(self) -> None:

@@ -1,16 +1,17 @@
 """Crop, engine and paste on one stream, recorded once for each shape of work and replayed as one CUDA graph.
 
 A frame's way: the rectangle that its faces need goes into pinned memory and up; the crop kernel cuts the views out of it; the
-engine makes residuals; the paste kernel changes the rectangle; it comes down and into the frame. What differs from frame
+engine makes edits; the paste kernel changes the rectangle; it comes down and into the frame. What differs from frame
 to frame (where the faces are, the ages) stands in one small block that goes up with the pixels, so that the recorded graph
 stays as it is. On an integrated GPU (Jetson) the pinned memory is mapped, and nothing is copied.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
@@ -57,43 +58,48 @@ class GraphCacheEntry:
 
     def __init__(self, cuda: Cuda, key: GraphKey, engine: Engine) -> None:
         about, dtypes = engine.description, engine.dtypes
-        n, m = key.faces, key.faces * key.ages
-        s, p, k = about.face_size, about.patch_size, len(about.groups)
+        n, g, k = key.faces, key.ages, len(about.groups)
         self.key = key
-        self.elements = {  # of one face, or of one face at one age
-            "face": 3 * s * s,
-            "patches": 15 * p * p,
-            "boxes": 20,
-            "age": k,
-            "face_delta": 3 * s * s,
-            "patch_delta": 15 * p * p,
+        #: Bytes of each tensor for one face at all its ages, and of each output from one age of a face to the next.
+        self.per_face = {
+            name: math.prod(about.shape(name, 1, g)) * dtypes[name].itemsize for name in about.inputs | about.outputs
         }
-        self.step = {name: count * dtypes[name].itemsize for name, count in self.elements.items()}
+        self.per_age = {
+            name: 0 if about.shape(name, 1, 1) == about.shape(name, 1, 2) else self.per_face[name] // g
+            for name in about.outputs
+        }
         self.half = dtypes["face"] == np.float16
+        self.scratch = 0
         self.graph: Graph | None = None
         self.runs = 0
         block = _aligned(kernels.block_size(key.pixel_format, n))
-        boxes = _aligned(n * self.step["boxes"])
+        boxes = _aligned(n * self.per_face["boxes"])
         with ExitStack() as stack:
-            size = block + boxes + _aligned(m * self.step["age"])
+            size = block + boxes + _aligned(n * self.per_face["age"])
             self.parameters = stack.enter_context(closing(PinnedBuffer(cuda, size)))
             self.pixels: PinnedBuffer | None = None
             if key.staged:
                 self.pixels = stack.enter_context(closing(PinnedBuffer(cuda, key.ages * key.capacity)))
-            rows = {"face": n, "patches": n, "face_delta": m, "patch_delta": m}
-            tensors = {
-                name: stack.enter_context(closing(DeviceMemory(cuda, count * self.step[name])))
-                for name, count in rows.items()
+            memories = {
+                name: stack.enter_context(closing(DeviceMemory(cuda, n * self.per_face[name])))
+                for name in ("face", "patches", *about.outputs)
             }
+            if about.format != 1:
+                self.scratch = stack.enter_context(
+                    closing(DeviceMemory(cuda, kernels.scratch_size(key.capacity)))
+                ).address
             self._owned = stack.pop_all()
         base = self.parameters.address
         self.block = base
         self.addresses = {"boxes": base + block, "age": base + block + boxes}
-        self.addresses |= {name: memory.address for name, memory in tensors.items()}
+        self.addresses |= {name: memory.address for name, memory in memories.items()}
         host = self.parameters.host
         self.block_bytes = host[: kernels.block_size(key.pixel_format, n)]
-        self.boxes = host[block : block + n * self.step["boxes"]].view(dtypes["boxes"]).reshape(n, 5, 4)
-        self.ages = host[block + boxes : block + boxes + m * self.step["age"]].view(dtypes["age"]).reshape(m, k)
+        self.boxes: npt.NDArray[Any] = (
+            host[block : block + n * self.per_face["boxes"]].view(dtypes["boxes"]).reshape(n, 5, 4)
+        )
+        ages = host[block + boxes : block + boxes + n * self.per_face["age"]]
+        self.ages: npt.NDArray[Any] = ages.view(dtypes["age"]).reshape(n * g, k)
 
     def close(self) -> None:
         """Free the memory and the graph, going on after a failure. Raises BackendError."""
@@ -276,48 +282,32 @@ class GpuFramePath:
             self._queue(entry)
 
     def _queue(self, entry: GraphCacheEntry) -> None:
-        key, stream, device = entry.key, self.stream.handle, self.cuda.device
-        about, step, at = self.description, entry.step, entry.addresses
+        key, stream, device, at = entry.key, self.stream.handle, self.cuda.device, entry.addresses
+        about = self.description
         sizes: dict[str, Any] = {"face_size": about.face_size, "patch_size": about.patch_size, "half": entry.half}
+        where: dict[str, Any] = {"device": device, "stream": stream}
         entry.parameters.upload(stream)
         if entry.pixels is not None:
             entry.pixels.upload(stream, key.capacity)
-        kernels.launch_crop(
-            entry.block,
-            key.pixel_format,
-            key.faces,
-            at["face"],
-            at["patches"],
-            **sizes,
-            device=device,
-            stream=stream,
-        )
-        for first in range(0, key.faces, self.engine.max_faces):
-            n = min(self.engine.max_faces, key.faces - first)
-            rows = {"age", "face_delta", "patch_delta"}
-            part = {name: at[name] + first * (key.ages if name in rows else 1) * step[name] for name in at}
+        pixels, count = key.pixel_format, key.faces
+        kernels.launch_crop(entry.block, pixels, count, at["face"], at["patches"], **sizes, **where)
+        for first in range(0, count, self.engine.max_faces):
+            n = min(self.engine.max_faces, count - first)
+            part = {name: address + first * entry.per_face[name] for name, address in at.items()}
             self.engine.enqueue(part, n, key.ages, stream)
         kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         for i in range(1, key.ages):
             assert entry.pixels is not None
-            pixels = entry.pixels.address
-            self.cuda.call("cudaMemcpyAsync", pixels + i * key.capacity, pixels, key.capacity, kind, stream)
+            source = entry.pixels.address
+            self.cuda.call("cudaMemcpyAsync", source + i * key.capacity, source, key.capacity, kind, stream)
+        sizes["pixels"] = capacity_pixels(pixels, key.capacity)
+        if about.format != 1:
+            sizes |= {"coarse_size": about.outputs["flow"][-1], "line_size": about.lines_size, "scratch": entry.scratch}
+        launch: Callable[..., None] = kernels.launch_paste if about.format == 1 else kernels.launch_edit_paste
         for i in range(key.ages):
-            for n in range(key.faces):
-                row = n * key.ages + i
-                kernels.launch_paste(
-                    entry.block,
-                    key.pixel_format,
-                    key.faces,
-                    n,
-                    at["face_delta"] + row * step["face_delta"],
-                    at["patch_delta"] + row * step["patch_delta"],
-                    **sizes,
-                    pixels=capacity_pixels(key.pixel_format, key.capacity),
-                    target_offset=i * key.capacity,
-                    device=device,
-                    stream=stream,
-                )
+            for n in range(count):
+                edits = (at[name] + n * entry.per_face[name] + i * step for name, step in entry.per_age.items())
+                launch(entry.block, pixels, count, n, *edits, **sizes, target_offset=i * key.capacity, **where)
         if entry.pixels is not None:
             entry.pixels.download(stream)
 
@@ -329,7 +319,7 @@ def capacity(size: int) -> int:
 
 
 def capacity_pixels(pixel_format: PixelFormat, size: int) -> int:
-    """Pixels that fit into so many bytes."""
+    """Pixels that fit into ``size`` bytes."""
     return size * 2 // 3 if pixel_format.is_nv12 else size // pixel_format.channels
 
 

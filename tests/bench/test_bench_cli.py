@@ -104,25 +104,6 @@ def test_wrong_answer_fails_and_the_rest_is_measured(tiny_model: Path, monkeypat
     assert "paste" in result.stdout
 
 
-def test_compare(tiny_model: Path, tmp_path: Path) -> None:
-    file = tmp_path / "a.json"
-    run(tiny_model, "--json", file, "--stage", "crop")
-    result = run("--compare", file, file)
-    assert result.exit_code == 0, result.output
-    assert "no change" in result.stdout
-    assert "slower" not in result.stdout
-    assert "resnet18 itself moved by up to +0.0%" in result.stdout
-    content = json.loads(file.read_text())
-    content["machine"]["cpu"] = "another"
-    content["rows"].pop()
-    other = tmp_path / "b.json"
-    other.write_text(json.dumps(content))
-    result = run("--compare", file, other)
-    assert result.exit_code == 0, result.output
-    assert "Two machines (another cpu)" in result.stdout
-    assert "only in A: crop by kernels" in result.stdout
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -130,9 +111,6 @@ def test_compare(tiny_model: Path, tmp_path: Path) -> None:
         (["--threads", "0"], "--threads"),
         (["--seconds", "0"], "--seconds"),
         (["--json", "/no/such/folder/a.json"], "there is no folder"),
-        (["--compare", "a.json"], "--compare"),
-        (["--compare", "none.json", "none.json"], "none.json: cannot be read"),
-        (["--compare", "none.json", "none.json", "--threads", "1"], "takes no other option"),
         (["--nonsense"], "--nonsense"),
     ],
 )
@@ -161,7 +139,7 @@ out = io.StringIO()
 with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
     command.app(["--help"])
 heavy = [name for name in ("numpy", "onnxruntime", "cv2", "PIL", "torch", "onnx") if name in sys.modules]
-print(heavy, all(word in out.getvalue() for word in ("Examples", "--compare before.json after.json", "Exit codes")))
+print(heavy, all(word in out.getvalue() for word in ("Examples", "--threads 1", "Exit codes")))
 """
     done = subprocess.run(
         [sys.executable, "-c", code], env=subprocess_env, cwd=tmp_path, capture_output=True, text=True, check=False

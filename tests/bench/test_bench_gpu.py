@@ -14,7 +14,7 @@ from cuda_stand_in import QueuedEngine
 
 import lgin_edge.inference.loader
 from lgin_edge import kernels
-from lgin_edge.bench import measure, resnet18, run, stages
+from lgin_edge.bench import machine, measure, resnet18, run, stages
 from lgin_edge.bench.stages import Model, Target
 from lgin_edge.inference.cuda import Cuda, Stream
 from lgin_edge.inference.gpu import GpuFramePath
@@ -126,7 +126,7 @@ def test_batches_as_far_as_the_engine_takes_them(model: Model, stack: ExitStack)
 def test_a_run_on_a_machine_with_a_gpu(model: Model, runtime: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("cuda_built", True), ("cuda_is_host", False), ("cuda_device_count", 1)):
         monkeypatch.setattr(run.kernels, name, lambda value=value: value)
-    monkeypatch.setattr(run, "_available", lambda: [run.CUDA, stages.CPU])
+    monkeypatch.setattr(machine, "providers", lambda: [run.CUDA, stages.CPU])
     monkeypatch.setattr(resnet18, "_STAGES", ((64, 2),))
     monkeypatch.setattr(memory, "peak", lambda *_: None)
     result = ResearchBench([model.path], ("model",), 1, 0.1).run()

@@ -215,15 +215,6 @@ def test_noisy_and_few_are_marked() -> None:
     assert measure.summarize([100.0, 200.0]).remark == "noisy, few samples"
 
 
-def test_interval_holds_the_median_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(0)
-    held = 0
-    for _ in range(200):
-        low, high = report.interval(report.medians(rng.normal(10, 1, 60), rng))
-        held += low <= 10 <= high
-    assert held >= 190  # 99 % of 200, and room for a bootstrap of 60 samples
-
-
 def test_rows_are_multiples_of_the_yardstick_on_as_many_threads() -> None:
     measured = [
         measure.Measured(candidate(name, threads=threads, batch=batch), "right", "hash", 10, 300.0, [ms] * 12)

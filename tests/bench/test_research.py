@@ -249,7 +249,7 @@ def test_thread_counts() -> None:
 def test_batches_that_a_slow_machine_can_afford() -> None:
     bench = tables.ResearchBench([], ("model",), 1, 30.0)
     row = {"stage": "model", "candidate": "onnxruntime", "ages": 1, "median_ms": 300.0}
-    bench.result.rows.append(row)
+    bench.rows.append(row)
     assert bench._most_faces("onnxruntime", 6.0) == 1
     row["median_ms"] = 30.0
     assert bench._most_faces("onnxruntime", 6.0) >= 8
@@ -260,7 +260,7 @@ def test_memory_that_there_is_no_time_for(model: Model, monkeypatch: pytest.Monk
     monkeypatch.setattr(tables, "_MEMORY_SECONDS", 0.0)
     bench = tables.ResearchBench([model.path], ("crop",), 1, 1.0)
     row = {"table": "stages", "stage": "crop", "size": model.size, "candidate": "kernels", "threads": 1, "ages": 1}
-    bench.result.rows.append(row | {"peak_mb": None})
+    bench.rows.append(row | {"peak_mb": None})
     bench._memory([model], [discover_targets(model, 1, stack)])
-    assert bench.result.rows[0]["peak_mb"] is None
-    assert bench.result.skipped == [measure.Skipped("crop", "peak memory", "no time left, or not told by this system")]
+    assert bench.rows[0]["peak_mb"] is None
+    assert bench.skipped == [measure.Skipped("crop", "peak memory", "no time left, or not told by this system")]

@@ -44,13 +44,17 @@ def run(*arguments: object) -> Any:
     return CliRunner().invoke(cli.app, [str(one) for one in arguments])
 
 
-def test_prepare(prepared: builder.Prepared) -> None:
+def test_prepare(prepared: builder.Prepared, tmp_path: Path) -> None:
     assert prepared.description.precision == "fp16"
     assert prepared.description.onnx_sha256 == hashlib.sha256(transformer.WEIGHTS.read_bytes()).hexdigest()
     assert prepared.psnr is not None
     assert prepared.psnr >= fp16.LEAST_PSNR_DB
     kept = builder.prepare(transformer.WEIGHTS, precision="fp32")
     assert (kept.description.precision, kept.psnr) == ("fp32", None)
+    edits = builder.prepare(models.save_edits(tmp_path / "edits.onnx", gain=0.1, flow=(0.02, -0.01), textured=0.5))
+    assert (edits.description.format, edits.description.precision) == (2, "fp16")
+    assert edits.psnr is not None
+    assert edits.psnr >= fp16.LEAST_PSNR_DB
 
 
 def test_prepare_refuses(tmp_path: Path) -> None:
@@ -61,7 +65,6 @@ def test_prepare_refuses(tmp_path: Path) -> None:
         (text, ModelError, "not an ONNX file"),
         (tmp_path / "a.plan", ModelError, "an engine is built from an .onnx file"),
         (models.save(tmp_path / "bare.onnx", description=None), ModelError, "description"),
-        (models.save_edits(tmp_path / "edits.onnx"), ModelError, "no engine of it could be used"),
     ):
         with pytest.raises(error, match=message):
             builder.prepare(path)
