@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,9 @@ FOLDER = Path(__file__).parent / "pictures"
 YEARS = 70
 PROVIDERS = ("CPUExecutionProvider",)
 CELL = 200
-#: Residuals are shown around mid-grey, this many times as strong.
+#: Channel of a face's edit that says where skin is.
+SKIN = 5
+#: Changes are shown around mid-grey, this many times as strong.
 GAIN = 3.0
 WEBP = {"format": "WEBP", "quality": 82, "method": 6}
 #: The README's moving picture: its side in pixels, milliseconds an age, and how long the youngest and the oldest stay.
@@ -48,16 +51,21 @@ class Subject:
         self.plan = FacePlan.of(self.frame, FaceBatch.of([face]), self.about.views)
         self.face, self.patches = region_crop(self.plan, self.frame)
 
-    def residuals(self, model: Backend) -> tuple[Floats, Floats]:
-        """``d_g`` [1, 3, S, S] and ``d_r`` [1, 5, 3, P, P] at ``YEARS``."""
-        return model.run(self.face, self.patches, self.boxes[None].astype(np.float32), self.code[None])
+    def edits(self, model: Backend) -> Edits:
+        """All edits at ``YEARS``."""
+        return Edits(*model.run(self.face, self.patches, self.boxes[None].astype(np.float32), self.code[None]))
 
     def canonical(self, frame: npt.NDArray[np.uint8], side: int) -> Image.Image:
         """The face's square of a frame, turned upright."""
         return picture(resample(frame, self.affine, side, side))
 
-    def paste(self, face_delta: Floats, patch_delta: Floats) -> npt.NDArray[np.uint8]:
-        return region_paste(self.plan, self.frame, Edits(face_delta, patch_delta))
+    def paste(self, edits: Edits) -> npt.NDArray[np.uint8]:
+        return region_paste(self.plan, self.frame, edits)
+
+    def changes(self, edits: Edits) -> list[Floats]:
+        """What residual and gain change on each view, in units of [-1, 1]: [3, S, S] and five of [3, P, P]."""
+        pairs = [(self.face[0], edits.face_edit[0]), *zip(self.patches[0], edits.patch_edit[0], strict=True)]
+        return [edit[3:4] * (view + 1) + edit[:3] for view, edit in pairs]
 
 
 def picture(planar: Floats, side: int | None = None) -> Image.Image:
@@ -78,6 +86,20 @@ def without_interaction() -> Backend:
         path = Path(folder) / "without.onnx"
         onnx.save(model, path)
         return open_model(path, providers=PROVIDERS, threads=2)
+
+
+def global_alone(edits: Edits) -> Edits:
+    """Without the patches' edits and the lines, which are the local generators'."""
+    assert edits.lines is not None
+    return replace(edits, patch_edit=np.zeros_like(edits.patch_edit), lines=np.zeros_like(edits.lines))
+
+
+def local_alone(edits: Edits) -> Edits:
+    """Patches and lines alone; where skin is, which bounds the lines, is the global generator's."""
+    assert edits.flow is not None
+    face_edit = np.zeros_like(edits.face_edit)
+    face_edit[:, SKIN] = edits.face_edit[:, SKIN]
+    return replace(edits, face_edit=face_edit, flow=np.zeros_like(edits.flow))
 
 
 def regions(subject: Subject, side: int = 560) -> Image.Image:
@@ -128,12 +150,11 @@ def row(cells: Sequence[Image.Image], labels: Sequence[str]) -> Image.Image:
 def pictures() -> dict[str, Image.Image]:
     """All of them, by the names of their files."""
     subject = Subject()
-    face_delta, patch_delta = subject.residuals(open_model(WEIGHTS, providers=PROVIDERS, threads=2))
-    no_face, no_patches = np.zeros_like(face_delta), np.zeros_like(patch_delta)
-    parts = [(no_face, no_patches), (face_delta, no_patches), (no_face, patch_delta), (face_delta, patch_delta)]
-    original, _, _, both = pasted = [subject.paste(*one) for one in parts]
-    alone = subject.paste(*subject.residuals(without_interaction()))
-    ages = range(30, 71, 8)
+    edits = subject.edits(open_model(WEIGHTS, providers=PROVIDERS, threads=2))
+    pasted = [subject.frame, *(subject.paste(one) for one in (global_alone(edits), local_alone(edits), edits))]
+    original, _, _, both = pasted
+    alone = subject.paste(subject.edits(without_interaction()))
+    ages = range(20, 81, 12)
     with Transformer() as transformer:
         aged = [transformer.age(subject.frame, years=age, landmarks=subject.landmarks) for age in ages]
 
@@ -144,9 +165,7 @@ def pictures() -> dict[str, Image.Image]:
     return {
         "regions.webp": regions(subject),
         "views.webp": row([picture(view, CELL) for view in (subject.face[0], *subject.patches[0])], everything),
-        "residuals.webp": row(
-            [picture(GAIN * delta, CELL) for delta in (face_delta[0], *patch_delta[0])], ["global", *NAMES]
-        ),
+        "edits.webp": row([picture(GAIN * change, CELL) for change in subject.changes(edits)], ["global", *NAMES]),
         "windows.webp": row(windows(subject), everything),
         "parts.webp": row(
             [*cells(pasted), difference(original, both, subject)],

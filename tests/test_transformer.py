@@ -468,7 +468,9 @@ def test_bundled_age_is_continuous(bundled: Transformer, astronaut: Image8) -> N
 
 
 def test_bundled_description(bundled: Transformer) -> None:
-    assert [group.label for group in bundled.groups] == ["under 35", "35-44", "45-54", "55-64", "65 and over"]
+    assert [group.label for group in bundled.groups] == [
+        "under 25", "25-34", "35-44", "45-54", "55-64", "65-74", "75 and over"
+    ]  # fmt: skip
     assert bundled.description.training_data
 
 

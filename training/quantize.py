@@ -37,7 +37,7 @@ from .networks import FACE_BOX, NetworkConfig
 #: dB of the square of a face, in the worst picture, under which an int8 model is not written.
 FLOOR = 40.0
 SEED = 0
-PERCENTILE = 99.99
+PERCENTILE = 99.999
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,6 @@ def test_the_moving_picture_shows_the_ages_of_the_bundled_model_and_comes_back()
 def test_the_interaction_is_switched_off_and_does_something() -> None:
     script = load(SCRIPT)
     subject = script.Subject()
-    without = subject.residuals(script.without_interaction())
-    with_it = subject.residuals(script.open_model(script.WEIGHTS, providers=script.PROVIDERS, threads=2))
-    assert all(np.abs(one - other).mean() > 1e-3 for one, other in zip(without, with_it, strict=True))
+    models = script.without_interaction(), script.open_model(script.WEIGHTS, providers=script.PROVIDERS, threads=2)
+    without, with_it = (subject.paste(subject.edits(model)).astype(int) for model in models)
+    assert np.abs(without - with_it).mean() > 0.1
