@@ -115,7 +115,7 @@ def providers() -> list[str]:
         import onnxruntime
     except ImportError:
         return []
-    return list(onnxruntime.get_availableproviders())
+    return list(onnxruntime.get_available_providers())
 
 
 def _commit() -> str:
