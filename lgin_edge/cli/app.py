@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand
 
 from . import batch, engine, info, kiosk, pictures, triton, video
 from .options import EXIT_CODES
+
+
+class _Command(TyperCommand):
+    """A command whose help names no types: flags have none to tell, and arguments have names."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params = super().get_params(ctx)
+        for param in params:
+            if isinstance(param, TyperArgument) or getattr(param, "is_flag", False):
+                vars(param)["display_type_rich"] = lambda ctx: None  # typer's, from 0.29 on; others do not ask
+        return params
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece for piece in super().collect_usage_pieces(ctx) if piece.strip("[].")]  # hidden ones have no name
+
 
 app = typer.Typer(
     name="lgin-edge",
@@ -38,14 +54,20 @@ def options(
     """What goes before a command."""
 
 
-for command in (pictures.age, pictures.estimate, info.info, pictures.demo, batch.batch):
-    app.command(epilog=EXIT_CODES)(command)
-app.command(epilog=video.EXIT_CODES)(video.video)
-app.command(epilog=video.EXIT_CODES)(video.camera)
-app.command(epilog=kiosk.EXIT_CODES)(kiosk.kiosk)
-app.command(epilog=EXIT_CODES)(engine.build)
-app.command(epilog=EXIT_CODES)(engine.verify)
-app.command(epilog=EXIT_CODES)(triton.export_triton)
+for command in (
+    pictures.age,
+    pictures.estimate,
+    video.video,
+    video.camera,
+    kiosk.kiosk,
+    batch.batch,
+    info.info,
+    pictures.demo,
+    engine.build,
+    engine.verify,
+    triton.export_triton,
+):
+    app.command(cls=_Command, epilog=EXIT_CODES)(command)
 
 
 def main() -> None:
