@@ -363,7 +363,12 @@ def _through(
 
     if out is None and sys.stdout.isatty():
         raise InputError("-: the picture would go to the terminal; send it on: > FILE, or -o FILE")
-    picture = images.decode(sys.stdin.buffer.read(limits.image_bytes + 1), "stdin", limits=limits)
+    if sys.stdin.isatty():
+        raise InputError("-: a picture is expected from a file or another program: lgin-edge age - < FILE")
+    data = sys.stdin.buffer.read(limits.image_bytes + 1)
+    if not data:
+        raise ImageError("stdin: nothing came from it")
+    picture = images.decode(data, "stdin", limits=limits)
     result, faces = jobs.age_picture(transformer, picture, group=group, years=years)
     if result is None:
         stderr.print("stdin: no face found, nothing written")

@@ -516,6 +516,9 @@ def test_stdin_to_stdout(run: Run, portrait: Path) -> None:
     aged = images.decode(result.stdout_bytes)
     assert aged.format == "JPEG"
     assert aged.image.size == (512, 512)
+    empty = CliRunner().invoke(cli.app, words, input=b"")
+    assert empty.exit_code == options.BAD_INPUT
+    assert "stdin: nothing came from it" in empty.stderr
 
 
 @pytest.mark.parametrize(
