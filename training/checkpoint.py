@@ -65,5 +65,6 @@ def restore_optimiser(
         index, entry = key.split(".", 1)
         state.setdefault(int(index), {})[entry] = value
     for group in groups:
-        group["betas"] = tuple(group["betas"])  # JSON has no tuples
+        if "betas" in group:
+            group["betas"] = tuple(group["betas"])  # JSON has no tuples
     optimiser.load_state_dict({"state": state, "param_groups": groups})
