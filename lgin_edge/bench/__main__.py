@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..cli.options import BAD_MODEL, EXIT_CODES, exit_on_error, stderr, stdout
+from ..cli.options import BAD_MODEL, EXIT_CODES, Command, exit_on_error, stderr, stdout
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ STAGES = ("detect", "crop", "model", "paste", "whole", "tracked", "timeline")
 app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(cls=Command, epilog=EXIT_CODES)
 def bench(
     models: Annotated[
         list[Path] | None,

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperArgument, TyperCommand
 
 from . import batch, engine, info, kiosk, pictures, triton, video
-from .options import EXIT_CODES
-
-
-class _Command(TyperCommand):
-    """A command whose help names no types: flags have none to tell, and arguments have names."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        params = super().get_params(ctx)
-        for param in params:
-            if isinstance(param, TyperArgument) or getattr(param, "is_flag", False):
-                vars(param)["display_type_rich"] = lambda ctx: None  # typer's, from 0.29 on; others do not ask
-        return params
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return [piece for piece in super().collect_usage_pieces(ctx) if piece.strip("[].")]  # hidden ones have no name
-
+from .options import EXIT_CODES, Command, Group
 
 app = typer.Typer(
     name="lgin-edge",
+    cls=Group,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_show_locals=False,
@@ -67,7 +52,7 @@ for command in (
     engine.verify,
     triton.export_triton,
 ):
-    app.command(cls=_Command, epilog=EXIT_CODES)(command)
+    app.command(cls=Command, epilog=EXIT_CODES)(command)
 
 
 def main() -> None:

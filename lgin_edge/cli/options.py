@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from ..errors import BackendError, InputError, LginError, ModelError
 from ..limits import LIMITS, Limits
@@ -89,6 +90,31 @@ MaxMbOption = Annotated[
 ]
 #: Their defaults.
 MAX_FACES, MAX_MEGAPIXELS, MAX_MB = LIMITS.faces, LIMITS.image_pixels / 1e6, LIMITS.image_bytes / 1e6
+
+
+def _without_types(params: list[Any]) -> list[Any]:
+    """The parameters of a command, of which help shows no types: flags have none to tell, and arguments have names."""
+    for param in params:
+        if isinstance(param, TyperArgument) or getattr(param, "is_flag", False):
+            vars(param)["display_type_rich"] = lambda ctx: None  # typer's, from 0.29 on; others do not ask
+    return params
+
+
+class Command(TyperCommand):
+    """A command whose help shows no types and no hidden arguments."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece for piece in super().collect_usage_pieces(ctx) if piece.strip("[].")]
+
+
+class Group(TyperGroup):
+    """Commands under one name, whose help shows no types."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
 
 
 def limits_of(*, faces: int = LIMITS.faces, megapixels: float = MAX_MEGAPIXELS, mb: float = MAX_MB) -> Limits:

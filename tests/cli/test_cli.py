@@ -416,8 +416,8 @@ def test_help_teaches() -> None:
     """Every command says what its exit codes are, in the same words; no type stands where a name should."""
     commands = [command.callback.__name__.replace("_", "-") for command in cli.app.registered_commands]  # type: ignore[union-attr]
     assert {"age", "video", "export-triton"} <= set(commands)
-    for name in commands:
-        text = " ".join(CliRunner().invoke(cli.app, [name, "--help"], env={"COLUMNS": "200"}).stdout.split())
+    for name in ["", *commands]:
+        text = " ".join(CliRunner().invoke(cli.app, [*name.split(), "--help"], env={"COLUMNS": "200"}).stdout.split())
         assert options.EXIT_CODES in text
         assert not re.search(r"<\w+[>\[]|BOOLEAN|INTEGER|TEXT|FLOAT", text), name
     text = CliRunner().invoke(cli.app, ["age", "--help"], env={"COLUMNS": "200"}).stdout
