@@ -292,7 +292,7 @@ class Transformer:
         """
         from .jobs import Job, age_file, check
 
-        self._code(group, years)
+        self._description.age_code(group=group, years=years)  # exactly one, and within bounds
         job = Job(Path(source), Path(target))
         check([job])
         return age_file(self, job, group=group, years=years, overwrite=overwrite, limits=self._limits)
