@@ -78,13 +78,9 @@ class Target:
         self, model: Model, stage: str, run: Callable[[], object], check: Callable[[Any], str], inputs: Any, **more: Any
     ) -> Candidate:
         """A candidate of a model on this back end; ``size`` is the frame's where ``more`` does not say."""
-        more = {
-            "size": FRAME_SIZE,
-            "dtype": model.description.precision,
-            "threads": self.threads,
-            "device": self.device,
-        } | more
-        return Candidate(stage, model.label + self.name, run, check, inputs, **more)
+        about: dict[str, Any] = {"size": FRAME_SIZE, "dtype": model.description.precision}
+        about |= {"threads": self.threads, "device": self.device, **more}
+        return Candidate(stage, model.label + self.name, run, check, inputs, **about)
 
     def transformer(self, model: Model) -> Transformer:
         """One for each model; closed with the stack. Raises ModelError, BackendError."""
