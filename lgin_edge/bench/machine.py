@@ -14,8 +14,10 @@ from typing import Any
 
 import lgin_edge
 
-from .._process import usable_cores
+from .. import _process
 
+#: Cores that this process may use.
+usable_cores = _process.usable_cores
 PACKAGES = (
     "numpy",
     "onnxruntime",
@@ -115,7 +117,7 @@ def providers() -> list[str]:
         import onnxruntime
     except ImportError:
         return []
-    return list(onnxruntime.get_availableproviders())
+    return list(onnxruntime.get_available_providers())
 
 
 def _commit() -> str:

@@ -75,19 +75,12 @@ class Target:
         return self.device == "cpu" and self.provider == CPU and model.description.precision == "fp32"
 
     def candidate(
-        self,
-        model: Model,
-        stage: str,
-        run: Any,
-        check: Any,
-        inputs: Sequence[Any],
-        *,
-        size: str = FRAME_SIZE,
-        **more: Any,
+        self, model: Model, stage: str, run: Callable[[], object], check: Callable[[Any], str], inputs: Any, **more: Any
     ) -> Candidate:
-        """A candidate of a model on this back end."""
-        about = {"dtype": model.description.precision, "threads": self.threads, "device": self.device}
-        return Candidate(stage, model.label + self.name, run, check, inputs, size=size, **about, **more)
+        """A candidate of a model on this back end; ``size`` is the frame's where ``more`` does not say."""
+        about: dict[str, Any] = {"size": FRAME_SIZE, "dtype": model.description.precision}
+        about |= {"threads": self.threads, "device": self.device, **more}
+        return Candidate(stage, model.label + self.name, run, check, inputs, **about)
 
     def transformer(self, model: Model) -> Transformer:
         """One for each model; closed with the stack. Raises ModelError, BackendError."""
