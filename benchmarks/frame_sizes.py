@@ -73,7 +73,7 @@ def main(
     with ExitStack() as stack:
         transformer = stack.enter_context(lgin_edge.Transformer(threads=threads))
         about = transformer.description
-        scene = Scene(about.face_size, about.patch_size, len(about.groups))
+        scene = Scene.of(about)
         todo = [Sessions(stack).candidate(threads)]
         for width, height in SIZES:
             todo += candidates(transformer, scene, width, height, threads)

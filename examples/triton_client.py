@@ -58,31 +58,35 @@ class TritonBackend:
         self._types = {one["name"]: one["data_type"].removeprefix("TYPE_") for one in config["input"]}
         self._most: int = config["max_batch_size"]
 
-    def run(self, face: Array, patches: Array, boxes: Array, age: Array) -> tuple[Array, Array]:
-        """As ``lgin_edge.inference.interfaces.Backend.run``. Triton batches rows: a face at several ages is sent once for each."""
-        each = len(age) // len(face)
+    def run(self, face: Array, patches: Array, boxes: Array, age: Array) -> tuple[Array, ...]:
+        """As ``lgin_edge.inference.interfaces.Backend.run``, in calls of as many rows as Triton batches.
+
+        In a model of format 1 ages are rows, too: a face at several ages is sent once for each.
+        """
+        about = self.description
+        each = len(age) // len(face) if about.format == 1 else 1
         rows = {"face": face, "patches": patches, "boxes": boxes}
-        whole = {name: np.repeat(array, each, axis=0) for name, array in rows.items()} | {"age": age}
+        whole = {name: np.repeat(array, each, axis=0) for name, array in rows.items()}
+        whole["age"] = age.reshape(about.shape("age", len(face), len(age) // len(face)))
         parts = [
             self._infer({name: array[start : start + self._most] for name, array in whole.items()})
-            for start in range(0, len(age), self._most)
+            for start in range(0, len(whole["age"]), self._most)
         ]
-        face_delta, patch_delta = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return face_delta, patch_delta
+        joined = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return tuple(about.rows(name, array) for name, array in zip(about.outputs, joined, strict=True))
 
-    def _infer(self, rows: dict[str, Array]) -> tuple[Array, Array]:
+    def _infer(self, rows: dict[str, Array]) -> list[Array]:
         inputs = []
         for name, array in rows.items():
             tensor = InferInput(name, array.shape, self._types[name])
             tensor.set_data_from_numpy(np.ascontiguousarray(array, triton_to_np_dtype(self._types[name])))
             inputs.append(tensor)
-        wanted = ("face_delta", "patch_delta")
+        outputs = [InferRequestedOutput(name) for name in self.description.outputs]
         try:
-            answer = self._client.infer(self._name, inputs, outputs=[InferRequestedOutput(name) for name in wanted])
+            answer = self._client.infer(self._name, inputs, outputs=outputs)
         except (InferenceServerException, OSError) as error:
             raise BackendError(f"{self._name}: {error}") from error
-        face_delta, patch_delta = (answer.as_numpy(name) for name in wanted)
-        return face_delta, patch_delta
+        return [answer.as_numpy(name) for name in self.description.outputs]
 
     def close(self) -> None:
         self._client.close()

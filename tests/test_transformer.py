@@ -40,14 +40,16 @@ Image8 = npt.NDArray[np.uint8]
 LANDMARKS = geometry.TEMPLATE * 100 + (20, 30)
 
 
-def inside(shape: tuple[int, ...], faces: list[Face]) -> npt.NDArray[np.bool_]:
-    """Pixels whose centre lies in the square of one of the faces, [H, W]."""
+def inside(
+    shape: tuple[int, ...], faces: list[Face], box: tuple[float, ...] = geometry.FULL_BOX
+) -> npt.NDArray[np.bool_]:
+    """Pixels whose centre lies in one of the faces' view of this box, [H, W]."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     points = np.stack([x + 0.5, y + 0.5], axis=-1)
     mask = np.zeros(shape[:2], bool)
     for face in faces:
         u = geometry.apply(geometry.invert(geometry.fit_similarity(face.landmarks)), points)
-        mask |= ((u >= 0) & (u <= 1)).all(axis=-1)
+        mask |= ((u >= box[:2]) & (u <= box[2:])).all(axis=-1)
     return mask
 
 
@@ -448,7 +450,7 @@ def test_wrong_threads(tiny_model: Path, threads: Any) -> None:
 
 def test_bundled_weights_change_the_face_alone(bundled: Transformer, astronaut: Image8) -> None:
     younger, older = bundled.age(astronaut, group=0), bundled.age(astronaut, group=len(bundled.groups) - 1)
-    mask = inside(astronaut.shape, bundled.last_call.faces)
+    mask = inside(astronaut.shape, bundled.last_call.faces, bundled.description.face_box)
     for out in (younger, older):
         np.testing.assert_array_equal(out[~mask], astronaut[~mask])
     assert np.abs(older.astype(int) - younger)[mask].mean() > 2

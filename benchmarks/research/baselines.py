@@ -31,7 +31,7 @@ def kernels(model: Model, r18: Sessions, stack: ExitStack) -> Gathered:
     except ImportError as error:
         return ours, [Skipped("crop, paste", "opencv", f"OpenCV cannot be imported: {error}")]
     frame, restore = stages.working_copy(scene)
-    deltas = scene.residuals()
+    deltas = scene.edits()
 
     def setup() -> None:
         composition.use_threads()
@@ -78,7 +78,7 @@ def models(model: Model, threads: int, r18: Sessions, stack: ExitStack) -> Gathe
         inputs = model.scene.engine_inputs()
 
         def check(answer: Any) -> str:
-            return measure.check_residuals(answer, model.expected.residuals(1, 1), exact=False)
+            return measure.check_edits(answer, model.expected.edits(1, 1), exact=False)
 
         found.append(_like(ours, name, lambda: run(*inputs), check))
         return run

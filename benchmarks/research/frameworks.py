@@ -20,7 +20,7 @@ from lgin_edge.frames import Floats
 
 # By importlib: the base install has none of these packages, and type checking must not need them either.
 
-#: Residuals of one call: (face, patches, boxes, age) -> (face_delta, patch_delta), as ``inference.interfaces.Backend.run``.
+#: Edits of one call, as ``inference.interfaces.Backend.run``.
 Run = Callable[[Floats, Floats, Floats, Floats], tuple[Floats, ...]]
 
 
@@ -76,8 +76,10 @@ def eager(net: Any, threads: int) -> Run:
             torch.set_num_threads(threads)
         with torch.inference_mode():
             arrays = (face, patches, boxes, age.reshape(len(face), -1, age.shape[-1]))
-            face_delta, patch_delta, _ = net(*(torch.from_numpy(array) for array in arrays))
-        return face_delta.numpy(), patch_delta.numpy()
+            made = net(*(torch.from_numpy(array) for array in arrays)).edits
+        rows = (made.face_edit, made.patch_edit, made.flow, made.lines)
+        face_edit, patch_edit, flow, lines = (part.flatten(0, 1).numpy() for part in rows)
+        return face_edit, patch_edit, flow, made.place.numpy(), lines
 
     return run
 
@@ -117,9 +119,10 @@ def openvino(model: Model, threads: int) -> Run:
         raise Unavailable(f"OpenVINO does not read {model.path.name}: {in_a_line(error)}") from error
 
     def run(face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, ...]:
-        request.infer({"face": face, "patches": patches, "boxes": boxes, "age": age})
-        found = [np.array(request.get_tensor(name).data) for name in ("face_delta", "patch_delta")]
-        return found[0], found[1]
+        about, n = model.description, len(face)
+        ages = age.reshape(about.shape("age", n, len(age) // n))
+        request.infer({"face": face, "patches": patches, "boxes": boxes, "age": ages})
+        return tuple(about.rows(name, np.array(request.get_tensor(name).data)) for name in about.outputs)
 
     return run
 

@@ -18,7 +18,7 @@ from lgin_edge.bench.scene import HEIGHT, WIDTH
 from lgin_edge.bench.stages import Model, Target
 from lgin_edge.faces import FaceBatch
 from lgin_edge.frames import PixelFormat
-from lgin_edge.inference.gpu import GpuFramePath, GraphCacheEntry, capacity_pixels
+from lgin_edge.inference.gpu import GpuFramePath, GraphCacheEntry
 from lgin_edge.kernels import FacePlan
 
 PARTS = ("upload", "crop", "model", "paste", "download")
@@ -48,18 +48,16 @@ class Parts:
         self.rectangle = slice(y0, y1), slice(x0, x1)
         self.original = np.ascontiguousarray(scene.frame[self.rectangle])
         dtypes, face, patches = self.path.engine.dtypes, *scene.engine_inputs(faces)[:2]
-        deltas = [np.repeat(delta, faces, axis=0) for delta in scene.residuals()]
+        deltas = [np.repeat(delta, faces, axis=0) for delta in scene.edits()]
         self._views = {"face": face.astype(dtypes["face"]), "patches": patches.astype(dtypes["patches"])}
-        self._deltas = {
-            name: delta.astype(dtypes[name]) for name, delta in zip(("face_delta", "patch_delta"), deltas, strict=True)
-        }
+        self._deltas = {name: delta.astype(dtypes[name]) for name, delta in zip(about.outputs, deltas, strict=True)}
 
     def candidate(self, part: str) -> Candidate:
         """The candidate of a part, one of ``PARTS``."""
         scene, moves_pixels = self.model.scene, part in ("upload", "download")
         inputs: dict[str, list[npt.NDArray[Any]]] = {
             "model": list(scene.engine_inputs(self.faces)),
-            "paste": [*scene.inputs, *scene.residuals()],
+            "paste": [*scene.inputs, *scene.edits()],
         }
         setups = {"model": lambda: self._give(self._views), "paste": self._before_paste}
         return Candidate(
@@ -91,21 +89,7 @@ class Parts:
         self.path.engine.enqueue(self.entry.addresses, self.faces, 1, self.stream.handle)
 
     def _paste(self) -> None:
-        entry = self.entry
-        pixels = capacity_pixels(PixelFormat.RGB, entry.key.capacity)
-        for n in range(self.faces):
-            face, patches = (entry.addresses[name] + n * entry.per_face[name] for name in ("face_delta", "patch_delta"))
-            kernels.launch_paste(
-                entry.block,
-                PixelFormat.RGB,
-                self.faces,
-                n,
-                face,
-                patches,
-                pixels=pixels,
-                target_offset=0,
-                **self._sizes(),
-            )
+        self.path.queue_paste(self.entry)
 
     def _download(self) -> None:
         self.pixels.download(self.stream.handle)
@@ -127,11 +111,11 @@ class Parts:
     def _check_crop(self, _: object) -> str:
         self._before_paste()
         self._crop()
-        return measure.check_residuals(self._first("face", "patches"), self.model.expected.views, exact=False)
+        return measure.check_edits(self._first("face", "patches"), self.model.expected.views, exact=False)
 
     def _check_model(self, _: object) -> str:
-        answer = self._first("face_delta", "patch_delta")
-        return measure.check_residuals(answer, self.model.expected.residuals(1, 1), exact=False)
+        answer = self._first(*self.model.description.outputs)
+        return measure.check_edits(answer, self.model.expected.edits(1, 1), exact=False)
 
     def _check_paste(self, _: object) -> str:
         scene, frame = self.model.scene, self.model.scene.frame.copy()
@@ -159,7 +143,7 @@ class Parts:
         """Tensors of the first face, from the device."""
         kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
         found = []
-        for name, like in zip(names, (self._views, self._deltas)["face_delta" in names].values(), strict=True):
+        for name, like in zip(names, (self._deltas if names[0] in self._deltas else self._views).values(), strict=True):
             host = np.empty_like(like[:1])
             self.cuda.call(
                 "cudaMemcpyAsync", host.ctypes.data, self.entry.addresses[name], host.nbytes, kind, self.stream.handle

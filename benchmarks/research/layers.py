@@ -79,9 +79,7 @@ def profile(path: Path, threads: int) -> Profile:
         types = {value.name: value.type for value in session.get_inputs()}
         inputs = {
             name: array.astype("float16" if types[name] == "tensor(float16)" else "float32")
-            for name, array in zip(
-                names, Scene(about.face_size, about.patch_size, len(about.groups)).engine_inputs(), strict=True
-            )
+            for name, array in zip(names, Scene.of(about).engine_inputs(), strict=True)
         }
         for _ in range(_WARM_UP + _CALLS):
             session.run(None, inputs)

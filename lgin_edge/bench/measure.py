@@ -41,6 +41,8 @@ LOGIT = 1e-3
 LEVELS, FRACTION = 1, 0.01
 #: Of lossy candidates, decibels: over residuals (peak 2) and over the bytes round the face (peak 255).
 PSNR = 40.0
+#: The largest that any edit of a model may be.
+MOST_EDIT = 8.0
 #: Detection: the drawn face's landmarks, as a fraction of the distance of its eyes.
 DETECTED = 0.15
 
@@ -280,8 +282,8 @@ def check_views(answer: Sequence[Floats], expected: Sequence[Floats]) -> str:
     return _within(worst, VIEW[answer[0].dtype], "{:.1e}")
 
 
-def check_residuals(answer: Sequence[Floats], expected: Sequence[Floats] | None, *, exact: bool) -> str:
-    """Engine: face_delta and patch_delta. Without a reference they must be plausible."""
+def check_edits(answer: Sequence[Floats], expected: Sequence[Floats] | None, *, exact: bool) -> str:
+    """Engine: its outputs. Without a reference they must be plausible."""
     if expected is None:
         return check_plausible(answer)
     if exact:
@@ -295,11 +297,11 @@ def check_logits(answer: npt.NDArray[np.float32], expected: npt.NDArray[np.float
 
 
 def check_plausible(answer: Sequence[Floats]) -> str:
-    """Engine without a reference: finite residuals in [-2, 2] that are not all nothing."""
-    if not all(np.isfinite(array).all() and np.abs(array).max() <= 2.0 for array in answer):
-        raise WrongAnswer("residuals that are no numbers, or beyond [-2, 2]")
+    """Engine without a reference: finite edits, none beyond what any of them may be, that are not all nothing."""
+    if not all(np.isfinite(array).all() and np.abs(array).max() <= MOST_EDIT for array in answer):
+        raise WrongAnswer(f"edits that are no numbers, or beyond {MOST_EDIT:g}")
     if not any(np.any(array) for array in answer):
-        raise WrongAnswer("residuals that are all 0")
+        raise WrongAnswer("edits that are all 0")
     return "plausible; there is no reference"
 
 

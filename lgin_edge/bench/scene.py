@@ -67,12 +67,21 @@ class Scene:
     """One frame, one face, and what the stages need of them for a model with views of S and P pixels and K groups.
 
     Attributes:
-        face_size, patch_size, groups: S, P and K.
+        face_size, patch_size, groups: S, P and K. lines_size: A; 0 in format 1, which has residuals alone.
+        reach: how far the face's view goes from the middle of its square, in sides of the square.
     """
 
     face_size: int
     patch_size: int
     groups: int
+    lines_size: int = 0
+    reach: float = 0.5
+
+    @staticmethod
+    def of(about: Description) -> Scene:
+        """The scene of a model."""
+        reach = max(abs(corner - 0.5) for corner in about.face_box)
+        return Scene(about.face_size, about.patch_size, len(about.groups), about.lines_size, reach)
 
     @cached_property
     def frame(self) -> Frame:
@@ -99,8 +108,8 @@ class Scene:
 
     @property
     def surroundings(self) -> tuple[slice, slice]:
-        """Rows and columns of the frame round the face's square, with room for landmarks that are off a little."""
-        reach = int(FACE * (_COS + _SIN) / 2) + 24
+        """Rows and columns of the frame round the face's view, with room for landmarks that are off a little."""
+        reach = int(FACE * self.reach * (_COS + _SIN)) + 24
         x, y = CENTER
         return slice(y - reach, y + reach), slice(x - reach, x + reach)
 
@@ -121,11 +130,18 @@ class Scene:
             np.tile(codes, (faces, 1)),
         )
 
-    def residuals(self) -> tuple[Floats, Floats]:
-        """Smooth residuals of up to 16 levels, face_delta [1, 3, S, S] and patch_delta [1, 5, 3, P, P]."""
-        face = _waves(3, self.face_size)
-        patches = np.stack([_waves(3, self.patch_size) for _ in geometry.REGION_NAMES])
-        return face[None], patches[None]
+    def edits(self) -> tuple[Floats, ...]:
+        """Smooth edits of one face, as a model's outputs: residuals and gains of up to 1/8, all parts of format 2 if it is that."""
+        alone = not self.lines_size
+        face = _waves(3 if alone else 6, self.face_size)
+        patches = np.stack([_waves(3 if alone else 4, self.patch_size) for _ in geometry.REGION_NAMES])
+        if alone:
+            return face[None], patches[None]
+        face[4:] = np.abs(face[4:])
+        side = self.face_size // 8
+        centres = ((np.arange(side) + 0.5) / side).astype(np.float32)
+        place = np.stack(np.meshgrid(centres, centres))
+        return face[None], patches[None], _waves(2, side)[None] / 8, place[None], _waves(1, self.lines_size)[None]
 
 
 class Expected:
@@ -138,7 +154,7 @@ class Expected:
 
     def __init__(self, path: Path, about: Description, scene: Scene, stack: ExitStack) -> None:
         self._path, self._about, self._scene, self._stack = path, about, scene, stack
-        self._residuals: dict[int, tuple[Floats, ...]] = {}
+        self._edits: dict[int, tuple[Floats, ...]] = {}
         self._aged: dict[tuple[bytes, int], Frame] = {}
 
     @cached_property
@@ -155,17 +171,16 @@ class Expected:
 
     @cached_property
     def pasted(self) -> Frame:
-        """The frame with the scene's residuals."""
-        return self._paste(self._scene.face, self._scene.residuals())
+        """The frame with the scene's edits."""
+        return self._paste(self._scene.face, self._scene.edits())
 
-    def residuals(self, faces: int, ages: int) -> tuple[Floats, Floats] | None:
+    def edits(self, faces: int, ages: int) -> tuple[Floats, ...] | None:
         """The engine's answer to ``Scene.engine_inputs``; every face's is the same."""
         if self._backend is None:
             return None
-        if ages not in self._residuals:
-            self._residuals[ages] = self._backend.run(*self._scene.engine_inputs(1, ages))
-        face, patches = self._residuals[ages]
-        return np.concatenate([face] * faces), np.concatenate([patches] * faces)
+        if ages not in self._edits:
+            self._edits[ages] = self._backend.run(*self._scene.engine_inputs(1, ages))
+        return tuple(np.concatenate([output] * faces) for output in self._edits[ages])
 
     def aged(self, landmarks: geometry.Float64, groups: Sequence[int]) -> list[Frame] | None:
         """The frame with the face at these landmarks [5, 2] at each of some age groups."""
@@ -177,9 +192,10 @@ class Expected:
         if new:
             codes = np.eye(self._scene.groups, dtype=np.float32)[new]
             boxes = face.boxes[None].astype(np.float32)
-            whole, patches = self._backend.run(*self._crop(face), boxes, codes)
+            found = self._backend.run(*self._crop(face), boxes, codes)
             for i, group in enumerate(new):
-                self._aged[key, group] = self._paste(face, (whole[i : i + 1], patches[i : i + 1]))
+                at_age = (output[i : i + 1] if len(output) > 1 else output for output in found)
+                self._aged[key, group] = self._paste(face, tuple(at_age))
         return [self._aged[key, group] for group in groups]
 
     @cached_property
@@ -194,13 +210,13 @@ class Expected:
         frame = self._scene.frame
         return reference.region_crop(FacePlan.of(frame, FaceBatch.of([face]), self._about.views), frame)
 
-    def _paste(self, face: Face, deltas: tuple[Floats, Floats]) -> Frame:
+    def _paste(self, face: Face, edits: tuple[Floats, ...]) -> Frame:
         rows, columns = around = self._scene.surroundings
         moved = face.affine - np.array([(0.0, 0.0, columns.start), (0.0, 0.0, rows.start)])
         frame: Frame = self._scene.frame.copy()
         faces = FaceBatch(moved[None], face.boxes[None])
         plan = FacePlan.of(frame[around], faces, self._about.views)
-        frame[around] = reference.region_paste(plan, frame[around], Edits(*deltas))
+        frame[around] = reference.region_paste(plan, frame[around], Edits(*edits))
         return frame
 
 

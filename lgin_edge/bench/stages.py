@@ -96,14 +96,14 @@ def open_models(paths: Sequence[Path], stack: ExitStack) -> list[Model]:
     Raises:
         ModelError: a file is missing, damaged, or does not make faces older.
     """
-    scenes: dict[tuple[int, int, int], Scene] = {}
+    scenes: dict[Scene, Scene] = {}
     models, names = [], [path.name for path in paths]
     for path in paths:
         about = read_description(path)
         if not isinstance(about, Description):
             raise ModelError(f"{path}: estimates ages; the bench is for models that make faces older")
-        sizes = (about.face_size, about.patch_size, len(about.groups))
-        scene = scenes.setdefault(sizes, Scene(*sizes))
+        scene = Scene.of(about)
+        scene = scenes.setdefault(scene, scene)  # drawn once for all
         label = f"{path.name if names.count(path.name) == 1 else path}: " if len(paths) > 1 else ""
         models.append(Model(path, label, about, scene, Expected(path, about, scene, stack)))
     return models
@@ -158,7 +158,7 @@ def model_call(model: Model, target: Target, backend: Any, faces: int, ages: int
     inputs = model.scene.engine_inputs(faces, ages)
 
     def check(answer: Any) -> str:
-        return measure.check_residuals(answer, model.expected.residuals(faces, ages), exact=target.exact(model))
+        return measure.check_edits(answer, model.expected.edits(faces, ages), exact=target.exact(model))
 
     return target.candidate(
         model, "model", lambda: backend.run(*inputs), check, inputs, size=model.size, batch=faces, ages=ages
@@ -168,8 +168,8 @@ def model_call(model: Model, target: Target, backend: Any, faces: int, ages: int
 def _paste(model: Model, target: Target) -> list[Candidate]:
     scene, about = model.scene, model.description
     plan = FacePlan.of(scene.frame, FaceBatch.of([scene.face]), about.views)
-    deltas, (frame, setup) = scene.residuals(), working_copy(scene)
-    edits = Edits(*deltas)
+    outputs, (frame, setup) = scene.edits(), working_copy(scene)
+    edits = Edits(*outputs)
 
     def run() -> object:
         return kernels.region_paste(plan, frame, edits, out=frame, threads=target.threads)
@@ -177,7 +177,7 @@ def _paste(model: Model, target: Target) -> list[Candidate]:
     def check(answer: Any) -> str:
         return measure.check_frame(answer, model.expected.pasted, scene.surroundings, exact=True)
 
-    inputs = [*scene.inputs, *deltas]
+    inputs = [*scene.inputs, *outputs]
     return [Candidate("paste", "kernels", run, check, inputs, setup, size=model.size, threads=target.threads)]
 
 

@@ -300,16 +300,33 @@ class GpuFramePath:
             assert entry.pixels is not None
             source = entry.pixels.address
             self.cuda.call("cudaMemcpyAsync", source + i * key.capacity, source, key.capacity, kind, stream)
-        sizes["pixels"] = capacity_pixels(pixels, key.capacity)
-        if about.format != 1:
-            sizes |= {"coarse_size": about.outputs["flow"][-1], "line_size": about.lines_size, "scratch": entry.scratch}
-        launch: Callable[..., None] = kernels.launch_paste if about.format == 1 else kernels.launch_edit_paste
-        for i in range(key.ages):
-            for n in range(count):
-                edits = (at[name] + n * entry.per_face[name] + i * step for name, step in entry.per_age.items())
-                launch(entry.block, pixels, count, n, *edits, **sizes, target_offset=i * key.capacity, **where)
+        self.queue_paste(entry)
         if entry.pixels is not None:
             entry.pixels.download(stream)
+
+    def queue_paste(self, entry: GraphCacheEntry) -> None:
+        """Queue the paste of all faces at all ages into the entry's pixels."""
+        key, about, at = entry.key, self.description, entry.addresses
+        options: dict[str, Any] = {
+            "face_size": about.face_size,
+            "patch_size": about.patch_size,
+            "half": entry.half,
+            "pixels": capacity_pixels(key.pixel_format, key.capacity),
+            "device": self.cuda.device,
+            "stream": self.stream.handle,
+        }
+        if about.format != 1:
+            options |= {
+                "coarse_size": about.outputs["flow"][-1],
+                "line_size": about.lines_size,
+                "scratch": entry.scratch,
+            }
+        launch: Callable[..., None] = kernels.launch_paste if about.format == 1 else kernels.launch_edit_paste
+        for i in range(key.ages):
+            for n in range(key.faces):
+                edits = (at[name] + n * entry.per_face[name] + i * step for name, step in entry.per_age.items())
+                target = i * key.capacity
+                launch(entry.block, key.pixel_format, key.faces, n, *edits, **options, target_offset=target)
 
 
 def capacity(size: int) -> int:

@@ -13,7 +13,7 @@ from ..errors import BackendError, ClosedError, ModelError, raised_by_caller
 from ..frames import Floats
 from ..limits import LIMITS, Limits
 from ..models import onnx_file
-from ..models.description import ANY, Description
+from ..models.description import Description
 from ..models.onnx_file import OnnxFile, check_interface, read_description
 
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
@@ -170,12 +170,7 @@ class OnnxBackend:
                     f"{about.model}: gave {name} of shape {array.shape} for {n} faces at {g} ages each, expected "
                     f"{about.shape(name, n, g)}; export it again"
                 )
-        if about.format == 1:
-            return tuple(found)
-        return tuple(
-            array if ANY not in about.outputs[name] else array.reshape(n * g, *array.shape[2:])
-            for name, array in zip(about.outputs, found, strict=True)
-        )
+        return tuple(about.rows(name, array) for name, array in zip(about.outputs, found, strict=True))
 
     def close(self) -> None:
         """Free the session's memory, once no call is running."""

@@ -154,6 +154,10 @@ class Description:
             return (faces * ages if name == "age" or name in self.outputs else faces, *tail)
         return (faces, *(ages if side == ANY else side for side in tail))
 
+    def rows(self, name: str, output: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """An output with its ages as rows: [N, G, ...] of format 2 becomes [N G, ...], all else stays."""
+        return output.reshape(-1, *output.shape[2:]) if ANY in self.outputs[name] else output
+
     def to_json(self) -> str:
         raw = asdict(self)
         if self.format == 1:

@@ -180,9 +180,9 @@ def test_pytorch_has_the_weights_of_the_file(stack: ExitStack) -> None:
     except frameworks.Unavailable as error:
         pytest.skip(str(error))
     inputs = model.scene.engine_inputs()
-    expected = model.expected.residuals(1, 1)
+    expected = model.expected.edits(1, 1)
     assert expected is not None
-    assert measure.check_residuals(run(*inputs), expected, exact=True)
+    assert measure.check_edits(run(*inputs), expected, exact=True)
 
 
 def test_pytorch_of_another_model_is_absent(model: Model) -> None:
@@ -214,7 +214,7 @@ def test_openvino(model: Model, stack: ExitStack, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=Core))
     answer = frameworks.openvino(model, 2)(*model.scene.engine_inputs())
-    assert measure.check_residuals(answer, model.expected.residuals(1, 1), exact=True)
+    assert measure.check_edits(answer, model.expected.edits(1, 1), exact=True)
     assert seen["path"] == str(model.path)
     assert seen["INFERENCE_NUM_THREADS"] == 2
     monkeypatch.setattr(

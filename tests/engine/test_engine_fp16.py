@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import loose
 import models
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +18,13 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from lgin_edge import ModelError, Transformer, geometry, transformer
+from lgin_edge.edits import Edits
 from lgin_edge.engine import fp16, pixel_shuffle
 from lgin_edge.engine.fp16 import description_of
+from lgin_edge.faces import FaceBatch
+from lgin_edge.kernels import FacePlan, region_crop, region_paste
 
-#: dB that float16 must keep: of the residuals (peak 2), and of the picture's pixels that change (peak 255).
+#: dB that float16 must keep: of the edits (peak 2), and of the picture's pixels that change (peak 255).
 RESIDUAL_DB, PICTURE_DB = 60.0, 50.0
 FACES = 2
 
@@ -53,7 +55,10 @@ def check_types(model: Model) -> None:
     casts = [node for node in model.graph.node if node.op_type == "Cast"]
     for node in model.graph.node:
         if node.op_type not in ("Cast", "Shape", "Resize", "Reshape", "Expand"):
-            floats = {types[name] for name in (*node.input, *node.output) if name} - {TensorProto.INT64}
+            floats = {types[name] for name in (*node.input, *node.output) if name} - {
+                TensorProto.INT64,
+                TensorProto.INT8,
+            }
             assert len(floats) <= 1, f"{node.op_type} {node.name}"
     assert len({(node.input[0], node.attribute[0].i) for node in casts}) == len(casts)
     assert all(types[node.input[0]] != types[node.output[0]] for node in casts)
@@ -71,9 +76,7 @@ def test_types(lowered: tuple[Model, float]) -> None:
         "patches": half,
         "boxes": full,
         "age": full,
-        "face_delta": half,
-        "patch_delta": half,
-    }
+    } | dict.fromkeys(description_of(model).outputs, half)
     kernels = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
     stored = {t.name: t.data_type for t in model.graph.initializer}
     assert {stored[name] for name in kernels} == {half}
@@ -192,14 +195,19 @@ def test_real_faces(
         picture = np.asarray(Image.open(path).convert("RGB"))
         affine = geometry.fit_similarity(landmarks)
         boxes = geometry.region_boxes(landmarks, affine)
-        place = affine[None], boxes[None]
-        face, patches = loose.region_crop(picture, *place, face_size=about.face_size, patch_size=about.patch_size)
-        age = np.eye(len(about.groups), dtype=np.float32)
+        plan = FacePlan.of(picture, FaceBatch(affine[None], boxes[None]), about.views)
+        face, patches = region_crop(plan, picture)
+        age = np.eye(len(about.groups), dtype=np.float32)[None]
         sample = {"face": face, "patches": patches, "boxes": boxes[None].astype(np.float32), "age": age}
         samples.append(sample)
-        deltas = [session.run(["face_delta", "patch_delta"], sample) for session in sessions]
+        answers = [session.run(list(about.outputs), sample) for session in sessions]
         for group in range(len(about.groups)):
-            want, have = (loose.region_paste(picture, *place, *(d[group : group + 1] for d in two)) for two in deltas)
+            want, have = (
+                region_paste(
+                    plan, picture, Edits(*(part if name == "place" else part[:, group] for name, part in parts))
+                )
+                for parts in (list(zip(about.outputs, one, strict=True)) for one in answers)
+            )
             assert decibels(have, want, picture) > PICTURE_DB, f"{path.name}, group {group}"
     # Bytes are rounded, which hides much of the difference and doubles the rest: so also before that.
     assert fp16.psnr(full, model, samples) > RESIDUAL_DB
@@ -207,7 +215,7 @@ def test_real_faces(
 
 @pytest.mark.slow
 def test_tensorrt_rtx_takes_it(lowered: tuple[Model, float]) -> None:
-    """Parsed and built without a GPU, with N and M dynamic."""
+    """Parsed and built without a GPU, with N and G dynamic."""
     trt = pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX: ./bootstrap.sh test,tensorrt-rtx")
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)
@@ -222,8 +230,8 @@ def test_tensorrt_rtx_takes_it(lowered: tuple[Model, float]) -> None:
         value = network.get_input(i)
         assert value.dtype == types.pop(value.name)
         assert value.shape[0] == -1
-        row, most = tuple(value.shape)[1:], 20 if value.name == "age" else 4
-        profile.set_shape(value.name, (1, *row), (1, *row), (most, *row))
+        one, most = (description_of(lowered[0]).shape(value.name, *sizes) for sizes in ((1, 1), (4, 7)))
+        profile.set_shape(value.name, one, one, most)
     assert not types
     config.add_optimization_profile(profile)
     config.num_compute_capabilities = 1

@@ -38,7 +38,7 @@ def tensors(graph: onnx.GraphProto, kind: str) -> dict[str, tuple[np.dtype[Any],
     return {
         one.name: (
             np.dtype(helper.tensor_dtype_to_np_dtype(one.type.tensor_type.elem_type)),
-            [dim.dim_value for dim in one.type.tensor_type.shape.dim[1:]],
+            [-1 if dim.dim_param else dim.dim_value for dim in one.type.tensor_type.shape.dim[1:]],
         )
         for one in getattr(graph, kind)
     }
