@@ -140,7 +140,7 @@ class Scene:
         face[4:] = np.abs(face[4:])
         side = self.face_size // 8
         centres = ((np.arange(side) + 0.5) / side).astype(np.float32)
-        place = np.stack(np.meshgrid(centres, centres))
+        place = np.stack(np.meshgrid(centres, centres)).astype(np.float32)
         return face[None], patches[None], _waves(2, side)[None] / 8, place[None], _waves(1, self.lines_size)[None]
 
 
