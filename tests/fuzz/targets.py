@@ -373,6 +373,8 @@ def _kiosk() -> Any:
         return work()
 
     kiosk.in_thread = kiosk.executor.run = here
+    kiosk._decoded = lambda _, work: here(work)
+    kiosk._decoders = images  # the same functions, in this process
     return app
 
 
