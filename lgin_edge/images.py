@@ -86,6 +86,11 @@ def read(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> Picture:
     Raises:
         ImageError: missing, a folder, not an image, damaged or cut off, an animation, or larger than ``limits`` allow.
     """
+    return _read(file_bytes(path, limits=limits), Path(path), limits, READABLE)
+
+
+def file_bytes(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> bytes:
+    """An image file, not decoded. Raises ImageError: missing, a folder, or larger than ``limits`` allow."""
     path = Path(path)
     with _explained(path):
         status = path.stat()
@@ -94,8 +99,7 @@ def read(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> Picture:
                 f"{path}: expected an image file, got a {'folder' if stat.S_ISDIR(status.st_mode) else 'device or pipe'}"
             )
         _check_bytes(path, status.st_size, limits)
-        data = path.read_bytes()
-    return _read(data, path, limits, READABLE)
+        return path.read_bytes()
 
 
 def decode(
