@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lgin_edge import geometry
-from lgin_edge.models.description import ANY, METADATA_KEY, AgeDescription, Description, groups_from_centers
+from lgin_edge.models.description import ANY, METADATA_KEY, AgeDescription, AgeGroup, Description, groups_from_centers
 
 S, P = 64, 32
 GROUPS = groups_from_centers((35, 45, 55, 65), (30, 40, 50, 60, 70))
@@ -125,40 +125,51 @@ def build_edits(
     flow: tuple[float, float] = (0.0, 0.0),
     description: str | None = "",
     ages: int | str = "G",
+    groups: tuple[AgeGroup, ...] = GROUPS_2,
+    textured: float = 0.0,
 ) -> onnx.ModelProto:
-    """A model of format 2 whose edits are the same everywhere: residual ``age . SHIFTS_2``, ``gain``, ``grey``, ``flow``; no lines."""
+    """A model of format 2 whose edits are the same everywhere: residual ``age . SHIFTS_2``, ``gain``, ``grey``, ``flow``; no lines.
+
+    ``textured`` makes them uneven: the residual follows the face's light too, and patches and lines have patterns so strong.
+    """
+    random = np.random.default_rng(2)
     m = S // 8
     centres = ((np.arange(m) + 0.5) / m).astype(np.float32)
     constants = {
-        "shifts": SHIFTS_2[:, None],
+        "shifts": SHIFTS_2[: len(groups), None],
         "axes": np.array([3, 4], np.int64),
         "last": np.array([5], np.int64),
         "residual": np.repeat(np.float32([1, 1, 1, 0, 0, 0]), S * S).reshape(1, 1, 6, S, S),
         "others": np.repeat(np.float32([0, 0, 0, gain, grey, 1]), S * S).reshape(1, 1, 6, S, S),
-        "no_patch": np.zeros((1, 1, 5, 4, P, P), np.float32),
+        "patch": textured * random.uniform(-1, 1, (1, 1, 5, 4, P, P)).astype(np.float32),
         "no_map": np.zeros((1, 1, 2, m, m), np.float32),
         "flow_map": np.repeat(np.float32(flow), m * m).reshape(1, 1, 2, m, m),
         "grid": np.stack(np.meshgrid(centres, centres))[None],
         "views": np.array([1, 2, 3], np.int64),
         "zero": np.array(0, np.float32),
-        "no_lines": np.zeros((1, 1, 1, A, A), np.float32),
+        "pattern": textured * random.uniform(-1, 1, (1, 1, 1, A, A)).astype(np.float32),
+        "by_light": np.array(textured, np.float32),
+        "age_axis": np.array([4], np.int64),
     }
     node = helper.make_node
     nodes = [
+        node("ReduceMean", ["face", "views"], ["light"]),  # [N, 1, 1, 1]
+        node("Mul", ["light", "by_light"], ["lit"]),
+        node("Unsqueeze", ["lit", "age_axis"], ["lit5"]),
         node("MatMul", ["age", "shifts"], ["shift"]),  # [N, G, 1]
-        node("Unsqueeze", ["shift", "axes"], ["shift5"]),
+        node("Unsqueeze", ["shift", "axes"], ["shift_alone"]),
+        node("Add", ["shift_alone", "lit5"], ["shift5"]),
         node("Mul", ["shift5", "residual"], ["residuals"]),
         node("Add", ["residuals", "others"], ["face_edit"]),
         node("Unsqueeze", ["shift5", "last"], ["shift6"]),
-        node("Mul", ["shift6", "no_patch"], ["patch_edit"]),
+        node("Mul", ["shift6", "patch"], ["patch_edit"]),
         node("Mul", ["shift5", "no_map"], ["still"]),
         node("Add", ["still", "flow_map"], ["flow"]),
-        node("ReduceMean", ["face", "views"], ["light"]),
         node("Mul", ["light", "zero"], ["dark"]),
         node("Add", ["dark", "grid"], ["place"]),
-        node("Mul", ["shift5", "no_lines"], ["lines"]),
+        node("Mul", ["shift5", "pattern"], ["lines"]),
     ]
-    about = describe_edits()
+    about = describe_edits(groups=groups)
 
     def value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(

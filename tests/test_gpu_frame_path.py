@@ -21,7 +21,6 @@ from lgin_edge import kernels
 from lgin_edge.errors import BackendError, ClosedError, InputError
 from lgin_edge.faces import FaceBatch
 from lgin_edge.frames import Color, PixelFormat
-from lgin_edge.geometry import ViewSpec
 from lgin_edge.inference import gpu as gpu_path
 from lgin_edge.inference.cpu import CpuFramePath
 from lgin_edge.inference.cuda import Cuda, Stream
@@ -81,10 +80,13 @@ def stage(name: str) -> Iterator[None]:
     yield
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose residuals depend on the picture, the patches and the age."""
-    return models.save(tmp_path_factory.mktemp("models") / "gains.onnx", face_gain=0.2, patch_gain=0.3)
+@pytest.fixture(scope="module", params=["format1", "format2"])
+def model(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A model whose edits depend on the picture and the age: residuals alone, or all kinds of edits."""
+    path = tmp_path_factory.mktemp("models") / f"{request.param}.onnx"
+    if request.param == "format1":
+        return models.save(path, face_gain=0.2, patch_gain=0.3)
+    return models.save_edits(path, gain=0.1, grey=0.4, flow=(0.02, -0.01), groups=models.GROUPS, textured=0.5)
 
 
 def make(model: Path, patch: pytest.MonkeyPatch, **options: Any) -> Gpu:
@@ -202,10 +204,11 @@ def test_order_of_calls(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = gpu.runtime.names()
     copies = [arguments for name, arguments in gpu.runtime.calls if name == "cudaMemcpyAsync"]
     assert [kind for *_, kind, _ in copies] == ["up", "up", "down"]  # parameters, pixels, pixels
-    assert [name for name, _ in gpu.launches] == ["launch_crop", "launch_paste"]
+    paste = "launch_paste" if gpu.engine.description.format == 1 else "launch_edit_paste"
+    assert [name for name, _ in gpu.launches] == ["launch_crop", paste]
     last = max(i for i, name in enumerate(names) if name == "cudaMemcpyAsync")
     assert "cudaStreamSynchronize" in names[last:]
-    x0, y0, x1, y1 = FacePlan.of(frame(), batch(where), ViewSpec(models.S, models.P)).rectangle
+    x0, y0, x1, y1 = FacePlan.of(frame(), batch(where), gpu.engine.description.views).rectangle
     needed = 3 * (x1 - x0) * (y1 - y0)
     assert copies[1][2] == copies[2][2] == gpu_path.capacity(needed)  # of the frame, only the face's rectangle
     assert needed < 0.4 * frame().nbytes

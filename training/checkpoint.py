@@ -45,6 +45,19 @@ def load(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any
         raise ValueError(f"{path} is not a checkpoint of training.fit: {error}") from error
 
 
+def save_start(path: Path, folder: Path) -> None:
+    """Keep of a run what another can start from (``fit --init FOLDER``): averaged weights in half precision, 2 MB.
+
+    The age layers are left out: a run takes them from its own targets. Raises: as ``load``.
+    """
+    weights, _ = load(path, "average.")
+    kept = {
+        f"average.{key}": value.half() for key, value in weights.items() if key not in ("lines.layers", "lines.windows")
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    save(folder / FILE, kept, {})
+
+
 def flatten_optimiser(name: str, optimiser: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
     """An optimiser's state as tensors under flat keys, and its parameter groups as JSON-able dictionaries."""
     state = optimiser.state_dict()
@@ -65,5 +78,6 @@ def restore_optimiser(
         index, entry = key.split(".", 1)
         state.setdefault(int(index), {})[entry] = value
     for group in groups:
-        group["betas"] = tuple(group["betas"])  # JSON has no tuples
+        if "betas" in group:
+            group["betas"] = tuple(group["betas"])  # JSON has no tuples
     optimiser.load_state_dict({"state": state, "param_groups": groups})

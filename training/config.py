@@ -25,8 +25,10 @@ class LossWeights:
     identity_lambda: float = 1.0
     picture: float = 10.0
     flow: float = 0.5
-    grey: float = 0.5
+    grey: float = 1.0
     skin: float = 0.3
+    gain: float = 0.3
+    residual: float = 3.0
     place: float = 1.0
     which: float = 0.03
     depth: float = 0.3
@@ -45,6 +47,7 @@ class TrainConfig:
     Attributes:
         batch, classifier_batch: faces a step and device, of the generators and of C.
         lr, adversarial_lr, critic_lr: peak learning rates of the generators in the phases 2 and 3, and of D.
+        hidden_rate: learning rate of the hidden convolutions, whose optimiser is Muon, in units of the others'.
         ema: decay per step of the averaged weights, which are what is sampled and exported.
         r1: weight of the gradient penalty on real faces (Mescheder et al. 2018), every ``r1_every`` steps; 0: none.
         spectral: spectral normalisation of D (Miyato et al. 2018).
@@ -65,6 +68,7 @@ class TrainConfig:
     lr: float = 8e-4
     adversarial_lr: float = 1e-4
     critic_lr: float = 2e-4
+    hidden_rate: float = 2.5
     ema: float = 0.998
     r1: float = 1.0
     r1_every: int = 8
@@ -92,6 +96,8 @@ def paper() -> TrainConfig:
         flow=0.0,
         grey=0.0,
         skin=0.0,
+        gain=0.0,
+        residual=0.0,
         place=0.0,
         which=0.0,
         depth=0.0,

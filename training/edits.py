@@ -50,8 +50,15 @@ def luma(picture: Tensor) -> Tensor:
 
 
 def read_maps(maps: Tensor, size: int) -> Tensor:
-    """Maps of the whole square [B, C, s, s] at ``size`` pixels: bilinear, half-pixel centres, border replicated."""
-    return F.interpolate(maps, size=(size, size), mode="bilinear", align_corners=False)
+    """Maps of the whole square [B, C, s, s] at ``size`` pixels: bilinear, half-pixel centres, border replicated.
+
+    As two matrix products: the gradient of a resize is a scatter once it is compiled, several times as slow.
+    """
+    if maps.shape[-1] == size:
+        return maps
+    ends = maps.new_tensor((0.0, 1.0))
+    reader = canonical.hat(ends[0], ends[1], size, maps.shape[-1])
+    return reader @ maps @ reader.mT
 
 
 def square_window(size: int, taper: float, like: Tensor) -> Tensor:
@@ -60,34 +67,60 @@ def square_window(size: int, taper: float, like: Tensor) -> Tensor:
     return (w[:, None] * w).to(like.dtype)
 
 
-def apply(edits: Edits, boxes: Tensor, canvas: Tensor, face_box: tuple[float, float, float, float]) -> Tensor:
+@dataclass
+class Composed:
+    """Edits of whole faces and their regions added up on a canvas of side H, windows applied: [B, ., H, H].
+
+    Attributes:
+        change: residual in units of [0, 1]. gain, grey, skin: [B, 1, H, H]. flow: [B, 2, H, H] in units of the canvas' side.
+        drawn: log light of the lines.
+    """
+
+    change: Tensor
+    gain: Tensor
+    grey: Tensor
+    skin: Tensor
+    flow: Tensor
+    drawn: Tensor
+
+
+def compose(edits: Edits, boxes: Tensor, size: int, face_box: tuple[float, float, float, float]) -> Composed:
+    """What the edits are at each pixel of a canvas, the square of ``face_box``; boxes [B, 5, 4] canonical."""
+    x0, y0, x1, y1 = face_box
+    extent = boxes.new_tensor((x1 - x0, y1 - y0))
+    w0 = square_window(size, geometry.FACE_TAPER, boxes)
+    whole = read_maps(edits.face_edit, size) * w0
+    # The regions' boxes in units of the canvas' square.
+    local = (boxes - boxes.new_tensor((x0, y0, x0, y0))) / torch.cat([extent, extent])
+    by, bx = canonical.windowed_reader(local, size, edits.patch_edit.shape[-1], geometry.REGION_TAPER)
+    # Rows of each region first, then all regions' columns in one product: their sum, without a canvas for each.
+    by, bx = (reader.to(edits.patch_edit.dtype) for reader in (by, bx))
+    rows = (by[:, :, None] @ edits.patch_edit).permute(0, 2, 3, 1, 4).flatten(3)  # [B, 4, H, 5 P]
+    parts = (rows @ bx.mT.flatten(1, 2)[:, None]).to(boxes.dtype)  # [B, 4, H, H]
+    place = read_maps(edits.place, size).permute(0, 2, 3, 1)
+    return Composed(
+        (whole[:, :3] + parts[:, :3]) / 2,
+        whole[:, GAIN : GAIN + 1] + parts[:, 3:4],
+        whole[:, GREY : GREY + 1],
+        whole[:, SKIN : SKIN + 1],
+        read_maps(edits.flow, size) * w0 / extent[:, None, None],
+        F.grid_sample(edits.lines, 2 * place - 1, padding_mode="border", align_corners=False),
+    )
+
+
+def render(edits: Composed, canvas: Tensor) -> Tensor:
     """The edited canvas [B, 3, H, H] in [0, 1].
 
     The moved frame is read bilinearly here; the kernels read it by a sharper filter, which training need not pay for.
-
-    Args:
-        boxes: [B, 5, 4], the regions' boxes, canonical. canvas: [B, 3, H, H] in [0, 1], the square of ``face_box``.
     """
-    size = canvas.shape[-1]
-    x0, y0, x1, y1 = face_box
-    extent = canvas.new_tensor((x1 - x0, y1 - y0))
-    w0 = square_window(size, geometry.FACE_TAPER, canvas)
-    whole = read_maps(edits.face_edit, size) * w0
-    # The regions' boxes in units of the canvas' square.
-    local = (boxes - canvas.new_tensor((x0, y0, x0, y0))) / torch.cat([extent, extent])
-    by, bx = canonical.windowed_reader(local, size, edits.patch_edit.shape[-1], geometry.REGION_TAPER)
-    # Rows of each region first, then all regions' columns in one product: their sum, without a canvas for each.
-    rows = (by[:, :, None] @ edits.patch_edit).permute(0, 2, 3, 1, 4).flatten(3)  # [B, 4, H, 5 P]
-    parts = rows @ bx.mT.flatten(1, 2)[:, None]  # [B, 4, H, H]
-    change = (whole[:, :3] + parts[:, :3]) / 2
-    gain = whole[:, GAIN : GAIN + 1] + parts[:, 3:4]
-    grey = whole[:, GREY : GREY + 1]
-    skin = whole[:, SKIN : SKIN + 1]
-    moved = flowed(canvas, read_maps(edits.flow, size) * w0 / extent[:, None, None])
-    greyed = moved + grey * (luma(moved) - moved)
-    place = read_maps(edits.place, size).permute(0, 2, 3, 1)
-    drawn = F.grid_sample(edits.lines, 2 * place - 1, padding_mode="border", align_corners=False)
-    return ((1 + gain).clamp(min=0) * torch.exp(skin * drawn) * greyed + change).clamp(0, 1)
+    moved = flowed(canvas, edits.flow)
+    greyed = moved + edits.grey * (luma(moved) - moved)
+    return ((1 + edits.gain).clamp(min=0) * torch.exp(edits.skin * edits.drawn) * greyed + edits.change).clamp(0, 1)
+
+
+def apply(edits: Edits, boxes: Tensor, canvas: Tensor, face_box: tuple[float, float, float, float]) -> Tensor:
+    """The edited canvas [B, 3, H, H] in [0, 1] of a canvas of the same shape, the square of ``face_box``."""
+    return render(compose(edits, boxes, canvas.shape[-1], face_box), canvas)
 
 
 def flowed(canvas: Tensor, flow: Tensor) -> Tensor:

@@ -29,8 +29,8 @@ from .targets.subject import SIDE, subjects
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
-#: Side of the canvas on which pictures are compared, the square of view 0: two thirds of the pictures' own resolution.
-CANVAS = 288
+#: Side of the canvas on which pictures are compared, the square of view 0: where the edits of the whole face need no resize.
+CANVAS = 256
 #: Side of the supervised maps of grey and skin, and of flow and place.
 MAPS, COARSE = 64, 32
 YOUNGEST, OLDEST = 20.0, 80.0
@@ -122,7 +122,7 @@ class Batch:
     Attributes:
         face, patches, boxes: what T takes. canvas, target: [N, 3, CANVAS, CANVAS] in [0, 1], before and after.
         weight: [N, 1, CANVAS, CANVAS]: 0 where the target is not known (hair that no matte was found for).
-        grey, skin: [N, 1, MAPS, MAPS]. flow, place: [N, 2, COARSE, COARSE]. on_face: [N, 1, COARSE, COARSE] where place counts.
+        grey, skin, gain: [N, 1, MAPS, MAPS]. residual: [N, 3, MAPS, MAPS] in units of [0, 1]. flow, place: [N, 2, COARSE, COARSE]. on_face: [N, 1, COARSE, COARSE] where place counts.
         which: [N, 5, 2 K] fractions (sum 1). depth: [N, 5]. present, wanted: [N] years. sharp: [N] bool.
     """
 
@@ -134,6 +134,8 @@ class Batch:
     weight: Tensor
     grey: Tensor
     skin: Tensor
+    gain: Tensor
+    residual: Tensor
     flow: Tensor
     place: Tensor
     on_face: Tensor
@@ -174,11 +176,14 @@ class Examples(Dataset[dict[str, Any]]):
         self, n: int, present: float, wanted: float, random: np.random.Generator, may_mirror: bool = True
     ) -> dict[str, Any]:
         """Face ``n`` of ``present`` years at ``wanted`` years, with the faults and the jitter that ``random`` says."""
-        own, lines = self._edits(n)
+        f = self.faces
+        own = edits.SubjectEdits(f.maps[n].astype(np.float32), f.flow[n], f.place[n])
         edit = edits.at_age(own, present, wanted)
-        image = self.faces.pixels[n]
+        deepest = f.shares[n] * f.depth[n][:, None]
+        lines = layers.texture(f.bank, deepest, f.windows) if edit.depth else np.zeros((1, 1), np.float32)
+        image = f.pixels[n]
         target = _large(image, edit, lines, own.place)
-        known = None if self.faces.hair_is_known[n] else _near_face(own.maps[edits.SKIN])
+        known = None if f.hair_is_known[n] else _near_face(own.maps[edits.SKIN])
         pair, hidden, softness = cameras.both(image, target, random, self.strength)
         mirrored = bool(may_mirror and random.random() < 0.5)
         views = self._views(pair, self.faces.landmarks[n], random, mirrored)
@@ -189,7 +194,7 @@ class Examples(Dataset[dict[str, Any]]):
             return _view(values, views["affine"], FACE_BOX, side, mirrored)
 
         clear = cv2.resize(seen, edit.skin.shape, interpolation=cv2.INTER_AREA)
-        small = square(np.dstack([edit.grey * clear, edit.skin * clear]).astype(np.float32), MAPS)
+        small = square(np.dstack([edit.grey, edit.skin, edit.gain]) * clear[..., None], MAPS)
         weight = np.ones((CANVAS, CANVAS, 1), np.float32) if known is None else square(known[..., None], CANVAS)
         place = square(own.place, COARSE)
         which = self.faces.shares[n]
@@ -200,7 +205,9 @@ class Examples(Dataset[dict[str, Any]]):
         on_face = square(_near_face(own.maps[edits.SKIN])[..., None], COARSE)
         arrays: dict[str, npt.NDArray[Any]] = {
             "grey": small[..., :1],
-            "skin": small[..., 1:],
+            "skin": small[..., 1:2],
+            "gain": small[..., 2:],
+            "residual": square(edit.residual * clear[..., None], MAPS),
             "weight": weight,
             "flow": flow,
             "place": place,
@@ -217,15 +224,10 @@ class Examples(Dataset[dict[str, Any]]):
         made["sharp"] = torch.tensor(bool(self.faces.sharp[n]) and softness > 0.8)
         return made
 
-    def _edits(self, n: int) -> tuple[edits.SubjectEdits, Floats]:
-        f = self.faces
-        lines = layers.texture(f.bank, f.shares[n] * f.depth[n][:, None], f.windows)
-        return edits.SubjectEdits(f.maps[n].astype(np.float32), f.flow[n], f.place[n]), lines
-
     def _views(
-        self, pair: Bytes, landmarks: npt.NDArray[np.float64], random: np.random.Generator, mirrored: bool
+        self, pair: list[Bytes], landmarks: npt.NDArray[np.float64], random: np.random.Generator, mirrored: bool
     ) -> dict[str, Any]:
-        """The views of T, and the canvas and its target; ``pair`` [SIDE, SIDE, 6]: the picture and its target."""
+        """The views of T, and the canvas and its target; ``pair``: the picture and its target, [SIDE, SIDE, 3]."""
         affine = cameras.jittered_affine(random, self.strength)
         eyes = float(np.linalg.norm(landmarks[1] - landmarks[0]))
         points = landmarks + random.normal(0, 0.006 * eyes * self.strength, landmarks.shape)
@@ -233,9 +235,10 @@ class Examples(Dataset[dict[str, Any]]):
         if mirrored:
             points = points[[1, 0, 2, 4, 3]] * (-1, 1) + (1, 0)
         boxes = geometry.region_boxes(points, np.eye(2, 3))
-        both = _view(pair, affine, FACE_BOX, CANVAS, mirrored)
-        face = _view(pair[..., :3], affine, FACE_BOX, self.config.face_size, mirrored)
-        patches = [_view(pair[..., :3], affine, box, self.config.patch_size, mirrored) for box in boxes]
+        canvas, target = (_view(picture, affine, FACE_BOX, CANVAS, mirrored) for picture in pair)
+        same = self.config.face_size == CANVAS
+        face = canvas if same else _view(pair[0], affine, FACE_BOX, self.config.face_size, mirrored)
+        patches = [_view(pair[0], affine, box, self.config.patch_size, mirrored) for box in boxes]
 
         def planar(pixels: Bytes) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
@@ -245,20 +248,20 @@ class Examples(Dataset[dict[str, Any]]):
             "face": planar(face),
             "patches": torch.stack([planar(p) for p in patches]),
             "boxes": torch.from_numpy(boxes.astype(np.float32)),
-            "canvas": planar(both[..., :3]),
-            "target": planar(both[..., 3:]),
+            "canvas": planar(canvas),
+            "target": planar(target),
         }
 
 
 def _large(image: Bytes, edit: edits.Edit, lines: Floats, place: Floats) -> Bytes:
     """The edited picture at SIDE, with an edit whose maps are kept smaller."""
-    maps = np.dstack([edit.residual, edit.gain, edit.grey, edit.skin]).astype(np.float32)
-    maps = np.dstack(
-        [cv2.resize(maps[..., i : i + 2], (SIDE, SIDE), interpolation=cv2.INTER_LINEAR) for i in (0, 2, 4)]
+    residual, gain, grey, skin = (
+        cv2.resize(values, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+        for values in (edit.residual, edit.gain, edit.grey, edit.skin)
     )
-    large = edits.Edit(maps[..., :3], maps[..., 3], maps[..., 4], maps[..., 5], edit.flow, edit.depth)
+    large = edits.Edit(residual, gain, grey, skin, edit.flow, edit.depth)
     made = edits.apply(image.astype(np.float32) / 255, large, lines, place)
-    return (made * 255 + 0.5).astype(np.uint8)
+    return cv2.convertScaleAbs(made, alpha=255.0)
 
 
 def _near_face(skin: Floats) -> Floats:
@@ -270,7 +273,7 @@ def _near_face(skin: Floats) -> Floats:
 def _view(
     values: npt.NDArray[Any], affine: npt.NDArray[np.float64], box: npt.ArrayLike, side: int, mirrored: bool
 ) -> npt.NDArray[Any]:
-    """A view of a picture or of maps over the canonical square, [side, side, C], as ``region_crop`` samples it.
+    """A view of a picture or of maps over the canonical square, [side, side, C], C of at most 4, as ``region_crop`` samples it.
 
     ``affine`` [2, 3] maps the detected face's canonical points to the picture's; a mirrored view is one of the mirrored picture.
     Where it reduces, each pixel is the mean of 2 x 2 bilinear samples (the kernels' rule for steps of 1 to 2).
@@ -285,20 +288,11 @@ def _view(
     size = side * samples
     # From index coordinates of the result to index coordinates of the source.
     matrix = np.column_stack([linear * height / size, offset * height + linear @ (0.5, 0.5) * height / size - 0.5])
-    channels = values.shape[2]
-    parts = [
-        cv2.warpAffine(
-            np.ascontiguousarray(values[..., i : i + 3]),
-            matrix,
-            (size, size),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        for i in range(0, channels, 3)
-    ]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    seen = cv2.warpAffine(values, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     if samples == 2:
-        parts = [cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA) for part in parts]
-    return np.dstack(parts)
+        seen = cv2.resize(seen, (side, side), interpolation=cv2.INTER_AREA)
+    return seen.reshape(side, side, -1)
 
 
 def collate(rows: list[dict[str, Any]]) -> Batch:

@@ -78,6 +78,17 @@ def supervised(made: Tensor, target: Tensor, weight: Tensor | None = None) -> Te
     return error.mean() if weight is None else (error * weight).mean() / weight.mean().clamp(min=1e-3)
 
 
+def share(made: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Cross-entropy of a map of shares in [0, 1] with its target's, less the target's own entropy, where it counts.
+
+    L1 makes a map that is zero nearly everywhere zero everywhere, where a sigmoid has no gradient left.
+    """
+    p = made.clamp(1e-4, 1 - 1e-4)
+    t = target.clamp(1e-4, 1 - 1e-4)
+    error = t * (t / p).log() + (1 - t) * ((1 - t) / (1 - p)).log()
+    return (error * weight).mean() / weight.mean().clamp(min=1e-3)
+
+
 def choice(logits: Tensor, fractions: Tensor) -> Tensor:
     """Cross-entropy of the age layers' softmax with the fractions that suit a face, [N, 5, 2 K]."""
     return -(fractions * F.log_softmax(logits, -1)).sum(-1).mean()

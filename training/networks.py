@@ -123,6 +123,18 @@ def edit_maps(raw: Tensor, skin: bool) -> Tensor:
     return F.pixel_shuffle(torch.cat([residual, gain, *rest], 1).flatten(1, 2), 2)
 
 
+def doubled(x: Tensor) -> Tensor:
+    """Twice the side by nearest neighbours: [N, C, H, W] -> [N, C, 2H, 2W].
+
+    A resize where it is exported or run as it is; a broadcast where it is compiled for training, because the gradient of a resize
+    is a scatter there and took a tenth of a step.
+    """
+    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+        n, c, h, w = x.shape
+        return x[:, :, :, None, :, None].expand(n, c, h, 2, w, 2).reshape(n, c, 2 * h, 2 * w)
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
 def per_age(skip: Tensor, l: Tensor) -> Tensor:
     """Repeat the encoder's features [N, ...] for the G ages of each face: [N * G, ...], faces together."""
     return skip[:, None].expand(-1, l.shape[1], -1, -1, -1).flatten(0, 1)
@@ -192,7 +204,7 @@ class LocalGenerators(nn.Module):
     def forward(self, skip: Tensor, features: Tensor, l: Tensor) -> Tensor:
         """-> patch edits [N * G, 5, 4, P, P]."""
         h = self.reduce(self.modulation(features.flatten(1, 2)[:, None], l))
-        h = F.interpolate(h, scale_factor=2.0, mode="nearest")
+        h = doubled(h)
         raw = self.head(self.decode(joined(h, skip, self.position, l)))
         r = len(geometry.REGION_NAMES)
         return edit_maps(raw.unflatten(1, (r, -1)).flatten(0, 1), skin=False).unflatten(0, (-1, r))
@@ -290,10 +302,10 @@ class GlobalGenerator(nn.Module):
     def forward(self, e1: Tensor, e2: Tensor, e3: Tensor, l: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """-> face edits [N * G, 6, S, S], flow [N * G, 2, S/8, S/8], residuals at S/4 and S/2."""
         h3 = self.mix(self.modulation(e3[:, None], l))
-        h2 = F.interpolate(self.reduce3(h3), scale_factor=2.0, mode="nearest")
+        h2 = doubled(self.reduce3(h3))
         h2 = self.decode2(h2 + per_age(self.skip2(e2), l))
         h2 = self.modulation2(h2.unflatten(0, l.shape[:2]), l)
-        h1 = F.interpolate(self.reduce2(h2), scale_factor=2.0, mode="nearest")
+        h1 = doubled(self.reduce2(h2))
         h1 = self.decode1(joined(h1, e1, self.position, l))
         coarse = [F.pixel_shuffle(head(h), 2) for head, h in zip(self.coarse_heads, (h3, h2), strict=True)]
         flow = self.flow(h3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,19 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from lgin_edge import geometry
+
 from . import augment, checkpoint, data, edits, examples, losses
 from .canonical import crop, crop_matrices
 from .config import TrainConfig
 from .critics import AgeClassifier, Discriminator
 from .networks import FACE_BOX, LGIN, Transformation, in_face_box
+from .optimiser import Muon
 
 PHASES = ("classifier", "supervised", "adversarial")
 NETWORKS = ("net", "d", "c")
+#: The optimisers of each network.
+OPTIMISERS = {"net": ("net", "hidden"), "d": ("d",), "c": ("c",)}
 #: Side of the regions' crops that D sees: the canvas' own resolution for an eye's box, a little less for the cheeks.
 CROP_SIDE = 96
 #: Side of the canvas that C sees.
@@ -30,7 +35,7 @@ CLASSIFIER_SIDE = 192
 class Trainer:
     """The networks, their optimisers and one step of each phase."""
 
-    def __init__(self, config: TrainConfig, faces: examples.Faces, fabric: Fabric) -> None:
+    def __init__(self, config: TrainConfig, faces: examples.Faces, fabric: Fabric, compiled: bool = False) -> None:
         torch.manual_seed(config.seed)
         self.config, self.fabric, self.device = config, fabric, fabric.device
         self.examples = examples.Examples(
@@ -46,16 +51,26 @@ class Trainer:
             "d": Discriminator(k, config.spectral).to(**last),
             "c": AgeClassifier(k).to(**last),
         }
+        hidden = hidden_layers(net)
+        within = {id(layer.weight) for layer in hidden}
+        others = [weight for weight in net.parameters() if id(weight) not in within]
         self.optimisers: dict[str, Any] = {
-            "net": torch.optim.AdamW(modules["net"].parameters(), config.lr, betas=(0.9, 0.99), weight_decay=1e-4),
+            "net": torch.optim.AdamW(others, config.lr, betas=(0.9, 0.99), weight_decay=1e-4),
+            "hidden": Muon(hidden, config.lr),
             "d": torch.optim.Adam(modules["d"].parameters(), config.critic_lr, betas=(0.0, 0.99)),
             "c": torch.optim.AdamW(modules["c"].parameters(), 1e-3, weight_decay=0.02),
         }
+        self.average = copy.deepcopy(modules["net"]).eval().requires_grad_(False).to(self.device)
+        self._compare = self.compare
+        if compiled:
+            modules["net"].compile()
+            self._compare = torch.compile(self.compare)
         self.modules: dict[str, Any] = {}
         for name, module in modules.items():
-            self.modules[name], self.optimisers[name] = fabric.setup(module, self.optimisers[name])
+            own = OPTIMISERS[name]
+            self.modules[name], *made = fabric.setup(module, *(self.optimisers[o] for o in own))
+            self.optimisers |= dict(zip(own, made, strict=True))
         self.net, self.d, self.c = (self.modules[name] for name in NETWORKS)
-        self.average = copy.deepcopy(modules["net"]).eval().requires_grad_(False).to(self.device)
         self.embedder = torch.export.load(config.embedder).module().to(self.device) if config.embedder else None
         self.steps = dict.fromkeys(PHASES, 0)
         # Every process draws its own.
@@ -82,17 +97,21 @@ class Trainer:
         self._update("c", loss)
         return {"L_c(real)": loss.item()}
 
-    def transform(self, batch: examples.Batch) -> tuple[Transformation, Tensor, Tensor]:
-        """``T``: what the networks say, the edited canvas in [0, 1], and the age code."""
+    def transform(self, batch: examples.Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """``T``: the edited canvas in [0, 1], the age code, and all losses but what the critics say."""
         code = data.age_codes(batch.wanted)
         face = batch.face.contiguous(memory_format=torch.channels_last)
         said = self.net(face, batch.patches, batch.boxes, code[:, None])
-        made = edits.apply(said.single().map(torch.Tensor.float), batch.boxes, batch.canvas, FACE_BOX)
-        return said, made, code
+        made, parts = self._compare(batch, said)
+        return made, code, parts
 
-    def generator_losses(self, batch: examples.Batch, said: Transformation, made: Tensor) -> dict[str, Tensor]:
-        """All but what the critics say."""
-        w, e = self.config.weights, said.single().map(torch.Tensor.float)
+    def compare(self, batch: examples.Batch, said: Transformation) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the edits make of the canvas, and how far it and they are from what is wanted."""
+        w, e = self.config.weights, said.single()
+        # All in single precision but the patches, whose products are most of the arithmetic.
+        e = replace(e.map(torch.Tensor.float), patch_edit=e.patch_edit)
+        there = edits.compose(e, batch.boxes, batch.canvas.shape[-1], FACE_BOX)
+        made = edits.render(there, batch.canvas)
         change = 2 * (made - batch.canvas)  # in units of [-1, 1], as the paper's residuals
         parts = {
             "local": losses.local(patch_change(e.patch_edit, batch.patches)),
@@ -104,13 +123,21 @@ class Trainer:
             parts["variation"] = losses.variation(2 * made - 1)
         if w.picture:
             parts["picture"] = losses.picture(made, batch.target, batch.weight)
-        side = (examples.MAPS,) * 2
-        small = nn.functional.interpolate(e.face_edit[:, edits.GREY : edits.SKIN + 1], size=side, mode="area")
-        known = nn.functional.interpolate(batch.weight, size=side)
+        side = examples.MAPS
+        window = edits.square_window(side, geometry.FACE_TAPER, batch.canvas)
+        known = nn.functional.interpolate(batch.weight, size=(side, side)) * window
+
+        def small(map_: Tensor) -> Tensor:
+            return nn.functional.avg_pool2d(map_, map_.shape[-1] // side)
+
         if w.grey:
-            parts["grey"] = losses.supervised(small[:, :1], batch.grey, known)
+            parts["grey"] = losses.share(small(e.face_edit[:, edits.GREY : edits.GREY + 1]), batch.grey, known)
         if w.skin:
-            parts["skin"] = losses.supervised(small[:, 1:], batch.skin)
+            parts["skin"] = losses.share(small(e.face_edit[:, edits.SKIN :]), batch.skin, window)
+        if w.gain:
+            parts["gain"] = losses.supervised(small(there.gain), window * batch.gain, known)
+        if w.residual:
+            parts["residual"] = losses.supervised(small(there.change), window * batch.residual, known)
         if w.flow:
             parts["flow"] = losses.supervised(100 * e.flow, 100 * batch.flow)
         if w.place:
@@ -124,13 +151,12 @@ class Trainer:
             with torch.no_grad():
                 original = self.embedder(batch.face)
             parts["embedding"] = losses.embedding(self.embedder(aged), original)
-        return parts
+        return made, parts
 
     def supervised_step(self) -> dict[str, float]:
         batch = self.batch("supervised")
         self._rate("net", self.config.lr, "supervised", self.config.supervised_steps)
-        said, made, _ = self.transform(batch)
-        parts = self.generator_losses(batch, said, made)
+        _, _, parts = self.transform(batch)
         self._update("net", self._weigh(parts))
         self._average()
         return {name: value.item() for name, value in parts.items()}
@@ -140,7 +166,7 @@ class Trainer:
         self._rate("net", self.config.adversarial_lr, "adversarial", self.config.adversarial_steps)
         w, c = self.config.weights, self.config
         real_code = data.age_codes(batch.present)
-        said, made, code = self.transform(batch)
+        made, code, parts = self.transform(batch)
         report: dict[str, float] = {}
         # Only faces whose source has the detail: what enlarging lost is never taught as skin.
         chosen = (
@@ -152,7 +178,6 @@ class Trainer:
         for critic in (self.d, self.c):
             critic.requires_grad_(False)
         self.c.eval()
-        parts = self.generator_losses(batch, said, made)
         ramp = min(1.0, (self.steps["adversarial"] + 1) / max(1, c.d_ramp))
         if w.adversarial:
             logits, found = self._judge(self._augmented(seen), code[chosen])
@@ -210,18 +235,19 @@ class Trainer:
             raise FloatingPointError(
                 f"the loss of {name!r} is {loss.item()} after {self.steps} steps; resume with a smaller lr"
             )
-        optimiser = self.optimisers[name]
-        optimiser.zero_grad(set_to_none=True)
+        self.modules[name].zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         nn.utils.clip_grad_norm_(self.modules[name].parameters(), 1.0)
-        optimiser.step()
+        for optimiser in OPTIMISERS[name]:
+            self.optimisers[optimiser].step()
 
     def _rate(self, name: str, peak: float, phase: str, total: int) -> None:
         """Linear warm-up over 100 steps, then half a cosine to a tenth of the peak."""
         step = self.steps[phase]
         rate = peak * min(1.0, (step + 1) / 100) * (0.55 + 0.45 * math.cos(math.pi * min(1.0, step / max(1, total))))
-        for group in self.optimisers[name].param_groups:
-            group["lr"] = rate
+        for optimiser in OPTIMISERS[name]:
+            for group in self.optimisers[optimiser].param_groups:
+                group["lr"] = rate * (self.config.hidden_rate if optimiser == "hidden" else 1.0)
 
     def _average(self) -> None:
         done = self.steps["supervised"] + self.steps["adversarial"]
@@ -315,6 +341,16 @@ def set_layers(net: LGIN, faces: examples.Faces) -> None:
     assert net.lines is not None
     net.lines.layers.copy_(torch.from_numpy(faces.bank))
     net.lines.windows.copy_(torch.from_numpy(faces.windows))
+
+
+def hidden_layers(net: LGIN) -> list[nn.Conv2d]:
+    """The convolutions between features: not those that say edits, which start at zero and are narrow."""
+    heads = ("head", "flow.2", "place.3", "coarse_heads")
+    return [
+        layer
+        for name, layer in net.named_modules()
+        if isinstance(layer, nn.Conv2d) and not any(part in name for part in heads)
+    ]
 
 
 def patch_change(patch_edit: Tensor, patches: Tensor) -> Tensor:

@@ -1,16 +1,17 @@
 """Crop, engine and paste on one stream, recorded once for each shape of work and replayed as one CUDA graph.
 
 A frame's way: the rectangle that its faces need goes into pinned memory and up; the crop kernel cuts the views out of it; the
-engine makes residuals; the paste kernel changes the rectangle; it comes down and into the frame. What differs from frame
+engine makes edits; the paste kernel changes the rectangle; it comes down and into the frame. What differs from frame
 to frame (where the faces are, the ages) stands in one small block that goes up with the pixels, so that the recorded graph
 stays as it is. On an integrated GPU (Jetson) the pinned memory is mapped, and nothing is copied.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,41 +57,46 @@ class Slot:
 
     def __init__(self, cuda: Cuda, shape: Shape, engine: Engine) -> None:
         about, dtypes = engine.description, engine.dtypes
-        n, m = shape.faces, shape.faces * shape.ages
-        s, p, k = about.face_size, about.patch_size, len(about.groups)
+        n, g, k = shape.faces, shape.ages, len(about.groups)
         self.shape = shape
-        self.elements = {  # of one face, or of one face at one age
-            "face": 3 * s * s,
-            "patches": 15 * p * p,
-            "boxes": 20,
-            "age": k,
-            "face_delta": 3 * s * s,
-            "patch_delta": 15 * p * p,
+        #: Bytes of each tensor for one face at all its ages, and of each output from one age of a face to the next.
+        self.per_face = {
+            name: math.prod(about.shape(name, 1, g)) * dtypes[name].itemsize for name in about.inputs | about.outputs
         }
-        self.step = {name: count * dtypes[name].itemsize for name, count in self.elements.items()}
+        self.per_age = {
+            name: 0 if about.shape(name, 1, 1) == about.shape(name, 1, 2) else self.per_face[name] // g
+            for name in about.outputs
+        }
         self.half = dtypes["face"] == np.float16
+        self.scratch = 0
         self.graph: Graph | None = None
         self.runs = 0
         self._owned = Freed()
         with self._owned:
             block = _aligned(kernels.block_size(shape.pixel_format, n))
-            boxes = _aligned(n * self.step["boxes"])
-            self.parameters: Staging = self._owned.own(Staging(cuda, block + boxes + _aligned(m * self.step["age"])))
+            boxes = _aligned(n * self.per_face["boxes"])
+            self.parameters: Staging = self._owned.own(
+                Staging(cuda, block + boxes + _aligned(n * self.per_face["age"]))
+            )
             self.pixels: Staging | None = None
             if shape.staged:
                 self.pixels = self._owned.own(Staging(cuda, shape.ages * shape.capacity))
-            views = {name: self._owned.own(DeviceMemory(cuda, n * self.step[name])) for name in ("face", "patches")}
-            deltas = {
-                name: self._owned.own(DeviceMemory(cuda, m * self.step[name])) for name in ("face_delta", "patch_delta")
+            memories = {
+                name: self._owned.own(DeviceMemory(cuda, n * self.per_face[name]))
+                for name in ("face", "patches", *about.outputs)
             }
+            if about.format != 1:
+                scratch = self._owned.own(DeviceMemory(cuda, kernels.scratch_size(shape.capacity)))
+                self.scratch = scratch.address
         base = self.parameters.address
         self.block = base
         self.addresses = {"boxes": base + block, "age": base + block + boxes}
-        self.addresses |= {name: memory.address for name, memory in (views | deltas).items()}
+        self.addresses |= {name: memory.address for name, memory in memories.items()}
         host = self.parameters.host
         self.block_bytes = host[: kernels.block_size(shape.pixel_format, n)]
-        self.boxes = host[block : block + n * self.step["boxes"]].view(dtypes["boxes"]).reshape(n, 5, 4)
-        self.ages = host[block + boxes : block + boxes + m * self.step["age"]].view(dtypes["age"]).reshape(m, k)
+        self.boxes = host[block : block + n * self.per_face["boxes"]].view(dtypes["boxes"]).reshape(n, 5, 4)
+        ages = host[block + boxes : block + boxes + n * self.per_face["age"]]
+        self.ages = ages.view(dtypes["age"]).reshape(n * g, k)
 
     def free(self) -> None:
         if self.graph is not None:
@@ -277,48 +283,32 @@ class GpuFramePath:
             self._queue(slot)
 
     def _queue(self, slot: Slot) -> None:
-        shape, stream, device = slot.shape, self.stream.handle, self.cuda.device
-        about, step, at = self.description, slot.step, slot.addresses
+        shape, stream, device, at = slot.shape, self.stream.handle, self.cuda.device, slot.addresses
+        about = self.description
         sizes: dict[str, Any] = {"face_size": about.face_size, "patch_size": about.patch_size, "half": slot.half}
+        where: dict[str, Any] = {"device": device, "stream": stream}
         slot.parameters.upload(stream)
         if slot.pixels is not None:
             slot.pixels.upload(stream, shape.capacity)
-        kernels.launch_crop(
-            slot.block,
-            shape.pixel_format,
-            shape.faces,
-            at["face"],
-            at["patches"],
-            **sizes,
-            device=device,
-            stream=stream,
-        )
-        for first in range(0, shape.faces, self.engine.max_faces):
-            n = min(self.engine.max_faces, shape.faces - first)
-            rows = {"age", "face_delta", "patch_delta"}
-            part = {name: at[name] + first * (shape.ages if name in rows else 1) * step[name] for name in at}
+        pixels, count = shape.pixel_format, shape.faces
+        kernels.launch_crop(slot.block, pixels, count, at["face"], at["patches"], **sizes, **where)
+        for first in range(0, count, self.engine.max_faces):
+            n = min(self.engine.max_faces, count - first)
+            part = {name: address + first * slot.per_face[name] for name, address in at.items()}
             self.engine.enqueue(part, n, shape.ages, stream)
         kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         for i in range(1, shape.ages):
             assert slot.pixels is not None
-            pixels = slot.pixels.address
-            self.cuda.call("cudaMemcpyAsync", pixels + i * shape.capacity, pixels, shape.capacity, kind, stream)
+            source = slot.pixels.address
+            self.cuda.call("cudaMemcpyAsync", source + i * shape.capacity, source, shape.capacity, kind, stream)
+        sizes["pixels"] = capacity_pixels(pixels, shape.capacity)
+        if about.format != 1:
+            sizes |= {"coarse_size": about.outputs["flow"][-1], "line_size": about.lines_size, "scratch": slot.scratch}
+        launch: Callable[..., None] = kernels.launch_paste if about.format == 1 else kernels.launch_edit_paste
         for i in range(shape.ages):
-            for n in range(shape.faces):
-                row = n * shape.ages + i
-                kernels.launch_paste(
-                    slot.block,
-                    shape.pixel_format,
-                    shape.faces,
-                    n,
-                    at["face_delta"] + row * step["face_delta"],
-                    at["patch_delta"] + row * step["patch_delta"],
-                    **sizes,
-                    pixels=capacity_pixels(shape.pixel_format, shape.capacity),
-                    target_offset=i * shape.capacity,
-                    device=device,
-                    stream=stream,
-                )
+            for n in range(count):
+                edits = (at[name] + n * slot.per_face[name] + i * step for name, step in slot.per_age.items())
+                launch(slot.block, pixels, count, n, *edits, **sizes, target_offset=i * shape.capacity, **where)
         if slot.pixels is not None:
             slot.pixels.download(stream)
 

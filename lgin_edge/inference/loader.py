@@ -109,10 +109,4 @@ def open_gpu_path(model: Path, device: int | str, sha256: str | None = None, lim
             from .onnxruntime_gpu import OnnxGpuEngine
 
             engine = OnnxGpuEngine(model, number, stream.handle, sha256=sha256, limits=limits)
-        if engine.description.format != 1:
-            engine.close()
-            raise BackendError(
-                f"{model}: a model of format {engine.description.format}, whose edits are pasted on the CPU: give its .onnx file "
-                'and device="cpu"'
-            )
         return GpuFramePath(cuda, stream, engine)

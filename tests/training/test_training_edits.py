@@ -145,3 +145,10 @@ def test_everything_that_is_learnt_has_a_gradient(canvas):
     parts = [getattr(made, name).requires_grad_() for name in ("face_edit", "patch_edit", "flow", "lines")]
     render(made, canvas).square().sum().backward()
     assert all(part.grad.abs().max() > 0 for part in parts)
+
+
+@pytest.mark.parametrize("side", [8, 32])
+def test_maps_are_read_bilinearly(side):
+    maps = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+    wanted = torch.nn.functional.interpolate(maps, size=(32, 32), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(edits.read_maps(maps, 32), wanted)

@@ -169,8 +169,15 @@ def test_damaged_and_foreign_checkpoints_are_refused(run, first, tmp_path):
 
 
 def test_a_run_can_begin_from_the_weights_of_another(run, first, tmp_path):
-    run(tmp_path / "second", steps(0, 1, 0), init=first)
-    assert (tmp_path / "second" / checkpoint.FILE).is_file()
+    """What is kept of a run is its averaged weights, at half the size and without the layers."""
+    checkpoint.save_start(first / checkpoint.FILE, tmp_path / "start")
+    run(tmp_path / "second", override(steps(0, 1, 0), ["lr=1e-9"]), init=tmp_path / "start")
+    (own, _), (kept, _) = (checkpoint.load(tmp_path / name / checkpoint.FILE) for name in ("second", "start"))
+    averaged, _ = checkpoint.load(first / checkpoint.FILE, "average.")
+    assert {f"average.{key}" for key in averaged} - kept.keys() == {"average.lines.layers", "average.lines.windows"}
+    for key in ("whole.stem.0.weight", "whole.head.weight", "lines.depth"):
+        assert kept[f"average.{key}"].dtype == torch.float16
+        torch.testing.assert_close(own[f"net.{key}"], averaged[key], rtol=1e-3, atol=1e-5)
 
 
 def test_weights_of_another_run_are_taken_and_what_it_had_not_starts_anew(faces, first, tmp_path):

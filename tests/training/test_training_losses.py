@@ -1,5 +1,7 @@
 """The losses, each against its formula written out."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,18 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 
 from training import losses
 from training.trainer import patch_change
+
+
+def test_share_is_the_cross_entropy_above_the_targets_own_and_has_a_gradient_where_a_map_is_nearly_zero():
+    target = torch.tensor([[[[0.0, 0.5, 1.0, 0.25]]]])
+    everywhere = torch.ones_like(target)
+    assert losses.share(target, target, everywhere).item() == pytest.approx(0, abs=1e-6)
+    half = torch.full_like(target, 0.5)
+    expected = (2 * math.log(2) + 0 + 0.25 * math.log(0.5) + 0.75 * math.log(1.5)) / 4
+    assert losses.share(half, target, everywhere).item() == pytest.approx(expected, rel=2e-3)
+    logit = torch.full_like(target, -6.0, requires_grad=True)
+    losses.share(torch.sigmoid(logit), everywhere, everywhere).backward()
+    assert logit.grad.sum().item() == pytest.approx(-1, abs=0.01)
 
 
 def test_adversarial_losses():

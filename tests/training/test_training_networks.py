@@ -210,3 +210,11 @@ def test_c_gives_probabilities():
     torch.manual_seed(SEED)
     c = AgeClassifier(5).eval()
     torch.testing.assert_close(c(torch.rand(2, 3, 192, 192) * 2 - 1).exp().sum(-1), torch.ones(2))
+
+
+def test_compiled_enlarging_is_the_same(monkeypatch):
+    x = torch.randn(2, 3, 4, 5)
+    wanted = networks.doubled(x)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert torch.equal(networks.doubled(x), wanted)
+    assert wanted.shape == (2, 3, 8, 10)

@@ -6,6 +6,7 @@ by ``curves``. Hair is greyed strand by strand: its own detail is kept and multi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -39,6 +40,7 @@ SKIN, MATTE, HAIR_LIGHT, CONTRAST, GREY, GAIN, RED, GREEN, BLUE, YOUNG_GAIN, YOU
     13
 )
 CHANNELS = 13
+_OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GAIN, YOUNG_BLUE + 1))
 #: Own lines deepen by this, at most, when a face ages; and all of the skin's detail softens by this when it gets younger.
 DEEPEN, SOFTEN = 0.40, 0.35
 #: How far the features move, of what ``moves`` says; and back, when a face gets younger, of that.
@@ -85,7 +87,7 @@ def at_age(own: SubjectEdits, present: float, wanted: float) -> Edit:
         flow = curves.older("shape", present, wanted) * own.flow
     else:
         flow = -YOUNGER_SHAPE * curves.younger("shape", present, wanted) * curves.at("shape", present) * own.flow
-    m = moved(own.maps, flow)
+    m = moved(own.maps, flow, _OLDER if wanted >= present else _YOUNGER)
     if wanted < present:
         skin = curves.younger("lines", present, wanted)
         residual = skin * m[YOUNG_RED : YOUNG_BLUE + 1].transpose(1, 2, 0)
@@ -99,16 +101,16 @@ def at_age(own: SubjectEdits, present: float, wanted: float) -> Edit:
     return Edit(residual, gain + skin * m[GAIN], (grey + skin * m[GREY]).clip(0, 1), m[SKIN], flow, depth)
 
 
-def moved(maps: Floats, flow: Floats) -> Floats:
-    """Maps [C, H, W] as they lie once the picture has moved by a flow [GRID, GRID, 2]."""
+def moved(maps: Floats, flow: Floats, channels: Sequence[int]) -> Floats:
+    """Some channels of maps [C, H, W] as they lie once the picture has moved by a flow [GRID, GRID, 2]; the others zero."""
     side = maps.shape[-1]
     y, x = np.mgrid[0:side, 0:side].astype(np.float32)
     shift = mean_face.enlarge(flow, side) * side
-    planes = [
-        cv2.remap(p, x + shift[..., 0], y + shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for p in maps
-    ]
-    return np.stack(planes)
+    there = x + shift[..., 0], y + shift[..., 1]
+    result = np.zeros_like(maps)
+    for i in channels:
+        cv2.remap(maps[i], *there, cv2.INTER_LINEAR, result[i], borderMode=cv2.BORDER_REPLICATE)
+    return result
 
 
 def apply(image: Floats, edit: Edit, lines: Floats, place: Floats) -> Floats:
@@ -120,8 +122,11 @@ def apply(image: Floats, edit: Edit, lines: Floats, place: Floats) -> Floats:
     light = shown @ LUMA
     greyed = shown + edit.grey[..., None] * (light[..., None] - shown)
     # Place is the same at every age (design section 5): lines lie where they lay before the features moved.
-    drawn = edit.depth * edit.skin * mean_face.look_up(lines, mean_face.enlarge(place, side))
-    return np.clip(((1 + edit.gain) * np.exp(drawn))[..., None] * greyed + edit.residual, 0, 1).astype(np.float32)
+    factor = 1 + edit.gain
+    if edit.depth:
+        drawn = np.float32(edit.depth) * edit.skin * mean_face.look_up(lines, mean_face.enlarge(place, side))
+        factor = factor * np.exp(drawn)
+    return (factor[..., None] * greyed + edit.residual).clip(0, 1).astype(np.float32, copy=False)
 
 
 # --- how they are made ---
