@@ -12,7 +12,10 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 4
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # the docstrings say it, with shapes and units
+autodoc_typehints = "description"  # beside what the docstrings say, with shapes and units
+autodoc_typehints_description_target = "documented"
+autodoc_type_aliases = {name: name for name in ("Frame", "Color", "Source", "ImageT", "Float64", "npt.ArrayLike")}
+python_use_unqualified_type_names = True
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from . import geometry
 from .faces import Face
-from .transformer import Transformer
+
+if TYPE_CHECKING:
+    from .transformer import Transformer
 
 CELL = 256
 _GAP = 6

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -44,7 +43,6 @@ def plan(inputs: Sequence[Path], out: Path | None, label: str) -> list[Job]:
     Raises:
         InputError: places that contradict each other, no pictures, or as ``check``.
     """
-    _check_commands(inputs)
     one_file = out is not None and out.suffix.lower() in images.WRITABLE and not out.is_dir()
     if out is not None and not one_file and out.suffix.lower() in PICTURES and not exists(out):
         raise InputError(
@@ -102,20 +100,6 @@ def files(folder: Path, suffixes: Iterable[str], *, without: Path | None = None)
 def left_out(folder: Path) -> list[Path]:
     """The pictures in a folder that are of kinds that are not read."""
     return files(folder, images.UNREAD)
-
-
-def _check_commands(inputs: Sequence[Path]) -> None:
-    """Raises InputError, with the right command, for what people give to this one."""
-    for path in inputs:
-        text = str(path)
-        if re.match(r"\w+:/", text):
-            raise InputError(
-                f"{text}: an address. Fetch the picture first; a stream is shown by: lgin-edge camera {text.replace(':/', '://', 1)}"
-            )
-        if path.suffix.lower() in FILMS:
-            raise InputError(f"{path} is a film: lgin-edge video {path}")
-    if len(inputs) > 1 and inputs[-1].suffix.lower() in images.WRITABLE and not exists(inputs[-1]):
-        raise InputError(f"{inputs[-1]}: no such file. To write the result there: -o {inputs[-1]}")
 
 
 def check(jobs: Sequence[Job]) -> None:

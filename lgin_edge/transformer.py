@@ -150,7 +150,7 @@ class Transformer:
             ClosedError: after ``close``.
         """
         self._open_path()
-        frame, order, _ = to_frame(image, color)
+        frame, order, _ = to_frame(self._read(image), color)
         stats = self._begin()
         with stats.stage("total"):
             stats.faces = self._find(frame, order, stats)
@@ -218,10 +218,7 @@ class Transformer:
             if faces is not None or landmarks is not None or out is not None:
                 raise InputError("faces, landmarks and out belong to one picture; give the pictures one by one")
             return [self.age(one, group=group, years=years, strength=strength, color=color) for one in image]
-        if isinstance(image, (str, os.PathLike)):
-            from .images import read
-
-            image = read(image, limits=self._limits).image
+        image = self._read(image)
         if isinstance(years, (list, tuple, range, np.ndarray)):
             if group is not None or out is not None or not len(years):
                 raise InputError("years: a list of one or more ages goes with neither group= nor out=")
@@ -248,7 +245,57 @@ class Transformer:
         Args, errors: as for ``age``.
         """
         codes = np.eye(len(self.groups), dtype=np.float32)
-        return self._change(image, codes, faces, landmarks, 1.0, color, None)
+        return self._change(self._read(image), codes, faces, landmarks, 1.0, color, None)
+
+    def strip(self, image: Any, *, faces: Sequence[Face] | None = None) -> Image.Image:
+        """A labelled strip to look at, one row a face: as it is, and at every age group. A notebook shows it.
+
+        Args:
+            image: a path, a Pillow image, or an array [H, W, 3] in RGB.
+            faces: as for ``age``.
+
+        Raises:
+            InputError: there is no face in the picture; or as ``age``.
+        """
+        from PIL import Image
+
+        from .contact_sheet import timeline_strip
+
+        image = self._read(image)
+        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+        chosen = self.detect(image) if faces is None else given_faces(faces, None)
+        if not chosen:
+            raise InputError("image: no face was found in it, and a strip shows faces")
+        return timeline_strip(self, picture, chosen)
+
+    def age_file(
+        self,
+        source: str | os.PathLike[str],
+        target: str | os.PathLike[str],
+        *,
+        group: float | None = None,
+        years: float | None = None,
+        overwrite: bool = False,
+    ) -> int:
+        """A picture from file to file, as ``lgin-edge age`` does it: upright, its metadata and colour profile kept.
+
+        Args:
+            source, target: another one, .jpg, .png, .webp, .tif or .bmp; written whole or not at all.
+            group, years: as for ``age``.
+            overwrite: False refuses a ``target`` that exists.
+
+        Returns:
+            The number of its faces. Without a face nothing is written.
+
+        Raises:
+            ImageError: a file cannot be read or written; or as ``age``.
+        """
+        from .jobs import Job, age_file, check
+
+        self._description.age_code(group=group, years=years)  # exactly one, and within bounds
+        job = Job(Path(source), Path(target))
+        check([job])
+        return age_file(self, job, group=group, years=years, overwrite=overwrite, limits=self._limits)
 
     def estimate_age(
         self,
@@ -269,7 +316,7 @@ class Transformer:
             One estimate a face, in the order of ``last_call.faces``; none where there is no face.
         """
         self._open_path()
-        frame, order, _ = to_frame(image, color)
+        frame, order, _ = to_frame(self._read(image), color)
         given = given_faces(faces, landmarks)
         model = self._open_age_model()
         stats = self._begin()
@@ -333,6 +380,14 @@ class Transformer:
         except BackendError:
             if kind is None:  # otherwise what went wrong first is told
                 raise
+
+    def _read(self, image: Any) -> Any:
+        """The picture in a file, where the caller gives a path."""
+        if not isinstance(image, (str, os.PathLike)):
+            return image
+        from .images import read
+
+        return read(image, limits=self._limits).image
 
     def _open_path(self) -> CpuFramePath | GpuFramePath:
         path = self._path

@@ -399,9 +399,9 @@ def test_a_group_picture_is_searched_in_tiles(astronaut: Image8) -> None:
     assert len(CenterFace(threads=2, tiles=False)(frame)) < len(places)
 
 
-def test_a_picture_with_a_large_face_is_not_searched_in_tiles(
-    astronaut: Image8, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(CenterFace, "_search_tiles", lambda *_: pytest.fail("searched in tiles"))
-    large = np.asarray(Image.fromarray(astronaut).resize((3000, 3000)))
-    assert len(CenterFace(threads=2)(large)) == 1
+def test_a_picture_with_a_large_face_is_searched_in_tiles_on_demand(astronaut: Image8) -> None:
+    picture = Image.new("RGB", (3000, 1500), (110, 140, 110))
+    picture.paste(Image.fromarray(astronaut).resize((1400, 1400)), (0, 50))
+    picture.paste(Image.fromarray(astronaut[0:300, 80:380]).resize((150, 150)), (2300, 700))
+    frame = np.asarray(picture)
+    assert [len(CenterFace(threads=2, tiles=tiles)(frame)) for tiles in (None, True)] == [1, 2]

@@ -17,7 +17,7 @@ import models
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from lgin_edge import (
     AgeRangeWarning,
@@ -496,12 +496,38 @@ def test_a_path_and_a_list_of_pictures(tiny: Transformer, astronaut: Image8, tmp
     result = tiny.age(path, group=4)
     assert isinstance(result, Image.Image)
     np.testing.assert_array_equal(np.asarray(result), tiny.age(astronaut, group=4))
+    assert len(tiny.detect(str(path))) == 1
+    np.testing.assert_array_equal(np.asarray(tiny.timeline(path)[4]), np.asarray(result))
     both = tiny.age([astronaut, astronaut[:, ::-1]], group=4)
     np.testing.assert_array_equal(both[0], np.asarray(result))
     with pytest.raises(ImageError, match="no such file"):
         tiny.age(str(tmp_path / "none.jpg"), group=4)
     with pytest.raises(InputError, match="one picture"):
         tiny.age([astronaut], group=4, landmarks=LANDMARKS)
+
+
+def test_a_strip_to_look_at(tiny: Transformer, astronaut: Image8, noise: Image8) -> None:
+    strip = tiny.strip(astronaut)
+    assert strip.width > 6 * 256
+    assert strip._repr_png_().startswith(b"\x89PNG")  # type: ignore[union-attr]  # what a notebook shows
+    np.testing.assert_array_equal(np.asarray(strip), np.asarray(tiny.strip(Image.fromarray(astronaut))))
+    with pytest.raises(InputError, match="no face was found"):
+        tiny.strip(noise)
+
+
+def test_from_file_to_file(tiny: Transformer, astronaut: Image8, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jpg", tmp_path / "out.jpg"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(astronaut).save(source, icc_profile=profile)
+    assert tiny.age_file(source, str(target), group=4) == 1
+    with Image.open(target) as written:
+        assert written.info["icc_profile"] == profile
+    with pytest.raises(ImageError, match="exists already"):
+        tiny.age_file(source, target, group=4)
+    with pytest.raises(InputError, match="would be replaced"):
+        tiny.age_file(source, source, group=4, overwrite=True)
+    with pytest.raises(InputError, match="exactly one"):
+        tiny.age_file(source, target, overwrite=True)
 
 
 def test_an_age_that_the_model_does_not_reach_is_said(tiny: Transformer, noise: Image8) -> None:

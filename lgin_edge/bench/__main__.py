@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..cli.options import BAD_MODEL, exit_on_error, stderr, stdout
+from ..cli.options import BAD_MODEL, EXIT_CODES, Command, exit_on_error, stderr, stdout
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -17,17 +17,13 @@ if TYPE_CHECKING:
 
 # Everything that does the work is imported inside the command: --help is instant.
 
-EXIT_CODES = (
-    "Exit codes: 0 all went well, 2 wrong usage, 5 a model or its run time is not usable, or gave a wrong answer (what could be "
-    "measured was), 130 interrupted."
-)
 #: Stages by the first word of their names.
 STAGES = ("detect", "crop", "model", "paste", "whole", "tracked", "timeline")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(cls=Command, epilog=EXIT_CODES)
 def bench(
     models: Annotated[
         list[Path] | None,
@@ -41,16 +37,21 @@ def bench(
             help=f"Measure only this stage: {', '.join(STAGES)}. whole: a frame with detection; tracked: with landmarks given. May "
             "be repeated. Default: all.",
             show_default=False,
+            metavar="STAGE",
         ),
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False),
+        typer.Option(
+            min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False, metavar="N"
+        ),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, max=86400, help="Time for timing.")] = 36.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=86400, help="Time for timing.", metavar="SECONDS")] = 36.0,
     json_: Annotated[
         Path | None,
-        typer.Option("--json", help="Write machine, rows and all samples to this file.", show_default=False),
+        typer.Option(
+            "--json", help="Write machine, rows and all samples to this file.", show_default=False, metavar="FILE"
+        ),
     ] = None,
     compare: Annotated[
         tuple[Path, Path] | None,

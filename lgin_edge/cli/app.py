@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from . import batch, engine, info, kiosk, pictures, triton, video
-from .options import EXIT_CODES
+from .options import EXIT_CODES, Command, Group
 
 app = typer.Typer(
     name="lgin-edge",
+    cls=Group,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_show_locals=False,
@@ -38,14 +39,20 @@ def options(
     """What goes before a command."""
 
 
-for command in (pictures.age, pictures.estimate, info.info, pictures.demo, batch.batch):
-    app.command(epilog=EXIT_CODES)(command)
-app.command(epilog=video.EXIT_CODES)(video.video)
-app.command(epilog=video.EXIT_CODES)(video.camera)
-app.command(epilog=kiosk.EXIT_CODES)(kiosk.kiosk)
-app.command(epilog=EXIT_CODES)(engine.build)
-app.command(epilog=EXIT_CODES)(engine.verify)
-app.command(epilog=EXIT_CODES)(triton.export_triton)
+for command in (
+    pictures.age,
+    pictures.estimate,
+    video.video,
+    video.camera,
+    kiosk.kiosk,
+    batch.batch,
+    info.info,
+    pictures.demo,
+    engine.build,
+    engine.verify,
+    triton.export_triton,
+):
+    app.command(cls=Command, epilog=EXIT_CODES)(command)
 
 
 def main() -> None:

@@ -38,25 +38,34 @@ def batch(
     group: GroupOption = None,
     years: YearsOption = None,
     executor: Annotated[
-        ExecutorName, typer.Option(help="local: this process; ray: the cores of this machine, or a cluster.")
+        ExecutorName,
+        typer.Option(help="local: this process; ray: the cores of this machine, or a cluster.", metavar="local|ray"),
     ] = ExecutorName.local,
     address: Annotated[
         str | None,
         typer.Option(
             help="For ray: a cluster, like ray://HOST:10001 or HOST:6379. Default: RAY_ADDRESS, or this machine.",
             show_default=False,
+            metavar="ADDRESS",
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="For ray: processes. Default: one for each core.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="For ray: processes. Default: one for each core.", show_default=False, metavar="N"),
     ] = None,
-    column: Annotated[str, typer.Option(help="Of Parquet files: the column of the pictures.")] = "image",
+    column: Annotated[
+        str, typer.Option(help="Of Parquet files: the column of the pictures.", metavar="NAME")
+    ] = "image",
     model: ModelOption = None,
     device: DeviceOption = None,
     threads: Annotated[
         int | None,
         typer.Option(
-            min=1, max=1024, help="CPU threads of a worker. Default: all cores; for ray 1.", show_default=False
+            min=1,
+            max=1024,
+            help="CPU threads of a worker. Default: all cores; for ray 1.",
+            show_default=False,
+            metavar="N",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again, whatever DST holds.")] = False,
@@ -90,14 +99,20 @@ def batch(
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=stderr, transient=True) as bar:
             task = bar.add_task("ageing", total=None)
-            summary = run.run(
-                source,
-                out,
-                settings,
-                executor=chosen,
-                overwrite=overwrite,
-                progress=lambda done, of: bar.update(task, completed=done, total=of),
-            )
+            try:
+                summary = run.run(
+                    source,
+                    out,
+                    settings,
+                    executor=chosen,
+                    overwrite=overwrite,
+                    progress=lambda done, of: bar.update(task, completed=done, total=of),
+                )
+            except KeyboardInterrupt:
+                missing = bar.tasks[0]
+                of = "" if missing.total is None else f" of {missing.total:.0f}"
+                stderr.print(f"{missing.completed:.0f}{of} files are done; the same command does the rest")
+                raise
     before = f"; {summary.before} of {summary.tasks} files were done before" if summary.before else ""
     stdout.print(f"{summary.aged} pictures with {summary.faces} faces in {out}{before}")
     if summary.without_face or summary.failed:

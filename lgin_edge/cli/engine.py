@@ -18,35 +18,55 @@ if TYPE_CHECKING:
 
 def build(
     model: Annotated[
-        Path | None, typer.Argument(help="An .onnx model file. Default: the bundled model.", show_default=False)
+        Path | None,
+        typer.Argument(help="An .onnx model file. Default: the bundled model.", show_default=False, metavar="MODEL"),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The engine to write; its SHA-256 and description go beside it.")
+        Path,
+        typer.Option(
+            "--out", "-o", help="The engine to write; its SHA-256 and description go beside it.", metavar="FILE"
+        ),
     ] = Path("engine.plan"),
-    runtime: Annotated[str, typer.Option(help="tensorrt, tensorrt-rtx, or auto: the one that is installed.")] = "auto",
-    precision: Annotated[str, typer.Option(help="fp16 or fp32.")] = "fp16",
-    max_batch: Annotated[int, typer.Option(min=1, max=64, help="Most faces of one call.")] = 4,
+    runtime: Annotated[
+        str, typer.Option(help="tensorrt, tensorrt-rtx, or auto: the one that is installed.", metavar="NAME")
+    ] = "auto",
+    precision: Annotated[str, typer.Option(help="fp16 or fp32.", metavar="fp16|fp32")] = "fp16",
+    max_batch: Annotated[int, typer.Option(min=1, max=64, help="Most faces of one call.", metavar="N")] = 4,
     target: Annotated[
         list[str] | None,
         typer.Option(
             help="A GPU to build for, like sm86; may be repeated. tensorrt-rtx only; default: Ampere and newer RTX GPUs.",
             show_default=False,
+            metavar="GPU",
         ),
     ] = None,
-    device: Annotated[int, typer.Option(min=0, help="Number of the GPU to build for and on. tensorrt only.")] = 0,
+    device: Annotated[
+        int, typer.Option(min=0, help="Number of the GPU to build for and on. tensorrt only.", metavar="N")
+    ] = 0,
     workspace: Annotated[
         int | None,
         typer.Option(
-            min=1, help="MiB of scratch memory that the engine may use. Default: no limit.", show_default=False
+            min=1,
+            help="MiB of scratch memory that the engine may use. Default: no limit.",
+            show_default=False,
+            metavar="MIB",
         ),
     ] = None,
     timing_cache: Annotated[
         Path | None,
-        typer.Option(help="A file that makes the next build quicker; read if there, then written.", show_default=False),
+        typer.Option(
+            help="A file that makes the next build quicker; read if there, then written.",
+            show_default=False,
+            metavar="FILE",
+        ),
     ] = None,
     save_onnx: Annotated[
         Path | None,
-        typer.Option(help="Write the fused model too, as .onnx: for --device cuda or other tools.", show_default=False),
+        typer.Option(
+            help="Write the fused model too, as .onnx: for --device cuda or other tools.",
+            show_default=False,
+            metavar="FILE",
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an engine that exists.")] = False,
 ) -> None:
@@ -100,10 +120,14 @@ def build(
 
 
 def verify(
-    engine: Annotated[Path, typer.Argument(help="An engine that lgin-edge build wrote.")],
+    engine: Annotated[Path, typer.Argument(help="An engine that lgin-edge build wrote.", metavar="ENGINE")],
     sha256: Annotated[
         str | None,
-        typer.Option(help="The hash that it must have. Default: the one in the .json beside it.", show_default=False),
+        typer.Option(
+            help="The hash that it must have. Default: the one in the .json beside it.",
+            show_default=False,
+            metavar="HASH",
+        ),
     ] = None,
 ) -> None:
     """Check that an engine is whole and unchanged, and say what it needs. Nothing of it is loaded or run.

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def info(
     model: Annotated[
         Path | None,
-        typer.Argument(help="An .onnx model file, or an engine. Default: the bundled models.", show_default=False),
+        typer.Argument(
+            help="An .onnx model file, or an engine. Default: the bundled models.", show_default=False, metavar="MODEL"
+        ),
     ] = None,
 ) -> None:
     """Say what a model file is: its age groups, sizes, training data and checksum."""

@@ -22,31 +22,32 @@ from .options import (
     stdout,
 )
 
-EXIT_CODES = (
-    "Exit codes: 2 wrong usage or an address that cannot be listened at, 5 the model, its run time or a package is not "
-    "usable, 130 ended by Ctrl-C."
-)
-
 
 def kiosk(
     host: Annotated[
-        str, typer.Option(help="Address to listen at: 0.0.0.0 lets in the whole network, 127.0.0.1 this machine alone.")
+        str,
+        typer.Option(
+            help="Address to listen at: 0.0.0.0 lets in the whole network, 127.0.0.1 this machine alone.",
+            metavar="ADDRESS",
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.", metavar="PORT")] = 8000,
     certfile: Annotated[
         Path | None,
         typer.Option(
             help="A certificate (PEM), for HTTPS. Browsers on other machines open their camera over HTTPS alone.",
             show_default=False,
+            metavar="FILE",
         ),
     ] = None,
-    keyfile: Annotated[Path | None, typer.Option(help="Its key (PEM).", show_default=False)] = None,
+    keyfile: Annotated[Path | None, typer.Option(help="Its key (PEM).", show_default=False, metavar="FILE")] = None,
     public_url: Annotated[
         str | None,
         typer.Option(
             help="Where visitors' phones reach the kiosk, like https://kiosk.example; QR codes lead there. Default: where "
             "the page was opened, or this machine's address.",
             show_default=False,
+            metavar="URL",
         ),
     ] = None,
     allow_host: Annotated[
@@ -54,6 +55,7 @@ def kiosk(
         typer.Option(
             help="A name by which the kiosk may be called, besides IP addresses, localhost and --public-url; repeatable.",
             show_default=False,
+            metavar="NAME",
         ),
     ] = None,
     trust_proxy: Annotated[
@@ -62,22 +64,29 @@ def kiosk(
             help="Address of a reverse proxy whose X-Forwarded-For is believed; repeatable. Default: nobody's, and limits "
             "by address then count all that come through a proxy as one.",
             show_default=False,
+            metavar="ADDRESS",
         ),
     ] = None,
     still_minutes: Annotated[
-        float, typer.Option(min=0.1, max=1440, help="How long a picture that a visitor took is kept, in memory.")
+        float,
+        typer.Option(
+            min=0.1, max=1440, help="How long a picture that a visitor took is kept, in memory.", metavar="MINUTES"
+        ),
     ] = 5.0,
     idle_seconds: Annotated[
-        float, typer.Option(min=5, max=3600, help="Without a face for so long, the camera stops.")
+        float, typer.Option(min=5, max=3600, help="Without a face for so long, the camera stops.", metavar="SECONDS")
     ] = 20.0,
-    visitors: Annotated[int, typer.Option(min=1, max=64, help="How many may be in at once.")] = 8,
-    fps: Annotated[float, typer.Option(min=1, max=60, help="Most frames a second for each.")] = 30.0,
-    side: Annotated[int, typer.Option(min=320, max=1920, help="Longer side of the camera's frames, pixels.")] = 960,
+    visitors: Annotated[int, typer.Option(min=1, max=64, help="How many may be in at once.", metavar="N")] = 8,
+    fps: Annotated[float, typer.Option(min=1, max=60, help="Most frames a second for each.", metavar="N")] = 30.0,
+    side: Annotated[
+        int, typer.Option(min=320, max=1920, help="Longer side of the camera's frames, pixels.", metavar="PIXELS")
+    ] = 960,
     strings: Annotated[
         Path | None,
         typer.Option(
             help="The page's texts in your language: a translated copy of kiosk/static/strings.en.json.",
             show_default=False,
+            metavar="FILE",
         ),
     ] = None,
     model: ModelOption = None,
@@ -86,10 +95,11 @@ def kiosk(
     sha256: Sha256Option = None,
     max_faces: MaxFacesOption = MAX_FACES,
     max_megapixels: Annotated[
-        float, typer.Option(min=0.001, help="Largest picture that POST /v1/age takes, millions of pixels.")
+        float, typer.Option(min=0.001, help="Largest picture that POST /v1/age takes, millions of pixels.", metavar="N")
     ] = 50.0,
     max_mb: Annotated[
-        float, typer.Option(min=0.001, help="Largest file of a picture that POST /v1/age takes, megabytes.")
+        float,
+        typer.Option(min=0.001, help="Largest file of a picture that POST /v1/age takes, megabytes.", metavar="N"),
     ] = 20.0,
 ) -> None:
     """Serve a page in which everyone before the camera is younger or older, live.

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from ..errors import BackendError, InputError, LginError, ModelError
 from ..limits import LIMITS, Limits
 
-NO_FACE, BAD_INPUT, BAD_MODEL, INTERRUPTED = 3, 4, 5, 130
+if TYPE_CHECKING:
+    from ..detectors.centerface import CenterFace
+
+WRONG_USAGE, NO_FACE, BAD_INPUT, BAD_MODEL, INTERRUPTED = 2, 3, 4, 5, 130
+#: What they mean, for every command (docs/command-line.md).
 EXIT_CODES = (
-    "Exit codes: 0 all went well, 2 wrong usage, 3 no face in any picture, 4 a picture could not be read or written (the "
-    "others were still done), 5 the model or its run time is not usable, 130 interrupted."
+    "Exit codes: 0 all went well, 2 wrong usage, 3 no face found, 4 a picture, a film or a camera could not be read or a result "
+    "not be written (what could be done was done), 5 a model or its run time is not usable, 130 interrupted."
 )
 
 stdout = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -26,10 +31,12 @@ stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_w
 GroupOption = Annotated[
     float | None,
     typer.Option(
-        help="Age group, 0 is the youngest; 3.5 is between two. `lgin-edge info` lists them.", show_default=False
+        help="Age group, 0 is the youngest; 3.5 is between two. `lgin-edge info` lists them.",
+        show_default=False,
+        metavar="GROUP",
     ),
 ]
-YearsOption = Annotated[float | None, typer.Option(help="Or an age in years.", show_default=False)]
+YearsOption = Annotated[float | None, typer.Option(help="Or an age in years.", show_default=False, metavar="YEARS")]
 ModelOption = Annotated[
     Path | None,
     typer.Option(
@@ -38,37 +45,91 @@ ModelOption = Annotated[
         help="An .onnx model file, or an engine of lgin-edge build; int8 for the bundled model in 8 bits, which is faster on a "
         "CPU. Default: the bundled model.",
         show_default=False,
+        metavar="FILE",
     ),
 ]
 DeviceOption = Annotated[
     str | None,
-    typer.Option(help="cpu, or a GPU: cuda, cuda:1. Default: the CPU, for an engine cuda.", show_default=False),
+    typer.Option(
+        help="cpu, or a GPU: cuda, cuda:1. Default: the CPU, for an engine cuda.", show_default=False, metavar="DEVICE"
+    ),
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False),
+    typer.Option(
+        min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False, metavar="N"
+    ),
 ]
 Sha256Option = Annotated[
     str | None,
     typer.Option(
         help="The SHA-256 that the model file must have. Default: any; an engine's stands beside it.",
         show_default=False,
+        metavar="HASH",
     ),
 ]
-MaxFacesOption = Annotated[int, typer.Option(min=1, help="Most faces of one picture; of more, the largest are taken.")]
+MaxFacesOption = Annotated[
+    int, typer.Option(min=1, help="Most faces of one picture; of more, the largest are taken.", metavar="N")
+]
 MaxMegapixelsOption = Annotated[
-    float, typer.Option(min=0.001, help="Largest picture that is read, millions of pixels.")
+    float, typer.Option(min=0.001, help="Largest picture that is read, millions of pixels.", metavar="N")
+]
+TilesOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--tiles/--no-tiles",
+        help="Search pictures from 1780 px on in tiles, too, which finds faces from 50 px on and takes a time in proportion to "
+        "the pixels. Default: from 2667 px on where no face is large, as in groups and panoramas.",
+        show_default=False,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Say it as JSON, for programs.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
-MaxMbOption = Annotated[float, typer.Option(min=0.001, help="Largest file of a picture that is read, megabytes.")]
+MaxMbOption = Annotated[
+    float, typer.Option(min=0.001, help="Largest file of a picture that is read, megabytes.", metavar="N")
+]
 #: Their defaults.
 MAX_FACES, MAX_MEGAPIXELS, MAX_MB = LIMITS.faces, LIMITS.image_pixels / 1e6, LIMITS.image_bytes / 1e6
+
+
+def _without_types(params: list[Any]) -> list[Any]:
+    """The parameters of a command, of which help shows no types: flags have none to tell, and arguments have names."""
+    for param in params:
+        if isinstance(param, TyperArgument) or getattr(param, "is_flag", False):
+            vars(param)["display_type_rich"] = lambda ctx: None  # typer's, from 0.29 on; others do not ask
+    return params
+
+
+class Command(TyperCommand):
+    """A command whose help shows no types and no hidden arguments."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece for piece in super().collect_usage_pieces(ctx) if piece.strip("[].")]
+
+
+class Group(TyperGroup):
+    """Commands under one name, whose help shows no types."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
 
 
 def limits_of(*, faces: int = LIMITS.faces, megapixels: float = MAX_MEGAPIXELS, mb: float = MAX_MB) -> Limits:
     """The limits that the options ask for."""
     return Limits(faces=faces, image_pixels=round(1e6 * megapixels), image_bytes=round(1e6 * mb))
+
+
+def detector_of(tiles: bool | None, threads: int | None, max_faces: int) -> CenterFace | None:
+    """The detector that ``--tiles`` asks for; None for that of ``Transformer``."""
+    if tiles is None:
+        return None
+    from .._process import usable_cores
+    from ..detectors.centerface import CenterFace
+
+    return CenterFace(tiles=tiles, threads=threads or usable_cores(), max_faces=max_faces)
 
 
 @contextmanager
@@ -79,7 +140,7 @@ def exit_on_error() -> Iterator[None]:
     except LginError as error:
         stderr.print(f"error: {error}")
         code = BAD_MODEL if isinstance(error, (ModelError, BackendError)) else BAD_INPUT
-        raise typer.Exit(2 if isinstance(error, InputError) else code) from error
+        raise typer.Exit(WRONG_USAGE if isinstance(error, InputError) else code) from error
     except OSError as error:
         if error.filename is None:
             raise

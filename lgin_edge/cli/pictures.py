@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from ..errors import ImageError, InputError
+from . import advice
 from .options import (
     BAD_INPUT,
     MAX_FACES,
@@ -26,7 +27,9 @@ from .options import (
     QuietOption,
     Sha256Option,
     ThreadsOption,
+    TilesOption,
     YearsOption,
+    detector_of,
     exit_on_error,
     limits_of,
     stderr,
@@ -50,9 +53,7 @@ _PIPE = Path("-")
 
 
 def age(
-    inputs: Annotated[
-        list[Path], typer.Argument(metavar="IN...", help="Pictures, or folders of pictures; - for stdin.")
-    ],
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN", help="Pictures, or folders of pictures; - for stdin.")],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -61,6 +62,7 @@ def age(
             help="A file for one picture; else a folder, in which folders given as IN are mirrored. Default: beside each "
             "picture, as NAME.group3.jpg. A folder given as IN needs it.",
             show_default=False,
+            metavar="PATH",
         ),
     ] = None,
     group: GroupOption = None,
@@ -78,6 +80,7 @@ def age(
     max_faces: MaxFacesOption = MAX_FACES,
     max_megapixels: MaxMegapixelsOption = MAX_MEGAPIXELS,
     max_mb: MaxMbOption = MAX_MB,
+    tiles: TilesOption = None,
     json_: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -97,6 +100,8 @@ def age(
 
     The EXIF orientation is applied, metadata and colour profile are kept, and pixels away from the faces do not change.
     """
+    with exit_on_error():
+        advice.check_pictures(inputs, group, years)
     if (group is not None) + (years is not None) + timeline != 1:
         raise typer.BadParameter("give exactly one of --group, --years and --timeline")
     stdout.quiet = quiet or json_
@@ -107,11 +112,12 @@ def age(
 
         planned = [] if piped else jobs.plan(inputs, out, _label(group, years))
         limits = limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
-        with Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits) as transformer:
-            if not timeline:
-                transformer.description.age_code(
-                    group=group, years=years
-                )  # a wrong age fails before any picture is read
+        detector = detector_of(tiles, threads, max_faces)
+        with Transformer(
+            model, device=device, threads=threads, sha256=sha256, detector=detector, limits=limits
+        ) as transformer:
+            if not timeline:  # a wrong age fails before any picture is read
+                transformer.description.age_code(group=group, years=years)
             if years is not None and (used := transformer.description.used_years(years)) != years:
                 stderr.print(f"the model does not reach {years:g} years: {used:g} is used")
                 years = used
@@ -135,18 +141,21 @@ def age(
 
 
 def estimate(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures, or folders of pictures.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN", help="Pictures, or folders of pictures.")],
     json_: Annotated[
         bool, typer.Option("--json", help="A JSON array, one object a picture, with boxes and probabilities.")
     ] = False,
     age_model: Annotated[
         Path | None,
-        typer.Option("--age-model", help="An .onnx age model. Default: the bundled one.", show_default=False),
+        typer.Option(
+            "--age-model", help="An .onnx age model. Default: the bundled one.", show_default=False, metavar="FILE"
+        ),
     ] = None,
     threads: ThreadsOption = None,
     max_faces: MaxFacesOption = MAX_FACES,
     max_megapixels: MaxMegapixelsOption = MAX_MEGAPIXELS,
     max_mb: MaxMbOption = MAX_MB,
+    tiles: TilesOption = None,
 ) -> None:
     """Estimate how old every face in a picture looks.
 
@@ -162,6 +171,7 @@ def estimate(
     with exit_on_error():
         from .. import images, jobs
 
+        advice.check_estimated(inputs)
         found_in = [jobs.files(path, images.SUFFIXES) if path.is_dir() else [path] for path in inputs]
         files = [file for found in found_in for file in found]
         if not files:
@@ -169,7 +179,8 @@ def estimate(
         from ..transformer import Transformer
 
         limits = limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
-        with Transformer(age_model=age_model, threads=threads, limits=limits) as transformer:
+        detector = detector_of(tiles, threads, max_faces)
+        with Transformer(age_model=age_model, threads=threads, detector=detector, limits=limits) as transformer:
             found, failures = _estimate_files(transformer, files, limits)
     if json_:
         _print_json(_estimates(found))
@@ -184,13 +195,15 @@ def estimate(
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The strip, .png or .jpg; replaced if it exists.")] = Path(
-        "lgin-edge-demo.png"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The strip, .png or .jpg; replaced if it exists.", metavar="FILE")
+    ] = Path("lgin-edge-demo.png"),
     image: Annotated[
         Path | None,
         typer.Option(
-            help="A photograph of your own. Default: scikit-image's portrait of an astronaut.", show_default=False
+            help="A photograph of your own. Default: scikit-image's portrait of an astronaut.",
+            show_default=False,
+            metavar="FILE",
         ),
     ] = None,
     model: ModelOption = None,
@@ -254,6 +267,18 @@ def _print_table(found: Sequence[tuple[Path, Sequence[tuple[Face, AgeEstimate]]]
         # As wide as it needs: no path is cut short, in a narrow terminal or in a pipe.
         wide = stdout.measure(table, options=stdout.options.update(max_width=1_000_000)).maximum
         Console(highlight=False, markup=False, emoji=False, width=wide).print(table)
+        stdout.print(f"\n{_in_words([one.years for _, faces in found for _, one in faces])}")
+
+
+def _in_words(years: Sequence[float]) -> str:
+    """The estimates in a sentence."""
+    youngest, oldest = min(years), max(years)
+    if len(years) == 1:
+        return f"The face looks roughly {youngest:.0f} years old."
+    if round(youngest) == round(oldest):
+        return f"The {len(years)} faces look roughly {youngest:.0f} years old."
+    mean = sum(years) / len(years)
+    return f"The {len(years)} faces look roughly {youngest:.0f} to {oldest:.0f} years old, {mean:.0f} on average."
 
 
 def _estimates(found: Sequence[tuple[Path, Sequence[tuple[Face, AgeEstimate]]]]) -> list[dict[str, Any]]:
@@ -306,13 +331,19 @@ def _run(
     with Progress(console=stderr, transient=True, disable=len(planned) == 1 or stdout.quiet) as progress:
         for job in progress.track(planned, description="ageing"):
             one: dict[str, Any] = {"file": str(job.source), "out": None, "faces": 0}
-            done.append(one)
             try:
                 found = jobs.age_file(transformer, job, group=group, years=years, overwrite=overwrite, limits=limits)
+            except KeyboardInterrupt:
+                if len(planned) > 1:
+                    stderr.print(
+                        f"{len(done)} of {len(planned)} pictures are done. lgin-edge batch goes on where it was broken off"
+                    )
+                raise
             except (ImageError, InputError) as error:
-                one["error"] = str(error)
+                done.append(one | {"error": str(error)})
                 stderr.print(f"error: {error}")
                 continue
+            done.append(one)
             one["faces"] = found
             if found:
                 one["out"] = str(job.target)
@@ -332,7 +363,12 @@ def _through(
 
     if out is None and sys.stdout.isatty():
         raise InputError("-: the picture would go to the terminal; send it on: > FILE, or -o FILE")
-    picture = images.decode(sys.stdin.buffer.read(limits.image_bytes + 1), "stdin", limits=limits)
+    if sys.stdin.isatty():
+        raise InputError("-: a picture is expected from a file or another program: lgin-edge age - < FILE")
+    data = sys.stdin.buffer.read(limits.image_bytes + 1)
+    if not data:
+        raise ImageError("stdin: nothing came from it")
+    picture = images.decode(data, "stdin", limits=limits)
     result, faces = jobs.age_picture(transformer, picture, group=group, years=years)
     if result is None:
         stderr.print("stdin: no face found, nothing written")

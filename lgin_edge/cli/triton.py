@@ -19,19 +19,29 @@ def export_triton(
             "-m",
             help="An .onnx model file, int8, or an engine of lgin-edge build --runtime tensorrt. Default: the bundled model.",
             show_default=False,
+            metavar="FILE",
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(help="The model's name there. Default: lgin_edge_onnx or lgin_edge_plan.", show_default=False),
+        typer.Option(
+            help="The model's name there. Default: lgin_edge_onnx or lgin_edge_plan.",
+            show_default=False,
+            metavar="NAME",
+        ),
     ] = None,
-    version: Annotated[int, typer.Option(min=1, help="Number of this version of the model.")] = 1,
+    version: Annotated[int, typer.Option(min=1, help="Number of this version of the model.", metavar="N")] = 1,
     max_batch: Annotated[
         int | None,
-        typer.Option(min=1, help="Most faces of one call. Default: 8, or the engine's own.", show_default=False),
+        typer.Option(
+            min=1, help="Most faces of one call. Default: 8, or the engine's own.", show_default=False, metavar="N"
+        ),
     ] = None,
     delay_us: Annotated[
-        int, typer.Option("--delay-us", min=0, help="How long a request may wait for others to share its call, in µs.")
+        int,
+        typer.Option(
+            "--delay-us", min=0, help="How long a request may wait for others to share its call, in µs.", metavar="US"
+        ),
     ] = 1000,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a version that exists.")] = False,
 ) -> None:

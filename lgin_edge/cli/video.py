@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import BackendError, InputError
+from . import advice
 from .options import (
     BAD_INPUT,
     MAX_FACES,
@@ -36,15 +37,12 @@ if TYPE_CHECKING:
     from ..video.recording import Recording
     from ..video.transcode import Outcome
 
-EXIT_CODES = (
-    "Exit codes: 0 all went well, 2 wrong usage, 3 no face in the film, 4 a file or a camera could not be read or written (of "
-    "a damaged film what could be read was still done), 5 the model or its run time is not usable, 130 interrupted."
-)
-
 CodecOption = Annotated[
     str | None,
     typer.Option(
-        help="An encoder of FFmpeg, like libx265 or h264_nvenc. Default: H.264, in .webm VP9.", show_default=False
+        help="An encoder of FFmpeg, like libx265 or h264_nvenc. Default: H.264, in .webm VP9.",
+        show_default=False,
+        metavar="NAME",
     ),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")]
@@ -52,6 +50,7 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a fi
 
 def video(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A film, of any kind that FFmpeg reads.")],
+    others: Annotated[list[Path] | None, typer.Argument(hidden=True, metavar="")] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -59,6 +58,7 @@ def video(
             "-o",
             help="The new film: .mp4, .m4v, .mov, .mkv or .webm. Default: beside IN, as NAME.70years.mp4.",
             show_default=False,
+            metavar="FILE",
         ),
     ] = None,
     group: GroupOption = None,
@@ -87,6 +87,8 @@ def video(
 
     Sound and subtitles are copied as they are; times, metadata and chapters are kept. Needs PyAV: pip install av
     """
+    with exit_on_error():
+        advice.check_film([source, *(others or ())], group, years)
     _one_age(group, years)
     stdout.quiet = quiet or json_
     with exit_on_error():
@@ -133,14 +135,22 @@ def camera(
     years: YearsOption = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Record what is shown: .mp4, .m4v, .mov, .mkv or .webm.", show_default=False),
+        typer.Option(
+            "--out",
+            "-o",
+            help="Record what is shown: .mp4, .m4v, .mov, .mkv or .webm.",
+            show_default=False,
+            metavar="FILE",
+        ),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(min=0.1, help="End after so long. Default: at q, or at Ctrl-C.", show_default=False),
+        typer.Option(
+            min=0.1, help="End after so long. Default: at q, or at Ctrl-C.", show_default=False, metavar="SECONDS"
+        ),
     ] = None,
     size: Annotated[
-        str | None, typer.Option(help="Ask the camera for this size, like 1280x720.", show_default=False)
+        str | None, typer.Option(help="Ask the camera for this size, like 1280x720.", show_default=False, metavar="WxH")
     ] = None,
     mirror: Annotated[bool, typer.Option(help="Show the picture as a mirror does; records do not.")] = True,
     codec: CodecOption = None,

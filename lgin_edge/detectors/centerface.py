@@ -33,7 +33,8 @@ class CenterFace:
     Args:
         max_side: longer side of the picture that is searched, and of a tile, 64 to 4096 pixels. Faces down to about 2 % of
             the longer side are found at 640; time grows with its square.
-        tiles: False never searches in tiles, which takes a time in proportion to the frame's pixels.
+        tiles: True also searches frames in tiles that are a little smaller (from 1780 px on at a ``max_side`` of 640), or show a
+            large face; False searches none. The time that it takes is in proportion to the frame's pixels.
         threshold: least confidence of a face, in (0, 1).
         refine: False leaves out the second pass (about 6 ms a face on one core).
         threads: CPU threads of one call.
@@ -53,7 +54,7 @@ class CenterFace:
         refine: bool = True,
         threads: int = 1,
         max_faces: int = LIMITS.faces,
-        tiles: bool = True,
+        tiles: bool | None = None,
         path: str | PathLike[str] = WEIGHTS,
     ) -> None:
         max_side = check_integer("max_side", max_side, 64, 4096, "of pixels ")
@@ -92,12 +93,7 @@ class CenterFace:
         pixel_format = PixelFormat.parse(color)
         pixel_format.check("frame", frame)
         faces = self._search(frame, pixel_format, self._max_side, margin=0.0)
-        longer = max(pixel_format.size(frame))
-        if (
-            self._tiles
-            and longer * _TILE_SCALE >= _TILE_GAIN * self._max_side
-            and max((face.size for face in faces), default=0.0) < _LARGE_FACE * longer
-        ):
+        if self._wants_tiles(max(pixel_format.size(frame)), faces):
             faces = _one_each(faces + self._search_tiles(frame, pixel_format))
         if not faces:
             faces = self._search(frame, pixel_format, self._max_side // 2, margin=0.25)
@@ -105,6 +101,13 @@ class CenterFace:
         if self._refine and faces:
             faces = _distinct([self._look_again(frame, pixel_format, face) for face in faces])
         return sorted(faces, key=lambda face: face.size, reverse=True)
+
+    def _wants_tiles(self, longer: int, faces: list[Face]) -> bool:
+        """Whether a frame with this longer side, in which these faces were found, is searched in tiles."""
+        gain = longer * _TILE_SCALE / self._max_side
+        if self._tiles is None:
+            return gain >= _TILE_GAIN and max((face.size for face in faces), default=0.0) < _LARGE_FACE * longer
+        return self._tiles and gain > 1
 
     def _search(self, frame: Frame, pixel_format: PixelFormat, max_side: int, margin: float) -> list[Face]:
         height, width = pixel_format.size(frame)
@@ -188,13 +191,13 @@ class CenterFace:
 _CHANNELS = {"heatmap": 1, "size": 2, "offset": 2, "landmarks": 10}
 #: Scale of a tile: a face of 50 px is 18 px in it. (At 0.27 three of 24 sharp faces of 58 px were missed.)
 _TILE_SCALE = 0.36
-#: A frame is searched in tiles where they enlarge what the first pass saw by this much: from 2667 px on.
+#: A frame is searched in tiles unasked where they enlarge what the first pass saw by this much: from 2667 px on.
 _TILE_GAIN = 1.5
 #: How far tiles overlap, view pixels: faces up to 440 px lie whole in one of them; the first pass finds larger ones.
 _TILE_OVERLAP = 160
 #: A box that comes this near to a tile's inner edge is cut by it, view pixels.
 _EDGE = 4
-#: A frame with a face of this fraction of its longer side is no group picture: it is not searched in tiles.
+#: A frame with a face of this fraction of its longer side is no group picture: it is not searched in tiles unasked.
 _LARGE_FACE = 0.08
 
 

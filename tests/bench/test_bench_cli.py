@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,11 @@ def test_two_models_are_told_apart(tiny_model: Path, tmp_path: Path) -> None:
     found = json.loads(file.read_text())["rows"]
     names = [row["candidate"] for row in found if row["table"] == "stages"]
     assert names == ["resnet18", "kernels", "tiny.onnx: onnxruntime", "other.onnx: onnxruntime"]
+    sentence = result.stdout.splitlines()[-2]  # before "wrote FILE"
+    assert re.fullmatch(
+        r"About \d+ frames/s at 720p on this machine with one face that is followed \((tiny|other).onnx: onnxruntime, \d+ CPU threads?\)\.",
+        sentence,
+    )
 
 
 def test_wrong_answer_fails_and_the_rest_is_measured(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import lgin_edge
-from lgin_edge import images, transformer
+from lgin_edge import images, jobs, transformer
 from lgin_edge.cli import app as cli
-from lgin_edge.cli import options
+from lgin_edge.cli import options, pictures
 
 Image8 = npt.NDArray[np.uint8]
 
@@ -316,7 +317,7 @@ def test_estimate(run: Run, portrait: Path, album: Path) -> None:
     (album / "broken.jpg").unlink()
     result = run("estimate", portrait, album)
     assert result.exit_code == 0, result.output
-    head, *rows = result.stdout.splitlines()
+    head, *rows, _, sentence = result.stdout.splitlines()
     assert head.split() == ["file", "face", "years", "group"]
     assert [row.split()[0] for row in rows[:2]] == [str(portrait), str(album / "a.png")]
     assert len(rows) == 4
@@ -326,6 +327,9 @@ def test_estimate(run: Run, portrait: Path, album: Path) -> None:
         assert 30 <= int(years) <= 70
         assert row.endswith(f"({models.GROUPS[int(group)].label})")
     assert "empty.png: no face found" in result.stderr
+    assert re.fullmatch(r"The 4 faces look roughly \d\d( to \d\d)? years old(, \d\d on average)?\.", sentence)
+    assert pictures._in_words([44.6]) == "The face looks roughly 45 years old."
+    assert pictures._in_words([33.0, 60.0, 45.0]) == "The 3 faces look roughly 33 to 60 years old, 46 on average."
 
 
 def test_estimate_as_json(run: Run, album: Path, tmp_path: Path, astronaut: Image8) -> None:
@@ -409,10 +413,16 @@ def test_broken_off(
 
 
 def test_help_teaches() -> None:
-    result = CliRunner().invoke(cli.app, ["age", "--help"], env={"COLUMNS": "200"})
-    for words in ("--group", "--years", "--timeline", "Exit codes", "3 no face", "lgin-edge age portrait.jpg"):
-        assert words in result.stdout
-    assert "demo" in CliRunner().invoke(cli.app, ["--help"]).stdout
+    """Every command says what its exit codes are, in the same words; no type stands where a name should."""
+    commands = [command.callback.__name__.replace("_", "-") for command in cli.app.registered_commands]  # type: ignore[union-attr]
+    assert {"age", "video", "export-triton"} <= set(commands)
+    for name in ["", *commands]:
+        text = " ".join(CliRunner().invoke(cli.app, [*name.split(), "--help"], env={"COLUMNS": "200"}).stdout.split())
+        assert options.EXIT_CODES in text
+        assert not re.search(r"<\w+[>\[]|BOOLEAN|INTEGER|TEXT|FLOAT", text), name
+    text = CliRunner().invoke(cli.app, ["age", "--help"], env={"COLUMNS": "200"}).stdout
+    for words in ("--group", "--years", "--timeline", "--tiles", "lgin-edge age portrait.jpg"):
+        assert words in text
 
 
 def test_as_a_process(subprocess_env: dict[str, str], portrait: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -506,23 +516,73 @@ def test_stdin_to_stdout(run: Run, portrait: Path) -> None:
     aged = images.decode(result.stdout_bytes)
     assert aged.format == "JPEG"
     assert aged.image.size == (512, 512)
+    empty = CliRunner().invoke(cli.app, words, input=b"")
+    assert empty.exit_code == options.BAD_INPUT
+    assert "stdin: nothing came from it" in empty.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["film.mp4"], "is a film: lgin-edge video film.mp4"),
-        (["rtsp://camera/1"], "lgin-edge camera rtsp://camera/1"),
-        (["{portrait}", "older.jpg"], "to write the result there: -o older.jpg"),
-        (["{portrait}", "-o", "{folder}/older.gif"], "'.gif' is not one that is written"),
+        ("age film.mp4 --group 4", "is a film: lgin-edge video film.mp4 --group 4"),
+        ("age film.mp4", "is a film: lgin-edge video film.mp4 --years 70"),
+        ("age rtsp://camera/1 --years 50", "shown by: lgin-edge camera rtsp://camera/1 --years 50"),
+        ("age https://x.org/a.jpg", "Fetch a picture first: curl -O https://x.org/a.jpg"),
+        ("age {portrait} older.jpg", "To write there: lgin-edge age {portrait} -o older.jpg --years 70"),
+        ("age {portrait} {portrait} younger --years 30", "{portrait} -o younger --years 30"),
+        ("age {portrait} -o {folder}/older.gif --years 70", "'.gif' is not one that is written"),
+        ("estimate film.mp4", "film.mp4 is a film, and ages are estimated of pictures"),
+        ("estimate https://x.org/a.jpg", "an address"),
+        ("video {portrait}", "is a picture, not a film: lgin-edge age {portrait} --years 70"),
+        ("video rtsp://camera/1 --group 1", "To record it: lgin-edge camera rtsp://camera/1 -o FILE.mp4 --group 1"),
+        ("video {portrait} out.mp4 --years 70", "To write there: lgin-edge video {portrait} -o out.mp4 --years 70"),
+        ("video a.mp4 b.mp4 c.mp4 --years 70", "expected one film, got 3"),
     ],
 )
-def test_the_right_command_is_told(run: Run, portrait: Path, words: list[str], message: str) -> None:
-    filled = [word.format(portrait=portrait, folder=portrait.parent) for word in words]
-    result = run("age", *filled, "--group", 4)
-    assert result.exit_code == 2
-    assert message.lower() in result.stderr.lower()
+def test_the_right_command_is_told(run: Run, portrait: Path, words: str, message: str) -> None:
+    places = {"portrait": portrait, "folder": portrait.parent}
+    result = run(*words.format(**places).split())
+    assert result.exit_code == options.WRONG_USAGE
+    assert message.format(**places) in result.stderr
     assert files(portrait.parent) == ["portrait.jpg"]
+
+
+@pytest.mark.parametrize(("option", "times"), [("--tiles", 1), ("--no-tiles", 0)])
+def test_tiles_can_be_chosen(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, times: int
+) -> None:
+    searched: list[object] = []
+    monkeypatch.setattr(lgin_edge.CenterFace, "_search_tiles", lambda *_: searched.append(1) or [])
+    Image.new("RGB", (2700 - 900 * times, 64)).save(tmp_path / "wide.png")
+    for command in ("age --years 70", "estimate"):
+        assert run(*command.split(), tmp_path / "wide.png", option).exit_code == options.NO_FACE
+    assert len(searched) == 2 * times
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("batch {album} {out}", "1 of 5 files are done; the same command does the rest"),
+        ("age {album} -o {out}", "1 of 5 pictures are done. lgin-edge batch goes on where it was broken off"),
+    ],
+)
+def test_work_that_is_interrupted_says_how_far_it_came(
+    run: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, told: str
+) -> None:
+    done: list[jobs.Job] = []
+
+    def one_and_no_more(_: object, job: jobs.Job, **__: object) -> int:
+        done.append(job)
+        if len(done) > 1:
+            raise KeyboardInterrupt
+        return 0
+
+    monkeypatch.setattr(jobs, "age_file", one_and_no_more)
+    command = words.format(album=album, out=tmp_path / "out").split()
+    result = run(*command, "--years", 70, "--model", run.model)
+    assert result.exit_code == options.INTERRUPTED
+    assert told in result.stderr
+    assert "interrupted" in result.stderr
 
 
 def test_an_age_out_of_reach_names_the_file_by_what_was_used(run: Run, portrait: Path) -> None:
