@@ -373,7 +373,19 @@ def _kiosk() -> Any:
         return work()
 
     kiosk.in_thread = kiosk.executor.run = here
+    kiosk._decoded = lambda _, work: here(work)
+    kiosk._decoders = _Decoders()
     return app
+
+
+class _Decoders:
+    """In the place of processes of their own."""
+
+    size = staticmethod(images.size)
+
+    @staticmethod
+    def decode(*arguments: Any, timeout_s: float | None = None, **options: Any) -> images.Picture:
+        return images.decode(*arguments, **options)
 
 
 class _Local:
