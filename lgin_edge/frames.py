@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InputError
+from .errors import InputError, shown
 
 #: A pixel format as callers name it. It becomes a ``PixelFormat`` once, where a call comes in.
 Color: TypeAlias = Literal["rgb", "bgr", "rgba", "bgra", "nv12"]
@@ -34,8 +34,8 @@ class PixelFormat(enum.Enum):
     @staticmethod
     def parse(color: str) -> PixelFormat:
         """The format that a caller names. Raises InputError."""
-        if color not in get_args(Color):
-            raise InputError(f"color: expected one of {', '.join(get_args(Color))}, got {color!r}")
+        if not isinstance(color, str) or color not in get_args(Color):
+            raise InputError(f"color: expected one of {', '.join(get_args(Color))}, got {shown(color)}")
         return PixelFormat(color)
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BackendError, InputError
+from ..errors import BackendError, InputError, shown
 
 
 def load_runtime() -> Any:
@@ -35,13 +35,13 @@ def parse_device(device: int | str) -> int | None:
     Raises:
         InputError: anything else.
     """
-    if device == "cpu":
+    if isinstance(device, str) and device == "cpu":
         return None
-    if isinstance(device, int) and not isinstance(device, bool) and device >= 0:
+    if isinstance(device, int) and not isinstance(device, bool) and 0 <= device <= 9999:
         return device
     match = re.fullmatch(r"cuda(?::(\d{1,4}))?", device) if isinstance(device, str) else None
     if match is None:
-        raise InputError(f'device: expected "cpu", "cuda", "cuda:1" or the number of a GPU, got {device!r}')
+        raise InputError(f'device: expected "cpu", "cuda", "cuda:1" or the number of a GPU, got {shown(device)}')
     return int(match[1] or 0)
 
 

@@ -63,7 +63,7 @@ def open_path(
     engine = is_engine(model)
     if device is None:
         device = 0 if engine else "cpu"
-    if device != "cpu":
+    if not isinstance(device, str) or device != "cpu":
         return open_gpu_path(model, device, sha256, limits)
     if engine:
         raise InputError(f'device: {model} is an engine and runs on a GPU alone; give the .onnx file for device="cpu"')
