@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -54,7 +54,7 @@ class Served:
         feed, start = {}, 0
         for name, one in given.items():
             batch, *dims = one["shape"]
-            if one["datatype"] != data_type(known[name]) or dims != list(known[name].dims):
+            if one["datatype"] != data_type(known[name]) or not _fits(dims, known[name].dims):
                 raise ValueError(f"input {name} is {one['datatype']} {one['shape']}, and the model's is {known[name]}")
             if not 1 <= batch <= self.config.max_batch_size or batch != request["inputs"][0]["shape"][0]:
                 raise ValueError(
@@ -70,11 +70,17 @@ class Served:
             (array,) = self.session.run([wanted["name"]], feed)
             (tensor,) = (one for one in self.config.output if one.name == wanted["name"])
             assert array.dtype == triton_to_np_dtype(data_type(tensor))
-            assert list(array.shape) == [batch, *tensor.dims]
+            assert len(array) == batch
+            assert _fits(array.shape[1:], tensor.dims)
             about = {"name": tensor.name, "datatype": data_type(tensor), "shape": list(array.shape)}
             outputs.append(about | {"parameters": {"binary_data_size": array.nbytes}})
             body += array.tobytes()
         return {"model_name": self.config.name, "model_version": "1", "outputs": outputs}, body
+
+
+def _fits(shape: Sequence[int], dims: Sequence[int]) -> bool:
+    """Whether a shape is one that a configuration allows, in which -1 is any number."""
+    return len(shape) == len(dims) and all(want in (-1, have) for have, want in zip(shape, dims, strict=True))
 
 
 @contextmanager
