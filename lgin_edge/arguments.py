@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InputError
+from .errors import InputError, shown
 
 
-def check_integer(name: str, value: int, low: int, high: int, unit: str = "") -> int:
-    if not isinstance(value, (int, np.integer)) or not low <= value <= high:
-        raise InputError(f"{name}: expected a whole number {unit}from {low} to {high}, got {value!r}")
+def check_integer(name: str, value: Any, low: int, high: int, unit: str = "") -> int:
+    if isinstance(value, np.timedelta64) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
+        raise InputError(f"{name}: expected a whole number {unit}from {low} to {high}, got {shown(value)}")
     return int(value)
 
 
-def check_real(name: str, value: float) -> float:
-    if not isinstance(value, (int, float, np.number)):
-        raise InputError(f"{name}: expected a number, got {value!r}")
-    return float(value)
+def check_real(name: str, value: Any) -> float:
+    try:
+        if not isinstance(value, np.timedelta64) and isinstance(value, (int, float, np.integer, np.floating)):
+            return float(value)
+    except OverflowError:  # more than any float
+        pass
+    raise InputError(f"{name}: expected a number, got {shown(value)}")
 
 
 def check_floats(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:

@@ -37,6 +37,14 @@ class AgeRangeWarning(UserWarning):
     """An age was asked for that lies outside the centres of the model's groups: the nearest centre was used."""
 
 
+def shown(value: object) -> str:
+    """What was given, for a message: its ``repr``, which Python refuses for a number of more than 4300 digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
 def raised_by_caller(error: BaseException) -> bool:
     """Whether an exception came from a signal handler of the caller's, in the midst of a library's work.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from .errors import ModelError
+from .errors import ModelError, shown
 from .limits import Limits
 
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -47,7 +47,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     partial = partial_path(target)
     try:
         if mode is not None:
-            partial.touch(mode=mode & 0o600, exist_ok=False)  # nobody else reads it before it has its own permissions
+            partial.touch(mode=mode & 0o600, exist_ok=False)  # private until it has its own permissions
         yield partial
         if partial.exists():
             if mode is not None:
@@ -116,7 +116,7 @@ def check_sha256(path: Path, data: bytes, wanted: str, who: str, so: str) -> Non
         who: wants it, as in "sha256= asks for".
         so: what follows, and what to do.
     """
-    wanted = wanted.lower()
+    wanted = wanted.lower() if isinstance(wanted, str) else shown(wanted)
     if not _HASH.fullmatch(wanted):
         raise ModelError(f"{path}: expected a SHA-256 of 64 hexadecimal digits, got {wanted[:80]!r}")
     found = hashlib.sha256(data).hexdigest()

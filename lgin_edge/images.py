@@ -86,6 +86,11 @@ def read(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> Picture:
     Raises:
         ImageError: missing, a folder, not an image, damaged or cut off, an animation, or larger than ``limits`` allow.
     """
+    return _read(file_bytes(path, limits=limits), Path(path), limits, READABLE)
+
+
+def file_bytes(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> bytes:
+    """An image file, not decoded. Raises ImageError: missing, a folder, or larger than ``limits`` allow."""
     path = Path(path)
     with _explained(path):
         status = path.stat()
@@ -94,8 +99,7 @@ def read(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> Picture:
                 f"{path}: expected an image file, got a {'folder' if stat.S_ISDIR(status.st_mode) else 'device or pipe'}"
             )
         _check_bytes(path, status.st_size, limits)
-        data = path.read_bytes()
-    return _read(data, path, limits, READABLE)
+        return path.read_bytes()
 
 
 def decode(
@@ -113,6 +117,24 @@ def decode(
     return _read(data, name, limits, formats)
 
 
+def size(
+    data: bytes, name: str = "the picture", *, limits: Limits = LIMITS, formats: Sequence[str] = READABLE
+) -> tuple[int, int]:
+    """Width and height that the header of an image file in memory tells, before it is turned upright; no pixel is decoded.
+
+    Args:
+        name, formats: as ``decode``.
+
+    Raises:
+        ImageError: no image, an animation, or larger than ``limits`` allow.
+    """
+    _check_bytes(name, len(data), limits)
+    with _explained(name, formats):
+        check_cost(name, data, limits.image_pixels)
+        width, height = _open(data, name, limits, formats).size
+        return width, height
+
+
 def _check_bytes(name: Path | str, size: int, limits: Limits) -> None:
     if size > limits.image_bytes:
         raise ImageError(
@@ -124,7 +146,7 @@ def _read(data: bytes, name: Path | str, limits: Limits, formats: Sequence[str])
     _check_bytes(name, len(data), limits)
     with _explained(name, formats):
         check_cost(name, data, limits.image_pixels)
-        file, image = _open(data, name, limits, formats)
+        file = _load(data, _open(data, name, limits, formats))
         jpeg = _jpeg_settings(file)
         turned = False
         try:
@@ -143,8 +165,8 @@ def _read(data: bytes, name: Path | str, limits: Limits, formats: Sequence[str])
         return Picture(plain, metadata, jpeg, "JPEG" if file.format == "MPO" else str(file.format))
 
 
-def _open(data: bytes, name: Path | str, limits: Limits, formats: Sequence[str]) -> tuple[Any, Image.Image]:
-    """The file, its pixels loaded; of a JPEG that lacks nothing but its end, too."""
+def _open(data: bytes, name: Path | str, limits: Limits, formats: Sequence[str]) -> Any:
+    """The file, no pixel of it decoded."""
     from PIL import Image
 
     known = [kind for kind in formats if kind != "HEIF"]
@@ -162,14 +184,19 @@ def _open(data: bytes, name: Path | str, limits: Limits, formats: Sequence[str])
     frames = 1 if file.format in ("GIF", "TIFF") else getattr(file, "n_frames", 1)
     if frames > 1 and file.format != "MPO":  # a phone's MPO holds the photograph first, then its depth map
         raise ImageError(f"{name}: expected one picture, got {frames} (an animation or pages): extract one first")
+    return file
+
+
+def _load(data: bytes, file: Any) -> Any:
+    """The file with its pixels; of a JPEG that lacks nothing but its end, too."""
     try:
         file.load()
     except OSError as error:
         whole = _completed(data, file.format) if "truncated" in str(error) else None
         if whole is None:
             raise
-        file = whole
-    return file, file
+        return whole
+    return file
 
 
 def _completed(data: bytes, kind: str) -> Any:

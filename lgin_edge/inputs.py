@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import geometry
-from .errors import ImageError, InputError
+from .errors import ImageError, InputError, shown
 from .faces import Face, FaceBatch
-from .frames import Color, Frame, PixelFormat
-from .kernels import overlaps_itself
+from .frames import Color, Frame, PixelFormat, overlaps_itself
 
 
 def placed(faces: Sequence[Face], strength: float | Sequence[float]) -> FaceBatch:
@@ -22,7 +21,7 @@ def placed(faces: Sequence[Face], strength: float | Sequence[float]) -> FaceBatc
         strengths = np.broadcast_to(np.asarray(strength, np.float64), len(faces))
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"strength: expected a number, or one for each of the {len(faces)} faces, got {strength!r}"
+            f"strength: expected a number, or one for each of the {len(faces)} faces, got {shown(strength)}"
         ) from error
     if not ((strengths >= 0) & (strengths <= 1)).all():
         raise InputError(f"strength: expected 0 to 1, got {strength!r}")
@@ -53,10 +52,10 @@ def given_faces(faces: Sequence[Face] | None, landmarks: npt.ArrayLike | None) -
 def to_frame(image: Any, color: Color | None) -> tuple[Frame, PixelFormat, Callable[[Frame], Any]]:
     """An array for the kernels, its pixel format, and the way back to what the caller gave."""
     if isinstance(image, np.ndarray):
-        order = PixelFormat.parse(color) if color else _format_of(image)
+        order = PixelFormat.parse(color) if color is not None else _format_of(image)
         order.check("image", image)
         return image, order, lambda result: result
-    pillow = sys.modules.get("PIL.Image")  # whoever gives a Pillow image has imported it
+    pillow = sys.modules.get("PIL.Image")  # a caller with a Pillow image has imported it
     if pillow is None or not isinstance(image, pillow.Image):
         raise InputError(f"image: expected a NumPy array [H, W, 3] uint8 or a Pillow image, got {type(image).__name__}")
     if color is not None:

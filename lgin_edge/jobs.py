@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +70,7 @@ def plan(inputs: Sequence[Path], out: Path | None, label: str) -> list[Job]:
 
 
 def result_name(path: Path, label: str = "", *, beside: bool = False) -> str:
-    """The name of a picture's result: in a format that is written, and told from the picture where it stands beside it."""
+    """The name of a picture's result: in a format that is written, and another than the picture's where it stands beside it."""
     if label == "timeline":
         return f"{path.stem}.timeline.png"
     suffix = ".jpg" if path.suffix.lower() in (".jfif", ".jpe") else path.suffix
@@ -132,11 +132,13 @@ def age_file(
     years: float | None,
     overwrite: bool = False,
     limits: Limits = LIMITS,
+    read: Callable[..., images.Picture] = images.read,
 ) -> int:
     """One picture, from file to file; without ``group`` and ``years`` a strip of all age groups.
 
     Args:
         limits: of the picture.
+        read: as ``images.read``.
 
     Returns:
         The number of its faces. Without a face nothing is written.
@@ -146,7 +148,7 @@ def age_file(
     """
     if exists(job.target) and not overwrite:
         raise ImageError(f"{job.target}: exists already; --overwrite replaces it")
-    picture = images.read(job.source, limits=limits)
+    picture = read(job.source, limits=limits)
     result, faces = age_picture(transformer, picture, group=group, years=years)
     if result is None:
         return 0

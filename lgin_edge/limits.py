@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 
-from .errors import InputError
+from .errors import InputError, shown
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Limits:
         for one in fields(self):
             value = getattr(self, one.name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{one.name}: expected a whole number from 1 on, got {value!r}")
+                raise InputError(f"{one.name}: expected a whole number from 1 on, got {shown(value)}")
 
     def check_json(self, text: str) -> None:
         """Raises ValueError if a JSON text is too long or nested too deeply to be parsed."""

@@ -20,7 +20,7 @@ from .age_estimator import AgeEstimate, AgeModel
 from .call_stats import CallStats
 from .detectors import Detector
 from .detectors.centerface import CenterFace
-from .errors import AgeRangeWarning, BackendError, ClosedError, InputError
+from .errors import AgeRangeWarning, BackendError, ClosedError, InputError, shown
 from .faces import Face
 from .files import is_file
 from .frames import Color, Frame, PixelFormat
@@ -97,7 +97,7 @@ class Transformer:
         self._origin = ForkGuard("this Transformer")
         self._threads = usable_cores() if threads is None else threads
         if not isinstance(self._threads, int) or not 1 <= self._threads <= 1024:
-            raise InputError(f"threads: expected a whole number from 1 to 1024, got {threads!r}")
+            raise InputError(f"threads: expected a whole number from 1 to 1024, got {shown(threads)}")
         path = model_path(model)
         self._path: CpuFramePath | GpuFramePath | None = open_path(
             path, device=device, providers=providers, threads=self._threads, sha256=sha256, limits=limits

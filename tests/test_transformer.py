@@ -21,17 +21,20 @@ from PIL import Image, ImageCms
 
 from lgin_edge import (
     AgeRangeWarning,
+    CenterFace,
     ClosedError,
     Face,
     ImageError,
     InputError,
     Limits,
     ModelError,
+    Stream,
     Transformer,
     geometry,
 )
 from lgin_edge.inference.cpu import CpuFramePath
 from lgin_edge.inference.onnxruntime import OnnxBackend
+from lgin_edge.stream import StreamError
 
 Image8 = npt.NDArray[np.uint8]
 
@@ -562,6 +565,8 @@ def test_warm_up(tiny: Transformer) -> None:
         {"years": np.timedelta64(30)},
         {"group": np.timedelta64(1)},
         {"years": 50, "strength": 10**400},
+        {"years": 10**5000},  # which Python makes no text of
+        {"years": 50, "strength": 10**5000},
         {"years": 50, "landmarks": [[10**400, 1]] * 5},
     ],
 )
@@ -570,12 +575,31 @@ def test_numbers_that_are_none(tiny: Transformer, noise: Image8, arguments: dict
         tiny.age(noise, **({"landmarks": LANDMARKS} | arguments))
 
 
+@pytest.mark.parametrize(
+    "value", [10**5000, np.timedelta64(5, "D"), 1j, "x", np.array([1, 2])], ids=lambda v: str(type(v))
+)
+def test_settings_that_are_none(tiny_model: Path, value: Any) -> None:
+    for make in (
+        lambda: Transformer(tiny_model, threads=value),
+        lambda: Transformer(tiny_model, device=value),
+        lambda: Transformer(tiny_model, sha256=value),
+        lambda: CenterFace(max_side=value),
+        lambda: CenterFace(threshold=value),
+        lambda: geometry.ViewSpec(value, 8),
+        lambda: geometry.ViewSpec(8, 8, value),
+    ):
+        with pytest.raises((InputError, ModelError)):
+            make()
+
+
 def test_a_path_that_no_file_can_have(tiny: Transformer) -> None:
     for model in ("x" * 5000 + ".onnx", "x" * 5000 + ".plan", "a\0b.onnx"):
         with pytest.raises(ModelError, match="no such"):
             Transformer(model, device="cpu" if model.endswith("onnx") else 0)
     with pytest.raises(ImageError):
         tiny.age("x" * 5000 + ".jpg", group=1)
+    with pytest.raises(StreamError, match="no such file"):
+        Stream("x" * 5000, tiny, years=50)
 
 
 def test_an_overlapping_result_is_refused_before_it_is_written(tiny: Transformer, noise: Image8) -> None:

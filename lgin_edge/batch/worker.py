@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from .. import images, jobs
 from ..errors import BackendError, ClosedError, LginError, ModelError
+from ..image_decoders import ImageDecoders
+from ..limits import Limits
 from ..transformer import Transformer, model_path
 from .tasks import NO_FACE, Outcome, Task, size_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+#: Seconds that a picture may take to decode, in a process of its own.
+_DECODE_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class Worker:
             )
         self._settings = settings
         self._transformer = Transformer(path, device=settings.device, threads=settings.threads)
+        self._decoders = ImageDecoders(1, _DECODE_TIMEOUT_S)
 
     def __call__(self, task: Task) -> Outcome:
         """Do a task. What is wrong with it comes back in the outcome.
@@ -100,8 +106,14 @@ class Worker:
     def _picture(self, task: Task) -> Outcome:
         job = jobs.Job(Path(task.source), Path(task.target))
         settings = self._settings
-        faces = jobs.age_file(self._transformer, job, group=settings.group, years=settings.years, overwrite=True)
+        faces = jobs.age_file(
+            self._transformer, job, group=settings.group, years=settings.years, overwrite=True, read=self._read
+        )
         return Outcome(task.name, int(faces > 0), faces, () if faces else ((task.name, NO_FACE),), complete=True)
+
+    def _read(self, path: Path, *, limits: Limits) -> images.Picture:
+        """``images.read``, which ends."""
+        return self._decoders.decode(images.file_bytes(path, limits=limits), str(path), limits=limits)
 
     def _shard(self, task: Task) -> Outcome:
         source, target = Path(task.source), Path(task.target)
@@ -116,7 +128,7 @@ class Worker:
 
     def _age(self, data: bytes, name: str) -> Aged | None:
         """``Age``: one picture in memory."""
-        picture = images.decode(data, name)
+        picture = self._decoders.decode(data, name)
         settings = self._settings
         image = self._transformer.age(picture.image, group=settings.group, years=settings.years)
         faces = len(self._transformer.last_call.faces)
@@ -126,6 +138,7 @@ class Worker:
         return Aged(images.encode(image, kind, picture), faces)
 
     def close(self) -> None:
+        self._decoders.close()
         self._transformer.close()
 
     def __enter__(self) -> Self:

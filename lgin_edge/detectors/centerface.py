@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import geometry
-from ..errors import InputError, ModelError
+from ..arguments import check_integer, check_real
+from ..errors import InputError, ModelError, shown
 from ..faces import MAX_SIDE, Face, face_or_none
 from ..frames import Color, Floats, Frame, PixelFormat
 from ..geometry import Float64
@@ -56,12 +57,12 @@ class CenterFace:
         tiles: bool | None = None,
         path: str | PathLike[str] = WEIGHTS,
     ) -> None:
-        if not 64 <= max_side <= 4096:
-            raise InputError(f"max_side: expected 64 to 4096 pixels, got {max_side!r}")
+        max_side = check_integer("max_side", max_side, 64, 4096, "of pixels ")
+        threshold = check_real("threshold", threshold)
         if not 0.0 < threshold < 1.0:
             raise InputError(f"threshold: expected a number between 0 and 1, got {threshold!r}")
         if not isinstance(max_faces, int) or max_faces < 1:
-            raise InputError(f"max_faces: expected a whole number from 1 on, got {max_faces!r}")
+            raise InputError(f"max_faces: expected a whole number from 1 on, got {shown(max_faces)}")
         from ..inference.onnxruntime import open_session  # onnxruntime is imported when a detector is made, not before
         from ..models import onnx_file
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from collections.abc import Awaitable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 
 from .. import __version__, images
 from ..errors import ImageError, InputError
 from . import metrics
 from .rate_limit import Full
 from .serial_executor import Busy
-from .state import Kiosk
+from .state import UPLOADS, Kiosk
 
 router = APIRouter()
+T = TypeVar("T")
 
-#: Formats that come back as they came; others come back as PNG.
-_KEPT = ("JPEG", "PNG", "WEBP")
 #: A picture must have been sent in this time.
 _UPLOAD_TIMEOUT_S = 30.0
+#: The transformer that is at one picture for longer has failed.
+_STALL_S = 60.0
 
 
 class Problem(BaseModel):
@@ -37,7 +40,8 @@ class Problems(BaseModel):
 
 
 class Health(BaseModel):
-    """``status`` is "ok" while the kiosk serves."""
+    """``status`` is "ok" while pictures are served, "busy" while more of ``/v1/age`` would be refused, and "stalled" when the
+    model does not come back from one."""
 
     status: str
     version: str
@@ -63,6 +67,7 @@ def _refusal(description: str) -> dict[str, Any]:
     return {"model": Problems, "description": description}
 
 
+_TYPES = tuple(f"image/{kind.lower()}" for kind in UPLOADS)
 _PICTURE = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -73,24 +78,26 @@ _PICTURE = {"schema": {"type": "string", "format": "binary"}}
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": dict.fromkeys(("image/jpeg", "image/png", "image/webp", "application/octet-stream"), _PICTURE),
+            "content": dict.fromkeys((*_TYPES, "application/octet-stream"), _PICTURE),
         }
     },
     responses={
         200: {
-            "description": "The picture, upright; JPEG, PNG and WebP come back as such, others as PNG.",
-            "content": dict.fromkeys(("image/jpeg", "image/png", "image/webp"), _PICTURE),
+            "description": "The picture, upright, in the format in which it came.",
+            "content": dict.fromkeys(_TYPES, _PICTURE),
             "headers": {"Lgin-Faces": {"schema": {"type": "integer"}, "description": "How many faces were changed."}},
         },
-        400: _refusal("Not exactly one of years and group, or a value out of range."),
+        400: _refusal("Not exactly one of years and group, or a value out of range; or no request of HTTP."),
         403: _refusal("A browser's request from another page."),
         408: _refusal("The picture did not come in time."),
         413: _refusal("Too many bytes."),
-        415: _refusal("Not a picture that can be read, or one of too many pixels."),
+        415: _refusal(
+            "Not a JPEG, PNG or WebP that can be read, one of too many pixels, or one that takes too long to decode."
+        ),
         421: _refusal("A name that this kiosk does not go by."),
         422: _refusal("No face in the picture."),
         429: _refusal("Too many requests; Retry-After says when to try again."),
-        503: _refusal("Too many are waiting; Retry-After says when to try again."),
+        503: _refusal("Too many are waiting, or their pixels are too many; Retry-After says when to try again."),
     },
 )
 async def age(
@@ -128,18 +135,28 @@ async def _age(kiosk: Kiosk, request: Request, years: float | None, group: float
         raise ApiError(400, "bad_age", str(error)) from error
     try:
         with kiosk.uploads.hold(address):  # a picture is in memory for as long as its client takes to send it
-            return await _change(kiosk, request, years, group)
+            return await _change(kiosk, request, address, years, group)
     except Full:
         raise _busy() from None
 
 
-async def _change(kiosk: Kiosk, request: Request, years: float | None, group: float | None) -> Response:
+async def _change(kiosk: Kiosk, request: Request, address: str, years: float | None, group: float | None) -> Response:
     data = await _body(request, kiosk.settings.uploads.image_bytes)
+    width, height = await _readable(kiosk.upload_size(data, address))
+    with kiosk.pixels.hold(address, width * height):
+        picture = await _readable(kiosk.decode_upload(data, address))
+        return await _aged(kiosk, picture, years, group)
+
+
+async def _readable(work: Awaitable[T]) -> T:
+    """What ``work`` gives. Raises ApiError for a picture that cannot be read."""
     try:
-        picture = await kiosk.in_thread(lambda: images.decode(data, limits=kiosk.settings.uploads))
+        return await work
     except ImageError as error:
         raise ApiError(415, "bad_picture", str(error)) from error
 
+
+async def _aged(kiosk: Kiosk, picture: images.Picture, years: float | None, group: float | None) -> Response:
     def change() -> tuple[Any, int]:
         result = kiosk.transformer.age(picture.image, group=group, years=years)
         return result, len(kiosk.transformer.last_call.faces)
@@ -150,9 +167,9 @@ async def _change(kiosk: Kiosk, request: Request, years: float | None, group: fl
         raise _busy() from None
     if not faces:
         raise ApiError(422, "no_face", f"no face found in the picture of {result.width} x {result.height} pixels")
-    kind = picture.format if picture.format in _KEPT else "PNG"
+    kind = picture.format
     profile = {key: value for key, value in picture.metadata.items() if key == "icc_profile"}
-    source = images.Picture(picture.image, profile, picture.jpeg if kind == "JPEG" else {})
+    source = images.Picture(picture.image, profile, picture.jpeg)
     answer = await kiosk.in_thread(lambda: images.encode(result, kind, source))
     return Response(answer, media_type=f"image/{kind.lower()}", headers={"Lgin-Faces": str(faces)})
 
@@ -161,12 +178,17 @@ def _busy() -> ApiError:
     return ApiError(503, "busy", "too many are waiting; try again soon", {"Retry-After": "1"})
 
 
-@router.get("/healthz", summary="Whether the kiosk serves")
-async def healthz(request: Request) -> Health:
-    """For watchdogs: answers at once, also while pictures are worked on."""
+@router.get(
+    "/healthz", summary="Whether the kiosk serves", responses={503: {"model": Health, "description": "Stalled."}}
+)
+async def healthz(request: Request, response: Response) -> Health:
+    """For watchdogs: answers at once, also while pictures are worked on. A kiosk that is stalled needs a restart."""
     kiosk: Kiosk = request.app.state.kiosk
     model = kiosk.transformer.description.model
-    return Health(status="ok", version=__version__, model=model, visitors=kiosk.places.taken)
+    status = "stalled" if kiosk.executor.seconds > _STALL_S else "busy" if kiosk.is_busy else "ok"
+    if status == "stalled":
+        response.status_code = 503
+    return Health(status=status, version=__version__, model=model, visitors=kiosk.places.taken)
 
 
 @router.get("/metrics", response_class=Response, summary="Counters and times in the format of Prometheus")
@@ -195,6 +217,8 @@ async def _body(request: Request, most: int) -> bytes:
         body = await asyncio.wait_for(read(), _UPLOAD_TIMEOUT_S)
     except asyncio.TimeoutError:
         raise ApiError(408, "too_slow", f"the picture did not come within {_UPLOAD_TIMEOUT_S:g} seconds") from None
+    except ClientDisconnect:
+        raise ApiError(400, "gone", "the connection ended before the picture was there") from None
     if not body:
         raise ApiError(415, "bad_picture", "the request has no body; send the picture's file: curl --data-binary @FILE")
     return body

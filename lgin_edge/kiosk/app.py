@@ -37,6 +37,7 @@ def create_app(transformer: Transformer, settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        kiosk.start()
         sweeping = asyncio.create_task(kiosk.sweep())
         try:
             yield

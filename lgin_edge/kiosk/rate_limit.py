@@ -73,13 +73,13 @@ class Places:
         return self._held.total()
 
     @contextmanager
-    def hold(self, address: str) -> Iterator[None]:
-        """Hold a place. Raises Full."""
-        if self.taken >= self.total or self._held[address] >= self.per_address:
+    def hold(self, address: str, count: int = 1) -> Iterator[None]:
+        """Hold a place, or several. Raises Full."""
+        if self.taken + count > self.total or self._held[address] + count > self.per_address:
             raise Full
-        self._held[address] += 1
+        self._held[address] += count
         try:
             yield
         finally:
-            self._held[address] -= 1
+            self._held[address] -= count
             self._held += Counter()  # forgets the addresses that hold none

@@ -19,7 +19,7 @@ POLICY = (
 )
 #: Most of a refused request's body that is read, and how long that may take.
 _DISCARD_BYTES, _DISCARD_S = 16 << 20, 2.0
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": POLICY,
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
     "X-Content-Type-Options": "nosniff",
@@ -53,24 +53,15 @@ class Guard:
             return
         problem = self._problem(Headers(scope=scope))
         if problem is None:
-            await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else send)
+            await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else _with_reason(send))
             return
-        status, code, message = problem
-        self._refused(code)
+        self._refused(problem[1])
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 4403, "reason": code})  # not accepted yet: an HTTP 403
+            await _refuse(send, "websocket.http.response", *problem)
             return
-        if code != "length":  # where a body with two lengths ends nobody knows
+        if problem[1] != "length":  # where a body with two lengths ends nobody knows
             await _discard(receive)
-        body = json.dumps({"error": {"code": code, "message": message}}).encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),  # what follows on it may be another's
-        ]
-        send = _with_headers(send)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await _refuse(send, "http.response", *problem)
 
     def _problem(self, headers: Headers) -> tuple[int, str, str] | None:
         host = headers.get("host", "")
@@ -126,11 +117,46 @@ async def _read(receive: Receive) -> None:
             return
 
 
+def error_body(code: str, message: str) -> bytes:
+    """The JSON of an error."""
+    return json.dumps({"error": {"code": code, "message": message}}).encode()
+
+
+async def _refuse(send: Send, kind: str, status: int, code: str, message: str) -> None:
+    """Answer with an error; ``kind`` is what ASGI's messages of the answer begin with."""
+    body = error_body(code, message)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),  # what follows on it may be another's
+    ]
+    send = _with_headers(send)
+    await send({"type": f"{kind}.start", "status": status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": body})
+
+
+def _with_reason(send: Send) -> Send:
+    """A WebSocket that nothing here takes is refused as a page that is not there."""
+    accepted = False
+
+    async def sending(message: Message) -> None:
+        nonlocal accepted
+        accepted = accepted or message["type"] == "websocket.accept"
+        if message["type"] == "websocket.close" and not accepted:
+            await _refuse(
+                send, "websocket.http.response", 404, "http", "there is no WebSocket of this path; it is /live"
+            )
+            return
+        await send(message)
+
+    return sending
+
+
 def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
             headers = MutableHeaders(scope=message)
-            for name, value in _HEADERS.items():
+            for name, value in HEADERS.items():
                 headers[name] = value
             headers.setdefault("Cache-Control", "no-store")
         await send(message)

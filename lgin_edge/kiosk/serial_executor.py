@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -27,6 +28,13 @@ class SerialExecutor:
     def __init__(self, requests: int) -> None:
         self._requests = asyncio.Semaphore(requests)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lgin-turns")
+        self._began: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long the thread has been at one piece of work; 0 between two."""
+        began = self._began
+        return 0.0 if began is None else time.monotonic() - began
 
     async def run(self, work: Callable[[], T]) -> T:
         """What ``work`` returns, done in the thread when its turn comes; work that is cancelled before that is not begun.
@@ -34,7 +42,15 @@ class SerialExecutor:
         Raises:
             whatever ``work`` raises.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+        def timed() -> T:
+            self._began = time.monotonic()
+            try:
+                return work()
+            finally:
+                self._began = None
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
 
     async def run_request(self, work: Callable[[], T]) -> T:
         """``run`` for those whose number nothing else limits. Raises Busy, too: too many wait."""

@@ -12,12 +12,13 @@ from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ..errors import InputError
 from ..transformer import Transformer
 from .app import create_app
-from .security import is_loopback
+from .security import HEADERS, error_body, is_loopback
 from .settings import Settings
 
 _EVERYWHERE = ("0.0.0.0", "::")
@@ -28,11 +29,32 @@ _REQUEST_TIMEOUT_S = 10.0
 
 
 class _WebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's, whose ``shutdown`` fails (0.54) where the visitor closes just now, and ends the server with that."""
+    """uvicorn's (0.54), which fails where the visitor closes just now: ``shutdown`` ends the server with that, ``send`` the session.
+    A text that is no UTF-8 it tells the log, with a traceback."""
+
+    async def send(self, message: Any) -> None:
+        if self.close_sent and message["type"] == "websocket.send":
+            raise ClientDisconnected
+        await super().send(message)
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
+            self.conn.send_close(1007)
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
 
     def shutdown(self) -> None:
         if not self.transport.is_closing():
             super().shutdown()
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class _Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
@@ -49,6 +71,20 @@ class _Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
             if len(others) > most:
                 idle = [one for one in others if isinstance(one, _Http) and one is not self and not one.is_busy]
                 min(idle, key=lambda one: one._idle_since, default=self).transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """To what is no request: an error like all others."""
+        if not self.is_busy:  # else it would stand in the midst of another answer
+            body = error_body("bad_request", msg)
+            headers = HEADERS | {
+                "Content-Type": "application/json",
+                "Content-Length": str(len(body)),
+                "Cache-Control": "no-store",
+                "Connection": "close",
+            }
+            lines = ["HTTP/1.1 400 Bad Request", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+            self.transport.write("\r\n".join(lines).encode() + body)
+        self.transport.close()
 
     @property
     def is_busy(self) -> bool:

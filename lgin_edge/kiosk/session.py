@@ -20,7 +20,7 @@ from ..stream.pipeline import Pipeline
 from . import protocol
 from .protocol import Close, Refused
 from .rate_limit import Full, TokenBucket
-from .state import CELL_SIDE, Kiosk, decode_frame, keep_jpeg, live_jpeg
+from .state import CELL_SIDE, Kiosk, keep_jpeg, live_jpeg
 
 _log = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ class Session:
         kiosk, metrics = self._kiosk, self._kiosk.metrics
         began = time.monotonic()
         try:
-            frame = await kiosk.in_thread(lambda: decode_frame(data, kiosk.settings.frames))
+            frame = await kiosk.decode_frame(data, self._address)
         except ImageError as error:
             raise Refused(Close.BAD_MESSAGE, str(error)) from error
         decoded = time.monotonic()

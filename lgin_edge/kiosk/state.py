@@ -1,4 +1,4 @@
-"""The kiosk's state, and the work on pictures that is done in threads."""
+"""The kiosk's state, and the work on pictures that is done in threads and in decoders."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 from PIL import Image
 
-from .. import images
 from ..contact_sheet import CELL
 from ..frames import Frame
-from ..limits import Limits
+from ..image_decoders import ImageDecoders
+from ..images import Picture
 from ..transformer import Transformer
 from .metrics import Metrics
 from .rate_limit import Places, TokenBuckets
@@ -27,10 +28,15 @@ T = TypeVar("T")
 
 #: Quality of the JPEGs of the live picture, of pictures to keep, and of the cells of a strip.
 _LIVE, _KEEP = 85, 92
-_FRAMES = ("JPEG", "WEBP")
+#: Formats of the page's frames, and of pictures given to /v1/age.
+_FRAMES, UPLOADS = ("JPEG", "WEBP"), ("JPEG", "PNG", "WEBP")
 #: Requests to /v1/age that may wait beside the visitors, those whose pictures may be in memory (they are still coming, too), of
-#: all and of one address, and threads that decode and encode.
+#: all and of one address, and threads that encode.
 _REQUESTS, _UPLOADS, _UPLOADS_PER_ADDRESS, _THREADS = 4, 8, 4, 4
+#: Decoders, in all and for one address, and seconds that they may take for an upload and for a frame.
+_DECODERS, _DECODERS_PER_ADDRESS, _UPLOAD_TIMEOUT_S, _FRAME_TIMEOUT_S = 4, 2, 10.0, 2.0
+#: Pixels of uploads in memory, in all, in multiples of the largest upload; one address holds one.
+_LARGEST_UPLOADS = 2
 CELL_SIDE = 2 * CELL
 
 
@@ -52,7 +58,59 @@ class Kiosk:
         self.requests = TokenBuckets(settings.requests_per_minute / 60, max(1.0, settings.requests_per_minute / 6))
         self.uploads = Places(_UPLOADS, _UPLOADS_PER_ADDRESS)
         self.places = Places(settings.max_visitors, settings.visitors_per_address)
+        most = settings.uploads.image_pixels
+        self.pixels = Places(_LARGEST_UPLOADS * most, most)
+        self._decoders = ImageDecoders(_DECODERS, _UPLOAD_TIMEOUT_S)
+        self._decoding = ThreadPoolExecutor(_DECODERS, thread_name_prefix="lgin-decoding")
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lgin-kiosk")
+
+    def start(self) -> None:
+        """Begin the decoders. Raises BackendError."""
+        self._decoders.start()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether another picture given to /v1/age would be refused, whoever sent it."""
+        return any(places.taken >= places.total for places in (self.uploads, self.pixels))
+
+    async def upload_size(self, data: bytes, address: str) -> tuple[int, int]:
+        """Width and height of a picture given to /v1/age. Raises ImageError."""
+        limits = self.settings.uploads
+        return await self._decoded(address, lambda: self._decoders.size(data, limits=limits, formats=UPLOADS))
+
+    async def decode_upload(self, data: bytes, address: str) -> Picture:
+        """A picture given to /v1/age. Raises ImageError."""
+        limits = self.settings.uploads
+        return await self._decoded(address, lambda: self._decoders.decode(data, limits=limits, formats=UPLOADS))
+
+    async def decode_frame(self, data: bytes, address: str) -> Frame:
+        """A frame of the page, [H, W, 3] uint8 RGB. Raises ImageError."""
+        limits, timeout_s = self.settings.frames, _FRAME_TIMEOUT_S
+
+        def decode() -> Frame:
+            picture = self._decoders.decode(data, "the frame", limits=limits, formats=_FRAMES, timeout_s=timeout_s)
+            return np.asarray(picture.image.convert("RGB"))
+
+        return await self._decoded(address, decode)
+
+    async def _decoded(self, address: str, work: Callable[[], T]) -> T:
+        """What ``work`` returns; one address has a part of the decoders, also with files whose sender is gone."""
+        turn = self._turns.setdefault(address, asyncio.Semaphore(_DECODERS_PER_ADDRESS))
+        await turn.acquire()
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._decoding, work)
+        except BaseException:
+            turn.release()
+            raise
+
+        def end(future: asyncio.Future[T]) -> None:
+            turn.release()
+            if not future.cancelled():
+                future.exception()  # perhaps nobody waits for it any more
+
+        future.add_done_callback(end)
+        return await asyncio.shield(future)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """What ``work`` returns, done beside the event loop."""
@@ -81,16 +139,12 @@ class Kiosk:
         return f"{scheme}://{host}{path}", False
 
     def close(self) -> None:
-        """Drop all pictures and end the threads."""
+        """Drop all pictures, end the decoders and the threads."""
         self.snapshots.clear()
+        self._decoders.close()
         self.executor.close()
+        self._decoding.shutdown(wait=True, cancel_futures=True)
         self._threads.shutdown(wait=True, cancel_futures=True)
-
-
-def decode_frame(data: bytes, limits: Limits) -> Frame:
-    """A frame of the page, [H, W, 3] uint8 RGB. Raises ImageError."""
-    picture = images.decode(data, "the frame", limits=limits, formats=_FRAMES)
-    return np.asarray(picture.image.convert("RGB"))
 
 
 def live_jpeg(frame: Frame) -> bytes:

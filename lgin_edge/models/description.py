@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import geometry
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, shown
 from ..limits import LIMITS, Limits
 
 #: Key of the description in ONNX ``metadata_props``.
@@ -204,15 +204,17 @@ class Description:
         ):  # is a np.number, and compares with none
             raise InputError(f"expected a number, got {years!r}")
         if (group is None) == (years is None):
-            raise InputError(f"give exactly one of group= and years=, got group={group!r} and years={years!r}")
+            raise InputError(
+                f"give exactly one of group= and years=, got group={shown(group)} and years={shown(years)}"
+            )
         if years is not None:
             if not isinstance(years, (int, float, np.number)) or not 0 <= years <= _OLDEST:
-                raise InputError(f"years: expected an age from 0 to 130, got {years!r}")
+                raise InputError(f"years: expected an age from 0 to 130, got {shown(years)}")
             position = float(np.interp(years, [g.center for g in self.groups], np.arange(last + 1)))
         else:
             if not isinstance(group, (int, float, np.number)) or not 0 <= group <= last:
                 labels = ", ".join(f"{i} = {g.label}" for i, g in enumerate(self.groups))
-                raise InputError(f"group: expected a number from 0 to {last} ({labels}), got {group!r}")
+                raise InputError(f"group: expected a number from 0 to {last} ({labels}), got {shown(group)}")
             position = float(group)
         return soft_one_hot(position, last + 1)
 

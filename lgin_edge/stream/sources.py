@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 from .._process import native_call
 from ..errors import BackendError, InputError
+from ..files import exists, is_file
 from ..frames import Color, Frame
 from ..tracking.opencv import opencv
 from .errors import StreamError
@@ -95,7 +96,7 @@ class OpenCvFrames:
         self._cv2 = opencv()
         self._color = color
         self._camera = camera
-        is_file = isinstance(source, os.PathLike) or (isinstance(source, str) and not camera and Path(source).exists())
+        is_file = isinstance(source, os.PathLike) or (isinstance(source, str) and not camera and exists(Path(source)))
         pipeline = isinstance(source, str) and not is_file and " ! " in source
         address = isinstance(source, str) and not is_file and not pipeline and _URL.match(source) is not None
         self.live = camera or address or pipeline
@@ -114,10 +115,11 @@ class OpenCvFrames:
         cv2 = self._cv2
         if not self.live:
             path = Path(self._name)
-            if path.is_dir():
-                raise StreamError(f"{path}: expected a video file, got a folder")
-            if not path.is_file():
-                raise StreamError(f"{path}: no such file")
+            if not is_file(path):
+                is_folder = exists(path) and path.is_dir()
+                raise StreamError(
+                    f"{path}: " + ("expected a video file, got a folder" if is_folder else "no such file")
+                )
             source = str(path.absolute())  # in a relative name FFmpeg takes what stands before a colon for a protocol
         backend = cv2.CAP_ANY
         if pipeline:

@@ -12,10 +12,11 @@ import models
 import numpy as np
 import pytest
 from support.batches import blank, encoded, files, is_older, journal, read_tar, settings, write_tar
+from support.bombs import progressive_jpeg
 from typer.testing import CliRunner
 
 from lgin_edge import InputError, ModelError
-from lgin_edge.batch import run, tasks
+from lgin_edge.batch import run, tasks, worker
 from lgin_edge.batch.tasks import Outcome, Task
 from lgin_edge.batch.worker import Settings, Worker
 from lgin_edge.cli import app as cli
@@ -67,6 +68,22 @@ def test_a_folder(source: Path, tmp_path: Path, tiny_model: Path, astronaut: np.
     assert rows["blank.png"] == rows["shard.tar/1"] == "no face"
     assert "broken.png: not an image" in rows["broken.png"]
     assert len(rows) == 4
+
+
+def test_a_picture_that_takes_too_long_fails(
+    tmp_path: Path, tiny_model: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_DECODE_TIMEOUT_S", 1.0)
+    folder, bomb = tmp_path / "source", progressive_jpeg(2000, 2000, scans=800)
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(bomb)
+    write_tar(folder / "b.tar", [("0.jpg", bomb), ("1.jpg", encoded(astronaut, "JPEG"))])
+    summary = run.run(folder, tmp_path / "out", settings(tiny_model))
+    assert (summary.aged, summary.failed) == (1, 2)
+    with (tmp_path / "out" / "failures.csv").open(newline="") as file:
+        rows = dict(csv.reader(file))
+    assert "a.jpg: takes more than 1 s" in rows["a.jpg"]
+    assert "takes more than 1 s" in rows["b.tar/0"]
 
 
 def test_the_same_again_does_what_is_missing(

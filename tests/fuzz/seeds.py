@@ -6,6 +6,7 @@ import hashlib
 import io
 import struct
 import sys
+import tarfile
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent))
@@ -62,6 +63,8 @@ def seeds(name: str) -> list[bytes]:
         )
         digest = hashlib.sha256(b"vtrt").hexdigest()
         return [f'{{"sha256":"{digest}","description":{one}}}'.encode() for one in (facts, text)]
+    if name == "shard":
+        return _shards()
     if name == "messages":
         commands = (
             '{"type":"start","consent":true,"years":60}',
@@ -114,6 +117,31 @@ def seeds(name: str) -> list[bytes]:
             frame,
         ]
     return [bytes(range(256)), bytes([128]) * 400, bytes([200]) * 200 + bytes([3, 40, 7]) * 60]
+
+
+def _shards() -> list[bytes]:
+    """A tar of three samples; cut off within a header, between files and within one; damaged; one with a link."""
+
+    def packed(**types: bytes) -> bytes:
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            for name, data in (
+                ("a.jpg", b"x"),
+                ("a.json", b"{}"),
+                ("b.png", b"xxxx"),
+                ("c.jpg", b"xx"),
+                ("c.cls", b"1"),
+            ):
+                info = tarfile.TarInfo(name)
+                info.type = types.get(name[0], tarfile.REGTYPE)
+                info.linkname = "a.jpg" if info.islnk() else ""
+                info.size = 0 if info.islnk() else len(data)
+                tar.addfile(info, io.BytesIO(data[: info.size]))
+        return file.getvalue()
+
+    whole = packed()
+    damaged = whole[:1024] + b"?" + whole[1025:]
+    return [whole, whole[:1324], whole[:1024], whole[:700], damaged, packed(c=tarfile.LNKTYPE), bytes(1024), b""]
 
 
 def _other_models() -> list[bytes]:

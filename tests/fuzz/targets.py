@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import itertools
 import math
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable
@@ -37,6 +38,8 @@ from lgin_edge import (
     images,
     kernels,
 )
+from lgin_edge.batch import webdataset
+from lgin_edge.batch.worker import Aged
 from lgin_edge.faces import FaceBatch
 from lgin_edge.frames import PixelFormat
 from lgin_edge.inference import onnxruntime
@@ -166,6 +169,56 @@ def engine(data: bytes) -> None:
         check_gpu(Path("engine.plan"), about.engine, tensorrt_variants.VARIANTS["tensorrt-rtx"], 89)
         with contextlib.suppress(LginError):
             check_variant(Path("engine.plan"), b"vtrt", about.engine)
+
+
+@target
+def shard(data: bytes) -> None:
+    """A WebDataset shard. Every sample has a result or a reason, and what a second reader finds damaged is not taken as whole."""
+    source, result = _folder() / "in.tar", _folder() / "out.tar"
+    source.write_bytes(data)
+    result.unlink(missing_ok=True)
+
+    def age(file: bytes, name: str) -> Aged | None:
+        if len(file) % 5 == 4:
+            raise ImageError(f"{name}: damaged")
+        return Aged(file[::-1], 1) if file else None
+
+    members = _tar_members(data)
+    try:
+        outcome = webdataset.age_shard("s", source, result, age)
+    except ImageError:
+        assert not result.exists()
+        return
+    assert members != _DAMAGED
+    names, kept = _tar_names(source), _tar_names(result) if outcome.aged else []
+    assert members in (len(names), _UNKNOWN)
+    left_out = {name.removeprefix("s/") for name, _ in outcome.left_out}
+    assert {webdataset.split(name)[0] for name in names} == {webdataset.split(name)[0] for name in kept} | left_out
+
+
+def _tar_names(path: Path) -> list[str]:
+    with tarfile.open(path, "r:") as tar:
+        return [member.name for member in tar if not member.isdir()]
+
+
+_DAMAGED, _UNKNOWN = -1, -2
+
+
+def _tar_members(data: bytes) -> int:
+    """How many files a tar of plain files has, block by block; ``_DAMAGED`` where it breaks off, ``_UNKNOWN`` if it has others."""
+    at = count = 0
+    while at + 512 <= len(data):
+        block = data[at : at + 512]
+        if not any(block):
+            return _DAMAGED if any(data[at:]) else count
+        try:
+            size, checksum = (int(block[a:b].strip(b" \0") or b"0", 8) for a, b in ((124, 136), (148, 156)))
+        except ValueError:
+            return _UNKNOWN
+        if block[156:157] not in b"0" or sum(block[:148] + b" " * 8 + block[156:]) != checksum or size < 0:
+            return _UNKNOWN
+        at, count = at + 512 + -(-size // 512) * 512, count + 1
+    return _DAMAGED
 
 
 @target
@@ -373,7 +426,19 @@ def _kiosk() -> Any:
         return work()
 
     kiosk.in_thread = kiosk.executor.run = here
+    kiosk._decoded = lambda _, work: here(work)
+    kiosk._decoders = _Decoders()
     return app
+
+
+class _Decoders:
+    """In the place of processes of their own."""
+
+    size = staticmethod(images.size)
+
+    @staticmethod
+    def decode(*arguments: Any, timeout_s: float | None = None, **options: Any) -> images.Picture:
+        return images.decode(*arguments, **options)
 
 
 class _Local:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import socket
@@ -20,12 +21,14 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from support.bombs import progressive_jpeg
 from support.kiosk_server import PATIENCE, Image8, Visitor, certificate, encoded, pixels, serving
 from typer.testing import CliRunner
 from websockets.exceptions import InvalidStatus
 
 from lgin_edge import InputError, Limits, Transformer, images
 from lgin_edge.cli import app as cli
+from lgin_edge.kiosk import api, state
 from lgin_edge.kiosk import server as server_module
 from lgin_edge.kiosk.rate_limit import Full, Places, TokenBucket, TokenBuckets
 from lgin_edge.kiosk.serial_executor import SerialExecutor
@@ -66,8 +69,6 @@ def test_a_picture_comes_back_older(client: httpx.Client, astronaut: Image8) -> 
         change = pixels(answer.content).astype(int) - pixels(file)
         assert change.min() < -40
         assert np.abs(change[300:]).mean() < 2
-    older = client.post("/v1/age", params={"years": 70}, content=encoded(astronaut, "BMP"))
-    assert older.headers["content-type"] == "image/png"
 
 
 def test_pictures_come_back_upright_and_without_metadata(
@@ -112,6 +113,7 @@ def test_wrong_pictures(client: httpx.Client, astronaut: Image8) -> None:
     file = encoded(astronaut)
     assert post(b"") == (415, "bad_picture")
     assert post(b"this is no picture") == (415, "bad_picture")
+    assert post(encoded(astronaut[:100], "BMP")) == (415, "bad_picture")
     assert post(file[: len(file) // 2]) == (415, "bad_picture")
     assert post(encoded(np.zeros((800, 800, 3), np.uint8), "PNG")) == (415, "bad_picture")  # too many pixels
     assert post(bytes(1_000_001)) == (413, "too_large")
@@ -166,6 +168,44 @@ def test_slow_uploads_do_not_fill_the_memory(tiny: Transformer, astronaut: Image
             assert client.get(f"{server.url}/healthz").status_code == 200
         wait_for(lambda: uploads.taken == 0)
         assert client.post(address, content=file).status_code == 200
+
+
+def test_slow_pictures_lock_nobody_out(tiny: Transformer, astronaut: Image8, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures that would take minutes are ended, of a visitor who left, too; the others are served, and the server ends."""
+    monkeypatch.setattr(state, "_UPLOAD_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(state, "_FRAME_TIMEOUT_S", 1.0)
+    bomb, file = progressive_jpeg(2000, 2000, scans=800), encoded(astronaut)
+    limits = Limits()
+    with serving(tiny, Settings(frames=limits, uploads=limits)) as server, ExitStack() as stack:
+        visitor = stack.enter_context(Visitor(server.url, source_address=("127.0.0.2", 0))).start()
+        for _ in range(4):
+            with Visitor(server.url) as one:
+                one.start().show(bomb)
+        visitor.change(file)
+        answer = httpx.post(f"{server.url}/v1/age?group=1", content=bomb, trust_env=False, timeout=PATIENCE)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (415, "bad_picture")
+        assert "takes more than 1 s" in answer.json()["error"]["message"]
+        assert httpx.get(f"{server.url}/healthz", trust_env=False).json()["status"] == "ok"
+        monkeypatch.setattr(state, "_FRAME_TIMEOUT_S", 10 * PATIENCE)
+        with Visitor(server.url) as one:
+            one.start().show(bomb)  # at work when the server ends, which ``serving`` waits for
+
+
+def test_pixels_in_flight_are_counted(client: httpx.Client, server: Server, astronaut: Image8) -> None:
+    kiosk, file = server.config.app.state.kiosk, encoded(astronaut)  # type: ignore[union-attr]
+
+    def post() -> httpx.Response:
+        return client.post("/v1/age?group=1", content=file)
+
+    with kiosk.pixels.hold("127.0.0.1", 500_000 - astronaut[..., 0].size + 1):
+        answer = post()
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy")
+        assert answer.headers["retry-after"] == "1"
+    with kiosk.pixels.hold("10.0.0.1", 500_000), kiosk.pixels.hold("10.0.0.2", 500_000):
+        assert post().status_code == 503
+        assert client.get("/healthz").json()["status"] == "busy"
+    assert post().status_code == 200
+    assert kiosk.pixels.taken == 0
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -228,8 +268,40 @@ def test_other_names_and_other_pages_are_refused(server: Server, client: httpx.C
     with pytest.raises(InvalidStatus, match="403"), Visitor(server.url, origin="https://evil.example"):
         pass
     line = socket.create_connection(("127.0.0.1", int(port)))
-    with pytest.raises(InvalidStatus, match="403"), Visitor(f"http://evil.example:{port}", sock=line):
+    with pytest.raises(InvalidStatus, match="421"), Visitor(f"http://evil.example:{port}", sock=line):
         pass
+
+
+def test_what_is_no_request_is_answered_like_all_errors(
+    server: Server, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """In JSON, with the security headers; and the log has no traceback of what visitors send, or of when they leave."""
+    handshake = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    live = b"GET /live HTTP/1.1\r\nHost: localhost\r\n" + handshake + b"\r\n"
+    for sent, status in (
+        (b"GET\r\n\r\n", 400),
+        (b"POST /v1/age?group=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n", 400),
+        (b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n" + handshake + b"\r\n", 404),
+        (b"GET /live HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n" + handshake + b"\r\n", 403),
+        (live + b"\x81\x82\0\0\0\0\xff\xfe", 101),  # a text that is no UTF-8
+        (b"POST /v1/age?group=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf", None),
+    ):
+        with connected(server) as connection:
+            connection.settimeout(PATIENCE)
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while status and (part := connection.recv(65536)):
+                answer += part
+        if status:
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert int(head.split()[1]) == status
+            if status >= 400:
+                assert set(json.loads(body)["error"]) == {"code", "message"}
+                assert b"default-src 'none'" in head
+    wait_for(lambda: server.config.app.state.kiosk.uploads.taken == 0)  # type: ignore[union-attr]
+    time.sleep(0.05)
+    assert "Traceback" not in capfd.readouterr().err + caplog.text
 
 
 def test_headers(client: httpx.Client) -> None:
@@ -426,7 +498,9 @@ def test_visitors_take_turns() -> None:
     assert "".join(order) == "abc" * 5
 
 
-def test_the_server_answers_while_it_works(tiny_model: Path, astronaut: Image8) -> None:
+def test_the_server_answers_while_it_works(
+    tiny_model: Path, astronaut: Image8, monkeypatch: pytest.MonkeyPatch
+) -> None:
     going, go = threading.Event(), threading.Event()
 
     def slow(frame: Any, color: Any) -> list[Any]:
@@ -445,7 +519,11 @@ def test_the_server_answers_while_it_works(tiny_model: Path, astronaut: Image8) 
         for thread in asking:
             thread.start()
         assert going.wait(PATIENCE)
-        assert httpx.get(f"{server.url}/healthz", trust_env=False).status_code == 200
+        health = httpx.get(f"{server.url}/healthz", trust_env=False)
+        assert (health.status_code, health.json()["status"]) == (200, "ok")
+        monkeypatch.setattr(api, "_STALL_S", 0.0)
+        health = httpx.get(f"{server.url}/healthz", trust_env=False)
+        assert (health.status_code, health.json()["status"]) == (503, "stalled")
         deadline = time.monotonic() + PATIENCE
         while answers.count(503) < 2 and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -478,7 +556,10 @@ def test_nothing_is_written_and_nobody_is_called(tiny: Transformer, astronaut: I
         _connecting.clear()
         _watching = True
         try:
-            with Visitor(server.url) as visitor, httpx.Client(base_url=server.url, trust_env=False) as http:
+            with (
+                Visitor(server.url) as visitor,
+                httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as http,
+            ):
                 visitor.start().change(encoded(astronaut))
                 visitor.say(type="still")
                 token = visitor.hear()[0]["token"]
@@ -488,7 +569,7 @@ def test_nothing_is_written_and_nobody_is_called(tiny: Transformer, astronaut: I
                 assert http.get(f"/stills/{token}.svg").status_code == 200
                 big = np.zeros((1500, 1500, 3), np.uint8)
                 big[:512, :512] = astronaut
-                assert http.post("/v1/age?group=0", content=encoded(big, "BMP")).status_code == 200
+                assert http.post("/v1/age?group=0", content=encoded(big, "PNG")).status_code == 200
                 assert http.get("/").status_code == 200
                 assert http.get("/metrics").status_code == 200
         finally:
