@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import lgin_edge
-from lgin_edge.bench import machine, rows
+from lgin_edge.bench import machine, report
 from lgin_edge.bench.measure import Candidate, WrongAnswer, measure_interleaved
 from lgin_edge.bench.resnet18 import Sessions
 from lgin_edge.bench.scene import Scene
@@ -80,14 +80,14 @@ def main(
         measured, skipped = measure_interleaved(todo, seconds)
     for one in skipped:
         raise SystemExit(f"{one.stage} {one.name}: {one.reason}")
-    found = rows.rows(measured, "frame sizes")
+    found = report.rows(measured, "frame sizes")
     table = Table("stage", "size", "median ms", "p95", "x R18", "remark")
     for row in found:
         numbers = (f"{row['median_ms']:.2f}", f"{row['p95_ms']:.2f}", f"{row['times_resnet18']:.2f}")
         table.add_row(row["stage"], row["size"], *numbers, row["remark"])
     Console().print(table)
     if out:
-        rows.write(out, facts, found)
+        report.write(out, facts, found)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lgin_edge import geometry, reference
-from lgin_edge.bench import machine, rows, stages
+from lgin_edge.bench import machine, report, stages
 from lgin_edge.bench.measure import Candidate, measure_interleaved
 from lgin_edge.bench.resnet18 import GMAC, Sessions
 from lgin_edge.bench.stages import Model, Target
@@ -54,7 +54,7 @@ def crop(model: Model) -> Work:
     scene, about = model.scene, model.description
     samples = 0
     for box, side in _views(model):
-        view = geometry.view_affine(scene.affine, box) / side
+        view = geometry.view_affine(scene.face.affine, box) / side
         samples += side * side * int(np.prod([reference.sample_count(view[:, i]) for i in (0, 1)]))
     pixels = about.face_size**2 + 5 * about.patch_size**2
     return Work(samples * _SAMPLE / 1e9, (3 * _square(model) + 12 * pixels) / 1e6)
@@ -63,7 +63,7 @@ def crop(model: Model) -> Work:
 def paste(model: Model) -> Work:
     """Each pixel of the square is changed by the views over it; residuals and pixels are read, pixels written."""
     about = model.description
-    share = 1 + sum(float(np.prod(np.clip(box[2:], 0, 1) - np.clip(box[:2], 0, 1))) for box in model.scene.boxes)
+    share = 1 + sum(float(np.prod(np.clip(box[2:], 0, 1) - np.clip(box[:2], 0, 1))) for box in model.scene.face.boxes)
     pixels = about.face_size**2 + 5 * about.patch_size**2
     return Work(_square(model) * (share * _VIEW + 9) / 1e9, (2 * 3 * _square(model) + 12 * pixels) / 1e6)
 
@@ -78,12 +78,12 @@ def engine(model: Model) -> Work:
 
 def _views(model: Model) -> list[tuple[Any, int]]:
     about = model.description
-    return [(geometry.FULL_BOX, about.face_size), *((box, about.patch_size) for box in model.scene.boxes)]
+    return [(geometry.FULL_BOX, about.face_size), *((box, about.patch_size) for box in model.scene.face.boxes)]
 
 
 def _square(model: Model) -> float:
     """Pixels of the frame under the face's square."""
-    return float(abs(np.linalg.det(model.scene.affine[:, :2])))
+    return float(abs(np.linalg.det(model.scene.face.affine[:, :2])))
 
 
 def ceilings(stack: ExitStack) -> list[Candidate]:
@@ -136,7 +136,7 @@ def main(
         measured, skipped = measure_interleaved(todo, seconds)
     for one in skipped:
         raise SystemExit(f"{one.stage} {one.name}: {one.reason}")
-    found = rows.rows(measured, "roofline")
+    found = report.rows(measured, "roofline")
     time = {row["stage"]: row["median_ms"] for row in found if row["candidate"] == "ceiling"}
     peak = {
         "fp32": 2 * _SIDE**3 / time["float32 product"] / 1e6,
@@ -167,7 +167,7 @@ def main(
     Console().print(facts["ceilings"])
     Console().print(table)
     if out:
-        rows.write(out, facts, found)
+        report.write(out, facts, found)
 
 
 if __name__ == "__main__":

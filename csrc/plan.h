@@ -38,7 +38,7 @@ struct Faces {
 // The order of a frame's bytes.
 enum class PixelFormat { rgb, bgr, rgba, bgra, nv12 };
 
-// How a model is fed and pasted (models.ViewSpec): sides of its views in pixels, the rise of the windows w_0 and w_r as a
+// How a model is fed and pasted (geometry.ViewSpec): sides of its views in pixels, the rise of the windows w_0 and w_r as a
 // fraction of a side, and view 0's box in canonical coordinates.
 struct ViewSpec {
   int face_size, patch_size;

@@ -5,7 +5,6 @@ With arguments it is the command ``lgin-edge``, for where that is not on the pat
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import platform
@@ -14,9 +13,10 @@ import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import lgin_edge
+
+from .files import sha256
 
 
 def main() -> int:
@@ -35,8 +35,7 @@ def main() -> int:
     _try("CUDA kernels", _cuda)
     _try("ORT providers", _providers)
     for weights in sorted((Path(lgin_edge.__file__).parent / "weights").glob("*.onnx")):
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        _line(f"weights/{weights.name}", f"{weights.stat().st_size:,} bytes, SHA-256 {digest}")
+        _line(f"weights/{weights.name}", f"{weights.stat().st_size:,} bytes, SHA-256 {sha256(weights)}")
     works = _try("detector", _detector)
     return 0 if _try("self-test", _self_test) and works else 1
 
@@ -65,10 +64,9 @@ def _version(package: str) -> str | None:
 def _cuda() -> str:
     from . import kernels
 
-    native: Any = vars(kernels)["_native"]  # only kernels imports it
-    if not native.cuda_built:
+    if not kernels.cuda_built():
         return "not built (LGIN_CUDA=ON pip install . builds them)"
-    return f"built; devices: {native.cuda_device_count()}"
+    return f"built; devices: {kernels.cuda_device_count()}"
 
 
 def _providers() -> str:

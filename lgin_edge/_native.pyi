@@ -1,4 +1,4 @@
-# Kept by hand; tests/test_native_stub.py compares it with the built module.
+# Kept by hand; tests/kernels/test_native_stub.py compares it with the built module.
 from typing import Final
 
 import numpy as np

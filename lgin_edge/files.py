@@ -47,7 +47,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     partial = partial_path(target)
     try:
         if mode is not None:
-            partial.touch(mode=mode & 0o600, exist_ok=False)  # nobody else reads it before it has its own permissions
+            partial.touch(mode=mode & 0o600, exist_ok=False)  # private until it has its own permissions
         yield partial
         if partial.exists():
             if mode is not None:

@@ -1,9 +1,9 @@
-"""Frames: the order of their bytes, and the one check of an array that is to be one."""
+"""Frames: the order of their bytes, the one check of an array that is to be one, and what its memory shares."""
 
 from __future__ import annotations
 
 import enum
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -90,3 +90,28 @@ class PixelFormat(enum.Enum):
         elif frame.ndim != 3 or frame.shape[2] != self.channels:
             hint = "; repeat a grey picture three times" if frame.ndim == 2 or frame.shape[-1] == 1 else ""
             raise InputError(f"{name}: color {self.value!r} is [H, W, {self.channels}], got shape {frame.shape}{hint}")
+
+
+def same_elements(a: Frame, b: Frame) -> bool:
+    """Whether two frames are the same bytes in the same order."""
+    return a is b or (a.ctypes.data, a.shape, a.strides) == (b.ctypes.data, b.shape, b.strides)
+
+
+def shares_memory(a: Frame, b: Frame) -> bool:
+    """Whether two frames may have a byte in common."""
+    effort: Any = 10_000
+    try:
+        return bool(np.shares_memory(a, b, max_work=effort))
+    except RuntimeError:  # TooHardError: the strides are so odd that the answer would take long
+        return True
+
+
+def overlaps_itself(array: Frame) -> bool:
+    """Whether two elements may lie at one address: an axis steps less far than the finer axes reach."""
+    reach = 0
+    for step, length in sorted((abs(step), length) for step, length in zip(array.strides, array.shape, strict=True)):
+        if length > 1:
+            if step <= reach:
+                return True
+            reach += step * (length - 1)
+    return False

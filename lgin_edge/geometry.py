@@ -42,7 +42,7 @@ FULL_BOX: Float64 = np.array((0.0, 0.0, 1.0, 1.0))
 #: Side of the face view and of the local patches, pixels.
 FACE_SIZE = 256
 PATCH_SIZE = 128
-#: Share of a view's side over which its blending window rises from 0 to 1: ``w_0`` and ``w_r`` of the paste.
+#: Fraction of a view's side over which its blending window rises from 0 to 1: ``w_0`` and ``w_r`` of the paste.
 FACE_TAPER = 0.12
 REGION_TAPER = 0.30
 MAX_VIEW_SIDE = 4096
@@ -103,9 +103,9 @@ def fit_similarity(landmarks: npt.ArrayLike) -> Float64:
     w = frame - frame.mean()
     s = np.vdot(z, w) / np.vdot(z, z).real
     spread = np.vdot(w, w).real
-    # A face (even in profile) is exit_on_error by a similarity; mirrored, swapped or collapsed points are not.
-    exit_on_error = abs(s) ** 2 * np.vdot(z, z).real / spread if spread > 0 else 0.0
-    if exit_on_error < 0.5 or spread < 1e-6:
+    # A similarity explains a face (even in profile); it does not explain mirrored, swapped or collapsed points.
+    explained = abs(s) ** 2 * np.vdot(z, z).real / spread if spread > 0 else 0.0
+    if explained < 0.5 or spread < 1e-6:
         raise InputError(
             "landmarks: no similarity fits these five points (they coincide, or left and right are swapped); expected "
             f"{LANDMARK_NAMES} as seen in the picture, got {points.tolist()}"

@@ -12,8 +12,7 @@ import numpy.typing as npt
 from . import geometry
 from .errors import ImageError, InputError, shown
 from .faces import Face, FaceBatch
-from .frames import Color, Frame, PixelFormat
-from .kernels import overlaps_itself
+from .frames import Color, Frame, PixelFormat, overlaps_itself
 
 
 def placed(faces: Sequence[Face], strength: float | Sequence[float]) -> FaceBatch:
@@ -56,7 +55,7 @@ def to_frame(image: Any, color: Color | None) -> tuple[Frame, PixelFormat, Calla
         order = PixelFormat.parse(color) if color is not None else _format_of(image)
         order.check("image", image)
         return image, order, lambda result: result
-    pillow = sys.modules.get("PIL.Image")  # whoever gives a Pillow image has imported it
+    pillow = sys.modules.get("PIL.Image")  # a caller with a Pillow image has imported it
     if pillow is None or not isinstance(image, pillow.Image):
         raise InputError(f"image: expected a NumPy array [H, W, 3] uint8 or a Pillow image, got {type(image).__name__}")
     if color is not None:

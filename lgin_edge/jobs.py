@@ -70,7 +70,7 @@ def plan(inputs: Sequence[Path], out: Path | None, label: str) -> list[Job]:
 
 
 def result_name(path: Path, label: str = "", *, beside: bool = False) -> str:
-    """The name of a picture's result: in a format that is written, and told from the picture where it stands beside it."""
+    """The name of a picture's result: in a format that is written, and another than the picture's where it stands beside it."""
     if label == "timeline":
         return f"{path.stem}.timeline.png"
     suffix = ".jpg" if path.suffix.lower() in (".jfif", ".jpe") else path.suffix

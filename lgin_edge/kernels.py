@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,9 +14,10 @@ import numpy.typing as npt
 
 from ._process import native_call
 from .arguments import check_floats, check_integer
+from .edits import Edits
 from .errors import BackendError, InputError
 from .faces import FaceBatch
-from .frames import Floats, Frame, PixelFormat, Rectangle
+from .frames import Floats, Frame, PixelFormat, Rectangle, overlaps_itself, same_elements, shares_memory
 from .geometry import MAX_VIEW_SIDE, ViewSpec
 
 try:
@@ -30,12 +30,21 @@ except ImportError as error:
 
 _Result = TypeVar("_Result")
 
-MAX_FRAME_SIDE = 1 << 24
-MAX_FACES = 1 << 20
-MAX_THREADS = 1024
+MAX_FRAME_SIDE, MAX_FACES, MAX_THREADS = 1 << 24, 1 << 20, 1024
 MAX_ADDRESS = (1 << 63) - 1
 MAX_PITCH = 1 << 32
 MAX_ORDINAL = 9999
+#: What a launch on a device takes for its numbers; those that are not here are addresses.
+_RANGES = {
+    "count": (0, MAX_FACES),
+    "index": (0, MAX_FACES),
+    **dict.fromkeys(("face_size", "patch_size"), (1, MAX_VIEW_SIDE)),
+    **dict.fromkeys(("coarse_size", "line_size"), (0, MAX_VIEW_SIDE)),
+    "pixels": (1, MAX_ADDRESS),
+    "target_offset": (-MAX_ADDRESS, MAX_ADDRESS),
+    "device": (0, MAX_ORDINAL),
+    **dict.fromkeys(("stream", "flow", "place", "lines"), (0, MAX_ADDRESS)),  # 0: the default one, or none
+}
 
 
 class FacePlan:
@@ -126,46 +135,6 @@ class FacePlan:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Edits:
-    """What a model says is to be changed, for N faces at one age. All arrays are float32 or float16.
-
-    Format 1 has residuals alone: ``face_edit`` and ``patch_edit`` of three channels. In format 2 they have six and four, and
-    the others may be there (``lines`` only with ``place``); a face's strength scales all of it but ``skin`` and ``place``.
-    What is not a number counts as 0.
-
-    Attributes:
-        face_edit: [N, 3 or 6, S, S] of the face view: residual R, G, B in [-2, 2] (1 is 127.5 levels); then gain (more than
-            -1), grey (0 to 1) and skin (0 to 1: where lines are drawn).
-        patch_edit: [N, 5, 3 or 4, P, P] of the local views: residual, then gain.
-        flow: [N, 2, F, F] (x, y), canonical units: how far from here the frame is read.
-        place: [N, 2, F, F] (x, y) in [0, 1]: where a position of the face lies in the lines' texture.
-        lines: [N, 1, A, A], log light.
-    """
-
-    face_edit: Floats
-    patch_edit: Floats
-    flow: Floats | None = None
-    place: Floats | None = None
-    lines: Floats | None = None
-
-    def __len__(self) -> int:
-        return len(self.face_edit)
-
-    def __getitem__(self, part: slice) -> Edits:
-        """Of some of the faces."""
-        return Edits(*(None if array is None else array[part] for array in self._arrays()))  # type: ignore[arg-type]
-
-    @property
-    def residuals_alone(self) -> bool:
-        """Whether these are edits of format 1."""
-        face = self.face_edit
-        return isinstance(face, np.ndarray) and face.ndim == 4 and face.shape[1] == 3
-
-    def _arrays(self) -> tuple[Floats | None, ...]:
-        return self.face_edit, self.patch_edit, self.flow, self.place, self.lines
-
-
 def region_crop(
     plan: FacePlan,
     frame: Frame,  # [H, W, C] or [H * 3/2, W] uint8
@@ -194,7 +163,11 @@ def region_crop(
         BackendError: the device is not there, or this build has no CUDA kernels.
     """
     plan.check("frame", frame)
-    kind, ordinal, workers = _check_dtype(dtype), _device_ordinal(device), _check_threads(threads)
+    kind, ordinal, workers = (
+        _check_dtype(dtype),
+        _device_ordinal(device),
+        check_integer("threads", threads, 1, MAX_THREADS),
+    )
     n, s, p = len(plan.faces), plan.spec.face_size, plan.spec.patch_size
     face: Floats = np.empty((n, 3, s, s), kind)
     patches: Floats = np.empty((n, 5, 3, p, p), kind)
@@ -242,12 +215,14 @@ def region_paste(
         BackendError: the device is not there, or this build has no CUDA kernels.
     """
     plan.check("frame", frame)
-    arrays = _check_edits(plan, edits)
-    ordinal, workers = _device_ordinal(device), _check_threads(threads)
+    if not isinstance(edits, Edits):
+        raise InputError(f"edits: expected kernels.Edits, got {type(edits).__name__}")
+    arrays = edits.checked(len(plan.faces), plan.spec.face_size, plan.spec.patch_size)
+    ordinal, workers = _device_ordinal(device), check_integer("threads", threads, 1, MAX_THREADS)
     if out is not None:
         _check_out(plan, out, frame)
     # Only a call that cannot fail any more writes to ``out``.
-    work = out if out is not None and ordinal < 0 and _same_elements(out, frame) else frame.copy("C")
+    work = out if out is not None and ordinal < 0 and same_elements(out, frame) else frame.copy("C")
     paste = _native.region_paste if edits.residuals_alone else _native.edit_paste
     _call(paste, plan.native, work, *arrays, workers, ordinal)
     if out is None:
@@ -270,10 +245,9 @@ def resample(
     """One view of a frame, sampled as ``region_crop`` samples (a detector's input).
 
     Args:
-        frame: as in ``region_crop``, in the order ``pixel_format``.
+        frame, dtype, threads: as in ``region_crop``.
         affine: [2, 3], the view's unit square to frame pixels; ``[[W, 0, 0], [0, H, 0]]`` is the whole frame.
         height, width: of the view, 1 to 4096 pixels.
-        dtype, threads: as in ``region_crop``.
 
     Returns:
         [3, height, width] planar RGB in [-1, 1].
@@ -283,9 +257,12 @@ def resample(
     """
     pixel_format.check("frame", frame)
     matrix = check_floats("affine", affine, (2, 3))
-    size = (3, _check_side("height", height), _check_side("width", width))
-    view: Floats = np.empty(size, _check_dtype(dtype))
-    _call(_native.resample, frame, pixel_format.value, matrix, view, _check_threads(threads))
+    height, width = (
+        check_integer(name, side, 1, MAX_VIEW_SIDE, "of pixels ")
+        for name, side in (("height", height), ("width", width))
+    )
+    view: Floats = np.empty((3, height, width), _check_dtype(dtype))
+    _call(_native.resample, frame, pixel_format.value, matrix, view, check_integer("threads", threads, 1, MAX_THREADS))
     return view
 
 
@@ -293,11 +270,7 @@ def resample(
 
 
 def block_size(pixel_format: PixelFormat, count: int) -> int:
-    """Bytes of the block of ``count`` faces (``FacePlan.write_block``); all packed formats have the same.
-
-    Raises:
-        InputError: an argument has the wrong type or value.
-    """
+    """Bytes of the block of ``count`` faces (``FacePlan.write_block``); all packed formats have the same. Raises InputError."""
     return _call(_native.block_size, pixel_format.value, check_integer("count", count, 0, MAX_FACES))
 
 
@@ -330,19 +303,7 @@ def launch_crop(
         InputError: an argument has the wrong type or value, an address is null or misaligned.
         BackendError: the device is not there, the launch failed, or this build has no CUDA kernels.
     """
-    _call(
-        _native.launch_crop,
-        _check_address("block", block),
-        pixel_format.value,
-        check_integer("count", count, 0, MAX_FACES),
-        _check_address("face", face),
-        _check_address("patches", patches),
-        _check_side("face_size", face_size),
-        _check_side("patch_size", patch_size),
-        bool(half),
-        check_integer("device", device, 0, MAX_ORDINAL),
-        check_integer("stream", stream, 0, MAX_ADDRESS),
-    )
+    _launch(_native.launch_crop, **locals())
 
 
 def launch_paste(
@@ -365,38 +326,19 @@ def launch_paste(
     Faces that may overlap are launched one after another on one stream.
 
     Args:
-        block, pixel_format, count, half, device, stream: as in ``launch_crop``.
+        block, pixel_format, count, half, device, stream: as in ``launch_crop``, and so are the errors.
         index: which of the block's faces, 0 to N - 1.
         face_edit, patch_edit: device addresses of this face's residuals (format 1), [3, S, S] and [5, 3, P, P].
         face_size, patch_size: S and P of the residuals.
         pixels: how many pixels to start threads for, at least 1. It decides the speed alone: for a smaller face the
             surplus returns at once, a bigger one is worked off in turns. The rectangle's area is a good value.
         target_offset: bytes from the block's frame to the one that is changed: 0 for itself, more for a copy of it.
-
-    Raises:
-        InputError: an argument has the wrong type or value, an address is null or misaligned.
-        BackendError: the device is not there, the launch failed, or this build has no CUDA kernels.
     """
-    _call(
-        _native.launch_paste,
-        _check_address("block", block),
-        pixel_format.value,
-        check_integer("count", count, 0, MAX_FACES),
-        check_integer("index", index, 0, MAX_FACES),
-        _check_address("face_edit", face_edit),
-        _check_address("patch_edit", patch_edit),
-        _check_side("face_size", face_size),
-        _check_side("patch_size", patch_size),
-        bool(half),
-        check_integer("pixels", pixels, 1, MAX_ADDRESS),
-        check_integer("target_offset", target_offset, -MAX_ADDRESS, MAX_ADDRESS),
-        check_integer("device", device, 0, MAX_ORDINAL),
-        check_integer("stream", stream, 0, MAX_ADDRESS),
-    )
+    _launch(_native.launch_paste, **locals())
 
 
 def scratch_size(frame_bytes: int) -> int:
-    """Bytes of the scratch of ``launch_edit_paste`` for a frame (or its rectangle) of so many bytes, its pitch included."""
+    """Bytes of the scratch of ``launch_edit_paste`` for a frame (or its rectangle) of ``frame_bytes``, pitch included."""
     return _native.scratch_head + check_integer("frame_bytes", frame_bytes, 1, MAX_ADDRESS // 2)
 
 
@@ -424,37 +366,14 @@ def launch_edit_paste(
     """Start ``region_paste`` of one face's edits of format 2 on a CUDA device, in two launches.
 
     Args:
-        block, pixel_format, count, index, half, pixels, target_offset, device, stream: as in ``launch_paste``.
+        block, pixel_format, count, index, half, pixels, target_offset, device, stream: as in ``launch_paste``; errors too.
         face_edit, patch_edit: device addresses of this face's edits, [6, S, S] and [5, 4, P, P].
         flow, place, lines: device addresses of [2, F, F], [2, F, F] and [A, A], each or 0.
         face_size, patch_size, coarse_size, line_size: S, P, F and A.
         scratch: device address of ``scratch_size`` bytes for the block's frame, a multiple of 16: keeps what the face moves
             from. Launches that follow one another on one stream may share it.
-
-    Raises: as ``launch_paste``.
     """
-    _call(
-        _native.launch_edit_paste,
-        _check_address("block", block),
-        pixel_format.value,
-        check_integer("count", count, 0, MAX_FACES),
-        check_integer("index", index, 0, MAX_FACES),
-        _check_address("face_edit", face_edit),
-        _check_address("patch_edit", patch_edit),
-        check_integer("flow", flow, 0, MAX_ADDRESS),
-        check_integer("place", place, 0, MAX_ADDRESS),
-        check_integer("lines", lines, 0, MAX_ADDRESS),
-        _check_side("face_size", face_size),
-        _check_side("patch_size", patch_size),
-        check_integer("coarse_size", coarse_size, 0, MAX_VIEW_SIDE),
-        check_integer("line_size", line_size, 0, MAX_VIEW_SIDE),
-        bool(half),
-        check_integer("pixels", pixels, 1, MAX_ADDRESS),
-        check_integer("target_offset", target_offset, -MAX_ADDRESS, MAX_ADDRESS),
-        _check_address("scratch", scratch),
-        check_integer("device", device, 0, MAX_ORDINAL),
-        check_integer("stream", stream, 0, MAX_ADDRESS),
-    )
+    _launch(_native.launch_edit_paste, **locals())
 
 
 def cuda_is_host() -> bool:
@@ -472,54 +391,24 @@ def cuda_device_count() -> int:
     return _native.cuda_device_count()
 
 
-def _call(function: Callable[..., _Result], *arguments: Any) -> _Result:
+def _launch(function: Callable[..., None], pixel_format: PixelFormat, half: bool, **numbers: int) -> None:
+    """Call a native launch with its numbers by name: those of ``_RANGES``, and addresses."""
+    checked = {
+        name: check_integer(name, value, *_RANGES[name]) if name in _RANGES else _check_address(name, value)
+        for name, value in numbers.items()
+    }
+    _call(function, pixel_format=pixel_format.value, half=bool(half), **checked)
+
+
+def _call(function: Callable[..., _Result], *arguments: Any, **named: Any) -> _Result:
     """Call a native function, with its exceptions as this package's."""
     try:
         with native_call():
-            return function(*arguments)
+            return function(*arguments, **named)
     except ValueError as error:
         raise InputError(str(error)) from error
     except RuntimeError as error:
         raise BackendError(str(error)) from error
-
-
-def _check_edits(plan: FacePlan, edits: Edits) -> list[Floats | None]:
-    """The tensors as the kernels take them: C-contiguous, aligned, of one dtype."""
-    if not isinstance(edits, Edits):
-        raise InputError(f"edits: expected kernels.Edits, got {type(edits).__name__}")
-    n, s, p = len(plan.faces), plan.spec.face_size, plan.spec.patch_size
-    alone = edits.residuals_alone
-    coarse = _side(edits.place if edits.flow is None else edits.flow)
-    expected = {
-        "face_edit": (edits.face_edit, (n, 3 if alone else 6, s, s)),
-        "patch_edit": (edits.patch_edit, (n, 5, 3 if alone else 4, p, p)),
-        "flow": (edits.flow, (n, 2, coarse, coarse)),
-        "place": (edits.place, (n, 2, coarse, coarse)),
-        "lines": (edits.lines, (n, 1, _side(edits.lines), _side(edits.lines))),
-    }
-    if edits.lines is not None and edits.place is None:
-        raise InputError("lines: expected place too, which says where they are drawn")
-    given: list[Floats | None] = []
-    for name, (array, shape) in expected.items():
-        if array is None and name not in ("face_edit", "patch_edit"):
-            given.append(None)
-            continue
-        if not isinstance(array, np.ndarray) or array.dtype.newbyteorder("=") not in (np.float32, np.float16):
-            got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-            raise InputError(f"{name}: expected a float32 or float16 array, got {got}")
-        if alone and name not in ("face_edit", "patch_edit"):
-            raise InputError(f"{name}: edits of format 1 have residuals alone; give face_edit six channels")
-        if array.shape != shape:
-            raise InputError(f"{name}: expected the plan's shape {shape}, got {array.shape}")
-        given.append(array)
-    kinds = {array.dtype for array in given if array is not None}
-    kind = (kinds.pop() if len(kinds) == 1 else np.dtype(np.float32)).newbyteorder("=")
-    arrays = [None if array is None else np.require(array, kind, ["C", "A"]) for array in given]
-    return arrays[:2] if alone else arrays
-
-
-def _side(array: Floats | None) -> int:
-    return int(array.shape[-1]) if isinstance(array, np.ndarray) and array.ndim else 1
 
 
 def _check_out(plan: FacePlan, out: Frame, frame: Frame) -> None:
@@ -530,43 +419,16 @@ def _check_out(plan: FacePlan, out: Frame, frame: Frame) -> None:
         raise InputError(
             f"out: several elements share one byte (strides {out.strides}); give an array of its own memory"
         )
-    if not _same_elements(out, frame) and _shares_memory(out, frame):
+    if not same_elements(out, frame) and shares_memory(out, frame):
         raise InputError(
             "out: shares memory with frame but is not the same array; give frame itself or a separate array"
         )
-
-
-def _same_elements(a: Frame, b: Frame) -> bool:
-    return a is b or (a.ctypes.data, a.shape, a.strides) == (b.ctypes.data, b.shape, b.strides)
-
-
-def _shares_memory(a: Frame, b: Frame) -> bool:
-    effort: Any = 10_000
-    try:
-        return bool(np.shares_memory(a, b, max_work=effort))
-    except RuntimeError:  # TooHardError: the strides are so odd that the answer would take long
-        return True
-
-
-def overlaps_itself(array: Frame) -> bool:
-    """Whether two elements may lie at one address: an axis steps less far than the finer axes reach."""
-    reach = 0
-    for step, length in sorted((abs(step), length) for step, length in zip(array.strides, array.shape, strict=True)):
-        if length > 1:
-            if step <= reach:
-                return True
-            reach += step * (length - 1)
-    return False
 
 
 def _check_address(name: str, address: int) -> int:
     if not isinstance(address, (int, np.integer)) or not 0 < address <= MAX_ADDRESS:
         raise InputError(f"{name}: expected an address in device memory, got {address!r}")
     return int(address)
-
-
-def _check_side(name: str, side: int) -> int:
-    return check_integer(name, side, 1, MAX_VIEW_SIDE, "of pixels ")
 
 
 def _check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
@@ -577,10 +439,6 @@ def _check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     if kind not in (np.float32, np.float16):
         raise InputError(f"dtype: expected float32 or float16, got {kind}")
     return kind
-
-
-def _check_threads(threads: int) -> int:
-    return check_integer("threads", threads, 1, MAX_THREADS)
 
 
 def _device_ordinal(device: str) -> int:

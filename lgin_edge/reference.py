@@ -16,7 +16,8 @@ from .frames import Floats, Frame, PixelFormat
 from .geometry import Float64, apply, invert, view_affine, window
 
 if TYPE_CHECKING:
-    from .kernels import Edits, FacePlan
+    from .edits import Edits
+    from .kernels import FacePlan
 
 #: Most samples along one axis of a footprint.
 MAX_SAMPLES = 64
@@ -218,6 +219,14 @@ def _views(plan: FacePlan, n: int, edits: Edits) -> list[tuple[Floats, Float64, 
     for patch, box in zip(edits.patch_edit[n], plan.faces.boxes[n], strict=True):
         views.append((patch, box, plan.spec.region_taper))
     return views
+
+
+def psnr(expected: npt.NDArray[Any], actual: npt.NDArray[Any], peak: float) -> float:
+    """Peak signal-to-noise ratio, dB: infinite where nothing differs, minus infinity where a value is not finite."""
+    error = float(np.square(actual.astype(np.float64) - expected).mean())
+    if not np.isfinite(error):
+        return -np.inf
+    return float(10 * np.log10(peak**2 / error)) if error else np.inf
 
 
 def sample_count(step: Float64) -> int:

@@ -7,15 +7,20 @@ was freed or never freed show on any machine. Every call is written down, and an
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lgin_edge import kernels
+from lgin_edge.inference.onnxruntime_gpu import OnnxGpuEngine
 
 FAILED = 999
+needs_kernels = pytest.mark.skipif(
+    not kernels.cuda_is_host(), reason="needs kernels that run on the host: LGIN_CUDA=HOST ./bootstrap.sh test"
+)
 
 
 class Runtime:
@@ -259,3 +264,23 @@ def queue_launches(runtime: Runtime, patch: pytest.MonkeyPatch) -> list[tuple[st
     for name in ("launch_crop", "launch_paste", "launch_edit_paste"):
         patch.setattr(kernels, name, on_stream(name))
     return launches
+
+
+class QueuedEngine(OnnxGpuEngine):
+    """ONNX Runtime on the CPU, whose calls wait on the stand-in's stream like everything else."""
+
+    def __init__(self, path: Path, runtime: Runtime) -> None:
+        super().__init__(path, 0, 0, provider="CPUExecutionProvider", memory="cpu")
+        self.runtime = runtime
+        self.capturable = True
+        self.seen: list[tuple[int, int, int]] = []
+        self.closed = 0
+
+    def enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
+        self.seen.append((faces, faces * ages, stream))
+        addresses, run = dict(addresses), super().enqueue
+        self.runtime.queue(stream, lambda: run(addresses, faces, ages, stream))
+
+    def close(self) -> None:
+        self.closed += 1
+        super().close()

@@ -24,8 +24,7 @@ mkdir "$work/site" "$work/tests"
 cp -R "$root/lgin_edge" "$work/site/"
 rm -f "$work"/site/lgin_edge/_native*.so
 cmake --install "$build" --prefix "$work/site"
-cp "$root"/tests/test_kernels*.py "$root"/tests/test_native_stub.py "$root"/tests/frames.py \
-  "$root"/tests/device_scenes.py "$root"/tests/loose.py "$root"/tests/tolerances.py \
+cp "$root"/tests/kernels/*.py "$root"/tests/frames.py "$root"/tests/loose.py "$root"/tests/tolerances.py \
   "$root"/tests/test_fuzz_corpus.py "$root"/tests/models.py "$work/tests/"
 cp -R "$root/tests/fuzz" "$work/tests/"
 cp "$root/pyproject.toml" "$work/"

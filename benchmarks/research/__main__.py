@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lgin_edge.bench import machine, sweeps
+from lgin_edge.bench import machine
 from lgin_edge.bench.__main__ import measure, stages_of
-from lgin_edge.bench.measure import Candidate, Skipped
-from lgin_edge.bench.resnet18 import Sessions
-from lgin_edge.bench.run import Bench
-from lgin_edge.bench.stages import Model, Target
 from lgin_edge.cli.options import BAD_MODEL, exit_on_error, stdout
 from lgin_edge.models.engine_file import is_engine
 from lgin_edge.transformer import INT8_WEIGHTS, WEIGHTS, model_path
 
-from . import baselines, gpu, layers
+from . import layers
+from .tables import ResearchBench
 
 app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
-
-
-class ResearchBench(Bench):
-    """The bench, with the parts of the frame path on a GPU, and other people's implementations of the same work.
-
-    ``seconds`` are as much again for each of the two tables of the latter.
-    """
-
-    def gpu_candidates(self, model: Model, target: Target) -> tuple[list[Candidate], list[Skipped]]:
-        return gpu.candidates(model, target, self.wanted)
-
-    def gpu_batches(self, model: Model, target: Target) -> list[Candidate]:
-        return gpu.batches(model, target, sweeps.BATCHES)
-
-    def further(self, model: Model, r18: Sessions) -> None:
-        with ExitStack() as stack:
-            if {"crop", "paste"} & set(self.wanted):
-                candidates, skipped = baselines.kernels(model, r18, stack)
-                self.result.skipped += skipped
-                self.measure("kernels", candidates, self.seconds)
-            if {"model", "tracked frame"} & set(self.wanted):
-                self.progress("baselines: torch.compile takes minutes", 0.0)
-                candidates, skipped = baselines.models(model, self.threads, r18, stack)
-                self.result.skipped += skipped
-                self.measure("baseline", candidates, self.seconds, baselines.PAUSE)
 
 
 @app.command()
@@ -55,14 +26,16 @@ def research(
         list[str] | None, typer.Option(help="Measure only this stage; repeatable.", show_default=False)
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=1024, show_default=False)] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, max=86400, help="Time for timing; thrice as much in all.")] = 36.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=86400, help="Time for timing the stages; six times as much in all.")
+    ] = 18.0,
     profile: Annotated[
         bool, typer.Option("--profile", help="Also the model's time by operator and layer, by ONNX Runtime's profiler.")
     ] = False,
     json_: Annotated[Path | None, typer.Option("--json", show_default=False)] = None,
 ) -> None:
-    """What lgin_edge.bench measures, beside what is installed among PyTorch, torch.compile (takes minutes), OpenVINO and OpenCV,
-    the model fused, and each part of the frame path on a GPU."""
+    """What lgin_edge.bench measures, and: more faces a call, more threads, peak memory, what is installed among PyTorch,
+    torch.compile (takes minutes), OpenVINO and OpenCV, and each part of the frame path on a GPU."""
     with exit_on_error():
         failed = measure(ResearchBench, models or [], stages_of(stage), threads, seconds, json_)
         if profile:

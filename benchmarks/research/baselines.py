@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from lgin_edge import geometry
-from lgin_edge.bench import checks, stages
+from lgin_edge.bench import measure, stages
 from lgin_edge.bench.measure import Candidate, Skipped
 from lgin_edge.bench.resnet18 import Sessions
-from lgin_edge.bench.stages import CPU, Model, Target
-from lgin_edge.errors import LginError
-from lgin_edge.inference.loader import open_model
+from lgin_edge.bench.stages import Model, Target
 
-from . import frameworks
+from . import frameworks, opencv
 from .frameworks import Run, Unavailable
 from .opencv import Composition
 
@@ -42,15 +38,27 @@ def kernels(model: Model, r18: Sessions, stack: ExitStack) -> Gathered:
         restore()
 
     def view_check(answer: Any) -> str:
-        face, patches = (checks.like_opencv(a, e, 127.5) for a, e in zip(answer, model.expected.views, strict=True))
+        face, patches = (opencv.check(a, e, 127.5) for a, e in zip(answer, model.expected.views, strict=True))
         return f"face {face}; patches {patches}"
 
     def frame_check(answer: Any) -> str:
-        return checks.like_opencv(answer, model.expected.pasted, 1.0)
+        return opencv.check(answer, model.expected.pasted, 1.0)
 
     theirs = [
-        _like(crop, "opencv", lambda: composition.crop(scene.frame, scene.affine, scene.boxes), view_check, setup),
-        _like(paste, "opencv", lambda: composition.paste(frame, scene.affine, scene.boxes, deltas), frame_check, setup),
+        _like(
+            crop,
+            "opencv",
+            lambda: composition.crop(scene.frame, scene.face.affine, scene.face.boxes),
+            view_check,
+            setup,
+        ),
+        _like(
+            paste,
+            "opencv",
+            lambda: composition.paste(frame, scene.face.affine, scene.face.boxes, deltas),
+            frame_check,
+            setup,
+        ),
     ]
     return [*ours, *theirs, _both("opencv", *theirs)], []
 
@@ -70,12 +78,11 @@ def models(model: Model, threads: int, r18: Sessions, stack: ExitStack) -> Gathe
         inputs = model.scene.engine_inputs()
 
         def check(answer: Any) -> str:
-            return checks.residuals(answer, model.expected.residuals(1, 1), exact=False)
+            return measure.check_residuals(answer, model.expected.residuals(1, 1), exact=False)
 
         found.append(_like(ours, name, lambda: run(*inputs), check))
         return run
 
-    offer("onnxruntime, fused", lambda: _fused(model, threads, stack))
     net: Any = None
     try:
         net = frameworks.torch_module(model)
@@ -99,7 +106,7 @@ def _whole(model: Model, threads: int, ours: Candidate, run: Run, skipped: list[
         skipped.append(Skipped("tracked frame", name, f"OpenCV cannot be imported: {error}"))
         return []
     frame, restore = stages.working_copy(scene)
-    code = scene.code[None]
+    code = scene.engine_inputs()[3]
 
     def setup() -> None:
         composition.use_threads()
@@ -114,29 +121,9 @@ def _whole(model: Model, threads: int, ours: Candidate, run: Run, skipped: list[
     def check(answer: Any) -> str:
         expected = model.expected.aged(scene.landmarks, [scene.groups - 1])
         assert expected is not None  # it is an .onnx file
-        return checks.like_opencv(answer, expected[0], 1.0)
+        return opencv.check(answer, expected[0], 1.0)
 
     return [_like(ours, name, change, check, setup)]
-
-
-def _fused(model: Model, threads: int, stack: ExitStack) -> Run:
-    """The model with its five branches fused into one, in ONNX Runtime."""
-    onnx, _ = (frameworks.imported(name, "pip install 'lgin-edge[engine]'") for name in ("onnx", "onnx_graphsurgeon"))
-    from lgin_edge.engine.fuse import fuse
-
-    try:
-        fused, report = fuse(onnx.load(str(model.path)))
-    except LginError as error:
-        raise Unavailable(f"it cannot be fused: {error}") from error
-    if report.already_fused:
-        raise Unavailable(
-            f"{model.path.name} is fused already: 'onnxruntime' is this; give the unfused file to compare"
-        )
-    path = Path(stack.enter_context(TemporaryDirectory(prefix="lgin-edge-bench-"))) / "fused.onnx"
-    onnx.save(fused, str(path))
-    backend = open_model(path, providers=(CPU,), threads=threads)
-    stack.callback(backend.close)
-    return backend.run
 
 
 def _like(
@@ -159,7 +146,7 @@ def _like(
         batch=ours.batch,
         ages=ours.ages,
         threads=ours.threads,
-        foreign=True,
+        third_party=True,
     )
 
 
@@ -183,5 +170,5 @@ def _both(name: str, crop: Candidate, paste: Candidate) -> Candidate:
         dtype=crop.dtype,
         size=crop.size,
         threads=crop.threads,
-        foreign=crop.foreign,
+        third_party=crop.third_party,
     )

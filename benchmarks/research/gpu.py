@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lgin_edge.bench import checks, stages
+from lgin_edge.bench import measure, stages
 from lgin_edge.bench.measure import Candidate, Skipped
 from lgin_edge.bench.stages import FRAME_SIZE, Model, Target
 from lgin_edge.inference.cuda import DeviceMemory
@@ -60,7 +60,7 @@ def on_device(model: Model, target: Target, path: GpuFramePath) -> Candidate:
     """A frame that is on the GPU already and stays there."""
     transformer, scene, cuda = target.transformer(model), model.scene, path.cuda
     memory = DeviceMemory(cuda, scene.frame.nbytes)
-    target.stack.callback(memory.free)
+    target.stack.callback(memory.close)
     array, host = DeviceArray(memory, scene.frame.shape), scene.frame.copy()
     kinds = cuda.runtime.cudaMemcpyKind
 
@@ -76,8 +76,8 @@ def on_device(model: Model, target: Target, path: GpuFramePath) -> Candidate:
         copy(answer.ctypes.data, memory.address, kinds.cudaMemcpyDeviceToHost)
         expected = model.expected.aged(scene.landmarks, [scene.groups - 1])
         if expected is None:
-            return checks.changed(answer, scene.frame, scene.surroundings)
-        return checks.frame(answer, expected[0], scene.surroundings, exact=False)
+            return measure.check_changed(answer, scene.frame, scene.surroundings)
+        return measure.check_frame(answer, expected[0], scene.surroundings, exact=False)
 
     return Candidate(
         "tracked frame",

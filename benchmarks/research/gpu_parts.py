@@ -1,6 +1,6 @@
 """The parts of a frame's way on a GPU, one by one.
 
-After a frame has gone through, its slot on the device holds all that its parts need; so each part can be queued alone and
+After a frame has gone through, its entry on the device holds all that its parts need; so each part can be queued alone and
 waited for. What a part takes so includes one launch and one wait, which a graph saves: parts add up to more than the whole.
 """
 
@@ -12,23 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 from lgin_edge import kernels
-from lgin_edge.bench import checks
+from lgin_edge.bench import measure
 from lgin_edge.bench.measure import Candidate, WrongAnswer
 from lgin_edge.bench.scene import HEIGHT, WIDTH
 from lgin_edge.bench.stages import Model, Target
 from lgin_edge.faces import FaceBatch
 from lgin_edge.frames import PixelFormat
-from lgin_edge.inference.gpu import GpuFramePath, Slot, capacity_pixels
+from lgin_edge.inference.gpu import GpuFramePath, GraphCacheEntry, capacity_pixels
 from lgin_edge.kernels import FacePlan
 
 PARTS = ("upload", "crop", "model", "paste", "download")
 
 
 class Parts:
-    """One frame in its slot on the device, and the parts of its way, on the inputs that the CPU's stages have.
+    """One frame in its entry on the device, and the parts of its way, on the inputs that the CPU's stages have.
 
     Args:
-        target: on a GPU; a transformer of its own is made, whose slot nobody else writes to.
+        target: on a GPU; a transformer of its own is made, whose entry nobody else writes to.
         faces: the same face so many times.
     """
 
@@ -39,10 +39,10 @@ class Parts:
         scene, about, frame = model.scene, model.description, model.scene.frame.copy()
         landmarks = np.repeat(scene.landmarks[None], faces, axis=0)
         self.target.transformer(model).age(frame, group=scene.groups - 1, landmarks=landmarks, out=frame)
-        self.slot: Slot = next(reversed(self.path.slots.values()))
+        self.entry: GraphCacheEntry = next(reversed(self.path.entries.values()))
         self.stream, self.cuda = self.path.stream, self.path.cuda
-        assert self.slot.pixels is not None
-        self.pixels = self.slot.pixels
+        assert self.entry.pixels is not None
+        self.pixels = self.entry.pixels
         batch = FaceBatch.of([scene.face] * faces)
         x0, y0, x1, y1 = FacePlan(batch, about.views, HEIGHT, WIDTH, PixelFormat.RGB).rectangle
         self.rectangle = slice(y0, y1), slice(x0, x1)
@@ -80,23 +80,23 @@ class Parts:
     # ---- what is timed: queued on the path's stream
 
     def _upload(self) -> None:
-        self.slot.parameters.upload(self.stream.handle)
-        self.pixels.upload(self.stream.handle, self.slot.shape.capacity)
+        self.entry.parameters.upload(self.stream.handle)
+        self.pixels.upload(self.stream.handle, self.entry.key.capacity)
 
     def _crop(self) -> None:
-        slot, at = self.slot, self.slot.addresses
-        kernels.launch_crop(slot.block, PixelFormat.RGB, self.faces, at["face"], at["patches"], **self._sizes())
+        entry, at = self.entry, self.entry.addresses
+        kernels.launch_crop(entry.block, PixelFormat.RGB, self.faces, at["face"], at["patches"], **self._sizes())
 
     def _model(self) -> None:
-        self.path.engine.enqueue(self.slot.addresses, self.faces, 1, self.stream.handle)
+        self.path.engine.enqueue(self.entry.addresses, self.faces, 1, self.stream.handle)
 
     def _paste(self) -> None:
-        slot = self.slot
-        pixels = capacity_pixels(PixelFormat.RGB, slot.shape.capacity)
+        entry = self.entry
+        pixels = capacity_pixels(PixelFormat.RGB, entry.key.capacity)
         for n in range(self.faces):
-            face, patches = (slot.addresses[name] + n * slot.step[name] for name in ("face_delta", "patch_delta"))
+            face, patches = (entry.addresses[name] + n * entry.per_face[name] for name in ("face_delta", "patch_delta"))
             kernels.launch_paste(
-                slot.block,
+                entry.block,
                 PixelFormat.RGB,
                 self.faces,
                 n,
@@ -127,18 +127,18 @@ class Parts:
     def _check_crop(self, _: object) -> str:
         self._before_paste()
         self._crop()
-        return checks.residuals(self._first("face", "patches"), self.model.expected.views, exact=False)
+        return measure.check_residuals(self._first("face", "patches"), self.model.expected.views, exact=False)
 
     def _check_model(self, _: object) -> str:
         answer = self._first("face_delta", "patch_delta")
-        return checks.residuals(answer, self.model.expected.residuals(1, 1), exact=False)
+        return measure.check_residuals(answer, self.model.expected.residuals(1, 1), exact=False)
 
     def _check_paste(self, _: object) -> str:
         scene, frame = self.model.scene, self.model.scene.frame.copy()
         frame[self.rectangle] = self._downloaded()
         if self.faces > 1:
-            return checks.changed(frame, scene.frame, scene.surroundings)
-        return checks.frame(frame, self.model.expected.pasted, scene.surroundings, exact=False)
+            return measure.check_changed(frame, scene.frame, scene.surroundings)
+        return measure.check_frame(frame, self.model.expected.pasted, scene.surroundings, exact=False)
 
     def _downloaded(self) -> npt.NDArray[np.uint8]:
         self._download()
@@ -147,11 +147,11 @@ class Parts:
         return here
 
     def _give(self, tensors: dict[str, npt.NDArray[Any]]) -> None:
-        """Copy tensors to where the slot has them."""
+        """Copy tensors to where the entry has them."""
         self.cuda.activate()
         kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         for name, array in tensors.items():
-            to = self.slot.addresses[name]
+            to = self.entry.addresses[name]
             self.cuda.call("cudaMemcpyAsync", to, array.ctypes.data, array.nbytes, kind, self.stream.handle)
         self.stream.synchronize()
 
@@ -162,7 +162,7 @@ class Parts:
         for name, like in zip(names, (self._views, self._deltas)["face_delta" in names].values(), strict=True):
             host = np.empty_like(like[:1])
             self.cuda.call(
-                "cudaMemcpyAsync", host.ctypes.data, self.slot.addresses[name], host.nbytes, kind, self.stream.handle
+                "cudaMemcpyAsync", host.ctypes.data, self.entry.addresses[name], host.nbytes, kind, self.stream.handle
             )
             self.stream.synchronize()
             found.append(host.astype(np.float32))
@@ -173,7 +173,7 @@ class Parts:
         return {
             "face_size": about.face_size,
             "patch_size": about.patch_size,
-            "half": self.slot.half,
+            "half": self.entry.half,
             "device": self.cuda.device,
             "stream": self.stream.handle,
         }

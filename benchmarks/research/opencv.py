@@ -13,8 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lgin_edge import geometry
+from lgin_edge.bench.measure import WrongAnswer
 from lgin_edge.frames import Floats, Frame
 from lgin_edge.models.description import Description
+
+#: OpenCV warps bytes with positions in 1/32 pixel and rounds twice: mean and worst difference, levels.
+OPENCV_MEAN, OPENCV_WORST = 0.5, 6.0
 
 
 class Composition:
@@ -106,3 +110,11 @@ def _bounds(view: geometry.Float64, width: int, height: int) -> tuple[int, int, 
     corners = geometry.apply(view, [(0, 0), (1, 0), (0, 1), (1, 1)])
     low, high = np.floor(corners.min(axis=0)).astype(int), np.ceil(corners.max(axis=0)).astype(int)
     return max(0, low[0]), max(0, low[1]), min(width, high[0]), min(height, high[1])
+
+
+def check(answer: npt.NDArray[np.generic], expected: npt.NDArray[np.generic], unit: float) -> str:
+    """OpenCV's composition against ours; ``unit`` is levels of 8 bits a unit of the arrays."""
+    off = np.abs(answer.astype(np.float64) - expected.astype(np.float64)) * unit
+    if off.mean() > OPENCV_MEAN or off.max() > OPENCV_WORST:
+        raise WrongAnswer(f"off by {off.mean():.2f} levels in the mean, {off.max():.1f} at worst")
+    return f"mean {off.mean():.2f}, worst {off.max():.1f} levels"

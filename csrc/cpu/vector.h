@@ -18,7 +18,7 @@ namespace lgin::cpu {
 typedef float Color4 __attribute__((vector_size(16)));
 typedef std::int32_t Int4 __attribute__((vector_size(16)));
 
-// LGIN_NO_AVX2 in the environment leaves them out; the results are the same to the bit (tests/test_kernels.py).
+// LGIN_NO_AVX2 in the environment leaves them out; the results are the same to the bit (tests/kernels/test_kernels.py).
 inline bool has_avx2() {
 #if defined(LGIN_AVX2)
   static const bool has = std::getenv("LGIN_NO_AVX2") == nullptr && __builtin_cpu_supports("avx2");

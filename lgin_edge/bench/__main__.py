@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -46,19 +45,11 @@ def bench(
             min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False, metavar="N"
         ),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, max=86400, help="Time for timing.", metavar="SECONDS")] = 36.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=86400, help="Time for timing.", metavar="SECONDS")] = 18.0,
     json_: Annotated[
         Path | None,
         typer.Option(
             "--json", help="Write machine, rows and all samples to this file.", show_default=False, metavar="FILE"
-        ),
-    ] = None,
-    compare: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(
-            help="Measure nothing; say what changed beyond the noise from A.json to B.json.",
-            metavar="A.json B.json",
-            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -72,15 +63,10 @@ def bench(
 
       python -m lgin_edge.bench engine.plan my.onnx --json mine.json
 
-      python -m lgin_edge.bench --compare before.json after.json
-
-    Needs no network, no photograph and no GPU; ends in under a minute. Close other programs first: the table says how noisy
+    Needs no network, no photograph and no GPU; ends in half a minute. Close other programs first: the table says how noisy
     it was. Every time is also given as a multiple of ResNet-18 on the same threads, so that machines can be compared.
     """
     with exit_on_error():
-        if compare is not None:
-            _compare(*compare, others=bool(models or stage or threads or json_))
-            return
         from .run import Bench
 
         failed = measure(Bench, models or [], stages_of(stage), threads, seconds, json_)
@@ -98,14 +84,6 @@ def stages_of(names: list[str] | None) -> tuple[str, ...]:
     return tuple(one for one in ALL if not names or one.split()[0] in names)
 
 
-def _compare(a: Path, b: Path, others: bool) -> None:
-    if others:
-        raise InputError("--compare: measures nothing, and so takes no other option and no model")
-    from . import compare, rows
-
-    compare.show(stdout, compare.compare(rows.read(a), rows.read(b)))
-
-
 def measure(
     bench: type[Bench],
     paths: list[Path],
@@ -115,52 +93,34 @@ def measure(
     json_: Path | None,
 ) -> bool:
     """Run a bench and show what it found; whether something failed that should have worked. Raises as ``Bench.run``."""
+    from rich.progress import Progress
+
     from ..transformer import INT8_WEIGHTS, WEIGHTS, model_path
-    from . import machine, report, rows
+    from . import machine, report
 
     if json_ is not None and not json_.resolve().parent.is_dir():
         raise InputError(f"--json {json_}: there is no folder {json_.resolve().parent}")
     paths = [model_path(path) for path in paths] or [WEIGHTS, INT8_WEIGHTS]
-    facts, cores = machine.describe(), machine.usable_cores()
-    with _Progress() as progress:
-        result = bench(paths, wanted, threads or cores, cores, seconds, progress.show).run()
+    facts = machine.describe()
+    # Drawn between samples alone: a thread that draws would be measured too.
+    with Progress(console=stderr, transient=True, auto_refresh=False) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def progress(what: str, done: float) -> None:
+            bar.update(task, description=what, completed=done, refresh=True)
+
+        result = bench(paths, wanted, threads or machine.usable_cores(), seconds, progress).run()
     facts["bench"] = {
         "arguments": sys.argv[1:],
         "models": [path.name for path in paths],
         "skipped": [f"{one.stage}, {one.name}: {one.reason}" for one in result.skipped],
     }
     if json_ is not None:
-        rows.write(json_, facts, result.rows)
+        report.write(json_, facts, result.rows)
     report.show(stdout, facts, result.rows, result.skipped)
     if json_ is not None:
         stdout.print(f"wrote {json_}")
     return result.failed
-
-
-class _Progress:
-    """A bar on the error stream that draws only when it is told to: a thread that draws would be measured too."""
-
-    def __init__(self) -> None:
-        from rich.progress import Progress
-
-        self._bar = Progress(console=stderr, transient=True, auto_refresh=False)
-        self._task = self._bar.add_task("", total=1.0)
-        self._drawn = 0.0
-
-    def __enter__(self) -> Any:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def show(self, what: str, done: float) -> None:
-        now = time.monotonic()
-        new = self._bar.tasks[0].description != what
-        self._bar.update(self._task, description=what, completed=done)
-        if new or now - self._drawn > 0.25:
-            self._bar.refresh()
-            self._drawn = now
 
 
 if __name__ == "__main__":

@@ -14,6 +14,10 @@ from typing import Any
 
 import lgin_edge
 
+from .. import _process
+
+#: Cores that this process may use.
+usable_cores = _process.usable_cores
 PACKAGES = (
     "numpy",
     "onnxruntime",
@@ -26,8 +30,6 @@ PACKAGES = (
     "tensorrt-rtx-cu13",
     "cuda-python",
 )
-#: What two runs must share for their times to be compared.
-IDENTITY = ("cpu", "cores", "gpus")
 _GPU_FIELDS = {
     "name": "name",
     "driver_version": "driver",
@@ -57,7 +59,7 @@ def describe() -> dict[str, Any]:
         "lgin_edge": lgin_edge.__version__,
         "versions": _versions(),
         "commit": _commit(),
-        "providers": _providers(),
+        "providers": providers(),
         "gpus": _gpus(),
         "power_mode": _power_mode(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -65,15 +67,8 @@ def describe() -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value not in (None, "", [], {})}
 
 
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
-
-
 def load() -> float | None:
-    """Processes that ran or waited for a core in the last minute, on average; None where that is not told."""
+    """Processes that ran or waited for a core in the last minute, on average; None where this system does not say."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
@@ -102,8 +97,8 @@ def _cpu() -> str:
 def _clock() -> float | None:
     """Of the first core, now."""
     now = _mhz("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
-    told = _lines("/proc/cpuinfo", "cpu MHz")
-    return now if now is not None else round(float(told[0])) if told else None
+    clocks = _lines("/proc/cpuinfo", "cpu MHz")
+    return now if now is not None else round(float(clocks[0])) if clocks else None
 
 
 def _memory() -> int | None:
@@ -116,7 +111,8 @@ def _versions() -> dict[str, str]:
     return {package: installed[package] for package in PACKAGES if package in installed}
 
 
-def _providers() -> list[str]:
+def providers() -> list[str]:
+    """Of the ONNX Runtime that is installed."""
     try:
         import onnxruntime
     except ImportError:
@@ -139,14 +135,14 @@ def _commit() -> str:
 def _gpus() -> list[dict[str, str]]:
     query = ["nvidia-smi", f"--query-gpu={','.join(_GPU_FIELDS)}", "--format=csv,noheader,nounits"]
     rows = csv.reader(_output(query).splitlines(), skipinitialspace=True)
-    told = (dict(zip(_GPU_FIELDS.values(), row, strict=False)) for row in rows if row)
-    return [{name: value for name, value in gpu.items() if not value.startswith("[")} for gpu in told]
+    gpus = (dict(zip(_GPU_FIELDS.values(), row, strict=False)) for row in rows if row)
+    return [{name: value for name, value in gpu.items() if not value.startswith("[")} for gpu in gpus]
 
 
 def _power_mode() -> str:
     """Of a Jetson: nvpmodel's name for it."""
-    told = _output(["nvpmodel", "-q"]).splitlines()
-    return next((line.partition(":")[2].strip() for line in told if "Power Mode" in line), "")
+    lines = _output(["nvpmodel", "-q"]).splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if "Power Mode" in line), "")
 
 
 def _output(command: list[str]) -> str:

@@ -1,8 +1,11 @@
 """Timing: candidates in turn, each one's answer checked before its first sample and after its last.
 
 In a round every candidate that is left takes one sample, in an order drawn anew: what the machine does to one it does to all, and
-nobody always follows the same neighbour. So every sample starts with caches that somebody else has used, as between two
-frames of a camera.
+none always follows the same neighbour. So every sample starts with caches that another has used, as between two frames of a
+camera.
+
+``exact`` candidates compute in float32 on the CPU, as the reference does: they differ by rounding. The others (float16, TF32,
+another library's sampling) must keep a peak signal-to-noise ratio. All tolerances of the bench stand here.
 """
 
 from __future__ import annotations
@@ -17,13 +20,29 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import LginError
+from ..frames import Floats, Frame
+from ..reference import psnr
 from .scene import digest
 
-#: A candidate is warm after so many calls and so many milliseconds, whichever comes last.
+#: A candidate is warm after these calls and these milliseconds, whichever comes last.
 WARM_UP_CALLS, WARM_UP_MS = 10, 200.0
-#: Rounds that are measured whatever the time, and at most; share of the time that warming up may take.
+#: Rounds that are measured whatever the time, and at most; fraction of the time that warming up may take.
 LEAST_ROUNDS, MOST_ROUNDS = 5, 1000
-_WARM_UP_SHARE = 0.4
+_WARM_UP_FRACTION = 0.4
+#: Coefficient of variation above which a row is marked as noisy, and samples below which it is marked as few.
+NOISY, FEW = 0.10, 10
+#: Crop against the NumPy reference in double: rounding of positions and of float16 views; see tests/tolerances.py.
+VIEW = {np.dtype(np.float32): 4e-5, np.dtype(np.float16): 6e-4}
+#: Residuals of float32 against one thread of ONNX Runtime: sums in another order. A level of 8 bits is 7.8e-3.
+RESIDUAL = 1e-3
+#: ResNet-18's logits, which are of the order of 1, against one thread.
+LOGIT = 1e-3
+#: Frames: levels by which a byte may differ, and fraction of the bytes round the face that may.
+LEVELS, FRACTION = 1, 0.01
+#: Of lossy candidates, decibels: over residuals (peak 2) and over the bytes round the face (peak 255).
+PSNR = 40.0
+#: Detection: the drawn face's landmarks, as a fraction of the distance of its eyes.
+DETECTED = 0.15
 
 
 class WrongAnswer(Exception):
@@ -33,10 +52,6 @@ class WrongAnswer(Exception):
 def in_a_line(error: Exception) -> str:
     """The kind of an error and the first line of what it says."""
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
-
-
-def nothing() -> None:
-    """The hook of a candidate that needs none."""
 
 
 @dataclass(eq=False)
@@ -52,7 +67,7 @@ class Candidate:
         setup: called before each call, not timed: puts a frame back that the call will change.
         synchronize: waits until queued work is done; called before the clock starts and before it stops.
         dtype, size, batch, ages, threads, device: what the row says. ``batch`` is faces a call.
-        foreign: not ours: where it fails, that is told and no error of this package.
+        third_party: not ours: its failure is reported, and is no error of this package.
     """
 
     stage: str
@@ -60,15 +75,15 @@ class Candidate:
     run: Callable[[], object]
     check: Callable[[Any], str]
     inputs: Sequence[npt.NDArray[Any]]
-    setup: Callable[[], None] = nothing
-    synchronize: Callable[[], None] = nothing
+    setup: Callable[[], None] = lambda: None
+    synchronize: Callable[[], None] = lambda: None
     dtype: str = "fp32"
     size: str = ""
     batch: int = 1
     ages: int = 1
     threads: int = 1
     device: str = "cpu"
-    foreign: bool = False
+    third_party: bool = False
 
     @property
     def work(self) -> tuple[str, str, int, int]:
@@ -130,7 +145,7 @@ def measure_interleaved(
     Args:
         seconds: for all of them with their warm-up; every candidate gets ``LEAST_ROUNDS`` samples all the same.
         pause: seconds of rest before each sample: other packages' threads go on spinning after their call.
-        progress: called between rounds, outside the samples, with the share that is done.
+        progress: called between rounds, outside the samples, with the fraction that is done.
         clock: seconds.
 
     Returns:
@@ -138,11 +153,11 @@ def measure_interleaved(
     """
     begin = clock()
     ready, skipped = _checked(candidates)
-    _warm_up(ready, (begin + seconds - clock()) * _WARM_UP_SHARE, clock)
+    _warm_up(ready, (begin + seconds - clock()) * _WARM_UP_FRACTION, clock)
     rng = np.random.default_rng(seed)
     start, rounds = clock(), 0
     collecting = gc.isenabled()
-    gc.disable()  # a collection would fall on whoever is running
+    gc.disable()  # a collection would be charged to the candidate that runs
     try:
         while ready and rounds < MOST_ROUNDS and (rounds < LEAST_ROUNDS or clock() < begin + seconds):
             for index in rng.permutation(len(ready)):
@@ -195,13 +210,13 @@ def _try(one: Candidate) -> str | Skipped:
     except LginError as error:
         return _skip(one, str(error))
     except Exception as error:
-        if not one.foreign:
+        if not one.third_party:
             raise
         return _skip(one, in_a_line(error))
 
 
 def _skip(one: Candidate, reason: str) -> Skipped:
-    return Skipped(one.stage, one.name, reason, failed=not one.foreign)
+    return Skipped(one.stage, one.name, reason, failed=not one.third_party)
 
 
 def _warm_up(ready: Sequence[Measured], most: float, clock: Callable[[], float]) -> None:
@@ -229,3 +244,117 @@ def _sample(one: Candidate, clock: Callable[[], float]) -> float:
     one.run()
     one.synchronize()
     return 1e3 * (clock() - start)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of n samples in milliseconds; never the best one. ``cv`` is the coefficient of variation, deviation over mean."""
+
+    n: int
+    median: float
+    p95: float
+    p99: float
+    mean: float
+    cv: float
+
+    @property
+    def remark(self) -> str:
+        """ "noisy", "few samples", both or nothing."""
+        return ", ".join(["noisy"] * (self.cv > NOISY) + ["few samples"] * (self.n < FEW))
+
+
+def summarize(samples: Sequence[float]) -> Summary:
+    """Quantiles by linear interpolation. Raises ValueError without samples."""
+    if not len(samples):
+        raise ValueError("no samples")
+    values = np.asarray(samples, np.float64)
+    median, p95, p99 = np.percentile(values, (50, 95, 99))
+    mean = float(values.mean())
+    deviation = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return Summary(len(values), float(median), float(p95), float(p99), mean, deviation / mean if mean else 0.0)
+
+
+def check_views(answer: Sequence[Floats], expected: Sequence[Floats]) -> str:
+    """Crop: face and patches in [-1, 1]."""
+    worst = max(_worst(a, e) for a, e in zip(answer, expected, strict=True))
+    return _within(worst, VIEW[answer[0].dtype], "{:.1e}")
+
+
+def check_residuals(answer: Sequence[Floats], expected: Sequence[Floats] | None, *, exact: bool) -> str:
+    """Engine: face_delta and patch_delta. Without a reference they must be plausible."""
+    if expected is None:
+        return check_plausible(answer)
+    if exact:
+        return _within(max(_worst(a, e) for a, e in zip(answer, expected, strict=True)), RESIDUAL, "{:.1e}")
+    return _signal(answer, expected, 2.0)
+
+
+def check_logits(answer: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> str:
+    """ResNet-18."""
+    return _within(_worst(answer, expected), LOGIT, "{:.1e}")
+
+
+def check_plausible(answer: Sequence[Floats]) -> str:
+    """Engine without a reference: finite residuals in [-2, 2] that are not all nothing."""
+    if not all(np.isfinite(array).all() and np.abs(array).max() <= 2.0 for array in answer):
+        raise WrongAnswer("residuals that are no numbers, or beyond [-2, 2]")
+    if not any(np.any(array) for array in answer):
+        raise WrongAnswer("residuals that are all 0")
+    return "plausible; there is no reference"
+
+
+def check_changed(answer: Frame, before: Frame, around: tuple[slice, slice]) -> str:
+    """A whole frame without a reference: it changed near the face, and nowhere else."""
+    _unchanged(answer, before, around)
+    if not np.any(answer != before):
+        raise WrongAnswer("nothing changed")
+    return "plausible; there is no reference"
+
+
+def check_frame(answer: Frame, expected: Frame, around: tuple[slice, slice], *, exact: bool) -> str:
+    """Paste and whole frame: near the face as expected, and elsewhere not one byte changed."""
+    _unchanged(answer, expected, around)
+    here, there = answer[around], expected[around]
+    if not exact:
+        return _signal([here], [there], 255.0)
+    off = np.abs(here.astype(np.int16) - there)
+    if off.max() > LEVELS or np.count_nonzero(off) > FRACTION * off.size:
+        raise WrongAnswer(f"{np.count_nonzero(off)} of {off.size} bytes differ, by up to {off.max()} levels")
+    return f"{np.count_nonzero(off)} of {off.size} bytes by one level"
+
+
+def check_landmarks(answer: npt.NDArray[np.float64], expected: npt.NDArray[np.float64], fraction: float) -> str:
+    """Detection: five points [5, 2], off by at most a fraction of the distance of the eyes."""
+    off = float(np.abs(answer - expected).max() / np.linalg.norm(expected[1] - expected[0]))
+    return _within(off, fraction, "{:.1e} of the eyes' distance")
+
+
+def _unchanged(answer: Frame, expected: Frame, around: tuple[slice, slice]) -> None:
+    if answer.shape != expected.shape or answer.dtype != expected.dtype:
+        raise WrongAnswer(f"{answer.dtype} {answer.shape} instead of {expected.dtype} {expected.shape}")
+    different = answer != expected
+    different[around] = False
+    if different.any():
+        raise WrongAnswer(f"{np.count_nonzero(different)} bytes away from the face changed")
+
+
+def _worst(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic]) -> float:
+    if a.shape != b.shape:
+        raise WrongAnswer(f"shape {a.shape} instead of {b.shape}")
+    return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0.0))
+
+
+def _within(worst: float, limit: float, form: str) -> str:
+    if not worst <= limit:  # so that NaN is refused
+        raise WrongAnswer(f"off by {form.format(worst)}, allowed are {form.format(limit)}")
+    return f"within {form.format(worst)}"
+
+
+def _signal(answer: Sequence[npt.NDArray[Any]], expected: Sequence[npt.NDArray[Any]], peak: float) -> str:
+    for a, e in zip(answer, expected, strict=True):
+        if a.shape != e.shape:
+            raise WrongAnswer(f"shape {a.shape} instead of {e.shape}")
+    decibels = min(psnr(e, a, peak) for a, e in zip(answer, expected, strict=True))
+    if not decibels >= PSNR:
+        raise WrongAnswer(f"PSNR {decibels:.1f} dB, at least {PSNR:.0f} are asked")
+    return f"PSNR {decibels:.0f} dB"

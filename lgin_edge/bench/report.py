@@ -1,19 +1,22 @@
-"""What a run found, for people: tables, what was skipped and why, and what is not measured at all."""
+"""What a run found: rows as the JSON file has them, and tables for people."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from ..errors import InputError
 from . import resnet18
-from .machine import IDENTITY
-from .measure import WARM_UP_CALLS, WARM_UP_MS, Skipped
-from .rows import Row
-from .stats import FEW, NOISY
+from .measure import FEW, NOISY, WARM_UP_CALLS, WARM_UP_MS, Measured, Skipped, summarize
 
+Row = dict[str, Any]
+#: What makes two rows of two files the same measurement.
+KEY = ("table", "stage", "candidate", "device", "size", "batch", "ages", "threads")
 #: Load of other processes, in cores, from which on times are not to be trusted.
 BUSY = 0.5
 NOT_MEASURED = (
@@ -31,6 +34,62 @@ _TITLES = {
     "kernels": "Crop and paste against OpenCV with NumPy, CPU threads: {threads}",
     "baseline": "Engine and tracked frame against other run times, CPU threads: {threads}",
 }
+
+
+def rows(measured: Sequence[Measured], table: str) -> list[Row]:
+    """Rows of candidates that took turns.
+
+    Args:
+        table: "stages", "batch", "threads", "kernels" or "baseline"; ResNet-18 among them gives ``times_resnet18``: that on as many
+            threads, or else the first one.
+    """
+    r18 = {
+        one.candidate.threads: summarize(one.samples_ms).median
+        for one in reversed(measured)
+        if one.candidate.name == resnet18.NAME
+    }
+    first = next(reversed(r18.values()), None)
+    return [_row(one, table, r18.get(one.candidate.threads, first)) for one in measured]
+
+
+def _row(one: Measured, table: str, r18: float | None) -> Row:
+    candidate, summary = one.candidate, summarize(one.samples_ms)
+    remarks = [summary.remark] * bool(summary.remark) + ["short warm-up"] * (not one.warm)
+    return {
+        "table": table,
+        "stage": candidate.stage,
+        "candidate": candidate.name,
+        "device": candidate.device,
+        "dtype": candidate.dtype,
+        "size": candidate.size,
+        "batch": candidate.batch,
+        "ages": candidate.ages,
+        "threads": candidate.threads,
+        "warm_up_calls": one.warm_up_calls,
+        "warm_up_ms": round(one.warm_up_ms, 1),
+        "n": summary.n,
+        "median_ms": round(summary.median, 5),
+        "p95_ms": round(summary.p95, 5),
+        "p99_ms": round(summary.p99, 5),
+        "cv": round(summary.cv, 4),
+        "per_second": round(1e3 * candidate.batch / summary.median, 3),
+        "times_resnet18": None if r18 is None else round(summary.median / r18, 5),
+        "peak_mb": None,
+        "remark": ", ".join(remarks),
+        "answer": one.answer,
+        "inputs_sha256": one.inputs,
+        "samples_ms": [round(sample, 5) for sample in one.samples_ms],
+    }
+
+
+def write(path: Path, machine: dict[str, Any], found: Sequence[Row]) -> None:
+    """``{"machine": ..., "rows": [...]}``, a row a line. Raises InputError if it cannot be written."""
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in found)
+    head = json.dumps(machine, indent=1, ensure_ascii=False)
+    try:
+        path.write_text(f'{{"machine": {head},\n"rows": [\n{lines}\n]}}\n', encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--json {path}: cannot be written ({error.strerror})") from error
 
 
 def show(console: Console, machine: dict[str, Any], rows: Sequence[Row], skipped: Sequence[Skipped]) -> None:
@@ -84,8 +143,8 @@ def show_machine(console: Console, machine: dict[str, Any]) -> None:
         "memory_mb": "{} MB",
         "power_mode": "power mode {}",
     }
-    told = [form.format(machine[name]) for name, form in forms.items() if name in machine]
-    console.print(", ".join([f"{machine['cpu']}, {machine['cores']} cores", *told]))
+    facts = [form.format(machine[name]) for name, form in forms.items() if name in machine]
+    console.print(", ".join([f"{machine['cpu']}, {machine['cores']} cores", *facts]))
     for gpu in machine.get("gpus", []):
         console.print(", ".join(f"{value}" if name == "name" else f"{name} {value}" for name, value in gpu.items()))
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
@@ -132,27 +191,9 @@ def _table(name: str, rows: Sequence[Row]) -> Table:
     return table
 
 
-def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    """In what the machines of two runs differ, of what their times depend on."""
-
-    def known(machine: dict[str, Any], name: str) -> Any:
-        value = machine.get(name)
-        return [gpu.get("name") for gpu in value] if name == "gpus" and isinstance(value, list) else value
-
-    return [name for name in IDENTITY if known(a, name) != known(b, name)]
-
-
 def short(value: float) -> str:
     """Three figures or more, never in powers of ten."""
-    return (
-        f"{value:.0f}"
-        if value >= 1000
-        else f"{value:.1f}"
-        if value >= 100
-        else f"{value:.2f}"
-        if value >= 1
-        else f"{value:.3f}"
-    )
+    return f"{value:.{0 if value >= 1000 else 1 if value >= 100 else 2 if value >= 1 else 3}f}"
 
 
 def plain(title: str) -> Table:

@@ -1,23 +1,34 @@
 """What is measured on: a 720p frame with one drawn face, whose landmarks are known and which the detector finds.
 
 Only integers and exact float operations (no exp, no cos, no BLAS) make the pixels, so that the bytes and their SHA-256 are the
-same on every machine.
+same on every machine. The right answers come by the slow and readable way: kernels in NumPy and in double, the model on one thread
+of the CPU.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import geometry
-from ..faces import Face
+from .. import geometry, reference
+from ..edits import Edits
+from ..faces import Face, FaceBatch
+from ..files import sha256
 from ..frames import Floats, Frame
+from ..inference.interfaces import Backend
+from ..inference.loader import open_model
+from ..kernels import FacePlan
+from ..models.description import Description
+from ..models.engine_file import is_engine
+from ..transformer import WEIGHTS
 
 HEIGHT, WIDTH = 720, 1280
 #: Side of the face's square and its centre, frame pixels; its roll as (cos, sin), 5.7 degrees: no face is quite upright.
@@ -87,22 +98,6 @@ class Scene:
         return Face(self.landmarks)
 
     @property
-    def affine(self) -> geometry.Float64:
-        """``A`` of the face, [2, 3]."""
-        return self.face.affine
-
-    @property
-    def boxes(self) -> geometry.Float64:
-        """[5, 4], canonical."""
-        return self.face.boxes
-
-    @property
-    def code(self) -> npt.NDArray[np.float32]:
-        """The age code of the oldest group, [K]."""
-        oldest: npt.NDArray[np.float32] = np.eye(self.groups, dtype=np.float32)[-1]
-        return oldest
-
-    @property
     def surroundings(self) -> tuple[slice, slice]:
         """Rows and columns of the frame round the face's square, with room for landmarks that are off a little."""
         reach = int(FACE * (_COS + _SIN) / 2) + 24
@@ -131,6 +126,82 @@ class Scene:
         face = _waves(3, self.face_size)
         patches = np.stack([_waves(3, self.patch_size) for _ in geometry.REGION_NAMES])
         return face[None], patches[None]
+
+
+class Expected:
+    """What a model must answer on its scene; computed when first asked for.
+
+    Args:
+        path: the model. An engine is compared with the bundled model if it was built of it; else there is no reference.
+        stack: closes the model.
+    """
+
+    def __init__(self, path: Path, about: Description, scene: Scene, stack: ExitStack) -> None:
+        self._path, self._about, self._scene, self._stack = path, about, scene, stack
+        self._residuals: dict[int, tuple[Floats, ...]] = {}
+        self._aged: dict[tuple[bytes, int], Frame] = {}
+
+    @cached_property
+    def onnx(self) -> Path | None:
+        """The ONNX file that answers; None if there is none for an engine."""
+        if not is_engine(self._path):
+            return self._path
+        return WEIGHTS if sha256(WEIGHTS) == self._about.onnx_sha256 else None
+
+    @cached_property
+    def views(self) -> tuple[Floats, Floats]:
+        """Crop of the scene's face: face [1, 3, S, S] and patches [1, 5, 3, P, P]."""
+        return self._crop(self._scene.face)
+
+    @cached_property
+    def pasted(self) -> Frame:
+        """The frame with the scene's residuals."""
+        return self._paste(self._scene.face, self._scene.residuals())
+
+    def residuals(self, faces: int, ages: int) -> tuple[Floats, Floats] | None:
+        """The engine's answer to ``Scene.engine_inputs``; every face's is the same."""
+        if self._backend is None:
+            return None
+        if ages not in self._residuals:
+            self._residuals[ages] = self._backend.run(*self._scene.engine_inputs(1, ages))
+        face, patches = self._residuals[ages]
+        return np.concatenate([face] * faces), np.concatenate([patches] * faces)
+
+    def aged(self, landmarks: geometry.Float64, groups: Sequence[int]) -> list[Frame] | None:
+        """The frame with the face at these landmarks [5, 2] at each of some age groups."""
+        if self._backend is None:
+            return None
+        face = Face(landmarks)
+        key = landmarks.tobytes()
+        new = [group for group in groups if (key, group) not in self._aged]
+        if new:
+            codes = np.eye(self._scene.groups, dtype=np.float32)[new]
+            boxes = face.boxes[None].astype(np.float32)
+            whole, patches = self._backend.run(*self._crop(face), boxes, codes)
+            for i, group in enumerate(new):
+                self._aged[key, group] = self._paste(face, (whole[i : i + 1], patches[i : i + 1]))
+        return [self._aged[key, group] for group in groups]
+
+    @cached_property
+    def _backend(self) -> Backend | None:
+        if self.onnx is None:
+            return None
+        backend = open_model(self.onnx, providers=("CPUExecutionProvider",), threads=1)
+        self._stack.callback(backend.close)
+        return backend
+
+    def _crop(self, face: Face) -> tuple[Floats, Floats]:
+        frame = self._scene.frame
+        return reference.region_crop(FacePlan.of(frame, FaceBatch.of([face]), self._about.views), frame)
+
+    def _paste(self, face: Face, deltas: tuple[Floats, Floats]) -> Frame:
+        rows, columns = around = self._scene.surroundings
+        moved = face.affine - np.array([(0.0, 0.0, columns.start), (0.0, 0.0, rows.start)])
+        frame: Frame = self._scene.frame.copy()
+        faces = FaceBatch(moved[None], face.boxes[None])
+        plan = FacePlan.of(frame[around], faces, self._about.views)
+        frame[around] = reference.region_paste(plan, frame[around], Edits(*deltas))
+        return frame
 
 
 def digest(arrays: Sequence[npt.NDArray[Any]]) -> str:

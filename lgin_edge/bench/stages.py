@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import kernels
 from ..detectors.centerface import CenterFace
+from ..edits import Edits
 from ..errors import ModelError
 from ..faces import Face, FaceBatch
 from ..frames import Frame
@@ -20,10 +21,9 @@ from ..kernels import FacePlan
 from ..models.description import Description
 from ..models.model_file import read_description
 from ..transformer import Transformer
-from . import checks
-from .expected import Expected
+from . import measure
 from .measure import Candidate, WrongAnswer
-from .scene import HEIGHT, WIDTH, Scene
+from .scene import HEIGHT, WIDTH, Expected, Scene
 
 CPU = "CPUExecutionProvider"
 #: Ages of the engine's second row: the timeline of the design's target.
@@ -74,6 +74,14 @@ class Target:
         """Whether it computes as the reference does, but for rounding. In int8, rounding can make a step of a whole bin."""
         return self.device == "cpu" and self.provider == CPU and model.description.precision == "fp32"
 
+    def candidate(
+        self, model: Model, stage: str, run: Callable[[], object], check: Callable[[Any], str], inputs: Any, **more: Any
+    ) -> Candidate:
+        """A candidate of a model on this back end; ``size`` is the frame's where ``more`` does not say."""
+        about: dict[str, Any] = {"size": FRAME_SIZE, "dtype": model.description.precision}
+        about |= {"threads": self.threads, "device": self.device, **more}
+        return Candidate(stage, model.label + self.name, run, check, inputs, **about)
+
     def transformer(self, model: Model) -> Transformer:
         """One for each model; closed with the stack. Raises ModelError, BackendError."""
         if model.path not in self._transformers:
@@ -117,7 +125,7 @@ def _detect(model: Model, target: Target) -> list[Candidate]:
     def check(faces: list[Face]) -> str:
         if len(faces) != 1:
             raise WrongAnswer(f"{len(faces)} faces instead of one")
-        return checks.landmarks(faces[0].landmarks, scene.landmarks, checks.DETECTED)
+        return measure.check_landmarks(faces[0].landmarks, scene.landmarks, measure.DETECTED)
 
     def run() -> object:
         return detector(scene.frame, "rgb")
@@ -134,7 +142,7 @@ def _crop(model: Model, target: Target) -> list[Candidate]:
         return kernels.region_crop(plan, scene.frame, threads=target.threads)
 
     def check(views: Any) -> str:
-        return checks.views(views, model.expected.views)
+        return measure.check_views(views, model.expected.views)
 
     return [Candidate("crop", "kernels", run, check, scene.inputs, size=model.size, threads=target.threads)]
 
@@ -148,17 +156,12 @@ def _model(model: Model, target: Target) -> list[Candidate]:
 def model_call(model: Model, target: Target, backend: Any, faces: int, ages: int) -> Candidate:
     """The engine on N faces at G ages. ``backend`` is a ``inference.interfaces.Backend``."""
     inputs = model.scene.engine_inputs(faces, ages)
-    return Candidate(
-        "model",
-        model.label + target.name,
-        lambda: backend.run(*inputs),
-        lambda answer: checks.residuals(answer, model.expected.residuals(faces, ages), exact=target.exact(model)),
-        inputs,
-        dtype=model.description.precision,
-        size=model.size,
-        batch=faces,
-        ages=ages,
-        threads=target.threads,
+
+    def check(answer: Any) -> str:
+        return measure.check_residuals(answer, model.expected.residuals(faces, ages), exact=target.exact(model))
+
+    return target.candidate(
+        model, "model", lambda: backend.run(*inputs), check, inputs, size=model.size, batch=faces, ages=ages
     )
 
 
@@ -166,24 +169,16 @@ def _paste(model: Model, target: Target) -> list[Candidate]:
     scene, about = model.scene, model.description
     plan = FacePlan.of(scene.frame, FaceBatch.of([scene.face]), about.views)
     deltas, (frame, setup) = scene.residuals(), working_copy(scene)
-    edits = kernels.Edits(*deltas)
+    edits = Edits(*deltas)
 
     def run() -> object:
         return kernels.region_paste(plan, frame, edits, out=frame, threads=target.threads)
 
     def check(answer: Any) -> str:
-        return checks.frame(answer, model.expected.pasted, scene.surroundings, exact=True)
+        return measure.check_frame(answer, model.expected.pasted, scene.surroundings, exact=True)
 
     inputs = [*scene.inputs, *deltas]
     return [Candidate("paste", "kernels", run, check, inputs, setup, size=model.size, threads=target.threads)]
-
-
-def _whole(model: Model, target: Target) -> list[Candidate]:
-    return [_change(model, target, "whole frame", None)]
-
-
-def _tracked(model: Model, target: Target) -> list[Candidate]:
-    return [_change(model, target, "tracked frame", model.scene.landmarks)]
 
 
 def _change(model: Model, target: Target, stage: str, landmarks: Any) -> Candidate:
@@ -198,24 +193,13 @@ def _change(model: Model, target: Target, stage: str, landmarks: Any) -> Candida
         found = transformer.last_call.faces
         if len(found) != 1:
             raise WrongAnswer(f"{len(found)} faces instead of one")
-        checks.landmarks(found[0].landmarks, scene.landmarks, checks.DETECTED)
+        measure.check_landmarks(found[0].landmarks, scene.landmarks, measure.DETECTED)
         expected = model.expected.aged(found[0].landmarks, [oldest])
         if expected is None:
-            return checks.changed(answer, scene.frame, scene.surroundings)
-        return checks.frame(answer, expected[0], scene.surroundings, exact=target.exact(model))
+            return measure.check_changed(answer, scene.frame, scene.surroundings)
+        return measure.check_frame(answer, expected[0], scene.surroundings, exact=target.exact(model))
 
-    return Candidate(
-        stage,
-        model.label + target.name,
-        run,
-        check,
-        scene.inputs,
-        setup,
-        dtype=model.description.precision,
-        size=FRAME_SIZE,
-        threads=target.threads,
-        device=target.device,
-    )
+    return target.candidate(model, stage, run, check, scene.inputs, setup=setup)
 
 
 def _timeline(model: Model, target: Target) -> list[Candidate]:
@@ -230,24 +214,11 @@ def _timeline(model: Model, target: Target) -> list[Candidate]:
         ends = [0, scene.groups - 1]  # the youngest and the oldest: the reference takes its time
         expected = model.expected.aged(scene.landmarks, ends)
         if expected is None:
-            return checks.changed(frames[-1], scene.frame, scene.surroundings)
+            return measure.check_changed(frames[-1], scene.frame, scene.surroundings)
         pairs = zip((frames[i] for i in ends), expected, strict=True)
-        return [checks.frame(a, e, scene.surroundings, exact=target.exact(model)) for a, e in pairs][-1]
+        return [measure.check_frame(a, e, scene.surroundings, exact=target.exact(model)) for a, e in pairs][-1]
 
-    return [
-        Candidate(
-            "timeline",
-            model.label + target.name,
-            run,
-            check,
-            scene.inputs,
-            dtype=model.description.precision,
-            size=FRAME_SIZE,
-            ages=scene.groups,
-            threads=target.threads,
-            device=target.device,
-        )
-    ]
+    return [target.candidate(model, "timeline", run, check, scene.inputs, ages=scene.groups)]
 
 
 def working_copy(scene: Scene) -> tuple[Frame, Callable[[], None]]:
@@ -265,8 +236,8 @@ _BUILDERS: dict[str, Callable[[Model, Target], list[Candidate]]] = {
     "crop": _crop,
     "model": _model,
     "paste": _paste,
-    "whole frame": _whole,
-    "tracked frame": _tracked,
+    "whole frame": lambda model, target: [_change(model, target, "whole frame", None)],
+    "tracked frame": lambda model, target: [_change(model, target, "tracked frame", model.scene.landmarks)],
     "timeline": _timeline,
 }
 #: By name, in the order of a frame's way.

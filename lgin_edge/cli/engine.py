@@ -11,9 +11,7 @@ from ..errors import BackendError, ImageError, InputError
 from .options import exit_on_error, stderr, stdout
 
 if TYPE_CHECKING:
-    from ..engine.build import Built, Prepared
-    from ..engine.fp16 import Fp16Report
-    from ..engine.fuse import FuseReport
+    from ..engine.build import Built
 
 
 def build(
@@ -63,14 +61,14 @@ def build(
     save_onnx: Annotated[
         Path | None,
         typer.Option(
-            help="Write the fused model too, as .onnx: for --device cuda or other tools.",
+            help="Write the FP16 model too, as .onnx: for --device cuda or other tools.",
             show_default=False,
             metavar="FILE",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an engine that exists.")] = False,
 ) -> None:
-    """Build a TensorRT engine of a model: five branches fused into one, in FP16.
+    """Build a TensorRT engine of a model, in FP16.
 
     Examples:
 
@@ -91,9 +89,10 @@ def build(
             from ..engine import build as builder
         except ImportError as error:
             raise BackendError(f"building needs {error.name or 'onnx'}: {chosen.get}") from error
-        with stderr.status("fusing the branches, measuring FP16"):
+        with stderr.status("writing and measuring FP16"):
             prepared = builder.prepare(model_path(model), precision=precision)
-        _print_prepared(prepared)
+        if prepared.psnr is not None:
+            stdout.print(f"FP16 keeps {prepared.psnr:.1f} dB of the edits (PSNR against FP32)")
         try:
             if save_onnx is not None:
                 from ..files import write_files
@@ -163,40 +162,6 @@ def _check_output(out: Path, overwrite: bool) -> None:
         raise InputError(f"--out {out} exists; --overwrite replaces it")
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no folder {out.parent}")
-
-
-def _print_prepared(prepared: Prepared) -> None:
-    _print_fused(prepared.fused)
-    if prepared.lowered is not None:
-        _print_lowered(prepared.lowered)
-
-
-def _print_fused(report: FuseReport) -> None:
-    from rich.table import Table
-
-    if report.already_fused:
-        stdout.print("the model is fused already")
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in ("nodes", "before", "fused"):
-        table.add_column(name, justify="left" if name == "nodes" else "right")
-    table.add_row("all", str(report.nodes_before), str(report.nodes_after))
-    for kind, count in sorted(report.before.items(), key=lambda item: -item[1]):
-        if count != report.after.get(kind, 0):
-            table.add_row(kind, str(count), str(report.after.get(kind, 0)))
-    stdout.print(table)
-
-
-def _print_lowered(report: Fp16Report) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("kept in FP32")
-    table.add_column("PSNR of the residuals", justify="right")
-    for islands, psnr in report.variants.items():
-        chosen = " (chosen)" if islands == report.islands else ""
-        table.add_row((", ".join(islands) or "nothing") + chosen, f"{psnr:.1f} dB")
-    stdout.print(table)
 
 
 def _print_built(out: Path, built: Built) -> None:

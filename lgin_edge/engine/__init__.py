@@ -1,5 +1,5 @@
-"""From the exported ONNX to an engine: one graph without branches (``fuse``), in float16 where that is enough (``fp16``).
+"""From the exported ONNX to an engine: the plain pixel shuffle (``pixel_shuffle``), float16 (``fp16``), TensorRT (``build``).
 
-For the machine that prepares a model. Needs onnx and onnx-graphsurgeon, and onnxruntime to measure; imports no torch, and
-importing the package itself imports none of them.
+For the machine that prepares a model. Needs onnx and onnx-graphsurgeon, and onnxruntime to convert and measure; imports no torch,
+and importing the package itself imports none of them.
 """

@@ -1,4 +1,4 @@
-"""From an ONNX model to an engine: fuse, lower to FP16, build with TensorRT or TensorRT-RTX, and write it with its hash."""
+"""From an ONNX model to an engine: lower to FP16, build with TensorRT or TensorRT-RTX, and write it with its hash."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..files import write_files
 from ..models import engine_file, onnx_file, tensorrt_variants
 from ..models.description import METADATA_KEY, Description, EngineFacts
 from ..models.tensorrt_variants import Log, Variant
-from .fp16 import Fp16Report, lower
-from .fuse import FuseReport, description_of, fuse
+from . import pixel_shuffle
+from .fp16 import description_of, lower
 
 #: Called as the build goes on: what is being done, how many of its steps are done, and of how many.
 Progress = Callable[[str, int, int], None]
@@ -28,15 +28,14 @@ class Prepared:
     """A model that is ready for TensorRT.
 
     Attributes:
-        model: fused and, if asked for, in FP16; its description says so.
+        model: with the plain pixel shuffle and, if asked for, in FP16; its description says so.
         description: that description.
-        fused, lowered: what was done; ``lowered`` is None for FP32.
+        psnr: of the edits in FP16 against FP32, dB (``fp16.psnr``); None for FP32.
     """
 
     model: onnx.ModelProto
     description: Description
-    fused: FuseReport
-    lowered: Fp16Report | None
+    psnr: float | None
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,14 @@ class Built:
 
 
 def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
-    """Read, fuse and lower a model.
+    """Read a model and lower it.
 
     Args:
         path: an ``.onnx`` file that ``training.export`` wrote.
         precision: "fp16" or "fp32".
 
     Raises:
-        ModelError: missing, damaged, no model of lgin-edge, or one whose branches cannot be fused.
+        ModelError: missing, damaged, no model of lgin-edge, or one that float16 spoils.
         InputError: another precision.
     """
     if precision not in ("fp16", "fp32"):
@@ -83,18 +82,14 @@ def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
         about = description_of(model)
         if about.precision != "fp32":
             raise ModelError(f"is a model of precision {about.precision!r}; engines are built from the fp32 one")
-        if about.format != 1:
-            raise ModelError(
-                f"is a model of format {about.format}, whose edits are pasted on the CPU alone so far: no engine of it could be "
-                "used; run the .onnx file"
-            )
-        fused, report = fuse(model)
-        lowered, measured = lower(fused) if precision == "fp16" else (fused, None)
+        result, psnr = pixel_shuffle.from_convolutions(model), None
+        if precision == "fp16":
+            result, psnr = lower(result)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    description = replace(description_of(lowered), onnx_sha256=file.sha256)
-    onnx.helper.set_model_props(lowered, {METADATA_KEY: description.to_json()})
-    return Prepared(lowered, description, report, measured)
+    description = replace(description_of(result), onnx_sha256=file.sha256)
+    onnx.helper.set_model_props(result, {METADATA_KEY: description.to_json()})
+    return Prepared(result, description, psnr)
 
 
 def build(

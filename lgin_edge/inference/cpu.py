@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..edits import Edits
 from ..faces import FaceBatch
 from ..frames import Frame, PixelFormat
-from ..kernels import Edits, FacePlan, region_crop, region_paste
+from ..kernels import FacePlan, region_crop, region_paste
 from ..limits import LIMITS
 from ..models.description import Description
 from .interfaces import Backend, Stage

@@ -1,4 +1,4 @@
-"""The CUDA run time, as little of it as the frame path needs: every error an exception, every resource freed by its owner.
+"""The CUDA run time, as little of it as the frame path needs: every error an exception, every resource closed by its owner.
 
 ``cuda.bindings.runtime`` (package ``cuda-python``) returns error codes; here they become ``BackendError``. Addresses are
 plain ints.
@@ -9,23 +9,12 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import BackendError, InputError, shown
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-#: What the frame path asks of a device: ``cudaDeviceAttr`` names.
-_MAJOR, _MINOR, _INTEGRATED = (
-    "cudaDevAttrComputeCapabilityMajor",
-    "cudaDevAttrComputeCapabilityMinor",
-    "cudaDevAttrIntegrated",
-)
 
 
 def load_runtime() -> Any:
@@ -80,15 +69,17 @@ class Cuda:
         if device >= count:
             raise BackendError(f"device cuda:{device}: this machine has {count} CUDA devices, numbered from 0")
         self.activate()
-        self.capability = 10 * self._attribute(_MAJOR) + self._attribute(_MINOR)
+        self.capability = 10 * self._attribute("ComputeCapabilityMajor") + self._attribute("ComputeCapabilityMinor")
         #: Memory is shared with the CPU (Jetson): mapping it replaces copying it.
-        self.integrated = bool(self._attribute(_INTEGRATED))
+        self.integrated = bool(self._attribute("Integrated"))
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a function of the run time; its result without the error code. Raises BackendError."""
         error, *results = getattr(self.runtime, name)(*arguments)
         if int(error) != 0:
-            raise BackendError(f"CUDA: {name} failed with error {int(error)}, {_text(self.runtime, error)}")
+            _, text = self.runtime.cudaGetErrorString(error)
+            text = text.decode() if isinstance(text, bytes) else text
+            raise BackendError(f"CUDA: {name} failed with error {int(error)}, {text}")
         return results[0] if len(results) == 1 else results or None
 
     def activate(self) -> None:
@@ -102,12 +93,8 @@ class Cuda:
         return (name.decode() if isinstance(name, bytes) else str(name)).rstrip("\0")
 
     def _attribute(self, name: str) -> int:
-        return int(self.call("cudaDeviceGetAttribute", getattr(self.runtime.cudaDeviceAttr, name), self.device))
-
-
-def _text(runtime: Any, error: Any) -> str:
-    _, text = runtime.cudaGetErrorString(error)
-    return text.decode() if isinstance(text, bytes) else str(text)
+        attribute = getattr(self.runtime.cudaDeviceAttr, f"cudaDevAttr{name}")
+        return int(self.call("cudaDeviceGetAttribute", attribute, self.device))
 
 
 class DeviceMemory:
@@ -117,13 +104,13 @@ class DeviceMemory:
         self._cuda, self.size = cuda, size
         self.address = int(cuda.call("cudaMalloc", size)) if size else 0
 
-    def free(self) -> None:
+    def close(self) -> None:
         address, self.address = self.address, 0
         if address:
             self._cuda.call("cudaFree", address)
 
 
-class Staging:
+class PinnedBuffer:
     """Memory that both the host and the device see: written here and uploaded, or downloaded and read here.
 
     On an integrated GPU it is one piece of memory that is mapped, and ``upload`` and ``download`` have nothing to do.
@@ -153,27 +140,26 @@ class Staging:
 
     def upload(self, stream: int, size: int | None = None) -> None:
         """Queue the copy of the first ``size`` bytes (all) to the device."""
-        if self._copy is not None:
-            kind = self._cuda.runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
-            self._cuda.call(
-                "cudaMemcpyAsync", self.address, self._pinned, self.size if size is None else size, kind, stream
-            )
+        self._queue_copy(self.address, self._pinned, "cudaMemcpyHostToDevice", stream, size)
 
     def download(self, stream: int, size: int | None = None) -> None:
         """Queue the copy of the first ``size`` bytes (all) to the host."""
+        self._queue_copy(self._pinned, self.address, "cudaMemcpyDeviceToHost", stream, size)
+
+    def _queue_copy(self, to: int, source: int, kind: str, stream: int, size: int | None) -> None:
         if self._copy is not None:
-            kind = self._cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+            size = self.size if size is None else size
             self._cuda.call(
-                "cudaMemcpyAsync", self._pinned, self.address, self.size if size is None else size, kind, stream
+                "cudaMemcpyAsync", to, source, size, getattr(self._cuda.runtime.cudaMemcpyKind, kind), stream
             )
 
-    def free(self) -> None:
+    def close(self) -> None:
         pinned, self._pinned = self._pinned, 0
         if not pinned:
             return
         self.host = np.empty(0, np.uint8)
         if self._copy is not None:
-            self._copy.free()
+            self._copy.close()
         self._cuda.call("cudaFreeHost", pinned)
 
 
@@ -216,7 +202,7 @@ class Stream:
         if int(error) == 0 and captured and captured[0]:
             self._cuda.call("cudaGraphDestroy", captured[0])
 
-    def free(self) -> None:
+    def close(self) -> None:
         handle, self.handle = self.handle, 0
         if handle:
             self._cuda.call("cudaStreamDestroy", handle)
@@ -231,42 +217,10 @@ class Graph:
     def launch(self, stream: int) -> None:
         self._cuda.call("cudaGraphLaunch", self._executable, stream)
 
-    def free(self) -> None:
+    def close(self) -> None:
         executable, self._executable = self._executable, None
         if executable is not None:
             self._cuda.call("cudaGraphExecDestroy", executable)
-
-
-class Freed:
-    """Frees what is put into it, the last first, also when its owner fails half way."""
-
-    def __init__(self) -> None:
-        self._owned: list[Any] = []
-
-    def own(self, resource: Any) -> Any:
-        """Take charge of something that has ``free``; gives it back."""
-        self._owned.append(resource)
-        return resource
-
-    def free(self) -> None:
-        """Free everything once, going on after a failure, which is raised at the end."""
-        failure: BackendError | None = None
-        while self._owned:
-            try:
-                self._owned.pop().free()
-            except BackendError as error:  # noqa: PERF203 - each has its turn, whatever the others do
-                failure = failure or error
-        if failure is not None:
-            raise failure
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self.free()
 
 
 def _order(cuda: Cuda, *, first: int, then: int) -> None:

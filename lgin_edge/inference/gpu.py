@@ -12,6 +12,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,18 +25,18 @@ from ..faces import FaceBatch
 from ..frames import Frame, PixelFormat, Rectangle
 from ..kernels import FacePlan
 from ..models.description import Description
-from .cuda import Cuda, DeviceMemory, Freed, Graph, Staging, Stream
+from .cuda import Cuda, DeviceMemory, Graph, PinnedBuffer, Stream
 from .device_array import DeviceFrame
 from .interfaces import Engine, Stage
 
 #: Shapes of work that are kept with their memory and graph; the one that was not used for longest goes first.
-KEPT_SHAPES = 16
+KEPT_GRAPHS = 16
 #: Parts of the parameters' memory begin at multiples of this.
 _ALIGNMENT = 256
 
 
 @dataclass(frozen=True)
-class Shape:
+class GraphKey:
     """What a recorded graph is for.
 
     Attributes:
@@ -52,13 +53,13 @@ class Shape:
     staged: bool
 
 
-class Slot:
+class GraphCacheEntry:
     """The memory of one shape of work, and its graph once it is recorded."""
 
-    def __init__(self, cuda: Cuda, shape: Shape, engine: Engine) -> None:
+    def __init__(self, cuda: Cuda, key: GraphKey, engine: Engine) -> None:
         about, dtypes = engine.description, engine.dtypes
-        n, g, k = shape.faces, shape.ages, len(about.groups)
-        self.shape = shape
+        n, g, k = key.faces, key.ages, len(about.groups)
+        self.key = key
         #: Bytes of each tensor for one face at all its ages, and of each output from one age of a face to the next.
         self.per_face = {
             name: math.prod(about.shape(name, 1, g)) * dtypes[name].itemsize for name in about.inputs | about.outputs
@@ -71,39 +72,42 @@ class Slot:
         self.scratch = 0
         self.graph: Graph | None = None
         self.runs = 0
-        self._owned = Freed()
-        with self._owned:
-            block = _aligned(kernels.block_size(shape.pixel_format, n))
-            boxes = _aligned(n * self.per_face["boxes"])
-            self.parameters: Staging = self._owned.own(
-                Staging(cuda, block + boxes + _aligned(n * self.per_face["age"]))
-            )
-            self.pixels: Staging | None = None
-            if shape.staged:
-                self.pixels = self._owned.own(Staging(cuda, shape.ages * shape.capacity))
+        block = _aligned(kernels.block_size(key.pixel_format, n))
+        boxes = _aligned(n * self.per_face["boxes"])
+        with ExitStack() as stack:
+            size = block + boxes + _aligned(n * self.per_face["age"])
+            self.parameters = stack.enter_context(closing(PinnedBuffer(cuda, size)))
+            self.pixels: PinnedBuffer | None = None
+            if key.staged:
+                self.pixels = stack.enter_context(closing(PinnedBuffer(cuda, key.ages * key.capacity)))
             memories = {
-                name: self._owned.own(DeviceMemory(cuda, n * self.per_face[name]))
+                name: stack.enter_context(closing(DeviceMemory(cuda, n * self.per_face[name])))
                 for name in ("face", "patches", *about.outputs)
             }
             if about.format != 1:
-                scratch = self._owned.own(DeviceMemory(cuda, kernels.scratch_size(shape.capacity)))
-                self.scratch = scratch.address
+                self.scratch = stack.enter_context(
+                    closing(DeviceMemory(cuda, kernels.scratch_size(key.capacity)))
+                ).address
+            self._owned = stack.pop_all()
         base = self.parameters.address
         self.block = base
         self.addresses = {"boxes": base + block, "age": base + block + boxes}
         self.addresses |= {name: memory.address for name, memory in memories.items()}
         host = self.parameters.host
-        self.block_bytes = host[: kernels.block_size(shape.pixel_format, n)]
-        self.boxes = host[block : block + n * self.per_face["boxes"]].view(dtypes["boxes"]).reshape(n, 5, 4)
+        self.block_bytes = host[: kernels.block_size(key.pixel_format, n)]
+        self.boxes: npt.NDArray[Any] = (
+            host[block : block + n * self.per_face["boxes"]].view(dtypes["boxes"]).reshape(n, 5, 4)
+        )
         ages = host[block + boxes : block + boxes + n * self.per_face["age"]]
-        self.ages = ages.view(dtypes["age"]).reshape(n * g, k)
+        self.ages: npt.NDArray[Any] = ages.view(dtypes["age"]).reshape(n * g, k)
 
-    def free(self) -> None:
+    def close(self) -> None:
+        """Free the memory and the graph, going on after a failure. Raises BackendError."""
         if self.graph is not None:
-            self._owned.own(self.graph)
+            self._owned.callback(self.graph.close)
             self.graph = None
         self.block_bytes = self.boxes = self.ages = np.empty(0, np.uint8)
-        self._owned.free()
+        self._owned.close()
 
 
 class GpuFramePath:
@@ -118,12 +122,12 @@ class GpuFramePath:
 
     Attributes:
         record: whether the second frame of a shape is recorded, and the following ones are replayed; may be set to False.
-        slots: buffers and recordings by shape, the last used last.
+        entries: buffers and recordings by shape, the last used last.
     """
 
     def __init__(self, cuda: Cuda, stream: Stream, engine: Engine) -> None:
         self.cuda, self.stream, self.engine = cuda, stream, engine
-        self.slots: OrderedDict[Shape, Slot] = OrderedDict()
+        self.entries: OrderedDict[GraphKey, GraphCacheEntry] = OrderedDict()
         self.record = engine.capturable
         self._lock = threading.Lock()
         self._closed = False
@@ -160,15 +164,15 @@ class GpuFramePath:
             x0, y0, x1, y1 = plan.rectangle
             pitch = (x1 - x0) * pixel_format.channels
             size = pitch * pixel_format.rows(y1 - y0)
-            slot = self._slot(Shape(pixel_format, len(faces), len(codes), capacity(size), staged=True))
-            pixels = slot.pixels
+            entry = self._entry(GraphKey(pixel_format, len(faces), len(codes), capacity(size), staged=True))
+            pixels = entry.pixels
             assert pixels is not None
             _copy_in(pixel_format.planes(source, plan.rectangle), pixels.host[:size])
-            self._write(slot, plan, pixels.address, pitch, plan.rectangle, codes)
-            self._run(slot)
+            self._write(entry, plan, pixels.address, pitch, plan.rectangle, codes)
+            self._run(entry)
             self.stream.synchronize()
             for i, result in enumerate(results):
-                start = i * slot.shape.capacity
+                start = i * entry.key.capacity
                 _copy_out(pixels.host[start : start + size], pixel_format.planes(result, plan.rectangle))
 
     def change_on_device(
@@ -192,11 +196,11 @@ class GpuFramePath:
             # The block of the frame before is read until its work is done; then it may be written.
             self.stream.synchronize()
             size = frame.pitch * frame.pixel_format.rows(frame.height)
-            slot = self._slot(Shape(frame.pixel_format, len(faces), 1, capacity(size), staged=False))
+            entry = self._entry(GraphKey(frame.pixel_format, len(faces), 1, capacity(size), staged=False))
             whole = (0, 0, frame.width, frame.height)
-            self._write(slot, plan, frame.address, frame.pitch, whole, code[None])
+            self._write(entry, plan, frame.address, frame.pitch, whole, code[None])
             self.stream.wait_for(frame.stream)
-            self._run(slot)
+            self._run(entry)
             self.stream.hold(frame.stream)
 
     def download(self, frame: DeviceFrame) -> Frame:
@@ -225,92 +229,87 @@ class GpuFramePath:
             if self._closed:
                 return
             self._closed = True
-            owned = Freed()
-            owned.own(self.stream)
-            for slot in self.slots.values():
-                owned.own(slot)
-            self.slots.clear()
-            failure: BackendError | None = None
-            for step in (self.cuda.activate, self.stream.synchronize, owned.free, self.engine.close):
-                try:
-                    step()
-                except BackendError as error:  # noqa: PERF203 - each has its turn, whatever the others do
-                    failure = failure or error
-            if failure is not None:
-                raise failure
+            with ExitStack() as stack:  # the last first, each whatever the others do
+                stack.callback(self.engine.close)
+                stack.callback(self.stream.close)
+                for entry in self.entries.values():
+                    stack.callback(entry.close)
+                self.entries.clear()
+                stack.callback(self.stream.synchronize)
+                self.cuda.activate()
 
     def _begin(self) -> None:
         if self._closed:
             raise ClosedError("this model was closed")
         self.cuda.activate()
 
-    def _slot(self, shape: Shape) -> Slot:
-        slot = self.slots.get(shape)
-        if slot is None:
-            while len(self.slots) >= KEPT_SHAPES:
-                _, oldest = self.slots.popitem(last=False)
+    def _entry(self, key: GraphKey) -> GraphCacheEntry:
+        entry = self.entries.get(key)
+        if entry is None:
+            while len(self.entries) >= KEPT_GRAPHS:
+                _, oldest = self.entries.popitem(last=False)
                 self.stream.synchronize()
-                oldest.free()
-            slot = self.slots[shape] = Slot(self.cuda, shape, self.engine)
-        self.slots.move_to_end(shape)
-        return slot
+                oldest.close()
+            entry = self.entries[key] = GraphCacheEntry(self.cuda, key, self.engine)
+        self.entries.move_to_end(key)
+        return entry
 
     def _write(
         self,
-        slot: Slot,
+        entry: GraphCacheEntry,
         plan: FacePlan,
         address: int,
         pitch: int,
         rectangle: Rectangle,
         codes: npt.NDArray[np.float32],
     ) -> None:
-        """Write what is of this frame alone into the slot's pinned memory."""
-        plan.write_block(slot.block_bytes, address, pitch, rectangle)
-        slot.boxes[:] = plan.faces.boxes
-        slot.ages[:] = np.tile(codes, (len(plan.faces), 1))
+        """Write what is of this frame alone into the entry's pinned memory."""
+        plan.write_block(entry.block_bytes, address, pitch, rectangle)
+        entry.boxes[:] = plan.faces.boxes
+        entry.ages[:] = np.tile(codes, (len(plan.faces), 1))
 
-    def _run(self, slot: Slot) -> None:
-        """Queue a slot's work: as calls the first time, which also warms everything up, and as its graph from then on."""
-        if self.record and slot.runs == 1:
+    def _run(self, entry: GraphCacheEntry) -> None:
+        """Queue an entry's work: as calls the first time, which also warms everything up, and as its graph from then on."""
+        if self.record and entry.runs == 1:
             try:
-                slot.graph = self.stream.capture(lambda: self._queue(slot))
+                entry.graph = self.stream.capture(lambda: self._queue(entry))
             except BackendError:
                 self.record = False  # this engine cannot be recorded after all: go on with calls
-        slot.runs += 1
-        if slot.graph is not None:
-            slot.graph.launch(self.stream.handle)
+        entry.runs += 1
+        if entry.graph is not None:
+            entry.graph.launch(self.stream.handle)
         else:
-            self._queue(slot)
+            self._queue(entry)
 
-    def _queue(self, slot: Slot) -> None:
-        shape, stream, device, at = slot.shape, self.stream.handle, self.cuda.device, slot.addresses
+    def _queue(self, entry: GraphCacheEntry) -> None:
+        key, stream, device, at = entry.key, self.stream.handle, self.cuda.device, entry.addresses
         about = self.description
-        sizes: dict[str, Any] = {"face_size": about.face_size, "patch_size": about.patch_size, "half": slot.half}
+        sizes: dict[str, Any] = {"face_size": about.face_size, "patch_size": about.patch_size, "half": entry.half}
         where: dict[str, Any] = {"device": device, "stream": stream}
-        slot.parameters.upload(stream)
-        if slot.pixels is not None:
-            slot.pixels.upload(stream, shape.capacity)
-        pixels, count = shape.pixel_format, shape.faces
-        kernels.launch_crop(slot.block, pixels, count, at["face"], at["patches"], **sizes, **where)
+        entry.parameters.upload(stream)
+        if entry.pixels is not None:
+            entry.pixels.upload(stream, key.capacity)
+        pixels, count = key.pixel_format, key.faces
+        kernels.launch_crop(entry.block, pixels, count, at["face"], at["patches"], **sizes, **where)
         for first in range(0, count, self.engine.max_faces):
             n = min(self.engine.max_faces, count - first)
-            part = {name: address + first * slot.per_face[name] for name, address in at.items()}
-            self.engine.enqueue(part, n, shape.ages, stream)
+            part = {name: address + first * entry.per_face[name] for name, address in at.items()}
+            self.engine.enqueue(part, n, key.ages, stream)
         kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
-        for i in range(1, shape.ages):
-            assert slot.pixels is not None
-            source = slot.pixels.address
-            self.cuda.call("cudaMemcpyAsync", source + i * shape.capacity, source, shape.capacity, kind, stream)
-        sizes["pixels"] = capacity_pixels(pixels, shape.capacity)
+        for i in range(1, key.ages):
+            assert entry.pixels is not None
+            source = entry.pixels.address
+            self.cuda.call("cudaMemcpyAsync", source + i * key.capacity, source, key.capacity, kind, stream)
+        sizes["pixels"] = capacity_pixels(pixels, key.capacity)
         if about.format != 1:
-            sizes |= {"coarse_size": about.outputs["flow"][-1], "line_size": about.lines_size, "scratch": slot.scratch}
+            sizes |= {"coarse_size": about.outputs["flow"][-1], "line_size": about.lines_size, "scratch": entry.scratch}
         launch: Callable[..., None] = kernels.launch_paste if about.format == 1 else kernels.launch_edit_paste
-        for i in range(shape.ages):
+        for i in range(key.ages):
             for n in range(count):
-                edits = (at[name] + n * slot.per_face[name] + i * step for name, step in slot.per_age.items())
-                launch(slot.block, pixels, count, n, *edits, **sizes, target_offset=i * shape.capacity, **where)
-        if slot.pixels is not None:
-            slot.pixels.download(stream)
+                edits = (at[name] + n * entry.per_face[name] + i * step for name, step in entry.per_age.items())
+                launch(entry.block, pixels, count, n, *edits, **sizes, target_offset=i * key.capacity, **where)
+        if entry.pixels is not None:
+            entry.pixels.download(stream)
 
 
 def capacity(size: int) -> int:
@@ -320,7 +319,7 @@ def capacity(size: int) -> int:
 
 
 def capacity_pixels(pixel_format: PixelFormat, size: int) -> int:
-    """Pixels that fit into so many bytes."""
+    """Pixels that fit into ``size`` bytes."""
     return size * 2 // 3 if pixel_format.is_nv12 else size // pixel_format.channels
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,7 @@ def open_gpu_path(model: Path, device: int | str, sha256: str | None = None, lim
         ModelError: the file is missing, damaged, foreign, or was built for another version or GPU.
         BackendError: no GPU, this build has no CUDA kernels, or a run time is not there.
     """
-    from .cuda import Cuda, Freed, Stream, parse_device
+    from .cuda import Cuda, Stream, parse_device
 
     number = parse_device(device)
     assert number is not None  # "cpu" goes another way (open_path)
@@ -98,8 +99,8 @@ def open_gpu_path(model: Path, device: int | str, sha256: str | None = None, lim
     from .gpu import GpuFramePath
 
     cuda = Cuda(number)
-    with Freed() as owned:
-        stream: Stream = owned.own(Stream(cuda))
+    with ExitStack() as stack:
+        stream = stack.enter_context(closing(Stream(cuda)))
         engine: Engine
         if is_engine(model):
             from .tensorrt import TensorRTEngine
@@ -109,4 +110,5 @@ def open_gpu_path(model: Path, device: int | str, sha256: str | None = None, lim
             from .onnxruntime_gpu import OnnxGpuEngine
 
             engine = OnnxGpuEngine(model, number, stream.handle, sha256=sha256, limits=limits)
+        stack.pop_all()  # the stream is the frame path's from now on
         return GpuFramePath(cuda, stream, engine)

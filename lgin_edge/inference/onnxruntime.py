@@ -19,7 +19,7 @@ from ..models.onnx_file import OnnxFile, check_interface, read_description
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
 #: A provider by its name, or with its options.
 Provider: TypeAlias = str | tuple[str, dict[str, str]]
-#: The first ONNX Runtime that was seen to end its spinning when told; those before know only always and never.
+#: The first ONNX Runtime in which ``spin_duration_us`` was seen to work; earlier ones spin always or never.
 _SPINS_BRIEFLY = (1, 30)
 _SPIN_US = "20"
 
@@ -36,7 +36,7 @@ def session_options(threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # fatal only: what goes wrong comes back as an exception, and is ours to tell
+    options.log_severity_level = 4  # fatal only: an error comes back as an exception, which becomes ours
     # Detector, model and caller share the cores: a thread that waits must not spin on one. (With every core busy, spinning
     # made a 640 x 480 frame three times slower. The memory arena stays on: 35 MB more at the peak, a third less time.) For as
     # long as between two layers it may: waking it takes as long, and an engine call has two hundred of them.

@@ -13,7 +13,7 @@ from ..limits import LIMITS, Limits
 from ..models import engine_file
 from ..models.description import EngineFacts
 from ..models.tensorrt_variants import RTX_OLDEST, VARIANTS, Log, Variant
-from .cuda import Cuda, DeviceMemory, Freed
+from .cuda import Cuda, DeviceMemory
 
 
 class TensorRTEngine:
@@ -50,15 +50,12 @@ class TensorRTEngine:
                 f"{path}: {variant.name} cannot load it: {self._log.last('it does not say why')}; {engine_file.rebuild(path)}"
             )
         self.dtypes = self._interface(trt)
-        self._owned = Freed()
-        with self._owned:
-            strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
-            self._context: Any = self._engine.create_execution_context(strategy)
-            if self._context is None:
-                raise BackendError(f"{path}: {variant.name} made no context: {self._log.last('out of memory?')}")
-            size = int(getattr(self._engine, "device_memory_size_v2", None) or self._engine.device_memory_size)
-            memory = self._owned.own(DeviceMemory(cuda, max(size, 1)))
-            self._context.set_device_memory(memory.address, size)
+        self._context: Any = self._engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        if self._context is None:
+            raise BackendError(f"{path}: {variant.name} made no context: {self._log.last('out of memory?')}")
+        size = int(getattr(self._engine, "device_memory_size_v2", None) or self._engine.device_memory_size)
+        self._memory = DeviceMemory(cuda, max(size, 1))
+        self._context.set_device_memory(self._memory.address, size)
         can = getattr(self._context, "is_stream_capturable", None)  # TensorRT-RTX; TensorRT always can
         self.capturable = bool(can(stream)) if can is not None else True
 
@@ -82,7 +79,7 @@ class TensorRTEngine:
         self._context = None
         self._engine = None
         self._runtime = None
-        self._owned.free()
+        self._memory.close()
 
     def _failed(self, what: str) -> BackendError:
         return BackendError(f"{self._path}: the engine {what}: {self._log.last('TensorRT does not say why')}")

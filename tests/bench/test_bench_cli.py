@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lgin_edge.bench import __main__ as command
-from lgin_edge.bench import checks, machine, measure, memory, resnet18, rows
+from lgin_edge.bench import machine, measure, report, resnet18
 from lgin_edge.cli import options
 
 STAGES = ("detect", "crop", "model", "paste", "whole frame", "tracked frame", "timeline")
@@ -21,11 +21,10 @@ STAGES = ("detect", "crop", "model", "paste", "whole frame", "tracked frame", "t
 
 @pytest.fixture(autouse=True)
 def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A yardstick without its dear stages, two rounds a table, two cores, no processes for memory."""
+    """A ResNet-18 without its dear stages, two rounds, two cores."""
     monkeypatch.setattr(resnet18, "_STAGES", ((64, 2),))
     monkeypatch.setattr(measure, "LEAST_ROUNDS", 2)
     monkeypatch.setattr(machine, "usable_cores", lambda: 2)
-    monkeypatch.setattr(memory, "peak", lambda *_: 123.4)
 
 
 def run(*arguments: object) -> Any:
@@ -46,7 +45,6 @@ def test_all_of_it(tiny_model: Path, tmp_path: Path) -> None:
         "1280x720",
         "64² + 5x32²",
         "Not measured",
-        "123",
     ):
         assert words in result.stdout
     assert "skipped: all, onnxruntime CUDA: " in result.stdout
@@ -59,14 +57,11 @@ def test_all_of_it(tiny_model: Path, tmp_path: Path) -> None:
     assert about["bench"]["models"] == ["tiny.onnx"]
     found = content["rows"]
     assert {row["stage"] for row in found} == {"yardstick", *STAGES}
-    assert {row["table"] for row in found} == {"stages", "batch", "threads"}
     for row in found:
         check_row(row)
-        assert row["peak_mb"] == (123.4 if row["table"] == "stages" and row["stage"] != "yardstick" else None)
-    assert [row["candidate"] for row in found if row["stage"] == "yardstick"] == ["resnet18"] * 4
-    assert {row["threads"] for row in found if row["table"] == "threads"} == {1, 2}
-    assert {row["threads"] for row in found if row["table"] != "threads"} == {1}
-    keys = [tuple(row[name] for name in rows.KEY) for row in found]
+        assert (row["table"], row["threads"]) == ("stages", 1)
+    assert [row["candidate"] for row in found if row["stage"] == "yardstick"] == ["resnet18"]
+    keys = [tuple(row[name] for name in report.KEY) for row in found]
     assert len(set(keys)) == len(keys)
 
 
@@ -108,30 +103,11 @@ def test_two_models_are_told_apart(tiny_model: Path, tmp_path: Path) -> None:
 
 
 def test_wrong_answer_fails_and_the_rest_is_measured(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "VIEW", dict.fromkeys(checks.VIEW, 0.0))
+    monkeypatch.setattr(measure, "VIEW", dict.fromkeys(measure.VIEW, 0.0))
     result = run(tiny_model, "--stage", "crop", "--stage", "paste", "--threads", 1)
     assert result.exit_code == options.BAD_MODEL
     assert "FAILED: crop, kernels: wrong answer: off by" in result.stdout
     assert "paste" in result.stdout
-
-
-def test_compare(tiny_model: Path, tmp_path: Path) -> None:
-    file = tmp_path / "a.json"
-    run(tiny_model, "--json", file, "--stage", "crop")
-    result = run("--compare", file, file)
-    assert result.exit_code == 0, result.output
-    assert "no change" in result.stdout
-    assert "slower" not in result.stdout
-    assert "resnet18 itself moved by up to +0.0%" in result.stdout
-    content = json.loads(file.read_text())
-    content["machine"]["cpu"] = "another"
-    content["rows"].pop()
-    other = tmp_path / "b.json"
-    other.write_text(json.dumps(content))
-    result = run("--compare", file, other)
-    assert result.exit_code == 0, result.output
-    assert "Two machines (another cpu)" in result.stdout
-    assert "only in A: crop by kernels" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -141,9 +117,6 @@ def test_compare(tiny_model: Path, tmp_path: Path) -> None:
         (["--threads", "0"], "--threads"),
         (["--seconds", "0"], "--seconds"),
         (["--json", "/no/such/folder/a.json"], "there is no folder"),
-        (["--compare", "a.json"], "--compare"),
-        (["--compare", "none.json", "none.json"], "none.json: cannot be read"),
-        (["--compare", "none.json", "none.json", "--threads", "1"], "takes no other option"),
         (["--nonsense"], "--nonsense"),
     ],
 )
@@ -172,7 +145,7 @@ out = io.StringIO()
 with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
     command.app(["--help"])
 heavy = [name for name in ("numpy", "onnxruntime", "cv2", "PIL", "torch", "onnx") if name in sys.modules]
-print(heavy, all(word in out.getvalue() for word in ("Examples", "--compare before.json after.json", "Exit codes")))
+print(heavy, all(word in out.getvalue() for word in ("Examples", "--threads 1", "Exit codes")))
 """
     done = subprocess.run(
         [sys.executable, "-c", code], env=subprocess_env, cwd=tmp_path, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""``--compare``: noise is no change, a real change is found, and other machines are compared by multiples of the yardstick alone."""
+"""``benchmarks.compare``: noise is no change, a real change is found, and other machines are compared by multiples of the yardstick alone."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
+from rich.console import Console
 
-from lgin_edge.bench import rows
-from lgin_edge.bench.compare import Change, compare
+from lgin_edge.bench import report
 from lgin_edge.bench.measure import Candidate, Measured
 from lgin_edge.errors import InputError
 
+pytest.importorskip("benchmarks.compare", reason="needs a checkout")
+
+from benchmarks.compare import Change, compare, interval, main, medians, read
+
 MACHINE: dict[str, Any] = {"cpu": "this", "cores": 2}
 OTHER: dict[str, Any] = {"cpu": "that", "cores": 4}
-File = tuple[dict[str, Any], list[rows.Row]]
+File = tuple[dict[str, Any], list[report.Row]]
 MEDIANS = {"resnet18": 40.0, "model": 35.0, "crop": 2.0, "paste": 1.5}
 
 
@@ -31,7 +36,7 @@ def run(seed: int, speed: float = 1.0, machine: dict[str, Any] = MACHINE, n: int
         samples = median * speed * factors.get(name, 1.0) * drift * noise
         candidate = Candidate("work", name, lambda: None, lambda _: "right", [])
         measured.append(Measured(candidate, "right", "hash", 10, 300.0, samples.tolist()))
-    return machine, rows.rows(measured, "stages")
+    return machine, report.rows(measured, "stages")
 
 
 def verdicts(a: File, b: File) -> dict[str, str]:
@@ -117,12 +122,12 @@ def test_nothing_in_common() -> None:
 
 def test_files_come_back(tmp_path: Path) -> None:
     machine, found = run(0)
-    rows.write(tmp_path / "a.json", machine, found)
-    assert rows.read(tmp_path / "a.json") == (machine, found)
+    report.write(tmp_path / "a.json", machine, found)
+    assert read(tmp_path / "a.json") == (machine, found)
     content = json.loads((tmp_path / "a.json").read_text())
     assert list(content) == ["machine", "rows"]
     with pytest.raises(InputError, match="cannot be written"):
-        rows.write(tmp_path / "no" / "a.json", machine, found)
+        report.write(tmp_path / "no" / "a.json", machine, found)
 
 
 @pytest.mark.parametrize(
@@ -133,15 +138,43 @@ def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(InputError, match=r"a\.json"):
-        rows.read(path)
+        read(path)
 
 
 def test_rows_without_samples_are_refused(tmp_path: Path) -> None:
     machine, found = run(0)
     for samples in ([], None, ["slow"], [True, None]):
         found[0]["samples_ms"] = samples
-        rows.write(tmp_path / "a.json", machine, found)
+        report.write(tmp_path / "a.json", machine, found)
         with pytest.raises(InputError, match="samples_ms"):
-            rows.read(tmp_path / "a.json")
+            read(tmp_path / "a.json")
     with pytest.raises(InputError, match="cannot be read"):
-        rows.read(tmp_path / "none.json")
+        read(tmp_path / "none.json")
+
+
+def test_interval_holds_the_median_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(200):
+        low, high = interval(medians(rng.normal(10, 1, 60), rng))
+        held += low <= 10 <= high
+    assert held >= 190  # 99 % of 200, and room for a bootstrap of 60 samples
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.compare.stdout", Console(width=200))
+    machine, found = run(0)
+    here, other = tmp_path / "a.json", tmp_path / "b.json"
+    report.write(here, machine, found)
+    report.write(other, OTHER, found[:-1])
+    main(here, here)
+    told = capsys.readouterr().out
+    assert "no change" in told
+    assert "slower" not in told
+    assert "resnet18 itself moved by up to +0.0%" in told
+    main(here, other)
+    told = capsys.readouterr().out
+    assert "Two machines (another cpu, cores)" in told
+    assert "only in A: work by paste" in told
+    with pytest.raises(typer.Exit):
+        main(here, tmp_path / "none.json")

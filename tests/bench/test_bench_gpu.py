@@ -10,20 +10,20 @@ from typing import Any
 import cuda_stand_in
 import models
 import pytest
-from test_gpu_frame_path import QueuedEngine
+from cuda_stand_in import QueuedEngine
 
 import lgin_edge.inference.loader
 from lgin_edge import kernels
-from lgin_edge.bench import measure, resnet18, run, stages, targets
+from lgin_edge.bench import machine, measure, resnet18, run, stages
 from lgin_edge.bench.stages import Model, Target
 from lgin_edge.inference.cuda import Cuda, Stream
 from lgin_edge.inference.gpu import GpuFramePath
 
 pytest.importorskip("benchmarks.research", reason="needs a checkout")
 
-from benchmarks.research import gpu
-from benchmarks.research.__main__ import ResearchBench
+from benchmarks.research import gpu, memory
 from benchmarks.research.gpu_parts import PARTS, Parts
+from benchmarks.research.tables import ResearchBench
 
 KERNELS = kernels.cuda_is_host()
 
@@ -125,11 +125,11 @@ def test_batches_as_far_as_the_engine_takes_them(model: Model, stack: ExitStack)
 
 def test_a_run_on_a_machine_with_a_gpu(model: Model, runtime: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("cuda_built", True), ("cuda_is_host", False), ("cuda_device_count", 1)):
-        monkeypatch.setattr(targets.kernels, name, lambda value=value: value)
-    monkeypatch.setattr(targets, "_available", lambda: [targets.CUDA, stages.CPU])
+        monkeypatch.setattr(run.kernels, name, lambda value=value: value)
+    monkeypatch.setattr(machine, "providers", lambda: [run.CUDA, stages.CPU])
     monkeypatch.setattr(resnet18, "_STAGES", ((64, 2),))
-    monkeypatch.setattr(run.memory, "peak", lambda *_: None)
-    result = ResearchBench([model.path], ("model",), 1, 1, 0.1).run()
+    monkeypatch.setattr(memory, "peak", lambda *_: None)
+    result = ResearchBench([model.path], ("model",), 1, 0.1).run()
     rows = [row for row in result.rows if row["device"] == "cuda"]
     assert {row["candidate"] for row in rows} == {"onnxruntime CUDA"}
     assert {(row["table"], row["stage"]) for row in rows} == {

@@ -1,4 +1,4 @@
-"""Parts of ``python -m lgin_edge.bench`` on their own: the machine, memory, layers, baselines."""
+"""Parts of ``python -m lgin_edge.bench`` on their own: the machine, and what it can run."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from lgin_edge.bench import (
-    machine,
-    measure,
-    memory,
-    run,
-    stages,
-    sweeps,
-    targets,
-)
+from lgin_edge.bench import machine, run, stages
 from lgin_edge.bench.stages import CPU, Model
 
 
@@ -31,10 +22,6 @@ def stack() -> Iterator[ExitStack]:
 @pytest.fixture
 def model(tiny_model: Path, stack: ExitStack) -> Model:
     return stages.open_models([tiny_model], stack)[0]
-
-
-def outcomes(candidates: list[measure.Candidate]) -> dict[tuple[str, str], str | measure.Skipped]:
-    return {(one.stage, one.name): measure._try(one) for one in candidates}
 
 
 # ---- the machine
@@ -80,56 +67,21 @@ def test_power_mode_of_a_jetson(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.describe()["power_mode"] == "MAXN"
 
 
-# ---- memory
-
-
-def test_peak_memory_is_the_stage_s_own(tiny_model: Path) -> None:
-    mine = np.ones(500 << 20, np.uint8)  # what the parent holds must not count
-    peak = memory.peak("crop", tiny_model, CPU, 1)
-    assert peak is not None
-    assert 20 < peak < 400
-    assert mine[0]
-    own = memory.own_peak()
-    assert own is not None
-    assert own > 500
-
-
-def test_peak_memory_that_cannot_be_told(tmp_path: Path) -> None:
-    assert memory.peak("crop", tmp_path / "none.onnx", CPU, 1) is None
-
-
-# ---- sweeps and targets
-
-
-def test_thread_counts() -> None:
-    assert sweeps.thread_counts(1) == [1]
-    assert sweeps.thread_counts(2) == [1, 2]
-    assert sweeps.thread_counts(6) == [1, 2, 3, 4, 6]
-    assert sweeps.thread_counts(16) == [1, 2, 3, 4, 8, 16]
-
-
-def test_batches_that_a_slow_machine_can_afford() -> None:
-    bench = run.Bench([], ("model",), 1, 1, 30.0)
-    row = {"stage": "model", "candidate": "onnxruntime", "ages": 1, "median_ms": 300.0}
-    bench.result.rows.append(row)
-    assert bench._most_faces("onnxruntime", 6.0) == 1
-    row["median_ms"] = 30.0
-    assert bench._most_faces("onnxruntime", 6.0) >= 8
-    assert bench._most_faces("another", 6.0) == 1
+# ---- targets
 
 
 def test_ways_without_a_gpu(model: Model, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets.kernels, "cuda_built", lambda: True)
-    monkeypatch.setattr(targets.kernels, "cuda_is_host", lambda: False)
-    monkeypatch.setattr(targets.kernels, "cuda_device_count", lambda: 0)
-    found = targets.discover_targets(model, 1, stack)
+    monkeypatch.setattr(run.kernels, "cuda_built", lambda: True)
+    monkeypatch.setattr(run.kernels, "cuda_is_host", lambda: False)
+    monkeypatch.setattr(run.kernels, "cuda_device_count", lambda: 0)
+    found = run.discover_targets(model, 1, stack)
     assert [target.name for target in found.cpu][:1] == ["onnxruntime"]
     assert found.gpu == []
     assert found.skipped[-1].reason == "no NVIDIA GPU on this machine"
-    assert targets.unbuilt_engines([model]) == []
-    monkeypatch.setattr(targets.kernels, "cuda_device_count", lambda: 1)
-    assert "onnxruntime-gpu" in targets.discover_targets(model, 1, stack).skipped[-1].reason
-    for one in targets.unbuilt_engines([model]):
+    assert run.unbuilt_engines([model]) == []
+    monkeypatch.setattr(run.kernels, "cuda_device_count", lambda: 1)
+    assert "onnxruntime-gpu" in run.discover_targets(model, 1, stack).skipped[-1].reason
+    for one in run.unbuilt_engines([model]):
         assert "lgin-edge build" in one.reason
 
 
@@ -138,16 +90,6 @@ def test_provider_that_does_not_load(model: Model, stack: ExitStack, monkeypatch
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["MadeUpExecutionProvider", CPU])
     with pytest.warns(UserWarning, match="MadeUp"):  # by ONNX Runtime
-        found = targets.discover_targets(model, 1, stack)
+        found = run.discover_targets(model, 1, stack)
     assert [target.name for target in found.cpu] == ["onnxruntime"]
     assert found.skipped[0].name == "onnxruntime MadeUp"
-
-
-def test_memory_that_there_is_no_time_for(model: Model, monkeypatch: pytest.MonkeyPatch, stack: ExitStack) -> None:
-    monkeypatch.setattr(run, "_MEMORY_SECONDS", 0.0)
-    bench = run.Bench([model.path], ("crop",), 1, 2, 1.0)
-    row = {"table": "stages", "stage": "crop", "size": model.size, "candidate": "kernels", "threads": 1, "ages": 1}
-    bench.result.rows.append(row | {"peak_mb": None})
-    bench._memory([model], [targets.discover_targets(model, 1, stack)])
-    assert bench.result.rows[0]["peak_mb"] is None
-    assert bench.result.skipped == [measure.Skipped("crop", "peak memory", "no time left, or not told by this system")]

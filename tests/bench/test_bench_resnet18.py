@@ -11,7 +11,7 @@ import pytest
 from onnx import numpy_helper
 
 from lgin_edge import CenterFace, geometry
-from lgin_edge.bench import checks, protobuf, resnet18, scene
+from lgin_edge.bench import measure, resnet18, scene
 
 # Of ResNet-18: 11.69 M parameters, of which 4,800 are the shifts of batch norms, here biases; the scales are folded away.
 PARAMETERS = 11_684_712
@@ -23,15 +23,15 @@ def network() -> onnx.ModelProto:
 
 
 def test_integers_of_any_length() -> None:
-    assert protobuf.varint(0) == b"\0"
-    assert protobuf.varint(127) == b"\x7f"
-    assert protobuf.varint(300) == b"\xac\x02"  # the example of protobuf's documentation
-    assert protobuf.varint((1 << 63) - 1) == b"\xff" * 8 + b"\x7f"
+    assert resnet18._varint(0) == b"\0"
+    assert resnet18._varint(127) == b"\x7f"
+    assert resnet18._varint(300) == b"\xac\x02"  # the example of protobuf's documentation
+    assert resnet18._varint((1 << 63) - 1) == b"\xff" * 8 + b"\x7f"
 
 
 def test_tensors_come_back() -> None:
     for array in (np.arange(6, dtype=np.float32).reshape(1, 2, 3), np.array([-1, 1 << 40])):
-        back = onnx.TensorProto.FromString(protobuf.tensor("name", array))
+        back = onnx.TensorProto.FromString(resnet18._tensor("name", array))
         assert back.name == "name"
         np.testing.assert_array_equal(numpy_helper.to_array(back), array)
 
@@ -79,7 +79,7 @@ def test_it_answers_alike_on_any_threads() -> None:
         sessions = resnet18.Sessions(stack)
         candidate = sessions.candidate(2)
         assert candidate.check(candidate.answer()).startswith("within")
-        with pytest.raises(checks.WrongAnswer):
+        with pytest.raises(measure.WrongAnswer):
             candidate.check(candidate.answer() + 1)
 
 
@@ -94,7 +94,7 @@ def test_frame_is_the_same_everywhere() -> None:
 def test_detector_finds_the_drawn_face() -> None:
     found = scene.Scene(256, 128, 5)
     (face,) = CenterFace()(found.frame)
-    assert checks.landmarks(face.landmarks, found.landmarks, checks.DETECTED)
+    assert measure.check_landmarks(face.landmarks, found.landmarks, measure.DETECTED)
 
 
 def test_scene_places_its_face_as_the_geometry_does() -> None:

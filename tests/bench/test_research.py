@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lgin_edge.bench import checks, machine, measure, memory, resnet18, rows, stages
+from lgin_edge.bench import machine, measure, report, resnet18, stages
+from lgin_edge.bench.run import discover_targets
 from lgin_edge.bench.stages import CPU, Model
 from lgin_edge.cli import options
 from lgin_edge.inference.loader import open_model
@@ -24,7 +25,7 @@ from lgin_edge.transformer import WEIGHTS
 pytest.importorskip("benchmarks.research", reason="needs a checkout")
 
 from benchmarks.research import __main__ as command
-from benchmarks.research import baselines, frameworks, layers
+from benchmarks.research import baselines, frameworks, layers, memory, tables
 
 
 @pytest.fixture
@@ -75,7 +76,13 @@ def test_the_command(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.Monke
     found = json.loads(file.read_text())["rows"]
     assert {row["candidate"] for row in found if row["table"] == "kernels"} == {"resnet18", "kernels", "opencv"}
     assert {row["candidate"] for row in found if row["table"] == "baseline"} == {"resnet18", "onnxruntime"}
-    keys = [tuple(row[name] for name in rows.KEY) for row in found]
+    counts = {
+        name: {row["threads"] for row in found if row["table"] == name} for name in ("stages", "batch", "threads")
+    }
+    assert counts == {"stages": {1}, "batch": {1}, "threads": {1, 2}}
+    for row in found:
+        assert row["peak_mb"] == (123.4 if row["table"] == "stages" and row["stage"] != "yardstick" else None)
+    keys = [tuple(row[name] for name in report.KEY) for row in found]
     assert len(set(keys)) == len(keys)
 
 
@@ -138,9 +145,9 @@ def test_opencv_that_is_off_by_a_pixel_is_refused(model: Model, stack: ExitStack
     crop = next(one for one in found if (one.stage, one.name) == ("crop", "opencv"))
     face, patches = crop.answer()
     assert crop.check((face, patches))
-    with pytest.raises(checks.WrongAnswer):
+    with pytest.raises(measure.WrongAnswer):
         crop.check((np.roll(face, 1, axis=-1), patches))
-    with pytest.raises(checks.WrongAnswer):
+    with pytest.raises(measure.WrongAnswer):
         crop.check((face, np.roll(patches, 1, axis=-1)))
     assert cv2.getNumThreads() == 1
 
@@ -153,13 +160,12 @@ def test_without_opencv(model: Model, stack: ExitStack, monkeypatch: pytest.Monk
 
 
 def test_what_is_absent_has_its_reason(model: Model, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("onnx", "torch", "openvino"):
+    for name in ("torch", "openvino"):
         monkeypatch.setitem(sys.modules, name, None)
     found, skipped = baselines.models(model, 1, resnet18.Sessions(stack), stack)
     assert {one.name for one in found} == {"resnet18", "onnxruntime"}
     reasons = {one.name: one.reason for one in skipped}
-    assert set(reasons) == {"onnxruntime, fused", "pytorch eager", "torch.compile", "openvino"}
-    assert "lgin-edge[engine]" in reasons["onnxruntime, fused"]
+    assert set(reasons) == {"pytorch eager", "torch.compile", "openvino"}
     assert "pip install torch" in reasons["pytorch eager"]
     assert "pip install openvino" in reasons["openvino"]
     assert not any(one.failed for one in skipped)
@@ -176,7 +182,7 @@ def test_pytorch_has_the_weights_of_the_file(stack: ExitStack) -> None:
     inputs = model.scene.engine_inputs()
     expected = model.expected.residuals(1, 1)
     assert expected is not None
-    assert checks.residuals(run(*inputs), expected, exact=True)
+    assert measure.check_residuals(run(*inputs), expected, exact=True)
 
 
 def test_pytorch_of_another_model_is_absent(model: Model) -> None:
@@ -208,7 +214,7 @@ def test_openvino(model: Model, stack: ExitStack, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=Core))
     answer = frameworks.openvino(model, 2)(*model.scene.engine_inputs())
-    assert checks.residuals(answer, model.expected.residuals(1, 1), exact=True)
+    assert measure.check_residuals(answer, model.expected.residuals(1, 1), exact=True)
     assert seen["path"] == str(model.path)
     assert seen["INFERENCE_NUM_THREADS"] == 2
     monkeypatch.setattr(
@@ -216,3 +222,45 @@ def test_openvino(model: Model, stack: ExitStack, monkeypatch: pytest.MonkeyPatc
     )
     with pytest.raises(frameworks.Unavailable, match="does not read"):
         frameworks.openvino(model, 2)
+
+
+def test_peak_memory_is_the_stage_s_own(tiny_model: Path) -> None:
+    mine = np.ones(500 << 20, np.uint8)  # what the parent holds must not count
+    peak = memory.peak("crop", tiny_model, CPU, 1)
+    assert peak is not None
+    assert 20 < peak < 400
+    assert mine[0]
+    own = memory.own_peak()
+    assert own is not None
+    assert own > 500
+
+
+def test_peak_memory_that_cannot_be_told(tmp_path: Path) -> None:
+    assert memory.peak("crop", tmp_path / "none.onnx", CPU, 1) is None
+
+
+def test_thread_counts() -> None:
+    assert tables.thread_counts(1) == [1]
+    assert tables.thread_counts(2) == [1, 2]
+    assert tables.thread_counts(6) == [1, 2, 3, 4, 6]
+    assert tables.thread_counts(16) == [1, 2, 3, 4, 8, 16]
+
+
+def test_batches_that_a_slow_machine_can_afford() -> None:
+    bench = tables.ResearchBench([], ("model",), 1, 30.0)
+    row = {"stage": "model", "candidate": "onnxruntime", "ages": 1, "median_ms": 300.0}
+    bench.rows.append(row)
+    assert bench._most_faces("onnxruntime", 6.0) == 1
+    row["median_ms"] = 30.0
+    assert bench._most_faces("onnxruntime", 6.0) >= 8
+    assert bench._most_faces("another", 6.0) == 1
+
+
+def test_memory_that_there_is_no_time_for(model: Model, monkeypatch: pytest.MonkeyPatch, stack: ExitStack) -> None:
+    monkeypatch.setattr(tables, "_MEMORY_SECONDS", 0.0)
+    bench = tables.ResearchBench([model.path], ("crop",), 1, 1.0)
+    row = {"table": "stages", "stage": "crop", "size": model.size, "candidate": "kernels", "threads": 1, "ages": 1}
+    bench.rows.append(row | {"peak_mb": None})
+    bench._memory([model], [discover_targets(model, 1, stack)])
+    assert bench.rows[0]["peak_mb"] is None
+    assert bench.skipped == [measure.Skipped("crop", "peak memory", "no time left, or not told by this system")]

@@ -21,6 +21,7 @@ from lgin_edge.models.model_file import read_description
 pytest.importorskip("onnx_graphsurgeon", reason="building needs onnx-graphsurgeon: ./bootstrap.sh test,tensorrt-rtx")
 
 from lgin_edge.engine import build as builder
+from lgin_edge.engine import fp16
 
 RTX = tensorrt_variants.VARIANTS["tensorrt-rtx"]
 needs_rtx = pytest.mark.skipif(not RTX.installed, reason="needs TensorRT-RTX: ./bootstrap.sh test,tensorrt-rtx")
@@ -43,14 +44,17 @@ def run(*arguments: object) -> Any:
     return CliRunner().invoke(cli.app, [str(one) for one in arguments])
 
 
-def test_prepare(prepared: builder.Prepared) -> None:
+def test_prepare(prepared: builder.Prepared, tmp_path: Path) -> None:
     assert prepared.description.precision == "fp16"
     assert prepared.description.onnx_sha256 == hashlib.sha256(transformer.WEIGHTS.read_bytes()).hexdigest()
-    assert prepared.fused.convolutions_after < prepared.fused.convolutions_before
-    assert prepared.lowered is not None
-    assert prepared.lowered.psnr > 50
+    assert prepared.psnr is not None
+    assert prepared.psnr >= fp16.LEAST_PSNR_DB
     kept = builder.prepare(transformer.WEIGHTS, precision="fp32")
-    assert (kept.description.precision, kept.lowered) == ("fp32", None)
+    assert (kept.description.precision, kept.psnr) == ("fp32", None)
+    edits = builder.prepare(models.save_edits(tmp_path / "edits.onnx", gain=0.1, flow=(0.02, -0.01), textured=0.5))
+    assert (edits.description.format, edits.description.precision) == (2, "fp16")
+    assert edits.psnr is not None
+    assert edits.psnr >= fp16.LEAST_PSNR_DB
 
 
 def test_prepare_refuses(tmp_path: Path) -> None:
@@ -60,9 +64,7 @@ def test_prepare_refuses(tmp_path: Path) -> None:
         (tmp_path / "none.onnx", ModelError, "no such model file"),
         (text, ModelError, "not an ONNX file"),
         (tmp_path / "a.plan", ModelError, "an engine is built from an .onnx file"),
-        (models.save(tmp_path / "plain.onnx"), ModelError, "plain.onnx: "),  # nothing in it that could be fused
         (models.save(tmp_path / "bare.onnx", description=None), ModelError, "description"),
-        (models.save_edits(tmp_path / "edits.onnx"), ModelError, "no engine of it could be used"),
     ):
         with pytest.raises(error, match=message):
             builder.prepare(path)
@@ -176,20 +178,21 @@ def test_a_changed_engine_is_refused_before_anything_else(engine: Path, tmp_path
 
 @needs_rtx
 def test_command(tmp_path: Path) -> None:
-    out, fused = tmp_path / "engine.plan", tmp_path / "fused.onnx"
-    done = run("build", "-o", out, "--runtime", "tensorrt-rtx", "--target", "sm89", "--save-onnx", fused)
+    out, half = tmp_path / "engine.plan", tmp_path / "half.onnx"
+    done = run("build", "-o", out, "--runtime", "tensorrt-rtx", "--target", "sm89", "--save-onnx", half)
     assert done.exit_code == 0, done.output
-    for text in ("Conv", "PSNR of the residuals", "(chosen)", "tensorrt-rtx", "SHA-256", "engine.plan.json"):
+    for text in ("dB of the edits", "tensorrt-rtx", "SHA-256", "engine.plan.json"):
         assert text in done.output
-    assert "fp16" in run("info", fused).output
+    assert "fp16" in run("info", half).output
     assert "for up to 4 faces a call on GPUs: sm89" in run("info", out).output
     whole = run("verify", out)
     assert whole.exit_code == 0
     assert "whole" in whole.output
     assert "needs tensorrt-rtx" in whole.output
     assert run("build", "-o", out).exit_code == 2  # it exists
-    again = run("build", fused, "-o", out, "--overwrite", "--precision", "fp32")
-    assert again.exit_code == options.BAD_MODEL or "fused already" in again.output
+    again = run("build", half, "-o", out, "--overwrite", "--precision", "fp32")
+    assert again.exit_code == options.BAD_MODEL
+    assert "engines are built from the fp32 one" in " ".join(again.output.split())
     out.write_bytes(out.read_bytes()[:-1])
     cut = run("verify", out)
     assert cut.exit_code == options.BAD_MODEL

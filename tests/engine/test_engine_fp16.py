@@ -1,4 +1,4 @@
-"""A model in float16: its types, how near it stays, and which parts stay float32."""
+"""A model in float16: its types, how near it stays, and what of it stays float32."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 
 onnx = pytest.importorskip("onnx", reason="lowering needs onnx: ./bootstrap.sh test")
-pytest.importorskip("onnx_graphsurgeon", reason="fusing needs onnx-graphsurgeon: ./bootstrap.sh test,tensorrt-rtx")
+pytest.importorskip("onnx_graphsurgeon", reason="lowering needs onnx-graphsurgeon: ./bootstrap.sh test,tensorrt-rtx")
 
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from lgin_edge import ModelError, Transformer, geometry, transformer
-from lgin_edge.engine import fp16
-from lgin_edge.engine.fuse import description_of, fuse
+from lgin_edge.engine import fp16, pixel_shuffle
+from lgin_edge.engine.fp16 import description_of
 
 #: dB that float16 must keep: of the residuals (peak 2), and of the picture's pixels that change (peak 255).
 RESIDUAL_DB, PICTURE_DB = 60.0, 50.0
@@ -30,13 +30,13 @@ Model = Any  # onnx.ModelProto
 
 
 @pytest.fixture(scope="module")
-def fused() -> Model:
-    return fuse(onnx.load(transformer.WEIGHTS))[0]
+def full() -> Model:
+    return pixel_shuffle.from_convolutions(onnx.load(transformer.WEIGHTS))
 
 
 @pytest.fixture(scope="module")
-def lowered(fused: Model) -> tuple[Model, fp16.Fp16Report]:
-    return fp16.lower(fused)
+def lowered(full: Model) -> tuple[Model, float]:
+    return fp16.lower(full)
 
 
 def types_of(model: Model) -> dict[str, int]:
@@ -61,7 +61,7 @@ def check_types(model: Model) -> None:
     assert readers >= set(types) - {v.name for v in model.graph.input}
 
 
-def test_types(lowered: tuple[Model, fp16.Fp16Report]) -> None:
+def test_types(lowered: tuple[Model, float]) -> None:
     model, _ = lowered
     check_types(model)
     half, full = TensorProto.FLOAT16, TensorProto.FLOAT
@@ -79,39 +79,18 @@ def test_types(lowered: tuple[Model, fp16.Fp16Report]) -> None:
     assert {stored[name] for name in kernels} == {half}
 
 
-def test_the_description_says_so(fused: Model, lowered: tuple[Model, fp16.Fp16Report]) -> None:
-    model, report = lowered
+def test_what_is_kept_is_measured(full: Model, lowered: tuple[Model, float]) -> None:
+    model, kept = lowered
     about = description_of(model)
-    assert (about.precision, about.fp32_islands) == ("fp16", report.islands)
-    assert description_of(fused).precision == "fp32"
+    assert (about.precision, about.fp32_islands) == ("fp16", ("boxes",))
+    assert description_of(full).precision == "fp32"
+    assert kept > RESIDUAL_DB
+    # Other faces than those that it was measured with.
+    samples = fp16.sample_inputs(about, seed=7)
+    assert fp16.psnr(full, model, samples) > RESIDUAL_DB
+    assert fp16.psnr(onnx.load(transformer.WEIGHTS), full, samples[:1]) == float("inf")
     with pytest.raises(ModelError, match="expected a model of precision 'fp32', got 'fp16'"):
         fp16.lower(model)
-
-
-def test_islands_are_measured(fused: Model, lowered: tuple[Model, fp16.Fp16Report]) -> None:
-    model, report = lowered
-    names = tuple(fp16.CANDIDATES)
-    assert set(report.variants) >= {(), *((name,) for name in names), names}
-    assert report.psnr == report.variants[report.islands] > RESIDUAL_DB
-    assert report.variants[names] < report.psnr + fp16.WORTH_DB
-    # Positions in float16 are off by up to 1/64 of a pixel: half of the whole error and more.
-    assert report.islands == ("boxes",)
-    # Other faces than the choice was made with.
-    samples = fp16.sample_inputs(description_of(fused), seed=7)
-    assert fp16.psnr(fused, model, samples) > RESIDUAL_DB
-    assert fp16.psnr(fused, fused, samples[:1]) == float("inf")
-
-
-def test_every_island_at_once(fused: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Casts in and out of every island, also before the outputs."""
-    finds = list(fp16.CANDIDATES.values())
-    monkeypatch.setattr(fp16, "CANDIDATES", {"all": lambda model: frozenset().union(*(find(model) for find in finds))})
-    monkeypatch.setattr(fp16, "WORTH_DB", 0.0)
-    model, report = fp16.lower(fused, fp16.sample_inputs(description_of(fused), count=1))
-    assert report.islands == ("all",) == description_of(model).fp32_islands
-    check_types(model)
-    types = types_of(model)
-    assert all(types[name] == TensorProto.FLOAT16 for name in ("face", "face_delta", "patch_delta"))
 
 
 def shifted_boxes() -> Model:
@@ -130,15 +109,15 @@ def shifted_boxes() -> Model:
     return model
 
 
-def test_the_aim_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_positions_stay_float32_and_what_loses_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model = shifted_boxes()
-    _, report = fp16.lower(model)
-    assert report.islands == ("boxes",)
-    low, high = report.variants[()], report.psnr
-    assert low + 10 < high
-    monkeypatch.setattr(fp16, "WORTH_DB", 100.0)  # a gain without a need is worth nothing then
-    for aim, islands in ((low - 1, ()), (low + 1, ("boxes",)), (high + 1, ("boxes",))):
-        assert fp16.lower(model, aim=aim)[1].islands == islands
+    _, kept = fp16.lower(model)
+    monkeypatch.setattr(fp16, "ISLAND", "face")  # which stays float32 for a few nodes, where the boxes ruin the rest
+    monkeypatch.setattr(fp16, "LEAST_PSNR_DB", kept - 10)
+    with pytest.raises(
+        ModelError, match=r"in float16 the edits keep [\d.]+ dB of at least .*: keep this model in float32"
+    ):
+        fp16.lower(model)
 
 
 def test_weights_beyond_float16_are_refused() -> None:
@@ -150,8 +129,8 @@ def test_weights_beyond_float16_are_refused() -> None:
 def test_small_weights_are_kept_as_far_as_float16_goes() -> None:
     model, _ = fp16.lower(models.build(face_gain=3e-7, patch_gain=1e-9))
     kept = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    assert kept["face_gain/half"] == np.float16(3e-7) > 0
-    assert kept["patch_gain/half"] == 0
+    assert kept["face_gain"] == np.float16(3e-7) > 0
+    assert kept["patch_gain"] == np.finfo(np.float16).smallest_subnormal
 
 
 def test_rounded_rounds_every_value() -> None:
@@ -181,7 +160,7 @@ def test_rounded_rounds_every_value() -> None:
     np.testing.assert_array_equal(y, expected.astype(np.float32))
 
 
-def test_it_is_a_model_file(lowered: tuple[Model, fp16.Fp16Report], bundled: Transformer, tmp_path: Path) -> None:
+def test_it_is_a_model_file(lowered: tuple[Model, float], bundled: Transformer, tmp_path: Path) -> None:
     """ONNX Runtime runs it, and gives the picture that the float32 model gives."""
     onnx.save(lowered[0], tmp_path / "half.onnx")
     picture = np.random.default_rng(5).integers(60, 190, (300, 300, 3), dtype=np.uint8)
@@ -201,13 +180,13 @@ def decibels(have: npt.NDArray[np.uint8], want: npt.NDArray[np.uint8], before: n
 
 
 def test_real_faces(
-    fused: Model,
-    lowered: tuple[Model, fp16.Fp16Report],
+    full: Model,
+    lowered: tuple[Model, float],
     portraits: list[tuple[Path, npt.NDArray[np.float64]]],
 ) -> None:
     model, _ = lowered
-    about = description_of(fused)
-    full, half = (onnxruntime.InferenceSession(m.SerializeToString()) for m in (fused, fp16.rounded(model)))
+    about = description_of(full)
+    sessions = [onnxruntime.InferenceSession(m.SerializeToString()) for m in (full, fp16.rounded(model))]
     samples = []
     for path, landmarks in portraits[:: len(portraits) // FACES][:FACES]:
         picture = np.asarray(Image.open(path).convert("RGB"))
@@ -218,16 +197,16 @@ def test_real_faces(
         age = np.eye(len(about.groups), dtype=np.float32)
         sample = {"face": face, "patches": patches, "boxes": boxes[None].astype(np.float32), "age": age}
         samples.append(sample)
-        deltas = [session.run(["face_delta", "patch_delta"], sample) for session in (full, half)]
+        deltas = [session.run(["face_delta", "patch_delta"], sample) for session in sessions]
         for group in range(len(about.groups)):
             want, have = (loose.region_paste(picture, *place, *(d[group : group + 1] for d in two)) for two in deltas)
             assert decibels(have, want, picture) > PICTURE_DB, f"{path.name}, group {group}"
     # Bytes are rounded, which hides much of the difference and doubles the rest: so also before that.
-    assert fp16.psnr(fused, model, samples) > RESIDUAL_DB
+    assert fp16.psnr(full, model, samples) > RESIDUAL_DB
 
 
 @pytest.mark.slow
-def test_tensorrt_rtx_takes_it(lowered: tuple[Model, fp16.Fp16Report]) -> None:
+def test_tensorrt_rtx_takes_it(lowered: tuple[Model, float]) -> None:
     """Parsed and built without a GPU, with N and M dynamic."""
     trt = pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX: ./bootstrap.sh test,tensorrt-rtx")
     logger = trt.Logger(trt.Logger.ERROR)

@@ -16,6 +16,7 @@ import cuda_stand_in
 import cv2
 import numpy as np
 import pytest
+from cuda_stand_in import QueuedEngine
 from example_runs import (
     EXAMPLES,
     ROOT,
@@ -27,7 +28,6 @@ from example_runs import (
     write_film,
 )
 from support.films import Floats, Image8
-from test_gpu_frame_path import QueuedEngine
 
 from lgin_edge import Transformer, kernels
 

@@ -10,7 +10,7 @@ import cuda_stand_in
 import models
 import numpy as np
 import pytest
-from test_gpu_frame_path import QueuedEngine, needs_kernels
+from cuda_stand_in import QueuedEngine, needs_kernels
 
 from lgin_edge import BackendError, ClosedError, Face, Transformer, transformer
 from lgin_edge.inference import gpu as gpu_path
@@ -93,8 +93,8 @@ def break_off(t: Transformer, picture: Image8, kind: type[BaseException], monkey
     """A call that ends when everything is queued, and before it waited."""
     run = gpu_path.GpuFramePath._run
 
-    def breaks_off(self: gpu_path.GpuFramePath, slot: gpu_path.Slot) -> None:
-        run(self, slot)
+    def breaks_off(self: gpu_path.GpuFramePath, entry: gpu_path.GraphCacheEntry) -> None:
+        run(self, entry)
         raise kind
 
     with monkeypatch.context() as patch:

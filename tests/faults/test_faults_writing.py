@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from faults import limit, run
 from PIL import Image
+from support.engines import ABOUT, bytes_of
 from support.films import Image8, wandering
 from support.films import film as walk
 from support.movies import Seen, make
-from test_backends_plan import ABOUT, bytes_of
 
 from lgin_edge import ImageError, ModelError, StreamError, Transformer, images
 from lgin_edge.models import engine_file
@@ -166,7 +166,7 @@ elif what == "film":
     with lgin_edge.Transformer(sys.argv[5], threads=1) as t:
         age_video(sys.argv[4], folder / "older.mp4", t, group=4, overwrite=True, progress=progress)
 else:
-    from test_backends_plan import ABOUT, bytes_of
+    from support.engines import ABOUT, bytes_of
     from lgin_edge.models import engine_file as plan
     write = pathlib.Path.write_bytes
 

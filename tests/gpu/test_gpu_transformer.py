@@ -74,7 +74,7 @@ def test_a_frame_on_the_device(on_gpu: Transformer, picture: np.ndarray, cuda: A
         # A plain copy is on the default stream, and our work is ordered before it.
         cuda.call("cudaMemcpy", back.ctypes.data, memory.address, picture.nbytes, kinds.cudaMemcpyDeviceToHost)
         np.testing.assert_array_equal(back, on_gpu.age(picture, group=4, landmarks=LANDMARKS))
-    memory.free()
+    memory.close()
 
 
 def test_nothing_leaks(model: Path, picture: np.ndarray, cuda: Any) -> None:

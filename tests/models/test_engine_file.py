@@ -7,21 +7,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import models
 import pytest
+from support.engines import ABOUT, FACTS, bytes_of
 
 from lgin_edge import ModelError
 from lgin_edge.inference.tensorrt import check_gpu, check_variant
 from lgin_edge.models import engine_file, tensorrt_variants
-from lgin_edge.models.description import Description, EngineFacts
-
-FACTS = EngineFacts("tensorrt-rtx", "1.7.1.116", (), 4)
-ABOUT = models.describe(precision="fp16", onnx_sha256="0" * 64, engine=FACTS)
-
-
-def bytes_of(magic: bytes = b"vtrt") -> bytes:
-    """What an engine looks like from outside."""
-    return magic + b"\0\xff\x80" * 50 + bytes(range(256))
+from lgin_edge.models.description import Description
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from cuda_stand_in import Runtime
 
 from lgin_edge.errors import BackendError, InputError
-from lgin_edge.inference.cuda import Cuda, DeviceMemory, Freed, Staging, Stream, parse_device
+from lgin_edge.inference.cuda import Cuda, PinnedBuffer, Stream, parse_device
 
 
 @pytest.mark.parametrize(("given", "number"), [("cpu", None), ("cuda", 0), ("cuda:1", 1), (0, 0), (3, 3)])
@@ -54,32 +54,32 @@ def test_the_real_bindings_without_a_gpu() -> None:
 
 
 @pytest.mark.parametrize("integrated", [False, True])
-def test_staging(integrated: bool) -> None:
+def test_buffer(integrated: bool) -> None:
     runtime = Runtime(integrated=integrated)
     cuda = Cuda(0, runtime)
     stream = Stream(cuda)
-    staging = Staging(cuda, 1000)
-    staging.host[:] = np.arange(1000) % 251
-    staging.upload(stream.handle, 10)
-    staging.upload(stream.handle)
+    buffer = PinnedBuffer(cuda, 1000)
+    buffer.host[:] = np.arange(1000) % 251
+    buffer.upload(stream.handle, 10)
+    buffer.upload(stream.handle)
     stream.synchronize()
-    staging.host[:] = 0 if not integrated else staging.host
-    staging.download(stream.handle)
+    buffer.host[:] = 0 if not integrated else buffer.host
+    buffer.download(stream.handle)
     stream.synchronize()
-    np.testing.assert_array_equal(staging.host, np.arange(1000) % 251)
-    staging.free()
-    staging.free()
-    stream.free()
-    stream.free()
+    np.testing.assert_array_equal(buffer.host, np.arange(1000) % 251)
+    buffer.close()
+    buffer.close()
+    stream.close()
+    stream.close()
     assert runtime.live == {}
 
 
-def test_a_staging_that_fails_half_way_frees_the_rest() -> None:
+def test_a_buffer_that_fails_half_way_frees_the_rest() -> None:
     runtime = Runtime()
     cuda = Cuda(0, runtime)
     runtime.fail("cudaMalloc")
     with pytest.raises(BackendError, match="cudaMalloc failed"):
-        Staging(cuda, 10)
+        PinnedBuffer(cuda, 10)
     assert runtime.live == {}
 
 
@@ -97,22 +97,8 @@ def test_streams_wait_for_one_another() -> None:
     assert done == ["theirs, before", "ours"]
     runtime.run(7)
     assert done == ["theirs, before", "ours", "theirs, after", "theirs, last"]
-    ours.free()
+    ours.close()
     assert runtime.live == {}
-
-
-def test_freed_goes_on_after_a_failure() -> None:
-    runtime = Runtime()
-    cuda = Cuda(0, runtime)
-    owned = Freed()
-    for _ in range(3):
-        owned.own(DeviceMemory(cuda, 8))
-    runtime.fail("cudaFree", after=1)
-    with pytest.raises(BackendError, match="cudaFree failed"):
-        owned.free()
-    assert runtime.names().count("cudaFree") == 3
-    owned.free()
-    assert runtime.names().count("cudaFree") == 3
 
 
 def test_a_recording_that_raises_leaves_the_stream_usable() -> None:
@@ -125,5 +111,5 @@ def test_a_recording_that_raises_leaves_the_stream_usable() -> None:
     with pytest.raises(KeyboardInterrupt):
         stream.capture(fail)
     stream.synchronize()
-    stream.free()
+    stream.close()
     assert runtime.live == {}

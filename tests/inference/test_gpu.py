@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,9 @@ import cuda_stand_in
 import models
 import numpy as np
 import pytest
+from cuda_stand_in import QueuedEngine, needs_kernels
 from frames import COLORS, face_affine, random_frame, template_boxes
 
-from lgin_edge import kernels
 from lgin_edge.errors import BackendError, ClosedError, InputError
 from lgin_edge.faces import FaceBatch
 from lgin_edge.frames import Color, PixelFormat
@@ -27,34 +27,10 @@ from lgin_edge.inference.cuda import Cuda, Stream
 from lgin_edge.inference.device_array import DeviceFrame
 from lgin_edge.inference.gpu import GpuFramePath
 from lgin_edge.inference.loader import open_model
-from lgin_edge.inference.onnxruntime_gpu import OnnxGpuEngine
 from lgin_edge.kernels import FacePlan
 
-needs_kernels = pytest.mark.skipif(
-    not kernels.cuda_is_host(), reason="needs kernels that run on the host: LGIN_CUDA=HOST ./bootstrap.sh test"
-)
 HEIGHT, WIDTH = 300, 400
 CODES = np.eye(5, dtype=np.float32)
-
-
-class QueuedEngine(OnnxGpuEngine):
-    """ONNX Runtime on the CPU, whose calls wait on the stand-in's stream like everything else."""
-
-    def __init__(self, path: Path, runtime: cuda_stand_in.Runtime) -> None:
-        super().__init__(path, 0, 0, provider="CPUExecutionProvider", memory="cpu")
-        self.runtime = runtime
-        self.capturable = True
-        self.seen: list[tuple[int, int, int]] = []
-        self.closed = 0
-
-    def enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
-        self.seen.append((faces, faces * ages, stream))
-        addresses, run = dict(addresses), super().enqueue
-        self.runtime.queue(stream, lambda: run(addresses, faces, ages, stream))
-
-    def close(self) -> None:
-        self.closed += 1
-        super().close()
 
 
 @dataclass
@@ -242,12 +218,12 @@ def test_a_shape_is_recorded_once_and_replayed(model: Path, monkeypatch: pytest.
 
 def test_shapes_that_come_and_go_do_not_pile_up(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = make(model, monkeypatch)
-    for n in range(1, 2 * gpu_path.KEPT_SHAPES):
+    for n in range(1, 2 * gpu_path.KEPT_GRAPHS):
         for _ in range(2):
             gpu.change(frame(), faces(*[(150.0, 120.0)] * n, side=30))
     kinds = list(gpu.runtime.live.values())
-    assert kinds.count("executable graph") == gpu_path.KEPT_SHAPES
-    assert kinds.count("pinned memory") == 2 * gpu_path.KEPT_SHAPES
+    assert kinds.count("executable graph") == gpu_path.KEPT_GRAPHS
+    assert kinds.count("pinned memory") == 2 * gpu_path.KEPT_GRAPHS
     assert kinds.count("event") == kinds.count("graph") == 0
     gpu.path.close()
     assert gpu.runtime.live == {}

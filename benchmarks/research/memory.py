@@ -1,6 +1,6 @@
 """Peak memory of a stage, in a process of its own, so that neither the bench nor another stage counts.
 
-``python -m lgin_edge.bench.memory STAGE MODEL PROVIDER THREADS AGES`` is that process; it prints megabytes.
+``python -m benchmarks.research.memory STAGE MODEL PROVIDER THREADS AGES`` is that process; it prints megabytes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import lgin_edge
+from lgin_edge.bench import stages
 
 _CALLS = 3
 
@@ -23,7 +24,7 @@ def peak(stage: str, model: Path, provider: str, threads: int, ages: int = 1, ti
     """
     command = [sys.executable, "-m", __name__, stage, str(model), provider, str(threads), str(ages)]
     package = str(Path(lgin_edge.__file__).parent.parent)
-    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [package, str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
@@ -50,8 +51,6 @@ def own_peak() -> float | None:
 
 
 def main(stage: str, model: str, provider: str, threads: str, ages: str) -> None:
-    from . import stages
-
     with ExitStack() as stack:
         (found,) = stages.open_models([Path(model)], stack)
         candidates = stages.build(stage, found, stages.Target("", int(threads), stack, provider))

@@ -15,7 +15,7 @@ from lgin_edge import geometry
 from lgin_edge.models.description import KINDS
 from lgin_edge.models.model_file import read_description
 
-FOLDER = Path(__file__).parent / "data" / "models"
+FOLDER = Path(__file__).parent.parent / "data" / "models"
 #: Where the face is taken to be in ``picture.png``, as in ``make.py``.
 LANDMARKS = geometry.TEMPLATE * 80 + (22, 9)
 
