@@ -99,10 +99,10 @@ def test_detector_finds_the_drawn_face() -> None:
 
 def test_scene_places_its_face_as_the_geometry_does() -> None:
     found = scene.Scene(64, 32, 5)
-    assert np.linalg.norm(found.affine[:, 0]) == pytest.approx(scene.FACE)
-    np.testing.assert_allclose(geometry.apply(found.affine, (0.5, 0.5)), scene.CENTER)
-    np.testing.assert_allclose(found.boxes, geometry.REGION_BOXES, atol=1e-9)
-    corners = geometry.apply(found.affine, [(0, 0), (0, 1), (1, 0), (1, 1)])
+    assert np.linalg.norm(found.face.affine[:, 0]) == pytest.approx(scene.FACE)
+    np.testing.assert_allclose(geometry.apply(found.face.affine, (0.5, 0.5)), scene.CENTER)
+    np.testing.assert_allclose(found.face.boxes, geometry.REGION_BOXES, atol=1e-9)
+    corners = geometry.apply(found.face.affine, [(0, 0), (0, 1), (1, 0), (1, 1)])
     rows, columns = found.surroundings
     assert columns.start < corners[:, 0].min() < corners[:, 0].max() < columns.stop
     assert rows.start < corners[:, 1].min() < corners[:, 1].max() < rows.stop
