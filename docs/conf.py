@@ -2,6 +2,8 @@
 
 from importlib import metadata
 
+from sphinx.util.inspect import TypeAliasForwardRef
+
 project = "lgin-edge"
 author = "The lgin-edge developers"
 copyright = f"{author}, Apache-2.0"
@@ -14,7 +16,10 @@ myst_heading_anchors = 4
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"  # beside what the docstrings say, with shapes and units
 autodoc_typehints_description_target = "documented"
-autodoc_type_aliases = {name: name for name in ("Frame", "Color", "Source", "ImageT", "Float64", "npt.ArrayLike")}
+autodoc_type_aliases = {
+    name: name for name in ("Frame", "Color", "Source", "ImageT", "Float64", "ArrayLike", "npt.ArrayLike")
+}
+TypeAliasForwardRef.__repr__ = lambda self: self.name.rpartition(".")[2]  # which Sphinx would show within a union
 python_use_unqualified_type_names = True
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False

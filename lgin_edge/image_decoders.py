@@ -112,6 +112,8 @@ class ImageDecoders:
                 raise ClosedError("these ImageDecoders were closed")
             try:
                 return understood(*decoder.ask(data, request, most_bytes, timeout_s))
+            except ImageError:
+                raise  # the answer
             except TimeoutError:
                 decoder.stop()
                 raise ImageError(
@@ -122,6 +124,9 @@ class ImageDecoders:
                 if self._closed:
                     raise ClosedError("these ImageDecoders were closed") from None
                 raise ImageError(f"{name}: its decoder died of it ({error}): damaged, or made to harm") from error
+            except BaseException:  # Ctrl-C, or a signal handler's: its answer must not be the next one's
+                decoder.stop()
+                raise
         finally:
             if not self._closed:
                 with suppress(BackendError):  # said when it is needed

@@ -98,8 +98,8 @@ def files(folder: Path, suffixes: Iterable[str], *, without: Path | None = None)
 
 
 def left_out(folder: Path) -> list[Path]:
-    """The pictures in a folder that are of kinds that are not read."""
-    return files(folder, images.UNREAD)
+    """The films in a folder, and the pictures that are of kinds that are not read."""
+    return files(folder, (*images.UNREAD, *FILMS))
 
 
 def check(jobs: Sequence[Job]) -> None:

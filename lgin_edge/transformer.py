@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
 from ._process import ForkGuard, usable_cores
@@ -159,13 +159,13 @@ class Transformer:
     @overload
     def age(
         self, image: ImageT, *, group: float | None = ..., years: float | None = ..., faces: Sequence[Face] | None = ...,
-        landmarks: npt.ArrayLike | None = ..., strength: float | Sequence[float] = ..., color: Color | None = ...,
+        landmarks: ArrayLike | None = ..., strength: float | Sequence[float] = ..., color: Color | None = ...,
         out: Frame | None = ...,
     ) -> ImageT: ...  # fmt: skip
     @overload
     def age(
         self, image: Any, *, group: float | None = ..., years: float | Sequence[float] | None = ...,
-        faces: Sequence[Face] | None = ..., landmarks: npt.ArrayLike | None = ..., strength: float | Sequence[float] = ...,
+        faces: Sequence[Face] | None = ..., landmarks: ArrayLike | None = ..., strength: float | Sequence[float] = ...,
         color: Color | None = ..., out: Frame | None = ...,
     ) -> Any: ...  # fmt: skip
     def age(
@@ -175,7 +175,7 @@ class Transformer:
         group: float | None = None,
         years: float | Sequence[float] | None = None,
         faces: Sequence[Face] | None = None,
-        landmarks: npt.ArrayLike | None = None,
+        landmarks: ArrayLike | None = None,
         strength: float | Sequence[float] = 1.0,
         color: Color | None = None,
         out: Frame | None = None,
@@ -237,7 +237,7 @@ class Transformer:
         image: ImageT,
         *,
         faces: Sequence[Face] | None = None,
-        landmarks: npt.ArrayLike | None = None,
+        landmarks: ArrayLike | None = None,
         color: Color | None = None,
     ) -> list[ImageT]:
         """The picture at every age group: K pictures, by rising age. Each face is encoded once.
@@ -280,7 +280,8 @@ class Transformer:
         """A picture from file to file, as ``lgin-edge age`` does it: upright, its metadata and colour profile kept.
 
         Args:
-            source, target: another one, .jpg, .png, .webp, .tif or .bmp; written whole or not at all.
+            source: the file.
+            target: another one, .jpg, .png, .webp, .tif or .bmp; written whole or not at all.
             group, years: as for ``age``.
             overwrite: False refuses a ``target`` that exists.
 
@@ -302,7 +303,7 @@ class Transformer:
         image: Frame | Image.Image,
         *,
         faces: Sequence[Face] | None = None,
-        landmarks: npt.ArrayLike | None = None,
+        landmarks: ArrayLike | None = None,
         color: Color | None = None,
     ) -> list[AgeEstimate]:
         """How old the faces of a picture look, by the age model. Its first call loads that model.
@@ -406,7 +407,7 @@ class Transformer:
                 )
             return self._age_model
 
-    def _code(self, group: float | None, years: Any) -> npt.NDArray[np.float32]:
+    def _code(self, group: float | None, years: Any) -> NDArray[np.float32]:
         """The code of an age, [K]. Warns of one that the model does not reach."""
         about = self._description
         code = about.age_code(group=group, years=years)
@@ -434,9 +435,9 @@ class Transformer:
     def _change(
         self,
         image: ImageT,
-        codes: npt.NDArray[np.float32],  # [G, K], the ages
+        codes: NDArray[np.float32],  # [G, K], the ages
         faces: Sequence[Face] | None,
-        landmarks: npt.ArrayLike | None,
+        landmarks: ArrayLike | None,
         strength: float | Sequence[float],
         color: Color | None,
         out: Frame | None,
@@ -466,9 +467,9 @@ class Transformer:
     def _change_on_device(
         self,
         image: Any,
-        code: npt.NDArray[np.float32],  # [K]
+        code: NDArray[np.float32],  # [K]
         faces: Sequence[Face] | None,
-        landmarks: npt.ArrayLike | None,
+        landmarks: ArrayLike | None,
         strength: float | Sequence[float],
         color: Color | None,
     ) -> None:

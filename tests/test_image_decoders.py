@@ -98,6 +98,23 @@ def test_a_decoder_that_dies_is_replaced(decoders: ImageDecoders) -> None:
     assert decoders.decode(saved("PNG")).image.size == (64, 48)
 
 
+def test_an_answer_that_nobody_waited_for_is_nobodys(decoders: ImageDecoders) -> None:
+    """A signal handler of the program's leaves a picture in the midst; the next one is the next one."""
+
+    def leave(*_: object) -> None:
+        raise RuntimeError("time is up")
+
+    decoders.decode(saved("PNG"))
+    before = signal.signal(signal.SIGALRM, leave)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(RuntimeError, match="time is up"):
+            decoders.decode(progressive_jpeg(2000, 2000, scans=60))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert decoders.decode(saved("PNG")).image.size == (64, 48)
+
+
 @pytest.mark.parametrize("answer", [b"{", b"[]", b"{}", b'{"mode": "RGB", "size": [9, 9], "format": "PNG"}'])
 def test_a_decoder_is_not_trusted(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
     """One that a file has taken over answers what it likes."""

@@ -125,9 +125,7 @@ def age(
             if piped:
                 _through(transformer, group, years, out, limits)
                 return
-            for folder in filter(Path.is_dir, inputs):
-                for file in jobs.left_out(folder):
-                    stderr.print(f"{file}: {file.suffix} is not read, left out")
+            _say_left_out(inputs)
             done = _run(transformer, planned, group, years, overwrite, limits)
     failures = sum("error" in one for one in done)
     if json_:
@@ -176,6 +174,7 @@ def estimate(
         files = [file for found in found_in for file in found]
         if not files:
             raise jobs.no_pictures(inputs)
+        _say_left_out(inputs)
         from ..transformer import Transformer
 
         limits = limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
@@ -307,6 +306,15 @@ def _astronaut() -> npt.NDArray[np.uint8]:
         ) from error
     portrait: npt.NDArray[np.uint8] = data.astronaut()  # type: ignore[no-untyped-call,unused-ignore]
     return portrait
+
+
+def _say_left_out(inputs: Sequence[Path]) -> None:
+    from .. import jobs
+
+    for folder in filter(Path.is_dir, inputs):
+        for file in jobs.left_out(folder):
+            why = "a film" if file.suffix.lower() in jobs.FILMS else f"{file.suffix} is not read"
+            stderr.print(f"{file}: {why}, left out")
 
 
 def _label(group: float | None, years: float | None) -> str:

@@ -16,7 +16,7 @@ from .occlusion import changed_cells, lie_near
 #: Limits of ``falling`` for the fractions of changed cells and of hidden points; both must pass them. The first pair is of a guess
 #: that the detector did not contradict, the second of one that it contradicts or was not asked about yet.
 _OCCLUDED = (0.15, 0.35)
-_CHANGED_CONTRADICTED, _HIDDEN_CONTRADICTED = (0.10, 0.20), (0.25, 0.40)
+_CHANGED_CONTRADICTED, _HIDDEN_CONTRADICTED = (0.10, 0.20), (0.32, 0.45)
 #: Limits of ``falling`` for the fraction of lost points, from which on nobody knows where the face is.
 _POINTS_LOST = (0.6, 0.85)
 #: Doubts that call the detector: occluded fraction, and fraction of lost points.
@@ -24,9 +24,9 @@ _DOUBTED_OCCLUDED, _DOUBTED_POINTS = 0.1, 0.4
 #: A guess waits for the detector's answer for this long, seconds.
 _ANSWER_WITHIN_S = 0.3
 #: A detection is as good as usual if its score is at most this much below the face's best, and its landmarks are this near to
-#: the followed ones, eye distances. Under hands scores fall by 0.08 to 0.4, on faces
-#: that turn by up to 0.12.
-_SCORE_DROP, _MAX_APART = 0.07, 0.25
+#: the followed ones, eye distances. Scores fall by 0.08 to 0.4 under hands, and by up to 0.12 on faces that turn and speak: a fall in
+#: between tells nothing, and what is hidden decides.
+_SCORE_DROP, _MAX_APART = 0.12, 0.25
 #: Points are chosen anew when more of them than this fraction were lost.
 _WORN_POINTS = 0.15
 #: The looks are learnt anew at most once in this time, seconds: a hand that comes would be learnt bit by bit.

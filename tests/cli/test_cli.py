@@ -604,6 +604,8 @@ def test_a_folder_leaves_nothing_out_unsaid(run: Run, album: Path, portrait: Pat
     folder.mkdir()
     (folder / "a.jfif").write_bytes(portrait.read_bytes())
     (folder / "b.NEF").write_bytes(b"raw")
+    (folder / "c.MOV").write_bytes(b"film")
     result = run("age", folder, "-o", tmp_path / "out", "--group", 4)
     assert files(tmp_path / "out") == ["a.jpg"]
     assert "b.NEF: .NEF is not read, left out" in result.stderr
+    assert "c.MOV: a film, left out" in result.stderr
