@@ -26,13 +26,13 @@ from lgin_edge.batch.tasks import Task
 #: Runs before everything else in a Python process that finds it: a picture of this name kills who reads it.
 POISON = """
 import os, signal
-from lgin_edge import images
-read = images.read
-def deadly(path, **options):
+from lgin_edge.batch.worker import Worker
+read = Worker._read
+def deadly(self, path, **options):
     if path.name == "poison.png":
         os.kill(os.getpid(), signal.SIGKILL)
-    return read(path, **options)
-images.read = deadly
+    return read(self, path, **options)
+Worker._read = deadly
 """
 #: Two machines of one core each, as far as Ray can tell, until a line is sent.
 CLUSTER = """

@@ -131,7 +131,7 @@ def take_pictures(playwright: Playwright, transformer: Transformer, folder: Path
                     page.wait_for_timeout(200)
                 shoot("live")
                 page.click("#strip")
-                expect(page.locator("#pictures img")).to_have_count(6)
+                expect(page.locator("#pictures img")).to_have_count(8)
                 settled(page.locator("dialog"))
                 shoot("years")
                 page.click("#done")
