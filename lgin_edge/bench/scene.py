@@ -140,8 +140,8 @@ class Scene:
         face[4:] = np.abs(face[4:])
         side = self.face_size // 8
         centres = ((np.arange(side) + 0.5) / side).astype(np.float32)
-        place = np.stack(np.meshgrid(centres, centres)).astype(np.float32)
-        return face[None], patches[None], _waves(2, side)[None] / 8, place[None], _waves(1, self.lines_size)[None]
+        place = np.stack(np.meshgrid(centres, centres))
+        return face[None], patches[None], np.float32(0.125) * _waves(2, side)[None], place[None], _waves(1, self.lines_size)[None]
 
 
 class Expected:
