@@ -141,7 +141,13 @@ class Scene:
         side = self.face_size // 8
         centres = ((np.arange(side) + 0.5) / side).astype(np.float32)
         place = np.stack(np.meshgrid(centres, centres))
-        return face[None], patches[None], np.float32(0.125) * _waves(2, side)[None], place[None], _waves(1, self.lines_size)[None]
+        return (
+            face[None],
+            patches[None],
+            np.float32(0.125) * _waves(2, side)[None],
+            place[None],
+            _waves(1, self.lines_size)[None],
+        )
 
 
 class Expected:
