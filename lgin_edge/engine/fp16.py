@@ -7,7 +7,6 @@ whole error and more.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -161,7 +160,10 @@ def _lowered(model: onnx.ModelProto) -> onnx.ModelProto:
     typed = _typed(model)
     for i, node in enumerate(typed.graph.node):
         node.name = f"{i}_{node.op_type}"  # the converter knows nodes by their names
-    half: onnx.ModelProto = _converter()(
+    # Late: it takes time, and its package puts a folder of its own at the end of the search path.
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    half: onnx.ModelProto = convert_float_to_float16(
         typed,
         keep_io_types=list(FULL_INPUTS),
         disable_shape_infer=True,
@@ -178,16 +180,6 @@ def _lowered(model: onnx.ModelProto) -> onnx.ModelProto:
     result.ir_version = model.ir_version
     del result.graph.value_info[:]
     return _typed(result)
-
-
-def _converter() -> Any:
-    """``convert_float_to_float16``, without the folder of top-level modules that its package adds to the search path."""
-    path = list(sys.path)
-    try:
-        from onnxruntime.transformers.float16 import convert_float_to_float16
-    finally:
-        sys.path[:] = path
-    return convert_float_to_float16
 
 
 def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
