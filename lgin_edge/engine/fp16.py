@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -170,6 +170,11 @@ def _lowered(model: onnx.ModelProto) -> onnx.ModelProto:
         op_block_list=[],
         node_block_list=_only(typed, ISLAND),
     )
+    # Before ONNX Runtime 1.32 it casts a constant once for each reader, under one name.
+    outputs = [node.output[0] for node in half.graph.node]
+    for i in reversed(range(len(outputs))):
+        if outputs.index(outputs[i]) < i:
+            del half.graph.node[i]
     graph = gs.import_onnx(half)
     for node in graph.nodes:
         before = node.inputs[0].inputs if node.op == "Cast" else []
