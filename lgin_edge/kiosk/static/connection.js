@@ -24,7 +24,7 @@ export class Connection {
     this.ready = false;
     const socket = (this.socket = new WebSocket(`${location.origin.replace("http", "ws")}/live`));
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => socket.send(JSON.stringify(this.start()));
+    socket.onopen = () => this.send(JSON.stringify(this.start()));
     socket.onmessage = ({ data }) => this.hear(data);
     socket.onclose = ({ code }) => this.again(code === FULL);
   }
@@ -49,13 +49,18 @@ export class Connection {
     this.originals.set(number, original);
     const head = new DataView(new ArrayBuffer(4));
     head.setUint32(0, number);
-    this.socket.send(new Blob([head, jpeg]));
+    this.send(new Blob([head, jpeg]));
   }
 
   /** Send a command; false if there is no connection now. */
   say(message) {
-    if (this.ready) this.socket.send(JSON.stringify(message));
+    if (this.ready) this.send(JSON.stringify(message));
     return this.ready;
+  }
+
+  /** Send, unless the kiosk is closing the connection just now; `onclose` tells it. */
+  send(data) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(data);
   }
 
   hear(data) {
