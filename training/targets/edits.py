@@ -34,7 +34,7 @@ from .subject import (
 Float64 = npt.NDArray[np.float64]
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 #: Colour of grey hair, a little warm.
-GREY_TINT = np.array((1.0, 0.985, 0.955), np.float32)
+GREY_TINT = np.array((1.0, 0.98, 0.945), np.float32)
 #: Channels of ``SubjectEdits.maps``.
 SKIN, MATTE, HAIR_LIGHT, CONTRAST, GREY, GAIN, RED, GREEN, BLUE, YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(
     13
@@ -94,7 +94,8 @@ def at_age(own: SubjectEdits, present: float, wanted: float) -> Edit:
         skin = curves.younger("lines", present, wanted)
         residual = skin * m[YOUNG_RED : YOUNG_BLUE + 1].transpose(1, 2, 0)
         return Edit(residual, skin * m[YOUNG_GAIN], np.zeros_like(m[SKIN]), m[SKIN], flow, 0.0)
-    hair, skin = (curves.older(sign, present, wanted) for sign in ("hair", "skin"))
+    # A hair of the picture is dark or grey; lines and shape are each a part of the way.
+    hair, skin = curves.still_to_come("hair", present, wanted), curves.older("skin", present, wanted)
     turned = hair * m[MATTE]  # fraction of the light that comes from grey hair
     gain = turned * m[CONTRAST]
     grey = 1 - (1 - turned) / (1 + gain)
