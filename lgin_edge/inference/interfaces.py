@@ -19,7 +19,7 @@ Stage: TypeAlias = Callable[[str], AbstractContextManager[None]]
 def not_finite(model: str, output: str) -> ModelError:
     """The error of a model that gave NaN or an infinity. The kernels would take NaN for no change, and paint an infinity."""
     return ModelError(
-        f"{model}: gave {output} with NaN or infinite values, of which no picture can be made: its weights are damaged, or its "
+        f"{model}: gave {output} with NaN or infinite values: its weights are damaged, or its "
         "precision is too low for this picture; export it again, in fp32"
     )
 
