@@ -87,6 +87,7 @@ class Parts:
 
     def _model(self) -> None:
         self.path.engine.enqueue(self.entry.addresses, self.faces, 1, self.stream.handle)
+        self.path.queue_checks(self.entry)
 
     def _paste(self) -> None:
         self.path.queue_paste(self.entry)

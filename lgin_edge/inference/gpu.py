@@ -312,10 +312,7 @@ class GpuFramePath:
             n = min(self.engine.max_faces, count - first)
             part = {name: address + first * entry.per_face[name] for name, address in at.items()}
             self.engine.enqueue(part, n, key.ages, stream)
-        for i, (name, item) in enumerate(entry.item_sizes.items()):
-            values = count * entry.per_face[name] // item
-            kernels.launch_finite_check(at[name], values, entry.checks + 4 * i, item == 2, **where)
-        entry.parameters.download(stream, 4 * len(entry.item_sizes))
+        self.queue_checks(entry)
         kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         for i in range(1, key.ages):
             assert entry.pixels is not None
@@ -324,6 +321,20 @@ class GpuFramePath:
         self.queue_paste(entry)
         if entry.pixels is not None:
             entry.pixels.download(stream)
+
+    def queue_checks(self, entry: GraphCacheEntry) -> None:
+        """Queue the search for NaN and infinities in what the model gave, and the way of the answer to ``entry.not_finite``."""
+        stream = self.stream.handle
+        for i, (name, item_size) in enumerate(entry.item_sizes.items()):
+            kernels.launch_finite_check(
+                entry.addresses[name],
+                entry.key.faces * entry.per_face[name] // item_size,
+                entry.checks + 4 * i,
+                half=item_size == 2,
+                device=self.cuda.device,
+                stream=stream,
+            )
+        entry.parameters.download(stream, 4 * len(entry.item_sizes))
 
     def queue_paste(self, entry: GraphCacheEntry) -> None:
         """Queue the paste of all faces at all ages into the entry's pixels."""

@@ -157,17 +157,19 @@ async def _readable(work: Awaitable[T]) -> T:
 
 
 async def _aged(kiosk: Kiosk, picture: images.Picture, years: float | None, group: float | None) -> Response:
-    def change() -> tuple[Any, int]:
-        result = kiosk.transformer.age(picture.image, group=group, years=years)
-        return result, len(kiosk.transformer.last_call.faces)
-
-    result, faces = await kiosk.upload_executor.run(change)
-    if not faces:
-        raise ApiError(422, "no_face", f"no face found in the picture of {result.width} x {result.height} pixels")
     kind = picture.format
-    profile = {key: value for key, value in picture.metadata.items() if key == "icc_profile"}
-    source = images.Picture(picture.image, profile, picture.jpeg)
-    answer = await kiosk.in_thread(lambda: images.encode(result, kind, source))
+
+    def change() -> tuple[bytes, int]:
+        result = kiosk.transformer.age(picture.image, group=group, years=years)
+        faces = len(kiosk.transformer.last_call.faces)
+        profile = {key: value for key, value in picture.metadata.items() if key == "icc_profile"}
+        source = images.Picture(picture.image, profile, picture.jpeg)
+        return images.encode(result, kind, source) if faces else b"", faces
+
+    answer, faces = await kiosk.upload_executor.run(change)
+    if not faces:
+        width, height = picture.image.size
+        raise ApiError(422, "no_face", f"no face found in the picture of {width} x {height} pixels")
     return Response(answer, media_type=f"image/{kind.lower()}", headers={"Lgin-Faces": str(faces)})
 
 

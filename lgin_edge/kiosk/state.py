@@ -6,6 +6,8 @@ import asyncio
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
@@ -32,8 +34,8 @@ _LIVE, _KEEP = 85, 92
 _FRAMES, UPLOADS = ("JPEG", "WEBP"), ("JPEG", "PNG", "WEBP")
 #: Uploads to /v1/age at once, from their first byte to their answer, of all and of one address; and threads that encode.
 _UPLOADS, _UPLOADS_PER_ADDRESS, _THREADS = 8, 4, 4
-#: Decoders, in all and for one address, and seconds that they may take for an upload and for a frame.
-_DECODERS, _DECODERS_PER_ADDRESS, _UPLOAD_TIMEOUT_S, _FRAME_TIMEOUT_S = 4, 2, 10.0, 2.0
+#: Decoders, in all, for uploads and for one address, and seconds that they may take for an upload and for a frame.
+_DECODERS, _UPLOAD_DECODERS, _DECODERS_PER_ADDRESS, _UPLOAD_TIMEOUT_S, _FRAME_TIMEOUT_S = 4, 2, 2, 10.0, 2.0
 #: Pixels of uploads in memory, in all, in multiples of the largest upload; one address holds one.
 _LARGEST_UPLOADS = 2
 CELL_SIDE = 2 * CELL
@@ -63,6 +65,7 @@ class Kiosk:
         self.pixels = Places(_LARGEST_UPLOADS * most, most)
         self._decoders = ImageDecoders(_DECODERS, _UPLOAD_TIMEOUT_S)
         self._decoding = ThreadPoolExecutor(_DECODERS, thread_name_prefix="lgin-decoding")
+        self._upload_turns = asyncio.Semaphore(_UPLOAD_DECODERS)
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lgin-kiosk")
 
@@ -83,12 +86,14 @@ class Kiosk:
     async def upload_size(self, data: bytes, address: str) -> tuple[int, int]:
         """Width and height of a picture given to /v1/age. Raises ImageError."""
         limits = self.settings.uploads
-        return await self._decoded(address, lambda: self._decoders.size(data, limits=limits, formats=UPLOADS))
+        work = partial(self._decoders.size, data, limits=limits, formats=UPLOADS)
+        return await self._decoded(work, self._upload_turns, self._turn_of(address))
 
     async def decode_upload(self, data: bytes, address: str) -> Picture:
         """A picture given to /v1/age. Raises ImageError."""
         limits = self.settings.uploads
-        return await self._decoded(address, lambda: self._decoders.decode(data, limits=limits, formats=UPLOADS))
+        work = partial(self._decoders.decode, data, limits=limits, formats=UPLOADS)
+        return await self._decoded(work, self._upload_turns, self._turn_of(address))
 
     async def decode_frame(self, data: bytes, address: str) -> Frame:
         """A frame of the page, [H, W, 3] uint8 RGB. Raises ImageError."""
@@ -98,20 +103,23 @@ class Kiosk:
             picture = self._decoders.decode(data, "the frame", limits=limits, formats=_FRAMES, timeout_s=timeout_s)
             return np.asarray(picture.image.convert("RGB"))
 
-        return await self._decoded(address, decode)
+        return await self._decoded(decode, self._turn_of(address))
 
-    async def _decoded(self, address: str, work: Callable[[], T]) -> T:
-        """What ``work`` returns; one address has a part of the decoders, also with files whose sender is gone."""
-        turn = self._turns.setdefault(address, asyncio.Semaphore(_DECODERS_PER_ADDRESS))
-        await turn.acquire()
-        try:
+    def _turn_of(self, address: str) -> asyncio.Semaphore:
+        """One address has a part of the decoders."""
+        return self._turns.setdefault(address, asyncio.Semaphore(_DECODERS_PER_ADDRESS))
+
+    async def _decoded(self, work: Callable[[], T], *turns: asyncio.Semaphore) -> T:
+        """What ``work`` returns, when all these turns have come; they are held until it is done, also when its sender is gone."""
+        with ExitStack() as held:
+            for turn in turns:
+                await turn.acquire()
+                held.callback(turn.release)
             future = asyncio.get_running_loop().run_in_executor(self._decoding, work)
-        except BaseException:
-            turn.release()
-            raise
+            kept = held.pop_all()
 
         def end(future: asyncio.Future[T]) -> None:
-            turn.release()
+            kept.close()
             if not future.cancelled():
                 future.exception()  # perhaps nobody waits for it any more
 

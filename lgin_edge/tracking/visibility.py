@@ -4,6 +4,9 @@ A part of a face is thought to be covered where it looks unlike before *and* los
 that speaks or turns changes its looks and keeps most of its points. That is a guess, and the detector overrules it. While a
 moderate guess waits for an answer nothing fades; a detection as good as usual takes what is seen now for the face's looks;
 a poorer one confirms the guess. What hides a large part at once is believed without an answer.
+
+What creeps over a face is learnt bit by bit, and takes few points at a time. So the looks at the last detection as good as ever are
+kept: while detections are poorer than usual, what differs from them is covered, whatever the points say.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ _ANSWER_WITHIN_S = 0.3
 #: the followed ones, eye distances. Scores fall by 0.08 to 0.4 under hands, and by up to 0.12 on faces that turn and speak: a fall in
 #: between tells nothing, and what is hidden decides.
 _SCORE_DROP, _MAX_APART = 0.12, 0.25
+#: A detection is as good as ever if its score is at most this much below the best.
+_BEST_DROP = 0.05
 #: Points are chosen anew when more of them than this fraction were lost.
 _WORN_POINTS = 0.15
 #: The looks are learnt anew at most once in this time, seconds: a hand that comes would be learnt bit by bit.
@@ -50,6 +55,9 @@ class Visibility:
     def __init__(self, score: float) -> None:
         self._best_score = score
         self._looks: Float64 | None = None
+        self._best_looks: Float64 | None = None  # at the last detection as good as ever
+        self._poor = False  # whether the last detection was poorer than usual
+        self._unlike_best = 0.0  # fraction of the cells that look unlike then, while detections are poor
         self._changed = self._hidden = 0.0  # fractions: of the cells that look unlike before, of the points lost there
         self._changed_s = 0.0  # for how long it has looked occluded
         self._usual_s = 0.0  # for how long the detector has found it as well as usual
@@ -60,7 +68,7 @@ class Visibility:
     @property
     def occluded(self) -> float:
         """Fraction of the face that seems to be covered, 0 to 1."""
-        return min(self._changed, self._hidden)
+        return max(min(self._changed, self._hidden), self._unlike_best)
 
     @property
     def doubtful(self) -> bool:
@@ -91,6 +99,9 @@ class Visibility:
         """
         if self._looks is None:
             self._looks = looks
+        if self._best_looks is None:
+            self._best_looks = looks
+        self._unlike_best = float(changed_cells(self._best_looks, looks).mean()) if self._poor else 0.0
         changed = changed_cells(self._looks, looks)
         self._changed = float(changed.mean())
         lost = ~points.followed & lie_near(changed, points.homes)
@@ -120,7 +131,10 @@ class Visibility:
             score: of the detection.
             apart: distance of its landmarks from those that were followed, eye distances.
         """
-        usual = score >= self._best_score - _SCORE_DROP and apart <= _MAX_APART
+        self._poor = score < self._best_score - _SCORE_DROP
+        usual = not self._poor and apart <= _MAX_APART
+        if score >= self._best_score - _BEST_DROP:
+            self._best_looks = None  # those of the next frame
         self._best_score = max(self._best_score, score)
         self._usual_s = self._usual_s if usual else 0.0
         evident = self._hidden >= _HIDDEN_CONTRADICTED[0] and self._changed >= _CHANGED_CONTRADICTED[0]
@@ -129,6 +143,7 @@ class Visibility:
         accepted = self._changed_s > (_USUAL_ACCEPTED_S if self._usual_s > _USUAL_ACCEPTED_S else _FOUND_ACCEPTED_S)
         if cleared_up or accepted:
             self._looks, self._changed, self._hidden = None, 0.0, 0.0
+            self._best_looks = None if accepted else self._best_looks
             self._changed_s = self._learned_s = 0.0
         self._doubted_s = 0.0 if usual else max(self._doubted_s, _ANSWER_WITHIN_S)
         return cleared_up or accepted

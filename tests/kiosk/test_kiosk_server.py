@@ -28,6 +28,7 @@ from websockets.exceptions import InvalidStatus
 
 from lgin_edge import InputError, Limits, Transformer, images
 from lgin_edge.cli import app as cli
+from lgin_edge.image_decoders import ImageDecoders
 from lgin_edge.kiosk import api, state
 from lgin_edge.kiosk import server as server_module
 from lgin_edge.kiosk.rate_limit import Full, Places, TokenBucket, TokenBuckets
@@ -35,6 +36,7 @@ from lgin_edge.kiosk.serial_executor import SerialExecutor
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import STATIC, STRINGS, Settings, read_strings
 from lgin_edge.kiosk.snapshots import Snapshots
+from lgin_edge.kiosk.state import Kiosk
 
 
 class Clock:
@@ -190,6 +192,28 @@ def test_slow_pictures_lock_nobody_out(tiny: Transformer, astronaut: Image8, mon
         monkeypatch.setattr(state, "_FRAME_TIMEOUT_S", 10 * PATIENCE)
         with Visitor(server.url) as one:
             one.start().show(bomb)  # at work when the server ends, which ``serving`` waits for
+
+
+def test_slow_uploads_leave_decoders_to_frames(
+    tiny: Transformer, astronaut: Image8, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever number of addresses they come from."""
+    go = threading.Event()
+    monkeypatch.setattr(ImageDecoders, "size", lambda *_, **__: go.wait(PATIENCE))
+
+    async def visit() -> None:
+        kiosk = Kiosk(tiny, Settings())
+        uploads = [asyncio.create_task(kiosk.upload_size(b"", f"10.0.0.{i}")) for i in range(4)]
+        await asyncio.sleep(0)
+        frame = await asyncio.wait_for(kiosk.decode_frame(encoded(astronaut), "10.0.0.9"), PATIENCE)
+        assert frame.shape == astronaut.shape
+        assert not any(upload.done() for upload in uploads)
+        uploads.pop().cancel()
+        go.set()
+        await asyncio.gather(*uploads)
+        kiosk.close()
+
+    asyncio.run(visit())
 
 
 def test_pixels_in_flight_are_counted(client: httpx.Client, server: Server, astronaut: Image8) -> None:

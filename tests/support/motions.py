@@ -102,9 +102,10 @@ class Motions:
         """A frame as a camera with little bandwidth sends it."""
         return cv2.imdecode(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
 
-    def hand(self, frame: Image8, time: float, kind: str) -> tuple[Image8, float]:
-        """A frame with a hand (or a cup) that comes from 0.6 s to 1.1 s, stays, and goes from 2.4 s to 2.9 s."""
-        way = float(np.interp(time, [0.6, 1.1, 2.4, 2.9], [0, 1, 1, 0]))
+    def hand(self, frame: Image8, time: float, kind: str, coming_s: float = 0.5) -> tuple[Image8, float]:
+        """A frame with a hand (or a cup) that comes from 0.6 s on, stays for 1.3 s, and goes within 0.5 s."""
+        there = 0.6 + coming_s
+        way = float(np.interp(time, [0.6, there, there + 1.3, there + 1.8], [0, 1, 1, 0]))
         x, y = _NOSE
         center, size = {
             "on one half": ((x + (2.1 * way - 2.6) * _EYES, y), (1.0, 1.4)),

@@ -73,8 +73,10 @@ def test_a_face_that_lives_keeps_its_age(motions: Motions, detector: CenterFace,
     assert (strengths(faces) > 0.9).mean() >= 0.95
 
 
-@pytest.mark.parametrize("kind", ["on one half", "on the mouth", "on the eyes", "cup"])
-@pytest.mark.parametrize("lives", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "lives"),
+    [*((kind, True) for kind in ("on one half", "on the mouth", "on the eyes", "cup")), ("on the eyes", False)],
+)
 def test_a_hand_takes_the_age_within_half_a_second(
     motions: Motions, detector: CenterFace, kind: str, lives: bool
 ) -> None:
@@ -87,6 +89,14 @@ def test_a_hand_takes_the_age_within_half_a_second(
     covered = np.flatnonzero(way == 1)
     assert seen[: round(0.6 * FPS)].min() > 0.9
     assert seen[covered[0] + FPS // 2 : covered[-1]].max() < 0.1
+
+
+def test_a_hand_that_creeps_over_the_mouth_takes_the_age(motions: Motions, detector: CenterFace) -> None:
+    """It is learnt bit by bit, and takes few points at a time; the detector's score tells."""
+    still = motions.talk(0)
+    seen = strengths(follow(lambda time: motions.hand(still, time, "on the mouth", 4.0)[0], detector, 130))
+    assert seen[: round(0.6 * FPS)].min() > 0.9
+    assert seen[round(5.1 * FPS) :].max() < 0.1
 
 
 def test_a_passer_before_a_face_does_not_get_its_age(motions: Motions, detector: CenterFace) -> None:
