@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import io
 from collections.abc import AsyncIterator
 
 import segno
 from fastapi import APIRouter, FastAPI, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -45,7 +46,7 @@ def create_app(transformer: Transformer, settings: Settings) -> FastAPI:
             sweeping.cancel()
             kiosk.close()
 
-    # The pages for the API come from elsewhere and are left out: nothing is fetched from any other machine.
+    # FastAPI's pages for the API load scripts from elsewhere; /docs is one of our own.
     app = FastAPI(title="lgin-edge kiosk", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.kiosk = kiosk
     app.include_router(api)
@@ -64,6 +65,13 @@ async def page() -> Response:
     return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
 
+@_page.get("/docs")
+async def docs(request: Request) -> Response:
+    """How the HTTP API is used, with the address by which this page was called."""
+    page = (STATIC / "docs.html").read_text("utf-8")
+    return HTMLResponse(page.replace("{address}", html.escape(str(request.base_url).rstrip("/"))))
+
+
 @_page.get("/page.json")
 async def about_page(request: Request) -> Response:
     """What the page needs to know: texts, ages, limits."""
@@ -78,6 +86,7 @@ async def about_page(request: Request) -> Response:
             "max_fps": settings.max_fps,
             "window": settings.window,
             "side": settings.side,
+            "public_screen": settings.public_screen,
         }
     )
 

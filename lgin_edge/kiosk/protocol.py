@@ -12,12 +12,13 @@ and frames, binary: a number (uint32, big-endian, rising), then a JPEG or WebP f
 way: an answer to frame n answers all before it, too. A frame that waits is replaced by a newer one.
 
 To the page, JSON texts ``{"type": "started"}``, ``{"type": "still", "token", "seconds", "address", "reachable"}`` and
-``{"type": "problem", "code", "message"}`` (a still or strip that could not be made; ``code`` is "no_face", "no_frame"
-or "too_often"); and binary messages: the length of a JSON head (uint32, big-endian), the head, then JPEG files one after the
+``{"type": "problem", "code", "message"}`` (a still or strip that could not be made; ``code`` is "no_face", "no_frame",
+"not_full", where the largest face has not all of its change, or "too_often"); and binary messages: the length of a JSON head (uint32, big-endian), the head, then JPEG files one after the
 other:
 
 - ``{"type": "frame", "number", "width", "height", "faces": [{"id", "box": [x0, y0, x1, y1], "strength"}], "years"}``: the
-  changed frame. Boxes are in its pixels; ``strength`` is how much of the change a face got, 0 to 1.
+  changed frame. Boxes are in its pixels; ``strength`` is how much of the change a face got, 0 to 1; ``years`` is the age that
+  is used, of those that the model reaches.
 - ``{"type": "strip", "labels": [...], "sizes": [...], "token", "seconds", "address", "reachable"}``: square pictures, the
   original first, ``sizes`` bytes long each; ``token`` is the whole strip, kept like a still.
 

@@ -17,6 +17,7 @@ from ..errors import ImageError, LginError
 from ..faces import Face
 from ..frames import Frame
 from ..stream.pipeline import Pipeline
+from ..tracking.tracker import TrackedFace
 from . import protocol
 from .protocol import Close, Refused
 from .rate_limit import Full, TokenBucket
@@ -28,6 +29,8 @@ _log = logging.getLogger(__name__)
 _SILENCE_TIMEOUT_S = 30.0
 #: Pictures that a visitor may take: sustained rate per second, and burst.
 _PICTURES_PER_S, _PICTURES_BURST = 0.5, 5.0
+#: A picture is taken only where the largest face got this much of its change.
+_FULL_STRENGTH = 0.9
 #: Commands of any kind likewise: a slider that is moved sends one for each step.
 _COMMANDS_PER_S, _COMMANDS_BURST = 60.0, 120.0
 
@@ -36,7 +39,7 @@ _COMMANDS_PER_S, _COMMANDS_BURST = 60.0, 120.0
 class _Shot:
     original: Frame  # [H, W, 3]
     result: Frame
-    faces: list[Face]  # the largest first
+    faces: list[TrackedFace]  # the largest first
 
 
 class Session:
@@ -188,7 +191,7 @@ class Session:
             metrics.seconds.labels(stage).observe(seconds)
         metrics.frames.inc()
         metrics.faces.inc(sum(one.strength > 0 for one in faces))
-        self._last = _Shot(frame, processed.image, sorted((one.face for one in faces), key=lambda face: -face.size))
+        self._last = _Shot(frame, processed.image, sorted(faces, key=lambda one: -one.face.size))
         head = {
             "type": "frame",
             "number": number,
@@ -206,13 +209,15 @@ class Session:
         shot = self._last
         if shot is None:
             await self._problem("no_frame", "there is no picture yet")
+        elif not shot.faces:
+            await self._problem("no_face", "there is no face in the picture")
+        elif shot.faces[0].strength < _FULL_STRENGTH:
+            await self._problem("not_full", "the largest face is turned away, covered, or has just come")
         elif isinstance(message, protocol.Still):
             jpeg = await self._kiosk.in_thread(lambda: keep_jpeg(Image.fromarray(shot.result)))
             await self._socket.send_json({"type": "still", **self._kept(jpeg, "picture.jpg")})
-        elif not shot.faces:
-            await self._problem("no_face", "there is no face in the picture")
         else:
-            await self._strip(shot.original, shot.faces[0])
+            await self._strip(shot.original, shot.faces[0].face)
 
     async def _strip(self, frame: Frame, face: Face) -> None:
         transformer, image = self._kiosk.transformer, Image.fromarray(frame)

@@ -28,9 +28,10 @@ class Settings:
         max_fps: frames a second that a visitor may send.
         window: frames that a visitor may have sent and not yet got back.
         side: longer side of the frames that the page sends, pixels.
+        public_screen: visitors stand at the kiosk's own screen: the page offers nothing that reaches that machine's disk.
         frames: what is taken at most of a frame of the page, and of its messages.
-        uploads: of a picture given to ``/v1/age``.
-        requests_per_minute: to ``/v1/age``, for each client address.
+        uploads: of a picture given to the HTTP API.
+        requests_per_minute: to the HTTP API, for each client address.
         trusted_proxies: addresses whose ``X-Forwarded-For`` is believed; of nobody when empty.
         hosts: names under which the kiosk may be called, besides IP addresses and localhost.
         public_url: under which the visitors' phones reach the kiosk, without a slash at the end.
@@ -46,6 +47,7 @@ class Settings:
     max_fps: float = 30.0
     window: int = 2
     side: int = 960
+    public_screen: bool = False
     frames: Limits = _FRAMES
     uploads: Limits = _UPLOADS
     requests_per_minute: float = 60.0

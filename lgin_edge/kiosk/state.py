@@ -28,9 +28,9 @@ T = TypeVar("T")
 
 #: Quality of the JPEGs of the live picture, of pictures to keep, and of the cells of a strip.
 _LIVE, _KEEP = 85, 92
-#: Formats of the page's frames, and of pictures given to /v1/age.
+#: Formats of the page's frames, and of pictures given to the API.
 _FRAMES, UPLOADS = ("JPEG", "WEBP"), ("JPEG", "PNG", "WEBP")
-#: Requests to /v1/age that may wait beside the visitors, those whose pictures may be in memory (they are still coming, too), of
+#: Requests to the API that may wait beside the visitors, those whose pictures may be in memory (they are still coming, too), of
 #: all and of one address, and threads that encode.
 _REQUESTS, _UPLOADS, _UPLOADS_PER_ADDRESS, _THREADS = 4, 8, 4, 4
 #: Decoders, in all and for one address, and seconds that they may take for an upload and for a frame.
@@ -71,16 +71,16 @@ class Kiosk:
 
     @property
     def is_busy(self) -> bool:
-        """Whether another picture given to /v1/age would be refused, whoever sent it."""
+        """Whether another picture given to the API would be refused, whoever sent it."""
         return any(places.taken >= places.total for places in (self.uploads, self.pixels))
 
     async def upload_size(self, data: bytes, address: str) -> tuple[int, int]:
-        """Width and height of a picture given to /v1/age. Raises ImageError."""
+        """Width and height of a picture given to the API. Raises ImageError."""
         limits = self.settings.uploads
         return await self._decoded(address, lambda: self._decoders.size(data, limits=limits, formats=UPLOADS))
 
     async def decode_upload(self, data: bytes, address: str) -> Picture:
-        """A picture given to /v1/age. Raises ImageError."""
+        """A picture given to the API. Raises ImageError."""
         limits = self.settings.uploads
         return await self._decoded(address, lambda: self._decoders.decode(data, limits=limits, formats=UPLOADS))
 

@@ -304,18 +304,70 @@ def test_no_camera_and_a_photo_instead(
             }"""
         )
         assert answer == [415, "bad_picture"]
-        page.evaluate(
-            """() => {
-              navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("", "NotFoundError"); };
-            }"""
-        )
         page.click("#done")
         page.click("#finish")
-        page.click("#begin")
-        page.click("#agree")
-        expect(page.locator("#trouble")).to_contain_text("There is no camera")
-        page.click("#back")
         expect(page.locator("#attract")).to_be_visible()
+
+
+def unplug(page: Page) -> None:
+    page.evaluate(
+        """() => {
+          navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("", "NotFoundError"); };
+        }"""
+    )
+
+
+def plug_in(page: Page) -> None:
+    page.evaluate("delete navigator.mediaDevices.getUserMedia")
+
+
+def test_no_screen_stays_and_the_camera_is_tried_again(opened: Callable[..., Page], server: Server) -> None:
+    page = opened(server.url)
+    page.clock.install()
+    page.reload()
+    page.click("#begin")
+    expect(page.locator("#consent")).to_be_visible()
+    page.clock.fast_forward(50_000)
+    expect(page.locator("#consent")).to_be_visible()
+    page.clock.fast_forward(15_000)
+    expect(page.locator("#attract")).to_be_visible()
+    unplug(page)
+    page.click("#begin")
+    page.click("#agree")
+    expect(page.locator("#trouble")).to_contain_text("There is no camera")
+    page.clock.fast_forward(5_000)
+    expect(page.locator("#trouble")).to_be_visible()
+    plug_in(page)
+    page.clock.fast_forward(5_000)
+    expect(page.locator("#status")).to_have_text("1 face")
+    page.evaluate("document.getElementById('video').srcObject.getTracks()[0].onended()")
+    expect(page.locator("#trouble")).to_contain_text("There is no camera")
+    unplug(page)
+    page.clock.fast_forward(65_000)
+    expect(page.locator("#attract")).to_be_visible()
+
+
+def test_a_public_screen_reaches_no_disk(opened: Callable[..., Page], tiny: Transformer) -> None:
+    with serving(tiny, Settings(public_screen=True, public_url="http://192.168.7.7:8000")) as server:
+        page = opened(server.url)
+        unplug(page)
+        page.click("#begin")
+        expect(page.locator("#consent-photo")).to_be_hidden()
+        page.click("#agree")
+        expect(page.locator("#trouble")).to_contain_text("Please tell the staff.")
+        expect(page.locator("#trouble-photo")).to_be_hidden()
+        plug_in(page)
+        page.click("#again")
+        expect(page.locator("#status")).to_have_text("1 face")
+        page.click("#still")
+        expect(page.locator("#code-picture")).to_be_visible()
+        expect(page.locator("#forget")).to_be_visible()
+        expect(page.locator("#save")).to_be_hidden()
+        page.click("#done")
+        page.click("#finish")
+        assert not page.evaluate(
+            "document.body.dispatchEvent(new Event('contextmenu', {bubbles: true, cancelable: true}))"
+        )
 
 
 def test_a_phone_over_https(browser: Browser, tiny: Transformer, tmp_path: Path) -> None:
@@ -343,26 +395,48 @@ def test_nobody_is_there(playwright: Playwright, tiny: Transformer, tmp_path: Pa
         page = open_page(browser, server.url)
         page.click("#begin")
         page.click("#agree")
+        expect(page.locator("#live")).to_be_visible()
+        eventually(lambda: frames(page) > 0)
+        page.click("#still")
+        expect(page.locator("#status")).to_contain_text("No face in view")
         expect(page.locator("#status")).to_contain_text("Still there?")
         expect(page.locator("#attract")).to_be_visible()
         assert page.evaluate("document.getElementById('video').srcObject") is None
         eventually(lambda: httpx.get(f"{server.url}/healthz", trust_env=False).json()["visitors"] == 0)
 
 
+#: Gives a picture that shape.
+_SHAPE = """async (image, [width, height]) => {
+  const canvas = new OffscreenCanvas(width, height);
+  canvas.getContext("2d");
+  image.src = URL.createObjectURL(await canvas.convertToBlob());
+  await image.decode();
+}"""
+#: The boxes of controls, [left, top, right, bottom].
+_BOXES = """elements => elements.map((element) => {
+  const { left, top, right, bottom } = element.getBoundingClientRect();
+  return [left, top, right, bottom];
+})"""
+SMALL = (PHONE, (320, 568), (844, 390))
+LARGE = (PORTRAIT, LANDSCAPE, (1440, 900), (1920, 1080), (2560, 1440), (2160, 3840))
+
+
 def test_everything_can_be_touched(opened: Callable[..., Page], server: Server) -> None:
-    """On no screen is a control smaller than a finger, or beside the screen."""
+    """On no screen is a control smaller than a finger, or beside the screen; of a dialog that may scroll, beside the dialog."""
     page = opened(server.url)
 
     def check(within: str) -> None:
-        for width, height in (PHONE, (320, 568), PORTRAIT, (844, 390), LANDSCAPE):
+        for width, height in (*SMALL, *LARGE):
             page.set_viewport_size({"width": width, "height": height})
-            controls = page.locator(f"{within} :is(button, a.button, input[type=range], .grip):visible").all()
-            assert controls
-            for control in controls:
-                box = control.bounding_box()
-                assert box is not None
-                assert min(box["width"], box["height"]) >= 48, (control, width)
-                assert 0 <= box["x"] <= box["x"] + box["width"] <= width, (control, width)
+            controls = page.locator(f"{within} :is(button, a.button, input[type=range], .grip):visible")
+            boxes = controls.evaluate_all(_BOXES)
+            (area,) = page.locator(within).evaluate_all(_BOXES)
+            assert boxes
+            for left, top, right, bottom in boxes:
+                assert min(right - left, bottom - top) >= 48, (within, width)
+                assert max(0, area[0]) <= left <= right <= min(width, area[2]), (within, width)
+                if within == "#kept" and (width, height) in LARGE:
+                    assert max(0, area[1]) <= top <= bottom <= min(height, area[3]), (within, width)
             if within == "#live":
                 stage, panel = page.locator("#stage").bounding_box(), page.locator(".panel").bounding_box()
                 assert stage is not None
@@ -376,9 +450,15 @@ def test_everything_can_be_touched(opened: Callable[..., Page], server: Server) 
     page.click("#agree")
     expect(page.locator("#status")).to_have_text("1 face")
     check("#live")
+    page.click("#strip")
+    expect(page.locator("#pictures img")).to_have_count(6)
+    check("#kept")
+    page.click("#done")
     page.click("#still")
     expect(page.locator("#pictures img")).to_have_count(1)
-    check("#kept")
+    for shape in ((1280, 720), (640, 480), (720, 1280)):
+        page.locator("#pictures img").evaluate(_SHAPE, shape)
+        check("#kept")
 
 
 def test_the_pictures_of_the_docs(playwright: Playwright, bundled: Transformer, tmp_path: Path) -> None:

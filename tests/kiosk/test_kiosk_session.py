@@ -99,8 +99,23 @@ def test_nobody_there(server: Server) -> None:
     with Visitor(server.url) as visitor:
         head, _ = visitor.start().change(encoded(np.full((240, 320, 3), 90, np.uint8)))
         assert head["faces"] == []
-        visitor.say(type="strip")
-        assert visitor.hear()[0]["code"] == "no_face"
+        for kind in ("still", "strip"):
+            visitor.say(type=kind)
+            assert visitor.hear()[0]["code"] == "no_face"
+
+
+def test_no_picture_of_a_face_that_is_not_all_there(
+    server: Server, frame: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Visitor(server.url) as visitor:
+        visitor.start().be_seen(frame)
+        with monkeypatch.context() as patch:
+            patch.setattr(session, "_FULL_STRENGTH", 1.01)
+            for kind in ("still", "strip"):
+                visitor.say(type=kind)
+                assert visitor.hear()[0]["code"] == "not_full"
+        visitor.say(type="still")
+        assert visitor.hear()[0]["type"] == "still"
 
 
 def test_a_picture_to_take_away(server: Server, frame: bytes) -> None:
@@ -130,10 +145,7 @@ def test_a_picture_to_take_away(server: Server, frame: bytes) -> None:
 
 def test_through_the_years(server: Server, frame: bytes, tiny: Transformer) -> None:
     with Visitor(server.url) as visitor:
-        visitor.start().change(frame)
-        deadline = time.monotonic() + PATIENCE
-        while not visitor.change(frame)[0]["faces"] and time.monotonic() < deadline:
-            pass
+        visitor.start().be_seen(frame)
         visitor.say(type="strip")
         head, files = visitor.hear()
         assert head["labels"] == ["original", *(group.label for group in tiny.groups)]
@@ -147,7 +159,7 @@ def test_through_the_years(server: Server, frame: bytes, tiny: Transformer) -> N
 
 def test_too_many_pictures(server: Server, frame: bytes) -> None:
     with Visitor(server.url) as visitor:
-        visitor.start().change(frame)
+        visitor.start().be_seen(frame)
         kinds = []
         for _ in range(8):
             visitor.say(type="still")
