@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from .. import __version__, contact_sheet, images
+from ..animation import WRITABLE as CLIPS
 from ..errors import ImageError, InputError
 from ..faces import Face
 from . import metrics
@@ -93,14 +93,14 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _changed(description: str) -> dict[int | str, dict[str, Any]]:
-    """The answers of a path that gives a picture."""
+def _changed(description: str, types: Iterable[str] = _TYPES) -> dict[int | str, dict[str, Any]]:
+    """The answers of a path that gives a picture, of one of these media types."""
     headers = {
         "Lgin-Faces": {"schema": {"type": "integer"}, "description": "How many faces were changed."},
         "Lgin-Years": {"schema": {"type": "string"}, "description": "The age that was used; of several, with commas."},
     }
     return {
-        200: {"description": description, "content": dict.fromkeys(_TYPES, _PICTURE), "headers": headers}
+        200: {"description": description, "content": dict.fromkeys(types, _PICTURE), "headers": headers}
     } | _REFUSALS
 
 
@@ -120,13 +120,10 @@ async def age(request: Request, years: Years = None, group: Group = None) -> Res
     async with _admitted(request) as kiosk:
         transformer = kiosk.transformer
         try:
-            transformer.description.age_code(group=group, years=years)
+            code = transformer.description.age_code(group=group, years=years)
         except InputError as error:
             raise ApiError(400, "bad_age", str(error)) from error
-        centers = [one.center for one in transformer.groups]
-        used = float(
-            np.interp(group, range(len(centers)), centers) if years is None else np.clip(years, centers[0], centers[-1])
-        )
+        used = round(float(code @ [one.center for one in transformer.groups]), 2)
         async with _upload(request, kiosk) as picture:
             result, faces = await _run(
                 kiosk, picture, lambda faces: transformer.age(picture.image, years=used, faces=faces)
@@ -151,6 +148,32 @@ async def timeline(request: Request) -> Response:
             kiosk, picture, lambda faces: contact_sheet.timeline_strip(transformer, picture.image, faces)
         )
         return await _image(kiosk, strip, picture.format, None, len(faces), [one.center for one in transformer.groups])
+
+
+@router.post(
+    "/v1/animation",
+    response_class=Response,
+    summary="A clip in which every face grows older, or younger",
+    openapi_extra=_BODY,
+    responses=_changed("The clip, no longer than 5 MB; ``Lgin-Years`` are its first and last age.", CLIPS.values()),
+)
+async def animation(
+    request: Request,
+    start: Annotated[float | None, Query(ge=0, le=130, description="From this age; the model's youngest.")] = None,
+    end: Annotated[float | None, Query(ge=0, le=130, description="To this age; the model's oldest.")] = None,
+    seconds: Annotated[float, Query(ge=0.1, le=5, description="From the one to the other.")] = 3.0,
+    boomerang: Annotated[bool, Query(description="There and back.")] = True,
+    format: Annotated[Literal["mp4", "webm", "webp", "gif"], Query(description="Of the clip.")] = "mp4",
+) -> Response:
+    """The body is the picture's file."""
+    async with _admitted(request) as kiosk, _upload(request, kiosk) as picture:
+        groups = kiosk.transformer.groups
+        ends = groups[0].center if start is None else start, groups[-1].center if end is None else end
+        first, last = map(kiosk.transformer.description.used_years, ends)
+        _, faces = await _run(kiosk, picture, lambda _: None)
+        suffix = f".{format}"
+        data = await kiosk.clip(picture.image, faces, first, last, seconds=seconds, boomerang=boomerang, suffix=suffix)
+        return _answer(data, CLIPS[suffix], len(faces), (first, last))
 
 
 class Estimate(BaseModel):
@@ -260,8 +283,12 @@ async def _image(
     kiosk: Kiosk, image: Image.Image, kind: str, source: images.Picture | None, faces: int, years: Sequence[float]
 ) -> Response:
     data = await kiosk.in_thread(lambda: images.encode(image, kind, source))
+    return _answer(data, f"image/{kind.lower()}", faces, years)
+
+
+def _answer(data: bytes, media_type: str, faces: int, years: Sequence[float]) -> Response:
     headers = {"Lgin-Faces": str(faces), "Lgin-Years": ", ".join(f"{one:g}" for one in years)}
-    return Response(data, media_type=f"image/{kind.lower()}", headers=headers)
+    return Response(data, media_type=media_type, headers=headers)
 
 
 def _busy() -> ApiError:

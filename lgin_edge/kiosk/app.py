@@ -22,6 +22,7 @@ from .api import router as api
 from .security import Guard
 from .session import Session
 from .settings import STATIC, Settings
+from .snapshots import MEDIA_TYPES, Snapshot
 from .state import Kiosk
 
 _page = APIRouter(include_in_schema=False)
@@ -96,28 +97,33 @@ async def live(socket: WebSocket) -> None:
     await Session(socket, socket.app.state.kiosk).run()
 
 
-@_page.get("/stills/{token}.jpg")
-async def still(request: Request, token: str, save: bool = False) -> Response:
-    """A picture that was taken; with ``save`` browsers store it instead of showing it."""
-    kept = request.app.state.kiosk.snapshots.get(token)
-    if kept is None:
-        raise ApiError(404, "gone", "there is no such picture, or no more: pictures are kept for a few minutes only")
-    how = "attachment" if save else "inline"
-    return Response(
-        kept.jpeg, media_type="image/jpeg", headers={"Content-Disposition": f'{how}; filename="{kept.name}"'}
-    )
-
-
 @_page.get("/stills/{token}.svg")
 async def code(request: Request, token: str) -> Response:
     """The picture's address as a QR code."""
     kiosk: Kiosk = request.app.state.kiosk
-    if kiosk.snapshots.get(token) is None:
-        raise ApiError(404, "gone", "there is no such picture, or no more: pictures are kept for a few minutes only")
-    address, _ = kiosk.address(f"/stills/{token}.jpg", request.url.scheme, request.headers.get("host", ""))
+    kept = _kept(kiosk, token)
+    path = f"/stills/{token}.{kept.kind}"
+    address, _ = kiosk.address(path, request.url.scheme, request.headers.get("host", ""))
     file = io.BytesIO()
     segno.make_qr(address).save(file, kind="svg", scale=8, border=3, light="white", svgns=True, xmldecl=False)
     return Response(file.getvalue(), media_type="image/svg+xml")
+
+
+@_page.get("/stills/{token}.{kind}")
+async def still(request: Request, token: str, kind: str, save: bool = False) -> Response:
+    """A picture or a clip that was taken; with ``save`` browsers store it instead of showing it."""
+    kept = _kept(request.app.state.kiosk, token, kind)
+    how = "attachment" if save else "inline"
+    headers = {"Content-Disposition": f'{how}; filename="{kept.name}"'}
+    return Response(kept.data, media_type=MEDIA_TYPES[kept.kind], headers=headers)
+
+
+def _kept(kiosk: Kiosk, token: str, kind: str | None = None) -> Snapshot:
+    """What was taken, of that kind if one is asked for. Raises ApiError."""
+    kept = kiosk.snapshots.get(token)
+    if kept is None or kind not in (None, kept.kind):
+        raise ApiError(404, "gone", "there is no such picture, or no more: pictures are kept for a few minutes only")
+    return kept
 
 
 def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:

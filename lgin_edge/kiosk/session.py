@@ -59,7 +59,7 @@ class Session:
         self._last_frame_s = time.monotonic()
         self._something = asyncio.Event()
         self._newest: tuple[int, bytes, float] | None = None  # number, file, when it came
-        self._asked: list[protocol.Still | protocol.Strip] = []
+        self._asked: list[protocol.Taking] = []
         self._last: _Shot | None = None
         rate = 2 * kiosk.settings.max_fps  # the page keeps to max_fps; the network may bunch its frames
         self._frames = TokenBucket(rate, rate)
@@ -205,7 +205,7 @@ class Session:
         }
         await self._socket.send_bytes(protocol.packed(head, jpeg))
 
-    async def _answer(self, message: protocol.Still | protocol.Strip) -> None:
+    async def _answer(self, message: protocol.Taking) -> None:
         shot = self._last
         if shot is None:
             await self._problem("no_frame", "there is no picture yet")
@@ -216,8 +216,13 @@ class Session:
         elif isinstance(message, protocol.Still):
             jpeg = await self._kiosk.in_thread(lambda: keep_jpeg(Image.fromarray(shot.result)))
             await self._socket.send_json({"type": "still", **self._kept(jpeg, "picture.jpg")})
-        else:
+        elif isinstance(message, protocol.Strip):
             await self._strip(shot.original, shot.faces[0].face)
+        else:
+            faces = [one.face for one in shot.faces if one.strength >= _FULL_STRENGTH]
+            groups = self._kiosk.transformer.groups
+            gif = await self._kiosk.clip(Image.fromarray(shot.original), faces, groups[0].center, groups[-1].center)
+            await self._socket.send_json({"type": "clip", **self._kept(gif, "clip.gif")})
 
     async def _strip(self, frame: Frame, face: Face) -> None:
         transformer, image = self._kiosk.transformer, Image.fromarray(frame)
@@ -232,13 +237,14 @@ class Session:
         head = {"type": "strip", "labels": labels, "sizes": [len(one) for one in pictures], **kept}
         await self._socket.send_bytes(protocol.packed(head, *pictures))
 
-    def _kept(self, jpeg: bytes, name: str) -> dict[str, Any]:
+    def _kept(self, data: bytes, name: str) -> dict[str, Any]:
         """Keep a picture; what the page is told of it."""
         kiosk = self._kiosk
-        token = kiosk.snapshots.add(jpeg, name, self._address)
-        kiosk.metrics.taken.labels(name.removesuffix(".jpg")).inc()
+        token = kiosk.snapshots.add(data, name, self._address)
+        what, _, kind = name.partition(".")
+        kiosk.metrics.taken.labels(what).inc()
         scheme = "https" if self._socket.url.scheme == "wss" else "http"
-        address, reachable = kiosk.address(f"/stills/{token}.jpg", scheme, self._socket.headers.get("host", ""))
+        address, reachable = kiosk.address(f"/stills/{token}.{kind}", scheme, self._socket.headers.get("host", ""))
         seconds = kiosk.settings.still_seconds
         return {"token": token, "seconds": seconds, "address": address, "reachable": reachable}
 

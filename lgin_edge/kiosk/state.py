@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -12,7 +12,9 @@ from weakref import WeakValueDictionary
 import numpy as np
 from PIL import Image
 
+from .. import animation
 from ..contact_sheet import CELL
+from ..faces import Face
 from ..frames import Frame
 from ..image_decoders import ImageDecoders
 from ..images import Picture
@@ -38,6 +40,8 @@ _DECODERS, _DECODERS_PER_ADDRESS, _UPLOAD_TIMEOUT_S, _FRAME_TIMEOUT_S = 4, 2, 10
 #: Pixels of uploads in memory, in all, in multiples of the largest upload; one address holds one.
 _LARGEST_UPLOADS = 2
 CELL_SIDE = 2 * CELL
+#: Of a clip: its longer side in pixels, frames per second, and how many are made at once: their frames are in memory.
+_CLIP_SIDE, _CLIP_FPS, _CLIPS = 720, 15, 2
 
 
 class Kiosk:
@@ -60,6 +64,7 @@ class Kiosk:
         self.places = Places(settings.max_visitors, settings.visitors_per_address)
         most = settings.uploads.image_pixels
         self.pixels = Places(_LARGEST_UPLOADS * most, most)
+        self._clips = asyncio.Semaphore(_CLIPS)
         self._decoders = ImageDecoders(_DECODERS, _UPLOAD_TIMEOUT_S)
         self._decoding = ThreadPoolExecutor(_DECODERS, thread_name_prefix="lgin-decoding")
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
@@ -115,6 +120,28 @@ class Kiosk:
     async def in_thread(self, work: Callable[[], T]) -> T:
         """What ``work`` returns, done beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def clip(
+        self,
+        image: Image.Image,
+        faces: Sequence[Face],
+        start: float,
+        end: float,
+        *,
+        seconds: float = 3.0,
+        boomerang: bool = True,
+        suffix: str = ".gif",
+    ) -> bytes:
+        """The file of a clip, as ``Transformer.animate`` makes it; a few ages a turn, so that nobody waits for all of it."""
+        picture, chosen = animation.reduced(image, _CLIP_SIDE, faces)
+        years = animation.ages(start, end, seconds, _CLIP_FPS)
+        parts = animation.parts(self.transformer, picture, chosen or (), years)
+        async with self._clips:
+            frames: list[Image.Image] = []
+            while part := await self.executor.run(lambda: next(parts, None)):
+                frames += part
+            clip = animation.Animation(frames, years, animation.times_ms(len(years), _CLIP_FPS))
+            return await self.in_thread(lambda: (clip.boomerang() if boomerang else clip).encode(suffix))
 
     async def sweep(self) -> None:
         """Drop pictures when their time is over, whether or not anybody asks for them. Never returns."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -172,6 +173,7 @@ def test_by_keyboard_alone(opened: Callable[..., Page], server: Server) -> None:
     expect(page.locator("#compare")).to_have_attribute("aria-pressed", "false")
     expect(page.locator("#divider")).to_be_hidden()
     keys.press("Tab")
+    expect(page.locator("#strip")).to_be_focused()
     keys.press("Enter")
     expect(page.locator("#pictures img")).to_have_count(6)
     keys.press("Escape")
@@ -235,6 +237,10 @@ def test_through_the_years(opened: Callable[..., Page], server: Server) -> None:
     accessible(page)
     page.click("#done")
     expect(page.locator("#kept")).to_be_hidden()
+    page.click("#clip")
+    moving = page.get_by_alt_text("growing older and younger again")
+    assert moving.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == 640
+    expect(page.locator("#save")).to_have_attribute("href", re.compile(r"/stills/[\w-]{22}\.gif\?save=1"))
 
 
 def test_two_visitors(opened: Callable[..., Page], server: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 import signal
@@ -87,9 +88,22 @@ def test_a_strip_and_an_estimate(client: httpx.Client, astronaut: Image8, tiny: 
     (expected,) = tiny.estimate_age(astronaut)
     assert (face["years"], face["group"], face["label"]) == (expected.years, expected.group, expected.label)
     assert face["box"] == tiny.detect(astronaut)[0].box.tolist()
-    for path in ("/v1/timeline", "/v1/estimate"):
+    for path in ("/v1/timeline", "/v1/estimate", "/v1/animation"):
         empty = client.post(path, content=encoded(np.full((300, 300, 3), 90, np.uint8)))
         assert (empty.status_code, empty.json()["error"]["code"]) == (422, "no_face")
+
+
+def test_a_clip(client: httpx.Client, astronaut: Image8) -> None:
+    asked = {"start": 20, "end": 50, "seconds": 0.2}
+    film = client.post("/v1/animation", params=asked, content=encoded(astronaut))
+    assert (film.headers["content-type"], film.headers["lgin-years"]) == ("video/mp4", "30, 50")
+    assert b"ftyp" in film.content[:12]
+    gif = client.post("/v1/animation", params=asked | {"format": "gif", "boomerang": False}, content=encoded(astronaut))
+    with Image.open(io.BytesIO(gif.content)) as moving:
+        assert (moving.format, getattr(moving, "n_frames", 1)) == ("GIF", 4)
+    for wrong in ({"seconds": 6}, {"format": "avi"}, {"end": 140}):
+        answer = client.post("/v1/animation", params=asked | wrong, content=encoded(astronaut))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_value")
 
 
 def test_pictures_come_back_upright_and_without_metadata(
@@ -168,7 +182,14 @@ def test_what_nobody_foresaw_is_json_too(
 
 def test_the_api_describes_itself(client: httpx.Client) -> None:
     described = client.get("/openapi.json").json()
-    assert set(described["paths"]) == {"/v1/age", "/v1/timeline", "/v1/estimate", "/healthz", "/metrics"}
+    assert set(described["paths"]) == {
+        "/v1/age",
+        "/v1/timeline",
+        "/v1/animation",
+        "/v1/estimate",
+        "/healthz",
+        "/metrics",
+    }
     post = described["paths"]["/v1/age"]["post"]
     assert "image/jpeg" in post["requestBody"]["content"]
     assert {"200", "400", "403", "408", "413", "415", "421", "422", "429", "503"} <= set(post["responses"])
@@ -396,7 +417,7 @@ def test_pictures_are_kept_for_their_time() -> None:
     assert stills.get(first) is None
     kept = stills.get(second)
     assert kept is not None
-    assert kept.jpeg == b"2"
+    assert kept.data == b"2"
     third, fourth = stills.add(b"3", "a.jpg"), stills.add(b"4", "a.jpg")
     assert stills.get(second) is None  # the oldest of more than two
     stills.delete(third)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import struct
 import threading
@@ -13,11 +14,12 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from support.kiosk_server import PATIENCE, Image8, Visitor, encoded, pixels, serving
 from websockets.exceptions import ConnectionClosed
 
 from lgin_edge import BackendError, Limits, Transformer
-from lgin_edge.kiosk import session
+from lgin_edge.kiosk import session, state
 from lgin_edge.kiosk.protocol import Close
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import Settings
@@ -99,7 +101,7 @@ def test_nobody_there(server: Server) -> None:
     with Visitor(server.url) as visitor:
         head, _ = visitor.start().change(encoded(np.full((240, 320, 3), 90, np.uint8)))
         assert head["faces"] == []
-        for kind in ("still", "strip"):
+        for kind in ("still", "strip", "clip"):
             visitor.say(type=kind)
             assert visitor.hear()[0]["code"] == "no_face"
 
@@ -111,7 +113,7 @@ def test_no_picture_of_a_face_that_is_not_all_there(
         visitor.start().be_seen(frame)
         with monkeypatch.context() as patch:
             patch.setattr(session, "_FULL_STRENGTH", 1.01)
-            for kind in ("still", "strip"):
+            for kind in ("still", "strip", "clip"):
                 visitor.say(type=kind)
                 assert visitor.hear()[0]["code"] == "not_full"
         visitor.say(type="still")
@@ -155,6 +157,28 @@ def test_through_the_years(server: Server, frame: bytes, tiny: Transformer) -> N
         assert means[1:] == sorted(means[1:], reverse=True)  # the tiny model's older is darker
         whole = httpx.get(f"{server.url}/stills/{head['token']}.jpg", trust_env=False)
         assert pixels(whole.content).shape[1] > 5 * 512
+
+
+def test_a_clip_to_take_away(server: Server, frame: bytes, astronaut: Image8, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "_CLIP_FPS", 2)
+    with Visitor(server.url) as visitor:
+        visitor.start().be_seen(frame)
+        visitor.say(type="clip")
+        kept = visitor.hear()[0]
+        assert kept["type"] == "clip"
+        assert kept["address"] == f"https://kiosk.example/stills/{kept['token']}.gif"
+        shown = httpx.get(f"{server.url}/stills/{kept['token']}.gif", trust_env=False)
+        assert shown.headers["content-type"] == "image/gif"
+        with Image.open(io.BytesIO(shown.content)) as gif:
+            means = []
+            for i in range(getattr(gif, "n_frames", 1)):
+                gif.seek(i)
+                means.append(np.asarray(gif.convert("RGB"))[90:150, 195:245].mean())
+        assert len(means) == 12
+        assert np.argmax(means) == 0  # the tiny model's older is darker
+        assert np.argmin(means) == 6
+        assert means[1] == pytest.approx(means[-1], abs=2)
+        assert httpx.get(f"{server.url}/stills/{kept['token']}.jpg", trust_env=False).status_code == 404
 
 
 def test_too_many_pictures(server: Server, frame: bytes) -> None:

@@ -90,8 +90,11 @@ function begin(source) {
       frame: showFrame,
       still: (message) => {
         working(false);
-        const url = `/stills/${message.token}.jpg`;
-        kept.open("still", message, [{ url, alt: text("still_alt") }]);
+        kept.open("still", message, [{ url: `/stills/${message.token}.jpg`, alt: text("still_alt") }]);
+      },
+      clip: (message) => {
+        working(false);
+        kept.open("clip", message, [{ url: `/stills/${message.token}.gif`, alt: text("clip_alt") }]);
       },
       strip: (head, files) => {
         working(false);
@@ -208,7 +211,7 @@ function watch() {
 
 function working(on) {
   // Not disabled: a button that has the focus would lose it.
-  for (const id of ["still", "strip"]) byId(id).ariaDisabled = on;
+  for (const id of ["still", "strip", "clip"]) byId(id).ariaDisabled = on;
   if (on) setStatus("working", {}, 1000);
 }
 
@@ -245,8 +248,7 @@ function wire() {
     visit?.connection.say({ type: "age", years: Number(target.value) });
   };
   byId("compare").onclick = () => setSplit(!stage.split);
-  byId("still").onclick = () => ask("still");
-  byId("strip").onclick = () => ask("strip");
+  for (const id of ["still", "strip", "clip"]) byId(id).onclick = () => ask(id);
   for (const kind of ["pointerdown", "keydown"]) {
     document.addEventListener(kind, () => (touched = performance.now()));
   }
