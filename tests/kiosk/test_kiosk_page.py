@@ -20,6 +20,7 @@ from support.kiosk_browser import LANDSCAPE, PHONE, PORTRAIT, expect, frames, go
 from support.kiosk_server import PATIENCE, Image8, serving
 
 from lgin_edge import Transformer
+from lgin_edge.kiosk import state
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import Settings
 
@@ -226,7 +227,8 @@ def test_a_picture_with_its_code(opened: Callable[..., Page], server: Server) ->
     eventually(lambda: httpx.get(f"{server.url}{path}", trust_env=False).status_code == 404)
 
 
-def test_through_the_years(opened: Callable[..., Page], server: Server) -> None:
+def test_through_the_years(opened: Callable[..., Page], server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "_CLIP_FPS", 1)
     page = opened(server.url, PORTRAIT)
     go_live(page)
     page.click("#strip")

@@ -212,7 +212,8 @@ function watch() {
 function working(on) {
   // Not disabled: a button that has the focus would lose it.
   for (const id of ["still", "strip", "clip"]) byId(id).ariaDisabled = on;
-  if (on) setStatus("working", {}, 1000);
+  if (on) setStatus("working", {}, Infinity);
+  else held = 0;
 }
 
 // Controls.
