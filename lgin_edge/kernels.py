@@ -40,7 +40,7 @@ _RANGES = {
     "index": (0, MAX_FACES),
     **dict.fromkeys(("face_size", "patch_size"), (1, MAX_VIEW_SIDE)),
     **dict.fromkeys(("coarse_size", "line_size"), (0, MAX_VIEW_SIDE)),
-    "pixels": (1, MAX_ADDRESS),
+    **dict.fromkeys(("pixels", "size"), (1, MAX_ADDRESS)),
     "target_offset": (-MAX_ADDRESS, MAX_ADDRESS),
     "device": (0, MAX_ORDINAL),
     **dict.fromkeys(("stream", "flow", "place", "lines"), (0, MAX_ADDRESS)),  # 0: the default one, or none
@@ -376,6 +376,17 @@ def launch_edit_paste(
     _launch(_native.launch_edit_paste, **locals())
 
 
+def launch_finite_check(values: int, size: int, found: int, half: bool, device: int, stream: int) -> None:
+    """Start a check of values on a CUDA device.
+
+    Args:
+        values: device address of ``size`` values, float32 or, with ``half``, float16.
+        found: device address of a uint32, which becomes 1 where one of them is NaN or infinite, and else stays as it is.
+        device, stream: as in ``launch_crop``, and so are the errors.
+    """
+    _launch(_native.launch_finite_check, **locals())
+
+
 def cuda_is_host() -> bool:
     """Whether the CUDA kernels of this build run on the CPU, in host memory (``LGIN_CUDA=HOST``, for tests)."""
     return _native.cuda_is_host
@@ -391,13 +402,14 @@ def cuda_device_count() -> int:
     return _native.cuda_device_count()
 
 
-def _launch(function: Callable[..., None], pixel_format: PixelFormat, half: bool, **numbers: int) -> None:
+def _launch(function: Callable[..., None], half: bool, pixel_format: PixelFormat | None = None, **numbers: int) -> None:
     """Call a native launch with its numbers by name: those of ``_RANGES``, and addresses."""
     checked = {
         name: check_integer(name, value, *_RANGES[name]) if name in _RANGES else _check_address(name, value)
         for name, value in numbers.items()
     }
-    _call(function, pixel_format=pixel_format.value, half=bool(half), **checked)
+    kind = {} if pixel_format is None else {"pixel_format": pixel_format.value}
+    _call(function, half=bool(half), **kind, **checked)
 
 
 def _call(function: Callable[..., _Result], *arguments: Any, **named: Any) -> _Result:

@@ -9,12 +9,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .._process import ForkGuard, keep_in_children, native_call
+from ..edits import all_finite
 from ..errors import BackendError, ClosedError, ModelError, raised_by_caller
 from ..frames import Floats
 from ..limits import LIMITS, Limits
 from ..models import onnx_file
 from ..models.description import Description
 from ..models.onnx_file import OnnxFile, check_interface, read_description
+from .interfaces import not_finite
 
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
 #: A provider by its name, or with its options.
@@ -154,7 +156,7 @@ class OnnxBackend:
 
         Raises:
             BackendError: ONNX Runtime failed.
-            ModelError: the outputs have other shapes than the description says.
+            ModelError: the outputs have other shapes than the description says, or values that are not finite.
             ClosedError: after ``close``.
         """
         session = self.session  # held here, so that a close() in another thread waits for this call's end
@@ -170,6 +172,8 @@ class OnnxBackend:
                     f"{about.model}: gave {name} of shape {array.shape} for {n} faces at {g} ages each, expected "
                     f"{about.shape(name, n, g)}; export it again"
                 )
+            if not all_finite(array):
+                raise not_finite(about.model, name)
         return tuple(about.rows(name, array) for name, array in zip(about.outputs, found, strict=True))
 
     def close(self) -> None:

@@ -17,7 +17,6 @@ from ..errors import ImageError, InputError
 from ..faces import Face
 from . import metrics
 from .rate_limit import Full
-from .serial_executor import Busy
 from .state import UPLOADS, Kiosk
 
 if TYPE_CHECKING:
@@ -172,7 +171,16 @@ async def animation(
         first, last = map(kiosk.transformer.description.used_years, ends)
         _, faces = await _run(kiosk, picture, lambda _: None)
         suffix = f".{format}"
-        data = await kiosk.clip(picture.image, faces, first, last, seconds=seconds, boomerang=boomerang, suffix=suffix)
+        data = await kiosk.clip(
+            kiosk.upload_executor,
+            picture.image,
+            faces,
+            first,
+            last,
+            seconds=seconds,
+            boomerang=boomerang,
+            suffix=suffix,
+        )
         return _answer(data, CLIPS[suffix], len(faces), (first, last))
 
 
@@ -246,8 +254,9 @@ async def _upload(request: Request, kiosk: Kiosk) -> AsyncIterator[images.Pictur
             width, height = await _readable(kiosk.upload_size(data, address))
             with kiosk.pixels.hold(address, width * height):
                 yield await _readable(kiosk.decode_upload(data, address))
-    except Full:
-        raise _busy() from None
+    except Full as full:
+        why = "your address has as many pictures here as one can" if full.of_address else "too many are waiting"
+        raise ApiError(503, "busy", f"{why}; try again soon", {"Retry-After": "1"}) from None
 
 
 def _address(request: Request) -> str:
@@ -269,10 +278,7 @@ async def _run(kiosk: Kiosk, picture: images.Picture, work: Callable[[list[Face]
         faces = kiosk.transformer.detect(picture.image)
         return (work(faces), faces) if faces else None
 
-    try:
-        done = await kiosk.executor.run_request(run)
-    except Busy:
-        raise _busy() from None
+    done = await kiosk.upload_executor.run(run)
     if done is None:
         width, height = picture.image.size
         raise ApiError(422, "no_face", f"no face found in the picture of {width} x {height} pixels")
@@ -291,10 +297,6 @@ def _answer(data: bytes, media_type: str, faces: int, years: Sequence[float]) ->
     return Response(data, media_type=media_type, headers=headers)
 
 
-def _busy() -> ApiError:
-    return ApiError(503, "busy", "too many are waiting; try again soon", {"Retry-After": "1"})
-
-
 @router.get(
     "/healthz", summary="Whether the kiosk serves", responses={503: {"model": Health, "description": "Stalled."}}
 )
@@ -302,7 +304,7 @@ async def healthz(request: Request, response: Response) -> Health:
     """For watchdogs: answers at once, also while pictures are worked on. A kiosk that is stalled needs a restart."""
     kiosk: Kiosk = request.app.state.kiosk
     model = kiosk.transformer.description.model
-    status = "stalled" if kiosk.executor.seconds > _STALL_S else "busy" if kiosk.is_busy else "ok"
+    status = "stalled" if kiosk.stalled_s > _STALL_S else "busy" if kiosk.is_busy else "ok"
     if status == "stalled":
         response.status_code = 503
     return Health(status=status, version=__version__, model=model, visitors=kiosk.places.taken)

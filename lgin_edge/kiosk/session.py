@@ -75,8 +75,10 @@ class Session:
                 with kiosk.places.hold(self._address):
                     metrics.visitors.set(kiosk.places.taken)
                     await self._serve()
-            except Full:
-                raise Refused(Close.FULL, f"all {kiosk.places.total} places are taken; try again soon") from None
+            except Full as full:
+                places = kiosk.places
+                whose = f"{places.per_address} places of your address" if full.of_address else f"{places.total} places"
+                raise Refused(Close.FULL, f"all {whose} are taken; try again soon") from None
             finally:
                 metrics.visitors.set(kiosk.places.taken)
         except Refused as refused:
@@ -220,8 +222,9 @@ class Session:
             await self._strip(shot.original, shot.faces[0].face)
         else:
             faces = [one.face for one in shot.faces if one.strength >= _FULL_STRENGTH]
-            groups = self._kiosk.transformer.groups
-            gif = await self._kiosk.clip(Image.fromarray(shot.original), faces, groups[0].center, groups[-1].center)
+            kiosk, image = self._kiosk, Image.fromarray(shot.original)
+            ends = kiosk.transformer.groups[0].center, kiosk.transformer.groups[-1].center
+            gif = await kiosk.clip(kiosk.executor, image, faces, *ends)
             await self._socket.send_json({"type": "clip", **self._kept(gif, "clip.gif")})
 
     async def _strip(self, frame: Frame, face: Face) -> None:

@@ -32,9 +32,8 @@ T = TypeVar("T")
 _LIVE, _KEEP = 85, 92
 #: Formats of the page's frames, and of pictures given to the API.
 _FRAMES, UPLOADS = ("JPEG", "WEBP"), ("JPEG", "PNG", "WEBP")
-#: Requests to the API that may wait beside the visitors, those whose pictures may be in memory (they are still coming, too), of
-#: all and of one address, and threads that encode.
-_REQUESTS, _UPLOADS, _UPLOADS_PER_ADDRESS, _THREADS = 4, 8, 4, 4
+#: Uploads to the API at once, from their first byte to their answer, of all and of one address; and threads that encode.
+_UPLOADS, _UPLOADS_PER_ADDRESS, _THREADS = 8, 4, 4
 #: Decoders, in all and for one address, and seconds that they may take for an upload and for a frame.
 _DECODERS, _DECODERS_PER_ADDRESS, _UPLOAD_TIMEOUT_S, _FRAME_TIMEOUT_S = 4, 2, 10.0, 2.0
 #: Pixels of uploads in memory, in all, in multiples of the largest upload; one address holds one.
@@ -58,7 +57,9 @@ class Kiosk:
         self.metrics = Metrics()
         self.snapshots = Snapshots(settings.still_seconds, settings.max_stills)
         self.metrics.stills.set_function(lambda: len(self.snapshots))
-        self.executor = SerialExecutor(_REQUESTS)
+        self.executor = SerialExecutor()  # of the visitors
+        # Of the uploads: a large picture is searched for seconds, and the live pictures go on meanwhile.
+        self.upload_executor = SerialExecutor()
         self.requests = TokenBuckets(settings.requests_per_minute / 60, max(1.0, settings.requests_per_minute / 6))
         self.uploads = Places(_UPLOADS, _UPLOADS_PER_ADDRESS)
         self.places = Places(settings.max_visitors, settings.visitors_per_address)
@@ -78,6 +79,11 @@ class Kiosk:
     def is_busy(self) -> bool:
         """Whether another picture given to the API would be refused, whoever sent it."""
         return any(places.taken >= places.total for places in (self.uploads, self.pixels))
+
+    @property
+    def stalled_s(self) -> float:
+        """Seconds for which the transformer has been at one piece of work."""
+        return max(self.executor.seconds, self.upload_executor.seconds)
 
     async def upload_size(self, data: bytes, address: str) -> tuple[int, int]:
         """Width and height of a picture given to the API. Raises ImageError."""
@@ -123,6 +129,7 @@ class Kiosk:
 
     async def clip(
         self,
+        executor: SerialExecutor,
         image: Image.Image,
         faces: Sequence[Face],
         start: float,
@@ -138,7 +145,7 @@ class Kiosk:
         parts = animation.parts(self.transformer, picture, chosen or (), years)
         async with self._clips:
             frames: list[Image.Image] = []
-            while part := await self.executor.run(lambda: next(parts, None)):
+            while part := await executor.run(lambda: next(parts, None)):
                 frames += part
             clip = animation.Animation(frames, years, animation.times_ms(len(years), _CLIP_FPS))
             return await self.in_thread(lambda: (clip.boomerang() if boomerang else clip).encode(suffix))
@@ -170,6 +177,7 @@ class Kiosk:
         self.snapshots.clear()
         self._decoders.close()
         self.executor.close()
+        self.upload_executor.close()
         self._decoding.shutdown(wait=True, cancel_futures=True)
         self._threads.shutdown(wait=True, cancel_futures=True)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError, InputError
-from ..files import partial_path
+from ..files import atomic_write
 from ..frames import Frame
 from ..stream.errors import StreamError
 from .sound import SoundEncoder, encoder
@@ -97,16 +97,18 @@ class VideoWriter:
         self._av = pyav()
         self.form, encoders = WRITABLE[suffix]
         self.codec = _encoder(self._av, (codec,) if codec else encoders)
-        self._partial = partial_path(self.target, suffix)
         options = {}
         if self.form in ("mp4", "mov"):
             # Keys like com.apple.quicktime.model have no place in the older kind of metadata.
             foreign = any("." in key for key in metadata or {})
             if into is None:  # else there is nothing that could be opened again, as for a fast start
                 options["movflags"] = "+faststart+use_metadata_tags" if foreign else "+faststart"
-        with self._explained():
+        with ExitStack() as stack, self._explained():
+            if into is None:
+                self._partial = stack.enter_context(atomic_write(self.target))
             place = into or plain_name(self._partial)
             self._container = self._av.open(place, "w", format=self.form, container_options=options)
+            self._files = stack.pop_all()
         self._container.metadata.update(metadata or {})
         self._video: Any = None
         self._pending: list[tuple[Any, Any]] = []
@@ -254,8 +256,7 @@ class VideoWriter:
             self._container.mux(self._video.encode(None))
             self._container.close()
             self._open = False
-            if self._into is None:
-                self._partial.replace(self.target)
+            self._files.close()  # it takes its name
 
     def close(self) -> None:
         """Drop the file, unless it was finished."""
@@ -265,6 +266,7 @@ class VideoWriter:
                 self._container.close()
         if self._into is None:
             self._partial.unlink(missing_ok=True)
+        self._files.close()
 
     def __enter__(self) -> Self:
         return self
