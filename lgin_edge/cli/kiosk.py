@@ -77,6 +77,9 @@ def kiosk(
     idle_seconds: Annotated[
         float, typer.Option(min=5, max=3600, help="Without a face for so long, the camera stops.", metavar="SECONDS")
     ] = 20.0,
+    countdown: Annotated[
+        int, typer.Option(min=0, max=10, help="Before a picture is taken; 0 for none.", metavar="SECONDS")
+    ] = 3,
     visitors: Annotated[int, typer.Option(min=1, max=64, help="How many may be in at once.", metavar="N")] = 8,
     fps: Annotated[float, typer.Option(min=1, max=60, help="Most frames a second for each.", metavar="N")] = 30.0,
     side: Annotated[
@@ -140,6 +143,7 @@ def kiosk(
         settings = Settings(
             still_seconds=60 * still_minutes,
             idle_seconds=idle_seconds,
+            countdown_seconds=countdown,
             max_visitors=visitors,
             max_fps=fps,
             side=side,

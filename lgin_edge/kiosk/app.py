@@ -84,6 +84,7 @@ async def about_page(request: Request) -> Response:
             "centers": [group.center for group in kiosk.transformer.groups],
             "still_seconds": settings.still_seconds,
             "idle_seconds": settings.idle_seconds,
+            "countdown_seconds": settings.countdown_seconds,
             "max_fps": settings.max_fps,
             "window": settings.window,
             "side": settings.side,

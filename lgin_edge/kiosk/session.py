@@ -19,6 +19,7 @@ from ..frames import Frame
 from ..stream.pipeline import Pipeline
 from ..tracking.tracker import TrackedFace
 from . import protocol
+from .mark import marked
 from .protocol import Close, Refused
 from .rate_limit import Full, TokenBucket
 from .state import CELL_SIDE, Kiosk, keep_jpeg, live_jpeg
@@ -56,6 +57,7 @@ class Session:
     def __init__(self, socket: WebSocket, kiosk: Kiosk) -> None:
         self._socket, self._kiosk = socket, kiosk
         self._address = socket.client.host if socket.client else ""
+        self._mark = kiosk.settings.strings["mark"]
         self._last_frame_s = time.monotonic()
         self._something = asyncio.Event()
         self._newest: tuple[int, bytes, float] | None = None  # number, file, when it came
@@ -216,13 +218,13 @@ class Session:
         elif shot.faces[0].strength < _FULL_STRENGTH:
             await self._problem("not_full", "the largest face is turned away, covered, or has just come")
         elif isinstance(message, protocol.Still):
-            jpeg = await self._kiosk.in_thread(lambda: keep_jpeg(Image.fromarray(shot.result)))
+            jpeg = await self._kiosk.in_thread(lambda: keep_jpeg(Image.fromarray(shot.result), self._mark))
             await self._socket.send_json({"type": "still", **self._kept(jpeg, "picture.jpg")})
         elif isinstance(message, protocol.Strip):
             await self._strip(shot.original, shot.faces[0].face)
         else:
             faces = [one.face for one in shot.faces if one.strength >= _FULL_STRENGTH]
-            kiosk, image = self._kiosk, Image.fromarray(shot.original)
+            kiosk, image = self._kiosk, marked(Image.fromarray(shot.original), self._mark)
             ends = kiosk.transformer.groups[0].center, kiosk.transformer.groups[-1].center
             gif = await kiosk.clip(kiosk.executor, image, faces, *ends)
             await self._socket.send_json({"type": "clip", **self._kept(gif, "clip.gif")})
@@ -233,7 +235,8 @@ class Session:
         labels = ["original", *(group.label for group in transformer.groups)]
 
         def files() -> tuple[list[bytes], bytes]:
-            return [keep_jpeg(cell) for cell in cells], keep_jpeg(contact_sheet.draw([cells], labels, CELL_SIDE))
+            strip = contact_sheet.draw([cells], labels, CELL_SIDE)
+            return [keep_jpeg(cell) for cell in cells], keep_jpeg(strip, self._mark)
 
         pictures, whole = await self._kiosk.in_thread(files)
         kept = self._kept(whole, "years.jpg")

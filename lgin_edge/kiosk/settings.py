@@ -24,6 +24,7 @@ class Settings:
         still_seconds: for how long a picture that a visitor took can be fetched.
         max_stills: pictures kept at once; the oldest goes first.
         idle_seconds: after so long without a face the camera stops and the start screen is shown.
+        countdown_seconds: whole seconds between a visitor's wish for a picture and the picture.
         max_visitors: sessions at once; of one address half of them, but at least one.
         max_fps: frames a second that a visitor may send.
         window: frames that a visitor may have sent and not yet got back.
@@ -43,6 +44,7 @@ class Settings:
     still_seconds: float = 300.0
     max_stills: int = 64
     idle_seconds: float = 20.0
+    countdown_seconds: int = 3
     max_visitors: int = 8
     max_fps: float = 30.0
     window: int = 2

@@ -19,6 +19,7 @@ from ..frames import Frame
 from ..image_decoders import ImageDecoders
 from ..images import Picture
 from ..transformer import Transformer
+from .mark import jpeg_segment, marked
 from .metrics import Metrics
 from .rate_limit import Places, TokenBuckets
 from .security import host_name, is_loopback
@@ -187,12 +188,12 @@ def live_jpeg(frame: Frame) -> bytes:
     return _jpeg(Image.fromarray(frame), _LIVE)
 
 
-def keep_jpeg(image: Image.Image) -> bytes:
-    """A picture as JPEG, to keep."""
-    return _jpeg(image, _KEEP)
+def keep_jpeg(image: Image.Image, words: str = "") -> bytes:
+    """A picture as JPEG, to keep, with these words in its corner; its metadata says that it was changed."""
+    return _jpeg(marked(image, words), _KEEP, jpeg_segment())
 
 
-def _jpeg(image: Image.Image, quality: int) -> bytes:
+def _jpeg(image: Image.Image, quality: int, metadata: bytes = b"") -> bytes:
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality)
+    image.save(file, "JPEG", quality=quality, extra=metadata)
     return file.getvalue()

@@ -60,7 +60,7 @@ def browser(playwright: Playwright, camera: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server(tiny: Transformer) -> Iterator[Server]:
-    with serving(tiny, Settings(public_url="http://192.168.7.7:8000")) as running:
+    with serving(tiny, Settings(public_url="http://192.168.7.7:8000", countdown_seconds=0)) as running:
         yield running
 
 
@@ -356,7 +356,9 @@ def test_no_screen_stays_and_the_camera_is_tried_again(opened: Callable[..., Pag
 
 
 def test_a_public_screen_reaches_no_disk(opened: Callable[..., Page], tiny: Transformer) -> None:
-    with serving(tiny, Settings(public_screen=True, public_url="http://192.168.7.7:8000")) as server:
+    with serving(
+        tiny, Settings(public_screen=True, public_url="http://192.168.7.7:8000", countdown_seconds=0)
+    ) as server:
         page = opened(server.url)
         unplug(page)
         page.click("#begin")
@@ -386,6 +388,8 @@ def test_a_phone_over_https(browser: Browser, tiny: Transformer, tmp_path: Path)
         page = open_page(browser, url, PHONE, ignore_https_errors=True)
         go_live(page)
         page.click("#still")
+        expect(page.locator("#count")).to_have_text(re.compile("[1-3]"))
+        expect(page.locator("#status")).to_have_text("Look into the camera")
         expect(page.locator("#pictures img")).to_have_count(1)
         page.context.close()
     with serving(tiny, host="0.0.0.0") as server:
@@ -399,7 +403,10 @@ def test_a_phone_over_https(browser: Browser, tiny: Transformer, tmp_path: Path)
 
 def test_nobody_is_there(playwright: Playwright, tiny: Transformer, tmp_path: Path) -> None:
     room = kiosk_browser.film(tmp_path / "room.mjpeg", None)
-    with serving(tiny, Settings(idle_seconds=5)) as server, kiosk_browser.browsing(playwright, room) as browser:
+    with (
+        serving(tiny, Settings(idle_seconds=5, countdown_seconds=0)) as server,
+        kiosk_browser.browsing(playwright, room) as browser,
+    ):
         page = open_page(browser, server.url)
         page.click("#begin")
         page.click("#agree")

@@ -388,7 +388,7 @@ def test_all_texts_are_used_and_there() -> None:
     assert {name for group in named for name in group if name} <= texts
     made = [
         re.compile(pattern)
-        for pattern in ("trouble_", "problem_", "faces_", "(still|strip)_title", "full|reconnecting")
+        for pattern in ("trouble_", "problem_", "faces_", "(still|strip|clip)_title", "mark$", "full|reconnecting")
     ]
     unused = [name for name in texts if not re.search(rf'["`.]{name}\b', sources)]
     assert [name for name in unused if not any(one.match(name) for one in made)] == []

@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 
 from lgin_edge import BackendError, Limits, Transformer
 from lgin_edge.kiosk import session, state
+from lgin_edge.kiosk.mark import SOURCE_TYPE
 from lgin_edge.kiosk.protocol import Close
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import Settings
@@ -135,7 +136,11 @@ def test_a_picture_to_take_away(server: Server, frame: bytes) -> None:
         assert shown.headers["content-type"] == "image/jpeg"
         assert shown.headers["content-disposition"].startswith("inline")
         assert shown.headers["cache-control"] == "no-store"
-        assert np.abs(pixels(shown.content).astype(int) - pixels(jpeg)).mean() < 3
+        change = np.abs(pixels(shown.content).astype(int) - pixels(jpeg))
+        assert change.mean() < 3
+        assert change[480:, 380:].mean() > 10 > change[480:, :300].mean()  # "changed by AI", to be read
+        with Image.open(io.BytesIO(shown.content)) as file:
+            assert SOURCE_TYPE.encode() in file.info["xmp"]
         saved = httpx.get(f"{address}.jpg?save=1", trust_env=False)
         assert saved.headers["content-disposition"] == 'attachment; filename="picture.jpg"'
         assert httpx.get(f"{address}.svg", trust_env=False).headers["content-type"] == "image/svg+xml"

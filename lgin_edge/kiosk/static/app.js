@@ -212,6 +212,7 @@ function watch() {
 function working(on) {
   // Not disabled: a button that has the focus would lose it.
   for (const id of ["still", "strip", "clip"]) byId(id).ariaDisabled = on;
+  byId("count").textContent = "";
   if (on) setStatus("working", {}, Infinity);
   else held = 0;
 }
@@ -232,10 +233,27 @@ function setSplit(on) {
   byId("compare").ariaPressed = on;
 }
 
-function ask(type) {
+/** Ask for a picture, a strip or a clip; of a camera after a countdown, so that people look into it. */
+async function ask(type) {
   if (byId(type).ariaDisabled === "true") return;
-  if (visit.connection.say({ type })) working(true);
-  else setStatus("reconnecting");
+  const mine = visit;
+  working(true);
+  if (mine.source.camera && about.countdown_seconds) {
+    setStatus("look", {}, Infinity);
+    for (let left = about.countdown_seconds; left > 0; left--) {
+      byId("count").textContent = left;
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      if (visit !== mine) return;
+    }
+    byId("flash").classList.remove("on");
+    void byId("flash").offsetWidth; // so that it begins anew
+    byId("flash").classList.add("on");
+    working(true);
+  }
+  if (!mine.connection.say({ type })) {
+    working(false);
+    setStatus("reconnecting");
+  }
 }
 
 function wire() {
