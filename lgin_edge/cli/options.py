@@ -122,6 +122,19 @@ def limits_of(*, faces: int = LIMITS.faces, megapixels: float = MAX_MEGAPIXELS, 
     return Limits(faces=faces, image_pixels=round(1e6 * megapixels), image_bytes=round(1e6 * mb))
 
 
+def ages_of(text: str | None) -> tuple[float, ...] | None:
+    """One age, or two from one to the other, of ``--years 70`` or ``--years 30:70``. Raises InputError."""
+    if text is None:
+        return None
+    try:
+        ages = tuple(float(part) for part in text.split(":"))
+    except ValueError:
+        ages = ()
+    if not 1 <= len(ages) <= 2 or not all(0 <= age <= 130 for age in ages):
+        raise InputError(f"--years: expected an age, or two like 30:70, of 0 to 130 years, got {text!r}")
+    return ages
+
+
 def detector_of(tiles: bool | None, threads: int | None, max_faces: int) -> CenterFace | None:
     """The detector that ``--tiles`` asks for; None for that of ``Transformer``."""
     if tiles is None:

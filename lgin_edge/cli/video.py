@@ -23,6 +23,7 @@ from .options import (
     Sha256Option,
     ThreadsOption,
     YearsOption,
+    ages_of,
     exit_on_error,
     limits_of,
     stderr,
@@ -62,7 +63,17 @@ def video(
         ),
     ] = None,
     group: GroupOption = None,
-    years: YearsOption = None,
+    years: Annotated[
+        str | None,
+        typer.Option(
+            help="Or an age in years; 30:70 goes from the one to the other while the film runs.",
+            show_default=False,
+            metavar="YEARS",
+        ),
+    ] = None,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="The film as it was beside the new one, in one picture.")
+    ] = False,
     codec: CodecOption = None,
     overwrite: OverwriteOption = False,
     model: ModelOption = None,
@@ -81,6 +92,8 @@ def video(
 
       lgin-edge video party.mp4 --group 0 -o younger.mp4
 
+      lgin-edge video party.mp4 --years 30:70 --side-by-side
+
       lgin-edge video party.mov -o older.mkv --years 62 --codec libx265
 
     Faces are followed from frame to frame, and fade where a hand covers them or they turn away.
@@ -92,7 +105,7 @@ def video(
     _one_age(group, years)
     stdout.quiet = quiet or json_
     with exit_on_error():
-        target = _target(source, out, f"{years:g}years" if years is not None else f"group{group:g}")
+        asked = ages_of(years)
         from ..transformer import Transformer
         from ..video.transcode import age_video
 
@@ -102,17 +115,22 @@ def video(
             ) as transformer,
             _Bar(source.name) as bar,
         ):
-            transformer.description.age_code(group=group, years=years)  # a wrong age fails before the film is read
-            if years is not None and (used := transformer.description.used_years(years)) != years:
-                stderr.print(f"the model does not reach {years:g} years: {used:g} is used")
-                years = used
-                target = _target(source, out, f"{years:g}years")
+            about = transformer.description
+            used = None if asked is None else tuple(map(about.used_years, asked))
+            for age, other in zip(asked or (), used or (), strict=True):
+                if age != other:
+                    stderr.print(f"the model does not reach {age:g} years: {other:g} is used")
+            if used is None:
+                about.age_code(group=group)  # a wrong age fails before the film is read
+            label = f"group{group:g}" if used is None else "to".join(f"{age:g}" for age in used) + "years"
+            target = _target(source, out, label)
             outcome = age_video(
                 source,
                 target,
                 transformer,
                 group=group,
-                years=years,
+                years=used if used is None or len(used) == 2 else used[0],
+                side_by_side=side_by_side,
                 codec=codec,
                 overwrite=overwrite,
                 progress=bar.update,
@@ -231,7 +249,7 @@ class _Bar:
         self._progress.stop()
 
 
-def _one_age(group: float | None, years: float | None) -> None:
+def _one_age(group: float | None, years: float | str | None) -> None:
     if (group is None) == (years is None):
         raise typer.BadParameter("give exactly one of --group and --years")
 
