@@ -45,13 +45,12 @@ def batch(
         str | None,
         typer.Option(
             help="For ray: a cluster, like ray://HOST:10001 or HOST:6379. Default: RAY_ADDRESS, or this machine.",
-            show_default=False,
             metavar="ADDRESS",
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="For ray: processes. Default: one for each core.", show_default=False, metavar="N"),
+        typer.Option(min=1, help="For ray: processes. Default: one for each core.", metavar="N"),
     ] = None,
     column: Annotated[
         str, typer.Option(help="Of Parquet files: the column of the pictures.", metavar="NAME")
@@ -64,7 +63,6 @@ def batch(
             min=1,
             max=1024,
             help="CPU threads of a worker. Default: all cores; for ray 1.",
-            show_default=False,
             metavar="N",
         ),
     ] = None,

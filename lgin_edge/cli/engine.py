@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def build(
     model: Annotated[
         Path | None,
-        typer.Argument(help="An .onnx model file. Default: the bundled model.", show_default=False, metavar="MODEL"),
+        typer.Argument(help="An .onnx model file. Default: the bundled model.", metavar="MODEL"),
     ] = None,
     out: Annotated[
         Path,
@@ -34,7 +34,6 @@ def build(
         list[str] | None,
         typer.Option(
             help="A GPU to build for, like sm86; may be repeated. tensorrt-rtx only; default: Ampere and newer RTX GPUs.",
-            show_default=False,
             metavar="GPU",
         ),
     ] = None,
@@ -46,7 +45,6 @@ def build(
         typer.Option(
             min=1,
             help="MiB of scratch memory that the engine may use. Default: no limit.",
-            show_default=False,
             metavar="MIB",
         ),
     ] = None,
@@ -54,7 +52,6 @@ def build(
         Path | None,
         typer.Option(
             help="A file that makes the next build quicker; read if there, then written.",
-            show_default=False,
             metavar="FILE",
         ),
     ] = None,
@@ -62,7 +59,6 @@ def build(
         Path | None,
         typer.Option(
             help="Write the FP16 model too, as .onnx: for --device cuda or other tools.",
-            show_default=False,
             metavar="FILE",
         ),
     ] = None,
@@ -124,7 +120,6 @@ def verify(
         str | None,
         typer.Option(
             help="The hash that it must have. Default: the one in the .json beside it.",
-            show_default=False,
             metavar="HASH",
         ),
     ] = None,

@@ -36,17 +36,15 @@ def kiosk(
         Path | None,
         typer.Option(
             help="A certificate (PEM), for HTTPS. Browsers on other machines open their camera over HTTPS alone.",
-            show_default=False,
             metavar="FILE",
         ),
     ] = None,
-    keyfile: Annotated[Path | None, typer.Option(help="Its key (PEM).", show_default=False, metavar="FILE")] = None,
+    keyfile: Annotated[Path | None, typer.Option(help="Its key (PEM).", metavar="FILE")] = None,
     public_url: Annotated[
         str | None,
         typer.Option(
             help="Where visitors' phones reach the kiosk, like https://kiosk.example; QR codes lead there. Default: where "
             "the page was opened, or this machine's address.",
-            show_default=False,
             metavar="URL",
         ),
     ] = None,
@@ -54,7 +52,6 @@ def kiosk(
         list[str] | None,
         typer.Option(
             help="A name by which the kiosk may be called, besides IP addresses, localhost and --public-url; repeatable.",
-            show_default=False,
             metavar="NAME",
         ),
     ] = None,
@@ -63,7 +60,6 @@ def kiosk(
         typer.Option(
             help="Address of a reverse proxy whose X-Forwarded-For is believed; repeatable. Default: nobody's, and limits "
             "by address then count all that come through a proxy as one.",
-            show_default=False,
             metavar="ADDRESS",
         ),
     ] = None,
@@ -85,7 +81,6 @@ def kiosk(
         Path | None,
         typer.Option(
             help="The page's texts in your language: a translated copy of kiosk/static/strings.en.json.",
-            show_default=False,
             metavar="FILE",
         ),
     ] = None,

@@ -32,11 +32,10 @@ GroupOption = Annotated[
     float | None,
     typer.Option(
         help="Age group, 0 is the youngest; 3.5 is between two. `lgin-edge info` lists them.",
-        show_default=False,
         metavar="GROUP",
     ),
 ]
-YearsOption = Annotated[float | None, typer.Option(help="Or an age in years.", show_default=False, metavar="YEARS")]
+YearsOption = Annotated[float | None, typer.Option(help="Or an age in years.", metavar="YEARS")]
 ModelOption = Annotated[
     Path | None,
     typer.Option(
@@ -44,27 +43,21 @@ ModelOption = Annotated[
         "-m",
         help="An .onnx model file, or an engine of lgin-edge build; int8 for the bundled model in 8 bits, which is faster on a "
         "CPU. Default: the bundled model.",
-        show_default=False,
         metavar="FILE",
     ),
 ]
 DeviceOption = Annotated[
     str | None,
-    typer.Option(
-        help="cpu, or a GPU: cuda, cuda:1. Default: the CPU, for an engine cuda.", show_default=False, metavar="DEVICE"
-    ),
+    typer.Option(help="cpu, or a GPU: cuda, cuda:1. Default: the CPU, for an engine cuda.", metavar="DEVICE"),
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option(
-        min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False, metavar="N"
-    ),
+    typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", metavar="N"),
 ]
 Sha256Option = Annotated[
     str | None,
     typer.Option(
         help="The SHA-256 that the model file must have. Default: any; an engine's stands beside it.",
-        show_default=False,
         metavar="HASH",
     ),
 ]
@@ -80,7 +73,6 @@ TilesOption = Annotated[
         "--tiles/--no-tiles",
         help="Search pictures from 1780 px on in tiles, too, which finds faces from 50 px on and takes a time in proportion to "
         "the pixels. Default: from 2667 px on where no face is large, as in groups and panoramas.",
-        show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Say it as JSON, for programs.")]

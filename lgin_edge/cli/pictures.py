@@ -61,7 +61,6 @@ def age(
             "-o",
             help="A file for one picture; else a folder, in which folders given as IN are mirrored. Default: beside each "
             "picture, as NAME.group3.jpg. A folder given as IN needs it.",
-            show_default=False,
             metavar="PATH",
         ),
     ] = None,
@@ -145,9 +144,7 @@ def estimate(
     ] = False,
     age_model: Annotated[
         Path | None,
-        typer.Option(
-            "--age-model", help="An .onnx age model. Default: the bundled one.", show_default=False, metavar="FILE"
-        ),
+        typer.Option("--age-model", help="An .onnx age model. Default: the bundled one.", metavar="FILE"),
     ] = None,
     threads: ThreadsOption = None,
     max_faces: MaxFacesOption = MAX_FACES,
@@ -201,7 +198,6 @@ def demo(
         Path | None,
         typer.Option(
             help="A photograph of your own. Default: scikit-image's portrait of an astronaut.",
-            show_default=False,
             metavar="FILE",
         ),
     ] = None,

@@ -41,7 +41,6 @@ CodecOption = Annotated[
     str | None,
     typer.Option(
         help="An encoder of FFmpeg, like libx265 or h264_nvenc. Default: H.264, in .webm VP9.",
-        show_default=False,
         metavar="NAME",
     ),
 ]
@@ -57,7 +56,6 @@ def video(
             "--out",
             "-o",
             help="The new film: .mp4, .m4v, .mov, .mkv or .webm. Default: beside IN, as NAME.70years.mp4.",
-            show_default=False,
             metavar="FILE",
         ),
     ] = None,
@@ -139,18 +137,15 @@ def camera(
             "--out",
             "-o",
             help="Record what is shown: .mp4, .m4v, .mov, .mkv or .webm.",
-            show_default=False,
             metavar="FILE",
         ),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(
-            min=0.1, help="End after so long. Default: at q, or at Ctrl-C.", show_default=False, metavar="SECONDS"
-        ),
+        typer.Option(min=0.1, help="End after so long. Default: at q, or at Ctrl-C.", metavar="SECONDS"),
     ] = None,
     size: Annotated[
-        str | None, typer.Option(help="Ask the camera for this size, like 1280x720.", show_default=False, metavar="WxH")
+        str | None, typer.Option(help="Ask the camera for this size, like 1280x720.", metavar="WxH")
     ] = None,
     mirror: Annotated[bool, typer.Option(help="Show the picture as a mirror does; records do not.")] = True,
     codec: CodecOption = None,
