@@ -26,10 +26,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
 def bench(
     models: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="MODEL",
-            help="Model files: .onnx, or engines. Default: the bundled model.",
-        ),
+        typer.Argument(metavar="MODEL", help="Model files: .onnx, or engines. Default: the bundled model."),
     ] = None,
     stage: Annotated[
         list[str] | None,
@@ -40,13 +37,11 @@ def bench(
         ),
     ] = None,
     threads: Annotated[
-        int | None,
-        typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", metavar="N"),
+        int | None, typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", metavar="N")
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=86400, help="Time for timing.", metavar="SECONDS")] = 18.0,
     json_: Annotated[
-        Path | None,
-        typer.Option("--json", help="Write machine, rows and all samples to this file.", metavar="FILE"),
+        Path | None, typer.Option("--json", help="Write machine, rows and all samples to this file.", metavar="FILE")
     ] = None,
 ) -> None:
     """How fast every stage is on this machine: detect, crop, model, paste, the whole frame.

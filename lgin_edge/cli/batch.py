@@ -49,8 +49,7 @@ def batch(
         ),
     ] = None,
     workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="For ray: processes. Default: one for each core.", metavar="N"),
+        int | None, typer.Option(min=1, help="For ray: processes. Default: one for each core.", metavar="N")
     ] = None,
     column: Annotated[
         str, typer.Option(help="Of Parquet files: the column of the pictures.", metavar="NAME")
@@ -59,12 +58,7 @@ def batch(
     device: DeviceOption = None,
     threads: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            max=1024,
-            help="CPU threads of a worker. Default: all cores; for ray 1.",
-            metavar="N",
-        ),
+        typer.Option(min=1, max=1024, help="CPU threads of a worker. Default: all cores; for ray 1.", metavar="N"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again, whatever DST holds.")] = False,
 ) -> None:

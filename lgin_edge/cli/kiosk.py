@@ -80,8 +80,7 @@ def kiosk(
     strings: Annotated[
         Path | None,
         typer.Option(
-            help="The page's texts in your language: a translated copy of kiosk/static/strings.en.json.",
-            metavar="FILE",
+            help="The page's texts in your language: a translated copy of kiosk/static/strings.en.json.", metavar="FILE"
         ),
     ] = None,
     model: ModelOption = None,

@@ -31,8 +31,7 @@ stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_w
 GroupOption = Annotated[
     float | None,
     typer.Option(
-        help="Age group, 0 is the youngest; 3.5 is between two. `lgin-edge info` lists them.",
-        metavar="GROUP",
+        help="Age group, 0 is the youngest; 3.5 is between two. `lgin-edge info` lists them.", metavar="GROUP"
     ),
 ]
 YearsOption = Annotated[float | None, typer.Option(help="Or an age in years.", metavar="YEARS")]
@@ -51,14 +50,12 @@ DeviceOption = Annotated[
     typer.Option(help="cpu, or a GPU: cuda, cuda:1. Default: the CPU, for an engine cuda.", metavar="DEVICE"),
 ]
 ThreadsOption = Annotated[
-    int | None,
-    typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", metavar="N"),
+    int | None, typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", metavar="N")
 ]
 Sha256Option = Annotated[
     str | None,
     typer.Option(
-        help="The SHA-256 that the model file must have. Default: any; an engine's stands beside it.",
-        metavar="HASH",
+        help="The SHA-256 that the model file must have. Default: any; an engine's stands beside it.", metavar="HASH"
     ),
 ]
 MaxFacesOption = Annotated[

@@ -143,8 +143,7 @@ def estimate(
         bool, typer.Option("--json", help="A JSON array, one object a picture, with boxes and probabilities.")
     ] = False,
     age_model: Annotated[
-        Path | None,
-        typer.Option("--age-model", help="An .onnx age model. Default: the bundled one.", metavar="FILE"),
+        Path | None, typer.Option("--age-model", help="An .onnx age model. Default: the bundled one.", metavar="FILE")
     ] = None,
     threads: ThreadsOption = None,
     max_faces: MaxFacesOption = MAX_FACES,
@@ -197,8 +196,7 @@ def demo(
     image: Annotated[
         Path | None,
         typer.Option(
-            help="A photograph of your own. Default: scikit-image's portrait of an astronaut.",
-            metavar="FILE",
+            help="A photograph of your own. Default: scikit-image's portrait of an astronaut.", metavar="FILE"
         ),
     ] = None,
     model: ModelOption = None,

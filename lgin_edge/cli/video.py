@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 CodecOption = Annotated[
     str | None,
     typer.Option(
-        help="An encoder of FFmpeg, like libx265 or h264_nvenc. Default: H.264, in .webm VP9.",
-        metavar="NAME",
+        help="An encoder of FFmpeg, like libx265 or h264_nvenc. Default: H.264, in .webm VP9.", metavar="NAME"
     ),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")]
@@ -133,16 +132,10 @@ def camera(
     years: YearsOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Record what is shown: .mp4, .m4v, .mov, .mkv or .webm.",
-            metavar="FILE",
-        ),
+        typer.Option("--out", "-o", help="Record what is shown: .mp4, .m4v, .mov, .mkv or .webm.", metavar="FILE"),
     ] = None,
     seconds: Annotated[
-        float | None,
-        typer.Option(min=0.1, help="End after so long. Default: at q, or at Ctrl-C.", metavar="SECONDS"),
+        float | None, typer.Option(min=0.1, help="End after so long. Default: at q, or at Ctrl-C.", metavar="SECONDS")
     ] = None,
     size: Annotated[
         str | None, typer.Option(help="Ask the camera for this size, like 1280x720.", metavar="WxH")

@@ -56,12 +56,7 @@ class CpuFramePath:
             self._change_some(plan, source, codes, results, stage)
 
     def _change_some(
-        self,
-        plan: FacePlan,
-        source: Frame,
-        codes: npt.NDArray[np.float32],
-        results: Sequence[Frame],
-        stage: Stage,
+        self, plan: FacePlan, source: Frame, codes: npt.NDArray[np.float32], results: Sequence[Frame], stage: Stage
     ) -> None:
         with stage("crop"):
             face, patches = region_crop(plan, source, threads=self._threads)

@@ -31,6 +31,8 @@ from .interfaces import Engine, Stage
 
 #: Shapes of work that are kept with their memory and graph; the one that was not used for longest goes first.
 KEPT_GRAPHS = 16
+#: A model's outputs as the kernels name them, in the description's order.
+_EDITS = ("face_edit", "patch_edit", "flow", "place", "lines")
 #: Parts of the parameters' memory begin at multiples of this.
 _ALIGNMENT = 256
 
@@ -282,17 +284,13 @@ class GpuFramePath:
             self._queue(entry)
 
     def _queue(self, entry: GraphCacheEntry) -> None:
-        key, stream, device, at = entry.key, self.stream.handle, self.cuda.device, entry.addresses
-        about = self.description
-        sizes: dict[str, Any] = {"face_size": about.face_size, "patch_size": about.patch_size, "half": entry.half}
-        where: dict[str, Any] = {"device": device, "stream": stream}
+        key, stream, at = entry.key, self.stream.handle, entry.addresses
         entry.parameters.upload(stream)
         if entry.pixels is not None:
             entry.pixels.upload(stream, key.capacity)
-        pixels, count = key.pixel_format, key.faces
-        kernels.launch_crop(entry.block, pixels, count, at["face"], at["patches"], **sizes, **where)
-        for first in range(0, count, self.engine.max_faces):
-            n = min(self.engine.max_faces, count - first)
+        self.queue_crop(entry)
+        for first in range(0, key.faces, self.engine.max_faces):
+            n = min(self.engine.max_faces, key.faces - first)
             part = {name: address + first * entry.per_face[name] for name, address in at.items()}
             self.engine.enqueue(part, n, key.ages, stream)
         kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
@@ -304,29 +302,39 @@ class GpuFramePath:
         if entry.pixels is not None:
             entry.pixels.download(stream)
 
-    def queue_paste(self, entry: GraphCacheEntry) -> None:
-        """Queue the paste of all faces at all ages into the entry's pixels."""
-        key, about, at = entry.key, self.description, entry.addresses
-        options: dict[str, Any] = {
+    def _launch_options(self, entry: GraphCacheEntry) -> dict[str, Any]:
+        """What every launch of an entry's kernels is given."""
+        key, about = entry.key, self.description
+        return {
+            "block": entry.block,
+            "pixel_format": key.pixel_format,
+            "count": key.faces,
             "face_size": about.face_size,
             "patch_size": about.patch_size,
             "half": entry.half,
-            "pixels": capacity_pixels(key.pixel_format, key.capacity),
             "device": self.cuda.device,
             "stream": self.stream.handle,
         }
+
+    def queue_crop(self, entry: GraphCacheEntry) -> None:
+        """Queue the crop of all faces."""
+        at = entry.addresses
+        kernels.launch_crop(**self._launch_options(entry), face=at["face"], patches=at["patches"])
+
+    def queue_paste(self, entry: GraphCacheEntry) -> None:
+        """Queue the paste of all faces at all ages into the entry's pixels."""
+        key, about, at = entry.key, self.description, entry.addresses
+        options = self._launch_options(entry) | {"pixels": capacity_pixels(key.pixel_format, key.capacity)}
+        launch: Callable[..., None] = kernels.launch_paste
         if about.format != 1:
-            options |= {
-                "coarse_size": about.outputs["flow"][-1],
-                "line_size": about.lines_size,
-                "scratch": entry.scratch,
-            }
-        launch: Callable[..., None] = kernels.launch_paste if about.format == 1 else kernels.launch_edit_paste
+            launch = kernels.launch_edit_paste
+            options["scratch"] = entry.scratch
+            options |= {"coarse_size": about.outputs["flow"][-1], "line_size": about.lines_size}
         for i in range(key.ages):
             for n in range(key.faces):
                 edits = (at[name] + n * entry.per_face[name] + i * step for name, step in entry.per_age.items())
-                target = i * key.capacity
-                launch(entry.block, key.pixel_format, key.faces, n, *edits, **options, target_offset=target)
+                options |= zip(_EDITS, edits, strict=False)  # format 1 has but the first two, under other names
+                launch(**options, index=n, target_offset=i * key.capacity)
 
 
 def capacity(size: int) -> int:
