@@ -8,7 +8,7 @@ from typing import Any
 import loose
 import numpy as np
 from frames import face_affine
-from test_kernels import Scene
+from kernel_scenes import Scene
 
 from lgin_edge import kernels
 from lgin_edge.frames import Color, PixelFormat, Rectangle
