@@ -18,7 +18,7 @@ from .arguments import check_floats, check_integer
 from .edits import Edits
 from .errors import BackendError, InputError
 from .faces import FaceBatch
-from .frames import Floats, Frame, PixelFormat, Rectangle, overlaps_itself, same_elements, shares_memory
+from .frames import Floats, Frame, PixelFormat, Rectangle, check_result, same_elements, shares_memory
 from .geometry import MAX_VIEW_SIDE, ViewSpec
 
 try:
@@ -345,12 +345,7 @@ launch_edit_paste = partial(_launch, _native.launch_edit_paste)
 
 def _check_out(plan: FacePlan, out: Frame, frame: Frame) -> None:
     plan.check("out", out)
-    if not out.flags.writeable:
-        raise InputError("out: the array is read-only; give a writable copy, or out=None for a new array")
-    if overlaps_itself(out):
-        raise InputError(
-            f"out: several elements share one byte (strides {out.strides}); give an array of its own memory"
-        )
+    check_result(out)
     if not same_elements(out, frame) and shares_memory(out, frame):
         raise InputError(
             "out: shares memory with frame but is not the same array; give frame itself or a separate array"

@@ -16,6 +16,7 @@ from .options import (
     GroupOption,
     ModelOption,
     YearsOption,
+    check_one_age,
     exit_on_error,
     stderr,
     stdout,
@@ -75,8 +76,7 @@ def batch(
     DST has a result for each picture with a face; DST/failures.csv lists the others, with the reason. Shards keep their other
     columns and files. Ray and Parquet files need: pip install 'lgin-edge\\[ray]'
     """
-    if (group is None) == (years is None):
-        raise typer.BadParameter("give exactly one of --group and --years")
+    check_one_age(group, years)
     if executor is ExecutorName.local and (address or workers):
         raise typer.BadParameter("--address and --workers belong to --executor ray")
     with exit_on_error():

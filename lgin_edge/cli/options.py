@@ -16,6 +16,7 @@ from ..limits import LIMITS, Limits
 
 if TYPE_CHECKING:
     from ..detectors.centerface import CenterFace
+    from ..transformer import Transformer
 
 WRONG_USAGE, NO_FACE, BAD_INPUT, BAD_MODEL, INTERRUPTED = 2, 3, 4, 5, 130
 #: What they mean, for every command (docs/command-line.md).
@@ -109,6 +110,26 @@ class Group(TyperGroup):
 def limits_of(*, faces: int = LIMITS.faces, megapixels: float = MAX_MEGAPIXELS, mb: float = MAX_MB) -> Limits:
     """The limits that the options ask for."""
     return Limits(faces=faces, image_pixels=round(1e6 * megapixels), image_bytes=round(1e6 * mb))
+
+
+def check_one_age(group: float | None, years: float | None) -> None:
+    if (group is None) == (years is None):
+        raise typer.BadParameter("give exactly one of --group and --years")
+
+
+def label_of(group: float | None, years: float | None) -> str:
+    """What goes into the name of a result."""
+    return f"{years:g}years" if years is not None else f"group{group:g}"
+
+
+def reached(transformer: Transformer, group: float | None, years: float | None) -> float | None:
+    """The years that the model reaches, said where they are others. Raises InputError for a wrong age, before any file is read."""
+    about = transformer.description
+    about.age_code(group=group, years=years)
+    if years is None or (used := about.used_years(years)) == years:
+        return years
+    stderr.print(f"the model does not reach {years:g} years: {used:g} is used")
+    return used
 
 
 def detector_of(tiles: bool | None, threads: int | None, max_faces: int) -> CenterFace | None:

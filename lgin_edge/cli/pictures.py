@@ -31,7 +31,9 @@ from .options import (
     YearsOption,
     detector_of,
     exit_on_error,
+    label_of,
     limits_of,
+    reached,
     stderr,
     stdout,
 )
@@ -109,18 +111,16 @@ def age(
         from .. import jobs
         from ..transformer import Transformer
 
-        planned = [] if piped else jobs.plan(inputs, out, _label(group, years))
+        label = "timeline" if timeline else label_of(group, years)
+        planned = [] if piped else jobs.plan(inputs, out, label)
         limits = limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
         detector = detector_of(tiles, threads, max_faces)
         with Transformer(
             model, device=device, threads=threads, sha256=sha256, detector=detector, limits=limits
         ) as transformer:
-            if not timeline:  # a wrong age fails before any picture is read
-                transformer.description.age_code(group=group, years=years)
-            if years is not None and (used := transformer.description.used_years(years)) != years:
-                stderr.print(f"the model does not reach {years:g} years: {used:g} is used")
+            if not timeline and (used := reached(transformer, group, years)) != years:
                 years = used
-                planned = [] if piped else jobs.plan(inputs, out, _label(group, years))
+                planned = [] if piped else jobs.plan(inputs, out, label_of(group, years))
             if piped:
                 _through(transformer, group, years, out, limits)
                 return
@@ -309,11 +309,6 @@ def _say_left_out(inputs: Sequence[Path]) -> None:
         for file in jobs.left_out(folder):
             why = "a film" if file.suffix.lower() in jobs.FILMS else f"{file.suffix} is not read"
             stderr.print(f"{file}: {why}, left out")
-
-
-def _label(group: float | None, years: float | None) -> str:
-    """What goes into the name of a result."""
-    return "timeline" if group is years is None else f"{years:g}years" if years is not None else f"group{group:g}"
 
 
 def _run(

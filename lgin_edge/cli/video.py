@@ -23,15 +23,16 @@ from .options import (
     Sha256Option,
     ThreadsOption,
     YearsOption,
+    check_one_age,
     exit_on_error,
+    label_of,
     limits_of,
+    reached,
     stderr,
     stdout,
 )
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from ..stream.stream import Stream
     from ..video.preview import Window
     from ..video.recording import Recording
@@ -86,24 +87,23 @@ def video(
     """
     with exit_on_error():
         advice.check_film([source, *(others or ())], group, years)
-    _one_age(group, years)
+    check_one_age(group, years)
     stdout.quiet = quiet or json_
     with exit_on_error():
-        target = _target(source, out, f"{years:g}years" if years is not None else f"group{group:g}")
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
         from ..transformer import Transformer
         from ..video.transcode import age_video
 
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        limits = limits_of(faces=max_faces)
         with (
-            Transformer(
-                model, device=device, threads=threads, sha256=sha256, limits=limits_of(faces=max_faces)
-            ) as transformer,
-            _Bar(source.name) as bar,
+            Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits) as transformer,
+            Progress(*columns, console=stderr, transient=True) as bar,
         ):
-            transformer.description.age_code(group=group, years=years)  # a wrong age fails before the film is read
-            if years is not None and (used := transformer.description.used_years(years)) != years:
-                stderr.print(f"the model does not reach {years:g} years: {used:g} is used")
-                years = used
-                target = _target(source, out, f"{years:g}years")
+            years = reached(transformer, group, years)
+            target = _target(source, out, label_of(group, years))
+            task = bar.add_task(source.name, total=None)
             outcome = age_video(
                 source,
                 target,
@@ -112,7 +112,7 @@ def video(
                 years=years,
                 codec=codec,
                 overwrite=overwrite,
-                progress=bar.update,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
     if json_:
         import json
@@ -167,7 +167,7 @@ def camera(
     """
     if group is None and years is None:
         years = 70.0
-    _one_age(group, years)
+    check_one_age(group, years)
     with exit_on_error():
         asked = _size(size)
         from ..stream.stream import Stream
@@ -196,32 +196,6 @@ def camera(
                 )
             )
             _watch(stream, window, recording, seconds)
-
-
-class _Bar:
-    """A progress bar with the time left."""
-
-    def __init__(self, name: str) -> None:
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=stderr, transient=True)
-        self._task = self._progress.add_task(name, total=None)
-
-    def update(self, done: float, total: float | None) -> None:
-        self._progress.update(self._task, completed=done, total=total)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-
-def _one_age(group: float | None, years: float | None) -> None:
-    if (group is None) == (years is None):
-        raise typer.BadParameter("give exactly one of --group and --years")
 
 
 def _target(source: Path, out: Path | None, label: str) -> Path:

@@ -80,16 +80,7 @@ class CenterFace:
         self._threads = threads
 
     def __call__(self, frame: Frame, color: Color = "rgb") -> list[Face]:
-        """Faces of a frame, the largest first.
-
-        Args:
-            frame: uint8 [H, W, 3 or 4], or NV12 [H * 3/2, W]; any strides.
-            color: its channel order.
-
-        Raises:
-            InputError: the frame has the wrong type, shape or dtype.
-            BackendError: ONNX Runtime failed.
-        """
+        """Faces of a frame, as ``Detector``. Raises InputError for a frame of a wrong type, shape or dtype, BackendError."""
         pixel_format = PixelFormat.parse(color)
         pixel_format.check("frame", frame)
         faces = self._search(frame, pixel_format, self._max_side, margin=0.0)

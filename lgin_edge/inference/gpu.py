@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
@@ -39,20 +39,13 @@ _ALIGNMENT = 256
 
 @dataclass(frozen=True)
 class GraphKey:
-    """What a recorded graph is for.
-
-    Attributes:
-        pixel_format: of the frame.
-        faces, ages: N and G.
-        capacity: bytes of the rectangle's memory, rounded up so that a face that comes nearer needs few graphs.
-        staged: the frame is the host's; otherwise it is on the device already and changed in place.
-    """
+    """What a recorded graph is for."""
 
     pixel_format: PixelFormat
-    faces: int
-    ages: int
-    capacity: int
-    staged: bool
+    faces: int  # N
+    ages: int  # G
+    capacity: int  # bytes of the rectangle's memory, rounded up so that a face that comes nearer needs few graphs
+    staged: bool  # the frame is the host's; otherwise it is on the device already and changed in place
 
 
 class GraphCacheEntry:
@@ -169,13 +162,15 @@ class GpuFramePath:
             entry = self._entry(GraphKey(pixel_format, len(faces), len(codes), capacity(size), staged=True))
             pixels = entry.pixels
             assert pixels is not None
-            _copy_in(pixel_format.planes(source, plan.rectangle), pixels.host[:size])
+            for part, here in _staged(pixel_format.planes(source, plan.rectangle), pixels.host):
+                here[...] = part
             self._write(entry, plan, pixels.address, pitch, plan.rectangle, codes)
             self._run(entry)
             self.stream.synchronize()
             for i, result in enumerate(results):
-                start = i * entry.key.capacity
-                _copy_out(pixels.host[start : start + size], pixel_format.planes(result, plan.rectangle))
+                planes = pixel_format.planes(result, plan.rectangle)
+                for part, here in _staged(planes, pixels.host[i * entry.key.capacity :]):
+                    part[...] = here
 
     def change_on_device(
         self,
@@ -324,7 +319,9 @@ class GpuFramePath:
     def queue_paste(self, entry: GraphCacheEntry) -> None:
         """Queue the paste of all faces at all ages into the entry's pixels."""
         key, about, at = entry.key, self.description, entry.addresses
-        options = self._launch_options(entry) | {"pixels": capacity_pixels(key.pixel_format, key.capacity)}
+        # Threads for the pixels that fit into the memory; of NV12, whose rows of UV have none of their own, two thirds.
+        pixels = key.capacity * 2 // 3 if key.pixel_format.is_nv12 else key.capacity // key.pixel_format.channels
+        options = self._launch_options(entry) | {"pixels": pixels}
         launch: Callable[..., None] = kernels.launch_paste
         if about.format != 1:
             launch = kernels.launch_edit_paste
@@ -343,22 +340,12 @@ def capacity(size: int) -> int:
     return -(-size // step) * step
 
 
-def capacity_pixels(pixel_format: PixelFormat, size: int) -> int:
-    """Pixels that fit into ``size`` bytes."""
-    return size * 2 // 3 if pixel_format.is_nv12 else size // pixel_format.channels
-
-
 def _aligned(size: int) -> int:
     return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
-def _copy_in(parts: Sequence[Frame], staging: npt.NDArray[np.uint8]) -> None:
+def _staged(parts: Sequence[Frame], staging: npt.NDArray[np.uint8]) -> Iterator[tuple[Frame, Frame]]:
+    """Each part of a frame with the place of its bytes in memory that holds them one after the other."""
     for part in parts:
-        here, staging = staging[: part.size], staging[part.size :]
-        here.reshape(part.shape)[...] = part
-
-
-def _copy_out(staging: npt.NDArray[np.uint8], parts: Sequence[Frame]) -> None:
-    for part in parts:
-        here, staging = staging[: part.size], staging[part.size :]
-        part[...] = here.reshape(part.shape)
+        yield part, staging[: part.size].reshape(part.shape)
+        staging = staging[part.size :]

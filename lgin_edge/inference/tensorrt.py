@@ -22,11 +22,8 @@ class TensorRTEngine:
     The hash, the description, the variant, its version and the GPU are checked before TensorRT sees a byte.
 
     Args:
-        path: the engine.
-        cuda: the device.
         stream: that all calls will run on.
         sha256: the hash that the file must have; that of the file beside it when not given.
-        limits: of the file and its description.
 
     Raises:
         ModelError: the file is missing, damaged, foreign, or was built for another version or GPU.
@@ -76,9 +73,7 @@ class TensorRTEngine:
 
     def close(self) -> None:
         """Free the engine: its context first, as TensorRT asks."""
-        self._context = None
-        self._engine = None
-        self._runtime = None
+        self._context = self._engine = self._runtime = None
         self._memory.close()
 
     def _failed(self, what: str) -> BackendError:

@@ -38,17 +38,11 @@ _MIN_VISIBLE_STRENGTH = 0.01
 
 @dataclass(frozen=True, eq=False)
 class ProcessedFrame:
-    """A frame that went through, and what was seen in it.
+    """A frame that went through, and what was seen in it."""
 
-    Attributes:
-        image: the frame with its faces changed, in an array that nobody else holds.
-        faces: those that are followed in it, with the strength that each got.
-        changed: whether any of them was changed; if not, ``image`` is a copy of the frame.
-    """
-
-    image: Frame
-    faces: tuple[TrackedFace, ...]
-    changed: bool
+    image: Frame  #: The frame with its faces changed, in an array that nobody else holds.
+    faces: tuple[TrackedFace, ...]  #: Those that are followed in it, with the strength that each got.
+    changed: bool  #: Whether any of them was changed; if not, ``image`` is a copy of the frame.
 
 
 class Pipeline:
@@ -104,12 +98,8 @@ class Pipeline:
         self._target = self._position = self._to_position(group, years)
         self._tracker = Tracker(self._format)
         self._scene_cut = SceneCutDetector(self._format)
-        self._detector = AsyncDetector(
-            (lambda frame: detector(frame, color))
-            if detector
-            else (lambda frame: transformer.detect(frame, color=color)),
-            inline=inline,
-        )
+        look = detector or (lambda frame, color: transformer.detect(frame, color=color))
+        self._detector = AsyncDetector(lambda frame: look(frame, color), inline=inline)
         self._buffers = BufferPool()
         self._time: float | None = None
         self._asked_time = -math.inf  # when the last detection was asked for

@@ -15,12 +15,9 @@ _RATE = Fraction(30)
 
 
 class Recording:
-    """Writes frames at the times at which they come.
+    """Writes frames of the channel order ``color`` ("rgb" or "bgr") at the times at which they come.
 
-    Args:
-        target: .mp4, .m4v, .mov, .mkv or .webm; it appears with ``finish``.
-        overwrite, codec: as for ``VideoWriter``, and so are the errors.
-        color: channel order of the frames, "rgb" or "bgr".
+    Args, errors: as for ``VideoWriter``; the file appears with ``finish``.
     """
 
     def __init__(
