@@ -30,8 +30,8 @@ class LossWeights:
     gain: float = 0.3
     residual: float = 3.0
     place: float = 1.0
-    which: float = 0.03
-    depth: float = 0.3
+    which: float = 0.05
+    depth: float = 0.5
     features: float = 0.1
     embedding: float = 0.0
 

@@ -139,6 +139,7 @@ def evaluate(
     quiet: bool = False,
     detector: Detector | None = None,
     moved: int = MOVED,
+    face_box: measures.Box = measures.CANONICAL,
 ) -> Json:
     """Age every portrait to every group and measure. The same arguments give the same result.
 
@@ -149,6 +150,7 @@ def evaluate(
         groups: the targets; each asks for its centre in years.
         detector: whose landmarks temporal consistency is measured with, besides the exact ones; the bundled one when not given.
         moved: at most so many sharp portraits are put in motion.
+        face_box: the canonical box in which the ager may change pixels.
 
     Returns:
         What ``training.evaluation.report`` writes; JSON throughout.
@@ -178,7 +180,7 @@ def evaluate(
                 "estimates": {name: summary.rounded(reading.ages) for name, reading in readings.items()},
                 **identity(judges.embedder([frame, *aged], row.landmarks)),
                 **preserved(frame, aged, row),
-                "outside": outside(ager, frame, row.landmarks, (years[0], years[-1]), seed=index),
+                "outside": outside(ager, frame, row.landmarks, (years[0], years[-1]), index, face_box),
             }
         )
     cuts = summary.slices(people, groups)
@@ -230,10 +232,17 @@ def preserved(frame: Frame, aged: Sequence[Frame], row: Photo) -> Json:
     return result
 
 
-def outside(ager: Ager, frame: Frame, landmarks: Floats, years: Sequence[float], seed: int) -> Json:
-    """Pixels outside the square of the face that an ager changes, in a larger frame in which the portrait stands turned."""
+def outside(
+    ager: Ager,
+    frame: Frame,
+    landmarks: Floats,
+    years: Sequence[float],
+    seed: int,
+    face_box: measures.Box = measures.CANONICAL,
+) -> Json:
+    """Pixels outside the face's box that an ager changes, in a larger frame in which the portrait stands turned."""
     wide, points = larger(frame, landmarks, seed)
-    mask = measures.outside_face(geometry.fit_similarity(points), *wide.shape[:2])
+    mask = measures.outside_face(geometry.fit_similarity(points), *wide.shape[:2], face_box)
     aged = ager(wide, points, years)
     changes = [measures.change(wide, one, mask) for one in aged]
     inside = [measures.change(wide, one, ~mask)[2] for one in aged]
@@ -301,7 +310,7 @@ def main(
         raise typer.Exit(2) from error
     with transformer:
         ager, groups = ager_of(transformer), transformer.groups
-        result = evaluate(ager, chosen, judges, groups)
+        result = evaluate(ager, chosen, judges, groups, face_box=transformer.description.face_box)
         result["model"] = {"file": model.name, "name": transformer.description.model, "split": split, "limit": limit}
         result["precision_parity"] = faithful
         report.write(result, output)

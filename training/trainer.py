@@ -97,11 +97,19 @@ class Trainer:
         self._update("c", loss)
         return {"L_c(real)": loss.item()}
 
-    def transform(self, batch: examples.Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """``T``: the edited canvas in [0, 1], the age code, and all losses but what the critics say."""
+    def transform(self, batch: examples.Batch, forced: bool = False) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """``T``: the edited canvas in [0, 1], the age code, and all losses but what the critics say.
+
+        Args:
+            forced: draw the target's lines, not the network's own. Lines a little beside the target's cost more L1 than none, so
+                the picture's loss would teach to draw none.
+        """
         code = data.age_codes(batch.wanted)
         face = batch.face.contiguous(memory_format=torch.channels_last)
         said = self.net(face, batch.patches, batch.boxes, code[:, None])
+        if forced and self.average.lines is not None:
+            lines = self.average.lines.texture(batch.which, batch.depth[:, None, :, None])
+            said = replace(said, edits=replace(said.edits, lines=lines))
         made, parts = self._compare(batch, said)
         return made, code, parts
 
@@ -156,7 +164,7 @@ class Trainer:
     def supervised_step(self) -> dict[str, float]:
         batch = self.batch("supervised")
         self._rate("net", self.config.lr, "supervised", self.config.supervised_steps)
-        _, _, parts = self.transform(batch)
+        _, _, parts = self.transform(batch, forced=True)
         self._update("net", self._weigh(parts))
         self._average()
         return {name: value.item() for name, value in parts.items()}

@@ -346,6 +346,8 @@ def test_one_pixel_outside_the_face_is_seen(rows):
     found = evaluate.outside(leaking, row.frame(), row.landmarks, (30, 70), seed=3)
     assert (found["changed"], found["levels"]) == (1, 1)
     assert evaluate.outside(brighter, row.frame(), row.landmarks, (30, 70), seed=3)["changed"] == 0
+    smaller = (0.1, 0.1, 0.9, 0.9)
+    assert evaluate.outside(brighter, row.frame(), row.landmarks, (30, 70), 3, smaller)["changed"] > 100
 
 
 def test_the_larger_frame_shows_the_face_where_its_landmarks_say(rows):

@@ -123,12 +123,27 @@ def test_lines_are_the_formula():
     """``L = sum_r W_r sum_k a_rk L_k``, over layers and their mirror images, of fractions of length 1."""
     lines = randomised(SMALL).lines
     generator = torch.Generator().manual_seed(SEED)
-    logits, depth = torch.randn(2, 5, 6, generator=generator), torch.rand(2, 4, 5, 1, generator=generator)
-    fractions = torch.softmax(logits, -1)
+    fractions = torch.softmax(torch.randn(2, 5, 6, generator=generator), -1)
+    depth = torch.rand(2, 4, 5, 1, generator=generator)
     amount = (fractions / fractions.norm(dim=-1, keepdim=True))[:, None] * depth  # [N, G, 5, 2 K]
     both = torch.cat([lines.layers, lines.layers.flip(-1)])
     wanted = torch.einsum("ryx,ngrk,kyx->ngyx", lines.windows, amount, both)
-    torch.testing.assert_close(lines.texture(logits, depth)[:, :, 0], wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(lines.texture(fractions, depth)[:, :, 0], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_no_region_can_stop_learning_how_deep_its_lines_are():
+    """A depth that a rectifier shut stayed shut: four regions of five had no lines, whatever the losses said."""
+    lines = LGIN(SMALL).lines
+    generator = torch.Generator().manual_seed(SEED)
+    # Features of a trained network are no longer small.
+    local = 9 * torch.randn(2, 5, SMALL.local_widths[1], 4, 4, generator=generator)
+    whole = 9 * torch.randn(2, SMALL.global_widths[2], 4, 4, generator=generator)
+    _, depth = lines(local, whole, torch.eye(SMALL.groups).expand(2, -1, -1))
+    assert ((depth > 0) & (depth < 1)).all()
+    for target in (0.0, 1.0):
+        lines.zero_grad()
+        (depth - target).abs().sum().backward(retain_graph=True)
+        assert (lines.depth_bias.grad.abs() > 1).all()
 
 
 def test_a_place_has_no_drawing_of_its_own_before_training():

@@ -17,6 +17,10 @@ from lgin_edge.kernels import resample
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+#: (x0, y0, x1, y1), canonical.
+Box = tuple[float, float, float, float]
+
+CANONICAL: Box = (0.0, 0.0, 1.0, 1.0)
 
 #: Skin without beard or brows, canonical (x0, y0, x1, y1): both cheeks, beside the nose and under the eyes; the forehead.
 CHEEKS = ((0.33, 0.56, 0.41, 0.64), (0.59, 0.56, 0.67, 0.64))
@@ -121,10 +125,10 @@ def canonical_positions(affine: Floats, height: int, width: int) -> Floats:
     return geometry.apply(geometry.invert(affine), np.stack([x, y], -1))
 
 
-def outside_face(affine: Floats, height: int, width: int) -> Mask:
-    """Pixels whose centre lies outside the square of the face, [H, W]: those that must not change."""
+def outside_face(affine: Floats, height: int, width: int, box: Box = CANONICAL) -> Mask:
+    """Pixels whose centre lies outside the face's box, [H, W]: those that must not change."""
     at = canonical_positions(affine, height, width)
-    return np.asarray(((at < 0) | (at > 1)).any(-1))
+    return np.asarray(((at < box[:2]) | (at > box[2:])).any(-1))
 
 
 def background(affine: Floats, height: int, width: int) -> Mask:

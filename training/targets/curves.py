@@ -1,4 +1,4 @@
-"""How far each sign of age has come at an age in years: 0 at 20, 1 at 80, rising.
+"""How far each sign of age has come at an age in years: 0 at 20, about 1 at 80, rising.
 
 Shape follows what is written of the face's ageing (bone and fat from the middle thirties, hair of half of the people half
 grey at 50, lines from 30 on); the numbers are ours, chosen by looking.
@@ -11,7 +11,7 @@ import numpy as np
 _AGES = (20, 30, 40, 50, 60, 70, 80)
 _CURVES = {
     "hair": (0.0, 0.0, 0.14, 0.40, 0.68, 0.90, 1.0),
-    "lines": (0.0, 0.06, 0.20, 0.40, 0.62, 0.82, 1.0),
+    "lines": (0.0, 0.04, 0.13, 0.30, 0.55, 0.85, 1.1),
     "shape": (0.0, 0.08, 0.22, 0.40, 0.60, 0.80, 1.0),
     "skin": (0.0, 0.08, 0.22, 0.40, 0.60, 0.80, 1.0),
 }
@@ -25,6 +25,11 @@ def at(sign: str, years: float) -> float:
 def older(sign: str, present: float, wanted: float) -> float:
     """Share of the whole way from 20 to 80 that lies between two ages; 0 where nothing is asked for."""
     return max(0.0, at(sign, wanted) - at(sign, present))
+
+
+def still_to_come(sign: str, present: float, wanted: float) -> float:
+    """Share of what has not come yet at ``present`` that has come at ``wanted``: of the strands that are still dark, those that are grey."""
+    return older(sign, present, wanted) / max(1e-3, 1 - at(sign, present))
 
 
 def younger(sign: str, present: float, wanted: float) -> float:

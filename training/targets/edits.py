@@ -34,7 +34,7 @@ from .subject import (
 Float64 = npt.NDArray[np.float64]
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 #: Colour of grey hair, a little warm.
-GREY_TINT = np.array((1.0, 0.985, 0.955), np.float32)
+GREY_TINT = np.array((1.0, 0.98, 0.945), np.float32)
 #: Channels of ``SubjectEdits.maps``.
 SKIN, MATTE, HAIR_LIGHT, CONTRAST, GREY, GAIN, RED, GREEN, BLUE, YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(
     13
@@ -44,7 +44,9 @@ _OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GAIN, YOUNG_BLUE +
 #: Own lines deepen by this, at most, when a face ages; and all of the skin's detail softens by this when it gets younger.
 DEEPEN, SOFTEN = 0.40, 0.35
 #: How far the features move, of what ``moves`` says; and back, when a face gets younger, of that.
-SHAPE, YOUNGER_SHAPE = 1.5, 0.7
+SHAPE, YOUNGER_SHAPE = 1.75, 0.65
+#: Of grey hair that gets younger: the part of its light that goes, and the colour that comes.
+YOUNG_DARKER, YOUNG_HAIR = 0.68, np.array((0.080, 0.048, 0.018), np.float32)
 #: How far brows and beard grey, of what the hair does.
 BROWS_GREY, BEARD_GREY = 0.55, 0.95
 
@@ -92,7 +94,8 @@ def at_age(own: SubjectEdits, present: float, wanted: float) -> Edit:
         skin = curves.younger("lines", present, wanted)
         residual = skin * m[YOUNG_RED : YOUNG_BLUE + 1].transpose(1, 2, 0)
         return Edit(residual, skin * m[YOUNG_GAIN], np.zeros_like(m[SKIN]), m[SKIN], flow, 0.0)
-    hair, skin = (curves.older(sign, present, wanted) for sign in ("hair", "skin"))
+    # A hair of the picture is dark or grey; lines and shape are each a part of the way.
+    hair, skin = curves.still_to_come("hair", present, wanted), curves.older("skin", present, wanted)
     turned = hair * m[MATTE]  # fraction of the light that comes from grey hair
     gain = turned * m[CONTRAST]
     grey = 1 - (1 - turned) / (1 + gain)
@@ -182,7 +185,7 @@ def _grey_hair(subject: Subject, hair: Floats, skin: Mask) -> tuple[Floats, Floa
         most = float(np.clip(0.060 / (float((light - near)[core].std()) + 1e-3), 1.1, 3.5))
         inner = np.clip(2 * masks.soft(masks.shrink(core, 2), 2.5) - 0.5, 0, 1)
         contrast += (most - 1) * inner  # calm at the edges
-        grey = np.clip(0.42 + 0.50 * (middle - 0.10), 0.42, 0.74)
+        grey = np.clip(0.47 + 0.50 * (middle - 0.10), 0.47, 0.78)
         # The hair's own shading stays; dark hair's grows with its light, as paint of another colour would show it.
         shading = np.clip((wide - middle) * np.clip(0.36 / max(middle, 0.08), 0.8, 2.5), -0.20, 0.20)
         shading += contrast * (near - wide).clip(-0.10, 0.10)
@@ -248,8 +251,8 @@ def _young(
     colour[..., 1] += 0.7 * visible
     result = masks.rgb(colour)
     darker = _grey_of(subject, hair) * hair
-    result = result * (1 - 0.58 * darker)[..., None] + darker[..., None] * np.array((0.055, 0.032, 0.010), np.float32)
-    gain = -SOFTEN * visible - 0.58 * darker
+    result = result * (1 - YOUNG_DARKER * darker)[..., None] + darker[..., None] * YOUNG_HAIR
+    gain = -SOFTEN * visible - YOUNG_DARKER * darker
     residual = result - (1 + gain)[..., None] * image
     return gain.astype(np.float32), residual.transpose(2, 0, 1).astype(np.float32)
 
@@ -285,18 +288,18 @@ def moves(gender: str, mean: Float64) -> Float64:
             shift[:, 1] += down / SIDE * weight
 
     man = gender == "M"
-    pull(172, 3.5, 4.5, 16)  # jowls
-    pull(136, 2.5, 5.0, 14)
+    pull(172, 2.7, 4.5, 16)  # jowls
+    pull(136, 1.8, 5.0, 14)
     pull(205, -0.5, 3.5, 18)  # cheeks sag
     pull(116, -2.0, 0.5, 14)  # and hollow under the cheekbones
     pull(61, 0.6, 2.4, 12)  # corners of the mouth
     pull(46, 0.5, 3.4, 11)  # outer brows
-    pull(159, 0.0, 1.9, 5)  # upper lids
+    pull(159, 0.0, 2.1, 5)  # upper lids
     pull(33, 0.5, 1.9, 5)  # outer corners of the eyes
     pull(NOSE_TIP, 0.0, 1.4, 10)  # tip of the nose; on the midline both sides pull
     pull(129, 1.6, 1.2, 8)  # wings of the nose
-    pull(0, 0.0, 0.4, 11)  # thinner lips
-    pull(17, 0.0, -0.4, 11)
+    pull(0, 0.0, 0.9, 9)  # thinner lips
+    pull(17, 0.0, -0.8, 9)
     pull(103, 0.5 if man else 0.0, -7.0 if man else -2.5, 16)  # hairline at the temples
     return shift
 

@@ -219,12 +219,15 @@ def matte(subject: Subject, probability: Floats) -> Floats:
     large = np.clip((cv2.resize(probability, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) - 0.3) / 0.4, 0, 1)
     core = masks.shrink(large > 0.8, 2)
     if core.sum() > _MIN_SEED:
-        # A fringe's lower end, where the network expects a forehead: what has the hair's colour there and hangs on it.
+        # A fringe's lower end, where the network expects a forehead: what has the hair's colour there, not the skin's, and hangs on it.
         y = np.arange(SIDE)[:, None]
-        fringe = (
-            masks.oval(subject) & ~masks.skin(subject) & ~masks.features(subject, 1) & (y < subject.height_of(EYES))
-        )
-        fringe &= _distance(masks.blur(subject.lab, 1.2), core, (8.0, 3.0, 4.0)) < 3
+        skin, smooth = masks.skin(subject), masks.blur(subject.lab, 1.2)
+        from_hair = _distance(smooth, core, (8.0, 3.0, 4.0))
+        fringe = (subject.person > 0.6) & ~skin & ~masks.features(subject, 1) & (y < subject.height_of(EYES))
+        fringe &= masks.grow(large > 0.5, round(0.5 * subject.half_width)) & (from_hair < 3)
+        if skin.any():
+            fringe &= from_hair < _distance(smooth, skin, (8.0, 3.0, 4.0))
+        fringe = cv2.morphologyEx(fringe.astype(np.uint8), cv2.MORPH_OPEN, np.ones((4, 4))) > 0
         _, label = cv2.connectedComponents((fringe | (large > 0.5)).astype(np.uint8))
         large = np.maximum(large, fringe & np.isin(label, np.unique(label[core])))
     return refine(subject, large.astype(np.float32))

@@ -20,7 +20,7 @@ TEXTURE_SIDE = 320
 #: Width of the widest detail of a layer, of the coarse and of the fine band, and of pores and noise, texels.
 _DETAIL, _COARSE, _PORES = 28.0, 7.5, 0.8
 #: How much of each band a layer has at full depth: an age of 80 on a smooth face.
-FINE_GAIN, COARSE_GAIN, PORES_GAIN = 1.0, 0.40, 0.35
+FINE_GAIN, COARSE_GAIN, PORES_GAIN = 1.15, 0.50, 0.40
 #: No line is deeper than this, log light; and every layer's fine band has this RMS where the donor's skin is seen: a donor with
 #: folds like a relief gives lines as deep as one with few.
 _DEEPEST, _FINE_RMS = 0.30, 0.060
