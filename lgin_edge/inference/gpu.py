@@ -24,7 +24,6 @@ from ..errors import BackendError, ClosedError, InputError
 from ..faces import FaceBatch
 from ..frames import Frame, PixelFormat, Rectangle
 from ..kernels import FacePlan
-from ..models.description import Description
 from .cuda import Cuda, DeviceMemory, Graph, PinnedBuffer, Stream
 from .device_array import DeviceFrame
 from .interfaces import Engine, Stage
@@ -122,19 +121,11 @@ class GpuFramePath:
 
     def __init__(self, cuda: Cuda, stream: Stream, engine: Engine) -> None:
         self.cuda, self.stream, self.engine = cuda, stream, engine
+        self.device, self.description = cuda.device, engine.description
         self.entries: OrderedDict[GraphKey, GraphCacheEntry] = OrderedDict()
         self.record = engine.capturable
         self._lock = threading.Lock()
         self._closed = False
-
-    @property
-    def description(self) -> Description:
-        return self.engine.description
-
-    @property
-    def device(self) -> int:
-        """Number of the CUDA device."""
-        return self.cuda.device
 
     def change(
         self,

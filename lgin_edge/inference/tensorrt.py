@@ -39,7 +39,7 @@ class TensorRTEngine:
         trt = variant.load()
         self._log = Log()
         self._logger = self._log.attach(trt)
-        self._path, self._facts = path, facts
+        self._path, self.max_faces = path, facts.max_faces
         self._runtime: Any = trt.Runtime(self._logger)
         self._engine: Any = self._runtime.deserialize_cuda_engine(data)
         if self._engine is None:
@@ -55,10 +55,6 @@ class TensorRTEngine:
         self._context.set_device_memory(self._memory.address, size)
         can = getattr(self._context, "is_stream_capturable", None)  # TensorRT-RTX; TensorRT always can
         self.capturable = bool(can(stream)) if can is not None else True
-
-    @property
-    def max_faces(self) -> int:
-        return self._facts.max_faces
 
     def enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
         """Queue one call. Raises BackendError."""

@@ -107,7 +107,8 @@ class Pipeline:
         self._asked_lost = 0
         self._closed = False
         self.detections = self.scenes = 0
-        self._faces: tuple[TrackedFace, ...] = ()
+        #: The faces of the last frame, for whoever watches a pipeline that others feed.
+        self.faces: tuple[TrackedFace, ...] = ()
 
     @property
     def group(self) -> float:
@@ -127,11 +128,6 @@ class Pipeline:
     @years.setter
     def years(self, value: float) -> None:
         self._aim(self._to_position(None, value))
-
-    @property
-    def faces(self) -> tuple[TrackedFace, ...]:
-        """The faces of the last frame, for whoever watches a pipeline that others feed."""
-        return self._faces
 
     def __call__(self, frame: Frame, time: float) -> ProcessedFrame:
         """The next frame, changed; its array is the caller's as long as he keeps it.
@@ -157,7 +153,7 @@ class Pipeline:
         dt = 0.0 if self._time is None else max(0.0, time - self._time)
         self._time = time
         self._follow(frame, time, dt)
-        faces = self._faces = tuple(self._tracker.fade(dt))
+        faces = self.faces = tuple(self._tracker.fade(dt))
         changed = [face for face in faces if face.strength >= _MIN_VISIBLE_STRENGTH]
         image = self._transformer.age(
             frame,
