@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from ..limits import LIMITS, Limits
@@ -20,8 +19,10 @@ def read_description(path: Path, limits: Limits = LIMITS) -> Description | AgeDe
         return engine_file.read(path, limits=limits)[1]
     file = onnx_file.read(path, limits=limits)
     kind = onnx_file.read_description(file, kind_of, limits)
-    parse: Callable[[str, Limits], Description | AgeDescription]
-    parse = AgeDescription.from_json if kind == "age" else Description.from_json
-    about: Description | AgeDescription = onnx_file.read_description(file, parse, limits)
+    about: Description | AgeDescription
+    if kind == "age":
+        about = onnx_file.read_description(file, AgeDescription.from_json, limits)
+    else:
+        about = onnx_file.read_description(file, Description.from_json, limits)
     onnx_file.check_interface(file, about.inputs, about.outputs)
     return about
