@@ -192,10 +192,7 @@ class GpuFramePath:
             self.stream.hold(frame.stream)
 
     def download(self, frame: DeviceFrame) -> Frame:
-        """A copy of a frame on the device, as it is when the work on its stream is done.
-
-        Raises: as ``change``.
-        """
+        """A copy of a frame on the device, as it is when the work on its stream is done. Raises: as ``change``."""
         rows, row = frame.pixel_format.rows(frame.height), frame.width * frame.pixel_format.channels
         host = np.empty((rows, row), np.uint8)
         with self._lock:

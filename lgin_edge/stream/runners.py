@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from .._process import ForkGuard
+from ..errors import StreamError
 from ..frames import Frame
-from .errors import StreamError
 from .latest_slot import Ended, LatestSlot
 from .pipeline import Pipeline, ProcessedFrame
 from .sources import Frames

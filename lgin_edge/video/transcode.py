@@ -11,9 +11,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from ..errors import StreamError
 from ..frames import Frame
 from ..images import SUFFIXES
-from ..stream.errors import StreamError
 from ..stream.pipeline import Pipeline
 from ..transformer import Transformer
 from .orientation import UPRIGHT, Orientation, display_orientation, has_alpha

@@ -10,10 +10,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ..errors import BackendError, InputError
+from ..errors import BackendError, InputError, StreamError
 from ..files import partial_path
 from ..frames import Frame
-from ..stream.errors import StreamError
 from .sound import SoundEncoder, encoder
 
 #: What is written, by the name's ending: FFmpeg's name of the container, and encoders, the preferred first.
