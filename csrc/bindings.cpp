@@ -503,6 +503,18 @@ void launch_edit_paste(std::uintptr_t block, const std::string& pixel_format, in
   });
 }
 
+void launch_finite_check(std::uintptr_t values, long long size, std::uintptr_t found, bool half, int device,
+                         std::uintptr_t stream) {
+  if (size < 1) fail("size: expected at least 1, got " + std::to_string(size));
+
+  const py::gil_scoped_release release;
+  with_type(half, [&](auto type) {
+    using T = decltype(type);
+    lgin::cuda::launch_finite_check(pointer<const T>(values, "values"), size, pointer<std::uint32_t>(found, "found"),
+                                    device, reinterpret_cast<void*>(stream));
+  });
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_native, module) {
@@ -543,4 +555,6 @@ PYBIND11_MODULE(_native, module) {
              py::arg("lines"), py::arg("face_size"), py::arg("patch_size"), py::arg("coarse_size"), py::arg("line_size"),
              py::arg("half"), py::arg("pixels"), py::arg("target_offset"), py::arg("scratch"), py::arg("device"),
              py::arg("stream"));
+  module.def("launch_finite_check", &launch_finite_check, py::arg("values"), py::arg("size"), py::arg("found"),
+             py::arg("half"), py::arg("device"), py::arg("stream"));
 }

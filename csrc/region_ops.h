@@ -103,6 +103,10 @@ template <class Frame, class T>
 void launch_paste(const Block<Frame>& block, int index, const PlanarEdits<T>& edits, long long pixels,
                   std::ptrdiff_t target_offset, std::uint8_t* scratch, int device, void* stream);
 
+// Sets `*found`, in memory of the device, to 1 where one of the values is NaN or infinite; at least one value.
+template <class T>
+void launch_finite_check(const T* values, long long count, std::uint32_t* found, int device, void* stream);
+
 int device_count() noexcept;  // 0 also when there is no driver
 bool built() noexcept;
 bool is_host() noexcept;  // "device" memory is host memory: LGIN_CUDA=HOST

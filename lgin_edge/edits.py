@@ -76,5 +76,12 @@ class Edits:
         return arrays[:2] if alone else arrays
 
 
+def all_finite(array: Floats) -> bool:
+    """Whether every value of a float32 or float16 array is a number, and none is infinite."""
+    if array.dtype == np.float16:  # by its bits: NumPy's ``isfinite`` takes ten times as long
+        return int((array.view(np.uint16) & 0x7FFF).max(initial=0)) < 0x7C00
+    return bool(np.isfinite(array).all())
+
+
 def _side(array: Floats | None) -> int:
     return int(array.shape[-1]) if isinstance(array, np.ndarray) and array.ndim else 1

@@ -35,8 +35,9 @@ WRITABLE = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
-#: Endings of the files that are looked at in a folder.
-SUFFIXES = (*WRITABLE, ".jfif", ".jpe", ".avif", ".gif", ".ppm", ".pgm", ".jp2", ".heic", ".heif")
+#: Endings of the files that are looked at in a folder; the first of them need another package.
+HEIF_SUFFIXES = (".heic", ".heif")
+SUFFIXES = (*WRITABLE, ".jfif", ".jpe", ".avif", ".gif", ".ppm", ".pgm", ".jp2", *HEIF_SUFFIXES)
 #: Endings of pictures that are not read. They are named, so that nothing is left out unsaid.
 UNREAD = (
     ".cr2",

@@ -41,7 +41,7 @@ _RANGES = {
     "index": (0, MAX_FACES),
     **dict.fromkeys(("face_size", "patch_size"), (1, MAX_VIEW_SIDE)),
     **dict.fromkeys(("coarse_size", "line_size"), (0, MAX_VIEW_SIDE)),
-    "pixels": (1, MAX_ADDRESS),
+    **dict.fromkeys(("pixels", "size"), (1, MAX_ADDRESS)),
     "target_offset": (-MAX_ADDRESS, MAX_ADDRESS),
     "device": (0, MAX_ORDINAL),
     **dict.fromkeys(("stream", "flow", "place", "lines"), (0, MAX_ADDRESS)),  # 0: the default one, or none
@@ -306,20 +306,23 @@ def _call(function: Callable[..., _Result], *arguments: Any, **named: Any) -> _R
         raise BackendError(str(error)) from error
 
 
-def _launch(function: Callable[..., None], *, pixel_format: PixelFormat, half: bool, **numbers: int) -> None:
+def _launch(
+    function: Callable[..., None], *, half: bool, pixel_format: PixelFormat | None = None, **numbers: int
+) -> None:
     """Call a native launch with its numbers by name: those of ``_RANGES``, and addresses."""
     checked = {
         name: check_integer(name, value, *_RANGES[name]) if name in _RANGES else _check_address(name, value)
         for name, value in numbers.items()
     }
-    _call(function, pixel_format=pixel_format.value, half=bool(half), **checked)
+    kind = {} if pixel_format is None else {"pixel_format": pixel_format.value}
+    _call(function, half=bool(half), **kind, **checked)
 
 
 #: Start ``region_crop`` on a CUDA device, or ``region_paste`` of one face: of the residuals of format 1, or (in two launches) of
 #: the edits of format 2. Nothing is allocated, copied or waited for. The first launch of a process may load the kernel: make one
 #: before a capture. Faces that may overlap are launched one after another on one stream.
 #:
-#: All arguments are given by name (``_native.pyi``). Of all three:
+#: All arguments are given by name (``_native.pyi``). Of crop and paste:
 #:     block: device address of what ``FacePlan.write_block`` wrote, a multiple of 16; pixel_format, count: its own, N faces.
 #:     face_size, patch_size: S and P, with which the block was written.
 #:     half: the views or edits are float16 instead of float32.
@@ -335,12 +338,16 @@ def _launch(function: Callable[..., None], *, pixel_format: PixelFormat, half: b
 #:     flow, place, lines: device addresses of [2, F, F], [2, F, F] and [A, A], each or 0; coarse_size, line_size: F and A.
 #:     scratch: device address of ``scratch_size`` bytes for the block's frame, a multiple of 16: keeps what the face moves from.
 #:         Launches that follow one another on one stream may share it.
+#: Of the check whether values are finite, which has no block and no faces:
+#:     values: device address of ``size`` values, float32 or, with ``half``, float16.
+#:     found: device address of a uint32, which becomes 1 where one of them is NaN or infinite, and else stays as it is.
 #:
 #: They raise InputError for an argument of the wrong type or value and an address that is null or misaligned, BackendError if the
 #: device is not there, the launch failed, or this build has no CUDA kernels.
 launch_crop = partial(_launch, _native.launch_crop)
 launch_paste = partial(_launch, _native.launch_paste)
 launch_edit_paste = partial(_launch, _native.launch_edit_paste)
+launch_finite_check = partial(_launch, _native.launch_finite_check)
 
 
 def _check_out(plan: FacePlan, out: Frame, frame: Frame) -> None:

@@ -199,6 +199,7 @@ class Transformer:
             InputError: an argument has the wrong type, shape, dtype or value.
             ImageError: a path cannot be read.
             BackendError: the run time failed.
+            ModelError: the model gave NaN or infinite values.
             ClosedError: after ``close``.
         """
         if isinstance(image, list):

@@ -261,7 +261,7 @@ def queue_launches(runtime: Runtime, patch: pytest.MonkeyPatch) -> list[tuple[st
 
         return launch
 
-    for name in ("launch_crop", "launch_paste", "launch_edit_paste"):
+    for name in ("launch_crop", "launch_finite_check", "launch_paste", "launch_edit_paste"):
         patch.setattr(kernels, name, on_stream(name))
     return launches
 

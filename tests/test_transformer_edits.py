@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lgin_edge import AgeRangeWarning, ModelError, Transformer, geometry
+from lgin_edge.edits import all_finite
 from lgin_edge.inference.onnxruntime import OnnxBackend
 from lgin_edge.models.description import Description
 from lgin_edge.models.model_file import read_description
@@ -97,6 +98,32 @@ def test_flow_moves_the_frame(tmp_path: Path, noise: Image8) -> None:
     with Transformer(save(tmp_path / "flow.onnx", flow=(0.1, 0.0))) as t:
         still = t.age(noise, group=3, landmarks=LANDMARKS, strength=0.0)
     np.testing.assert_array_equal(still, noise)
+
+
+@pytest.mark.parametrize(
+    ("options", "output"),
+    [({"gain": np.inf}, "face_edit"), ({"flow": (0.0, np.nan)}, "flow"), ({"textured": np.nan}, "face_edit")],
+)
+def test_values_that_are_no_numbers_are_said(
+    tmp_path: Path, noise: Image8, options: dict[str, Any], output: str
+) -> None:
+    before = noise.copy()
+    with (
+        Transformer(save(tmp_path / "bad.onnx", **options)) as t,
+        pytest.raises(ModelError, match=f"gave {output} with NaN or infinite values"),
+    ):
+        t.age(noise, group=3, landmarks=LANDMARKS, out=noise)
+    np.testing.assert_array_equal(noise, before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_value_that_is_no_number_is_found(dtype: Any, value: float) -> None:
+    values = np.linspace(-6e4, 6e4, 999, dtype=dtype)
+    assert all_finite(values)
+    assert all_finite(values[:0])
+    values[-1] = value
+    assert not all_finite(values)
 
 
 def test_an_age_out_of_reach(edits: Transformer, noise: Image8) -> None:

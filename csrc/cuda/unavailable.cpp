@@ -43,6 +43,14 @@ void launch_paste(const Block<Frame>&, int, const PlanarEdits<T>&, long long, st
   fail();
 }
 
+template <class T>
+void launch_finite_check(const T*, long long, std::uint32_t*, int, void*) {
+  fail();
+}
+
+template void launch_finite_check(const float*, long long, std::uint32_t*, int, void*);
+template void launch_finite_check(const Half*, long long, std::uint32_t*, int, void*);
+
 template void region_paste(const PackedFrame&, const FacePlan&, const EditViews<float>&, int);
 template void region_paste(const PackedFrame&, const FacePlan&, const EditViews<Half>&, int);
 template void region_paste(const Nv12Frame&, const FacePlan&, const EditViews<float>&, int);

@@ -5,15 +5,19 @@ Ray carries the names of tasks to the workers and what came of them back; its ob
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
 import secrets
+import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from ..errors import BackendError, LginError
@@ -26,6 +30,8 @@ BLOCK, MOST_BLOCKS = 4, 10_000
 DEATHS = 3
 #: Bytes of the object store of a Ray that is started here, which holds names; Ray's least is 75 MiB.
 _STORE = 100 << 20
+#: What the folders of its files are called, and for how many seconds one may lie there before its owner has locked it.
+_FOLDER, _FOLDER_AGE_S = "lgin-ray-", 60.0
 #: For Ray in this process, and in those that it starts. It would report its use to Anyscale, warn of changes to come, and log what
 #: we tell ourselves; and what it forks would now and then die inside gRPC's fork handlers, which nobody needs.
 _ENVIRONMENT = {
@@ -172,6 +178,8 @@ def _session(address: str | None, cpus: int) -> Iterator[tuple[Any, bool]]:
     environment = dict(_ENVIRONMENT)
     if address == "local":  # nobody else's: whoever reaches a Ray without a token runs code on it
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        # Ray's switch for Windows and macOS, on every system: it listens at 127.0.0.1 alone.
+        environment |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     for name, value in environment.items():
         os.environ.setdefault(name, value)  # read when Ray is imported
     try:
@@ -181,9 +189,7 @@ def _session(address: str | None, cpus: int) -> Iterator[tuple[Any, bool]]:
         raise BackendError(
             f"--executor ray needs Ray, and {error.name or 'a part of it'} is not installed: pip install 'lgin-edge[ray]'"
         ) from error
-    # Sockets lie in the folder, and the name of one has at most 107 bytes, 62 of them Ray's.
-    near = None if len(os.fsencode(tempfile.gettempdir())) < 25 else "/tmp"
-    with tempfile.TemporaryDirectory(prefix="lgin-ray-", dir=near, ignore_cleanup_errors=True) as folder:
+    with _folder() as folder:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address == "local":
             options |= {
@@ -200,6 +206,32 @@ def _session(address: str | None, cpus: int) -> Iterator[tuple[Any, bool]]:
             yield ray, address.startswith("ray://")
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _folder() -> Iterator[str]:
+    """A folder for Ray's files, which goes in the end; those of batches that were killed go now."""
+    # Sockets lie in the folder, and the name of one has at most 107 bytes, 62 of them Ray's.
+    near = tempfile.gettempdir() if len(os.fsencode(tempfile.gettempdir())) < 25 else "/tmp"
+    for left in Path(near).glob(f"{_FOLDER}*"):
+        with suppress(OSError):
+            status = left.lstat()
+            if status.st_uid == os.getuid() and time.time() - status.st_mtime > _FOLDER_AGE_S:
+                with _locked(left):
+                    shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_FOLDER, dir=near, ignore_cleanup_errors=True) as folder, _locked(folder):
+        yield folder
+
+
+@contextmanager
+def _locked(folder: str | Path) -> Iterator[None]:
+    """Hold a folder, until this process ends at the latest. Raises OSError if it is none, or held by another process."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _cores() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -88,6 +89,7 @@ def batch(
         chosen = (
             run.local if executor is ExecutorName.local else partial(ray_executor.run, workers=workers, address=address)
         )
+        _say_left_out(source)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=stderr, transient=True) as bar:
             task = bar.add_task("ageing", total=None)
@@ -113,3 +115,17 @@ def batch(
         raise typer.Exit(BAD_INPUT)
     if not summary.aged:
         raise typer.Exit(NO_FACE)
+
+
+def _say_left_out(source: Path) -> None:
+    """Name the kinds of films and pictures in a folder that have no result."""
+    from importlib.util import find_spec
+
+    from .. import jobs
+    from ..images import HEIF_SUFFIXES, UNREAD
+
+    missing = HEIF_SUFFIXES if find_spec("pillow_heif") is None else ()
+    counts = Counter(file.suffix.lower() for file in jobs.files(source, (*UNREAD, *jobs.FILMS, *missing)))
+    for suffix, count in sorted(counts.items()):
+        why = "films" if suffix in jobs.FILMS else "pip install pillow-heif" if suffix in missing else "not read"
+        stderr.print(f"{count} {suffix} left out: {why}")

@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from .. import geometry
 from ..arguments import check_integer, check_real
+from ..edits import all_finite
 from ..errors import InputError, ModelError, shown
 from ..faces import MAX_SIDE, Face, face_or_none
 from ..frames import Color, Floats, Frame, PixelFormat
 from ..geometry import Float64
+from ..inference.interfaces import not_finite
 from ..kernels import resample
 from ..limits import LIMITS
 
@@ -80,7 +82,12 @@ class CenterFace:
         self._threads = threads
 
     def __call__(self, frame: Frame, color: Color = "rgb") -> list[Face]:
-        """Faces of a frame, as ``Detector``. Raises InputError for a frame of a wrong type, shape or dtype, BackendError."""
+        """Faces of a frame, as ``Detector``.
+
+        Raises:
+            InputError: the frame has the wrong type, shape or dtype.
+            BackendError, ModelError: ONNX Runtime failed; the network gave NaN or infinite values.
+        """
         pixel_format = PixelFormat.parse(color)
         pixel_format.check("frame", frame)
         faces = self._search(frame, pixel_format, self._max_side, margin=0.0)
@@ -175,6 +182,8 @@ class CenterFace:
             expected = (n, channels, height // 4, width // 4)
             if output.shape != expected or output.dtype != np.float32:
                 raise ModelError(f"{self._path}: not a CenterFace: its {name} is {output.shape}, expected {expected}")
+            if not all_finite(output):
+                raise not_finite(str(self._path), name)
         return outputs
 
 

@@ -42,6 +42,7 @@ class CpuFramePath:
 
         Raises:
             BackendError: the run time failed; earlier chunks of faces are then pasted already.
+            ModelError: the model gave NaN or infinite values; likewise.
             ClosedError: after ``close``.
         """
         chunk = max(1, self._batch // len(codes))

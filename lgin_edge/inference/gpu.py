@@ -26,7 +26,7 @@ from ..frames import Frame, PixelFormat, Rectangle
 from ..kernels import FacePlan
 from .cuda import Cuda, DeviceMemory, Graph, PinnedBuffer, Stream
 from .device_array import DeviceFrame
-from .interfaces import Engine, Stage
+from .interfaces import Engine, Stage, not_finite
 
 #: Shapes of work that are kept with their memory and graph; the one that was not used for longest goes first.
 KEPT_GRAPHS = 16
@@ -66,10 +66,12 @@ class GraphCacheEntry:
         self.scratch = 0
         self.graph: Graph | None = None
         self.runs = 0
+        #: Bytes of each output for one value.
+        self.item_sizes = {name: dtypes[name].itemsize for name in about.outputs}
         block = _aligned(kernels.block_size(key.pixel_format, n))
         boxes = _aligned(n * self.per_face["boxes"])
         with ExitStack() as stack:
-            size = block + boxes + _aligned(n * self.per_face["age"])
+            size = _ALIGNMENT + block + boxes + _aligned(n * self.per_face["age"])
             self.parameters = stack.enter_context(closing(PinnedBuffer(cuda, size)))
             self.pixels: PinnedBuffer | None = None
             if key.staged:
@@ -83,11 +85,14 @@ class GraphCacheEntry:
                     closing(DeviceMemory(cuda, kernels.scratch_size(key.capacity)))
                 ).address
             self._owned = stack.pop_all()
-        base = self.parameters.address
-        self.block = base
+        #: Device address of what ``not_finite`` shows when it was downloaded, and addresses of the rest of the parameters.
+        self.checks = self.parameters.address
+        self.block = base = self.checks + _ALIGNMENT
         self.addresses = {"boxes": base + block, "age": base + block + boxes}
         self.addresses |= {name: memory.address for name, memory in memories.items()}
-        host = self.parameters.host
+        #: Whether each output, in the description's order, has values that are not finite.
+        self.not_finite: npt.NDArray[Any] = self.parameters.host[: 4 * len(about.outputs)].view(np.uint32)
+        host = self.parameters.host[_ALIGNMENT:]
         self.block_bytes = host[: kernels.block_size(key.pixel_format, n)]
         self.boxes: npt.NDArray[Any] = (
             host[block : block + n * self.per_face["boxes"]].view(dtypes["boxes"]).reshape(n, 5, 4)
@@ -100,7 +105,7 @@ class GraphCacheEntry:
         if self.graph is not None:
             self._owned.callback(self.graph.close)
             self.graph = None
-        self.block_bytes = self.boxes = self.ages = np.empty(0, np.uint8)
+        self.block_bytes = self.boxes = self.ages = self.not_finite = np.empty(0, np.uint8)
         self._owned.close()
 
 
@@ -124,6 +129,7 @@ class GpuFramePath:
         self.device, self.description = cuda.device, engine.description
         self.entries: OrderedDict[GraphKey, GraphCacheEntry] = OrderedDict()
         self.record = engine.capturable
+        self._running: GraphCacheEntry | None = None
         self._lock = threading.Lock()
         self._closed = False
 
@@ -140,13 +146,15 @@ class GpuFramePath:
 
         Raises:
             BackendError: CUDA or the engine failed.
+            ModelError: the model gave NaN or infinite values; of a frame on the device this is known, and raised, at the next
+                call.
             ClosedError: after ``close``.
         """
         plan = FacePlan.of(source, faces, self.description.views, pixel_format)
         with stage("gpu"), self._lock:
             self._begin()
             # A call that failed or was interrupted may have left work, which would read and write this frame's memory.
-            self.stream.synchronize()
+            self._finish()
             x0, y0, x1, y1 = plan.rectangle
             pitch = (x1 - x0) * pixel_format.channels
             size = pitch * pixel_format.rows(y1 - y0)
@@ -157,7 +165,7 @@ class GpuFramePath:
                 here[...] = part
             self._write(entry, plan, pixels.address, pitch, plan.rectangle, codes)
             self._run(entry)
-            self.stream.synchronize()
+            self._finish()
             for i, result in enumerate(results):
                 planes = pixel_format.planes(result, plan.rectangle)
                 for part, here in _staged(planes, pixels.host[i * entry.key.capacity :]):
@@ -182,7 +190,7 @@ class GpuFramePath:
         with stage("gpu"), self._lock:
             self._begin()
             # The block of the frame before is read until its work is done; then it may be written.
-            self.stream.synchronize()
+            self._finish()
             size = frame.pitch * frame.pixel_format.rows(frame.height)
             entry = self._entry(GraphKey(frame.pixel_format, len(faces), 1, capacity(size), staged=False))
             whole = (0, 0, frame.width, frame.height)
@@ -249,6 +257,7 @@ class GpuFramePath:
         codes: npt.NDArray[np.float32],
     ) -> None:
         """Write what is of this frame alone into the entry's pinned memory."""
+        entry.not_finite[:] = 0
         plan.write_block(entry.block_bytes, address, pitch, rectangle)
         entry.boxes[:] = plan.faces.boxes
         entry.ages[:] = np.tile(codes, (len(plan.faces), 1))
@@ -261,10 +270,18 @@ class GpuFramePath:
             except BackendError:
                 self.record = False  # this engine cannot be recorded after all: go on with calls
         entry.runs += 1
+        self._running = entry
         if entry.graph is not None:
             entry.graph.launch(self.stream.handle)
         else:
             self._queue(entry)
+
+    def _finish(self) -> None:
+        """Wait for what was queued. Raises BackendError, and ModelError if the model gave what is not finite."""
+        self.stream.synchronize()
+        entry, self._running = self._running, None
+        if entry is not None and entry.not_finite.any():
+            raise not_finite(self.description.model, list(entry.item_sizes)[int(entry.not_finite.argmax())])
 
     def _queue(self, entry: GraphCacheEntry) -> None:
         key, stream, at = entry.key, self.stream.handle, entry.addresses
@@ -276,6 +293,11 @@ class GpuFramePath:
             n = min(self.engine.max_faces, key.faces - first)
             part = {name: address + first * entry.per_face[name] for name, address in at.items()}
             self.engine.enqueue(part, n, key.ages, stream)
+        for i, (name, item) in enumerate(entry.item_sizes.items()):
+            size, found = key.faces * entry.per_face[name] // item, entry.checks + 4 * i
+            where: dict[str, Any] = {"device": self.device, "stream": stream}
+            kernels.launch_finite_check(values=at[name], size=size, found=found, half=item == 2, **where)
+        entry.parameters.download(stream, 4 * len(entry.item_sizes))
         kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         for i in range(1, key.ages):
             assert entry.pixels is not None

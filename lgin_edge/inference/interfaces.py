@@ -8,11 +8,20 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from ..errors import ModelError
 from ..frames import Floats
 from ..models.description import Description
 
 #: Times a stage by its name: ``with stage("crop"): ...``
 Stage: TypeAlias = Callable[[str], AbstractContextManager[None]]
+
+
+def not_finite(model: str, output: str) -> ModelError:
+    """The error of a model that gave NaN or an infinity. The kernels would take NaN for no change, and paint an infinity."""
+    return ModelError(
+        f"{model}: gave {output} with NaN or infinite values: its weights are damaged, or its "
+        "precision is too low for this picture; export it again, in fp32"
+    )
 
 
 class Backend(Protocol):

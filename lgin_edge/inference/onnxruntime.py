@@ -9,12 +9,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .._process import ForkGuard, keep_in_children, native_call
+from ..edits import all_finite
 from ..errors import BackendError, ClosedError, ModelError, raised_by_caller
 from ..frames import Floats
 from ..limits import LIMITS, Limits
 from ..models import onnx_file
 from ..models.description import Description
 from ..models.onnx_file import OnnxFile, check_interface, read_description
+from .interfaces import not_finite
 
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
 #: A provider by its name, or with its options.
@@ -139,7 +141,12 @@ class OnnxBackend:
         return session
 
     def run(self, face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, ...]:
-        """As ``interfaces.Backend``. Raises BackendError, ClosedError, ModelError: outputs are not what the description says."""
+        """As ``interfaces.Backend``.
+
+        Raises:
+            BackendError, ClosedError: ONNX Runtime failed; after ``close``.
+            ModelError: the outputs have other shapes than the description says, or values that are not finite.
+        """
         session = self.session  # held here, so that a close() in another thread waits for this call's end
         about, n = self.description, len(face)
         g = len(age) // n if n else 1
@@ -153,6 +160,8 @@ class OnnxBackend:
                     f"{about.model}: gave {name} of shape {array.shape} for {n} faces at {g} ages each, expected "
                     f"{about.shape(name, n, g)}; export it again"
                 )
+            if not all_finite(array):
+                raise not_finite(about.model, name)
         return tuple(about.rows(name, array) for name, array in zip(about.outputs, found, strict=True))
 
     def close(self) -> None:

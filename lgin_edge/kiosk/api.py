@@ -14,7 +14,6 @@ from .. import __version__, images
 from ..errors import ImageError, InputError
 from . import metrics
 from .rate_limit import Full
-from .serial_executor import Busy
 from .state import UPLOADS, Kiosk
 
 router = APIRouter()
@@ -136,8 +135,9 @@ async def _age(kiosk: Kiosk, request: Request, years: float | None, group: float
     try:
         with kiosk.uploads.hold(address):  # a picture is in memory for as long as its client takes to send it
             return await _change(kiosk, request, address, years, group)
-    except Full:
-        raise _busy() from None
+    except Full as full:
+        why = "your address has as many pictures here as one can" if full.of_address else "too many are waiting"
+        raise ApiError(503, "busy", f"{why}; try again soon", {"Retry-After": "1"}) from None
 
 
 async def _change(kiosk: Kiosk, request: Request, address: str, years: float | None, group: float | None) -> Response:
@@ -161,10 +161,7 @@ async def _aged(kiosk: Kiosk, picture: images.Picture, years: float | None, grou
         result = kiosk.transformer.age(picture.image, group=group, years=years)
         return result, len(kiosk.transformer.last_call.faces)
 
-    try:
-        result, faces = await kiosk.executor.run_request(change)
-    except Busy:
-        raise _busy() from None
+    result, faces = await kiosk.upload_executor.run(change)
     if not faces:
         raise ApiError(422, "no_face", f"no face found in the picture of {result.width} x {result.height} pixels")
     kind = picture.format
@@ -174,10 +171,6 @@ async def _aged(kiosk: Kiosk, picture: images.Picture, years: float | None, grou
     return Response(answer, media_type=f"image/{kind.lower()}", headers={"Lgin-Faces": str(faces)})
 
 
-def _busy() -> ApiError:
-    return ApiError(503, "busy", "too many are waiting; try again soon", {"Retry-After": "1"})
-
-
 @router.get(
     "/healthz", summary="Whether the kiosk serves", responses={503: {"model": Health, "description": "Stalled."}}
 )
@@ -185,7 +178,7 @@ async def healthz(request: Request, response: Response) -> Health:
     """For watchdogs: answers at once, also while pictures are worked on. A kiosk that is stalled needs a restart."""
     kiosk: Kiosk = request.app.state.kiosk
     model = kiosk.transformer.description.model
-    status = "stalled" if kiosk.executor.seconds > _STALL_S else "busy" if kiosk.is_busy else "ok"
+    status = "stalled" if kiosk.stalled_s > _STALL_S else "busy" if kiosk.is_busy else "ok"
     if status == "stalled":
         response.status_code = 503
     return Health(status=status, version=__version__, model=model, visitors=kiosk.places.taken)

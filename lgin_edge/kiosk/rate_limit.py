@@ -52,7 +52,15 @@ class TokenBuckets:
 
 
 class Full(Exception):
-    """No place is free."""
+    """No place is free.
+
+    Args:
+        of_address: the address holds all that one can; others may find a place.
+    """
+
+    def __init__(self, *, of_address: bool) -> None:
+        super().__init__()
+        self.of_address = of_address
 
 
 class Places:
@@ -75,8 +83,10 @@ class Places:
     @contextmanager
     def hold(self, address: str, count: int = 1) -> Iterator[None]:
         """Hold a place, or several. Raises Full."""
-        if self.taken + count > self.total or self._held[address] + count > self.per_address:
-            raise Full
+        if self.taken + count > self.total:
+            raise Full(of_address=False)
+        if self._held[address] + count > self.per_address:
+            raise Full(of_address=True)
         self._held[address] += count
         try:
             yield

@@ -1,4 +1,4 @@
-"""Turns at the one transformer that all visitors share."""
+"""Turns at the transformer."""
 
 from __future__ import annotations
 
@@ -11,22 +11,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Busy(Exception):
-    """Too many requests wait for a turn."""
-
-
 class SerialExecutor:
-    """One thread in which everything that uses the transformer is done, first come, first served.
+    """One thread in which what uses the transformer is done, first come, first served.
 
     A visitor waits with one frame at most (``session``), so whoever had his turn comes after all the others that wait: the
     frames go round among the visitors, whatever their cameras give.
-
-    Args:
-        requests: how many of ``run_request`` may wait or be served at once.
     """
 
-    def __init__(self, requests: int) -> None:
-        self._requests = asyncio.Semaphore(requests)
+    def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lgin-turns")
         self._began: float | None = None
 
@@ -51,13 +43,6 @@ class SerialExecutor:
                 self._began = None
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
-
-    async def run_request(self, work: Callable[[], T]) -> T:
-        """``run`` for those whose number nothing else limits. Raises Busy, too: too many wait."""
-        if self._requests.locked():
-            raise Busy
-        async with self._requests:
-            return await self.run(work)
 
     def close(self) -> None:
         """End the thread after what it is doing now; nothing that waits is begun."""

@@ -14,6 +14,9 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.datastructures import Headers
+from websockets.http11 import Response
+from websockets.server import ServerProtocol
 
 from ..errors import InputError
 from ..transformer import Transformer
@@ -28,14 +31,38 @@ _CONNECTIONS, _CONNECTIONS_PER_ADDRESS = 256, 64
 _REQUEST_TIMEOUT_S = 10.0
 
 
+class _Handshake(ServerProtocol):
+    """websockets', which refuses in plain text."""
+
+    def reject(self, status: int, text: str) -> Response:
+        response = super().reject(status, text)
+        response.body = error_body("bad_request" if status < 500 else "failed", text.strip())
+        response.headers = Headers(_error_headers(response.body))
+        return response
+
+
 class _WebSocket(WebSocketsSansIOProtocol):
     """uvicorn's (0.54), which fails where the visitor closes just now: ``shutdown`` ends the server with that, ``send`` the session.
-    A text that is no UTF-8 it tells the log, with a traceback."""
+    A text that is no UTF-8 it tells the log, with a traceback; a handshake that cannot be read it neither answers nor ends."""
+
+    def __init__(self, config: Any, *others: Any, **options: Any) -> None:
+        super().__init__(config, *others, **options)
+        self.conn = _Handshake(max_size=config.ws_max_size, logger=self.logger)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        why = self.conn.handshake_exc
+        if why is not None and not self.handshake_complete:
+            self.handshake_complete = self.close_sent = True
+            self.transport.write(self.conn.reject(400, f"no WebSocket can be opened: {why}").serialize())
+            self.transport.close()
 
     async def send(self, message: Any) -> None:
         if self.close_sent and message["type"] == "websocket.send":
             raise ClientDisconnected
         await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            self.handshake_complete = True  # else the log has an error for each visitor who is refused
 
     def send_receive_event_to_app(self) -> None:
         if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
@@ -47,6 +74,16 @@ class _WebSocket(WebSocketsSansIOProtocol):
     def shutdown(self) -> None:
         if not self.transport.is_closing():
             super().shutdown()
+
+
+def _error_headers(body: bytes) -> dict[str, str]:
+    """Of the last answer on a connection, an error whose JSON is ``body``."""
+    return HEADERS | {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Cache-Control": "no-store",
+        "Connection": "close",
+    }
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -76,13 +113,8 @@ class _Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         """To what is no request: an error like all others."""
         if not self.is_busy:  # else it would stand in the midst of another answer
             body = error_body("bad_request", msg)
-            headers = HEADERS | {
-                "Content-Type": "application/json",
-                "Content-Length": str(len(body)),
-                "Cache-Control": "no-store",
-                "Connection": "close",
-            }
-            lines = ["HTTP/1.1 400 Bad Request", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+            headers = _error_headers(body).items()
+            lines = ["HTTP/1.1 400 Bad Request", *(f"{name}: {value}" for name, value in headers), "", ""]
             self.transport.write("\r\n".join(lines).encode() + body)
         self.transport.close()
 

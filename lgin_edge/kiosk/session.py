@@ -72,8 +72,10 @@ class Session:
                 with kiosk.places.hold(self._address):
                     metrics.visitors.set(kiosk.places.taken)
                     await self._serve()
-            except Full:
-                raise Refused(Close.FULL, f"all {kiosk.places.total} places are taken; try again soon") from None
+            except Full as full:
+                places = kiosk.places
+                whose = f"{places.per_address} places of your address" if full.of_address else f"{places.total} places"
+                raise Refused(Close.FULL, f"all {whose} are taken; try again soon") from None
             finally:
                 metrics.visitors.set(kiosk.places.taken)
         except Refused as refused:

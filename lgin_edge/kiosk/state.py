@@ -30,9 +30,8 @@ T = TypeVar("T")
 _LIVE, _KEEP = 85, 92
 #: Formats of the page's frames, and of pictures given to /v1/age.
 _FRAMES, UPLOADS = ("JPEG", "WEBP"), ("JPEG", "PNG", "WEBP")
-#: Requests to /v1/age that may wait beside the visitors, those whose pictures may be in memory (they are still coming, too), of
-#: all and of one address, and threads that encode.
-_REQUESTS, _UPLOADS, _UPLOADS_PER_ADDRESS, _THREADS = 4, 8, 4, 4
+#: Uploads to /v1/age at once, from their first byte to their answer, of all and of one address; and threads that encode.
+_UPLOADS, _UPLOADS_PER_ADDRESS, _THREADS = 8, 4, 4
 #: Decoders, in all and for one address, and seconds that they may take for an upload and for a frame.
 _DECODERS, _DECODERS_PER_ADDRESS, _UPLOAD_TIMEOUT_S, _FRAME_TIMEOUT_S = 4, 2, 10.0, 2.0
 #: Pixels of uploads in memory, in all, in multiples of the largest upload; one address holds one.
@@ -54,7 +53,9 @@ class Kiosk:
         self.metrics = Metrics()
         self.snapshots = Snapshots(settings.still_seconds, settings.max_stills)
         self.metrics.stills.set_function(lambda: len(self.snapshots))
-        self.executor = SerialExecutor(_REQUESTS)
+        self.executor = SerialExecutor()  # of the visitors
+        # Of the uploads: a large picture is searched for seconds, and the live pictures go on meanwhile.
+        self.upload_executor = SerialExecutor()
         self.requests = TokenBuckets(settings.requests_per_minute / 60, max(1.0, settings.requests_per_minute / 6))
         self.uploads = Places(_UPLOADS, _UPLOADS_PER_ADDRESS)
         self.places = Places(settings.max_visitors, settings.visitors_per_address)
@@ -73,6 +74,11 @@ class Kiosk:
     def is_busy(self) -> bool:
         """Whether another picture given to /v1/age would be refused, whoever sent it."""
         return any(places.taken >= places.total for places in (self.uploads, self.pixels))
+
+    @property
+    def stalled_s(self) -> float:
+        """Seconds for which the transformer has been at one piece of work."""
+        return max(self.executor.seconds, self.upload_executor.seconds)
 
     async def upload_size(self, data: bytes, address: str) -> tuple[int, int]:
         """Width and height of a picture given to /v1/age. Raises ImageError."""
@@ -143,6 +149,7 @@ class Kiosk:
         self.snapshots.clear()
         self._decoders.close()
         self.executor.close()
+        self.upload_executor.close()
         self._decoding.shutdown(wait=True, cancel_futures=True)
         self._threads.shutdown(wait=True, cancel_futures=True)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from ..errors import BackendError, InputError, StreamError
-from ..files import partial_path
+from ..files import atomic_write
 from ..frames import Frame
 from .sound import SoundEncoder, encoder
 
@@ -91,14 +91,15 @@ class VideoWriter:
         self._av = pyav()
         self.form, encoders = WRITABLE[suffix]
         self.codec = _encoder(self._av, (codec,) if codec else encoders)
-        self._partial = partial_path(self.target, suffix)
         options = {}
         if self.form in ("mp4", "mov"):
             # Keys like com.apple.quicktime.model have no place in the older kind of metadata.
             foreign = any("." in key for key in metadata or {})
             options["movflags"] = "+faststart+use_metadata_tags" if foreign else "+faststart"
-        with self._explained():
+        with ExitStack() as stack, self._explained():
+            self._partial = stack.enter_context(atomic_write(self.target))
             self._container = self._av.open(plain_name(self._partial), "w", format=self.form, container_options=options)
+            self._files = stack.pop_all()
         self._container.metadata.update(metadata or {})
         self._video: Any = None
         self._pending: list[tuple[Any, Any]] = []
@@ -239,7 +240,7 @@ class VideoWriter:
             self._container.mux(self._video.encode(None))
             self._container.close()
             self._open = False
-            self._partial.replace(self.target)
+            self._files.close()  # it takes its name
 
     def close(self) -> None:
         """Drop the file, unless it was finished."""
@@ -248,6 +249,7 @@ class VideoWriter:
             with suppress(Exception):  # what cannot be ended is thrown away all the same
                 self._container.close()
         self._partial.unlink(missing_ok=True)
+        self._files.close()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

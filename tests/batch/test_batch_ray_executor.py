@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,16 @@ def children(pid: int) -> Iterator[tuple[int, str]]:
                 yield from children(int(entry.name))
 
 
+def listening(pids: set[int]) -> list[str]:
+    """Addresses at which these processes listen, in hexadecimal digits of 32-bit words."""
+    sockets = set()
+    for pid in pids:
+        with suppress(OSError):
+            sockets |= {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [row.split() for name in ("tcp", "tcp6") for row in Path("/proc/net", name).read_text().splitlines()[1:]]
+    return [row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds Ray's workers in /proc")
 def test_killed_workers(source: Path, tmp_path: Path, tiny_model: Path, env: dict[str, str]) -> None:
@@ -124,12 +136,15 @@ def test_killed_workers(source: Path, tmp_path: Path, tiny_model: Path, env: dic
     while process.poll() is None and not killed:
         time.sleep(0.02)
         if out.is_dir() and any(out.glob("*.jpg")):
+            at = listening({process.pid, *(pid for pid, _ in children(process.pid))})
             for pid, name in children(process.pid):
                 if name.startswith("ray::MapWorker") and not killed:
                     os.kill(pid, signal.SIGKILL)
                     killed, there = pid, len(list(out.glob("*.jpg")))
     stdout, stderr = process.communicate(timeout=240)
     assert killed, stdout + stderr
+    assert at
+    assert all(address.endswith("0100007F") for address in at), at  # 127.0.0.1: nobody else is let near
     assert there < 24, "all was done before a worker could be killed"
     assert process.returncode == 4, stderr
     assert "24 pictures with 24 faces" in stdout
@@ -199,6 +214,27 @@ def test_errors_of_workers_are_raised(tmp_path: Path, tiny_model: Path) -> None:
     ):
         with pytest.raises(kind, match="x"):
             ray_executor._outcome({"error": ray_executor._told(error), "outcome": ""})
+
+
+def test_folders_of_killed_batches_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    near = Path(tempfile.mkdtemp(dir="/tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", str(near))
+    try:
+        for name in ("lgin-ray-left", "lgin-ray-held", "lgin-ray-new", "other"):
+            (near / name / "session").mkdir(parents=True)
+            if name != "lgin-ray-new":
+                os.utime(near / name, (0, 0))
+        (tmp_path / "file").touch()
+        (near / "lgin-ray-link").symlink_to(tmp_path)
+        with ray_executor._locked(near / "lgin-ray-held"), ray_executor._folder() as folder:
+            assert files(tmp_path) == ["file"]
+            names = {path.name for path in near.iterdir()}
+            assert names == {"lgin-ray-held", "lgin-ray-new", "lgin-ray-link", "other", Path(folder).name}
+            with pytest.raises(OSError, match="temporarily unavailable"), ray_executor._locked(folder):
+                pass
+        assert not Path(folder).exists()
+    finally:
+        shutil.rmtree(near)
 
 
 def test_attempts() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -219,13 +220,19 @@ def batch(*arguments: Any) -> Any:
     return CliRunner().invoke(cli.app, ["batch", *map(str, arguments)], env={"COLUMNS": "200"})
 
 
-def test_the_command(source: Path, tmp_path: Path, tiny_model: Path) -> None:
+def test_the_command(source: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for name in ("a.NEF", "b.nef", "c.MOV", "d.heic"):
+        (source / name).write_bytes(b"from a camera")
     out, common = tmp_path / "out", ["--model", tiny_model, "--group", 4]
     first = batch(source, out, *common)
     assert first.exit_code == 4
     assert f"3 pictures with 3 faces in {out}\n" in first.stdout
-    assert f"2 without a face, 1 failed: {out / 'failures.csv'}" in first.stderr
-    (source / "broken.png").unlink()
+    assert f"2 without a face, 2 failed: {out / 'failures.csv'}" in first.stderr
+    for told in ("2 .nef left out: not read", "1 .mov left out: films", "1 .heic left out: pip install pillow-heif"):
+        assert told in first.stderr
+    for name in ("broken.png", "d.heic"):
+        (source / name).unlink()
     second = batch(source, out, *common)
     assert second.exit_code == 0, second.output
     assert "; 4 of 4 files were done before" in second.stdout

@@ -371,15 +371,26 @@ def test_a_yunet_that_kills_opencv_is_refused(tmp_path: Path, monkeypatch: pytes
         yunet._try(path)
 
 
-def test_a_file_of_wrong_shapes_is_no_centerface(tmp_path: Path) -> None:
-    """The right names, and a heatmap of two channels."""
+@pytest.mark.parametrize(
+    ("operators", "message"),
+    [({"Concat": 2}, "its heatmap is"), ({"Neg": 1, "Sqrt": 1}, "gave heatmap with NaN or infinite values")],
+)
+def test_a_file_that_gives_something_else_is_no_centerface(
+    tmp_path: Path, operators: dict[str, int], message: str
+) -> None:
+    """The right names, and a heatmap of two channels or of no numbers."""
     model = onnx.load(centerface.WEIGHTS)
     for node in model.graph.node:
         node.output[:] = ["old_heatmap" if name == "heatmap" else name for name in node.output]
-    model.graph.node.append(onnx.helper.make_node("Concat", ["old_heatmap", "old_heatmap"], ["heatmap"], axis=1))
+    last = "old_heatmap"
+    for operator, inputs in operators.items():
+        options = {"axis": 1} if operator == "Concat" else {}
+        model.graph.node.append(onnx.helper.make_node(operator, [last] * inputs, [f"{operator}_out"], **options))
+        last = f"{operator}_out"
+    model.graph.node.append(onnx.helper.make_node("Identity", [last], ["heatmap"]))
     path = tmp_path / "wrong.onnx"
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match="its heatmap is"):
+    with pytest.raises(ModelError, match=message):
         CenterFace(path=path)(np.zeros((64, 64, 3), np.uint8))
 
 

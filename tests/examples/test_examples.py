@@ -150,7 +150,8 @@ def test_gpu_frames(
     assert re.match(r"20 frames, .* faces in 20\n", capsys.readouterr().out)
     assert gpu.down[:-1] == [3 * (SIZE // 2) ** 2] * 20  # every second pixel of every second row; the last is --out
     assert gpu.runtime.live == {}
-    assert [name for name, _ in gpu.launches[:2]] == ["launch_crop", "launch_paste"]
+    checks = ["launch_finite_check"] * 2
+    assert [name for name, _ in gpu.launches[:4]] == ["launch_crop", *checks, "launch_paste"]
     assert not any(
         name == "cudaMemcpy2DAsync" for name in gpu.runtime.names()
     )  # no frame was taken down behind its back

@@ -35,6 +35,7 @@ _KERNELS = (
     "cpu/edit_paste.cpp",
     "cpu/region_crop.cpp",
     "cpu/region_paste.cpp",
+    "cuda/finite_check.cu",
     "cuda/region_crop.cu",
     "cuda/region_paste.cu",
 )

@@ -18,7 +18,7 @@ import pytest
 from cuda_stand_in import QueuedEngine, needs_kernels
 from frames import COLORS, face_affine, random_frame, template_boxes
 
-from lgin_edge.errors import BackendError, ClosedError, InputError
+from lgin_edge.errors import BackendError, ClosedError, InputError, ModelError
 from lgin_edge.faces import FaceBatch
 from lgin_edge.frames import Color, PixelFormat
 from lgin_edge.inference import gpu as gpu_path
@@ -167,6 +167,28 @@ def test_frames_on_the_device(gpu: Gpu, model: Path, color: Color) -> None:
         assert not rows[:, flat.shape[1] :].any()
 
 
+@needs_kernels
+@pytest.mark.parametrize("integrated", [False, True])
+def test_values_that_are_no_numbers_are_said(integrated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a frame on the device at the next call, for nobody waits for it."""
+    path = models.save_edits(tmp_path / "bad.onnx", flow=(0.0, np.nan), groups=models.GROUPS)
+    gpu = make(path, monkeypatch, integrated=integrated)
+    picture, where = frame(), faces((150.0, 120.0), (190.0, 150.0))
+    for _ in range(3):  # as calls, recorded, replayed
+        result = picture.copy()
+        with pytest.raises(ModelError, match="gave flow with NaN or infinite values"):
+            gpu.path.change(picture, PixelFormat.RGB, batch(where), CODES[:2], [result, result], stage)
+        np.testing.assert_array_equal(result, picture)
+    on_device = DeviceFrame(result.ctypes.data, 3 * WIDTH, HEIGHT, WIDTH, PixelFormat.RGB, 77, 0, result)
+    gpu.path.change_on_device(on_device, batch(where), CODES[4], stage)
+    with pytest.raises(ModelError, match="gave flow"):
+        gpu.path.change_on_device(on_device, batch(where), CODES[4], stage)
+    gpu.path.change_on_device(on_device, batch(where), CODES[4], stage)
+    gpu.runtime.run(77)
+    gpu.path.close()
+    assert gpu.runtime.live == {}
+
+
 def test_a_frame_on_another_gpu_is_refused(gpu: Gpu) -> None:
     elsewhere = DeviceFrame(4096, 1200, HEIGHT, WIDTH, PixelFormat.RGB, 1, 3, None)
     with pytest.raises(InputError, match="lies on GPU 3, and this Transformer works on GPU 0"):
@@ -179,14 +201,16 @@ def test_order_of_calls(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu.change(frame(), where)
     names = gpu.runtime.names()
     copies = [arguments for name, arguments in gpu.runtime.calls if name == "cudaMemcpyAsync"]
-    assert [kind for *_, kind, _ in copies] == ["up", "up", "down"]  # parameters, pixels, pixels
-    paste = "launch_paste" if gpu.engine.description.format == 1 else "launch_edit_paste"
-    assert [name for name, _ in gpu.launches] == ["launch_crop", paste]
+    assert [kind for *_, kind, _ in copies] == ["up", "up", "down", "down"]  # parameters, pixels, checks, pixels
+    about = gpu.engine.description
+    paste = "launch_paste" if about.format == 1 else "launch_edit_paste"
+    checks = ["launch_finite_check"] * len(about.outputs)
+    assert [name for name, _ in gpu.launches] == ["launch_crop", *checks, paste]
     last = max(i for i, name in enumerate(names) if name == "cudaMemcpyAsync")
     assert "cudaStreamSynchronize" in names[last:]
     x0, y0, x1, y1 = FacePlan.of(frame(), batch(where), gpu.engine.description.views).rectangle
     needed = 3 * (x1 - x0) * (y1 - y0)
-    assert copies[1][2] == copies[2][2] == gpu_path.capacity(needed)  # of the frame, only the face's rectangle
+    assert copies[1][2] == copies[3][2] == gpu_path.capacity(needed)  # of the frame, only the face's rectangle
     assert needed < 0.4 * frame().nbytes
     stream = gpu.path.stream.handle
     assert {call["stream"] for _, call in gpu.launches} | {one[2] for one in gpu.engine.seen} | {

@@ -175,6 +175,7 @@ PASTE: dict[str, Any] = {
 }
 
 
+FINITE_CHECK: dict[str, Any] = {"values": 4096, "size": 1, "found": 8192, "half": False, "device": 0, "stream": 0}
 EDIT_PASTE: dict[str, Any] = {
     **PASTE,
     "flow": 4096,
@@ -216,9 +217,19 @@ def test_bad_paste_launches_are_refused(name: str) -> None:
         kernels.launch_paste(**{**PASTE, **{**BAD_LAUNCHES, **BAD_PASTES}[name]})
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("values", 0), ("values", 4098), ("size", 0), ("found", 0), ("found", 4098), ("device", -1)]
+)
+def test_bad_finite_checks_are_refused(name: str, wrong: int) -> None:
+    with pytest.raises(InputError, match=name):
+        kernels.launch_finite_check(**{**FINITE_CHECK, name: wrong})
+
+
 def test_a_launch_on_a_device_that_is_not_there_is_a_backend_error() -> None:
     reason = "usable CUDA devices" if kernels.cuda_built() else "CPU kernels only"
     with pytest.raises(BackendError, match=reason):
         kernels.launch_crop(**{**CROP, "device": 999})
     with pytest.raises(BackendError, match=reason):
         kernels.launch_paste(**{**PASTE, "device": 999})
+    with pytest.raises(BackendError, match=reason):
+        kernels.launch_finite_check(**{**FINITE_CHECK, "device": 999})

@@ -165,6 +165,7 @@ def test_slow_uploads_do_not_fill_the_memory(tiny: Transformer, astronaut: Image
             wait_for(lambda: uploads.taken == uploads.per_address)
             answer = client.post(address, content=file)
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy")
+            assert "your address" in answer.json()["error"]["message"]
             assert client.get(f"{server.url}/healthz").status_code == 200
         wait_for(lambda: uploads.taken == 0)
         assert client.post(address, content=file).status_code == 200
@@ -283,6 +284,10 @@ def test_what_is_no_request_is_answered_like_all_errors(
         (b"POST /v1/age?group=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n", 400),
         (b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n" + handshake + b"\r\n", 404),
         (b"GET /live HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n" + handshake + b"\r\n", 403),
+        (live.replace(b"Version: 13", b"Version: 12"), 400),
+        (live.replace(b"AAAAAA==", b""), 400),
+        (live.replace(b"\r\n\r\n", b"\r\n" + b"".join(b"a%d: b\r\n" % i for i in range(200)) + b"\r\n"), 400),
+        (live.replace(b"\r\n\r\n", b"\r\na: " + bytes(9000).replace(b"\0", b"b") + b"\r\n\r\n"), 400),
         (live + b"\x81\x82\0\0\0\0\xff\xfe", 101),  # a text that is no UTF-8
         (b"POST /v1/age?group=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf", None),
     ):
@@ -301,7 +306,9 @@ def test_what_is_no_request_is_answered_like_all_errors(
                 assert b"default-src 'none'" in head
     wait_for(lambda: server.config.app.state.kiosk.uploads.taken == 0)  # type: ignore[union-attr]
     time.sleep(0.05)
-    assert "Traceback" not in capfd.readouterr().err + caplog.text
+    log = capfd.readouterr().err + caplog.text
+    assert "Traceback" not in log
+    assert "ASGI callable" not in log
 
 
 def test_headers(client: httpx.Client) -> None:
@@ -403,12 +410,14 @@ def test_pictures_of_one_address_push_out_their_own() -> None:
 def test_places_are_shared_among_addresses() -> None:
     places = Places(3, 2)
     with places.hold("a"), places.hold("a"):
-        with pytest.raises(Full), places.hold("a"):
+        with pytest.raises(Full) as full, places.hold("a"):
             pass
+        assert full.value.of_address
         with places.hold("b"):
             assert places.taken == 3
-            with pytest.raises(Full), places.hold("c"):
+            with pytest.raises(Full) as full, places.hold("c"):
                 pass
+            assert not full.value.of_address
         assert places.taken == 2
     assert places.taken == 0
 
@@ -485,7 +494,7 @@ def test_visitors_take_turns() -> None:
             await executor.run(lambda: order.append(name))
 
     async def visits() -> None:
-        executor = SerialExecutor(1)
+        executor = SerialExecutor()
         first = threading.Event()
         blocked = asyncio.create_task(executor.run(lambda: first.wait(PATIENCE)))
         waiting = [asyncio.create_task(visit(name, executor)) for name in "abc"]
@@ -508,7 +517,11 @@ def test_the_server_answers_while_it_works(
         go.wait(PATIENCE)
         return []
 
-    with Transformer(tiny_model, detector=slow, threads=1) as transformer, serving(transformer) as server:
+    with (
+        Transformer(tiny_model, detector=slow, threads=1) as transformer,
+        serving(transformer) as server,
+        Visitor(server.url) as visitor,
+    ):
         answers: list[int] = []
 
         def ask() -> None:
@@ -519,18 +532,17 @@ def test_the_server_answers_while_it_works(
         for thread in asking:
             thread.start()
         assert going.wait(PATIENCE)
+        visitor.start().change(encoded(astronaut))  # live pictures go on
         health = httpx.get(f"{server.url}/healthz", trust_env=False)
         assert (health.status_code, health.json()["status"]) == (200, "ok")
         monkeypatch.setattr(api, "_STALL_S", 0.0)
         health = httpx.get(f"{server.url}/healthz", trust_env=False)
         assert (health.status_code, health.json()["status"]) == (503, "stalled")
-        deadline = time.monotonic() + PATIENCE
-        while answers.count(503) < 2 and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_for(lambda: answers.count(503) == 2)
         go.set()
         for thread in asking:
             thread.join(PATIENCE)
-    assert sorted(answers) == [422] * 4 + [503] * 2  # four may wait
+    assert sorted(answers) == [422] * 4 + [503] * 2  # four of an address may wait
 
 
 _writing, _connecting = [], []

@@ -390,8 +390,13 @@ def test_overwriting_is_one_step(tiny: Transformer, movie: Path, monkeypatch: py
         age_video(movie, target, tiny, group=4, overwrite=True, progress=progress)
     assert target.read_bytes() == b"old"
     assert files(movie.parent) == ["film.mp4", "older.mp4"]
-    age_video(movie, target, tiny, group=4, overwrite=True)
+    target.chmod(0o600)
+    link = movie.with_name("link.mp4")
+    link.symlink_to(target)
+    age_video(movie, link, tiny, group=4, overwrite=True)
     assert len(Seen(target).frames) == 30
+    assert link.is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o600
 
 
 def test_progress_rises_to_the_length_of_the_film(tiny: Transformer, movie: Path) -> None:
