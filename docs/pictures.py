@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
 from lgin_edge import Transformer, contact_sheet, geometry
-from lgin_edge.faces import FaceBatch
+from lgin_edge.animation import Animation, times_ms
+from lgin_edge.faces import Face, FaceBatch
 from lgin_edge.inference.interfaces import Backend
 from lgin_edge.inference.loader import open_model
 from lgin_edge.kernels import Edits, FacePlan, region_crop, region_paste, resample
@@ -32,8 +33,8 @@ SKIN = 5
 #: Changes are shown around mid-grey, this many times as strong.
 GAIN = 3.0
 WEBP = {"format": "WEBP", "quality": 82, "method": 6}
-#: The README's moving picture: its side in pixels, milliseconds an age, and how long the youngest and the oldest stay.
-MOVING, MOVING_SIDE, STEP_MS, STAY_MS = "ageing.webp", 320, 90, 900
+#: The README's moving picture: its side in pixels, frames per second, and for how many seconds the youngest and the oldest stay.
+MOVING, MOVING_SIDE, FPS, STAY_S = "ageing.webp", 320, 100 / 9, 0.9
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7")  # Okabe and Ito's, told apart by nearly all eyes
 NAMES = ("forehead", "eyes", "nose", "mouth", "cheeks, chin")
 
@@ -179,35 +180,25 @@ def pictures() -> dict[str, Image.Image]:
     }
 
 
-def ageing() -> tuple[list[Image.Image], list[int]]:
-    """The astronaut from the model's youngest age to its oldest and back, two years a picture; how long each is shown, ms."""
+def ageing() -> Animation:
+    """The astronaut from the model's youngest age to its oldest and back, two years a picture."""
     subject = Subject()
-    centers = [group.center for group in subject.about.groups]
-    ages = np.arange(centers[0], centers[-1] + 1, 2)
     font = ImageFont.load_default(size=22)
-    shown = []
     with Transformer() as transformer:
-        for age in ages:
-            aged = transformer.age(subject.frame, years=float(age), landmarks=subject.landmarks)
-            image = subject.canonical(aged, MOVING_SIDE)
-            place = (MOVING_SIDE / 2, MOVING_SIDE - 10)
-            ImageDraw.Draw(image).text(
-                place, f"{age:.0f} years", "white", font, anchor="mb", stroke_width=3, stroke_fill="black"
-            )
-            shown.append(image)
-    steps = [STAY_MS, *[STEP_MS] * (len(ages) - 2), STAY_MS]
-    return [*shown, *shown[-2:0:-1]], [*steps, *steps[-2:0:-1]]
-
-
-def save_moving(path: Path) -> None:
-    """Write the moving picture, a WebP that repeats for ever."""
-    frames, shown_ms = ageing()
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=shown_ms, loop=0, **WEBP | {"quality": 70})
+        clip = transformer.animate(subject.frame, seconds=2.7, fps=FPS, side=None, faces=[Face(subject.landmarks)])
+    shown = []
+    for age, aged in zip(clip.years, clip.frames, strict=True):
+        image = subject.canonical(np.asarray(aged), MOVING_SIDE)
+        place = (MOVING_SIDE / 2, MOVING_SIDE - 10)
+        text = f"{age:.0f} years"
+        ImageDraw.Draw(image).text(place, text, "white", font, anchor="mb", stroke_width=3, stroke_fill="black")
+        shown.append(image)
+    return replace(clip, frames=shown, times_ms=times_ms(len(shown), FPS, STAY_S)).boomerang()
 
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    save_moving(FOLDER / MOVING)
+    (FOLDER / MOVING).write_bytes(ageing().encode(".webp", quality=70))
     for name, image in pictures().items():
         path = FOLDER / name
         image.save(path, **WEBP)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from typing_extensions import Self
 
+    from .animation import Animation
     from .inference.gpu import GpuFramePath
 
 #: The model that comes with the package, and its twin in int8: ``Transformer("int8")``.
@@ -254,6 +255,46 @@ class Transformer:
         if not chosen:
             raise InputError("image: no face was found in it, and a strip shows faces")
         return timeline_strip(self, picture, chosen)
+
+    def animate(
+        self,
+        image: Any,
+        start: float | None = None,
+        end: float | None = None,
+        seconds: float = 3.0,
+        *,
+        fps: float = 20.0,
+        side: int | None = 720,
+        faces: Sequence[Face] | None = None,
+    ) -> Animation:
+        """A clip of the picture through the ages: ``animate(picture).boomerang().save("clip.mp4")``, or .gif, .webp, .webm.
+
+        Args:
+            image: a path, a Pillow image, or an array [H, W, 3] in RGB.
+            start, end: ages in years, 0 to 130; the youngest and the oldest that the model reaches when not given.
+            seconds: from the one to the other, 0.1 to 60; both stay half a second longer.
+            fps: frames per second, 1 to 60; each has its own age.
+            side: a larger picture is reduced to so many pixels on its longer side; None keeps it.
+            faces: as for ``age``.
+
+        Warns:
+            AgeRangeWarning: as ``age``.
+
+        Raises:
+            InputError: there is no face in the picture, or an argument is out of range; or as ``age``.
+        """
+        from PIL import Image
+
+        from .animation import animate
+
+        about = self._description
+        ends = [about.groups[0].center if start is None else start, about.groups[-1].center if end is None else end]
+        for one in ends:
+            self._code(None, one)  # warns of one that the model does not reach
+        image = self._read(image)
+        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+        used = [about.used_years(one) for one in ends]
+        return animate(self, picture, used, seconds, fps, side, given_faces(faces, None))
 
     def age_file(
         self,

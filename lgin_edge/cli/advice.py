@@ -45,7 +45,7 @@ def check_estimated(inputs: Sequence[Path]) -> None:
             raise InputError(f"{path} is a film, and ages are estimated of pictures: save some of its frames first")
 
 
-def check_film(films: Sequence[Path], group: float | None, years: float | None) -> None:
+def check_film(films: Sequence[Path], group: float | None, years: str | None) -> None:
     """As ``check_pictures``, for ``lgin-edge video``."""
     from ..jobs import PICTURES
 
@@ -53,10 +53,10 @@ def check_film(films: Sequence[Path], group: float | None, years: float | None) 
     film = films[0]
     if _ADDRESS.match(str(film)) and not exists(film):
         raise InputError(
-            f"{_address(film)}: an address. To record it: lgin-edge camera {shlex.quote(_address(film))} -o FILE.mp4 {age}"
+            f"{_address(film)}: an address. To record it: lgin-edge camera {shlex.quote(_address(film))} -o FILE.mp4 {age.partition(':')[0]}"
         )
     # A GIF may be a film, and so may others; without an age nothing of it is looked at.
-    if group is years is None and film.suffix.lower() in PICTURES - {".gif"}:
+    if group is None and years is None and film.suffix.lower() in PICTURES - {".gif"}:
         raise InputError(f"{film} is a picture, not a film: {_command('age', film)} {age}")
     if len(films) == 2 and not exists(films[1]):
         raise InputError(
@@ -84,5 +84,11 @@ def _command(name: str, *paths: Path) -> str:
     return shlex.join(["lgin-edge", name, *map(str, paths)])
 
 
-def _age(group: float | None, years: float | None) -> str:
-    return f"--years {years:g}" if years is not None else f"--group {group:g}" if group is not None else _SOME_AGE
+def _age(group: float | None, years: float | str | None) -> str:
+    return (
+        f"--years {years if isinstance(years, str) else f'{years:g}'}"
+        if years is not None
+        else f"--group {group:g}"
+        if group is not None
+        else _SOME_AGE
+    )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import batch, engine, info, kiosk, pictures, triton, video
+from . import animation, batch, engine, info, kiosk, pictures, triton, video
 from .options import EXIT_CODES, Command, Group
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ def options(
 for command in (
     pictures.age,
     pictures.estimate,
+    animation.animate,
     video.video,
     video.camera,
     kiosk.kiosk,

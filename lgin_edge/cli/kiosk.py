@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -72,6 +73,9 @@ def kiosk(
     idle_seconds: Annotated[
         float, typer.Option(min=5, max=3600, help="Without a face for so long, the camera stops.", metavar="SECONDS")
     ] = 20.0,
+    countdown: Annotated[
+        int, typer.Option(min=0, max=10, help="Before a picture is taken; 0 for none.", metavar="SECONDS")
+    ] = 3,
     visitors: Annotated[int, typer.Option(min=1, max=64, help="How many may be in at once.", metavar="N")] = 8,
     fps: Annotated[float, typer.Option(min=1, max=60, help="Most frames a second for each.", metavar="N")] = 30.0,
     side: Annotated[
@@ -83,17 +87,25 @@ def kiosk(
             help="The page's texts in your language: a translated copy of kiosk/static/strings.en.json.", metavar="FILE"
         ),
     ] = None,
+    public_screen: Annotated[
+        bool,
+        typer.Option(
+            "--public-screen",
+            help="For a screen that visitors touch: no photo from this machine's disk, nothing saved to it, no context menu.",
+        ),
+    ] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")] = False,
     model: ModelOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     sha256: Sha256Option = None,
     max_faces: MaxFacesOption = MAX_FACES,
     max_megapixels: Annotated[
-        float, typer.Option(min=0.001, help="Largest picture that POST /v1/age takes, millions of pixels.", metavar="N")
+        float, typer.Option(min=0.001, help="Largest picture that the HTTP API takes, millions of pixels.", metavar="N")
     ] = 50.0,
     max_mb: Annotated[
         float,
-        typer.Option(min=0.001, help="Largest file of a picture that POST /v1/age takes, megabytes.", metavar="N"),
+        typer.Option(min=0.001, help="Largest file of a picture that the HTTP API takes, megabytes.", metavar="N"),
     ] = 20.0,
 ) -> None:
     """Serve a page in which everyone before the camera is younger or older, live.
@@ -125,9 +137,11 @@ def kiosk(
         settings = Settings(
             still_seconds=60 * still_minutes,
             idle_seconds=idle_seconds,
+            countdown_seconds=countdown,
             max_visitors=visitors,
             max_fps=fps,
             side=side,
+            public_screen=public_screen,
             hosts=names,
             trusted_proxies=tuple(trust_proxy or ()),
             public_url=public_url.rstrip("/") if public_url else None,
@@ -143,7 +157,7 @@ def kiosk(
                 port=port,
                 certfile=certfile,
                 keyfile=keyfile,
-                ready=lambda url: _tell(url, server.settings.public_url or server.settings.network_url),
+                ready=lambda url: _tell(url, server.settings.public_url or server.settings.network_url, open_),
             )
             server.run()
 
@@ -157,12 +171,21 @@ def _name_of(public_url: str | None) -> tuple[str, ...]:
     return (parts.hostname,)
 
 
-def _tell(url: str, elsewhere: str | None) -> None:
+def _tell(url: str, elsewhere: str | None, open_: bool) -> None:
     """Where the page is."""
     stdout.print(f"The kiosk is open: {url}")
+    if open_:
+        threading.Thread(target=_browse, args=(url,), daemon=True).start()  # the page is served when this returns
     if elsewhere is None:
         stderr.print("It serves this machine alone; --host 0.0.0.0 lets in the network.")
         return
     stdout.print(f"From other machines: {elsewhere}")
     if elsewhere.startswith("http:"):
         stderr.print("Without --certfile and --keyfile browsers there do not open their camera; photos work.")
+
+
+def _browse(url: str) -> None:
+    import webbrowser
+
+    if not webbrowser.open(url):
+        stderr.print(f"No browser was found to open {url}")

@@ -112,7 +112,7 @@ def limits_of(*, faces: int = LIMITS.faces, megapixels: float = MAX_MEGAPIXELS, 
     return Limits(faces=faces, image_pixels=round(1e6 * megapixels), image_bytes=round(1e6 * mb))
 
 
-def check_one_age(group: float | None, years: float | None) -> None:
+def check_one_age(group: float | None, years: float | str | None) -> None:
     if (group is None) == (years is None):
         raise typer.BadParameter("give exactly one of --group and --years")
 
@@ -122,14 +122,25 @@ def label_of(group: float | None, years: float | None) -> str:
     return f"{years:g}years" if years is not None else f"group{group:g}"
 
 
-def reached(transformer: Transformer, group: float | None, years: float | None) -> float | None:
-    """The years that the model reaches, said where they are others. Raises InputError for a wrong age, before any file is read."""
-    about = transformer.description
-    about.age_code(group=group, years=years)
-    if years is None or (used := about.used_years(years)) == years:
-        return years
-    stderr.print(f"the model does not reach {years:g} years: {used:g} is used")
+def reached(transformer: Transformer, years: float) -> float:
+    """The age that is used where this one is asked for; where it is another, that is said."""
+    used = transformer.description.used_years(years)
+    if used != years:
+        stderr.print(f"the model does not reach {years:g} years: {used:g} is used")
     return used
+
+
+def ages_of(text: str | None) -> tuple[float, ...] | None:
+    """One age, or two from one to the other, of ``--years 70`` or ``--years 30:70``. Raises InputError."""
+    if text is None:
+        return None
+    try:
+        ages = tuple(float(part) for part in text.split(":"))
+    except ValueError:
+        ages = ()
+    if not 1 <= len(ages) <= 2 or not all(0 <= age <= 130 for age in ages):
+        raise InputError(f"--years: expected an age, or two like 30:70, of 0 to 130 years, got {text!r}")
+    return ages
 
 
 def detector_of(tiles: bool | None, threads: int | None, max_faces: int) -> CenterFace | None:

@@ -118,7 +118,9 @@ def age(
         with Transformer(
             model, device=device, threads=threads, sha256=sha256, detector=detector, limits=limits
         ) as transformer:
-            if not timeline and (used := reached(transformer, group, years)) != years:
+            if not timeline:  # a wrong age fails before any picture is read
+                transformer.description.age_code(group=group, years=years)
+            if years is not None and (used := reached(transformer, years)) != years:
                 years = used
                 planned = [] if piped else jobs.plan(inputs, out, label_of(group, years))
             if piped:

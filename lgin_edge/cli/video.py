@@ -23,6 +23,7 @@ from .options import (
     Sha256Option,
     ThreadsOption,
     YearsOption,
+    ages_of,
     check_one_age,
     exit_on_error,
     label_of,
@@ -60,7 +61,15 @@ def video(
         ),
     ] = None,
     group: GroupOption = None,
-    years: YearsOption = None,
+    years: Annotated[
+        str | None,
+        typer.Option(
+            help="Or an age in years; 30:70 goes from the one to the other while the film runs.", metavar="YEARS"
+        ),
+    ] = None,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="The film as it was beside the new one, in one picture.")
+    ] = False,
     codec: CodecOption = None,
     overwrite: OverwriteOption = False,
     model: ModelOption = None,
@@ -79,6 +88,8 @@ def video(
 
       lgin-edge video party.mp4 --group 0 -o younger.mp4
 
+      lgin-edge video party.mp4 --years 30:70 --side-by-side
+
       lgin-edge video party.mov -o older.mkv --years 62 --codec libx265
 
     Faces are followed from frame to frame, and fade where a hand covers them or they turn away.
@@ -90,6 +101,7 @@ def video(
     check_one_age(group, years)
     stdout.quiet = quiet or json_
     with exit_on_error():
+        asked = ages_of(years)
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
         from ..transformer import Transformer
@@ -101,15 +113,19 @@ def video(
             Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits) as transformer,
             Progress(*columns, console=stderr, transient=True) as bar,
         ):
-            years = reached(transformer, group, years)
-            target = _target(source, out, label_of(group, years))
+            if group is not None:
+                transformer.description.age_code(group=group)  # a wrong age fails before the film is read
+            used = None if asked is None else tuple(reached(transformer, age) for age in asked)
+            label = label_of(group, None) if used is None else "to".join(f"{age:g}" for age in used) + "years"
+            target = _target(source, out, label)
             task = bar.add_task(source.name, total=None)
             outcome = age_video(
                 source,
                 target,
                 transformer,
                 group=group,
-                years=years,
+                years=used if used is None or len(used) == 2 else used[0],
+                side_by_side=side_by_side,
                 codec=codec,
                 overwrite=overwrite,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),

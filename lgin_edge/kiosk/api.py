@@ -1,20 +1,26 @@
-"""The HTTP API beside the page: ``POST /v1/age``, ``/healthz`` and ``/metrics``."""
+"""The HTTP API beside the page: pictures by ``POST`` under ``/v1``, ``/healthz`` and ``/metrics``."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Annotated, Any, TypeVar
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
-from .. import __version__, images
+from .. import __version__, contact_sheet, images
+from ..animation import WRITABLE as CLIPS
 from ..errors import ImageError, InputError
+from ..faces import Face
 from . import metrics
 from .rate_limit import Full
 from .state import UPLOADS, Kiosk
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 router = APIRouter()
 T = TypeVar("T")
@@ -39,7 +45,7 @@ class Problems(BaseModel):
 
 
 class Health(BaseModel):
-    """``status`` is "ok" while pictures are served, "busy" while more of ``/v1/age`` would be refused, and "stalled" when the
+    """``status`` is "ok" while pictures are served, "busy" while more pictures would be refused, and "stalled" when the
     model does not come back from one."""
 
     status: str
@@ -68,49 +74,169 @@ def _refusal(description: str) -> dict[str, Any]:
 
 _TYPES = tuple(f"image/{kind.lower()}" for kind in UPLOADS)
 _PICTURE = {"schema": {"type": "string", "format": "binary"}}
+_BODY = {
+    "requestBody": {"required": True, "content": dict.fromkeys((*_TYPES, "application/octet-stream"), _PICTURE)},
+}
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: _refusal("An age that is missing or out of range; or no request of HTTP."),
+    403: _refusal("A browser's request from another page."),
+    408: _refusal("The picture did not come in time."),
+    413: _refusal("Too many bytes."),
+    415: _refusal(
+        "Not a JPEG, PNG or WebP that can be read, one of too many pixels, one that takes too long to decode, or a form."
+    ),
+    421: _refusal("A name that this kiosk does not go by."),
+    422: _refusal("No face in the picture."),
+    429: _refusal("Too many requests; Retry-After says when to try again."),
+    503: _refusal("Too many are waiting, or their pixels are too many; Retry-After says when to try again."),
+}
+
+
+def _changed(description: str, types: Iterable[str] = _TYPES) -> dict[int | str, dict[str, Any]]:
+    """The answers of a path that gives a picture, of one of these media types."""
+    headers = {
+        "Lgin-Faces": {"schema": {"type": "integer"}, "description": "How many faces were changed."},
+        "Lgin-Years": {"schema": {"type": "string"}, "description": "The age that was used; of several, with commas."},
+    }
+    return {
+        200: {"description": description, "content": dict.fromkeys(types, _PICTURE), "headers": headers}
+    } | _REFUSALS
+
+
+Years = Annotated[float | None, Query(description="The age in years, 0 to 130. Give this or group.")]
+Group = Annotated[float | None, Query(description="Or an age group, 0 the youngest; 3.5 is between two.")]
 
 
 @router.post(
     "/v1/age",
     response_class=Response,
     summary="A picture with every face in it at another age",
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": dict.fromkeys((*_TYPES, "application/octet-stream"), _PICTURE),
-        }
-    },
-    responses={
-        200: {
-            "description": "The picture, upright, in the format in which it came.",
-            "content": dict.fromkeys(_TYPES, _PICTURE),
-            "headers": {"Lgin-Faces": {"schema": {"type": "integer"}, "description": "How many faces were changed."}},
-        },
-        400: _refusal("Not exactly one of years and group, or a value out of range; or no request of HTTP."),
-        403: _refusal("A browser's request from another page."),
-        408: _refusal("The picture did not come in time."),
-        413: _refusal("Too many bytes."),
-        415: _refusal(
-            "Not a JPEG, PNG or WebP that can be read, one of too many pixels, or one that takes too long to decode."
-        ),
-        421: _refusal("A name that this kiosk does not go by."),
-        422: _refusal("No face in the picture."),
-        429: _refusal("Too many requests; Retry-After says when to try again."),
-        503: _refusal("Too many are waiting, or their pixels are too many; Retry-After says when to try again."),
-    },
+    openapi_extra=_BODY,
+    responses=_changed("The picture, upright, in the format in which it came."),
 )
-async def age(
-    request: Request,
-    years: Annotated[float | None, Query(description="The age in years, 0 to 130. Give this or group.")] = None,
-    group: Annotated[float | None, Query(description="Or an age group, 0 the youngest; 3.5 is between two.")] = None,
-) -> Response:
+async def age(request: Request, years: Years = None, group: Group = None) -> Response:
     """The body is the picture's file. The EXIF orientation is applied; a colour profile is kept, other metadata is not."""
+    async with _admitted(request) as kiosk:
+        transformer = kiosk.transformer
+        try:
+            code = transformer.description.age_code(group=group, years=years)
+        except InputError as error:
+            raise ApiError(400, "bad_age", str(error)) from error
+        used = round(float(code @ [one.center for one in transformer.groups]), 2)
+        async with _upload(request, kiosk) as picture:
+            result, faces = await _run(
+                kiosk, picture, lambda faces: transformer.age(picture.image, years=used, faces=faces)
+            )
+            profile = {key: value for key, value in picture.metadata.items() if key == "icc_profile"}
+            source = images.Picture(picture.image, profile, picture.jpeg)
+            return await _image(kiosk, result, picture.format, source, len(faces), [used])
+
+
+@router.post(
+    "/v1/timeline",
+    response_class=Response,
+    summary="A labelled strip: every face as it is, and at every age group",
+    openapi_extra=_BODY,
+    responses=_changed("The strip, one row a face, in the format in which the picture came."),
+)
+async def timeline(request: Request) -> Response:
+    """The body is the picture's file."""
+    async with _admitted(request) as kiosk, _upload(request, kiosk) as picture:
+        transformer = kiosk.transformer
+        strip, faces = await _run(
+            kiosk, picture, lambda faces: contact_sheet.timeline_strip(transformer, picture.image, faces)
+        )
+        return await _image(kiosk, strip, picture.format, None, len(faces), [one.center for one in transformer.groups])
+
+
+@router.post(
+    "/v1/animation",
+    response_class=Response,
+    summary="A clip in which every face grows older, or younger",
+    openapi_extra=_BODY,
+    responses=_changed("The clip, no longer than 5 MB; ``Lgin-Years`` are its first and last age.", CLIPS.values()),
+)
+async def animation(
+    request: Request,
+    start: Annotated[float | None, Query(ge=0, le=130, description="From this age; the model's youngest.")] = None,
+    end: Annotated[float | None, Query(ge=0, le=130, description="To this age; the model's oldest.")] = None,
+    seconds: Annotated[float, Query(ge=0.1, le=5, description="From the one to the other.")] = 3.0,
+    boomerang: Annotated[bool, Query(description="There and back.")] = True,
+    format: Annotated[Literal["mp4", "webm", "webp", "gif"], Query(description="Of the clip.")] = "mp4",
+) -> Response:
+    """The body is the picture's file."""
+    async with _admitted(request) as kiosk, _upload(request, kiosk) as picture:
+        groups = kiosk.transformer.groups
+        ends = groups[0].center if start is None else start, groups[-1].center if end is None else end
+        first, last = map(kiosk.transformer.description.used_years, ends)
+        _, faces = await _run(kiosk, picture, lambda _: None)
+        suffix = f".{format}"
+        data = await kiosk.clip(
+            kiosk.upload_executor,
+            picture.image,
+            faces,
+            first,
+            last,
+            seconds=seconds,
+            boomerang=boomerang,
+            suffix=suffix,
+        )
+        return _answer(data, CLIPS[suffix], len(faces), (first, last))
+
+
+class Estimate(BaseModel):
+    """How old a face looks: ``box`` is x0, y0, x1, y1 in pixels of the upright picture."""
+
+    box: list[float]
+    years: float
+    group: int
+    label: str
+
+
+class Estimates(BaseModel):
+    """The largest face first."""
+
+    faces: list[Estimate]
+
+
+@router.post("/v1/estimate", summary="Roughly how old every face looks", openapi_extra=_BODY, responses=_REFUSALS)
+async def estimate(request: Request) -> Estimates:
+    """The body is the picture's file. Take no decision by it: it is off by years."""
+    async with _admitted(request) as kiosk, _upload(request, kiosk) as picture:
+        found, faces = await _run(
+            kiosk, picture, lambda faces: kiosk.transformer.estimate_age(picture.image, faces=faces)
+        )
+        pairs = zip(faces, found, strict=True)
+        return Estimates(
+            faces=[
+                Estimate(box=face.box.tolist(), years=one.years, group=one.group, label=one.label)
+                for face, one in pairs
+            ]
+        )
+
+
+@contextlib.asynccontextmanager
+async def _admitted(request: Request) -> AsyncIterator[Kiosk]:
+    """The kiosk, for a request that may be served; what becomes of it is counted. Raises ApiError."""
     kiosk: Kiosk = request.app.state.kiosk
     status = 500
     try:
-        answer = await _age(kiosk, request, years, group)
-        status = answer.status_code
-        return answer
+        wait = kiosk.requests.take(_address(request))
+        if wait:
+            raise ApiError(
+                429,
+                "too_often",
+                f"more than {kiosk.settings.requests_per_minute:g} requests a minute; try again in {wait:.1f} s",
+                {"Retry-After": str(int(wait) + 1)},
+            )
+        if request.headers.get("content-type", "").lower().startswith("multipart/"):
+            raise ApiError(
+                415,
+                "form",
+                f"this is a form, as curl -F sends it; send the picture's file itself: curl --data-binary @FILE '{request.url}'",
+            )
+        yield kiosk
+        status = 200
     except ApiError as error:
         status = error.status
         raise
@@ -118,34 +244,23 @@ async def age(
         kiosk.metrics.requests.labels(str(status)).inc()
 
 
-async def _age(kiosk: Kiosk, request: Request, years: float | None, group: float | None) -> Response:
-    address = request.client.host if request.client else ""
-    wait = kiosk.requests.take(address)
-    if wait:
-        raise ApiError(
-            429,
-            "too_often",
-            f"more than {kiosk.settings.requests_per_minute:g} requests a minute; try again in {wait:.1f} s",
-            {"Retry-After": str(int(wait) + 1)},
-        )
+@contextlib.asynccontextmanager
+async def _upload(request: Request, kiosk: Kiosk) -> AsyncIterator[images.Picture]:
+    """The picture of a request, which counts as in memory from before its first byte until the answer is made. Raises ApiError."""
+    address = _address(request)
     try:
-        kiosk.transformer.description.age_code(group=group, years=years)
-    except InputError as error:
-        raise ApiError(400, "bad_age", str(error)) from error
-    try:
-        with kiosk.uploads.hold(address):  # a picture is in memory for as long as its client takes to send it
-            return await _change(kiosk, request, address, years, group)
+        with kiosk.uploads.hold(address):
+            data = await _body(request, kiosk.settings.uploads.image_bytes)
+            width, height = await _readable(kiosk.upload_size(data, address))
+            with kiosk.pixels.hold(address, width * height):
+                yield await _readable(kiosk.decode_upload(data, address))
     except Full as full:
         why = "your address has as many pictures here as one can" if full.of_address else "too many are waiting"
         raise ApiError(503, "busy", f"{why}; try again soon", {"Retry-After": "1"}) from None
 
 
-async def _change(kiosk: Kiosk, request: Request, address: str, years: float | None, group: float | None) -> Response:
-    data = await _body(request, kiosk.settings.uploads.image_bytes)
-    width, height = await _readable(kiosk.upload_size(data, address))
-    with kiosk.pixels.hold(address, width * height):
-        picture = await _readable(kiosk.decode_upload(data, address))
-        return await _aged(kiosk, picture, years, group)
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 async def _readable(work: Awaitable[T]) -> T:
@@ -156,19 +271,30 @@ async def _readable(work: Awaitable[T]) -> T:
         raise ApiError(415, "bad_picture", str(error)) from error
 
 
-async def _aged(kiosk: Kiosk, picture: images.Picture, years: float | None, group: float | None) -> Response:
-    def change() -> tuple[Any, int]:
-        result = kiosk.transformer.age(picture.image, group=group, years=years)
-        return result, len(kiosk.transformer.last_call.faces)
+async def _run(kiosk: Kiosk, picture: images.Picture, work: Callable[[list[Face]], T]) -> tuple[T, list[Face]]:
+    """What ``work`` makes of the picture's faces, when its turn comes, and the faces. Raises ApiError: there are none."""
 
-    result, faces = await kiosk.upload_executor.run(change)
-    if not faces:
-        raise ApiError(422, "no_face", f"no face found in the picture of {result.width} x {result.height} pixels")
-    kind = picture.format
-    profile = {key: value for key, value in picture.metadata.items() if key == "icc_profile"}
-    source = images.Picture(picture.image, profile, picture.jpeg)
-    answer = await kiosk.in_thread(lambda: images.encode(result, kind, source))
-    return Response(answer, media_type=f"image/{kind.lower()}", headers={"Lgin-Faces": str(faces)})
+    def run() -> tuple[T, list[Face]] | None:
+        faces = kiosk.transformer.detect(picture.image)
+        return (work(faces), faces) if faces else None
+
+    done = await kiosk.upload_executor.run(run)
+    if done is None:
+        width, height = picture.image.size
+        raise ApiError(422, "no_face", f"no face found in the picture of {width} x {height} pixels")
+    return done
+
+
+async def _image(
+    kiosk: Kiosk, image: Image.Image, kind: str, source: images.Picture | None, faces: int, years: Sequence[float]
+) -> Response:
+    data = await kiosk.in_thread(lambda: images.encode(image, kind, source))
+    return _answer(data, f"image/{kind.lower()}", faces, years)
+
+
+def _answer(data: bytes, media_type: str, faces: int, years: Sequence[float]) -> Response:
+    headers = {"Lgin-Faces": str(faces), "Lgin-Years": ", ".join(f"{one:g}" for one in years)}
+    return Response(data, media_type=media_type, headers=headers)
 
 
 @router.get(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import io
 from collections.abc import AsyncIterator
 
 import segno
 from fastapi import APIRouter, FastAPI, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -21,6 +22,7 @@ from .api import router as api
 from .security import Guard
 from .session import Session
 from .settings import STATIC, Settings
+from .snapshots import MEDIA_TYPES, Snapshot
 from .state import Kiosk
 
 _page = APIRouter(include_in_schema=False)
@@ -45,7 +47,7 @@ def create_app(transformer: Transformer, settings: Settings) -> FastAPI:
             sweeping.cancel()
             kiosk.close()
 
-    # The pages for the API come from elsewhere and are left out: nothing is fetched from any other machine.
+    # FastAPI's pages for the API load scripts from elsewhere; /docs is one of our own.
     app = FastAPI(title="lgin-edge kiosk", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.kiosk = kiosk
     app.include_router(api)
@@ -64,6 +66,13 @@ async def page() -> Response:
     return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
 
+@_page.get("/docs")
+async def docs(request: Request) -> Response:
+    """How the HTTP API is used, with the address by which this page was called."""
+    page = (STATIC / "docs.html").read_text("utf-8")
+    return HTMLResponse(page.replace("{address}", html.escape(str(request.base_url).rstrip("/"))))
+
+
 @_page.get("/page.json")
 async def about_page(request: Request) -> Response:
     """What the page needs to know: texts, ages, limits."""
@@ -75,9 +84,11 @@ async def about_page(request: Request) -> Response:
             "centers": [group.center for group in kiosk.transformer.groups],
             "still_seconds": settings.still_seconds,
             "idle_seconds": settings.idle_seconds,
+            "countdown_seconds": settings.countdown_seconds,
             "max_fps": settings.max_fps,
             "window": settings.window,
             "side": settings.side,
+            "public_screen": settings.public_screen,
         }
     )
 
@@ -87,28 +98,33 @@ async def live(socket: WebSocket) -> None:
     await Session(socket, socket.app.state.kiosk).run()
 
 
-@_page.get("/stills/{token}.jpg")
-async def still(request: Request, token: str, save: bool = False) -> Response:
-    """A picture that was taken; with ``save`` browsers store it instead of showing it."""
-    kept = request.app.state.kiosk.snapshots.get(token)
-    if kept is None:
-        raise ApiError(404, "gone", "there is no such picture, or no more: pictures are kept for a few minutes only")
-    how = "attachment" if save else "inline"
-    return Response(
-        kept.jpeg, media_type="image/jpeg", headers={"Content-Disposition": f'{how}; filename="{kept.name}"'}
-    )
-
-
 @_page.get("/stills/{token}.svg")
 async def code(request: Request, token: str) -> Response:
     """The picture's address as a QR code."""
     kiosk: Kiosk = request.app.state.kiosk
-    if kiosk.snapshots.get(token) is None:
-        raise ApiError(404, "gone", "there is no such picture, or no more: pictures are kept for a few minutes only")
-    address, _ = kiosk.address(f"/stills/{token}.jpg", request.url.scheme, request.headers.get("host", ""))
+    kept = _kept(kiosk, token)
+    path = f"/stills/{token}.{kept.kind}"
+    address, _ = kiosk.address(path, request.url.scheme, request.headers.get("host", ""))
     file = io.BytesIO()
     segno.make_qr(address).save(file, kind="svg", scale=8, border=3, light="white", svgns=True, xmldecl=False)
     return Response(file.getvalue(), media_type="image/svg+xml")
+
+
+@_page.get("/stills/{token}.{kind}")
+async def still(request: Request, token: str, kind: str, save: bool = False) -> Response:
+    """A picture or a clip that was taken; with ``save`` browsers store it instead of showing it."""
+    kept = _kept(request.app.state.kiosk, token, kind)
+    how = "attachment" if save else "inline"
+    headers = {"Content-Disposition": f'{how}; filename="{kept.name}"'}
+    return Response(kept.data, media_type=MEDIA_TYPES[kept.kind], headers=headers)
+
+
+def _kept(kiosk: Kiosk, token: str, kind: str | None = None) -> Snapshot:
+    """What was taken, of that kind if one is asked for. Raises ApiError."""
+    kept = kiosk.snapshots.get(token)
+    if kept is None or kind not in (None, kept.kind):
+        raise ApiError(404, "gone", "there is no such picture, or no more: pictures are kept for a few minutes only")
+    return kept
 
 
 def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -28,7 +28,9 @@ class Metrics:
         )
         self.taken = Counter("lgin_kiosk_pictures", "Pictures taken.", ["kind"], registry=registry)
         self.stills = Gauge("lgin_kiosk_pictures_kept", "Pictures in memory.", registry=registry)
-        self.requests = Counter("lgin_kiosk_requests", "Requests to /v1/age.", ["status"], registry=registry)
+        self.requests = Counter(
+            "lgin_kiosk_requests", "Requests to the HTTP API under /v1.", ["status"], registry=registry
+        )
         self.closed = Counter("lgin_kiosk_closed", "Sessions ended by the kiosk.", ["code"], registry=registry)
         self.refused = Counter("lgin_kiosk_refused", "Refused at the door.", ["reason"], registry=registry)
 

@@ -6,18 +6,20 @@ From the page, JSON texts:
 - ``{"type": "age", "years": 62}``: the age from now on; the picture follows within a second.
 - ``{"type": "still"}``: keep the last picture.
 - ``{"type": "strip"}``: the largest face of the last frame at every age.
+- ``{"type": "clip"}``: the last frame through the ages and back, as a moving picture.
 - ``{"type": "forget", "token": "..."}``: drop what was kept, now.
 
 and frames, binary: a number (uint32, big-endian, rising), then a JPEG or WebP file. At most ``window`` frames may be on their
 way: an answer to frame n answers all before it, too. A frame that waits is replaced by a newer one.
 
-To the page, JSON texts ``{"type": "started"}``, ``{"type": "still", "token", "seconds", "address", "reachable"}`` and
-``{"type": "problem", "code", "message"}`` (a still or strip that could not be made; ``code`` is "no_face", "no_frame"
-or "too_often"); and binary messages: the length of a JSON head (uint32, big-endian), the head, then JPEG files one after the
+To the page, JSON texts ``{"type": "started"}``, ``{"type": "still", "token", "seconds", "address", "reachable"}``, the same
+of type "clip", and ``{"type": "problem", "code", "message"}`` (a still, strip or clip that could not be made; ``code`` is "no_face", "no_frame",
+"not_full", where the largest face has not all of its change, or "too_often"); and binary messages: the length of a JSON head (uint32, big-endian), the head, then JPEG files one after the
 other:
 
 - ``{"type": "frame", "number", "width", "height", "faces": [{"id", "box": [x0, y0, x1, y1], "strength"}], "years"}``: the
-  changed frame. Boxes are in its pixels; ``strength`` is how much of the change a face got, 0 to 1.
+  changed frame. Boxes are in its pixels; ``strength`` is how much of the change a face got, 0 to 1; ``years`` is the age that
+  is used, of those that the model reaches.
 - ``{"type": "strip", "labels": [...], "sizes": [...], "token", "seconds", "address", "reachable"}``: square pictures, the
   original first, ``sizes`` bytes long each; ``token`` is the whole strip, kept like a still.
 
@@ -88,12 +90,17 @@ class Strip(_Message):
     type: Literal["strip"]
 
 
+class Clip(_Message):
+    type: Literal["clip"]
+
+
 class Forget(_Message):
     type: Literal["forget"]
     token: Annotated[str, Field(max_length=64)]
 
 
-Command: TypeAlias = Start | Age | Still | Strip | Forget
+Taking: TypeAlias = Still | Strip | Clip
+Command: TypeAlias = Start | Age | Taking | Forget
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])
 
 

@@ -17,7 +17,9 @@ from ..errors import ImageError, LginError
 from ..faces import Face
 from ..frames import Frame
 from ..stream.pipeline import Pipeline
+from ..tracking.tracker import TrackedFace
 from . import protocol
+from .mark import marked
 from .protocol import Close, Refused
 from .rate_limit import Full, TokenBucket
 from .state import CELL_SIDE, Kiosk, keep_jpeg, live_jpeg
@@ -28,6 +30,8 @@ _log = logging.getLogger(__name__)
 _SILENCE_TIMEOUT_S = 30.0
 #: Pictures that a visitor may take: sustained rate per second, and burst.
 _PICTURES_PER_S, _PICTURES_BURST = 0.5, 5.0
+#: A picture is taken only where the largest face got this much of its change.
+_FULL_STRENGTH = 0.9
 #: Commands of any kind likewise: a slider that is moved sends one for each step.
 _COMMANDS_PER_S, _COMMANDS_BURST = 60.0, 120.0
 
@@ -36,7 +40,7 @@ _COMMANDS_PER_S, _COMMANDS_BURST = 60.0, 120.0
 class _Shot:
     original: Frame  # [H, W, 3]
     result: Frame
-    faces: list[Face]  # the largest first
+    faces: list[TrackedFace]  # the largest first
 
 
 class Session:
@@ -53,10 +57,11 @@ class Session:
     def __init__(self, socket: WebSocket, kiosk: Kiosk) -> None:
         self._socket, self._kiosk = socket, kiosk
         self._address = socket.client.host if socket.client else ""
+        self._mark = kiosk.settings.strings["mark"]
         self._last_frame_s = time.monotonic()
         self._something = asyncio.Event()
         self._newest: tuple[int, bytes, float] | None = None  # number, file, when it came
-        self._asked: list[protocol.Still | protocol.Strip] = []
+        self._asked: list[protocol.Taking] = []
         self._last: _Shot | None = None
         rate = 2 * kiosk.settings.max_fps  # the page keeps to max_fps; the network may bunch its frames
         self._frames = TokenBucket(rate, rate)
@@ -190,7 +195,7 @@ class Session:
             metrics.seconds.labels(stage).observe(seconds)
         metrics.frames.inc()
         metrics.faces.inc(sum(one.strength > 0 for one in faces))
-        self._last = _Shot(frame, processed.image, sorted((one.face for one in faces), key=lambda face: -face.size))
+        self._last = _Shot(frame, processed.image, sorted(faces, key=lambda one: -one.face.size))
         head = {
             "type": "frame",
             "number": number,
@@ -204,17 +209,25 @@ class Session:
         }
         await self._socket.send_bytes(protocol.packed(head, jpeg))
 
-    async def _answer(self, message: protocol.Still | protocol.Strip) -> None:
+    async def _answer(self, message: protocol.Taking) -> None:
         shot = self._last
         if shot is None:
             await self._problem("no_frame", "there is no picture yet")
-        elif isinstance(message, protocol.Still):
-            jpeg = await self._kiosk.in_thread(lambda: keep_jpeg(Image.fromarray(shot.result)))
-            await self._socket.send_json({"type": "still", **self._kept(jpeg, "picture.jpg")})
         elif not shot.faces:
             await self._problem("no_face", "there is no face in the picture")
+        elif shot.faces[0].strength < _FULL_STRENGTH:
+            await self._problem("not_full", "the largest face is turned away, covered, or has just come")
+        elif isinstance(message, protocol.Still):
+            jpeg = await self._kiosk.in_thread(lambda: keep_jpeg(Image.fromarray(shot.result), self._mark))
+            await self._socket.send_json({"type": "still", **self._kept(jpeg, "picture.jpg")})
+        elif isinstance(message, protocol.Strip):
+            await self._strip(shot.original, shot.faces[0].face)
         else:
-            await self._strip(shot.original, shot.faces[0])
+            faces = [one.face for one in shot.faces if one.strength >= _FULL_STRENGTH]
+            kiosk, image = self._kiosk, marked(Image.fromarray(shot.original), self._mark)
+            ends = kiosk.transformer.groups[0].center, kiosk.transformer.groups[-1].center
+            gif = await kiosk.clip(kiosk.executor, image, faces, *ends)
+            await self._socket.send_json({"type": "clip", **self._kept(gif, "clip.gif")})
 
     async def _strip(self, frame: Frame, face: Face) -> None:
         transformer, image = self._kiosk.transformer, Image.fromarray(frame)
@@ -222,20 +235,22 @@ class Session:
         labels = ["original", *(group.label for group in transformer.groups)]
 
         def files() -> tuple[list[bytes], bytes]:
-            return [keep_jpeg(cell) for cell in cells], keep_jpeg(contact_sheet.draw([cells], labels, CELL_SIDE))
+            strip = contact_sheet.draw([cells], labels, CELL_SIDE)
+            return [keep_jpeg(cell) for cell in cells], keep_jpeg(strip, self._mark)
 
         pictures, whole = await self._kiosk.in_thread(files)
         kept = self._kept(whole, "years.jpg")
         head = {"type": "strip", "labels": labels, "sizes": [len(one) for one in pictures], **kept}
         await self._socket.send_bytes(protocol.packed(head, *pictures))
 
-    def _kept(self, jpeg: bytes, name: str) -> dict[str, Any]:
+    def _kept(self, data: bytes, name: str) -> dict[str, Any]:
         """Keep a picture; what the page is told of it."""
         kiosk = self._kiosk
-        token = kiosk.snapshots.add(jpeg, name, self._address)
-        kiosk.metrics.taken.labels(name.removesuffix(".jpg")).inc()
+        token = kiosk.snapshots.add(data, name, self._address)
+        what, _, kind = name.partition(".")
+        kiosk.metrics.taken.labels(what).inc()
         scheme = "https" if self._socket.url.scheme == "wss" else "http"
-        address, reachable = kiosk.address(f"/stills/{token}.jpg", scheme, self._socket.headers.get("host", ""))
+        address, reachable = kiosk.address(f"/stills/{token}.{kind}", scheme, self._socket.headers.get("host", ""))
         seconds = kiosk.settings.still_seconds
         return {"token": token, "seconds": seconds, "address": address, "reachable": reachable}
 

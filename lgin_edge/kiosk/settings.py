@@ -24,13 +24,15 @@ class Settings:
         still_seconds: for how long a picture that a visitor took can be fetched.
         max_stills: pictures kept at once; the oldest goes first.
         idle_seconds: after so long without a face the camera stops and the start screen is shown.
+        countdown_seconds: whole seconds between a visitor's wish for a picture and the picture.
         max_visitors: sessions at once; of one address half of them, but at least one.
         max_fps: frames a second that a visitor may send.
         window: frames that a visitor may have sent and not yet got back.
         side: longer side of the frames that the page sends, pixels.
+        public_screen: visitors stand at the kiosk's own screen: the page offers nothing that reaches that machine's disk.
         frames: what is taken at most of a frame of the page, and of its messages.
-        uploads: of a picture given to ``/v1/age``.
-        requests_per_minute: to ``/v1/age``, for each client address.
+        uploads: of a picture given to the HTTP API.
+        requests_per_minute: to the HTTP API, for each client address.
         trusted_proxies: addresses whose ``X-Forwarded-For`` is believed; of nobody when empty.
         hosts: names under which the kiosk may be called, besides IP addresses and localhost.
         public_url: under which the visitors' phones reach the kiosk, without a slash at the end.
@@ -42,10 +44,12 @@ class Settings:
     still_seconds: float = 300.0
     max_stills: int = 64
     idle_seconds: float = 20.0
+    countdown_seconds: int = 3
     max_visitors: int = 8
     max_fps: float = 30.0
     window: int = 2
     side: int = 960
+    public_screen: bool = False
     frames: Limits = _FRAMES
     uploads: Limits = _UPLOADS
     requests_per_minute: float = 60.0

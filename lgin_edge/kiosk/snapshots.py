@@ -8,22 +8,30 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+#: Of what is kept.
+MEDIA_TYPES = {"jpg": "image/jpeg", "gif": "image/gif"}
+
 
 @dataclass(frozen=True)
 class Snapshot:
     """A picture that was taken.
 
     Attributes:
-        jpeg: the file.
-        name: that a browser saves it under.
+        data: the file.
+        name: that a browser saves it under; its ending tells the kind, one of ``MEDIA_TYPES``.
         owner: address of the visitor.
         expires: on the clock of ``Snapshots``, seconds.
     """
 
-    jpeg: bytes
+    data: bytes
     name: str
     owner: str
     expires: float
+
+    @property
+    def kind(self) -> str:
+        """The ending of its name."""
+        return self.name.rpartition(".")[2]
 
 
 class Snapshots:
@@ -42,14 +50,14 @@ class Snapshots:
     def __len__(self) -> int:
         return len(self._snapshots)
 
-    def add(self, jpeg: bytes, name: str, owner: str = "") -> str:
+    def add(self, data: bytes, name: str, owner: str = "") -> str:
         """Keep a picture; returns its token, 128 random bits in 22 letters."""
         self.sweep()
         while len(self._snapshots) >= self._most:
             greediest, _ = Counter(one.owner for one in self._snapshots.values()).most_common(1)[0]
             del self._snapshots[next(token for token, one in self._snapshots.items() if one.owner == greediest)]
         token = secrets.token_urlsafe(16)
-        self._snapshots[token] = Snapshot(jpeg, name, owner, self._clock() + self._seconds)
+        self._snapshots[token] = Snapshot(data, name, owner, self._clock() + self._seconds)
         return token
 
     def get(self, token: str) -> Snapshot | None:

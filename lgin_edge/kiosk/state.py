@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -12,11 +12,14 @@ from weakref import WeakValueDictionary
 import numpy as np
 from PIL import Image
 
+from .. import animation
 from ..contact_sheet import CELL
+from ..faces import Face
 from ..frames import Frame
 from ..image_decoders import ImageDecoders
 from ..images import Picture
 from ..transformer import Transformer
+from .mark import jpeg_segment, marked
 from .metrics import Metrics
 from .rate_limit import Places, TokenBuckets
 from .security import host_name, is_loopback
@@ -28,15 +31,17 @@ T = TypeVar("T")
 
 #: Quality of the JPEGs of the live picture, of pictures to keep, and of the cells of a strip.
 _LIVE, _KEEP = 85, 92
-#: Formats of the page's frames, and of pictures given to /v1/age.
+#: Formats of the page's frames, and of pictures given to the API.
 _FRAMES, UPLOADS = ("JPEG", "WEBP"), ("JPEG", "PNG", "WEBP")
-#: Uploads to /v1/age at once, from their first byte to their answer, of all and of one address; and threads that encode.
+#: Uploads to the API at once, from their first byte to their answer, of all and of one address; and threads that encode.
 _UPLOADS, _UPLOADS_PER_ADDRESS, _THREADS = 8, 4, 4
 #: Decoders, in all and for one address, and seconds that they may take for an upload and for a frame.
 _DECODERS, _DECODERS_PER_ADDRESS, _UPLOAD_TIMEOUT_S, _FRAME_TIMEOUT_S = 4, 2, 10.0, 2.0
 #: Pixels of uploads in memory, in all, in multiples of the largest upload; one address holds one.
 _LARGEST_UPLOADS = 2
 CELL_SIDE = 2 * CELL
+#: Of a clip: its longer side in pixels, frames per second, and how many are made at once: their frames are in memory.
+_CLIP_SIDE, _CLIP_FPS, _CLIPS = 720, 15, 2
 
 
 class Kiosk:
@@ -61,6 +66,7 @@ class Kiosk:
         self.places = Places(settings.max_visitors, settings.visitors_per_address)
         most = settings.uploads.image_pixels
         self.pixels = Places(_LARGEST_UPLOADS * most, most)
+        self._clips = asyncio.Semaphore(_CLIPS)
         self._decoders = ImageDecoders(_DECODERS, _UPLOAD_TIMEOUT_S)
         self._decoding = ThreadPoolExecutor(_DECODERS, thread_name_prefix="lgin-decoding")
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
@@ -72,7 +78,7 @@ class Kiosk:
 
     @property
     def is_busy(self) -> bool:
-        """Whether another picture given to /v1/age would be refused, whoever sent it."""
+        """Whether another picture given to the API would be refused, whoever sent it."""
         return any(places.taken >= places.total for places in (self.uploads, self.pixels))
 
     @property
@@ -81,12 +87,12 @@ class Kiosk:
         return max(self.executor.seconds, self.upload_executor.seconds)
 
     async def upload_size(self, data: bytes, address: str) -> tuple[int, int]:
-        """Width and height of a picture given to /v1/age. Raises ImageError."""
+        """Width and height of a picture given to the API. Raises ImageError."""
         limits = self.settings.uploads
         return await self._decoded(address, lambda: self._decoders.size(data, limits=limits, formats=UPLOADS))
 
     async def decode_upload(self, data: bytes, address: str) -> Picture:
-        """A picture given to /v1/age. Raises ImageError."""
+        """A picture given to the API. Raises ImageError."""
         limits = self.settings.uploads
         return await self._decoded(address, lambda: self._decoders.decode(data, limits=limits, formats=UPLOADS))
 
@@ -121,6 +127,29 @@ class Kiosk:
     async def in_thread(self, work: Callable[[], T]) -> T:
         """What ``work`` returns, done beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def clip(
+        self,
+        executor: SerialExecutor,
+        image: Image.Image,
+        faces: Sequence[Face],
+        start: float,
+        end: float,
+        *,
+        seconds: float = 3.0,
+        boomerang: bool = True,
+        suffix: str = ".gif",
+    ) -> bytes:
+        """The file of a clip, as ``Transformer.animate`` makes it; a few ages a turn, so that nobody waits for all of it."""
+        picture, chosen = animation.reduced(image, _CLIP_SIDE, faces)
+        years = animation.ages(start, end, seconds, _CLIP_FPS)
+        parts = animation.parts(self.transformer, picture, chosen or (), years)
+        async with self._clips:
+            frames: list[Image.Image] = []
+            while part := await executor.run(lambda: next(parts, None)):
+                frames += part
+            clip = animation.Animation(frames, years, animation.times_ms(len(years), _CLIP_FPS))
+            return await self.in_thread(lambda: (clip.boomerang() if boomerang else clip).encode(suffix))
 
     async def sweep(self) -> None:
         """Drop pictures when their time is over, whether or not anybody asks for them. Never returns."""
@@ -159,12 +188,12 @@ def live_jpeg(frame: Frame) -> bytes:
     return _jpeg(Image.fromarray(frame), _LIVE)
 
 
-def keep_jpeg(image: Image.Image) -> bytes:
-    """A picture as JPEG, to keep."""
-    return _jpeg(image, _KEEP)
+def keep_jpeg(image: Image.Image, words: str = "") -> bytes:
+    """A picture as JPEG, to keep, with these words in its corner; its metadata says that it was changed."""
+    return _jpeg(marked(image, words), _KEEP, jpeg_segment())
 
 
-def _jpeg(image: Image.Image, quality: int) -> bytes:
+def _jpeg(image: Image.Image, quality: int, metadata: bytes = b"") -> bytes:
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality)
+    image.save(file, "JPEG", quality=quality, extra=metadata)
     return file.getvalue()

@@ -11,6 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import StreamError
 from ..frames import Frame
 from ..images import SUFFIXES
@@ -50,7 +52,8 @@ def age_video(
     transformer: Transformer,
     *,
     group: float | None = None,
-    years: float | None = None,
+    years: float | tuple[float, float] | None = None,
+    side_by_side: bool = False,
     codec: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -65,7 +68,9 @@ def age_video(
         source: the film, anything that FFmpeg reads.
         target: the new file, another one: .mp4, .m4v, .mov, .mkv or .webm.
         transformer: changes the faces.
-        group, years: exactly one of the two, as for ``Transformer.age``.
+        group, years: exactly one of the two, as for ``Transformer.age``. Two ages are the one at the film's beginning and the one at
+            its end.
+        side_by_side: the film as it was beside the new one, in one picture of twice the width.
         codec: name of an encoder of FFmpeg; H.264 or, in WebM, VP9 when not given.
         overwrite: False refuses a ``target`` that exists.
         progress: is told how far it is, once a frame.
@@ -78,12 +83,16 @@ def age_video(
     source, target = Path(source), Path(target)
     if target.exists() and source.exists() and target.samefile(source):
         raise StreamError(f"{target}: is the film itself; choose another name")
+    sweep = years if isinstance(years, tuple) else None
+    first = years[0] if isinstance(years, tuple) else years
     with (
-        Pipeline(transformer, group=group, years=years, ordered=True) as pipeline,
+        Pipeline(transformer, group=group, years=first, ordered=True, ease=0.0) as pipeline,
         closing(_Film(source)) as film,
         closing(VideoWriter(target, overwrite=overwrite, codec=codec, metadata=film.metadata)) as writer,
     ):
-        return _Job(film, writer, pipeline, progress).run()
+        if sweep and not film.seconds:
+            raise StreamError(f"{source}: does not tell its length, which years={sweep} needs: give one age")
+        return _Job(film, writer, pipeline, progress, sweep, side_by_side).run()
 
 
 class _Film:
@@ -142,8 +151,18 @@ class _Film:
 class _Job:
     """One film on its way through."""
 
-    def __init__(self, film: _Film, writer: VideoWriter, pipeline: Pipeline, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        film: _Film,
+        writer: VideoWriter,
+        pipeline: Pipeline,
+        progress: Progress | None,
+        sweep: tuple[float, float] | None,
+        side_by_side: bool,
+    ) -> None:
         self._film, self._writer, self._pipeline, self._progress = film, writer, pipeline, progress
+        self._sweep, self._side_by_side = sweep, side_by_side
+        self._length = film.seconds or 0.0
         self._av = pyav()
         self._outcome = Outcome(codec=writer.codec)
         self._copies: dict[int, Any] = {}
@@ -279,17 +298,21 @@ class _Job:
             self._shape = rgb.shape
         elif rgb.shape != self._shape:
             self._note("the film changes its size; all of it was written at its first")
-        processed = self._pipeline(rgb, float(pts * time_base))
+        seconds = float(pts * time_base)
+        if self._sweep is not None:
+            self._pipeline.years = float(np.interp(seconds, (0, self._length), self._sweep))
+        processed = self._pipeline(rgb, seconds)
         fits = (frame.width, frame.height) == writer.size and frame.format.name == writer.pixels
         if processed.changed or orientation != UPRIGHT or not fits:
-            writer.write_array(processed.image, pts, matrix=matrix, full_range=full_range)
+            image = np.concatenate([rgb, processed.image], axis=1) if self._side_by_side else processed.image
+            writer.write_array(image, pts, matrix=matrix, full_range=full_range)
         else:  # as it was decoded: not even rounded
             frame.pts = pts
             writer.write(frame)
         self._outcome.with_faces += processed.changed
         self._last = pts
         if self._progress is not None:
-            self._progress(float(pts * time_base), film.seconds)
+            self._progress(seconds, film.seconds)
 
     def _begin(self, frame: Any, rgb: Frame, orientation: Orientation, full_range: bool) -> None:
         video, context = self._film.video, self._film.video.codec_context
@@ -311,7 +334,7 @@ class _Job:
         if has_alpha(frame.format) or video.metadata.get("alpha_mode") == "1":
             self._note("the film has transparent parts; they were written opaque")
         self._writer.begin(
-            rgb.shape[1],
+            rgb.shape[1] * (2 if self._side_by_side else 1),
             rgb.shape[0],
             time_base=video.time_base,
             pixels=frame.format.name,

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ class VideoWriter:
         target: the file; its ending tells the container (``WRITABLE``).
         overwrite: False refuses a file that exists.
         codec: name of an encoder of FFmpeg; one that suits the container when not given.
+        into: where it is written instead of into a file, in memory; ``target`` then only names it.
 
     Raises:
         InputError: an ending, or an encoder, that there is not.
@@ -78,16 +80,15 @@ class VideoWriter:
         overwrite: bool = False,
         codec: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        into: BytesIO | None = None,
     ) -> None:
         self.target = Path(target)
+        self._into = into
         suffix = self.target.suffix.lower()
         if suffix not in WRITABLE:
             raise InputError(f"{self.target}: videos are written as {', '.join(WRITABLE)}, not as {suffix!r}")
-        if self.target.is_dir() or (self.target.exists() and not overwrite):
-            what = "is a folder" if self.target.is_dir() else "exists already; choose another name or allow overwriting"
-            raise StreamError(f"{self.target}: {what}")
-        if not self.target.parent.is_dir():
-            raise StreamError(f"{self.target}: there is no folder {self.target.parent}")
+        if into is None:
+            _check_place(self.target, overwrite)
         self._av = pyav()
         self.form, encoders = WRITABLE[suffix]
         self.codec = _encoder(self._av, (codec,) if codec else encoders)
@@ -95,10 +96,13 @@ class VideoWriter:
         if self.form in ("mp4", "mov"):
             # Keys like com.apple.quicktime.model have no place in the older kind of metadata.
             foreign = any("." in key for key in metadata or {})
-            options["movflags"] = "+faststart+use_metadata_tags" if foreign else "+faststart"
+            if into is None:  # else there is nothing that could be opened again, as for a fast start
+                options["movflags"] = "+faststart+use_metadata_tags" if foreign else "+faststart"
         with ExitStack() as stack, self._explained():
-            self._partial = stack.enter_context(atomic_write(self.target))
-            self._container = self._av.open(plain_name(self._partial), "w", format=self.form, container_options=options)
+            if into is None:
+                self._partial = stack.enter_context(atomic_write(self.target))
+            place = into or plain_name(self._partial)
+            self._container = self._av.open(place, "w", format=self.form, container_options=options)
             self._files = stack.pop_all()
         self._container.metadata.update(metadata or {})
         self._video: Any = None
@@ -248,7 +252,8 @@ class VideoWriter:
             self._open = False
             with suppress(Exception):  # what cannot be ended is thrown away all the same
                 self._container.close()
-        self._partial.unlink(missing_ok=True)
+        if self._into is None:
+            self._partial.unlink(missing_ok=True)
         self._files.close()
 
     @contextmanager
@@ -261,6 +266,15 @@ class VideoWriter:
 
 #: swscale's numbers for FFmpeg's matrices.
 SWS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+
+
+def _check_place(target: Path, overwrite: bool) -> None:
+    """Raises StreamError: the file exists, or its folder does not."""
+    if target.is_dir() or (target.exists() and not overwrite):
+        what = "is a folder" if target.is_dir() else "exists already; choose another name or allow overwriting"
+        raise StreamError(f"{target}: {what}")
+    if not target.parent.is_dir():
+        raise StreamError(f"{target}: there is no folder {target.parent}")
 
 
 def _encoder(av: Any, names: tuple[str, ...]) -> str:

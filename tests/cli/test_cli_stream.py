@@ -59,6 +59,27 @@ def test_the_command(tiny_model: Path, movie: Path) -> None:
     assert "exists already" in again.stderr
 
 
+def test_ages_that_rise_beside_the_film_as_it_was(tiny_model: Path, tmp_path: Path, shots: list[Shot]) -> None:
+    shot = shots[0]
+    movie = make(tmp_path / "film.mp4", [shot.frame] * 12, times=range(0, 36_000, 3000))
+    result = command("video", movie, "--years", "20:70", "--side-by-side", "--model", tiny_model, "--threads", 1)
+    assert result.exit_code == 0, result.output
+    assert "does not reach 20 years: 30 is used" in result.stderr
+    seen = Seen(tmp_path / "film.30to70years.mp4")
+    height, width = shot.frame.shape[:2]
+    assert seen.size == (2 * width, height)
+    x, y = np.rint(shot.faces[0].mean(axis=0)).astype(int)
+    pairs = [(frame[:, :width], frame[:, width:]) for frame in seen.frames]
+    changes = [
+        new[y - 5 : y + 5, x - 5 : x + 5].mean() - old[y - 5 : y + 5, x - 5 : x + 5].mean() for old, new in pairs
+    ]
+    assert changes == sorted(changes, reverse=True)  # the tiny model's older is darker
+    assert changes[0] > 40 > -40 > changes[-1]
+    for wrong in ("20:", "1:2:3", "x"):
+        refused = command("video", movie, "--years", wrong, "--model", tiny_model)
+        assert (refused.exit_code, "two like 30:70" in refused.output) == (2, True)
+
+
 def test_exit_codes_of_the_command(
     tiny_model: Path, movie: Path, tmp_path: Path, shots: list[Shot], monkeypatch: pytest.MonkeyPatch
 ) -> None:

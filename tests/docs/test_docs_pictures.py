@@ -31,9 +31,10 @@ def test_the_pictures_are_of_the_bundled_model() -> None:
 def test_the_moving_picture_shows_the_ages_of_the_bundled_model_and_comes_back() -> None:
     """If this fails after a change of the weights: ``python docs/pictures.py``."""
     script = load(SCRIPT)
-    made, shown_ms = script.ageing()
+    clip = script.ageing()
+    made = clip.frames
     with Image.open(script.FOLDER / script.MOVING) as kept:
-        assert kept.n_frames == len(made) == len(shown_ms)
+        assert kept.n_frames == len(made) == len(clip.times_ms)
         for i in (0, len(made) // 4, len(made) // 2):
             kept.seek(i)
             found, new = (np.asarray(one.convert("RGB"), np.float64) for one in (kept, made[i]))

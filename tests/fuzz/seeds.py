@@ -71,7 +71,7 @@ def seeds(name: str) -> list[bytes]:
             '{"type":"age","years":1e1}',
             '{"type":"forget","token":"a"}',
         )
-        return [one.encode() for one in (*commands, '{"type":"still"}', '{"type":"strip"}')] + [
+        return [one.encode() for one in (*commands, '{"type":"still"}', '{"type":"strip"}', '{"type":"clip"}')] + [
             struct.pack(">I", 7) + b"\xff\xd8"
         ]
     if name == "door":
@@ -109,6 +109,7 @@ def seeds(name: str) -> list[bytes]:
             b'{"type":"age","years":20}',
             b'{"type":"still"}',
             b'{"type":"strip"}',
+            b'{"type":"clip"}',
             b'{"type":"forget","token":"x"}',
         ]
         return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from support.kiosk_browser import LANDSCAPE, PHONE, PORTRAIT, expect, frames, go
 from support.kiosk_server import PATIENCE, Image8, serving
 
 from lgin_edge import Transformer
+from lgin_edge.kiosk import state
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import Settings
 
@@ -58,7 +60,7 @@ def browser(playwright: Playwright, camera: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server(tiny: Transformer) -> Iterator[Server]:
-    with serving(tiny, Settings(public_url="http://192.168.7.7:8000")) as running:
+    with serving(tiny, Settings(public_url="http://192.168.7.7:8000", countdown_seconds=0)) as running:
         yield running
 
 
@@ -172,6 +174,7 @@ def test_by_keyboard_alone(opened: Callable[..., Page], server: Server) -> None:
     expect(page.locator("#compare")).to_have_attribute("aria-pressed", "false")
     expect(page.locator("#divider")).to_be_hidden()
     keys.press("Tab")
+    expect(page.locator("#strip")).to_be_focused()
     keys.press("Enter")
     expect(page.locator("#pictures img")).to_have_count(6)
     keys.press("Escape")
@@ -224,7 +227,8 @@ def test_a_picture_with_its_code(opened: Callable[..., Page], server: Server) ->
     eventually(lambda: httpx.get(f"{server.url}{path}", trust_env=False).status_code == 404)
 
 
-def test_through_the_years(opened: Callable[..., Page], server: Server) -> None:
+def test_through_the_years(opened: Callable[..., Page], server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "_CLIP_FPS", 1)
     page = opened(server.url, PORTRAIT)
     go_live(page)
     page.click("#strip")
@@ -235,6 +239,10 @@ def test_through_the_years(opened: Callable[..., Page], server: Server) -> None:
     accessible(page)
     page.click("#done")
     expect(page.locator("#kept")).to_be_hidden()
+    page.click("#clip")
+    moving = page.get_by_alt_text("growing older and younger again")
+    assert moving.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == 640
+    expect(page.locator("#save")).to_have_attribute("href", re.compile(r"/stills/[\w-]{22}\.gif\?save=1"))
 
 
 def test_two_visitors(opened: Callable[..., Page], server: Server) -> None:
@@ -304,18 +312,72 @@ def test_no_camera_and_a_photo_instead(
             }"""
         )
         assert answer == [415, "bad_picture"]
-        page.evaluate(
-            """() => {
-              navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("", "NotFoundError"); };
-            }"""
-        )
         page.click("#done")
         page.click("#finish")
-        page.click("#begin")
-        page.click("#agree")
-        expect(page.locator("#trouble")).to_contain_text("There is no camera")
-        page.click("#back")
         expect(page.locator("#attract")).to_be_visible()
+
+
+def unplug(page: Page) -> None:
+    page.evaluate(
+        """() => {
+          navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("", "NotFoundError"); };
+        }"""
+    )
+
+
+def plug_in(page: Page) -> None:
+    page.evaluate("delete navigator.mediaDevices.getUserMedia")
+
+
+def test_no_screen_stays_and_the_camera_is_tried_again(opened: Callable[..., Page], server: Server) -> None:
+    page = opened(server.url)
+    page.clock.install()
+    page.reload()
+    page.click("#begin")
+    expect(page.locator("#consent")).to_be_visible()
+    page.clock.fast_forward(50_000)
+    expect(page.locator("#consent")).to_be_visible()
+    page.clock.fast_forward(15_000)
+    expect(page.locator("#attract")).to_be_visible()
+    unplug(page)
+    page.click("#begin")
+    page.click("#agree")
+    expect(page.locator("#trouble")).to_contain_text("There is no camera")
+    page.clock.fast_forward(5_000)
+    expect(page.locator("#trouble")).to_be_visible()
+    plug_in(page)
+    page.clock.fast_forward(5_000)
+    expect(page.locator("#status")).to_have_text("1 face")
+    page.evaluate("document.getElementById('video').srcObject.getTracks()[0].onended()")
+    expect(page.locator("#trouble")).to_contain_text("There is no camera")
+    unplug(page)
+    page.clock.fast_forward(65_000)
+    expect(page.locator("#attract")).to_be_visible()
+
+
+def test_a_public_screen_reaches_no_disk(opened: Callable[..., Page], tiny: Transformer) -> None:
+    with serving(
+        tiny, Settings(public_screen=True, public_url="http://192.168.7.7:8000", countdown_seconds=0)
+    ) as server:
+        page = opened(server.url)
+        unplug(page)
+        page.click("#begin")
+        expect(page.locator("#consent-photo")).to_be_hidden()
+        page.click("#agree")
+        expect(page.locator("#trouble")).to_contain_text("Please tell the staff.")
+        expect(page.locator("#trouble-photo")).to_be_hidden()
+        plug_in(page)
+        page.click("#again")
+        expect(page.locator("#status")).to_have_text("1 face")
+        page.click("#still")
+        expect(page.locator("#code-picture")).to_be_visible()
+        expect(page.locator("#forget")).to_be_visible()
+        expect(page.locator("#save")).to_be_hidden()
+        page.click("#done")
+        page.click("#finish")
+        assert not page.evaluate(
+            "document.body.dispatchEvent(new Event('contextmenu', {bubbles: true, cancelable: true}))"
+        )
 
 
 def test_a_phone_over_https(browser: Browser, tiny: Transformer, tmp_path: Path) -> None:
@@ -326,6 +388,8 @@ def test_a_phone_over_https(browser: Browser, tiny: Transformer, tmp_path: Path)
         page = open_page(browser, url, PHONE, ignore_https_errors=True)
         go_live(page)
         page.click("#still")
+        expect(page.locator("#count")).to_have_text(re.compile("[1-3]"))
+        expect(page.locator("#status")).to_have_text("Look into the camera")
         expect(page.locator("#pictures img")).to_have_count(1)
         page.context.close()
     with serving(tiny, host="0.0.0.0") as server:
@@ -339,30 +403,55 @@ def test_a_phone_over_https(browser: Browser, tiny: Transformer, tmp_path: Path)
 
 def test_nobody_is_there(playwright: Playwright, tiny: Transformer, tmp_path: Path) -> None:
     room = kiosk_browser.film(tmp_path / "room.mjpeg", None)
-    with serving(tiny, Settings(idle_seconds=5)) as server, kiosk_browser.browsing(playwright, room) as browser:
+    with (
+        serving(tiny, Settings(idle_seconds=5, countdown_seconds=0)) as server,
+        kiosk_browser.browsing(playwright, room) as browser,
+    ):
         page = open_page(browser, server.url)
         page.click("#begin")
         page.click("#agree")
+        expect(page.locator("#live")).to_be_visible()
+        eventually(lambda: frames(page) > 0)
+        page.click("#still")
+        expect(page.locator("#status")).to_contain_text("No face in view")
         expect(page.locator("#status")).to_contain_text("Still there?")
         expect(page.locator("#attract")).to_be_visible()
         assert page.evaluate("document.getElementById('video').srcObject") is None
         eventually(lambda: httpx.get(f"{server.url}/healthz", trust_env=False).json()["visitors"] == 0)
 
 
+#: Gives a picture that shape.
+_SHAPE = """async (image, [width, height]) => {
+  const canvas = new OffscreenCanvas(width, height);
+  canvas.getContext("2d");
+  image.src = URL.createObjectURL(await canvas.convertToBlob());
+  await image.decode();
+}"""
+#: The boxes of controls, [left, top, right, bottom].
+_BOXES = """elements => elements.map((element) => {
+  const { left, top, right, bottom } = element.getBoundingClientRect();
+  return [left, top, right, bottom];
+})"""
+SMALL = (PHONE, (320, 568), (844, 390))
+LARGE = (PORTRAIT, LANDSCAPE, (1440, 900), (1920, 1080), (2560, 1440), (2160, 3840))
+
+
 def test_everything_can_be_touched(opened: Callable[..., Page], server: Server) -> None:
-    """On no screen is a control smaller than a finger, or beside the screen."""
+    """On no screen is a control smaller than a finger, or beside the screen; of a dialog that may scroll, beside the dialog."""
     page = opened(server.url)
 
     def check(within: str) -> None:
-        for width, height in (PHONE, (320, 568), PORTRAIT, (844, 390), LANDSCAPE):
+        for width, height in (*SMALL, *LARGE):
             page.set_viewport_size({"width": width, "height": height})
-            controls = page.locator(f"{within} :is(button, a.button, input[type=range], .grip):visible").all()
-            assert controls
-            for control in controls:
-                box = control.bounding_box()
-                assert box is not None
-                assert min(box["width"], box["height"]) >= 48, (control, width)
-                assert 0 <= box["x"] <= box["x"] + box["width"] <= width, (control, width)
+            controls = page.locator(f"{within} :is(button, a.button, input[type=range], .grip):visible")
+            boxes = controls.evaluate_all(_BOXES)
+            (area,) = page.locator(within).evaluate_all(_BOXES)
+            assert boxes
+            for left, top, right, bottom in boxes:
+                assert min(right - left, bottom - top) >= 48, (within, width)
+                assert max(0, area[0]) <= left <= right <= min(width, area[2]), (within, width)
+                if within == "#kept" and (width, height) in LARGE:
+                    assert max(0, area[1]) <= top <= bottom <= min(height, area[3]), (within, width)
             if within == "#live":
                 stage, panel = page.locator("#stage").bounding_box(), page.locator(".panel").bounding_box()
                 assert stage is not None
@@ -376,9 +465,15 @@ def test_everything_can_be_touched(opened: Callable[..., Page], server: Server) 
     page.click("#agree")
     expect(page.locator("#status")).to_have_text("1 face")
     check("#live")
+    page.click("#strip")
+    expect(page.locator("#pictures img")).to_have_count(6)
+    check("#kept")
+    page.click("#done")
     page.click("#still")
     expect(page.locator("#pictures img")).to_have_count(1)
-    check("#kept")
+    for shape in ((1280, 720), (640, 480), (720, 1280)):
+        page.locator("#pictures img").evaluate(_SHAPE, shape)
+        check("#kept")
 
 
 def test_the_pictures_of_the_docs(playwright: Playwright, bundled: Transformer, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 import signal
@@ -65,10 +66,44 @@ def test_a_picture_comes_back_older(client: httpx.Client, astronaut: Image8) -> 
         answer = client.post("/v1/age", params={"group": 4}, content=file)
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-type"] == f"image/{kind.lower()}"
-        assert answer.headers["lgin-faces"] == "1"
+        assert (answer.headers["lgin-faces"], answer.headers["lgin-years"]) == ("1", "70")
         change = pixels(answer.content).astype(int) - pixels(file)
         assert change.min() < -40
         assert np.abs(change[300:]).mean() < 2
+
+
+def test_the_age_that_is_used_is_told(client: httpx.Client, astronaut: Image8) -> None:
+    for parameters, used in (({"years": 42.5}, "42.5"), ({"years": 120}, "70"), ({"group": 1.5}, "45")):
+        answer = client.post("/v1/age", params=parameters, content=encoded(astronaut))
+        assert answer.headers["lgin-years"] == used, answer.text
+
+
+def test_a_strip_and_an_estimate(client: httpx.Client, astronaut: Image8, tiny: Transformer) -> None:
+    file = encoded(astronaut, "PNG")
+    strip = client.post("/v1/timeline", content=file)
+    assert (strip.headers["content-type"], strip.headers["lgin-faces"]) == ("image/png", "1")
+    assert strip.headers["lgin-years"] == "30, 40, 50, 60, 70"
+    assert np.array_equal(pixels(strip.content), np.asarray(tiny.strip(astronaut)))
+    (face,) = client.post("/v1/estimate", content=file).json()["faces"]
+    (expected,) = tiny.estimate_age(astronaut)
+    assert (face["years"], face["group"], face["label"]) == (expected.years, expected.group, expected.label)
+    assert face["box"] == tiny.detect(astronaut)[0].box.tolist()
+    for path in ("/v1/timeline", "/v1/estimate", "/v1/animation"):
+        empty = client.post(path, content=encoded(np.full((300, 300, 3), 90, np.uint8)))
+        assert (empty.status_code, empty.json()["error"]["code"]) == (422, "no_face")
+
+
+def test_a_clip(client: httpx.Client, astronaut: Image8) -> None:
+    asked = {"start": 20, "end": 50, "seconds": 0.2}
+    film = client.post("/v1/animation", params=asked, content=encoded(astronaut))
+    assert (film.headers["content-type"], film.headers["lgin-years"]) == ("video/mp4", "30, 50")
+    assert b"ftyp" in film.content[:12]
+    gif = client.post("/v1/animation", params=asked | {"format": "gif", "boomerang": False}, content=encoded(astronaut))
+    with Image.open(io.BytesIO(gif.content)) as moving:
+        assert (moving.format, getattr(moving, "n_frames", 1)) == ("GIF", 4)
+    for wrong in ({"seconds": 6}, {"format": "avi"}, {"end": 140}):
+        answer = client.post("/v1/animation", params=asked | wrong, content=encoded(astronaut))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_value")
 
 
 def test_pictures_come_back_upright_and_without_metadata(
@@ -111,6 +146,9 @@ def test_wrong_pictures(client: httpx.Client, astronaut: Image8) -> None:
         return answer.status_code, answer.json()["error"]["code"]
 
     file = encoded(astronaut)
+    form = client.post("/v1/age?group=1", files={"picture": file})  # curl -F
+    assert (form.status_code, form.json()["error"]["code"]) == (415, "form")
+    assert f"curl --data-binary @FILE '{client.base_url}/v1/age?group=1'" in form.json()["error"]["message"]
     assert post(b"") == (415, "bad_picture")
     assert post(b"this is no picture") == (415, "bad_picture")
     assert post(encoded(astronaut[:100], "BMP")) == (415, "bad_picture")
@@ -142,14 +180,25 @@ def test_what_nobody_foresaw_is_json_too(
     assert "ClosedError" in capfd.readouterr().err
 
 
-def test_open_api(client: httpx.Client) -> None:
+def test_the_api_describes_itself(client: httpx.Client) -> None:
     described = client.get("/openapi.json").json()
-    assert set(described["paths"]) == {"/v1/age", "/healthz", "/metrics"}
+    assert set(described["paths"]) == {
+        "/v1/age",
+        "/v1/timeline",
+        "/v1/animation",
+        "/v1/estimate",
+        "/healthz",
+        "/metrics",
+    }
     post = described["paths"]["/v1/age"]["post"]
     assert "image/jpeg" in post["requestBody"]["content"]
     assert {"200", "400", "403", "408", "413", "415", "421", "422", "429", "503"} <= set(post["responses"])
     assert {one["name"] for one in post["parameters"]} == {"years", "group"}
-    assert client.get("/docs").status_code == 404  # it would come from elsewhere
+    page = client.get("/docs", headers={"host": "kiosk.example"})
+    assert page.headers["content-type"].startswith("text/html")
+    assert all(path in page.text for path in described["paths"])
+    assert "curl --data-binary @portrait.jpg 'http://kiosk.example/v1/age?years=70'" in page.text
+    assert "<b>" not in client.get("/docs", headers={"host": "<b>@127.0.0.1"}).text
 
 
 def test_slow_uploads_do_not_fill_the_memory(tiny: Transformer, astronaut: Image8) -> None:
@@ -229,7 +278,7 @@ def test_health_and_metrics(tiny: Transformer, astronaut: Image8) -> None:
         health = http.get("/healthz").json()
         assert (health["status"], health["visitors"]) == ("ok", 0)
         with Visitor(server.url) as visitor:
-            visitor.start().change(encoded(astronaut))
+            visitor.start().be_seen(encoded(astronaut))
             assert http.get("/healthz").json()["visitors"] == 1
             visitor.say(type="still")
             visitor.hear()
@@ -238,8 +287,9 @@ def test_health_and_metrics(tiny: Transformer, astronaut: Image8) -> None:
     assert told.headers["content-type"].startswith("text/plain")
     values = dict(line.rsplit(" ", 1) for line in told.text.splitlines() if not line.startswith("#"))
     assert float(values["lgin_kiosk_visitors"]) == 1
-    assert float(values["lgin_kiosk_frames_total"]) == 1
-    assert float(values['lgin_kiosk_frame_seconds_count{stage="turn"}']) == 1
+    shown = visitor.number + 1
+    assert float(values["lgin_kiosk_frames_total"]) == shown
+    assert float(values['lgin_kiosk_frame_seconds_count{stage="turn"}']) == shown
     assert float(values['lgin_kiosk_pictures_total{kind="picture"}']) == 1
     assert float(values["lgin_kiosk_pictures_kept"]) == 1
     assert float(values['lgin_kiosk_requests_total{status="400"}']) == 1
@@ -338,7 +388,7 @@ def test_all_texts_are_used_and_there() -> None:
     assert {name for group in named for name in group if name} <= texts
     made = [
         re.compile(pattern)
-        for pattern in ("trouble_", "problem_", "faces_", "(still|strip)_title", "full|reconnecting")
+        for pattern in ("trouble_", "problem_", "faces_", "(still|strip|clip)_title", "mark$", "full|reconnecting")
     ]
     unused = [name for name in texts if not re.search(rf'["`.]{name}\b', sources)]
     assert [name for name in unused if not any(one.match(name) for one in made)] == []
@@ -374,7 +424,7 @@ def test_pictures_are_kept_for_their_time() -> None:
     assert stills.get(first) is None
     kept = stills.get(second)
     assert kept is not None
-    assert kept.jpeg == b"2"
+    assert kept.data == b"2"
     third, fourth = stills.add(b"3", "a.jpg"), stills.add(b"4", "a.jpg")
     assert stills.get(second) is None  # the oldest of more than two
     stills.delete(third)
@@ -388,7 +438,7 @@ def test_pictures_are_kept_for_their_time() -> None:
 
 def test_pictures_go_though_nobody_asks(tiny: Transformer, astronaut: Image8) -> None:
     with serving(tiny, Settings(still_seconds=0.2)) as server, Visitor(server.url) as visitor:
-        visitor.start().change(encoded(astronaut))
+        visitor.start().be_seen(encoded(astronaut))
         visitor.say(type="still")
         visitor.hear()
         stills = server.config.app.state.kiosk.snapshots  # type: ignore[union-attr]
@@ -572,7 +622,7 @@ def test_nothing_is_written_and_nobody_is_called(tiny: Transformer, astronaut: I
                 Visitor(server.url) as visitor,
                 httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as http,
             ):
-                visitor.start().change(encoded(astronaut))
+                visitor.start().be_seen(encoded(astronaut))
                 visitor.say(type="still")
                 token = visitor.hear()[0]["token"]
                 visitor.say(type="strip")
@@ -599,7 +649,7 @@ def test_https(tiny: Transformer, astronaut: Image8, tmp_path: Path) -> None:
         assert server.url.startswith("https://localhost:")
         assert httpx.get(f"{server.url}/healthz", verify=context, trust_env=False).status_code == 200
         with Visitor(server.url, ssl=context) as visitor:
-            visitor.start().change(encoded(astronaut))
+            visitor.start().be_seen(encoded(astronaut))
             visitor.say(type="still")
             kept = visitor.hear()[0]
     if server.settings.network_url is not None:  # a machine without a network has no address there
@@ -642,6 +692,8 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_command(tiny_model: Path, subprocess_env: dict[str, str], tmp_path: Path) -> None:
+    here, opened = tmp_path / "here", tmp_path / "opened"
+    here.mkdir()
     words = [
         "kiosk",
         "--port",
@@ -652,14 +704,15 @@ def test_the_command(tiny_model: Path, subprocess_env: dict[str, str], tmp_path:
         "1",
         "--public-url",
         "http://kiosk.example",
+        "--open",
     ]
     # Where the tests run in a shell's background Ctrl-C is ignored, and a program inherits that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "lgin_edge", *words],
-            env=subprocess_env,
-            cwd=tmp_path,
+            env=subprocess_env | {"BROWSER": f"sh -c 'echo %s > {opened}'"},
+            cwd=here,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -674,6 +727,7 @@ def test_the_command(tiny_model: Path, subprocess_env: dict[str, str], tmp_path:
         assert "From other machines: http://kiosk.example" in told
         page = httpx.get(url[0], headers={"host": "kiosk.example"}, trust_env=False)
         assert page.status_code == 200
+        wait_for(lambda: opened.is_file() and opened.read_text() == f"{url[0]}\n")
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=PATIENCE)
     finally:
@@ -682,4 +736,4 @@ def test_the_command(tiny_model: Path, subprocess_env: dict[str, str], tmp_path:
     assert process.returncode == 130
     assert "interrupted" in errors
     assert "Traceback" not in errors
-    assert list(tmp_path.iterdir()) == []
+    assert list(here.iterdir()) == []

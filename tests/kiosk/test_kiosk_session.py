@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import struct
 import threading
@@ -13,11 +14,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from support.kiosk_server import PATIENCE, Image8, Visitor, encoded, pixels, serving
 from websockets.exceptions import ConnectionClosed
 
 from lgin_edge import BackendError, Limits, Transformer
-from lgin_edge.kiosk import session
+from lgin_edge.kiosk import session, state
+from lgin_edge.kiosk.mark import SOURCE_TYPE
 from lgin_edge.kiosk.protocol import Close
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import Settings
@@ -99,8 +102,23 @@ def test_nobody_there(server: Server) -> None:
     with Visitor(server.url) as visitor:
         head, _ = visitor.start().change(encoded(np.full((240, 320, 3), 90, np.uint8)))
         assert head["faces"] == []
-        visitor.say(type="strip")
-        assert visitor.hear()[0]["code"] == "no_face"
+        for kind in ("still", "strip", "clip"):
+            visitor.say(type=kind)
+            assert visitor.hear()[0]["code"] == "no_face"
+
+
+def test_no_picture_of_a_face_that_is_not_all_there(
+    server: Server, frame: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Visitor(server.url) as visitor:
+        visitor.start().be_seen(frame)
+        with monkeypatch.context() as patch:
+            patch.setattr(session, "_FULL_STRENGTH", 1.01)
+            for kind in ("still", "strip", "clip"):
+                visitor.say(type=kind)
+                assert visitor.hear()[0]["code"] == "not_full"
+        visitor.say(type="still")
+        assert visitor.hear()[0]["type"] == "still"
 
 
 def test_a_picture_to_take_away(server: Server, frame: bytes) -> None:
@@ -118,7 +136,11 @@ def test_a_picture_to_take_away(server: Server, frame: bytes) -> None:
         assert shown.headers["content-type"] == "image/jpeg"
         assert shown.headers["content-disposition"].startswith("inline")
         assert shown.headers["cache-control"] == "no-store"
-        assert np.abs(pixels(shown.content).astype(int) - pixels(jpeg)).mean() < 3
+        change = np.abs(pixels(shown.content).astype(int) - pixels(jpeg))
+        assert change.mean() < 3
+        assert change[480:, 380:].mean() > 10 > change[480:, :300].mean()  # "changed by AI", to be read
+        with Image.open(io.BytesIO(shown.content)) as file:
+            assert SOURCE_TYPE.encode() in file.info["xmp"]
         saved = httpx.get(f"{address}.jpg?save=1", trust_env=False)
         assert saved.headers["content-disposition"] == 'attachment; filename="picture.jpg"'
         assert httpx.get(f"{address}.svg", trust_env=False).headers["content-type"] == "image/svg+xml"
@@ -130,10 +152,7 @@ def test_a_picture_to_take_away(server: Server, frame: bytes) -> None:
 
 def test_through_the_years(server: Server, frame: bytes, tiny: Transformer) -> None:
     with Visitor(server.url) as visitor:
-        visitor.start().change(frame)
-        deadline = time.monotonic() + PATIENCE
-        while not visitor.change(frame)[0]["faces"] and time.monotonic() < deadline:
-            pass
+        visitor.start().be_seen(frame)
         visitor.say(type="strip")
         head, files = visitor.hear()
         assert head["labels"] == ["original", *(group.label for group in tiny.groups)]
@@ -145,9 +164,31 @@ def test_through_the_years(server: Server, frame: bytes, tiny: Transformer) -> N
         assert pixels(whole.content).shape[1] > 5 * 512
 
 
+def test_a_clip_to_take_away(server: Server, frame: bytes, astronaut: Image8, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "_CLIP_FPS", 2)
+    with Visitor(server.url) as visitor:
+        visitor.start().be_seen(frame)
+        visitor.say(type="clip")
+        kept = visitor.hear()[0]
+        assert kept["type"] == "clip"
+        assert kept["address"] == f"https://kiosk.example/stills/{kept['token']}.gif"
+        shown = httpx.get(f"{server.url}/stills/{kept['token']}.gif", trust_env=False)
+        assert shown.headers["content-type"] == "image/gif"
+        with Image.open(io.BytesIO(shown.content)) as gif:
+            means = []
+            for i in range(getattr(gif, "n_frames", 1)):
+                gif.seek(i)
+                means.append(np.asarray(gif.convert("RGB"))[90:150, 195:245].mean())
+        assert len(means) == 12
+        assert np.argmax(means) == 0  # the tiny model's older is darker
+        assert np.argmin(means) == 6
+        assert means[1] == pytest.approx(means[-1], abs=2)
+        assert httpx.get(f"{server.url}/stills/{kept['token']}.jpg", trust_env=False).status_code == 404
+
+
 def test_too_many_pictures(server: Server, frame: bytes) -> None:
     with Visitor(server.url) as visitor:
-        visitor.start().change(frame)
+        visitor.start().be_seen(frame)
         kinds = []
         for _ in range(8):
             visitor.say(type="still")

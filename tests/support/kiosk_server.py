@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,6 +106,12 @@ class Visitor:
         head, jpeg = self.hear()
         assert (head["type"], head["number"]) == ("frame", number)
         return head, jpeg
+
+    def be_seen(self, file: bytes) -> None:
+        """Show a frame until its face has all of its change."""
+        deadline = time.monotonic() + PATIENCE
+        while not any(face["strength"] == 1 for face in self.change(file)[0]["faces"]):
+            assert time.monotonic() < deadline
 
     def __enter__(self) -> Self:
         self.socket = self._connecting.__enter__()

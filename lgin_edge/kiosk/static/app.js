@@ -7,7 +7,8 @@ import { Stage } from "./stage.js";
 import { setTexts, text } from "./texts.js";
 
 const JPEG_QUALITY = 0.85;
-const MIN_PHOTO_IDLE = 60; // seconds: with a photo nobody needs to be seen
+const MIN_IDLE = 60; // seconds where nobody needs to be seen: while a visitor reads, and with a photo
+const CAMERA_RETRY = 3; // seconds
 const WARN = 6; // seconds before the end for which it is announced
 const SEEN = 0.5; // a face that gets so much of the change is there
 
@@ -16,18 +17,23 @@ const stage = new Stage();
 const kept = new Kept((token) => visit?.connection.say({ type: "forget", token }));
 let about; // what /page.json tells
 let visit = null; // the visit that goes on: source, connection, ...
+let touched = 0; // when the screen was last touched, or a key pressed
+let retry = null; // {at}: when the camera that is not there was last tried; null where none is waited for
 
 // Screens.
 
 function show(name) {
   document.body.dataset.screen = name;
+  retry = null;
+  touched = performance.now();
   for (const screen of document.querySelectorAll(".screen")) screen.hidden = screen.id !== name;
   byId(name).querySelector("[tabindex='-1'], .primary, input")?.focus({ focusVisible: false });
 }
 
 function trouble(name, values, again) {
   byId("trouble-title").textContent = text(`trouble_${name}_title`);
-  byId("trouble-text").textContent = text(`trouble_${name}`, values);
+  const hint = about.public_screen ? "trouble_public" : `trouble_${name}_desk`;
+  byId("trouble-text").textContent = `${text(`trouble_${name}`, values)} ${text(hint)}`;
   byId("again").onclick = again;
   show("trouble");
 }
@@ -35,17 +41,24 @@ function trouble(name, values, again) {
 // A visit, from consent to finish.
 
 async function startCamera() {
+  const from = document.body.dataset.screen;
+  const retries = retry;
   try {
-    begin(await openCamera(byId("video"), cameraGone));
+    const source = await openCamera(byId("video"), noCamera);
+    if (document.body.dataset.screen === from) begin(source);
+    else source.stop(); // the visitor went back in the meantime
   } catch (error) {
-    const why = { NotAllowedError: "camera", SecurityError: "secure" }[error.name] ?? "none";
-    trouble(why, {}, startCamera);
+    if (document.body.dataset.screen !== from || (retries && retry === retries)) return;
+    if (error.name === "NotAllowedError") trouble("camera", {}, startCamera);
+    else if (error.name === "SecurityError") trouble("secure", {}, startCamera);
+    else noCamera();
   }
 }
 
-function cameraGone() {
+function noCamera() {
   finish();
   trouble("none", {}, startCamera);
+  retry = { at: performance.now() };
 }
 
 const choosePhoto = () => byId("file").click();
@@ -77,8 +90,11 @@ function begin(source) {
       frame: showFrame,
       still: (message) => {
         working(false);
-        const url = `/stills/${message.token}.jpg`;
-        kept.open("still", message, [{ url, alt: text("still_alt") }]);
+        kept.open("still", message, [{ url: `/stills/${message.token}.jpg`, alt: text("still_alt") }]);
+      },
+      clip: (message) => {
+        working(false);
+        kept.open("clip", message, [{ url: `/stills/${message.token}.gif`, alt: text("clip_alt") }]);
       },
       strip: (head, files) => {
         working(false);
@@ -168,22 +184,37 @@ function setStatus(name, values = {}, milliseconds = 0) {
 }
 
 function tellFaces(mine) {
-  const left = secondsLeft(mine);
+  const left = secondsLeft();
   if (performance.now() < held) return;
   if (left <= WARN) setStatus("leaving", { seconds: Math.max(0, Math.ceil(left)) });
   else if (!mine.faces) setStatus(mine.source.camera ? "faces_none" : "photo_no_face");
   else setStatus(mine.faces === 1 ? "faces_one" : "faces_many", { count: mine.faces });
 }
 
-function secondsLeft(mine) {
-  const idle = mine.source.camera ? about.idle_seconds : Math.max(MIN_PHOTO_IDLE, about.idle_seconds);
-  return idle - (performance.now() - mine.seen) / 1000;
+function secondsLeft() {
+  const last = visit ? Math.max(visit.seen, touched) : touched;
+  const idle = visit?.source.camera ? about.idle_seconds : Math.max(MIN_IDLE, about.idle_seconds);
+  return idle - (performance.now() - last) / 1000;
+}
+
+/** Twice a second: nobody is waited for on any screen, and a camera that comes is used. */
+function watch() {
+  const left = secondsLeft();
+  if (document.body.dataset.screen === "attract") return;
+  if (left <= 0) leave();
+  else if (visit && left <= WARN) tellFaces(visit);
+  else if (retry && performance.now() - retry.at > 1000 * CAMERA_RETRY) {
+    retry.at = performance.now();
+    startCamera();
+  }
 }
 
 function working(on) {
   // Not disabled: a button that has the focus would lose it.
-  for (const id of ["still", "strip"]) byId(id).ariaDisabled = on;
-  if (on) setStatus("working", {}, 1000);
+  for (const id of ["still", "strip", "clip"]) byId(id).ariaDisabled = on;
+  byId("count").textContent = "";
+  if (on) setStatus("working", {}, Infinity);
+  else held = 0;
 }
 
 // Controls.
@@ -202,10 +233,27 @@ function setSplit(on) {
   byId("compare").ariaPressed = on;
 }
 
-function ask(type) {
+/** Ask for a picture, a strip or a clip; of a camera after a countdown, so that people look into it. */
+async function ask(type) {
   if (byId(type).ariaDisabled === "true") return;
-  if (visit.connection.say({ type })) working(true);
-  else setStatus("reconnecting");
+  const mine = visit;
+  working(true);
+  if (mine.source.camera && about.countdown_seconds) {
+    setStatus("look", {}, Infinity);
+    for (let left = about.countdown_seconds; left > 0; left--) {
+      byId("count").textContent = left;
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      if (visit !== mine) return;
+    }
+    byId("flash").classList.remove("on");
+    void byId("flash").offsetWidth; // so that it begins anew
+    byId("flash").classList.add("on");
+    working(true);
+  }
+  if (!mine.connection.say({ type })) {
+    working(false);
+    setStatus("reconnecting");
+  }
 }
 
 function wire() {
@@ -219,19 +267,17 @@ function wire() {
     visit?.connection.say({ type: "age", years: Number(target.value) });
   };
   byId("compare").onclick = () => setSplit(!stage.split);
-  byId("still").onclick = () => ask("still");
-  byId("strip").onclick = () => ask("strip");
+  for (const id of ["still", "strip", "clip"]) byId(id).onclick = () => ask(id);
   for (const kind of ["pointerdown", "keydown"]) {
-    document.addEventListener(kind, () => {
-      if (visit) visit.seen = performance.now();
-    });
+    document.addEventListener(kind, () => (touched = performance.now()));
   }
-  setInterval(() => {
-    if (!visit) return;
-    const left = secondsLeft(visit);
-    if (left <= 0) leave();
-    else if (left <= WARN) tellFaces(visit);
-  }, 500);
+  setInterval(watch, 500);
+}
+
+/** What reaches the disk of the machine whose screen this is goes. */
+function makePublic() {
+  document.body.classList.add("public");
+  for (const kind of ["contextmenu", "dragstart"]) document.addEventListener(kind, (event) => event.preventDefault());
 }
 
 function prepare() {
@@ -261,4 +307,5 @@ while (!about) {
 }
 prepare();
 wire();
+if (about.public_screen) makePublic();
 show("attract");

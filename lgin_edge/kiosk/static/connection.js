@@ -8,7 +8,7 @@ export class Connection {
   /**
    * @param {number} window  frames that may be on their way
    * @param {() => object} start  the first message of each connection
-   * @param {object} on  frame(head, original, file), strip(head, files), still(message), problem(message), lost(full)
+   * @param {object} on  frame(head, original, file), strip(head, files), still(message), clip(message), problem(message), lost(full)
    */
   constructor(window, start, on) {
     this.window = window;

@@ -16,7 +16,7 @@ export class Kept {
   }
 
   /**
-   * @param {string} kind  "still" or "strip"
+   * @param {string} kind  "still", "strip" or "clip"
    * @param {object} kept  the kiosk's message: token, seconds, reachable
    * @param {{url: string, label?: string, alt: string}[]} pictures
    */
@@ -25,13 +25,13 @@ export class Kept {
     this.token = kept.token;
     this.urls = pictures.map(({ url }) => url);
     document.getElementById("kept-title").textContent = text(`${kind}_title`);
-    this.dialog.className = kind;
+    this.dialog.className = kind === "strip" ? "strip" : "still";
     document.getElementById("pictures").replaceChildren(...pictures.map(figure));
     document.getElementById("code").hidden = !kept.reachable;
     document.getElementById("not-reachable").hidden = kept.reachable;
     if (kept.reachable) document.getElementById("code-picture").src = `/stills/${kept.token}.svg`;
     const save = document.getElementById("save");
-    save.href = `/stills/${kept.token}.jpg?save=1`;
+    save.href = `/stills/${kept.token}.${kind === "clip" ? "gif" : "jpg"}?save=1`;
     save.hidden = false;
     this.until = performance.now() + 1000 * kept.seconds;
     this.timer = setInterval(() => this.tick(), 1000);
