@@ -96,7 +96,8 @@ class Animation:
 def animate(
     transformer: Transformer,
     image: Image.Image,
-    ends: Sequence[float],  # years, which the model reaches
+    start: float,  # years, which the model reaches
+    end: float,
     seconds: float,
     fps: float,
     side: int | None,
@@ -110,7 +111,7 @@ def animate(
     chosen = transformer.detect(picture) if chosen is None else chosen
     if not chosen:
         raise InputError("image: no face was found in it, and a clip shows faces")
-    years = ages(*ends, seconds, fps)
+    years = ages(start, end, seconds, fps)
     frames = [frame for part in parts(transformer, picture, chosen, years) for frame in part]
     return Animation(frames, years, times_ms(len(years), fps))
 

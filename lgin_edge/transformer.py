@@ -293,8 +293,8 @@ class Transformer:
             self._code(None, one)  # warns of one that the model does not reach
         image = self._read(image)
         picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-        used = [about.used_years(one) for one in ends]
-        return animate(self, picture, used, seconds, fps, side, given_faces(faces, None))
+        first, last = map(about.used_years, ends)
+        return animate(self, picture, first, last, seconds, fps, side, given_faces(faces, None))
 
     def age_file(
         self,
