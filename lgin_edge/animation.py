@@ -17,6 +17,7 @@ import numpy as np
 from .errors import ImageError, InputError, shown
 from .faces import Face
 from .files import atomic_write, exists
+from .frames import Frame
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -95,7 +96,7 @@ class Animation:
 
 def animate(
     transformer: Transformer,
-    image: Image.Image,
+    image: Image.Image | Frame,
     start: float,  # years, which the model reaches
     end: float,
     seconds: float,
@@ -104,10 +105,13 @@ def animate(
     faces: Sequence[Face] | None,
 ) -> Animation:
     """The clip that ``Transformer.animate`` makes. Raises InputError."""
+    from PIL import Image
+
     for name, value, least in (("seconds", seconds, 0.1), ("fps", fps, 1)):
         if not isinstance(value, (int, float)) or not least <= value <= 60:
             raise InputError(f"{name}: expected {least:g} to 60, got {shown(value)}")
-    picture, chosen = reduced(image, side or max(image.size), faces)
+    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    picture, chosen = reduced(picture, side or max(picture.size), faces)
     chosen = transformer.detect(picture) if chosen is None else chosen
     if not chosen:
         raise InputError("image: no face was found in it, and a clip shows faces")

@@ -82,10 +82,17 @@ def to_frame(image: Any, color: Color | None) -> tuple[Frame, PixelFormat, Calla
     return np.asarray(plain.convert(order.name)), order, restore
 
 
-def check_out(image: Any, frame: Frame, out: Frame) -> None:
+def targets(image: Any, frame: Frame, out: Frame | None, count: int) -> tuple[Frame, list[Frame]]:
+    """The frame to read, and ``count`` arrays with its bytes to change: new ones, or ``out``. Raises InputError."""
+    if out is None:
+        return frame, [np.array(frame, order="C") for _ in range(count)]
     if not isinstance(image, np.ndarray):
         raise InputError("out: only for arrays; a Pillow image comes back as a new one")
     if not isinstance(out, np.ndarray) or out.shape != frame.shape or out.dtype != frame.dtype:
         got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise InputError(f"out: expected an array like the image, {frame.dtype} {frame.shape}, got {got}")
     check_result(out)
+    if out is not frame:
+        frame = frame.copy() if np.may_share_memory(out, frame) else frame
+        np.copyto(out, frame)
+    return frame, [out]

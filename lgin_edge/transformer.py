@@ -28,7 +28,7 @@ from .frames import Color, Frame, PixelFormat
 from .inference.cpu import CpuFramePath
 from .inference.device_array import device_frame, is_on_device
 from .inference.loader import open_path
-from .inputs import check_out, given_faces, placed, to_frame
+from .inputs import given_faces, placed, targets, to_frame
 from .limits import LIMITS, Limits
 from .models.description import AgeGroup, Description, check_template
 
@@ -132,13 +132,7 @@ class Transformer:
         return cast(CallStats, getattr(self._local, "stats", CallStats()))
 
     def detect(self, image: Frame | Image.Image, *, color: Color | None = None) -> list[Face]:
-        """Find the faces of a picture.
-
-        Args, errors: as for ``age``.
-
-        Returns:
-            The faces, the largest first, in pixels of the picture as it is.
-        """
+        """The faces of a picture, the largest first, in pixels of the picture as it is. Args, errors: as for ``age``."""
         frame, order, _ = to_frame(self._read(image), color)
         with self._call() as (_, stats):
             stats.faces = self._find(frame, order, stats)
@@ -217,7 +211,15 @@ class Transformer:
         if not isinstance(image, np.ndarray) and is_on_device(image):
             if out is not None:
                 raise InputError("out: a frame on the device is changed in place; copy it first to keep it")
-            self._change_on_device(image, code, given, strength, color)
+            path = self._open_path()
+            if isinstance(path, CpuFramePath):
+                raise InputError("image: lies on a GPU, and this Transformer works on the CPU; make it with device=0")
+            frame = device_frame(image, color)
+            with self._call() as (_, stats):
+                stats.faces = self._find(path.download(frame), frame.pixel_format, stats) if given is None else given
+                changing = placed(stats.faces, strength)
+                if len(changing):
+                    path.change_on_device(frame, changing, code, stats.stage)
             return image
         return self._change(image, code[None], given, strength, color, out)[0]
 
@@ -229,32 +231,22 @@ class Transformer:
         landmarks: ArrayLike | None = None,
         color: Color | None = None,
     ) -> list[ImageT]:
-        """The picture at every age group: K pictures, by rising age. Each face is encoded once.
-
-        Args, errors: as for ``age``.
-        """
+        """The picture at each of the K age groups, by rising age. Each face is encoded once. Args, errors: as for ``age``."""
         given = given_faces(faces, landmarks)
         return self._change(self._read(image), np.eye(len(self.groups), dtype=np.float32), given, 1.0, color, None)
 
     def strip(self, image: Any, *, faces: Sequence[Face] | None = None) -> Image.Image:
         """A labelled strip to look at, one row a face: as it is, and at every age group. A notebook shows it.
 
-        Args:
-            image: a path, a Pillow image, or an array [H, W, 3] in RGB.
-
-        Raises:
-            InputError: there is no face in the picture; or as ``age``.
+        ``image`` is a path, a Pillow image, or an array [H, W, 3] in RGB. Raises InputError without a face; or as ``age``.
         """
-        from PIL import Image
-
         from .contact_sheet import timeline_strip
 
         image = self._read(image)
-        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
         chosen = self.detect(image) if faces is None else given_faces(faces, None)
         if not chosen:
             raise InputError("image: no face was found in it, and a strip shows faces")
-        return timeline_strip(self, picture, chosen)
+        return timeline_strip(self, image, chosen)
 
     def animate(
         self,
@@ -275,26 +267,17 @@ class Transformer:
             seconds: from the one to the other, 0.1 to 60; both stay half a second longer.
             fps: frames per second, 1 to 60; each has its own age.
             side: a larger picture is reduced to so many pixels on its longer side; None keeps it.
-            faces: as for ``age``.
 
-        Warns:
-            AgeRangeWarning: as ``age``.
-
-        Raises:
-            InputError: there is no face in the picture, or an argument is out of range; or as ``age``.
+        Raises InputError: there is no face in the picture, or an argument is out of range; warns and raises as ``age``.
         """
-        from PIL import Image
-
         from .animation import animate
 
         about = self._description
         ends = [about.groups[0].center if start is None else start, about.groups[-1].center if end is None else end]
         for one in ends:
             self._code(None, one)  # warns of one that the model does not reach
-        image = self._read(image)
-        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
         first, last = map(about.used_years, ends)
-        return animate(self, picture, first, last, seconds, fps, side, given_faces(faces, None))
+        return animate(self, self._read(image), first, last, seconds, fps, side, given_faces(faces, None))
 
     def age_file(
         self,
@@ -308,15 +291,13 @@ class Transformer:
         """A picture from file to file, as ``lgin-edge age`` does it: upright, its metadata and colour profile kept.
 
         Args:
-            source, group, years: the file; as for ``age``.
-            target: another one, .jpg, .png, .webp, .tif or .bmp; written whole or not at all.
+            target: another file, .jpg, .png, .webp, .tif or .bmp; written whole or not at all.
             overwrite: False refuses a ``target`` that exists.
 
         Returns:
             The number of its faces. Without a face nothing is written.
 
-        Raises:
-            ImageError: a file cannot be read or written; or as ``age``.
+        Raises ImageError: a file cannot be read or written; or as ``age``.
         """
         from .jobs import Job, age_file, check
 
@@ -358,8 +339,7 @@ class Transformer:
     def close(self) -> None:
         """Free the models once no call is running; every later call raises ClosedError.
 
-        Raises:
-            BackendError: a GPU did not free everything, as when it was lost; it is closed all the same.
+        Raises BackendError: a GPU did not free everything, as when it was lost; it is closed all the same.
         """
         path, self._path, self._detector = self._path, None, None
         if not self._origin.same_process:
@@ -459,34 +439,10 @@ class Transformer:
         out: Frame | None,
     ) -> list[ImageT]:
         frame, order, restore = to_frame(image, color)
-        if out is not None:
-            check_out(image, frame, out)
         with self._call() as (path, stats):
             stats.faces = self._find(frame, order, stats) if given is None else given
             changing = placed(stats.faces, strength)
-            source, results = frame, [out] if out is not None else [np.array(frame, order="C") for _ in codes]
-            if out is not None and out is not frame:
-                if np.may_share_memory(out, frame):
-                    source = frame.copy()
-                np.copyto(out, source)
+            source, results = targets(image, frame, out, len(codes))
             if len(changing):
                 path.change(source, order, changing, codes, results, stats.stage)
         return [cast(ImageT, restore(result)) for result in results]
-
-    def _change_on_device(
-        self,
-        image: Any,
-        code: NDArray[np.float32],  # [K]
-        given: list[Face] | None,
-        strength: float | Sequence[float],
-        color: Color | None,
-    ) -> None:
-        path = self._open_path()
-        if isinstance(path, CpuFramePath):
-            raise InputError("image: lies on a GPU, and this Transformer works on the CPU; make it with device=0")
-        frame = device_frame(image, color)
-        with self._call() as (_, stats):
-            stats.faces = self._find(path.download(frame), frame.pixel_format, stats) if given is None else given
-            changing = placed(stats.faces, strength)
-            if len(changing):
-                path.change_on_device(frame, changing, code, stats.stage)
