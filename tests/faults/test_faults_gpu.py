@@ -115,13 +115,13 @@ def test_work_of_a_call_that_broke_off_does_not_reach_the_next_picture(
             t.age(astronaut, group=4, faces=FACE)
         break_off(t, astronaut, kind, monkeypatch)
         assert runtime.pending
-        copy = gpu_path._copy_in
+        staged = gpu_path._staged
 
-        def copying(*arguments: Any) -> None:
+        def staging(*arguments: Any) -> Any:
             assert not runtime.pending
-            copy(*arguments)
+            return staged(*arguments)
 
-        monkeypatch.setattr(gpu_path, "_copy_in", copying)
+        monkeypatch.setattr(gpu_path, "_staged", staging)
         t.age(astronaut, group=4, faces=FACE)
     assert runtime.live == {}
 
