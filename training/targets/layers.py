@@ -19,8 +19,9 @@ from .subject import BELOW_NOSE, NOSE_TIP, OVAL, SIDE, Floats, Mask, Subject
 TEXTURE_SIDE = 320
 #: Width of the widest detail of a layer, of the coarse and of the fine band, and of pores and noise, texels.
 _DETAIL, _COARSE, _PORES = 28.0, 7.5, 0.8
-#: How much of each band a layer has at full depth: an age of 80 on a smooth face.
-FINE_GAIN, COARSE_GAIN, PORES_GAIN = 1.15, 0.50, 0.40
+#: How much of each band a layer has at full depth: an age of 80 on a smooth face. More of the coarse band looks like bruises under
+#: the eyes, and shiny beside them.
+FINE_GAIN, COARSE_GAIN, PORES_GAIN = 1.0, 0.20, 0.40
 #: No line is deeper than this, log light; and every layer's fine band has this RMS where the donor's skin is seen: a donor with
 #: folds like a relief gives lines as deep as one with few.
 _DEEPEST, _FINE_RMS = 0.30, 0.060
@@ -107,7 +108,7 @@ def layer(own: Detail, young: Floats) -> Floats:
 
 def _faded(seen: Mask) -> Floats:
     """1 well inside what is seen, falling to 0 at its edge."""
-    return masks.soft(cv2.erode(seen.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0, 4.0)
+    return masks.soft(cv2.erode(seen.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0, 7.0)
 
 
 def texture(layers: Floats, shares: Floats, windows: Floats) -> Floats:
