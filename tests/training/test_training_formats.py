@@ -126,6 +126,7 @@ def test_csv(folder):
         b"\xff,\xff.jpg,30,\n"
         b"p1,e.jpg\n"
         b"p1,f.jpg,121,F,more,and more\n"
+        b"p1," + 5000 * b"x" + b".jpg,30,F\n"
     )
     samples, problems = formats.read(Format.csv, root, table)
     assert samples == [
@@ -138,6 +139,7 @@ def test_csv(folder):
         *[formats.MALFORMED_ROW] * 5,
         formats.NO_PICTURE,
         *[formats.MALFORMED_ROW] * 2,
+        formats.NO_PICTURE,
     ]
     assert problems[1] == Problem("elsewhere.csv:6", formats.MALFORMED_ROW, "age: expected 0 to 120 years, got 'old'")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lgin_edge.errors import InputError
+from lgin_edge.files import is_file
 from lgin_edge.images import SUFFIXES
 
 MALFORMED_NAME = "malformed name"
@@ -180,7 +181,7 @@ def _csv(folder: Path, table: Path) -> Iterator[Sample | Problem]:
             yield Problem(name, MALFORMED_ROW, f"age: expected 0 to {_OLDEST} years, got {row['age']!r}")
         elif gender is None:
             yield Problem(name, MALFORMED_ROW, f"gender: expected M, F or nothing, got {row['gender']!r}")
-        elif not (folder / row["path"]).is_file():
+        elif not is_file(folder / row["path"]):
             yield Problem(row["path"], NO_PICTURE, f"{name}: looked in {folder}")
         else:
             yield Sample(Path(row["path"]), age, gender, row.get("person", ""))
