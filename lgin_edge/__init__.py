@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 # it is imported. Nothing leaves this machine that nobody asked for; whoever sets it himself has his way.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from .errors import AgeRangeWarning, BackendError, ClosedError, ImageError, InputError, LginError, ModelError
+from .errors import (
+    AgeRangeWarning,
+    BackendError,
+    ClosedError,
+    ImageError,
+    InputError,
+    LginError,
+    ModelError,
+    StreamError,
+)
 
 if TYPE_CHECKING:
     from .age_estimator import AgeEstimate
@@ -20,7 +29,7 @@ if TYPE_CHECKING:
     from .detectors.yunet import YuNet
     from .faces import Face
     from .limits import Limits
-    from .stream import Stream, StreamError
+    from .stream import Stream
     from .transformer import Transformer
 
 __all__ = [
@@ -48,7 +57,6 @@ _WHERE = {
     "Face": "faces",
     "Limits": "limits",
     "Stream": "stream",
-    "StreamError": "stream.errors",
     "Transformer": "transformer",
     "YuNet": "detectors.yunet",
 }

@@ -51,9 +51,7 @@ def native_call() -> Iterator[None]:
 
 def usable_cores() -> int:
     """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
 
 
 class ForkGuard:
@@ -103,5 +101,4 @@ def _begin_child() -> None:
 
 
 atexit.register(_end)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_child)
+os.register_at_fork(after_in_child=_begin_child)

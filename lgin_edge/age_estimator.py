@@ -29,30 +29,18 @@ WEIGHTS = Path(__file__).parent / "weights" / "age.onnx"
 
 @dataclass(frozen=True)
 class AgeEstimate:
-    """The age that one face seems to have.
+    """The age that one face seems to have."""
 
-    Attributes:
-        years: expected age, the mean of the groups' centres weighted by their probabilities. It never leaves the first
-            and the last centre (30 and 70 in the bundled model), and where the model is in doubt it leans to the middle.
-        group: index of the likeliest group; ``years`` may lie in a neighbour of it.
-        label: that group in words.
-        probability: of each of the K groups, by rising age; they sum to 1.
-    """
-
+    #: Expected age, the mean of the groups' centres weighted by their probabilities. It never leaves the first and the last
+    #: centre (30 and 70 in the bundled model), and where the model is in doubt it leans to the middle.
     years: float
-    group: int
-    label: str
-    probability: tuple[float, ...]
+    group: int  #: Index of the likeliest group; ``years`` may lie in a neighbour of it.
+    label: str  #: That group in words.
+    probability: tuple[float, ...]  #: Of each of the K groups, by rising age; they sum to 1.
 
 
 class AgeModel:
-    """An age model in an ONNX file, run by ONNX Runtime. ``run`` may be called by several threads at once.
-
-    Args:
-        path: the file; it must carry its description (``training.export --classifier`` writes it).
-        providers: ONNX Runtime providers, the preferred first.
-        threads: CPU threads of one call.
-        limits: of the file and its description.
+    """An age model in an ONNX file (``training.export --classifier`` writes it). ``run`` may be called by several threads at once.
 
     Raises:
         ModelError: missing, damaged, not an age model, or its inputs and outputs contradict its description.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import ImageError, InputError
+from .errors import ImageError, InputError, shown
 from .faces import Face
 from .files import atomic_write, exists
 
@@ -34,17 +35,11 @@ _AGES_AT_ONCE = 8
 
 @dataclass(frozen=True, eq=False)
 class Animation:
-    """A picture whose faces grow older, or younger.
+    """A picture whose faces grow older, or younger."""
 
-    Attributes:
-        frames: Pillow images in RGB, all of one size.
-        years: the age in each.
-        times_ms: for how long each is shown, milliseconds.
-    """
-
-    frames: Sequence[Image.Image]
-    years: Sequence[float]
-    times_ms: Sequence[int]
+    frames: Sequence[Image.Image]  #: Pillow images in RGB, all of one size.
+    years: Sequence[float]  #: The age in each.
+    times_ms: Sequence[int]  #: For how long each is shown, milliseconds.
 
     @property
     def seconds(self) -> float:
@@ -98,6 +93,29 @@ class Animation:
             raise ImageError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
+def animate(
+    transformer: Transformer,
+    image: Image.Image,
+    start: float,  # years, which the model reaches
+    end: float,
+    seconds: float,
+    fps: float,
+    side: int | None,
+    faces: Sequence[Face] | None,
+) -> Animation:
+    """The clip that ``Transformer.animate`` makes. Raises InputError."""
+    for name, value, least in (("seconds", seconds, 0.1), ("fps", fps, 1)):
+        if not isinstance(value, (int, float)) or not least <= value <= 60:
+            raise InputError(f"{name}: expected {least:g} to 60, got {shown(value)}")
+    picture, chosen = reduced(image, side or max(image.size), faces)
+    chosen = transformer.detect(picture) if chosen is None else chosen
+    if not chosen:
+        raise InputError("image: no face was found in it, and a clip shows faces")
+    years = ages(start, end, seconds, fps)
+    frames = [frame for part in parts(transformer, picture, chosen, years) for frame in part]
+    return Animation(frames, years, times_ms(len(years), fps))
+
+
 def parts(
     transformer: Transformer, image: Image.Image, faces: Sequence[Face], years: Sequence[float]
 ) -> Iterator[list[Image.Image]]:
@@ -146,7 +164,7 @@ def _film(clip: Animation, suffix: str) -> bytes:
     from .video.writer import BT601, LIMITED, VideoWriter
 
     file = io.BytesIO()
-    with VideoWriter(f"clip{suffix}", into=file) as writer:
+    with closing(VideoWriter(f"clip{suffix}", into=file)) as writer:
         writer.add_video(Fraction(1000, min(clip.times_ms)))
         width, height = clip.frames[0].size
         color = {"colorspace": BT601, "color_range": LIMITED}

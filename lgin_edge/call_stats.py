@@ -12,15 +12,12 @@ from .faces import Face
 
 @dataclass
 class CallStats:
-    """What the last call of this thread did.
+    """What the last call of this thread did."""
 
-    Attributes:
-        faces: the faces that were found, or given; empty means that the picture came back unchanged.
-        times: milliseconds by stage, of those that the call had: "detect", "crop", "model", "paste" and "total"; on a GPU
-            "gpu" for the three in the middle, with the copies there and back.
-    """
-
+    #: The faces that were found, or given; empty means that the picture came back unchanged.
     faces: list[Face] = field(default_factory=list)
+    #: Milliseconds by stage, of those that the call had: "detect", "crop", "model", "paste" and "total"; on a GPU "gpu" for the
+    #: three in the middle, with the copies there and back.
     times: dict[str, float] = field(default_factory=dict)
 
     @contextmanager

@@ -20,22 +20,15 @@ _GAP = 6
 _ROOM = 1.25
 
 
-def timeline_strip(
-    transformer: Transformer, image: Image.Image, faces: Sequence[Face], *, cell: int = CELL
-) -> Image.Image:
-    """A labelled strip, one row a face: the original, then every age group.
+def timeline_strip(transformer: Transformer, image: Image.Image, faces: Sequence[Face]) -> Image.Image:
+    """A labelled strip, an RGB image, one row a face: the original, then every age group.
 
     Args:
-        transformer: makes the ages.
         image: Pillow image, any mode that ``Transformer.age`` takes.
         faces: which faces, from ``Transformer.detect``.
-        cell: side of one picture of the strip, pixels.
-
-    Returns:
-        An RGB image.
     """
-    rows = [row(transformer, image, face, cell) for face in faces]
-    return draw(rows, ["original", *(group.label for group in transformer.groups)], cell)
+    rows = [row(transformer, image, face, CELL) for face in faces]
+    return draw(rows, ["original", *(group.label for group in transformer.groups)])
 
 
 def draw(rows: Sequence[Sequence[Image.Image]], labels: Sequence[str], cell: int = CELL) -> Image.Image:

@@ -33,21 +33,11 @@ class Edits:
     place: Floats | None = None
     lines: Floats | None = None
 
-    def __len__(self) -> int:
-        return len(self.face_edit)
-
-    def __getitem__(self, part: slice) -> Edits:
-        """Of some of the faces."""
-        return Edits(*(None if array is None else array[part] for array in self._arrays()))  # type: ignore[arg-type]
-
     @property
     def residuals_alone(self) -> bool:
         """Whether these are edits of format 1."""
         face = self.face_edit
         return isinstance(face, np.ndarray) and face.ndim == 4 and face.shape[1] == 3
-
-    def _arrays(self) -> tuple[Floats | None, ...]:
-        return self.face_edit, self.patch_edit, self.flow, self.place, self.lines
 
     def checked(self, n: int, s: int, p: int) -> list[Floats | None]:
         """The arrays as the kernels take them, C-contiguous, aligned, of one dtype, for N faces with views of S and P pixels.
@@ -68,13 +58,14 @@ class Edits:
             raise InputError("lines: expected place too, which says where they are drawn")
         given: list[Floats | None] = []
         for name, (array, shape) in expected.items():
-            if array is None and name not in ("face_edit", "patch_edit"):
+            needed = name in ("face_edit", "patch_edit")
+            if array is None and not needed:
                 given.append(None)
                 continue
             if not isinstance(array, np.ndarray) or array.dtype.newbyteorder("=") not in (np.float32, np.float16):
                 got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
                 raise InputError(f"{name}: expected a float32 or float16 array, got {got}")
-            if alone and name not in ("face_edit", "patch_edit"):
+            if alone and not needed:
                 raise InputError(f"{name}: edits of format 1 have residuals alone; give face_edit six channels")
             if array.shape != shape:
                 raise InputError(f"{name}: expected the plan's shape {shape}, got {array.shape}")

@@ -21,6 +21,10 @@ class ImageError(LginError, OSError):
     """An image file cannot be read or written."""
 
 
+class StreamError(LginError, OSError):
+    """A source cannot be opened or read, or stopped; a video cannot be read or written."""
+
+
 class ModelError(LginError, RuntimeError):
     """A model file is missing, damaged, or not one that this version can run."""
 

@@ -24,23 +24,17 @@ _BROWS_TO_CHIN = [(0.2, 0.3), (0.8, 0.3), (0.2, 0.9), (0.8, 0.9)]
 class Face:
     """One face in a frame. It cannot exist without its similarity and its region boxes.
 
-    Attributes:
-        landmarks: [5, 2] float64 (x, y), frame pixels, in the order of ``geometry.LANDMARK_NAMES`` (as seen in the picture).
-        score: the detector's confidence, 0 to 1.
-        box: [4] float64 (x0, y0, x1, y1), frame pixels; may reach over the frame's border. When not given, it spans brows to
-            chin.
-        affine: ``A`` [2, 3], canonical to frame pixels (``geometry.fit_similarity``).
-        boxes: [5, 4] of the local regions, canonical (``geometry.region_boxes``).
-
     Raises:
         InputError: the landmarks are not those of a face, or its square would be narrower than 1 px or wider than 65536.
     """
 
+    #: [5, 2] (x, y), frame pixels, in the order of ``geometry.LANDMARK_NAMES`` (as seen in the picture).
     landmarks: Float64
-    score: float
+    score: float  #: The detector's confidence, 0 to 1.
+    #: [4] (x0, y0, x1, y1), frame pixels; may reach over the frame's border. When not given, it spans brows to chin.
     box: Float64
-    affine: Float64
-    boxes: Float64
+    affine: Float64  #: ``A`` [2, 3], canonical to frame pixels (``geometry.fit_similarity``).
+    boxes: Float64  #: [5, 4] of the local regions, canonical (``geometry.region_boxes``).
 
     def __init__(self, landmarks: npt.ArrayLike, score: float = 1.0, box: npt.ArrayLike | None = None) -> None:
         points = check_floats("landmarks", landmarks, (5, 2)).copy()
@@ -54,11 +48,8 @@ class Face:
         if box is None:
             corners = geometry.apply(affine, _BROWS_TO_CHIN)
             box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
-        object.__setattr__(self, "landmarks", points)
-        object.__setattr__(self, "score", score)
-        object.__setattr__(self, "box", check_floats("box", box, (4,)))
-        object.__setattr__(self, "affine", affine)
-        object.__setattr__(self, "boxes", geometry.region_boxes(points, affine))
+        box, boxes = check_floats("box", box, (4,)), geometry.region_boxes(points, affine)
+        vars(self).update(landmarks=points, score=score, box=box, affine=affine, boxes=boxes)
 
     def __repr__(self) -> str:
         x0, y0, x1, y1 = self.box
@@ -67,7 +58,7 @@ class Face:
     def scored(self, score: float) -> Face:
         """The same face with another score; nothing is fitted again."""
         face = copy.copy(self)
-        object.__setattr__(face, "score", score)
+        vars(face)["score"] = score
         return face
 
     @property
@@ -88,26 +79,18 @@ def face_or_none(landmarks: npt.ArrayLike, score: float = 1.0, box: npt.ArrayLik
 class FaceBatch:
     """Where N faces lie, and how much of the change each of them takes.
 
-    Attributes:
-        affines: [N, 2, 3] float64, canonical to frame pixels.
-        boxes: [N, 5, 4] float64, canonical.
-        strengths: [N] float64, 0 (the face stays as it is) to 1; all 1 when not given.
-
-    Raises:
-        InputError: wrong shape, or no numbers. (``kernels.FacePlan`` checks the values.)
+    Raises InputError: wrong shape, or no numbers. (``kernels.FacePlan`` checks the values.)
     """
 
-    affines: Float64
-    boxes: Float64
-    strengths: Float64
+    affines: Float64  # [N, 2, 3], canonical to frame pixels
+    boxes: Float64  # [N, 5, 4], canonical
+    strengths: Float64  # [N], 0 (the face stays as it is) to 1; all 1 when not given
 
     def __init__(self, affines: npt.ArrayLike, boxes: npt.ArrayLike, strengths: npt.ArrayLike | None = None) -> None:
         places = check_floats("affines", affines, (-1, 2, 3))
         count = len(places)
-        object.__setattr__(self, "affines", places)
-        object.__setattr__(self, "boxes", check_floats("boxes", boxes, (count, 5, 4)))
-        shares = np.ones(count) if strengths is None else check_floats("strengths", strengths, (count,))
-        object.__setattr__(self, "strengths", shares)
+        found = np.ones(count) if strengths is None else check_floats("strengths", strengths, (count,))
+        vars(self).update(affines=places, boxes=check_floats("boxes", boxes, (count, 5, 4)), strengths=found)
 
     @staticmethod
     def of(faces: Sequence[Face], strengths: npt.ArrayLike | None = None) -> FaceBatch:

@@ -38,6 +38,20 @@ class PixelFormat(enum.Enum):
             raise InputError(f"color: expected one of {', '.join(get_args(Color))}, got {shown(color)}")
         return PixelFormat(color)
 
+    @staticmethod
+    def of(color: str | None, shape: tuple[int, ...]) -> PixelFormat:
+        """The format that a caller names; of none, by an array's channels. Raises InputError."""
+        if color is not None:
+            return PixelFormat.parse(color)
+        if len(shape) == 3 and shape[2] in (3, 4):
+            return PixelFormat.RGB if shape[2] == 3 else PixelFormat.RGBA
+        if len(shape) == 2 or (len(shape) == 3 and shape[2] == 1):
+            raise InputError(
+                f"image: expected [H, W, 3 or 4], got shape {shape}. Make a grey picture RGB with "
+                'np.stack([gray] * 3, axis=-1); if it is NV12, say color="nv12"'
+            )
+        raise InputError(f"image: expected [H, W, 3] RGB or [H, W, 4] RGBA, got shape {shape}")
+
     @property
     def is_nv12(self) -> bool:
         return self is PixelFormat.NV12
@@ -62,7 +76,11 @@ class PixelFormat(enum.Enum):
 
     def size(self, frame: Frame) -> tuple[int, int]:
         """Height and width of the picture in a checked array, pixels."""
-        rows, width = frame.shape[:2]
+        return self.size_of(frame.shape)
+
+    def size_of(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Height and width of the picture in a checked array of this shape, pixels."""
+        rows, width = shape[:2]
         return (rows * 2 // 3 if self.is_nv12 else rows), width
 
     def planes(self, frame: Frame, rectangle: Rectangle) -> list[Frame]:
@@ -79,17 +97,31 @@ class PixelFormat(enum.Enum):
             raise InputError(f"{name}: expected a NumPy array, got {type(frame).__name__}")
         if frame.dtype != np.uint8:
             raise InputError(f"{name}: expected dtype uint8, got {frame.dtype}; convert to 8 bits a channel first")
-        if frame.size == 0:
-            raise InputError(f"{name}: expected at least one pixel, got shape {frame.shape}")
+        self.check_shape(name, frame.shape)
+
+    def check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raise InputError unless an array of this shape holds a picture in this format."""
+        if 0 in shape:
+            raise InputError(f"{name}: expected at least one pixel, got shape {shape}")
         if self.is_nv12:
-            if frame.ndim != 2 or frame.shape[0] % 3 or frame.shape[1] % 2:
+            if len(shape) != 2 or shape[0] % 3 or shape[1] % 2:
                 raise InputError(
                     f"{name}: color 'nv12' is [H * 3/2, W] with even H and W (the rows of Y, then the rows of U and V), got "
-                    f"shape {frame.shape}"
+                    f"shape {shape}"
                 )
-        elif frame.ndim != 3 or frame.shape[2] != self.channels:
-            hint = "; repeat a grey picture three times" if frame.ndim == 2 or frame.shape[-1] == 1 else ""
-            raise InputError(f"{name}: color {self.value!r} is [H, W, {self.channels}], got shape {frame.shape}{hint}")
+        elif len(shape) != 3 or shape[2] != self.channels:
+            hint = "; repeat a grey picture three times" if len(shape) == 2 or shape[-1:] == (1,) else ""
+            raise InputError(f"{name}: color {self.value!r} is [H, W, {self.channels}], got shape {shape}{hint}")
+
+
+def check_result(out: Frame) -> None:
+    """Raise InputError unless every element of an array can be written without another."""
+    if not out.flags.writeable:
+        raise InputError("out: the array is read-only; give a writable copy, or out=None for a new array")
+    if overlaps_itself(out):
+        raise InputError(
+            f"out: several elements share one byte (strides {out.strides}); give an array of its own memory"
+        )
 
 
 def same_elements(a: Frame, b: Frame) -> bool:

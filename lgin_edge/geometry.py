@@ -52,20 +52,14 @@ MAX_VIEW_SIDE = 4096
 class ViewSpec:
     """How a model is fed and pasted.
 
-    Attributes:
-        face_size: S, side of the face view in pixels, 1 to 4096.
-        patch_size: P, side of the five local views in pixels, 1 to 4096.
-        face_taper, region_taper: rise of the blending windows w_0 and w_r as a fraction of a view's side, 0.001 to 0.5.
-        face_box: (x0, y0, x1, y1) of the face view in canonical coordinates, each from -1 to 2.
-
-    Raises:
-        InputError: a size out of range, or no number. (``kernels.FacePlan`` checks the values of the others.)
+    Raises InputError: a size out of range, or no number. (``kernels.FacePlan`` checks the values of the others.)
     """
 
-    face_size: int = FACE_SIZE
-    patch_size: int = PATCH_SIZE
-    face_taper: float = FACE_TAPER
-    region_taper: float = REGION_TAPER
+    face_size: int = FACE_SIZE  #: S, side of the face view in pixels, 1 to 4096.
+    patch_size: int = PATCH_SIZE  #: P, side of the five local views in pixels, 1 to 4096.
+    face_taper: float = FACE_TAPER  #: Rise of the blending window w_0 as a fraction of a view's side, 0.001 to 0.5.
+    region_taper: float = REGION_TAPER  #: The same of w_r.
+    #: (x0, y0, x1, y1) of the face view in canonical coordinates, each from -1 to 2.
     face_box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from . import geometry
 from .errors import ImageError, InputError, shown
 from .faces import Face, FaceBatch
-from .frames import Color, Frame, PixelFormat, overlaps_itself
+from .frames import Color, Frame, PixelFormat, check_result
 
 
 def placed(faces: Sequence[Face], strength: float | Sequence[float]) -> FaceBatch:
@@ -52,7 +52,7 @@ def given_faces(faces: Sequence[Face] | None, landmarks: npt.ArrayLike | None) -
 def to_frame(image: Any, color: Color | None) -> tuple[Frame, PixelFormat, Callable[[Frame], Any]]:
     """An array for the kernels, its pixel format, and the way back to what the caller gave."""
     if isinstance(image, np.ndarray):
-        order = PixelFormat.parse(color) if color is not None else _format_of(image)
+        order = PixelFormat.of(color, image.shape)
         order.check("image", image)
         return image, order, lambda result: result
     pillow = sys.modules.get("PIL.Image")  # a caller with a Pillow image has imported it
@@ -82,24 +82,10 @@ def to_frame(image: Any, color: Color | None) -> tuple[Frame, PixelFormat, Calla
     return np.asarray(plain.convert(order.name)), order, restore
 
 
-def _format_of(frame: Frame) -> PixelFormat:
-    if frame.ndim == 3 and frame.shape[2] in (3, 4):
-        return PixelFormat.RGB if frame.shape[2] == 3 else PixelFormat.RGBA
-    if frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 1):
-        raise InputError(
-            f"image: expected [H, W, 3 or 4], got shape {frame.shape}. Make a grey picture RGB with "
-            'np.stack([gray] * 3, axis=-1); if it is NV12, say color="nv12"'
-        )
-    raise InputError(f"image: expected [H, W, 3] RGB or [H, W, 4] RGBA, got shape {frame.shape}")
-
-
 def check_out(image: Any, frame: Frame, out: Frame) -> None:
     if not isinstance(image, np.ndarray):
         raise InputError("out: only for arrays; a Pillow image comes back as a new one")
     if not isinstance(out, np.ndarray) or out.shape != frame.shape or out.dtype != frame.dtype:
         got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise InputError(f"out: expected an array like the image, {frame.dtype} {frame.shape}, got {got}")
-    if not out.flags.writeable:
-        raise InputError("out: expected an array that can be written to")
-    if overlaps_itself(out):
-        raise InputError("out: elements of the array share memory (a broadcast or overlapping view); give a real copy")
+    check_result(out)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from .arguments import check_floats, check_integer
 from .edits import Edits
 from .errors import BackendError, InputError
 from .faces import FaceBatch
-from .frames import Floats, Frame, PixelFormat, Rectangle, overlaps_itself, same_elements, shares_memory
+from .frames import Floats, Frame, PixelFormat, Rectangle, check_result, same_elements, shares_memory
 from .geometry import MAX_VIEW_SIDE, ViewSpec
 
 try:
@@ -274,117 +275,9 @@ def block_size(pixel_format: PixelFormat, count: int) -> int:
     return _call(_native.block_size, pixel_format.value, check_integer("count", count, 0, MAX_FACES))
 
 
-def launch_crop(
-    block: int,
-    pixel_format: PixelFormat,
-    count: int,
-    face: int,
-    patches: int,
-    face_size: int,
-    patch_size: int,
-    half: bool,
-    device: int,
-    stream: int,
-) -> None:
-    """Start ``region_crop`` on a CUDA device: nothing is allocated, copied or waited for.
-
-    The first launch of a process may load the kernel: make one before a capture.
-
-    Args:
-        block: device address of what ``FacePlan.write_block`` wrote, a multiple of 16.
-        pixel_format, count: the block's, N faces.
-        face, patches: device addresses of [N, 3, S, S] and [N, 5, 3, P, P], float32 or, with ``half``, float16; written.
-        face_size, patch_size: S and P, with which the block was written.
-        half: float16 instead of float32.
-        device: number of the CUDA device, 0 or more.
-        stream: handle of the stream (cudaStream_t), 0 for the default one.
-
-    Raises:
-        InputError: an argument has the wrong type or value, an address is null or misaligned.
-        BackendError: the device is not there, the launch failed, or this build has no CUDA kernels.
-    """
-    _launch(_native.launch_crop, **locals())
-
-
-def launch_paste(
-    block: int,
-    pixel_format: PixelFormat,
-    count: int,
-    index: int,
-    face_edit: int,
-    patch_edit: int,
-    face_size: int,
-    patch_size: int,
-    half: bool,
-    pixels: int,
-    target_offset: int,
-    device: int,
-    stream: int,
-) -> None:
-    """Start ``region_paste`` of one face on a CUDA device: nothing is allocated, copied or waited for.
-
-    Faces that may overlap are launched one after another on one stream.
-
-    Args:
-        block, pixel_format, count, half, device, stream: as in ``launch_crop``, and so are the errors.
-        index: which of the block's faces, 0 to N - 1.
-        face_edit, patch_edit: device addresses of this face's residuals (format 1), [3, S, S] and [5, 3, P, P].
-        face_size, patch_size: S and P of the residuals.
-        pixels: how many pixels to start threads for, at least 1. It decides the speed alone: for a smaller face the
-            surplus returns at once, a bigger one is worked off in turns. The rectangle's area is a good value.
-        target_offset: bytes from the block's frame to the one that is changed: 0 for itself, more for a copy of it.
-    """
-    _launch(_native.launch_paste, **locals())
-
-
 def scratch_size(frame_bytes: int) -> int:
     """Bytes of the scratch of ``launch_edit_paste`` for a frame (or its rectangle) of ``frame_bytes``, pitch included."""
     return _native.scratch_head + check_integer("frame_bytes", frame_bytes, 1, MAX_ADDRESS // 2)
-
-
-def launch_edit_paste(
-    block: int,
-    pixel_format: PixelFormat,
-    count: int,
-    index: int,
-    face_edit: int,
-    patch_edit: int,
-    flow: int,
-    place: int,
-    lines: int,
-    face_size: int,
-    patch_size: int,
-    coarse_size: int,
-    line_size: int,
-    half: bool,
-    pixels: int,
-    target_offset: int,
-    scratch: int,
-    device: int,
-    stream: int,
-) -> None:
-    """Start ``region_paste`` of one face's edits of format 2 on a CUDA device, in two launches.
-
-    Args:
-        block, pixel_format, count, index, half, pixels, target_offset, device, stream: as in ``launch_paste``; errors too.
-        face_edit, patch_edit: device addresses of this face's edits, [6, S, S] and [5, 4, P, P].
-        flow, place, lines: device addresses of [2, F, F], [2, F, F] and [A, A], each or 0.
-        face_size, patch_size, coarse_size, line_size: S, P, F and A.
-        scratch: device address of ``scratch_size`` bytes for the block's frame, a multiple of 16: keeps what the face moves
-            from. Launches that follow one another on one stream may share it.
-    """
-    _launch(_native.launch_edit_paste, **locals())
-
-
-def launch_finite_check(values: int, size: int, found: int, half: bool, device: int, stream: int) -> None:
-    """Start a check of values on a CUDA device.
-
-    Args:
-        values: device address of ``size`` values, float32 or, with ``half``, float16.
-        found: device address of a uint32, which becomes 1 where one of them is NaN or infinite, and else stays as it is.
-        device, stream: as in ``launch_crop``, and so are the errors.
-    """
-    _launch(_native.launch_finite_check, **locals())
 
 
 def cuda_is_host() -> bool:
@@ -402,16 +295,6 @@ def cuda_device_count() -> int:
     return _native.cuda_device_count()
 
 
-def _launch(function: Callable[..., None], half: bool, pixel_format: PixelFormat | None = None, **numbers: int) -> None:
-    """Call a native launch with its numbers by name: those of ``_RANGES``, and addresses."""
-    checked = {
-        name: check_integer(name, value, *_RANGES[name]) if name in _RANGES else _check_address(name, value)
-        for name, value in numbers.items()
-    }
-    kind = {} if pixel_format is None else {"pixel_format": pixel_format.value}
-    _call(function, half=bool(half), **kind, **checked)
-
-
 def _call(function: Callable[..., _Result], *arguments: Any, **named: Any) -> _Result:
     """Call a native function, with its exceptions as this package's."""
     try:
@@ -423,14 +306,53 @@ def _call(function: Callable[..., _Result], *arguments: Any, **named: Any) -> _R
         raise BackendError(str(error)) from error
 
 
+def _launch(
+    function: Callable[..., None], *, half: bool, pixel_format: PixelFormat | None = None, **numbers: int
+) -> None:
+    """Call a native launch with its numbers by name: those of ``_RANGES``, and addresses."""
+    checked = {
+        name: check_integer(name, value, *_RANGES[name]) if name in _RANGES else _check_address(name, value)
+        for name, value in numbers.items()
+    }
+    kind = {} if pixel_format is None else {"pixel_format": pixel_format.value}
+    _call(function, half=bool(half), **kind, **checked)
+
+
+#: Start ``region_crop`` on a CUDA device, or ``region_paste`` of one face: of the residuals of format 1, or (in two launches) of
+#: the edits of format 2. Nothing is allocated, copied or waited for. The first launch of a process may load the kernel: make one
+#: before a capture. Faces that may overlap are launched one after another on one stream.
+#:
+#: All arguments are given by name (``_native.pyi``). Of crop and paste:
+#:     block: device address of what ``FacePlan.write_block`` wrote, a multiple of 16; pixel_format, count: its own, N faces.
+#:     face_size, patch_size: S and P, with which the block was written.
+#:     half: the views or edits are float16 instead of float32.
+#:     device, stream: number of the CUDA device; handle of the stream (cudaStream_t), 0 for the default one.
+#: Of the crop: face, patches: device addresses of [N, 3, S, S] and [N, 5, 3, P, P], written.
+#: Of both pastes:
+#:     index: which of the block's faces, 0 to N - 1.
+#:     face_edit, patch_edit: device addresses of this face's edits, [3 or 6, S, S] and [5, 3 or 4, P, P].
+#:     pixels: how many pixels to start threads for, at least 1. It decides the speed alone: for a smaller face the surplus returns
+#:         at once, a bigger one is worked off in turns. The rectangle's area is a good value.
+#:     target_offset: bytes from the block's frame to the one that is changed: 0 for itself, more for a copy of it.
+#: Of format 2:
+#:     flow, place, lines: device addresses of [2, F, F], [2, F, F] and [A, A], each or 0; coarse_size, line_size: F and A.
+#:     scratch: device address of ``scratch_size`` bytes for the block's frame, a multiple of 16: keeps what the face moves from.
+#:         Launches that follow one another on one stream may share it.
+#: Of the check whether values are finite, which has no block and no faces:
+#:     values: device address of ``size`` values, float32 or, with ``half``, float16.
+#:     found: device address of a uint32, which becomes 1 where one of them is NaN or infinite, and else stays as it is.
+#:
+#: They raise InputError for an argument of the wrong type or value and an address that is null or misaligned, BackendError if the
+#: device is not there, the launch failed, or this build has no CUDA kernels.
+launch_crop = partial(_launch, _native.launch_crop)
+launch_paste = partial(_launch, _native.launch_paste)
+launch_edit_paste = partial(_launch, _native.launch_edit_paste)
+launch_finite_check = partial(_launch, _native.launch_finite_check)
+
+
 def _check_out(plan: FacePlan, out: Frame, frame: Frame) -> None:
     plan.check("out", out)
-    if not out.flags.writeable:
-        raise InputError("out: the array is read-only; give a writable copy, or out=None for a new array")
-    if overlaps_itself(out):
-        raise InputError(
-            f"out: several elements share one byte (strides {out.strides}); give an array of its own memory"
-        )
+    check_result(out)
     if not same_elements(out, frame) and shares_memory(out, frame):
         raise InputError(
             "out: shares memory with frame but is not the same array; give frame itself or a separate array"

@@ -12,26 +12,19 @@ from .errors import InputError, shown
 class Limits:
     """What is larger is refused (of too many faces the largest are taken), before it costs memory or time.
 
-    Attributes:
-        image_bytes: of an image file.
-        image_pixels: of a picture, width times height. Above 178 million Pillow has a limit of its own.
-        faces: found in one picture.
-        batch: faces times ages that go through the model in one call on the CPU; one face at all its ages always does. On a
-            GPU: what the engine was built for (``lgin-edge build --max-batch``).
-        model_bytes: of a model file, with the data that it keeps in other files.
-        json_bytes, json_depth: of a model's description; in a kiosk, of a message from the page.
-
-    Raises:
-        InputError: a limit is not a whole number from 1 on.
+    Raises InputError: a limit is not a whole number from 1 on.
     """
 
-    image_bytes: int = 512_000_000
+    image_bytes: int = 512_000_000  #: Of an image file.
+    #: Of a picture, width times height. Above 178 million Pillow has a limit of its own.
     image_pixels: int = 178_000_000
-    faces: int = 256
+    faces: int = 256  #: Found in one picture.
+    #: Faces times ages that go through the model in one call on the CPU; one face at all its ages always does. On a GPU: what
+    #: the engine was built for (``lgin-edge build --max-batch``).
     batch: int = 4
-    model_bytes: int = 256_000_000
-    json_bytes: int = 65_536
-    json_depth: int = 16
+    model_bytes: int = 256_000_000  #: Of a model file, with the data that it keeps in other files.
+    json_bytes: int = 65_536  #: Of a model's description; in a kiosk, of a message from the page.
+    json_depth: int = 16  #: Likewise.
 
     def __post_init__(self) -> None:
         for one in fields(self):

@@ -111,13 +111,11 @@ def _paste_residuals(plan: FacePlan, n: int, edits: Edits, result: Frame) -> Non
 
     if plan.pixel_format.is_nv12:
         luma, chroma = result[:height], result[height:].reshape(height // 2, width // 2, 2)
-        _add(luma[..., None], change(_centers(height, width, 1)) @ _TO_YUV[:, :1])
-        _add(chroma, change(_centers(height // 2, width // 2, 2)) @ _TO_YUV[:, 1:])
+        luma[...] = _rounded(luma + (change(_centers(height, width, 1)) @ _TO_YUV[:, :1])[..., 0])
+        chroma[...] = _rounded(chroma + change(_centers(height // 2, width // 2, 2)) @ _TO_YUV[:, 1:])
     else:
         channels = list(plan.pixel_format.rgb)
-        rgb = result[..., channels]
-        _add(rgb, change(_centers(height, width, 1)))
-        result[..., channels] = rgb
+        result[..., channels] = _rounded(result[..., channels] + change(_centers(height, width, 1)))
 
 
 def _paste_edits(plan: FacePlan, n: int, edits: Edits, result: Frame) -> None:
@@ -324,8 +322,3 @@ def _rounded(level: Float64) -> npt.NDArray[np.uint8]:
     """Levels as bytes: clamped, then rounded half up."""
     result: npt.NDArray[np.uint8] = np.floor(np.clip(level, 0.0, 255.0) + 0.5).astype(np.uint8)
     return result
-
-
-def _add(target: npt.NDArray[np.uint8], change: Float64) -> None:
-    """Add to 8-bit levels in place: clamped, then rounded half up."""
-    target[...] = np.floor(np.clip(target + change, 0.0, 255.0) + 0.5)

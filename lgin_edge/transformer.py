@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import numpy as np
@@ -17,10 +17,11 @@ from . import geometry
 from ._process import ForkGuard, usable_cores
 from .age_estimator import WEIGHTS as AGE_WEIGHTS
 from .age_estimator import AgeEstimate, AgeModel
+from .arguments import check_integer
 from .call_stats import CallStats
 from .detectors import Detector
 from .detectors.centerface import CenterFace
-from .errors import AgeRangeWarning, BackendError, ClosedError, InputError, shown
+from .errors import AgeRangeWarning, BackendError, ClosedError, InputError
 from .faces import Face
 from .files import is_file
 from .frames import Color, Frame, PixelFormat
@@ -96,23 +97,18 @@ class Transformer:
         limits: Limits = LIMITS,
     ) -> None:
         self._origin = ForkGuard("this Transformer")
-        self._threads = usable_cores() if threads is None else threads
-        if not isinstance(self._threads, int) or not 1 <= self._threads <= 1024:
-            raise InputError(f"threads: expected a whole number from 1 to 1024, got {shown(threads)}")
+        self._threads = usable_cores() if threads is None else check_integer("threads", threads, 1, 1024)
         path = model_path(model)
         self._path: CpuFramePath | GpuFramePath | None = open_path(
             path, device=device, providers=providers, threads=self._threads, sha256=sha256, limits=limits
         )
         self._description = self._path.description
         check_template(path, self._description)
-        if detector is None:
-            detector = CenterFace(threads=self._threads, max_faces=limits.faces)
-        self._detector: Detector | None = detector
+        self._detector: Detector | None = detector or CenterFace(threads=self._threads, max_faces=limits.faces)
         self._age_path = AGE_WEIGHTS if age_model is None else Path(age_model)
         self._age_model: AgeModel | None = None
         self._age_lock = threading.Lock()
-        self._providers = tuple(providers)
-        self._limits = limits
+        self._limits, self._providers = limits, tuple(providers)
         self._local = threading.local()
 
     @property
@@ -127,33 +123,24 @@ class Transformer:
 
     @property
     def frame_path(self) -> CpuFramePath | GpuFramePath:
-        """What cuts, changes and pastes faces, for those who measure its parts. Raises ClosedError after ``close``."""
+        """What cuts, changes and pastes faces. Raises ClosedError after ``close``, BackendError in a forked process."""
         return self._open_path()
 
     @property
     def last_call(self) -> CallStats:
         """The faces found by this thread's last call, and the time of each of its stages."""
-        stats: CallStats = getattr(self._local, "stats", CallStats())
-        return stats
+        return cast(CallStats, getattr(self._local, "stats", CallStats()))
 
     def detect(self, image: Frame | Image.Image, *, color: Color | None = None) -> list[Face]:
         """Find the faces of a picture.
 
-        Args:
-            image: as for ``age``.
-            color: as for ``age``.
+        Args, errors: as for ``age``.
 
         Returns:
             The faces, the largest first, in pixels of the picture as it is.
-
-        Raises:
-            InputError: the picture has the wrong type, shape or dtype.
-            ClosedError: after ``close``.
         """
-        self._open_path()
         frame, order, _ = to_frame(self._read(image), color)
-        stats = self._begin()
-        with stats.stage("total"):
+        with self._call() as (_, stats):
             stats.faces = self._find(frame, order, stats)
         return stats.faces
 
@@ -184,12 +171,12 @@ class Transformer:
         """The picture with its faces at another age. Bytes outside the face squares stay as they are.
 
         Args:
-            image: a path, a list of pictures, or one: uint8 array, [H, W, 3] RGB by default, or a Pillow image. Pillow images of mode L, LA, RGB and RGBA come
-                back in their mode; palettes, CMYK and the like come back as RGB or RGBA. The EXIF orientation is not
-                applied: turn a photograph upright first (``PIL.ImageOps.exif_transpose``). Or, with a transformer on a GPU,
-                an array on that GPU by ``__cuda_array_interface__`` (CuPy, PyTorch) or DLPack: changed in place on the
-                array's stream (DLPack: the default one), without waiting for it, and given back. To find faces it is
-                copied down, so give ``faces`` or ``landmarks`` where time counts.
+            image: a path, a list of pictures, or one: uint8 array, [H, W, 3] RGB by default, or a Pillow image. Modes L, LA,
+                RGB and RGBA come back as they were, others as RGB or RGBA. EXIF orientation is not applied: turn a
+                photograph upright first (``PIL.ImageOps.exif_transpose``). Or, with a transformer on a GPU, an array on
+                that GPU by ``__cuda_array_interface__`` (CuPy, PyTorch) or DLPack: changed in place on the array's stream
+                (DLPack: the default one), without waiting for it, and given back. To find faces it is copied down, so give
+                ``faces`` or ``landmarks`` where time counts.
             group: index into ``groups``, 0 to K - 1; 3.5 is half way between groups 3 and 4.
             years: or an age in years, 0 to 130. Exactly one of the two. Several ages give a list of pictures, and each face is
                 encoded once.
@@ -220,19 +207,19 @@ class Transformer:
             if faces is not None or landmarks is not None or out is not None:
                 raise InputError("faces, landmarks and out belong to one picture; give the pictures one by one")
             return [self.age(one, group=group, years=years, strength=strength, color=color) for one in image]
-        image = self._read(image)
+        image, given = self._read(image), given_faces(faces, landmarks)
         if isinstance(years, (list, tuple, range, np.ndarray)):
             if group is not None or out is not None or not len(years):
                 raise InputError("years: a list of one or more ages goes with neither group= nor out=")
             codes = np.stack([self._code(None, one) for one in years])
-            return self._change(image, codes, faces, landmarks, strength, color, None)
+            return self._change(image, codes, given, strength, color, None)
         code = self._code(group, years)
         if not isinstance(image, np.ndarray) and is_on_device(image):
             if out is not None:
                 raise InputError("out: a frame on the device is changed in place; copy it first to keep it")
-            self._change_on_device(image, code, faces, landmarks, strength, color)
+            self._change_on_device(image, code, given, strength, color)
             return image
-        return self._change(image, code[None], faces, landmarks, strength, color, out)[0]
+        return self._change(image, code[None], given, strength, color, out)[0]
 
     def timeline(
         self,
@@ -246,15 +233,14 @@ class Transformer:
 
         Args, errors: as for ``age``.
         """
-        codes = np.eye(len(self.groups), dtype=np.float32)
-        return self._change(self._read(image), codes, faces, landmarks, 1.0, color, None)
+        given = given_faces(faces, landmarks)
+        return self._change(self._read(image), np.eye(len(self.groups), dtype=np.float32), given, 1.0, color, None)
 
     def strip(self, image: Any, *, faces: Sequence[Face] | None = None) -> Image.Image:
         """A labelled strip to look at, one row a face: as it is, and at every age group. A notebook shows it.
 
         Args:
             image: a path, a Pillow image, or an array [H, W, 3] in RGB.
-            faces: as for ``age``.
 
         Raises:
             InputError: there is no face in the picture; or as ``age``.
@@ -299,26 +285,16 @@ class Transformer:
         """
         from PIL import Image
 
-        from .animation import Animation, ages, parts, reduced, times_ms
+        from .animation import animate
 
-        for name, value, most in (("seconds", seconds, 60), ("fps", fps, 60)):
-            least = 0.1 if name == "seconds" else 1
-            if not isinstance(value, (int, float)) or not least <= value <= most:
-                raise InputError(f"{name}: expected {least:g} to {most}, got {shown(value)}")
         about = self._description
         ends = [about.groups[0].center if start is None else start, about.groups[-1].center if end is None else end]
         for one in ends:
-            self._code(None, one)
-        first, last = map(about.used_years, ends)
+            self._code(None, one)  # warns of one that the model does not reach
         image = self._read(image)
         picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-        picture, chosen = reduced(picture, side or max(picture.size), given_faces(faces, None))
-        chosen = self.detect(picture) if chosen is None else chosen
-        if not chosen:
-            raise InputError("image: no face was found in it, and a clip shows faces")
-        years = ages(first, last, seconds, fps)
-        frames = [frame for part in parts(self, picture, chosen, years) for frame in part]
-        return Animation(frames, years, times_ms(len(years), fps))
+        first, last = map(about.used_years, ends)
+        return animate(self, picture, first, last, seconds, fps, side, given_faces(faces, None))
 
     def age_file(
         self,
@@ -332,9 +308,8 @@ class Transformer:
         """A picture from file to file, as ``lgin-edge age`` does it: upright, its metadata and colour profile kept.
 
         Args:
-            source: the file.
+            source, group, years: the file; as for ``age``.
             target: another one, .jpg, .png, .webp, .tif or .bmp; written whole or not at all.
-            group, years: as for ``age``.
             overwrite: False refuses a ``target`` that exists.
 
         Returns:
@@ -368,16 +343,17 @@ class Transformer:
         Returns:
             One estimate a face, in the order of ``last_call.faces``; none where there is no face.
         """
-        self._open_path()
         frame, order, _ = to_frame(self._read(image), color)
         given = given_faces(faces, landmarks)
-        model = self._open_age_model()
-        stats = self._begin()
-        with stats.stage("total"):
-            stats.faces = self._find(frame, order, stats) if given is None else given
-            return model.estimate(
-                frame, order, stats.faces, batch=self._limits.batch, threads=self._threads, stage=stats.stage
+        with self._age_lock:
+            self._open_path()
+            model = self._age_model = self._age_model or AgeModel(
+                self._age_path, providers=self._providers, threads=self._threads, limits=self._limits
             )
+        with self._call() as (_, stats):
+            stats.faces = self._find(frame, order, stats) if given is None else given
+            batch, threads = self._limits.batch, self._threads
+            return model.estimate(frame, order, stats.faces, batch=batch, threads=threads, stage=stats.stage)
 
     def close(self) -> None:
         """Free the models once no call is running; every later call raises ClosedError.
@@ -393,15 +369,12 @@ class Transformer:
                 path.close()
         finally:
             with self._age_lock:  # after a thread that loads the age model just now; a later one finds no path
-                age_model, self._age_model = self._age_model, None
-            if age_model is not None:
-                age_model.close()
+                if self._age_model is not None:
+                    self._age_model.close()
+                self._age_model = None
 
     def warm_up(self) -> None:
-        """Load and prepare what the first call would, so that it is as quick as the others: model, detector, age model and GPU.
-
-        Raises: as ``age`` and ``estimate_age``.
-        """
+        """Load and prepare what the first call would, so that it is as quick as the others: model, detector, age model and GPU."""
         frame = np.full((256, 256, 3), 128, np.uint8)
         self.detect(frame)
         landmarks = geometry.TEMPLATE * 256
@@ -425,9 +398,7 @@ class Transformer:
         self._open_path()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             self.close()
         except BackendError:
@@ -442,23 +413,6 @@ class Transformer:
 
         return read(image, limits=self._limits).image
 
-    def _open_path(self) -> CpuFramePath | GpuFramePath:
-        path = self._path
-        if path is None:
-            raise ClosedError("this Transformer was closed; make a new one")
-        self._origin.check()
-        return path
-
-    def _open_age_model(self) -> AgeModel:
-        """The age model, loaded by the first thread that asks for it."""
-        with self._age_lock:
-            self._open_path()
-            if self._age_model is None:
-                self._age_model = AgeModel(
-                    self._age_path, providers=self._providers, threads=self._threads, limits=self._limits
-                )
-            return self._age_model
-
     def _code(self, group: float | None, years: Any) -> NDArray[np.float32]:
         """The code of an age, [K]. Warns of one that the model does not reach."""
         about = self._description
@@ -472,9 +426,20 @@ class Transformer:
             )
         return code
 
-    def _begin(self) -> CallStats:
+    def _open_path(self) -> CpuFramePath | GpuFramePath:
+        path = self._path
+        if path is None:
+            raise ClosedError("this Transformer was closed; make a new one")
+        self._origin.check()
+        return path
+
+    @contextmanager
+    def _call(self) -> Iterator[tuple[CpuFramePath | GpuFramePath, CallStats]]:
+        """A call of this thread, timed: the frame path, and what becomes ``last_call``."""
+        path = self._open_path()
         stats = self._local.stats = CallStats()
-        return stats
+        with stats.stage("total"):
+            yield path, stats
 
     def _find(self, frame: Frame, pixel_format: PixelFormat, stats: CallStats) -> list[Face]:
         detector = self._detector
@@ -488,30 +453,22 @@ class Transformer:
         self,
         image: ImageT,
         codes: NDArray[np.float32],  # [G, K], the ages
-        faces: Sequence[Face] | None,
-        landmarks: ArrayLike | None,
+        given: list[Face] | None,
         strength: float | Sequence[float],
         color: Color | None,
         out: Frame | None,
     ) -> list[ImageT]:
-        path = self._open_path()
         frame, order, restore = to_frame(image, color)
-        given = given_faces(faces, landmarks)
         if out is not None:
             check_out(image, frame, out)
-        stats = self._begin()
-        with stats.stage("total"):
+        with self._call() as (path, stats):
             stats.faces = self._find(frame, order, stats) if given is None else given
             changing = placed(stats.faces, strength)
-            source = frame
-            if out is None:
-                results = [np.array(frame, order="C") for _ in codes]
-            else:
-                if out is not frame:
-                    if np.may_share_memory(out, frame):
-                        source = frame.copy()
-                    np.copyto(out, source)
-                results = [out]
+            source, results = frame, [out] if out is not None else [np.array(frame, order="C") for _ in codes]
+            if out is not None and out is not frame:
+                if np.may_share_memory(out, frame):
+                    source = frame.copy()
+                np.copyto(out, source)
             if len(changing):
                 path.change(source, order, changing, codes, results, stats.stage)
         return [cast(ImageT, restore(result)) for result in results]
@@ -520,8 +477,7 @@ class Transformer:
         self,
         image: Any,
         code: NDArray[np.float32],  # [K]
-        faces: Sequence[Face] | None,
-        landmarks: ArrayLike | None,
+        given: list[Face] | None,
         strength: float | Sequence[float],
         color: Color | None,
     ) -> None:
@@ -529,9 +485,7 @@ class Transformer:
         if isinstance(path, CpuFramePath):
             raise InputError("image: lies on a GPU, and this Transformer works on the CPU; make it with device=0")
         frame = device_frame(image, color)
-        given = given_faces(faces, landmarks)
-        stats = self._begin()
-        with stats.stage("total"):
+        with self._call() as (_, stats):
             stats.faces = self._find(path.download(frame), frame.pixel_format, stats) if given is None else given
             changing = placed(stats.faces, strength)
             if len(changing):

@@ -52,6 +52,14 @@ def astronaut() -> npt.NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="session")
+def noise() -> npt.NDArray[np.uint8]:
+    """[160, 200, 3], without a face, read-only."""
+    image = np.random.default_rng(1).integers(60, 190, (160, 200, 3), dtype=np.uint8)
+    image.flags.writeable = False
+    return image
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file that shifts the brightness of the face by group (``models.SHIFTS``)."""
     return models.save(tmp_path_factory.mktemp("models") / "tiny.onnx")

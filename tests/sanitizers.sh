@@ -62,4 +62,4 @@ if [ "$status" != 66 ] || ! grep -q "ThreadSanitizer: data race" control.log; th
   echo "ThreadSanitizer did not find the race that is there: exit code $status"
   exit 1
 fi
-under_tsan tests/test_faults_threads.py tests/test_kernels.py -k "threads"
+under_tsan tests/test_faults_threads.py tests/test_kernels.py tests/test_kernels_edges.py -k "threads"

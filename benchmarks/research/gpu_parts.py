@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lgin_edge import kernels
 from lgin_edge.bench import measure
 from lgin_edge.bench.measure import Candidate, WrongAnswer
 from lgin_edge.bench.scene import HEIGHT, WIDTH
@@ -82,8 +81,7 @@ class Parts:
         self.pixels.upload(self.stream.handle, self.entry.key.capacity)
 
     def _crop(self) -> None:
-        entry, at = self.entry, self.entry.addresses
-        kernels.launch_crop(entry.block, PixelFormat.RGB, self.faces, at["face"], at["patches"], **self._sizes())
+        self.path.queue_crop(self.entry)
 
     def _model(self) -> None:
         self.path.engine.enqueue(self.entry.addresses, self.faces, 1, self.stream.handle)
@@ -151,16 +149,6 @@ class Parts:
             self.stream.synchronize()
             found.append(host.astype(np.float32))
         return found
-
-    def _sizes(self) -> dict[str, Any]:
-        about = self.model.description
-        return {
-            "face_size": about.face_size,
-            "patch_size": about.patch_size,
-            "half": self.entry.half,
-            "device": self.cuda.device,
-            "stream": self.stream.handle,
-        }
 
 
 def path_of(model: Model, target: Target) -> GpuFramePath:

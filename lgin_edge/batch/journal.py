@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, InputError
@@ -25,6 +24,52 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 FILE, FAILURES = "report.jsonl", "failures.csv"
+
+
+class JsonLines:
+    """Rows of JSON in a file, a line each, to which one process at a time may append: an interruption loses nothing.
+
+    Half a line at the end, of a process that was killed, does not count; it is cut off before the next row is written.
+
+    Attributes:
+        data: the bytes that were there.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._file.seek(0)
+            self.data = self._file.read()
+        except BaseException:
+            self._file.close()
+            raise
+        self._end = self.data.rfind(b"\n") + 1
+
+    def rows(self) -> list[Any]:
+        """The rows that were there. Raises ValueError or RecursionError if one is damaged."""
+        return [json.loads(line) for line in self.data[: self._end].splitlines()]
+
+    def clear(self) -> None:
+        """Begin anew with the next row."""
+        self._end = 0
+
+    def append(self, row: Any) -> None:
+        """Write a row, so that it is there after a power failure. Raises OSError."""
+        line = json.dumps(row).encode() + b"\n"
+        self._file.truncate(self._end)
+        self._file.write(line)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._end += len(line)
+
+    def close(self) -> None:
+        with suppress(OSError):  # of a line that could not be written, which was told
+            self._file.close()
 
 
 class Journal:
@@ -53,17 +98,15 @@ class Journal:
                 raise InputError(
                     f"{folder} has files and no {FILE}: they are not from lgin-edge batch; give another folder, or --overwrite"
                 )
-            self._file = path.open("a+", encoding="utf-8")
+            self._lines = JsonLines(path)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another lgin-edge batch is writing to it") from None
         except OSError as error:
             raise ImageError(f"{folder}: cannot be written: {error}") from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._begin(question, overwrite)
-        except BlockingIOError:
-            self._file.close()
-            raise InputError(f"{folder}: another lgin-edge batch is writing to it") from None
         except BaseException:
-            self._file.close()
+            self._lines.close()
             raise
 
     def _begin(self, question: dict[str, Any], overwrite: bool) -> None:
@@ -75,17 +118,13 @@ class Journal:
                 f"{self._folder} holds the results of {before}, and now {now} is asked for; give another folder, or --overwrite"
             )
         if asked != question:
-            self._file.truncate(0)
+            self._lines.clear()
             self._write(question)
 
     def _read(self) -> tuple[dict[str, Any] | None, dict[str, Outcome]]:
-        """What was asked for, and what came of it. Half a line at the end, of a run that was killed, is cut off."""
-        self._file.seek(0)
+        """What was asked for, and what came of it."""
         try:
-            text = self._file.read()
-            end = text.rfind("\n") + 1
-            self._file.truncate(len(text[:end].encode()))
-            asked, *rest = [json.loads(line) for line in text[:end].splitlines()] or [None]
+            asked, *rest = self._lines.rows() or [None]
             if asked is not None and not isinstance(asked, dict):
                 raise ValueError(f"its first line is not what was asked for: {str(asked)[:100]}")
             outcomes = [Outcome.from_json(row) for row in rest]
@@ -102,9 +141,7 @@ class Journal:
 
     def _write(self, row: dict[str, Any]) -> None:
         try:
-            self._file.write(json.dumps(row) + "\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            self._lines.append(row)
         except OSError as error:
             raise ImageError(f"{self._folder / FILE}: cannot be written: {error}") from error
 
@@ -125,11 +162,8 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with suppress(OSError):  # of a line that could not be written, which was told
-            self._file.close()
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
 
 
 def _cell(text: str) -> str:

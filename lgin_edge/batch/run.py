@@ -22,20 +22,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Summary:
-    """What stands now in the folder of the results, and how much of it was there before.
+    """What stands now in the folder of the results, and how much of it was there before."""
 
-    Attributes:
-        tasks, before: files and shards in all, and those that were done by earlier runs.
-        aged, faces: pictures that have a result, and the faces in them.
-        without_face, failed: pictures that have none, by reason.
-    """
-
-    tasks: int
-    before: int
-    aged: int
-    faces: int
-    without_face: int
-    failed: int
+    tasks: int  # files and shards in all
+    before: int  # those of them that were done by earlier runs
+    aged: int  # pictures that have a result
+    faces: int  # in these
+    without_face: int  # pictures that have none
+    failed: int  # the other pictures without a result
 
 
 def local(tasks: Sequence[Task], settings: Settings) -> Generator[Outcome, None, None]:

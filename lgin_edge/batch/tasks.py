@@ -17,18 +17,12 @@ NO_FACE = "no face"
 
 @dataclass(frozen=True)
 class Task:
-    """A picture file or a shard.
+    """A picture file or a shard."""
 
-    Attributes:
-        name: of the source within the folder given, with slashes.
-        source, target: absolute paths, the same on all machines that work.
-        size, mtime_ns: of the source; another size or time is another task.
-    """
-
-    name: str
-    source: str
+    name: str  # of the source within the folder given, with slashes
+    source: str  # absolute paths, the same on all machines that work
     target: str
-    size: int
+    size: int  # of the source; another size or time is another task
     mtime_ns: int
 
     @property
@@ -38,26 +32,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task.
+    """What came of a task."""
 
-    Attributes:
-        name: of the task.
-        aged: pictures that have a result.
-        faces: in these.
-        left_out: name and reason of each picture without a result; ``NO_FACE``, or what failed.
-        complete: False if the task has to be tried again.
-        size, mtime_ns: of the task.
-        result_size: bytes of the result, if there is one.
-    """
-
-    name: str
-    aged: int
-    faces: int
-    left_out: tuple[tuple[str, str], ...]
-    complete: bool
-    size: int = 0
+    name: str  # of the task
+    aged: int  # pictures that have a result
+    faces: int  # in these
+    left_out: tuple[tuple[str, str], ...]  # name and reason of each picture without one; ``NO_FACE``, or what failed
+    complete: bool  # False if the task has to be tried again
+    size: int = 0  # of the task
     mtime_ns: int = 0
-    result_size: int | None = None
+    result_size: int | None = None  # bytes of the result, if there is one
 
     def is_complete(self, task: Task) -> bool:
         """Whether the task needs no more work: it was done, its source has still the same size and time, and its result is

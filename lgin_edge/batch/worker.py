@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
 from .. import images, jobs
@@ -25,22 +24,14 @@ _DECODE_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What is done to every picture, and with what.
+    """What is done to every picture, and with what."""
 
-    Attributes:
-        model: as ``Transformer`` takes it; a path has to be the same on all machines.
-        sha256: of its file: a worker whose file is another one refuses to work.
-        group, years: as ``Transformer.age`` takes them, one of the two.
-        column: of Parquet files, that holds the pictures.
-        device, threads: as ``Transformer`` takes them, for each worker.
-    """
-
-    model: str | None
-    sha256: str
-    group: float | None = None
+    model: str | None  # as ``Transformer`` takes it; a path has to be the same on all machines
+    sha256: str  # of its file: a worker whose file is another one refuses to work
+    group: float | None = None  # as ``Transformer.age`` takes them, one of the two
     years: float | None = None
-    column: str = "image"
-    device: str | None = None
+    column: str = "image"  # of Parquet files, that holds the pictures
+    device: str | None = None  # as ``Transformer`` takes them, for each worker
     threads: int | None = None
 
 
@@ -144,7 +135,5 @@ class Worker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

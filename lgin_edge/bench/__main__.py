@@ -26,31 +26,22 @@ app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
 def bench(
     models: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="MODEL", help="Model files: .onnx, or engines. Default: the bundled model.", show_default=False
-        ),
+        typer.Argument(metavar="MODEL", help="Model files: .onnx, or engines. Default: the bundled model."),
     ] = None,
     stage: Annotated[
         list[str] | None,
         typer.Option(
             help=f"Measure only this stage: {', '.join(STAGES)}. whole: a frame with detection; tracked: with landmarks given. May "
             "be repeated. Default: all.",
-            show_default=False,
             metavar="STAGE",
         ),
     ] = None,
     threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False, metavar="N"
-        ),
+        int | None, typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", metavar="N")
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=86400, help="Time for timing.", metavar="SECONDS")] = 18.0,
     json_: Annotated[
-        Path | None,
-        typer.Option(
-            "--json", help="Write machine, rows and all samples to this file.", show_default=False, metavar="FILE"
-        ),
+        Path | None, typer.Option("--json", help="Write machine, rows and all samples to this file.", metavar="FILE")
     ] = None,
 ) -> None:
     """How fast every stage is on this machine: detect, crop, model, paste, the whole frame.

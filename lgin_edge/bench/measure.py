@@ -60,32 +60,24 @@ def in_a_line(error: Exception) -> str:
 class Candidate:
     """One way of doing one piece of work.
 
-    Attributes:
-        stage: the piece of work: "crop", "engine" and so on.
-        name: the target, for the column "back end".
-        run: does it once; its result is the answer.
-        check: says how near an answer is to the reference, or raises WrongAnswer.
-        inputs: arrays that it works on, for the hash; candidates for the same work must have the same.
-        setup: called before each call, not timed: puts a frame back that the call will change.
-        synchronize: waits until queued work is done; called before the clock starts and before it stops.
-        dtype, size, batch, ages, threads, device: what the row says. ``batch`` is faces a call.
-        third_party: not ours: its failure is reported, and is no error of this package.
+    ``run`` does it once, and its result is the answer; ``check`` says how near that is to the reference, or raises WrongAnswer.
+    Candidates for the same work must have the same ``inputs``.
     """
 
-    stage: str
-    name: str
+    stage: str  # the piece of work: "crop", "model" and so on
+    name: str  # for the column "back end"
     run: Callable[[], object]
     check: Callable[[Any], str]
     inputs: Sequence[npt.NDArray[Any]]
-    setup: Callable[[], None] = lambda: None
-    synchronize: Callable[[], None] = lambda: None
+    setup: Callable[[], None] = lambda: None  # before each call, not timed: puts a frame back that the call will change
+    synchronize: Callable[[], None] = lambda: None  # waits for queued work; before the clock starts and before it stops
     dtype: str = "fp32"
     size: str = ""
-    batch: int = 1
+    batch: int = 1  # faces of one call
     ages: int = 1
     threads: int = 1
     device: str = "cpu"
-    third_party: bool = False
+    third_party: bool = False  # its failure is reported, and is no error of this package
 
     @property
     def work(self) -> tuple[str, str, int, int]:
@@ -103,17 +95,11 @@ class Candidate:
 
 @dataclass(eq=False)
 class Measured:
-    """A candidate and its samples.
-
-    Attributes:
-        answer: how near its answer is to the reference.
-        inputs: SHA-256 of what it worked on.
-        warm_up_calls, warm_up_ms: before the first sample.
-    """
+    """A candidate and its samples."""
 
     candidate: Candidate
-    answer: str
-    inputs: str
+    answer: str  # how near it is to the reference
+    inputs: str  # SHA-256
     warm_up_calls: int = 0
     warm_up_ms: float = 0.0
     samples_ms: list[float] = field(default_factory=list)
@@ -176,10 +162,10 @@ def measure_interleaved(
     for one in ready:
         # Once more: a graph that is replayed or a buffer that is written again may have gone wrong meanwhile.
         outcome = _try(one.candidate)
-        changed = digest(one.candidate.inputs) != one.inputs
-        if isinstance(outcome, Skipped) or changed:
-            late = outcome if isinstance(outcome, Skipped) else _skip(one.candidate, "it changed its own input")
-            skipped.append(late)
+        if isinstance(outcome, Skipped):
+            skipped.append(outcome)
+        elif digest(one.candidate.inputs) != one.inputs:
+            skipped.append(_skip(one.candidate, "it changed its own input"))
         else:
             kept.append(one)
     return kept, skipped
@@ -191,11 +177,9 @@ def _checked(candidates: Sequence[Candidate]) -> tuple[list[Measured], list[Skip
     skipped: list[Skipped] = []
     hashes: dict[tuple[str, str, int, int], str] = {}
     for one in candidates:
-        inputs = digest(one.inputs)
-        if hashes.setdefault(one.work, inputs) != inputs:
-            skipped.append(_skip(one, "its input is another than that of the candidates before it"))
-            continue
-        outcome = _try(one)
+        inputs, other = digest(one.inputs), "its input is another than that of the candidates before it"
+        same = hashes.setdefault(one.work, inputs) == inputs
+        outcome = _try(one) if same else _skip(one, other)
         if isinstance(outcome, Skipped):
             skipped.append(outcome)
         else:
@@ -266,9 +250,7 @@ class Summary:
 
 
 def summarize(samples: Sequence[float]) -> Summary:
-    """Quantiles by linear interpolation. Raises ValueError without samples."""
-    if not len(samples):
-        raise ValueError("no samples")
+    """Quantiles by linear interpolation."""
     values = np.asarray(samples, np.float64)
     median, p95, p99 = np.percentile(values, (50, 95, 99))
     mean = float(values.mean())

@@ -37,12 +37,8 @@ _TITLES = {
 
 
 def rows(measured: Sequence[Measured], table: str) -> list[Row]:
-    """Rows of candidates that took turns.
-
-    Args:
-        table: "stages", "batch", "threads", "kernels" or "baseline"; ResNet-18 among them gives ``times_resnet18``: that on as many
-            threads, or else the first one.
-    """
+    """Rows of candidates that took turns, for one of ``_TITLES``. ResNet-18 on as many threads, or else the first one among them,
+    gives ``times_resnet18``."""
     r18 = {
         one.candidate.threads: summarize(one.samples_ms).median
         for one in reversed(measured)
@@ -55,16 +51,11 @@ def rows(measured: Sequence[Measured], table: str) -> list[Row]:
 def _row(one: Measured, table: str, r18: float | None) -> Row:
     candidate, summary = one.candidate, summarize(one.samples_ms)
     remarks = [summary.remark] * bool(summary.remark) + ["short warm-up"] * (not one.warm)
+    names = ("stage", "name", "device", "dtype", "size", "batch", "ages", "threads")
+    facts = {"candidate" if name == "name" else name: getattr(candidate, name) for name in names}
     return {
         "table": table,
-        "stage": candidate.stage,
-        "candidate": candidate.name,
-        "device": candidate.device,
-        "dtype": candidate.dtype,
-        "size": candidate.size,
-        "batch": candidate.batch,
-        "ages": candidate.ages,
-        "threads": candidate.threads,
+        **facts,
         "warm_up_calls": one.warm_up_calls,
         "warm_up_ms": round(one.warm_up_ms, 1),
         "n": summary.n,

@@ -1,13 +1,11 @@
 """ResNet-18 at 256x256 with random weights: the same work on every machine, so that results compare between them.
 
-As much of ONNX's protobuf as it needs is written by hand: the base install has no ``onnx`` package. Field numbers are those of
-``onnx.proto3``; the encoding is that of protobuf: a key ``number << 3 | kind`` before each field, kind 0 for a variable-length
-integer and 2 for bytes with their length before them.
+Written by ``models.protobuf``: the base install has no ``onnx`` package.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..models.onnx_schema import MODEL
+from ..models.protobuf import Message, encode, write_varint
 from .measure import Candidate, check_logits
 
 NAME = "resnet18"
@@ -26,18 +26,16 @@ GMAC = 2.37
 _STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))  # width, stride of the first block; two blocks each
 _CLASSES = 1000
 
-_Field = tuple[int, "int | str | bytes"]
-_FLOAT, _INT64, _INTS = 1, 2, 7  # TensorProto.FLOAT; AttributeProto.INT and INTS
-_DTYPES = {np.dtype(np.float32): 1, np.dtype(np.int64): 7}
+_FLOAT, _INT, _INTS = 1, 2, 7  # TensorProto.FLOAT; AttributeProto.INT and INTS
 
 
-def resnet18(seed: int = 0) -> bytes:
+def resnet18() -> bytes:
     """ResNet-18 (He et al. 2015) as the bytes of an ONNX file: ``image`` [1, 3, 256, 256] -> ``logits`` [1, 1000].
 
     Batch norms are folded (every convolution has a bias). Weights are He's normal ones, the second convolution of a block
     at a quarter of that, so that the sums of the residual branches stay near 1 and nothing overflows or turns denormal.
     """
-    build = _Builder(seed)
+    build = _Builder()
     x = build.conv("image", 3, 64, kernel=7, stride=2)
     x = build.node("MaxPool", [build.relu(x)], {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]})
     width = 64
@@ -51,8 +49,9 @@ def resnet18(seed: int = 0) -> bytes:
     x = build.node("Flatten", [build.node("GlobalAveragePool", [x])])
     head = [build.weight((_CLASSES, width), width), build.weight((_CLASSES,), 100)]
     build.node("Gemm", [x, *head], {"transB": 1}, output="logits")
-    image, logits = _value_info("image", (1, 3, SIDE, SIDE)), _value_info("logits", (1, _CLASSES))
-    return _model(NAME, build.nodes, build.weights, [image], [logits])
+    image, logits = _value("image", 1, 3, SIDE, SIDE), _value("logits", 1, _CLASSES)
+    graph = {"name": NAME, "node": build.nodes, "initializer": build.weights, "input": [image], "output": [logits]}
+    return encode({"ir_version": 8, "graph": graph, "opset_import": [{"domain": "", "version": 17}]}, MODEL)
 
 
 def image() -> npt.NDArray[np.float32]:
@@ -83,15 +82,12 @@ class Sessions:
     def candidate(self, threads: int) -> Candidate:
         """ResNet-18 on this number of threads. Raises BackendError without ONNX Runtime."""
         self._session(threads)  # loaded before anything is timed
-        return Candidate(
-            "yardstick",
-            NAME,
-            lambda: self.run(threads),
-            lambda answer: check_logits(answer, self.expected),
-            [self.input],
-            size=f"{SIDE}²",
-            threads=threads,
-        )
+
+        def check(answer: npt.NDArray[np.float32]) -> str:
+            return check_logits(answer, self.expected)
+
+        inputs, size = [self.input], f"{SIDE}²"
+        return Candidate("yardstick", NAME, lambda: self.run(threads), check, inputs, size=size, threads=threads)
 
     @cached_property
     def expected(self) -> npt.NDArray[np.float32]:
@@ -110,27 +106,35 @@ class Sessions:
 class _Builder:
     """Collects nodes and weights; every method gives the name of what it made."""
 
-    def __init__(self, seed: int) -> None:
-        self._rng = np.random.default_rng(seed)
-        self.nodes: list[bytes] = []
-        self.weights: list[bytes] = []
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(0)
+        self.nodes: list[Message] = []
+        self.weights: list[Message] = []
 
     def weight(self, shape: tuple[int, ...], fan_in: int, gain: float = 1.0) -> str:
         """Normal weights of standard deviation ``gain sqrt(2 / fan_in)``."""
         name = f"w{len(self.weights)}"
         values = self._rng.standard_normal(shape, np.float32) * np.float32(gain * np.sqrt(2.0 / fan_in))
-        self.weights.append(_tensor(name, values))
+        raw = values.astype("<f4").tobytes()
+        self.weights.append({"dims": _packed(shape), "data_type": _FLOAT, "name": name, "raw_data": raw})
         return name
 
     def node(
         self,
         kind: str,
         inputs: Sequence[str],
-        attributes: dict[str, int | Sequence[int]] | None = None,
+        attributes: dict[str, int | list[int]] | None = None,
         output: str | None = None,
     ) -> str:
         output = output or f"{kind.lower()}{len(self.nodes)}"
-        self.nodes.append(_node(kind, inputs, output, attributes))
+        given = [
+            {"name": name, "type": _INT, "i": value}
+            if isinstance(value, int)
+            else {"name": name, "type": _INTS, "ints": _packed(value)}
+            for name, value in (attributes or {}).items()
+        ]
+        node = {"input": inputs, "output": [output], "name": output, "op_type": kind, "attribute": given}
+        self.nodes.append(node)
         return output
 
     def relu(self, x: str) -> str:
@@ -148,65 +152,11 @@ class _Builder:
         )
 
 
-def _varint(value: int) -> bytes:
-    """A non-negative integer, seven bits a byte, the lowest first."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
+def _packed(numbers: Iterable[int]) -> bytes:
+    return b"".join(map(write_varint, numbers))
 
 
-def _message(*fields: _Field) -> bytes:
-    """A message of (number, value) in the order given."""
-    parts = []
-    for number, value in fields:
-        if isinstance(value, int):
-            parts += [_varint(number << 3), _varint(value)]
-        else:
-            data = value.encode() if isinstance(value, str) else value
-            parts += [_varint(number << 3 | 2), _varint(len(data)), data]
-    return b"".join(parts)
-
-
-def _attribute(name: str, value: int | Sequence[int]) -> bytes:
-    """AttributeProto of an integer or of a list of them."""
-    if isinstance(value, int):
-        return _message((1, name), (3, value), (20, _INT64))
-    return _message((1, name), *((8, one) for one in value), (20, _INTS))
-
-
-def _node(
-    kind: str, inputs: Sequence[str], output: str, attributes: Mapping[str, int | Sequence[int]] | None = None
-) -> bytes:
-    """NodeProto with one output, which also names it."""
-    given = [(5, _attribute(name, value)) for name, value in (attributes or {}).items()]
-    return _message(*((1, name) for name in inputs), (2, output), (3, output), (4, kind), *given)
-
-
-def _tensor(name: str, array: npt.NDArray[np.float32] | npt.NDArray[np.int64]) -> bytes:
-    """TensorProto with raw data, little-endian as ONNX asks."""
-    raw = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    return _message(*((1, side) for side in array.shape), (2, _DTYPES[array.dtype]), (8, name), (9, raw))
-
-
-def _value_info(name: str, shape: Sequence[int]) -> bytes:
-    """ValueInfoProto of a float tensor."""
-    dims = _message(*((1, _message((1, side))) for side in shape))
-    return _message((1, name), (2, _message((1, _message((1, _FLOAT), (2, dims))))))
-
-
-def _model(
-    name: str,
-    nodes: Sequence[bytes],
-    weights: Sequence[bytes],
-    inputs: Sequence[bytes],
-    outputs: Sequence[bytes],
-    *,
-    opset: int = 17,
-    ir_version: int = 8,
-) -> bytes:
-    """ModelProto: the bytes of an ``.onnx`` file."""
-    parts = ((1, nodes), (2, [name.encode()]), (5, weights), (11, inputs), (12, outputs))
-    graph = _message(*((number, one) for number, ones in parts for one in ones))
-    return _message((1, ir_version), (2, "lgin-edge bench"), (7, graph), (8, _message((1, ""), (2, opset))))
+def _value(name: str, *shape: int) -> Message:
+    """A float tensor that goes in or comes out."""
+    dims = [{"dim_value": side} for side in shape]
+    return {"name": name, "type": {"tensor_type": {"elem_type": _FLOAT, "shape": {"dim": dims}}}}

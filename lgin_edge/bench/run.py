@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,23 +32,12 @@ _OTHERS = ("AzureExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTX
 
 @dataclass
 class Bench:
-    """One run.
-
-    Args:
-        paths: model files.
-        wanted: stages.
-        threads: CPU threads.
-        seconds: for the timing of the stages.
-
-    Attributes:
-        rows: what was found, in the order of the tables.
-        skipped: what was not measured, and why.
-    """
+    """One run. ``rows`` are what was found, in the order of the tables; ``skipped`` what was not measured, and why."""
 
     paths: Sequence[Path]
-    wanted: tuple[str, ...]
+    wanted: tuple[str, ...]  # stages
     threads: int
-    seconds: float
+    seconds: float  # for the timing of the stages
     progress: Progress = lambda what, done: None
     rows: list[Row] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -59,12 +48,7 @@ class Bench:
         return any(one.failed for one in self.skipped)
 
     def run(self) -> Self:
-        """Measure everything.
-
-        Raises:
-            ModelError: a model file is not usable.
-            BackendError: ONNX Runtime, which ResNet-18 needs, is not there.
-        """
+        """Measure everything. Raises ModelError for a file that is not usable, BackendError without ONNX Runtime."""
         with ExitStack() as stack:
             self.progress("loading", 0.0)
             models = stages.open_models(self.paths, stack)
@@ -83,14 +67,12 @@ class Bench:
         for model, each in zip(models, found, strict=True):
             about = model.description
             for stage in self.wanted:
-                key = (stage, about.face_size, about.patch_size) if stage != "detect" else (stage, 0, 0)
+                targets = each.cpu
                 if stage in stages.SHARED:
-                    if key not in shared:
-                        shared.add(key)
-                        candidates += stages.build(stage, model, Target("kernels", self.threads, stack))
-                else:
-                    for target in each.cpu:
-                        candidates += stages.build(stage, model, target)
+                    key = (stage, about.face_size, about.patch_size) if stage != "detect" else (stage, 0, 0)
+                    targets = [] if key in shared else [Target("kernels", self.threads, stack)]
+                    shared.add(key)
+                candidates += [one for target in targets for one in stages.build(stage, model, target)]
             for target in each.gpu:
                 try:
                     more, skipped = self.gpu_candidates(model, target)
@@ -187,8 +169,6 @@ def _refusal(model: Model, provider: str) -> str:
         backend = open_model(model.path, providers=(provider,), threads=1)
     except LginError as error:
         return str(error)
-    try:
+    with closing(backend):
         first = backend.session.raw.get_providers()[0]  # type: ignore[attr-defined]
-    finally:
-        backend.close()
     return "" if first == provider else f"ONNX Runtime went on with {first} instead: a library of it does not load"

@@ -64,18 +64,13 @@ _STROKES: tuple[tuple[tuple[float, float], tuple[float, float], float, float, tu
 
 @dataclass(frozen=True)
 class Scene:
-    """One frame, one face, and what the stages need of them for a model with views of S and P pixels and K groups.
-
-    Attributes:
-        face_size, patch_size, groups: S, P and K. lines_size: A; 0 in format 1, which has residuals alone.
-        reach: how far the face's view goes from the middle of its square, in sides of the square.
-    """
+    """One frame, one face, and what the stages need of them for a model with views of S and P pixels and K groups."""
 
     face_size: int
     patch_size: int
     groups: int
-    lines_size: int = 0
-    reach: float = 0.5
+    lines_size: int = 0  # A; 0 in format 1, which has residuals alone
+    reach: float = 0.5  # how far the face's view goes from the middle of its square, in sides of the square
 
     @staticmethod
     def of(about: Description) -> Scene:
@@ -119,16 +114,12 @@ class Scene:
         The views are cut by taking the nearest pixel, and the boxes are the template's: the crop kernel must not decide
         whether two versions of the package measure their engines on the same input.
         """
-        views = [_nearest(self.frame, geometry.FULL_BOX, self.face_size)]
-        views += [_nearest(self.frame, box, self.patch_size) for box in geometry.REGION_BOXES]
+        view = _nearest(self.frame, geometry.FULL_BOX, self.face_size)
+        patches = np.stack([_nearest(self.frame, box, self.patch_size) for box in geometry.REGION_BOXES])
         boxes = geometry.REGION_BOXES.astype(np.float32)
         codes = np.eye(self.groups, dtype=np.float32)[[-1 - i % self.groups for i in reversed(range(ages))]]
-        return (
-            np.repeat(views[0][None], faces, axis=0),
-            np.repeat(np.stack(views[1:])[None], faces, axis=0),
-            np.repeat(boxes[None], faces, axis=0),
-            np.tile(codes, (faces, 1)),
-        )
+        views, locals_, places = (np.repeat(one[None], faces, axis=0) for one in (view, patches, boxes))
+        return views, locals_, places, np.tile(codes, (faces, 1))
 
     def edits(self) -> tuple[Floats, ...]:
         """Smooth edits of one face, as a model's outputs: residuals and gains of up to 1/8, all parts of format 2 if it is that."""
@@ -141,13 +132,8 @@ class Scene:
         side = self.face_size // 8
         centres = ((np.arange(side) + 0.5) / side).astype(np.float32)
         place = np.stack(np.meshgrid(centres, centres))
-        return (
-            face[None],
-            patches[None],
-            np.float32(0.125) * _waves(2, side)[None],
-            place[None],
-            _waves(1, self.lines_size)[None],
-        )
+        flow, lines = np.float32(0.125) * _waves(2, side), _waves(1, self.lines_size)
+        return tuple(one[None] for one in (face, patches, flow, place, lines))
 
 
 class Expected:
@@ -242,8 +228,8 @@ def draw() -> Frame:
     frame[..., 0] = 90 + 60 * row // HEIGHT
     frame[..., 1] = 110 + 50 * column // WIDTH
     frame[..., 2] = 140 - 40 * row // HEIGHT
-    for center, radii, rim, opacity, color in _STROKES:
-        _ellipse(frame, center, radii, rim, opacity, color)
+    for stroke in _STROKES:
+        _ellipse(frame, *stroke)
     # In place and in bytes: the bench's child processes measure peak memory, and the frame must not be what they find.
     frame += np.random.default_rng(0).integers(0, 4, frame.shape, dtype=np.uint8)
     return frame

@@ -33,16 +33,10 @@ FRAME_SIZE = f"{WIDTH}x{HEIGHT}"
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A model file to measure.
-
-    Attributes:
-        label: goes before the name of its candidates; empty where there is but one model.
-        scene: what it is measured on.
-        expected: the right answers.
-    """
+    """A model file to measure, on its scene, and the right answers."""
 
     path: Path
-    label: str
+    label: str  # goes before the name of its candidates; empty where there is but one model
     description: Description
     scene: Scene
     expected: Expected
@@ -54,14 +48,7 @@ class Model:
 
 @dataclass(eq=False)
 class Target:
-    """A back end: how a model is run.
-
-    Attributes:
-        name: of its candidates.
-        threads: CPU threads of one call.
-        provider: of ONNX Runtime, where the frame path is the CPU's.
-        device: "cpu", or a GPU's name for ``Transformer``.
-    """
+    """A back end: how a model is run. ``provider`` is ONNX Runtime's, ``device`` as for ``Transformer``."""
 
     name: str
     threads: int
@@ -91,11 +78,7 @@ class Target:
 
 
 def open_models(paths: Sequence[Path], stack: ExitStack) -> list[Model]:
-    """Read what the files say of themselves.
-
-    Raises:
-        ModelError: a file is missing, damaged, or does not make faces older.
-    """
+    """Read what the files say of themselves. Raises ModelError: missing, damaged, or a model that does not make faces older."""
     scenes: dict[Scene, Scene] = {}
     models, names = [], [path.name for path in paths]
     for path in paths:
@@ -110,12 +93,7 @@ def open_models(paths: Sequence[Path], stack: ExitStack) -> list[Model]:
 
 
 def build(stage: str, model: Model, target: Target) -> list[Candidate]:
-    """The candidates of a stage; more than one where one call can do more than one thing of interest.
-
-    Raises:
-        KeyError: there is no such stage.
-        ModelError, BackendError: the model does not load this target.
-    """
+    """The candidates of a stage; more than one where one call can do more than one thing of interest. Raises LginError."""
     return _BUILDERS[stage](model, target)
 
 
@@ -127,10 +105,8 @@ def _detect(model: Model, target: Target) -> list[Candidate]:
             raise WrongAnswer(f"{len(faces)} faces instead of one")
         return measure.check_landmarks(faces[0].landmarks, scene.landmarks, measure.DETECTED)
 
-    def run() -> object:
-        return detector(scene.frame, "rgb")
-
-    return [Candidate("detect", "centerface", run, check, [scene.frame], size=FRAME_SIZE, threads=target.threads)]
+    options: dict[str, Any] = {"size": FRAME_SIZE, "threads": target.threads}
+    return [Candidate("detect", "centerface", lambda: detector(scene.frame, "rgb"), check, [scene.frame], **options)]
 
 
 def _crop(model: Model, target: Target) -> list[Candidate]:

@@ -29,16 +29,13 @@ def animate(
             "--out",
             "-o",
             help="The clip: .mp4, .webm, .webp or .gif, at most 5 MB. Default: beside IN, as NAME.20to80years.mp4.",
-            show_default=False,
             metavar="FILE",
         ),
     ] = None,
     years: Annotated[
         str | None,
         typer.Option(
-            help="From which age to which. Default: from the youngest to the oldest of the model.",
-            show_default=False,
-            metavar="FROM:TO",
+            help="From which age to which. Default: from the youngest to the oldest of the model.", metavar="FROM:TO"
         ),
     ] = None,
     seconds: Annotated[

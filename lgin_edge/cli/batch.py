@@ -17,6 +17,7 @@ from .options import (
     GroupOption,
     ModelOption,
     YearsOption,
+    check_one_age,
     exit_on_error,
     stderr,
     stdout,
@@ -46,13 +47,11 @@ def batch(
         str | None,
         typer.Option(
             help="For ray: a cluster, like ray://HOST:10001 or HOST:6379. Default: RAY_ADDRESS, or this machine.",
-            show_default=False,
             metavar="ADDRESS",
         ),
     ] = None,
     workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="For ray: processes. Default: one for each core.", show_default=False, metavar="N"),
+        int | None, typer.Option(min=1, help="For ray: processes. Default: one for each core.", metavar="N")
     ] = None,
     column: Annotated[
         str, typer.Option(help="Of Parquet files: the column of the pictures.", metavar="NAME")
@@ -61,13 +60,7 @@ def batch(
     device: DeviceOption = None,
     threads: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            max=1024,
-            help="CPU threads of a worker. Default: all cores; for ray 1.",
-            show_default=False,
-            metavar="N",
-        ),
+        typer.Option(min=1, max=1024, help="CPU threads of a worker. Default: all cores; for ray 1.", metavar="N"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again, whatever DST holds.")] = False,
 ) -> None:
@@ -84,8 +77,7 @@ def batch(
     DST has a result for each picture with a face; DST/failures.csv lists the others, with the reason. Shards keep their other
     columns and files. Ray and Parquet files need: pip install 'lgin-edge\\[ray]'
     """
-    if (group is None) == (years is None):
-        raise typer.BadParameter("give exactly one of --group and --years")
+    check_one_age(group, years)
     if executor is ExecutorName.local and (address or workers):
         raise typer.BadParameter("--address and --workers belong to --executor ray")
     with exit_on_error():

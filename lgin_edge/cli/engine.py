@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 def build(
     model: Annotated[
-        Path | None,
-        typer.Argument(help="An .onnx model file. Default: the bundled model.", show_default=False, metavar="MODEL"),
+        Path | None, typer.Argument(help="An .onnx model file. Default: the bundled model.", metavar="MODEL")
     ] = None,
     out: Annotated[
         Path,
@@ -34,7 +33,6 @@ def build(
         list[str] | None,
         typer.Option(
             help="A GPU to build for, like sm86; may be repeated. tensorrt-rtx only; default: Ampere and newer RTX GPUs.",
-            show_default=False,
             metavar="GPU",
         ),
     ] = None,
@@ -43,28 +41,15 @@ def build(
     ] = 0,
     workspace: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="MiB of scratch memory that the engine may use. Default: no limit.",
-            show_default=False,
-            metavar="MIB",
-        ),
+        typer.Option(min=1, help="MiB of scratch memory that the engine may use. Default: no limit.", metavar="MIB"),
     ] = None,
     timing_cache: Annotated[
         Path | None,
-        typer.Option(
-            help="A file that makes the next build quicker; read if there, then written.",
-            show_default=False,
-            metavar="FILE",
-        ),
+        typer.Option(help="A file that makes the next build quicker; read if there, then written.", metavar="FILE"),
     ] = None,
     save_onnx: Annotated[
         Path | None,
-        typer.Option(
-            help="Write the FP16 model too, as .onnx: for --device cuda or other tools.",
-            show_default=False,
-            metavar="FILE",
-        ),
+        typer.Option(help="Write the FP16 model too, as .onnx: for --device cuda or other tools.", metavar="FILE"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an engine that exists.")] = False,
 ) -> None:
@@ -122,11 +107,7 @@ def verify(
     engine: Annotated[Path, typer.Argument(help="An engine that lgin-edge build wrote.", metavar="ENGINE")],
     sha256: Annotated[
         str | None,
-        typer.Option(
-            help="The hash that it must have. Default: the one in the .json beside it.",
-            show_default=False,
-            metavar="HASH",
-        ),
+        typer.Option(help="The hash that it must have. Default: the one in the .json beside it.", metavar="HASH"),
     ] = None,
 ) -> None:
     """Check that an engine is whole and unchanged, and say what it needs. Nothing of it is loaded or run.

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 def info(
     model: Annotated[
         Path | None,
-        typer.Argument(
-            help="An .onnx model file, or an engine. Default: the bundled models.", show_default=False, metavar="MODEL"
-        ),
+        typer.Argument(help="An .onnx model file, or an engine. Default: the bundled models.", metavar="MODEL"),
     ] = None,
 ) -> None:
     """Say what a model file is: its age groups, sizes, training data and checksum."""

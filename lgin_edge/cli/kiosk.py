@@ -37,17 +37,15 @@ def kiosk(
         Path | None,
         typer.Option(
             help="A certificate (PEM), for HTTPS. Browsers on other machines open their camera over HTTPS alone.",
-            show_default=False,
             metavar="FILE",
         ),
     ] = None,
-    keyfile: Annotated[Path | None, typer.Option(help="Its key (PEM).", show_default=False, metavar="FILE")] = None,
+    keyfile: Annotated[Path | None, typer.Option(help="Its key (PEM).", metavar="FILE")] = None,
     public_url: Annotated[
         str | None,
         typer.Option(
             help="Where visitors' phones reach the kiosk, like https://kiosk.example; QR codes lead there. Default: where "
             "the page was opened, or this machine's address.",
-            show_default=False,
             metavar="URL",
         ),
     ] = None,
@@ -55,7 +53,6 @@ def kiosk(
         list[str] | None,
         typer.Option(
             help="A name by which the kiosk may be called, besides IP addresses, localhost and --public-url; repeatable.",
-            show_default=False,
             metavar="NAME",
         ),
     ] = None,
@@ -64,7 +61,6 @@ def kiosk(
         typer.Option(
             help="Address of a reverse proxy whose X-Forwarded-For is believed; repeatable. Default: nobody's, and limits "
             "by address then count all that come through a proxy as one.",
-            show_default=False,
             metavar="ADDRESS",
         ),
     ] = None,
@@ -88,9 +84,7 @@ def kiosk(
     strings: Annotated[
         Path | None,
         typer.Option(
-            help="The page's texts in your language: a translated copy of kiosk/static/strings.en.json.",
-            show_default=False,
-            metavar="FILE",
+            help="The page's texts in your language: a translated copy of kiosk/static/strings.en.json.", metavar="FILE"
         ),
     ] = None,
     public_screen: Annotated[

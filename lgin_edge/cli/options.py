@@ -16,6 +16,7 @@ from ..limits import LIMITS, Limits
 
 if TYPE_CHECKING:
     from ..detectors.centerface import CenterFace
+    from ..transformer import Transformer
 
 WRONG_USAGE, NO_FACE, BAD_INPUT, BAD_MODEL, INTERRUPTED = 2, 3, 4, 5, 130
 #: What they mean, for every command (docs/command-line.md).
@@ -31,12 +32,10 @@ stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_w
 GroupOption = Annotated[
     float | None,
     typer.Option(
-        help="Age group, 0 is the youngest; 3.5 is between two. `lgin-edge info` lists them.",
-        show_default=False,
-        metavar="GROUP",
+        help="Age group, 0 is the youngest; 3.5 is between two. `lgin-edge info` lists them.", metavar="GROUP"
     ),
 ]
-YearsOption = Annotated[float | None, typer.Option(help="Or an age in years.", show_default=False, metavar="YEARS")]
+YearsOption = Annotated[float | None, typer.Option(help="Or an age in years.", metavar="YEARS")]
 ModelOption = Annotated[
     Path | None,
     typer.Option(
@@ -44,28 +43,20 @@ ModelOption = Annotated[
         "-m",
         help="An .onnx model file, or an engine of lgin-edge build; int8 for the bundled model in 8 bits, which is faster on a "
         "CPU. Default: the bundled model.",
-        show_default=False,
         metavar="FILE",
     ),
 ]
 DeviceOption = Annotated[
     str | None,
-    typer.Option(
-        help="cpu, or a GPU: cuda, cuda:1. Default: the CPU, for an engine cuda.", show_default=False, metavar="DEVICE"
-    ),
+    typer.Option(help="cpu, or a GPU: cuda, cuda:1. Default: the CPU, for an engine cuda.", metavar="DEVICE"),
 ]
 ThreadsOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1, max=1024, help="CPU threads. Default: as many as there are cores.", show_default=False, metavar="N"
-    ),
+    int | None, typer.Option(min=1, max=1024, help="CPU threads. Default: as many as there are cores.", metavar="N")
 ]
 Sha256Option = Annotated[
     str | None,
     typer.Option(
-        help="The SHA-256 that the model file must have. Default: any; an engine's stands beside it.",
-        show_default=False,
-        metavar="HASH",
+        help="The SHA-256 that the model file must have. Default: any; an engine's stands beside it.", metavar="HASH"
     ),
 ]
 MaxFacesOption = Annotated[
@@ -80,7 +71,6 @@ TilesOption = Annotated[
         "--tiles/--no-tiles",
         help="Search pictures from 1780 px on in tiles, too, which finds faces from 50 px on and takes a time in proportion to "
         "the pixels. Default: from 2667 px on where no face is large, as in groups and panoramas.",
-        show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Say it as JSON, for programs.")]
@@ -120,6 +110,24 @@ class Group(TyperGroup):
 def limits_of(*, faces: int = LIMITS.faces, megapixels: float = MAX_MEGAPIXELS, mb: float = MAX_MB) -> Limits:
     """The limits that the options ask for."""
     return Limits(faces=faces, image_pixels=round(1e6 * megapixels), image_bytes=round(1e6 * mb))
+
+
+def check_one_age(group: float | None, years: float | str | None) -> None:
+    if (group is None) == (years is None):
+        raise typer.BadParameter("give exactly one of --group and --years")
+
+
+def label_of(group: float | None, years: float | None) -> str:
+    """What goes into the name of a result."""
+    return f"{years:g}years" if years is not None else f"group{group:g}"
+
+
+def reached(transformer: Transformer, years: float) -> float:
+    """The age that is used where this one is asked for; where it is another, that is said."""
+    used = transformer.description.used_years(years)
+    if used != years:
+        stderr.print(f"the model does not reach {years:g} years: {used:g} is used")
+    return used
 
 
 def ages_of(text: str | None) -> tuple[float, ...] | None:

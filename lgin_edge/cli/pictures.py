@@ -31,7 +31,9 @@ from .options import (
     YearsOption,
     detector_of,
     exit_on_error,
+    label_of,
     limits_of,
+    reached,
     stderr,
     stdout,
 )
@@ -61,7 +63,6 @@ def age(
             "-o",
             help="A file for one picture; else a folder, in which folders given as IN are mirrored. Default: beside each "
             "picture, as NAME.group3.jpg. A folder given as IN needs it.",
-            show_default=False,
             metavar="PATH",
         ),
     ] = None,
@@ -110,7 +111,8 @@ def age(
         from .. import jobs
         from ..transformer import Transformer
 
-        planned = [] if piped else jobs.plan(inputs, out, _label(group, years))
+        label = "timeline" if timeline else label_of(group, years)
+        planned = [] if piped else jobs.plan(inputs, out, label)
         limits = limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
         detector = detector_of(tiles, threads, max_faces)
         with Transformer(
@@ -118,10 +120,9 @@ def age(
         ) as transformer:
             if not timeline:  # a wrong age fails before any picture is read
                 transformer.description.age_code(group=group, years=years)
-            if years is not None and (used := transformer.description.used_years(years)) != years:
-                stderr.print(f"the model does not reach {years:g} years: {used:g} is used")
+            if years is not None and (used := reached(transformer, years)) != years:
                 years = used
-                planned = [] if piped else jobs.plan(inputs, out, _label(group, years))
+                planned = [] if piped else jobs.plan(inputs, out, label_of(group, years))
             if piped:
                 _through(transformer, group, years, out, limits)
                 return
@@ -144,10 +145,7 @@ def estimate(
         bool, typer.Option("--json", help="A JSON array, one object a picture, with boxes and probabilities.")
     ] = False,
     age_model: Annotated[
-        Path | None,
-        typer.Option(
-            "--age-model", help="An .onnx age model. Default: the bundled one.", show_default=False, metavar="FILE"
-        ),
+        Path | None, typer.Option("--age-model", help="An .onnx age model. Default: the bundled one.", metavar="FILE")
     ] = None,
     threads: ThreadsOption = None,
     max_faces: MaxFacesOption = MAX_FACES,
@@ -200,9 +198,7 @@ def demo(
     image: Annotated[
         Path | None,
         typer.Option(
-            help="A photograph of your own. Default: scikit-image's portrait of an astronaut.",
-            show_default=False,
-            metavar="FILE",
+            help="A photograph of your own. Default: scikit-image's portrait of an astronaut.", metavar="FILE"
         ),
     ] = None,
     model: ModelOption = None,
@@ -315,11 +311,6 @@ def _say_left_out(inputs: Sequence[Path]) -> None:
         for file in jobs.left_out(folder):
             why = "a film" if file.suffix.lower() in jobs.FILMS else f"{file.suffix} is not read"
             stderr.print(f"{file}: {why}, left out")
-
-
-def _label(group: float | None, years: float | None) -> str:
-    """What goes into the name of a result."""
-    return "timeline" if group is years is None else f"{years:g}years" if years is not None else f"group{group:g}"
 
 
 def _run(

@@ -18,24 +18,16 @@ def export_triton(
             "--model",
             "-m",
             help="An .onnx model file, int8, or an engine of lgin-edge build --runtime tensorrt. Default: the bundled model.",
-            show_default=False,
             metavar="FILE",
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(
-            help="The model's name there. Default: lgin_edge_onnx or lgin_edge_plan.",
-            show_default=False,
-            metavar="NAME",
-        ),
+        typer.Option(help="The model's name there. Default: lgin_edge_onnx or lgin_edge_plan.", metavar="NAME"),
     ] = None,
     version: Annotated[int, typer.Option(min=1, help="Number of this version of the model.", metavar="N")] = 1,
     max_batch: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Most faces of one call. Default: 8, or the engine's own.", show_default=False, metavar="N"
-        ),
+        int | None, typer.Option(min=1, help="Most faces of one call. Default: 8, or the engine's own.", metavar="N")
     ] = None,
     delay_us: Annotated[
         int,

@@ -24,15 +24,16 @@ from .options import (
     ThreadsOption,
     YearsOption,
     ages_of,
+    check_one_age,
     exit_on_error,
+    label_of,
     limits_of,
+    reached,
     stderr,
     stdout,
 )
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from ..stream.stream import Stream
     from ..video.preview import Window
     from ..video.recording import Recording
@@ -41,9 +42,7 @@ if TYPE_CHECKING:
 CodecOption = Annotated[
     str | None,
     typer.Option(
-        help="An encoder of FFmpeg, like libx265 or h264_nvenc. Default: H.264, in .webm VP9.",
-        show_default=False,
-        metavar="NAME",
+        help="An encoder of FFmpeg, like libx265 or h264_nvenc. Default: H.264, in .webm VP9.", metavar="NAME"
     ),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")]
@@ -58,7 +57,6 @@ def video(
             "--out",
             "-o",
             help="The new film: .mp4, .m4v, .mov, .mkv or .webm. Default: beside IN, as NAME.70years.mp4.",
-            show_default=False,
             metavar="FILE",
         ),
     ] = None,
@@ -66,9 +64,7 @@ def video(
     years: Annotated[
         str | None,
         typer.Option(
-            help="Or an age in years; 30:70 goes from the one to the other while the film runs.",
-            show_default=False,
-            metavar="YEARS",
+            help="Or an age in years; 30:70 goes from the one to the other while the film runs.", metavar="YEARS"
         ),
     ] = None,
     side_by_side: Annotated[
@@ -102,28 +98,27 @@ def video(
     """
     with exit_on_error():
         advice.check_film([source, *(others or ())], group, years)
-    _one_age(group, years)
+    check_one_age(group, years)
     stdout.quiet = quiet or json_
     with exit_on_error():
         asked = ages_of(years)
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
         from ..transformer import Transformer
         from ..video.transcode import age_video
 
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        limits = limits_of(faces=max_faces)
         with (
-            Transformer(
-                model, device=device, threads=threads, sha256=sha256, limits=limits_of(faces=max_faces)
-            ) as transformer,
-            _Bar(source.name) as bar,
+            Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits) as transformer,
+            Progress(*columns, console=stderr, transient=True) as bar,
         ):
-            about = transformer.description
-            used = None if asked is None else tuple(map(about.used_years, asked))
-            for age, other in zip(asked or (), used or (), strict=True):
-                if age != other:
-                    stderr.print(f"the model does not reach {age:g} years: {other:g} is used")
-            if used is None:
-                about.age_code(group=group)  # a wrong age fails before the film is read
-            label = f"group{group:g}" if used is None else "to".join(f"{age:g}" for age in used) + "years"
+            if group is not None:
+                transformer.description.age_code(group=group)  # a wrong age fails before the film is read
+            used = None if asked is None else tuple(reached(transformer, age) for age in asked)
+            label = label_of(group, None) if used is None else "to".join(f"{age:g}" for age in used) + "years"
             target = _target(source, out, label)
+            task = bar.add_task(source.name, total=None)
             outcome = age_video(
                 source,
                 target,
@@ -133,7 +128,7 @@ def video(
                 side_by_side=side_by_side,
                 codec=codec,
                 overwrite=overwrite,
-                progress=bar.update,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
     if json_:
         import json
@@ -153,22 +148,13 @@ def camera(
     years: YearsOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Record what is shown: .mp4, .m4v, .mov, .mkv or .webm.",
-            show_default=False,
-            metavar="FILE",
-        ),
+        typer.Option("--out", "-o", help="Record what is shown: .mp4, .m4v, .mov, .mkv or .webm.", metavar="FILE"),
     ] = None,
     seconds: Annotated[
-        float | None,
-        typer.Option(
-            min=0.1, help="End after so long. Default: at q, or at Ctrl-C.", show_default=False, metavar="SECONDS"
-        ),
+        float | None, typer.Option(min=0.1, help="End after so long. Default: at q, or at Ctrl-C.", metavar="SECONDS")
     ] = None,
     size: Annotated[
-        str | None, typer.Option(help="Ask the camera for this size, like 1280x720.", show_default=False, metavar="WxH")
+        str | None, typer.Option(help="Ask the camera for this size, like 1280x720.", metavar="WxH")
     ] = None,
     mirror: Annotated[bool, typer.Option(help="Show the picture as a mirror does; records do not.")] = True,
     codec: CodecOption = None,
@@ -197,7 +183,7 @@ def camera(
     """
     if group is None and years is None:
         years = 70.0
-    _one_age(group, years)
+    check_one_age(group, years)
     with exit_on_error():
         asked = _size(size)
         from ..stream.stream import Stream
@@ -226,32 +212,6 @@ def camera(
                 )
             )
             _watch(stream, window, recording, seconds)
-
-
-class _Bar:
-    """A progress bar with the time left."""
-
-    def __init__(self, name: str) -> None:
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=stderr, transient=True)
-        self._task = self._progress.add_task(name, total=None)
-
-    def update(self, done: float, total: float | None) -> None:
-        self._progress.update(self._task, completed=done, total=total)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-
-def _one_age(group: float | None, years: float | str | None) -> None:
-    if (group is None) == (years is None):
-        raise typer.BadParameter("give exactly one of --group and --years")
 
 
 def _target(source: Path, out: Path | None, label: str) -> Path:

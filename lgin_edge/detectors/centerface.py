@@ -82,16 +82,11 @@ class CenterFace:
         self._threads = threads
 
     def __call__(self, frame: Frame, color: Color = "rgb") -> list[Face]:
-        """Faces of a frame, the largest first.
-
-        Args:
-            frame: uint8 [H, W, 3 or 4], or NV12 [H * 3/2, W]; any strides.
-            color: its channel order.
+        """Faces of a frame, as ``Detector``.
 
         Raises:
             InputError: the frame has the wrong type, shape or dtype.
-            BackendError: ONNX Runtime failed.
-            ModelError: the network gave NaN or infinite values.
+            BackendError, ModelError: ONNX Runtime failed; the network gave NaN or infinite values.
         """
         pixel_format = PixelFormat.parse(color)
         pixel_format.check("frame", frame)

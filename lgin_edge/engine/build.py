@@ -25,42 +25,25 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model that is ready for TensorRT.
-
-    Attributes:
-        model: with the plain pixel shuffle and, if asked for, in FP16; its description says so.
-        description: that description.
-        psnr: of the edits in FP16 against FP32, dB (``fp16.psnr``); None for FP32.
-    """
+    """A model that is ready for TensorRT: with the plain pixel shuffle and, if asked for, in FP16; its description says so."""
 
     model: onnx.ModelProto
     description: Description
-    psnr: float | None
+    psnr: float | None  # of the edits in FP16 against FP32, dB (``fp16.psnr``); None for FP32
 
 
 @dataclass(frozen=True)
 class Built:
-    """An engine that was written.
-
-    Attributes:
-        description: what it says of itself.
-        sha256: of the file.
-        size: bytes.
-        seconds: that TensorRT took.
-    """
+    """An engine that was written."""
 
     description: Description
     sha256: str
-    size: int
-    seconds: float
+    size: int  # bytes
+    seconds: float  # that TensorRT took
 
 
 def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
-    """Read a model and lower it.
-
-    Args:
-        path: an ``.onnx`` file that ``training.export`` wrote.
-        precision: "fp16" or "fp32".
+    """Read an ``.onnx`` file that ``training.export`` wrote, and lower it to a ``precision`` of "fp16" or "fp32".
 
     Raises:
         ModelError: missing, damaged, no model of lgin-edge, or one that float16 spoils.
@@ -107,8 +90,6 @@ def build(
     """Build an engine and write it to ``output``, its SHA-256 beside it.
 
     Args:
-        prepared: from ``prepare``.
-        variant: from ``tensorrt_variants.choose``.
         max_faces: most faces of one call, 1 to 64; memory on the GPU grows with it.
         targets: GPUs to build for ("sm86"), for a variant that can; none: what it takes by default. A variant that cannot
             builds for the GPU that is here.

@@ -12,7 +12,6 @@ from ..faces import FaceBatch
 from ..frames import Frame, PixelFormat
 from ..kernels import FacePlan, region_crop, region_paste
 from ..limits import LIMITS
-from ..models.description import Description
 from .interfaces import Backend, Stage
 
 
@@ -28,10 +27,7 @@ class CpuFramePath:
 
     def __init__(self, backend: Backend, threads: int, batch: int = LIMITS.batch) -> None:
         self._backend, self._threads, self._batch = backend, threads, batch
-
-    @property
-    def description(self) -> Description:
-        return self._backend.description
+        self.description = backend.description
 
     def change(
         self,
@@ -57,12 +53,7 @@ class CpuFramePath:
             self._change_some(plan, source, codes, results, stage)
 
     def _change_some(
-        self,
-        plan: FacePlan,
-        source: Frame,
-        codes: npt.NDArray[np.float32],
-        results: Sequence[Frame],
-        stage: Stage,
+        self, plan: FacePlan, source: Frame, codes: npt.NDArray[np.float32], results: Sequence[Frame], stage: Stage
     ) -> None:
         with stage("crop"):
             face, patches = region_crop(plan, source, threads=self._threads)

@@ -18,25 +18,16 @@ _DLPACK_CUDA, _DLPACK_UNSIGNED = 2, 1
 
 @dataclass(frozen=True)
 class DeviceFrame:
-    """A frame in device memory: 8-bit packed rows, or NV12 with the UV rows right after the Y rows.
+    """A frame in device memory: 8-bit packed rows, or NV12 with the UV rows right after the Y rows."""
 
-    Attributes:
-        address: of the first byte.
-        pitch: bytes from a row to the next.
-        height, width: of the picture, pixels.
-        stream: what is queued on it comes before our work and what is queued on it later comes after.
-        device: number of its GPU; None where the protocol does not say.
-        owner: keeps the memory alive.
-    """
-
-    address: int
-    pitch: int
-    height: int
+    address: int  # of the first byte
+    pitch: int  # bytes from a row to the next
+    height: int  # of the picture, pixels
     width: int
     pixel_format: PixelFormat
-    stream: int
-    device: int | None
-    owner: Any
+    stream: int  # what is queued on it comes before our work and what is queued on it later comes after
+    device: int | None  # number of its GPU; None where the protocol does not say
+    owner: Any  # keeps the memory alive
 
 
 def is_on_device(image: Any) -> bool:
@@ -82,21 +73,11 @@ def _checked(
     device: int | None,
     owner: Any,
 ) -> DeviceFrame:
-    if color is None:
-        if len(shape) != 3 or shape[2] not in (3, 4):
-            raise InputError(f'image: expected [H, W, 3 or 4], got {shape}; if it is NV12, say color="nv12"')
-        color = "rgb" if shape[2] == 3 else "rgba"
-    pixel_format = PixelFormat.parse(color)
-    channels = pixel_format.channels
-    dense: tuple[int, ...]
-    if pixel_format.is_nv12:
-        if len(shape) != 2 or shape[0] % 3 or shape[1] % 2 or 0 in shape:
-            raise InputError(f"image: NV12 expects [H * 3/2, W] with even H and W, got {shape}")
-        height, width, dense = shape[0] // 3 * 2, shape[1], (shape[1], 1)
-    else:
-        if len(shape) != 3 or shape[2] != channels or 0 in shape:
-            raise InputError(f"image: color {color} expects [H, W, {channels}], got {shape}")
-        height, width, dense = shape[0], shape[1], (shape[1] * channels, channels, 1)
+    pixel_format = PixelFormat.of(color, shape)
+    pixel_format.check_shape("image", shape)
+    height, width = pixel_format.size_of(shape)
+    step = pixel_format.channels
+    dense = (width, 1) if pixel_format.is_nv12 else (width * step, step, 1)
     strides = dense if strides is None else tuple(strides)
     if strides[1:] != dense[1:] or strides[0] < dense[0]:
         raise InputError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
@@ -24,33 +24,27 @@ from ..errors import BackendError, ClosedError, InputError
 from ..faces import FaceBatch
 from ..frames import Frame, PixelFormat, Rectangle
 from ..kernels import FacePlan
-from ..models.description import Description
 from .cuda import Cuda, DeviceMemory, Graph, PinnedBuffer, Stream
 from .device_array import DeviceFrame
 from .interfaces import Engine, Stage, not_finite
 
 #: Shapes of work that are kept with their memory and graph; the one that was not used for longest goes first.
 KEPT_GRAPHS = 16
+#: A model's outputs as the kernels name them, in the description's order.
+_EDITS = ("face_edit", "patch_edit", "flow", "place", "lines")
 #: Parts of the parameters' memory begin at multiples of this.
 _ALIGNMENT = 256
 
 
 @dataclass(frozen=True)
 class GraphKey:
-    """What a recorded graph is for.
-
-    Attributes:
-        pixel_format: of the frame.
-        faces, ages: N and G.
-        capacity: bytes of the rectangle's memory, rounded up so that a face that comes nearer needs few graphs.
-        staged: the frame is the host's; otherwise it is on the device already and changed in place.
-    """
+    """What a recorded graph is for."""
 
     pixel_format: PixelFormat
-    faces: int
-    ages: int
-    capacity: int
-    staged: bool
+    faces: int  # N
+    ages: int  # G
+    capacity: int  # bytes of the rectangle's memory, rounded up so that a face that comes nearer needs few graphs
+    staged: bool  # the frame is the host's; otherwise it is on the device already and changed in place
 
 
 class GraphCacheEntry:
@@ -132,20 +126,12 @@ class GpuFramePath:
 
     def __init__(self, cuda: Cuda, stream: Stream, engine: Engine) -> None:
         self.cuda, self.stream, self.engine = cuda, stream, engine
+        self.device, self.description = cuda.device, engine.description
         self.entries: OrderedDict[GraphKey, GraphCacheEntry] = OrderedDict()
         self.record = engine.capturable
         self._running: GraphCacheEntry | None = None
         self._lock = threading.Lock()
         self._closed = False
-
-    @property
-    def description(self) -> Description:
-        return self.engine.description
-
-    @property
-    def device(self) -> int:
-        """Number of the CUDA device."""
-        return self.cuda.device
 
     def change(
         self,
@@ -175,13 +161,15 @@ class GpuFramePath:
             entry = self._entry(GraphKey(pixel_format, len(faces), len(codes), capacity(size), staged=True))
             pixels = entry.pixels
             assert pixels is not None
-            _copy_in(pixel_format.planes(source, plan.rectangle), pixels.host[:size])
+            for part, here in _staged(pixel_format.planes(source, plan.rectangle), pixels.host):
+                here[...] = part
             self._write(entry, plan, pixels.address, pitch, plan.rectangle, codes)
             self._run(entry)
             self._finish()
             for i, result in enumerate(results):
-                start = i * entry.key.capacity
-                _copy_out(pixels.host[start : start + size], pixel_format.planes(result, plan.rectangle))
+                planes = pixel_format.planes(result, plan.rectangle)
+                for part, here in _staged(planes, pixels.host[i * entry.key.capacity :]):
+                    part[...] = here
 
     def change_on_device(
         self,
@@ -212,10 +200,7 @@ class GpuFramePath:
             self.stream.hold(frame.stream)
 
     def download(self, frame: DeviceFrame) -> Frame:
-        """A copy of a frame on the device, as it is when the work on its stream is done.
-
-        Raises: as ``change``.
-        """
+        """A copy of a frame on the device, as it is when the work on its stream is done. Raises: as ``change``."""
         rows, row = frame.pixel_format.rows(frame.height), frame.width * frame.pixel_format.channels
         host = np.empty((rows, row), np.uint8)
         with self._lock:
@@ -299,22 +284,19 @@ class GpuFramePath:
             raise not_finite(self.description.model, list(entry.item_sizes)[int(entry.not_finite.argmax())])
 
     def _queue(self, entry: GraphCacheEntry) -> None:
-        key, stream, device, at = entry.key, self.stream.handle, self.cuda.device, entry.addresses
-        about = self.description
-        sizes: dict[str, Any] = {"face_size": about.face_size, "patch_size": about.patch_size, "half": entry.half}
-        where: dict[str, Any] = {"device": device, "stream": stream}
+        key, stream, at = entry.key, self.stream.handle, entry.addresses
         entry.parameters.upload(stream)
         if entry.pixels is not None:
             entry.pixels.upload(stream, key.capacity)
-        pixels, count = key.pixel_format, key.faces
-        kernels.launch_crop(entry.block, pixels, count, at["face"], at["patches"], **sizes, **where)
-        for first in range(0, count, self.engine.max_faces):
-            n = min(self.engine.max_faces, count - first)
+        self.queue_crop(entry)
+        for first in range(0, key.faces, self.engine.max_faces):
+            n = min(self.engine.max_faces, key.faces - first)
             part = {name: address + first * entry.per_face[name] for name, address in at.items()}
             self.engine.enqueue(part, n, key.ages, stream)
         for i, (name, item) in enumerate(entry.item_sizes.items()):
-            values = count * entry.per_face[name] // item
-            kernels.launch_finite_check(at[name], values, entry.checks + 4 * i, item == 2, **where)
+            size, found = key.faces * entry.per_face[name] // item, entry.checks + 4 * i
+            where: dict[str, Any] = {"device": self.device, "stream": stream}
+            kernels.launch_finite_check(values=at[name], size=size, found=found, half=item == 2, **where)
         entry.parameters.download(stream, 4 * len(entry.item_sizes))
         kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         for i in range(1, key.ages):
@@ -325,29 +307,41 @@ class GpuFramePath:
         if entry.pixels is not None:
             entry.pixels.download(stream)
 
-    def queue_paste(self, entry: GraphCacheEntry) -> None:
-        """Queue the paste of all faces at all ages into the entry's pixels."""
-        key, about, at = entry.key, self.description, entry.addresses
-        options: dict[str, Any] = {
+    def _launch_options(self, entry: GraphCacheEntry) -> dict[str, Any]:
+        """What every launch of an entry's kernels is given."""
+        key, about = entry.key, self.description
+        return {
+            "block": entry.block,
+            "pixel_format": key.pixel_format,
+            "count": key.faces,
             "face_size": about.face_size,
             "patch_size": about.patch_size,
             "half": entry.half,
-            "pixels": capacity_pixels(key.pixel_format, key.capacity),
             "device": self.cuda.device,
             "stream": self.stream.handle,
         }
+
+    def queue_crop(self, entry: GraphCacheEntry) -> None:
+        """Queue the crop of all faces."""
+        at = entry.addresses
+        kernels.launch_crop(**self._launch_options(entry), face=at["face"], patches=at["patches"])
+
+    def queue_paste(self, entry: GraphCacheEntry) -> None:
+        """Queue the paste of all faces at all ages into the entry's pixels."""
+        key, about, at = entry.key, self.description, entry.addresses
+        # Threads for the pixels that fit into the memory; of NV12, whose rows of UV have none of their own, two thirds.
+        pixels = key.capacity * 2 // 3 if key.pixel_format.is_nv12 else key.capacity // key.pixel_format.channels
+        options = self._launch_options(entry) | {"pixels": pixels}
+        launch: Callable[..., None] = kernels.launch_paste
         if about.format != 1:
-            options |= {
-                "coarse_size": about.outputs["flow"][-1],
-                "line_size": about.lines_size,
-                "scratch": entry.scratch,
-            }
-        launch: Callable[..., None] = kernels.launch_paste if about.format == 1 else kernels.launch_edit_paste
+            launch = kernels.launch_edit_paste
+            options["scratch"] = entry.scratch
+            options |= {"coarse_size": about.outputs["flow"][-1], "line_size": about.lines_size}
         for i in range(key.ages):
             for n in range(key.faces):
                 edits = (at[name] + n * entry.per_face[name] + i * step for name, step in entry.per_age.items())
-                target = i * key.capacity
-                launch(entry.block, key.pixel_format, key.faces, n, *edits, **options, target_offset=target)
+                options |= zip(_EDITS, edits, strict=False)  # format 1 has but the first two, under other names
+                launch(**options, index=n, target_offset=i * key.capacity)
 
 
 def capacity(size: int) -> int:
@@ -356,22 +350,12 @@ def capacity(size: int) -> int:
     return -(-size // step) * step
 
 
-def capacity_pixels(pixel_format: PixelFormat, size: int) -> int:
-    """Pixels that fit into ``size`` bytes."""
-    return size * 2 // 3 if pixel_format.is_nv12 else size // pixel_format.channels
-
-
 def _aligned(size: int) -> int:
     return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
-def _copy_in(parts: Sequence[Frame], staging: npt.NDArray[np.uint8]) -> None:
+def _staged(parts: Sequence[Frame], staging: npt.NDArray[np.uint8]) -> Iterator[tuple[Frame, Frame]]:
+    """Each part of a frame with the place of its bytes in memory that holds them one after the other."""
     for part in parts:
-        here, staging = staging[: part.size], staging[part.size :]
-        here.reshape(part.shape)[...] = part
-
-
-def _copy_out(staging: npt.NDArray[np.uint8], parts: Sequence[Frame]) -> None:
-    for part in parts:
-        here, staging = staging[: part.size], staging[part.size :]
-        part[...] = here.reshape(part.shape)
+        yield part, staging[: part.size].reshape(part.shape)
+        staging = staging[part.size :]

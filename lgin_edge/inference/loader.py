@@ -46,15 +46,7 @@ def open_path(
     sha256: str | None,
     limits: Limits = LIMITS,
 ) -> CpuFramePath | GpuFramePath:
-    """Load a model for frames.
-
-    Args:
-        model: an ``.onnx`` file, or an engine.
-        device: "cpu", or a GPU: its number, "cuda" or "cuda:1". When not given, the CPU for ``.onnx``, GPU 0 for an engine.
-        providers: of ONNX Runtime, on the CPU.
-        threads: CPU threads of one call.
-        sha256: that the file must have; an engine has its own beside it when not given.
-        limits: of the file, its description and the batch.
+    """Load a model for frames: on the CPU, or as ``open_gpu_path`` where ``device`` (None: for an engine) is a GPU.
 
     Raises:
         ModelError, BackendError: as ``open_model`` and ``open_gpu_path``.
@@ -77,7 +69,6 @@ def open_gpu_path(model: Path, device: int | str, sha256: str | None = None, lim
     Args:
         device: the GPU's number, "cuda" or "cuda:1".
         sha256: that the file must have; of an engine that of the file beside it when not given.
-        limits: of the file and its description.
 
     Raises:
         InputError: no such device can be.

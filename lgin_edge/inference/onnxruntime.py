@@ -50,11 +50,7 @@ def session_options(threads: int) -> Any:
 
 
 class Session:
-    """A loaded ONNX file. ``run`` may be called by several threads at once.
-
-    Attributes:
-        raw: its ``onnxruntime.InferenceSession``.
-    """
+    """A loaded ONNX file, ``raw`` its ``onnxruntime.InferenceSession``. ``run`` may be called by several threads at once."""
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
@@ -112,14 +108,7 @@ def open_session(file: OnnxFile, *, providers: Sequence[Provider] = DEFAULT_PROV
 
 
 class OnnxBackend:
-    """A model of lgin-edge in an ONNX file.
-
-    Args:
-        path: the file; it must carry its description (``training.export`` writes it).
-        providers: ONNX Runtime providers, the preferred first.
-        threads: CPU threads of one call.
-        sha256: that the file must have, if given.
-        limits: of the file and its description.
+    """A model of lgin-edge in an ONNX file, which carries its description (``training.export`` writes it).
 
     Attributes:
         dtypes: of every input and output, by name.
@@ -152,12 +141,11 @@ class OnnxBackend:
         return session
 
     def run(self, face: Floats, patches: Floats, boxes: Floats, age: Floats) -> tuple[Floats, ...]:
-        """Edits of N faces at M = N G ages; see ``interfaces.Backend``.
+        """As ``interfaces.Backend``.
 
         Raises:
-            BackendError: ONNX Runtime failed.
+            BackendError, ClosedError: ONNX Runtime failed; after ``close``.
             ModelError: the outputs have other shapes than the description says, or values that are not finite.
-            ClosedError: after ``close``.
         """
         session = self.session  # held here, so that a close() in another thread waits for this call's end
         about, n = self.description, len(face)

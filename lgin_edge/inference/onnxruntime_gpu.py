@@ -21,10 +21,7 @@ class OnnxGpuEngine:
     """A model file, loaded by ONNX Runtime for buffers on a GPU.
 
     Args:
-        path: the ``.onnx`` file.
-        device: number of the GPU.
         stream: that ONNX Runtime queues its work on: the one that is given to ``enqueue``.
-        sha256, limits: as for ``OnnxBackend``.
         provider: what runs it, and ``memory``, where the buffers lie: tests put the CPU there.
 
     Raises:

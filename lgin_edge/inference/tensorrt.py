@@ -22,11 +22,8 @@ class TensorRTEngine:
     The hash, the description, the variant, its version and the GPU are checked before TensorRT sees a byte.
 
     Args:
-        path: the engine.
-        cuda: the device.
         stream: that all calls will run on.
         sha256: the hash that the file must have; that of the file beside it when not given.
-        limits: of the file and its description.
 
     Raises:
         ModelError: the file is missing, damaged, foreign, or was built for another version or GPU.
@@ -42,7 +39,7 @@ class TensorRTEngine:
         trt = variant.load()
         self._log = Log()
         self._logger = self._log.attach(trt)
-        self._path, self._facts = path, facts
+        self._path, self.max_faces = path, facts.max_faces
         self._runtime: Any = trt.Runtime(self._logger)
         self._engine: Any = self._runtime.deserialize_cuda_engine(data)
         if self._engine is None:
@@ -59,10 +56,6 @@ class TensorRTEngine:
         can = getattr(self._context, "is_stream_capturable", None)  # TensorRT-RTX; TensorRT always can
         self.capturable = bool(can(stream)) if can is not None else True
 
-    @property
-    def max_faces(self) -> int:
-        return self._facts.max_faces
-
     def enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
         """Queue one call. Raises BackendError."""
         context = self._context
@@ -76,9 +69,7 @@ class TensorRTEngine:
 
     def close(self) -> None:
         """Free the engine: its context first, as TensorRT asks."""
-        self._context = None
-        self._engine = None
-        self._runtime = None
+        self._context = self._engine = self._runtime = None
         self._memory.close()
 
     def _failed(self, what: str) -> BackendError:

@@ -57,18 +57,14 @@ class AgeGroup:
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What an engine can run on.
+    """What an engine can run on: engines run on the version that built them."""
 
-    Attributes:
-        variant, version: of TensorRT, as in ``tensorrt_variants``: engines run on the version that built them.
-        targets: compute capabilities of the GPUs that it was built for ("sm87"); none: what the variant takes by default.
-        max_faces: most faces of one call.
-    """
-
-    variant: str
+    variant: str  # of TensorRT, as in ``tensorrt_variants``
     version: str
-    targets: tuple[str, ...]
-    max_faces: int
+    targets: tuple[
+        str, ...
+    ]  # compute capabilities that it was built for ("sm87"); none: what the variant takes by default
+    max_faces: int  # of one call
 
     def __post_init__(self) -> None:
         """Raises ValueError."""
@@ -81,40 +77,27 @@ class EngineFacts:
 
 @dataclass(frozen=True)
 class Description:
-    """What a model file says of itself.
+    """What a model file says of itself."""
 
-    Attributes:
-        model: name and version of the model.
-        groups: the K age groups, by rising age.
-        face_size: S, side of the face view in pixels.
-        patch_size: P, side of the five local views in pixels.
-        face_taper, region_taper: rise of the blending windows w_0 and w_r (``geometry.window``).
-        template: the five landmarks of the canonical face that the model was trained with.
-        precision: "fp32", "fp16" or "int8", the arithmetic of the graph (of int8: of most convolutions).
-        training_data: where the faces came from and under which rights.
-        onnx_sha256: for an engine, the hash of the ONNX file that it was built from; empty in the ONNX itself.
-        fp32_islands: of an "fp16" model, the parts that stay float32 (``engine.fp16``).
-        engine: for an engine, what it can run on.
-        face_box: (x0, y0, x1, y1) of the face view in canonical coordinates; format 1 has the unit square.
-        lines_size: A, side of the texture of lines in mesh space; format 1 has none.
-    """
-
-    model: str
-    groups: tuple[AgeGroup, ...]
-    face_size: int
-    patch_size: int
-    face_taper: float
-    region_taper: float
-    template: tuple[tuple[float, float], ...]
-    precision: str
-    training_data: str
-    onnx_sha256: str = ""
-    fp32_islands: tuple[str, ...] = ()
-    engine: EngineFacts | None = None
+    model: str  #: Name and version.
+    groups: tuple[AgeGroup, ...]  #: The K age groups, by rising age.
+    face_size: int  #: S, side of the face view in pixels.
+    patch_size: int  #: P, side of the five local views in pixels.
+    face_taper: float  #: Rise of the blending window w_0 (``geometry.window``).
+    region_taper: float  #: The same of w_r.
+    template: tuple[
+        tuple[float, float], ...
+    ]  #: The five landmarks of the canonical face that the model was trained with.
+    precision: str  #: "fp32", "fp16" or "int8", the arithmetic of the graph (of int8: of most convolutions).
+    training_data: str  #: Where the faces came from and under which rights.
+    onnx_sha256: str = ""  #: For an engine, the hash of the ONNX file that it was built from; empty in the ONNX itself.
+    fp32_islands: tuple[str, ...] = ()  #: Of an "fp16" model, the parts that stay float32 (``engine.fp16``).
+    engine: EngineFacts | None = None  #: For an engine, what it can run on.
     format: int = FORMAT
     kind: str = "transformer"
+    #: (x0, y0, x1, y1) of the face view in canonical coordinates; format 1 has the unit square.
     face_box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
-    lines_size: int = 0
+    lines_size: int = 0  #: A, side of the texture of lines in mesh space; format 1 has none.
 
     @property
     def views(self) -> geometry.ViewSpec:
@@ -189,23 +172,18 @@ class Description:
         return min(max(years, self.groups[0].center), self.groups[-1].center)
 
     def age_code(self, *, group: float | None = None, years: float | None = None) -> npt.NDArray[np.float32]:
-        """The soft one-hot code ``l`` of an age: exactly one of ``group`` and ``years``.
+        """The soft one-hot code of an age, [K] float32, not negative, sum 1: exactly one of ``group`` and ``years``.
 
         Args:
             group: index of a group, 0 to K - 1; 3.5 is half way between groups 3 and 4.
             years: an age in years; the convex combination of the two groups whose centres enclose it. Ages beyond the
                 first or the last centre get that group.
 
-        Returns:
-            [K] float32, not negative, sum 1.
-
         Raises:
             InputError: neither or both given, not a finite number, or a group out of range.
         """
         last = len(self.groups) - 1
-        if isinstance(years, np.timedelta64) or isinstance(
-            group, np.timedelta64
-        ):  # is a np.number, and compares with none
+        if isinstance(years, np.timedelta64) or isinstance(group, np.timedelta64):  # np.numbers that compare with none
             raise InputError(f"expected a number, got {years!r}")
         if (group is None) == (years is None):
             raise InputError(
@@ -225,18 +203,11 @@ class Description:
 
 @dataclass(frozen=True)
 class AgeDescription:
-    """What the file of an age model says of itself.
-
-    Attributes:
-        model: name and version of the model.
-        groups: the K age groups whose probabilities it gives, by rising age.
-        face_size: side of the face view in pixels (not the S of the transformer's face view).
-        template, precision, training_data: as in ``Description``.
-    """
+    """What the file of an age model says of itself; what is not said here is as in ``Description``."""
 
     model: str
-    groups: tuple[AgeGroup, ...]
-    face_size: int
+    groups: tuple[AgeGroup, ...]  # whose probabilities it gives
+    face_size: int  # side of the face view in pixels (not the S of the transformer's face view)
     template: tuple[tuple[float, float], ...]
     precision: str
     training_data: str

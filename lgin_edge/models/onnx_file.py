@@ -55,24 +55,15 @@ class Value:
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """An ONNX file that may be given to ONNX Runtime.
+    """An ONNX file that may be given to ONNX Runtime."""
 
-    Attributes:
-        path: where it lies; external data lies in the same folder or below.
-        data: the model, written anew from what was read of the file: the only bytes that a run time may get.
-        sha256: of the file as it lies there.
-        metadata: its ``metadata_props``.
-        inputs, outputs: of the graph, by name.
-        external: whether it keeps weights in other files.
-    """
-
-    path: Path
-    data: bytes
-    sha256: str
-    metadata: dict[str, str]
-    inputs: dict[str, Value]
+    path: Path  # external data lies in the same folder or below
+    data: bytes  # the model, written anew from what was read of the file: the only bytes that a run time may get
+    sha256: str  # of the file as it lies there
+    metadata: dict[str, str]  # its ``metadata_props``
+    inputs: dict[str, Value]  # of the graph, by name
     outputs: dict[str, Value]
-    external: bool
+    external: bool  # whether it keeps weights in other files
 
 
 def read(path: Path, *, sha256: str | None = None, limits: Limits = LIMITS) -> OnnxFile:
@@ -237,12 +228,8 @@ def _check_external(path: Path, tensors: list[Message], most: int) -> None:
             )
         files[file] = file.stat().st_size
         offset, length = (entries.get(key, other) for key, other in (("offset", "0"), ("length", str(size))))
-        if (
-            not (offset + length).isdecimal()
-            or len(offset + length) > 30
-            or int(length) != size
-            or int(offset) + size > files[file]
-        ):
+        numbers = (offset + length).isdecimal() and len(offset + length) <= 30
+        if not numbers or int(length) != size or int(offset) + size > files[file]:
             raise ValueError(
                 f"weight {name!r} is {size} bytes, and {location[:200]!r} does not hold them; export it again"
             )

@@ -12,24 +12,15 @@ from ..errors import BackendError
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the two.
+    """One of the two."""
 
-    Attributes:
-        name: as the command line and the description of an engine say it.
-        module: the Python module.
-        magic: the first four bytes of its engines (found by experiment; bytes 24 to 27 are the version).
-        get: how to get it.
-        network_flags, builder_flags: names of flags that are set where this version has them.
-        cross: it builds for GPUs that are not there (``--target``), and so on a machine without any.
-    """
-
-    name: str
-    module: str
-    magic: bytes
-    get: str
-    network_flags: tuple[str, ...] = ()
+    name: str  # as the command line and the description of an engine say it
+    module: str  # the Python module
+    magic: bytes  # the first four bytes of its engines (found by experiment; bytes 24 to 27 are the version)
+    get: str  # how to get it
+    network_flags: tuple[str, ...] = ()  # names of flags that are set where this version has them
     builder_flags: tuple[str, ...] = ()
-    cross: bool = False
+    cross: bool = False  # it builds for GPUs that are not there (``--target``), and so on a machine without any
 
     @property
     def installed(self) -> bool:
@@ -77,11 +68,7 @@ RTX_OLDEST = 80
 
 
 def choose(name: str) -> Variant:
-    """The variant of a name, or for ``auto`` the one that is installed, TensorRT before TensorRT-RTX.
-
-    Raises:
-        BackendError: an unknown name, or none is installed.
-    """
+    """The variant of a name, or for ``auto`` the one that is installed, TensorRT before TensorRT-RTX. Raises BackendError."""
     if name == "auto":
         for variant in VARIANTS.values():
             if variant.installed:

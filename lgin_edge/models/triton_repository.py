@@ -36,23 +36,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True)
 class Model:
-    """What Triton has to know of a model file.
+    """What Triton has to know of a model file."""
 
-    Attributes:
-        file: the name that Triton's back end looks for.
-        backend: the name of that back end.
-        data: the file's bytes.
-        description: what the model says of itself.
-        dtypes: of every input and output, by name.
-        max_batch: most faces of one call that the file itself allows; None where it does not say.
-    """
-
-    file: str
-    backend: str
+    file: str  # the name that Triton's back end looks for
+    backend: str  # the name of that back end
     data: bytes
     description: Description
-    dtypes: Mapping[str, np.dtype[Any]]
-    max_batch: int | None = None
+    dtypes: Mapping[str, np.dtype[Any]]  # of every input and output, by name
+    max_batch: int | None = None  # most faces of one call that the file itself allows; None where it does not say
 
     @property
     def default_name(self) -> str:
@@ -61,21 +52,16 @@ class Model:
 
 
 def read(path: Path) -> Model:
-    """A model file for Triton.
+    """A model file for Triton: an ``.onnx`` file that makes faces younger or older, or a TensorRT engine of one.
 
-    Args:
-        path: an ``.onnx`` file that makes faces younger or older, or a TensorRT engine of one.
-
-    Raises:
-        ModelError: missing, damaged, another kind of model, or an engine that Triton does not load.
+    Raises ModelError: missing, damaged, another kind of model, or an engine that Triton does not load.
     """
     if engine_file.is_engine(path):
         return _read_engine(path)
     file = onnx_file.read(path)
     about = onnx_file.read_description(file, Description.from_json)
-    dtypes = {
-        name: np.dtype(kind) for name, kind in onnx_file.check_interface(file, about.inputs, about.outputs).items()
-    }
+    found = onnx_file.check_interface(file, about.inputs, about.outputs)
+    dtypes = {name: np.dtype(kind) for name, kind in found.items()}
     return Model("model.onnx", "onnxruntime", file.data, about, dtypes)
 
 
@@ -89,10 +75,8 @@ def _read_engine(path: Path) -> Model:
             f"--runtime {VARIANT} on the server's GPU, with the TensorRT of the server's container"
         )
     # As engine.fp16 makes them: pictures and residuals in half precision, boxes and ages never.
-    half = np.dtype(np.float16 if about.precision == "fp16" else np.float32)
-    dtypes = dict.fromkeys([*about.inputs, *about.outputs], half) | dict.fromkeys(
-        ("boxes", "age"), np.dtype(np.float32)
-    )
+    half, full = np.dtype(np.float16 if about.precision == "fp16" else np.float32), np.dtype(np.float32)
+    dtypes = dict.fromkeys([*about.inputs, *about.outputs], half) | {"boxes": full, "age": full}
     return Model("model.plan", "tensorrt", data, about, dtypes, facts.max_faces)
 
 
@@ -124,20 +108,18 @@ def config(model: Model, name: str, *, max_batch: int, delay_us: int) -> str:
             for tensor, shape in shapes.items()
         ]
 
-    return "\n".join(
-        [
-            "# Written by lgin-edge export-triton.",
-            f'name: "{name}"',
-            f'backend: "{model.backend}"',
-            f"max_batch_size: {max_batch}",
-            *tensors("input", about.inputs),
-            *tensors("output", about.outputs),
-            f"dynamic_batching {{ max_queue_delay_microseconds: {delay_us} }}",
-            # JSON's escapes of a string are protobuf's too: the description is ASCII.
-            f'parameters {{ key: "{PARAMETER}" value {{ string_value: {json.dumps(about.to_json())} }} }}',
-            "",
-        ]
-    )
+    lines = [
+        "# Written by lgin-edge export-triton.",
+        f'name: "{name}"',
+        f'backend: "{model.backend}"',
+        f"max_batch_size: {max_batch}",
+        *tensors("input", about.inputs),
+        *tensors("output", about.outputs),
+        f"dynamic_batching {{ max_queue_delay_microseconds: {delay_us} }}",
+        # JSON's escapes of a string are protobuf's too: the description is ASCII.
+        f'parameters {{ key: "{PARAMETER}" value {{ string_value: {json.dumps(about.to_json())} }} }}',
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def export(
@@ -153,8 +135,6 @@ def export(
     """Put a model file into a model repository, which may be one that a server watches.
 
     Args:
-        path: as for ``read``.
-        repository: made if missing.
         name: of the model; "lgin_edge_onnx" or "lgin_edge_plan" when not given.
         version: number of the version's folder, 1 or more.
         max_batch: most faces of one call; 8 when not given, or what the engine was built for.

@@ -1,7 +1,7 @@
 """Video: faces found, followed and changed from frame to frame. ``Stream`` has a source, ``Pipeline`` is fed."""
 
+from ..errors import StreamError
 from ..tracking.tracker import TrackedFace
-from .errors import StreamError
 from .pipeline import Pipeline, ProcessedFrame
 from .sources import Source
 from .stats import Stats

@@ -38,17 +38,11 @@ _MIN_VISIBLE_STRENGTH = 0.01
 
 @dataclass(frozen=True, eq=False)
 class ProcessedFrame:
-    """A frame that went through, and what was seen in it.
+    """A frame that went through, and what was seen in it."""
 
-    Attributes:
-        image: the frame with its faces changed, in an array that nobody else holds.
-        faces: those that are followed in it, with the strength that each got.
-        changed: whether any of them was changed; if not, ``image`` is a copy of the frame.
-    """
-
-    image: Frame
-    faces: tuple[TrackedFace, ...]
-    changed: bool
+    image: Frame  #: The frame with its faces changed, in an array that nobody else holds.
+    faces: tuple[TrackedFace, ...]  #: Those that are followed in it, with the strength that each got.
+    changed: bool  #: Whether any of them was changed; if not, ``image`` is a copy of the frame.
 
 
 class Pipeline:
@@ -104,12 +98,8 @@ class Pipeline:
         self._target = self._position = self._to_position(group, years)
         self._tracker = Tracker(self._format)
         self._scene_cut = SceneCutDetector(self._format)
-        self._detector = AsyncDetector(
-            (lambda frame: detector(frame, color))
-            if detector
-            else (lambda frame: transformer.detect(frame, color=color)),
-            inline=inline,
-        )
+        look = detector or (lambda frame, color: transformer.detect(frame, color=color))
+        self._detector = AsyncDetector(lambda frame: look(frame, color), inline=inline)
         self._buffers = BufferPool()
         self._time: float | None = None
         self._asked_time = -math.inf  # when the last detection was asked for
@@ -117,7 +107,8 @@ class Pipeline:
         self._asked_lost = 0
         self._closed = False
         self.detections = self.scenes = 0
-        self._faces: tuple[TrackedFace, ...] = ()
+        #: The faces of the last frame, for whoever watches a pipeline that others feed.
+        self.faces: tuple[TrackedFace, ...] = ()
 
     @property
     def group(self) -> float:
@@ -137,11 +128,6 @@ class Pipeline:
     @years.setter
     def years(self, value: float) -> None:
         self._aim(self._to_position(None, value))
-
-    @property
-    def faces(self) -> tuple[TrackedFace, ...]:
-        """The faces of the last frame, for whoever watches a pipeline that others feed."""
-        return self._faces
 
     def __call__(self, frame: Frame, time: float) -> ProcessedFrame:
         """The next frame, changed; its array is the caller's as long as he keeps it.
@@ -167,7 +153,7 @@ class Pipeline:
         dt = 0.0 if self._time is None else max(0.0, time - self._time)
         self._time = time
         self._follow(frame, time, dt)
-        faces = self._faces = tuple(self._tracker.fade(dt))
+        faces = self.faces = tuple(self._tracker.fade(dt))
         changed = [face for face in faces if face.strength >= _MIN_VISIBLE_STRENGTH]
         image = self._transformer.age(
             frame,

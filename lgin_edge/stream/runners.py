@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from .._process import ForkGuard
+from ..errors import StreamError
 from ..frames import Frame
-from .errors import StreamError
 from .latest_slot import Ended, LatestSlot
 from .pipeline import Pipeline, ProcessedFrame
 from .sources import Frames
@@ -24,20 +24,13 @@ _MIN_STALE_S = 0.01
 
 
 class TimedFrame(NamedTuple):
-    """A frame that went through, and when.
+    """A frame that went through, and when, in seconds of the clock."""
 
-    Attributes:
-        original: the frame as it came.
-        processed: what the pipeline made of it.
-        start: when it was captured or, in order, asked for; seconds of the clock.
-        began, ended: when the pipeline began with it and was done.
-    """
-
-    original: Frame
+    original: Frame  # as it came
     processed: ProcessedFrame
-    start: float
-    began: float
-    ended: float
+    start: float  # when it was captured or, in order, asked for
+    began: float  # when the pipeline began with it
+    ended: float  # ... and was done
 
 
 class SequentialRunner:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from .._process import native_call
-from ..errors import BackendError, InputError
+from ..errors import BackendError, InputError, StreamError
 from ..files import exists, is_file
 from ..frames import Color, Frame
 from ..tracking.opencv import opencv
-from .errors import StreamError
 
 #: What ``Stream`` reads.
 Source: TypeAlias = int | str | os.PathLike[str] | Iterable[Frame]

@@ -16,31 +16,20 @@ _RECENT = 120
 
 @dataclass(frozen=True, eq=False)
 class Stats:
-    """The state of a stream after its last frame.
+    """The state of a stream after its last frame."""
 
-    Attributes:
-        frames_in: frames that the source gave.
-        frames_out: frames that came out.
-        dropped: of a live source, frames that did not come out because newer ones were there.
-        fps: frames out a second, over the last 120; 0 before the second one.
-        latency: seconds from having a frame to giving it out changed, of the last frame; for live sources from the end of
-            the capture, otherwise from asking the source.
-        latency_median, latency_p95: of the last 120 frames.
-        detections: how often the detector looked.
-        scenes: scenes that began, the first frame's included.
-        faces: the faces in the last frame.
-    """
-
-    frames_in: int = 0
-    frames_out: int = 0
-    dropped: int = 0
-    fps: float = 0.0
+    frames_in: int = 0  #: Frames that the source gave.
+    frames_out: int = 0  #: Frames that came out.
+    dropped: int = 0  #: Of a live source, frames that did not come out because newer ones were there.
+    fps: float = 0.0  #: Frames out per second, over the last 120; 0 before the second one.
+    #: Seconds from having a frame to giving it out changed, of the last frame; for live sources from the end of the capture,
+    #: otherwise from asking the source.
     latency: float = 0.0
-    latency_median: float = 0.0
+    latency_median: float = 0.0  #: Of the last 120 frames.
     latency_p95: float = 0.0
-    detections: int = 0
-    scenes: int = 0
-    faces: tuple[TrackedFace, ...] = ()
+    detections: int = 0  #: How often the detector looked.
+    scenes: int = 0  #: Scenes that began, the first frame's included.
+    faces: tuple[TrackedFace, ...] = ()  #: The faces in the last frame.
 
 
 class Meter:

@@ -104,7 +104,8 @@ class Stream:
         self.groups = transformer.groups
         self._clock = clock
         self._meter = Meter()
-        self._original: Frame | None = None
+        #: The last frame as it came from the source; None before the first.
+        self.original: Frame | None = None
         self._faces: tuple[TrackedFace, ...] = ()
         self._runner: LatestFrameRunner | SequentialRunner = (
             LatestFrameRunner(frames, self._pipeline, timeout, clock)
@@ -133,11 +134,6 @@ class Stream:
         self._pipeline.years = value
 
     @property
-    def original(self) -> Frame | None:
-        """The last frame as it came from the source; None before the first."""
-        return self._original
-
-    @property
     def stats(self) -> Stats:
         """Frames, latency and faces up to the last frame."""
         return Stats(
@@ -163,7 +159,7 @@ class Stream:
         except BaseException:
             self.close()
             raise
-        self._original, self._faces = timed.original, timed.processed.faces
+        self.original, self._faces = timed.original, timed.processed.faces
         self._meter.add(timed.start, self._clock())
         return timed.processed.image
 

@@ -45,9 +45,8 @@ def head_pose(landmarks: Float64) -> Pose:
     if sizes[1] <= 1e-9 * max(float(sizes[0]), 1e-9):
         return Pose(90.0, 0.0, 0.0)  # the points lie on a line: seen from the very side
     across, down = left @ right  # the nearest two rows of a rotation
-    gaze = -np.array(
-        [across[2], down[2], np.cross(across, down)[2]]
-    )  # where the face's -z points, in the viewer's axes
+    # Where the face's -z points, in the viewer's axes.
+    gaze = -np.array([across[2], down[2], np.cross(across, down)[2]])
     eyes = landmarks[1] - landmarks[0]
     roll = math.atan2(eyes[1], eyes[0])
     cos, sin = math.cos(roll), math.sin(roll)

@@ -42,15 +42,10 @@ _LEAST_POINTS = 6
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A grey part of a frame.
+    """A grey part of a frame."""
 
-    Attributes:
-        gray: [h, w] uint8.
-        corner: (x0, y0, x1, y1) of the part, whole frame pixels.
-    """
-
-    gray: Frame
-    corner: tuple[int, int, int, int]
+    gray: Frame  # [h, w]
+    corner: tuple[int, int, int, int]  # (x0, y0, x1, y1) of the part, whole frame pixels
 
     @property
     def scale(self) -> Float64:

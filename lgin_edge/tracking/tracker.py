@@ -45,19 +45,12 @@ MIN_CUTOFF, BETA = 0.5, 2.0
 
 @dataclass(frozen=True, eq=False)
 class TrackedFace:
-    """A face in a frame of a stream.
+    """A face in a frame of a stream."""
 
-    Attributes:
-        id: the same for the same face as long as it is followed; from 1 on, never used again.
-        face: box, landmarks and the score of the last detection.
-        strength: share of the change that it gets, 0 to 1.
-        pose: roughly where the head points, degrees.
-    """
-
-    id: int
-    face: Face
-    strength: float
-    pose: Pose
+    id: int  #: The same for the same face as long as it is followed; from 1 on, never used again.
+    face: Face  #: Box, landmarks and the score of the last detection.
+    strength: float  #: Fraction of the change that it gets, 0 to 1.
+    pose: Pose  #: Roughly where the head points, degrees.
 
 
 @dataclass(eq=False)
@@ -77,20 +70,14 @@ class _Track:
     misses: int = 0
     unseen_for: float = 0.0  # seconds since a detector saw it
     requested_anchor: Float64 | None = None  # [5, 2], the anchor when a detection was asked for ...
-    motion_since_request: Float64 = field(
-        default_factory=lambda: np.eye(2, 3)
-    )  # ... and how the face has moved since, [2, 3]
+    motion_since_request: Float64 = field(default_factory=lambda: np.eye(2, 3))  # ... how the face moved since, [2, 3]
 
     def goal(self, pose: Pose) -> float:
         """The strength that it should have in this pose."""
         if self.lost_for is not None or self.misses >= _MISSES:
             return 0.0
-        return (
-            pose_strength(pose)
-            * falling(self.score, *_SCORE)
-            * self.visibility.strength
-            * falling(self.in_frame, *_IN_FRAME)
-        )
+        seen = self.visibility.strength * falling(self.in_frame, *_IN_FRAME)
+        return pose_strength(pose) * falling(self.score, *_SCORE) * seen
 
 
 class Tracker:
@@ -119,9 +106,7 @@ class Tracker:
     @property
     def doubtful(self) -> bool:
         """Whether a detector should look soon: a face is lost, covered, followed by few points, or was missed by it."""
-        return any(
-            track.lost_for is not None or track.misses > 0 or track.visibility.doubtful for track in self._tracks
-        )
+        return any(one.lost_for is not None or one.misses > 0 or one.visibility.doubtful for one in self._tracks)
 
     def reset(self) -> None:
         """Forget every face at once: another scene begins."""

@@ -11,16 +11,11 @@ from ..frames import Frame
 
 
 class Orientation(NamedTuple):
-    """What is done to a frame before it is shown, in this order.
+    """What is done to a frame before it is shown, in this order."""
 
-    Attributes:
-        transposed: rows become columns.
-        flipped_x, flipped_y: then mirrored left to right, and top to bottom.
-    """
-
-    transposed: bool
-    flipped_x: bool
-    flipped_y: bool
+    transposed: bool  # rows become columns
+    flipped_x: bool  # mirrored left to right
+    flipped_y: bool  # mirrored top to bottom
 
     def apply(self, frame: Frame) -> Frame:
         """A frame [H, W, 3] as it is shown; itself if nothing is to be done."""

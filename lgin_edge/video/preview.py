@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import BackendError
 from ..frames import Frame
@@ -81,15 +81,6 @@ class Window:
         text = f"{what}   {stats.fps:.0f} fps   {1e3 * stats.latency_median:.0f} ms"
         size = max(0.5, frame.shape[0] / 900)
         at = (round(12 * size * 2), frame.shape[0] - round(14 * size * 2))
-        draw: Any = self._cv2.putText
+        font, smooth = self._cv2.FONT_HERSHEY_SIMPLEX, self._cv2.LINE_AA
         for color, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):  # readable on any picture
-            draw(
-                frame,
-                text,
-                at,
-                self._cv2.FONT_HERSHEY_SIMPLEX,
-                size,
-                color,
-                round(thickness * max(1.0, size)),
-                self._cv2.LINE_AA,
-            )
+            self._cv2.putText(frame, text, at, font, size, color, round(thickness * max(1.0, size)), smooth)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from fractions import Fraction
-from pathlib import Path
 
 from ..frames import Frame
 from .writer import BT601, LIMITED, VideoWriter
@@ -14,32 +13,19 @@ _TICKS = 90_000
 _RATE = Fraction(30)
 
 
-class Recording:
-    """Writes frames at the times at which they come.
+class Recording(VideoWriter):
+    """Writes frames of the channel order ``color`` ("rgb" or "bgr") at the times at which they come.
 
-    Args:
-        target: .mp4, .m4v, .mov, .mkv or .webm; it appears with ``finish``.
-        overwrite, codec: as for ``VideoWriter``, and so are the errors.
-        color: channel order of the frames, "rgb" or "bgr".
+    Args, errors: as for ``VideoWriter``; the file appears with ``finish``.
     """
 
     def __init__(
         self, target: str | os.PathLike[str], *, overwrite: bool = False, codec: str | None = None, color: str = "bgr"
     ) -> None:
-        self._writer = VideoWriter(target, overwrite=overwrite, codec=codec)
+        super().__init__(target, overwrite=overwrite, codec=codec)
         self._color = color
         self._start = 0.0
         self._last = -1
-
-    @property
-    def target(self) -> Path:
-        """The file."""
-        return self._writer.target
-
-    @property
-    def frames(self) -> int:
-        """How many were written."""
-        return self._writer.frames
 
     @property
     def seconds(self) -> float:
@@ -50,18 +36,14 @@ class Recording:
         """Write a frame [H, W, 3] uint8, all of one size, that came at ``time`` in seconds. Raises StreamError."""
         if self._last < 0:
             self._start = time
-            self._writer.add_video(_RATE)
+            self.add_video(_RATE)
             color = {"colorspace": BT601, "color_range": LIMITED}
-            self._writer.begin(frame.shape[1], frame.shape[0], time_base=Fraction(1, _TICKS), color=color)
+            self.begin(frame.shape[1], frame.shape[0], time_base=Fraction(1, _TICKS), color=color)
         self._last = max(self._last + 1, round((time - self._start) * _TICKS))
-        self._writer.write_array(frame, self._last, color=self._color)
+        self.write_array(frame, self._last, color=self._color)
 
     def finish(self) -> None:
         """Give the file its name, if a frame was written. Raises StreamError."""
         if self.frames:
-            self._writer.finish()
-        self._writer.close()
-
-    def close(self) -> None:
-        """Drop the file, unless it was finished."""
-        self._writer.close()
+            super().finish()
+        self.close()

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-#: What sound is encoded as, by the container's name, where it cannot be copied.
-ENCODERS = {"webm": "libopus"}
-_DEFAULT_ENCODER = "aac"
 #: Sample rates, Hz, that the encoders take; sound of another rate is brought to 48,000 Hz.
 _RATES = {
     "aac": (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350),
@@ -20,8 +17,8 @@ _MOST_CHANNELS = 8
 
 
 def encoder(container: str) -> str:
-    """The encoder for a container, by FFmpeg's names."""
-    return ENCODERS.get(container, _DEFAULT_ENCODER)
+    """The encoder for a container that does not take the sound as it is, by FFmpeg's names."""
+    return "libopus" if container == "webm" else "aac"
 
 
 class SoundEncoder:
@@ -42,23 +39,16 @@ class SoundEncoder:
         context = source.codec_context
         rate = context.sample_rate if context.sample_rate in _RATES[name] else _RATE
         channels = context.layout.nb_channels
-        layout = (
-            context.layout.name
-            if 1 <= channels <= _MOST_CHANNELS and "channels" not in context.layout.name
-            else "stereo"
-        )
+        named = 1 <= channels <= _MOST_CHANNELS and "channels" not in context.layout.name
+        layout = context.layout.name if named else "stereo"
         self.stream = container.add_stream(name, rate=rate, layout=layout)
         self.stream.bit_rate = _BITS_PER_CHANNEL * min(max(1, channels), _MOST_CHANNELS)
         self.stream.metadata.update(source.metadata)
         self.stream.codec_context.open()
         encoding = self.stream.codec_context
         self._next = 0  # time of the next frame, samples
-        self._resampler = av.AudioResampler(
-            format=encoding.format,
-            layout=encoding.layout,
-            rate=encoding.sample_rate,
-            frame_size=encoding.frame_size or None,
-        )
+        form = {"format": encoding.format, "layout": encoding.layout, "rate": encoding.sample_rate}
+        self._resampler = av.AudioResampler(**form, frame_size=encoding.frame_size or None)
 
     def packets(self, packet: Any | None) -> Iterator[Any]:
         """What is to be written for a packet of the source; for None the end. Damaged sound is left out."""

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..errors import StreamError
 from ..frames import Frame
 from ..images import SUFFIXES
-from ..stream.errors import StreamError
 from ..stream.pipeline import Pipeline
 from ..transformer import Transformer
 from .orientation import UPRIGHT, Orientation, display_orientation, has_alpha
 from .sound import SoundEncoder
 from .writer import BT601, BT709, FULL, LIMITED, SWS, UNKNOWN, VideoWriter, plain_name, pyav
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 #: ``progress(done, total)`` in seconds of the film; the total is None where the file does not tell.
 Progress = Callable[[float, float | None], None]
@@ -33,37 +31,19 @@ _SHORT = 0.25
 #: Frames a second of a film that tells no rate.
 _FALLBACK_RATE = Fraction(25)
 #: Metadata of a stream that describes how it was encoded or is turned, and is told anew.
-_OLD_STREAM = (
-    "encoder",
-    "rotate",
-    "handler_name",
-    "vendor_id",
-    "BPS",
-    "DURATION",
-    "NUMBER_OF_FRAMES",
-    "NUMBER_OF_BYTES",
-)
+_OLD_STREAM = re.compile("encoder|rotate|handler_name|vendor_id|BPS|DURATION|NUMBER_OF_(FRAMES|BYTES)")
 
 
 @dataclass
 class Outcome:
-    """What became of a film.
+    """What became of a film."""
 
-    Attributes:
-        frames: that were written.
-        with_faces: frames of them that were changed.
-        seconds: length of what was written.
-        codec: the encoder.
-        notes: what is not as it was, a sentence each.
-        damage: what could not be read, a sentence; empty for a whole file.
-    """
-
-    frames: int = 0
-    with_faces: int = 0
-    seconds: float = 0.0
-    codec: str = ""
-    notes: list[str] = field(default_factory=list)
-    damage: str = ""
+    frames: int = 0  #: That were written.
+    with_faces: int = 0  #: Frames of them that were changed.
+    seconds: float = 0.0  #: Length of what was written.
+    codec: str = ""  #: The encoder.
+    notes: list[str] = field(default_factory=list)  #: What is not as it was, a sentence each.
+    damage: str = ""  #: What could not be read, a sentence; empty for a whole file.
 
 
 def age_video(
@@ -107,8 +87,8 @@ def age_video(
     first = years[0] if isinstance(years, tuple) else years
     with (
         Pipeline(transformer, group=group, years=first, ordered=True, ease=0.0) as pipeline,
-        _Film(source) as film,
-        VideoWriter(target, overwrite=overwrite, codec=codec, metadata=film.metadata) as writer,
+        closing(_Film(source)) as film,
+        closing(VideoWriter(target, overwrite=overwrite, codec=codec, metadata=film.metadata)) as writer,
     ):
         if sweep and not film.seconds:
             raise StreamError(f"{source}: does not tell its length, which years={sweep} needs: give one age")
@@ -146,10 +126,7 @@ class _Film:
         for key in ("major_brand", "minor_version", "compatible_brands", "encoder"):  # of the old container
             self.metadata.pop(key, None)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self.container.close()
 
     @property
@@ -314,13 +291,8 @@ class _Job:
             self._step = pts - self._last
         matrix = frame.colorspace if frame.colorspace in (1, 4, 5, 6, 7, 9) else BT709 if frame.height >= _HD else BT601
         full_range = frame.color_range == FULL or frame.format.name.startswith("yuvj")
-        rgb: Frame = frame.to_ndarray(
-            format="rgb24",
-            src_colorspace=SWS[matrix],
-            src_color_range=FULL if full_range else LIMITED,
-            dst_color_range=FULL,
-        )
-        rgb = orientation.apply(rgb)
+        source = {"src_colorspace": SWS[matrix], "src_color_range": FULL if full_range else LIMITED}
+        rgb: Frame = orientation.apply(frame.to_ndarray(format="rgb24", dst_color_range=FULL, **source))
         if not writer.frames:
             self._begin(frame, rgb, orientation, full_range)
             self._shape = rgb.shape
@@ -368,7 +340,7 @@ class _Job:
             pixels=frame.format.name,
             aspect=aspect,
             color=color,
-            metadata={str(key): str(value) for key, value in video.metadata.items() if key not in _OLD_STREAM},
+            metadata={str(key): str(value) for key, value in video.metadata.items() if not _OLD_STREAM.fullmatch(key)},
         )
 
     def _note(self, text: str) -> None:

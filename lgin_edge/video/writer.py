@@ -9,16 +9,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..errors import BackendError, InputError
+from ..errors import BackendError, InputError, StreamError
 from ..files import atomic_write
 from ..frames import Frame
-from ..stream.errors import StreamError
 from .sound import SoundEncoder, encoder
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 #: What is written, by the name's ending: FFmpeg's name of the container, and encoders, the preferred first.
 WRITABLE = {
@@ -63,13 +59,12 @@ class VideoWriter:
     """Writes frames, and the packets of other streams, into a new file.
 
     Everything goes into a hidden file beside the target, which takes its name in one step when ``finish`` is called. Without
-    that, as after an error, nothing remains. A context manager.
+    that, as after an error, nothing remains.
 
     Args:
         target: the file; its ending tells the container (``WRITABLE``).
         overwrite: False refuses a file that exists.
         codec: name of an encoder of FFmpeg; one that suits the container when not given.
-        metadata: of the file.
         into: where it is written instead of into a file, in memory; ``target`` then only names it.
 
     Raises:
@@ -151,11 +146,7 @@ class VideoWriter:
     def add_video(self, rate: Fraction | None = None) -> None:
         """Make room for the frames, among the streams that are copied; ``begin`` then says how large they are.
 
-        Args:
-            rate: frames a second, for the encoder to plan with; they may come at any time.
-
-        Raises:
-            StreamError: the encoder does not take it.
+        ``rate`` is frames per second, for the encoder to plan with; they may come at any time. Raises StreamError.
         """
         with self._explained():
             self._video = self._container.add_stream(self.codec, rate=rate, options=dict(_OPTIONS.get(self.codec, {})))
@@ -163,9 +154,8 @@ class VideoWriter:
     def copy_chapters(self, container: Any) -> None:
         """The chapters of an input file, where this PyAV can."""
         if hasattr(container, "chapters") and hasattr(self._container, "set_chapters"):
-            chapters = container.chapters()
-            if chapters:
-                with self._explained():
+            with self._explained():
+                if chapters := container.chapters():
                     self._container.set_chapters(chapters)
 
     def begin(
@@ -182,12 +172,10 @@ class VideoWriter:
         """Set up the frames; once, before the first and after ``add_video``.
 
         Args:
-            width, height: pixels.
             time_base: seconds of one tick of the frames' times.
             pixels: pixel format of the source; kept if players know it.
             aspect: width of a pixel to its height.
             color: what the codec context tells of the colours: color_range, colorspace, color_primaries, color_trc.
-            metadata: of the stream.
 
         Raises:
             StreamError: the encoder does not take it.
@@ -267,12 +255,6 @@ class VideoWriter:
         if self._into is None:
             self._partial.unlink(missing_ok=True)
         self._files.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from typing import Any
 import loose
 import numpy as np
 from frames import face_affine
-from test_kernels import Scene
+from kernel_scenes import Scene
 
 from lgin_edge import kernels
 from lgin_edge.frames import Color, PixelFormat, Rectangle
@@ -110,8 +110,8 @@ class Device:
         self.face = np.full((n, 3, s, s), np.nan, scene.dtype)
         self.patches = np.full((n, 5, 3, p, p), np.nan, scene.dtype)
         self.block = aligned(kernels.block_size(pixel_format, n))
-        self.sizes: dict[str, Any] = {"face_size": s, "patch_size": p}
-        self.queue: dict[str, Any] = {"half": scene.dtype == "float16", "device": 0, "stream": 0}
+        self.launch: dict[str, Any] = {"block": self.block.ctypes.data, "pixel_format": pixel_format, "count": n}
+        self.launch |= {"face_size": s, "patch_size": p, "half": scene.dtype == "float16", "device": 0, "stream": 0}
 
     def upload(self, frame: np.ndarray) -> None:
         row = 0
@@ -134,16 +134,9 @@ class Device:
         plan.write_block(self.block, self.memory.ctypes.data, self.pitch, rectangle or self.rectangle)
 
     def crop(self) -> None:
-        scene, views = self.scene, (self.face.ctypes.data, self.patches.ctypes.data)
-        if scene.faces:
-            kernels.launch_crop(
-                self.block.ctypes.data,
-                PixelFormat(scene.color),
-                len(scene.faces),
-                *views,
-                **self.sizes,
-                **self.queue,
-            )
+        views = {"face": self.face.ctypes.data, "patches": self.patches.ctypes.data}
+        if self.scene.faces:
+            kernels.launch_crop(**self.launch, **views)
 
     def paste_edits(self, edits: Edits, pixels: int = 500) -> None:
         """All faces in order; the scratch holds nothing of use before."""
@@ -151,17 +144,12 @@ class Device:
         scratch = aligned(size)
         scratch[:] = 0x5A
         for n in range(len(self.scene.faces)):
-            given = (edits.face_edit, edits.patch_edit, edits.flow, edits.place, edits.lines)
             kernels.launch_edit_paste(
-                self.block.ctypes.data,
-                PixelFormat(self.scene.color),
-                len(self.scene.faces),
-                n,
-                *(0 if array is None else array[n].ctypes.data for array in given),
-                **self.sizes,
+                **self.launch,
+                **{name: 0 if array is None else array[n].ctypes.data for name, array in vars(edits).items()},
+                index=n,
                 coarse_size=0 if edits.flow is None else edits.flow.shape[-1],
                 line_size=0 if edits.lines is None else edits.lines.shape[-1],
-                **self.queue,
                 pixels=pixels,
                 target_offset=0,
                 scratch=scratch.ctypes.data,
@@ -171,14 +159,10 @@ class Device:
         """All faces in order."""
         for n in range(len(self.scene.faces)):
             kernels.launch_paste(
-                self.block.ctypes.data,
-                PixelFormat(self.scene.color),
-                len(self.scene.faces),
-                n,
-                residuals[0][n].ctypes.data,
-                residuals[1][n].ctypes.data,
-                **self.sizes,
-                **self.queue,
+                **self.launch,
+                index=n,
+                face_edit=residuals[0][n].ctypes.data,
+                patch_edit=residuals[1][n].ctypes.data,
                 pixels=pixels,
                 target_offset=copy * self.memory.strides[0],
             )

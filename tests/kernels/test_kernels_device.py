@@ -12,7 +12,7 @@ from device_scenes import PLACES, STRENGTHS, Device, Face, crop, one_face, paste
 from frames import COLORS
 from hypothesis import given
 from hypothesis import strategies as st
-from test_kernels import Scene, properties, scenes
+from kernel_scenes import Scene, properties, scenes
 from test_kernels_edits import EditScene, edit_scenes, fewer
 from tolerances import assert_identical
 

@@ -10,7 +10,7 @@ import pytest
 from frames import DEVICES, in_layout
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_kernels import EXAMPLES, Scene, properties, scenes
+from kernel_scenes import EXAMPLES, Scene, properties, scenes
 from tolerances import assert_close, assert_identical
 
 from lgin_edge import kernels, reference
@@ -316,14 +316,15 @@ def test_faces_are_pasted_one_after_the_other() -> None:
     rng = np.random.default_rng(4)
     frame = rng.integers(0, 256, (80, 90, 3), np.uint8)
     affines = np.array([[[50.0, 0.0, 10.0], [0.0, 50.0, 10.0]], [[50.0, 0.0, 25.0], [0.0, 50.0, 20.0]]])
-    edits = Edits(
+    arrays = (
         rng.uniform(-0.3, 0.3, (2, 6, 8, 8)).astype(np.float32),
         rng.uniform(-0.3, 0.3, (2, 5, 4, 4, 4)).astype(np.float32),
         rng.uniform(-0.1, 0.1, (2, 2, 4, 4)).astype(np.float32),
     )
+    one, other = (Edits(*(array[i : i + 1] for array in arrays)) for i in range(2))
     both = FacePlan.of(frame, FaceBatch(affines, np.stack([REGION_BOXES] * 2)), ViewSpec(8, 4))
-    first = paste_one(frame, edits[:1], affines[0])
-    assert_identical(kernels.region_paste(both, frame, edits), paste_one(first, edits[1:], affines[1]))
+    first = paste_one(frame, one, affines[0])
+    assert_identical(kernels.region_paste(both, frame, Edits(*arrays)), paste_one(first, other, affines[1]))
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 3e38, -3e38])

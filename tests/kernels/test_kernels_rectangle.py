@@ -9,7 +9,7 @@ import pytest
 from device_scenes import PLACES, crop, one_face, parts, paste, rectangle_of
 from frames import COLORS
 from hypothesis import given
-from test_kernels import Scene, properties, scenes
+from kernel_scenes import Scene, properties, scenes
 from tolerances import assert_identical
 
 from lgin_edge import geometry

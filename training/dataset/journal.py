@@ -1,14 +1,13 @@
 """The journal of ``training.prepare``: what was decided on each picture, a line each, so that an interruption loses nothing.
 
-The first line holds the options. One process at a time may append; half a line, left by one that was killed, is cut off.
+The first line holds the options.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 from pathlib import Path
 
+from lgin_edge.batch.journal import JsonLines
 from lgin_edge.errors import InputError
 
 from .alignment import UNREADABLE, Job, Json, stamp
@@ -37,7 +36,9 @@ class Journal:
             out.mkdir(parents=True, exist_ok=True)
             if not path.is_file() and any(out.iterdir()):
                 raise InputError(f"{out}: holds files but no {NAME}, so it is not ours; give a new or an empty folder")
-            self._file = path.open("a+b")
+            self._lines = JsonLines(path)
+        except BlockingIOError as error:
+            raise InputError(f"{path}: another training.prepare is at work here; wait for its end") from error
         except OSError as error:
             raise InputError(f"{out}: cannot be written ({error.strerror}); give another folder for OUT") from error
         try:
@@ -50,23 +51,17 @@ class Journal:
             raise
 
     def _resume(self, path: Path, options: Json) -> dict[str, Json]:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f"{path}: another training.prepare is at work here; wait for its end") from error
-        self._file.seek(0)
-        data = self._file.read()
+        data = self._lines.data
         if not (data.startswith(_HEAD) or _HEAD.startswith(data)):
             raise InputError(f"{path}: not a journal of training.prepare; give another folder for OUT")
-        whole = data[: data.rfind(b"\n") + 1]
-        self._file.truncate(len(whole))
-        if not whole:
-            self._append({"options": options})
-            return {}
         try:
-            header, *entries = (json.loads(line) for line in whole.splitlines())
+            rows = self._lines.rows()
         except ValueError as error:
             raise InputError(f"{path}: damaged ({error}); give another folder for OUT, or delete this one") from error
+        if not rows:
+            self._lines.append({"options": options})
+            return {}
+        header, *entries = rows
         begun = header["options"]
         changed = [
             f"{key}: {begun.get(key)!r} then, {options.get(key)!r} now"
@@ -88,12 +83,8 @@ class Journal:
         return "row" not in entry or (job.out / entry["row"]["file"]).is_file()
 
     def add(self, verdict: Json) -> None:
-        self._append(verdict)
+        self._lines.append(verdict)
         self.verdicts[verdict["name"]] = verdict
 
-    def _append(self, entry: Json) -> None:
-        self._file.write(json.dumps(entry).encode() + b"\n")
-        self._file.flush()
-
     def close(self) -> None:
-        self._file.close()
+        self._lines.close()
