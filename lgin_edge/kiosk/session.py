@@ -119,11 +119,15 @@ class Session:
 
     async def _receive(self) -> protocol.Command | tuple[int, bytes]:
         """The next message: a command, or number and file of a frame."""
-        left = self._last_frame_s + _SILENCE_TIMEOUT_S - time.monotonic()
-        try:
-            message = await asyncio.wait_for(self._socket.receive(), max(0.0, left))
-        except asyncio.TimeoutError:
-            raise Refused(Close.QUIET, f"no frame came for {_SILENCE_TIMEOUT_S:g} seconds") from None
+        while True:
+            left = self._last_frame_s + _SILENCE_TIMEOUT_S - time.monotonic()
+            try:
+                message = await asyncio.wait_for(self._socket.receive(), max(0.0, left))
+                break
+            except asyncio.TimeoutError:
+                if not self._asked:
+                    raise Refused(Close.QUIET, f"no frame came for {_SILENCE_TIMEOUT_S:g} seconds") from None
+                self._last_frame_s = time.monotonic()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message["code"])
         data = message.get("bytes")
@@ -170,7 +174,8 @@ class Session:
             await self._something.wait()
             self._something.clear()
             while self._asked:
-                await self._answer(self._asked.pop(0))
+                await self._answer(self._asked[0])
+                del self._asked[0]  # not before: who waits for an answer sends no frame
             if self._newest is not None:
                 frame, self._newest = self._newest, None
                 await self._change(pipeline, *frame)

@@ -348,6 +348,9 @@ def test_no_screen_stays_and_the_camera_is_tried_again(opened: Callable[..., Pag
     plug_in(page)
     page.clock.fast_forward(5_000)
     expect(page.locator("#status")).to_have_text("1 face")
+    page.evaluate("document.getElementById('still').ariaDisabled = true")  # as while a clip is made
+    page.clock.fast_forward(25_000)
+    expect(page.locator("#live")).to_be_visible()
     page.evaluate("document.getElementById('video').srcObject.getTracks()[0].onended()")
     expect(page.locator("#trouble")).to_contain_text("There is no camera")
     unplug(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 import struct
@@ -184,6 +185,20 @@ def test_a_clip_to_take_away(server: Server, frame: bytes, astronaut: Image8, mo
         assert np.argmin(means) == 6
         assert means[1] == pytest.approx(means[-1], abs=2)
         assert httpx.get(f"{server.url}/stills/{kept['token']}.jpg", trust_env=False).status_code == 404
+
+
+def test_who_waits_for_a_clip_is_not_quiet(server: Server, frame: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slow(*_: Any) -> bytes:
+        await asyncio.sleep(0.5)
+        return b"a clip"
+
+    monkeypatch.setattr(state.Kiosk, "clip", slow)
+    with Visitor(server.url) as visitor:
+        visitor.start().be_seen(frame)
+        monkeypatch.setattr(session, "_SILENCE_TIMEOUT_S", 0.1)
+        visitor.say(type="clip")
+        assert visitor.hear()[0]["type"] == "clip"
+        assert closing(visitor)[0] == Close.QUIET
 
 
 def test_too_many_pictures(server: Server, frame: bytes) -> None:

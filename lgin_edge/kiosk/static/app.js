@@ -7,7 +7,7 @@ import { Stage } from "./stage.js";
 import { setTexts, text } from "./texts.js";
 
 const JPEG_QUALITY = 0.85;
-const MIN_IDLE = 60; // seconds where nobody needs to be seen: while a visitor reads, and with a photo
+const MIN_IDLE = 60; // seconds where nobody needs to be seen: while a visitor reads or waits, and with a photo
 const CAMERA_RETRY = 3; // seconds
 const WARN = 6; // seconds before the end for which it is announced
 const SEEN = 0.5; // a face that gets so much of the change is there
@@ -193,7 +193,8 @@ function tellFaces(mine) {
 
 function secondsLeft() {
   const last = visit ? Math.max(visit.seen, touched) : touched;
-  const idle = visit?.source.camera ? about.idle_seconds : Math.max(MIN_IDLE, about.idle_seconds);
+  const seen = visit?.source.camera && byId("still").ariaDisabled !== "true"; // while a picture is made no frame comes
+  const idle = seen ? about.idle_seconds : Math.max(MIN_IDLE, about.idle_seconds);
   return idle - (performance.now() - last) / 1000;
 }
 
