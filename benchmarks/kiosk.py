@@ -8,6 +8,7 @@ take turns. A kiosk whose visitors bring their own phones has this machine for i
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import statistics
@@ -18,7 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
+from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 from rich.progress import track
@@ -30,7 +33,7 @@ from support import kiosk_browser, kiosk_server
 
 from lgin_edge import Transformer
 from lgin_edge.bench.machine import describe
-from lgin_edge.kiosk.state import decode_frame, live_jpeg
+from lgin_edge.kiosk.state import live_jpeg
 from lgin_edge.stream import Pipeline
 
 #: Seconds before each measurement: faces are found and faded in.
@@ -46,7 +49,8 @@ def plain_loop(transformer: Transformer, camera: Path, seconds: float) -> list[f
             now = time.monotonic()
             if now >= begin + seconds:
                 return [counted / seconds]
-            live_jpeg(pipeline(decode_frame(file, 10_000_000), now).image)
+            frame = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
+            live_jpeg(pipeline(frame, now).image)
             counted += now >= begin
     raise AssertionError("the film is empty")
 
