@@ -11,6 +11,7 @@ import json
 import logging
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -245,6 +246,28 @@ def load(run: Path, average: bool = True) -> LGIN:
     return net.eval()
 
 
+@torch.no_grad()
+def temper(net: LGIN, years: Sequence[float]) -> None:
+    """Have the global generator, which greys hair, work for other ages than T is asked for.
+
+    The age enters it by linear layers alone, so that its weights take the change. Flow and local generators stay as they are.
+
+    Args:
+        years: for each age group the years that the global generator hears, rising.
+
+    Raises:
+        ValueError: not as many years as groups, or years that do not rise.
+    """
+    if len(years) != net.config.groups or list(years) != sorted(set(years)):
+        raise ValueError(f"whole-years: expected {net.config.groups} rising ages in years, got {list(years)}")
+    heard = data.age_codes(torch.tensor(years, dtype=torch.float32))  # [K, K]: a code for each group
+    for modulation in (net.whole.modulation, net.whole.modulation2):
+        for layer in (modulation.gamma, modulation.beta):
+            layer.weight.copy_(layer.weight @ heard.T)
+    if net.whole.position is not None:
+        net.whole.position.weight.copy_(heard @ net.whole.position.weight)
+
+
 def load_classifier(run: Path) -> AgeClassifier:
     """C from the folder of a run of ``training.fit``. Errors: as for ``load``."""
     classifier = AgeClassifier(network_config(run).groups)
@@ -339,11 +362,20 @@ def main(
             help="Write the averaged weights to this folder too, a start for other runs (--init).", show_default=False
         ),
     ] = None,
+    whole_years: Annotated[
+        str,
+        typer.Option(
+            help="Ages that the global generator (hair) hears in place of the groups' centres, with commas: hair greys more slowly"
+            " than faces age."
+        ),
+    ] = "",
     last: Annotated[bool, typer.Option("--last", help="Export the last weights instead of the averaged ones.")] = False,
 ) -> None:
     """Export T of a run to ONNX with its description, and compare it with PyTorch in ONNX Runtime."""
     try:
         net = load(run, average=not last)
+        if whole_years:
+            temper(net, [float(one) for one in whole_years.split(",")])
         c = load_classifier(run) if classifier is not None else None
     except (FileNotFoundError, ValueError) as error:
         typer.echo(f"training.export: {error}", err=True)
