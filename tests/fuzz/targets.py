@@ -425,8 +425,8 @@ def _kiosk() -> Any:
     async def here(work: Callable[[], Any]) -> Any:
         return work()
 
-    kiosk.in_thread = kiosk.executor.run = here
-    kiosk._decoded = lambda _, work: here(work)
+    kiosk.in_thread = kiosk.executor.run = kiosk.upload_executor.run = here
+    kiosk._decoded = lambda work, *turns: here(work)
     kiosk._decoders = _Decoders()
     return app
 

@@ -1,4 +1,4 @@
-"""How far each sign of age has come at an age in years: 0 at 20, about 1 at 80, rising.
+"""How far each sign of age has come at an age in years: 0 at 20, rising; 1 is all that maps and age layers hold.
 
 Shape follows what is written of the face's ageing (bone and fat from the middle thirties, hair of half of the people half
 grey at 50, lines from 30 on); the numbers are ours, chosen by looking.
