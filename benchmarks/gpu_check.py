@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import shutil
 import signal
 import subprocess
@@ -36,7 +37,7 @@ KERNEL_TESTS = ("test_kernels_cuda.py", "test_kernels_edits.py", "test_kernels_e
 #: Frames of the leak test.
 FRAMES = 10_000
 UNAVAILABLE = 3  # exit code of ``gpu_steps``
-SANITIZERS = ("memcheck", "racecheck", "initcheck")
+SANITIZERS = ("memcheck", "initcheck", "racecheck")
 
 Row: TypeAlias = dict[str, Any]
 
@@ -105,6 +106,7 @@ def steps() -> dict[str, Step]:
         prefix = (str(sanitizer), "--tool", tool, "--error-exitcode", "9")
         found[tool] = measured("path", 90, prefix=prefix, quick=True)
     found["targets"] = tests(1800, "gpu", "tests/gpu")
+    found["target-times"] = measured("target-times", 900)
     return found
 
 
@@ -187,7 +189,7 @@ class Build:
         configure += [f"-DCMAKE_CUDA_ARCHITECTURES={architecture}", f"-DPython_EXECUTABLE={sys.executable}"]
         compile_ = ["cmake", "--build", str(self.folder), "--parallel", str(jobs)]
         install = ["cmake", "--install", str(self.folder), "--prefix", str(ROOT)]
-        script = " && ".join(subprocess.list2cmdline(one) for one in (configure, compile_, install))
+        script = " && ".join(shlex.join(one) for one in (configure, compile_, install))
         self.process = subprocess.Popen(
             script,
             shell=True,

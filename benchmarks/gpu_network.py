@@ -10,6 +10,7 @@ import ctypes
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lgin_edge.errors import BackendError
 from lgin_edge.models.description import Description
-from training import checkpoint
-from training.networks import LGIN, NetworkConfig, example_inputs
+from training import checkpoint, networks
+from training.networks import FACE_BOX, LGIN, NetworkConfig, example_inputs
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 START = Path(__file__).parent.parent / "training" / "start" / checkpoint.FILE
@@ -35,6 +37,18 @@ LAYERS = (
 REGIONS = 5
 
 
+@cache
+def _face_box(device: torch.device) -> tuple[Tensor, Tensor]:
+    x0, y0, x1, y1 = FACE_BOX
+    return torch.tensor((x0, y0, x0, y0), device=device), torch.tensor((x1 - x0, y1 - y0) * 2, device=device)
+
+
+def _in_face_box(boxes: Tensor) -> Tensor:
+    """``networks.in_face_box`` with constants that are on the device: a graph must not copy them from the host."""
+    corner, extent = _face_box(boxes.device)
+    return (boxes - corner) / extent
+
+
 class Network:
     """T for inference. In half precision all but the lines, which are small and summed up in FP32, as in an FP16 engine's file."""
 
@@ -42,6 +56,7 @@ class Network:
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         torch.manual_seed(0)
+        networks.in_face_box = _in_face_box
         net = LGIN(NetworkConfig()).eval().requires_grad_(False)
         if net.lines is None:
             raise AssertionError("the default configuration has lines")
@@ -101,10 +116,13 @@ class TorchEngine:
                 for name, result in zip(about.outputs, results, strict=True):
                     tensors[name].copy_(result)
 
-        if self._queue is None:
-            work()
-        else:
+        if self._queue is not None:
             self._queue(stream, work)
+            return
+        try:
+            work()
+        except RuntimeError as error:  # a recording that failed is one of these
+            raise BackendError(f"PyTorch failed: {error}") from error
 
     def run(self, face: Any, patches: Any, boxes: Any, age: Any) -> tuple[npt.NDArray[np.float32], ...]:
         n = len(face)
