@@ -205,12 +205,17 @@ class Build:
         try:
             output = self.process.communicate(timeout=seconds)[0]
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self.stop()
             output = self.process.communicate()[0]
         row = {"step": "build", "what": "build", "seconds": round(time.monotonic() - self.start, 1)}
         if self.process.returncode == 0:
             return row | {"outcome": "passed"}
         return row | {"outcome": "failed", "detail": output[-1500:]}
+
+    def stop(self) -> None:
+        """End it, if it runs."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def machine() -> dict[str, Any]:
@@ -242,7 +247,9 @@ def check(wanted: dict[str, Step], seconds: float, build: Build | None) -> Itera
         rows = run(name, step, min(step.seconds, left))
         yield rows
         if name == "card" and "skipped" in rows[0]:
-            return
+            break
+    if build is not None:
+        build.stop()
 
 
 def main(

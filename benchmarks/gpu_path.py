@@ -158,11 +158,12 @@ def target_times(step: Step) -> None:
         candidates = {"CPU": stack.enter_context(Transformer())}
         for name, path in _targets(step, folder):
             try:
-                for suffix in ("", ", without graph"):
-                    candidates[name + suffix] = stack.enter_context(Transformer(path, device=0))
-                candidates[f"{name}, without graph"].frame_path.record = False  # type: ignore[union-attr]
-            except LginError as error:
+                recorded, called = (stack.enter_context(Transformer(path, device=0)) for _ in range(2))
+            except LginError as error:  # noqa: PERF203
                 step.row(name, failed=True, detail=str(error))
+            else:
+                called.frame_path.record = False  # type: ignore[union-attr]
+                candidates |= {name: recorded, f"{name}, without graph": called}
         samples: dict[str, list[float]] = {name: [] for name in candidates}
         for i in range(WARM_UP + FRAMES):
             for name, transformer in candidates.items():
