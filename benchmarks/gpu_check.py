@@ -94,7 +94,7 @@ def steps() -> dict[str, Step]:
     """All steps by name, in their order."""
     found = {
         "card": measured("card", 30, kernels=False),
-        "network": measured("network", 90, kernels=False),
+        "network": measured("network", 45, kernels=False),
         "tests": tests(120, "cuda", *(f"tests/kernels/{name}" for name in KERNEL_TESTS)),
         "path": measured("path", 60),
         "kernels": measured("kernels", 60),

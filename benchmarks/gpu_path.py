@@ -261,7 +261,7 @@ class Fixed:
     """Random edits, other ones for each face and age, in place of a network: ``interfaces.Engine`` by copies on the device, and
     ``interfaces.Backend`` for the CPU."""
 
-    max_faces, capturable = 8, True
+    max_faces, capturable = 3, True
     _AGES = 5
 
     def __init__(self, cuda: Cuda, about: Description) -> None:
