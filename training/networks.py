@@ -23,6 +23,7 @@ from lgin_edge import geometry
 
 from . import canonical
 from .edits import Edits
+from .lines import Lines
 
 #: Box of view 0 of new models, canonical: a little more than the square, so that hair greys to a portrait's border.
 FACE_BOX = (-0.08, -0.12, 1.08, 1.04)
@@ -210,67 +211,6 @@ class LocalGenerators(nn.Module):
         return edit_maps(raw.unflatten(1, (r, -1)).flatten(0, 1), skin=False).unflatten(0, (-1, r))
 
 
-class Lines(nn.Module):
-    """How deep the local generators draw each age layer, ``a_rk``, and what comes of it in mesh space (design section 2).
-
-    Which layers follows from the face alone: a softmax over the K layers and their mirror images, of length 1 as a vector, so that
-    mixed layers are as deep as pure ones. How deep follows from the face and the age.
-    """
-
-    HIDDEN = 64
-    #: Choices are drawn sharper than they are sure, because many faces' lines on one face are nobody's.
-    SHARPNESS = 5.0
-    #: Slope of the softplus that keeps depths above zero. A rectifier shuts: the first weights 1.0 had no lines in four regions of five.
-    SLOPE = 4.0
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        regions, k, side = len(geometry.REGION_NAMES), config.layers, config.texture_size
-        inputs = config.local_widths[1] + config.global_widths[2]
-        self.features = nn.Parameter(torch.randn(regions, inputs, self.HIDDEN) / inputs**0.5)
-        self.features_bias = nn.Parameter(torch.zeros(regions, 1, self.HIDDEN))
-        self.which = nn.Parameter(torch.zeros(regions, self.HIDDEN, 2 * k))
-        self.modulation = nn.Linear(config.groups, regions * self.HIDDEN, bias=False)
-        nn.init.normal_(self.modulation.weight, std=0.3)
-        # Depth at an age on any face, deeper with every group; what the face adds begins at zero, where no slope is lost.
-        self.usual = nn.Linear(config.groups, regions, bias=False)
-        with torch.no_grad():
-            self.usual.weight.copy_(torch.linspace(0, 1, config.groups).expand(regions, -1))
-        self.depth = nn.Parameter(torch.zeros(regions, self.HIDDEN, 1))
-        self.depth_bias = nn.Parameter(torch.full((regions, 1), -0.2))
-        self.register_buffer("layers", torch.zeros(k, side, side))
-        self.register_buffer("windows", torch.full((regions, side, side), 1 / regions))
-
-    def forward(self, local: Tensor, whole: Tensor, l: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the layers [N, 5, 2 K] and depths [N, G, 5, 1], not negative.
-
-        Args:
-            local: features of the regions [N, 5, c, p, p]. whole: of the face [N, C, H, W]. l: [N, G, K].
-        """
-        seen = whole.mean((2, 3))[:, None].expand(-1, local.shape[1], -1)
-        h = torch.cat([local.mean((3, 4)), seen], -1).transpose(0, 1)  # [5, N, inputs]
-        h = F.leaky_relu(h @ self.features + self.features_bias, 0.1)
-        logits = (h @ self.which).transpose(0, 1)
-        age = 1 + self.modulation(l).unflatten(-1, (local.shape[1], -1))  # [N, G, 5, HIDDEN]
-        depth = (h.transpose(0, 1)[:, None, :, None] * age[:, :, :, None]) @ self.depth
-        depth = depth[..., 0] + self.usual(l)[..., None] + self.depth_bias
-        # A softplus of few plain operators, which FP16 keeps.
-        steep = self.SLOPE * depth
-        return logits, (F.relu(steep) + torch.log(1 + torch.exp(-steep.abs()))) / self.SLOPE
-
-    def chosen(self, logits: Tensor) -> Tensor:
-        """Shares [N, 5, 2 K] in which layers are drawn."""
-        return torch.softmax(self.SHARPNESS * logits, -1)
-
-    def texture(self, shares: Tensor, depth: Tensor) -> Tensor:
-        """``L = sum_r W_r sum_k a_rk L_k``: [N, G, 1, A, A] of shares [N, 5, 2 K] and depths [N, G, 5, 1]."""
-        shares = shares * torch.rsqrt((shares * shares).sum(-1, keepdim=True))
-        k, side = self.layers.shape[0], self.layers.shape[-1]
-        own, mirrored = ((part @ self.layers.flatten(1)).unflatten(-1, (side, side)) for part in shares.split(k, -1))
-        drawn = (own + mirrored.flip(-1)) * self.windows  # [N, 5, A, A]
-        return (depth.transpose(2, 3) @ drawn.flatten(2)[:, None]).unflatten(-1, (side, side))
-
-
 class GlobalGenerator(nn.Module):
     """``G_g``: edit of the whole face, the flow and the place, and for L_I one residual for each coarser decoder scale."""
 
@@ -398,7 +338,8 @@ class LGIN(nn.Module):
         self.config = config = config or NetworkConfig()
         self.whole = GlobalGenerator(config)
         self.local = LocalGenerators(config) if config.local else None
-        self.lines = Lines(config) if config.local else None
+        seen = config.local_widths[-1] + config.global_widths[-1]
+        self.lines = Lines(seen, config.groups, config.layers, config.texture_size) if config.local else None
         self.interaction = Interaction(config) if config.local and config.interaction else None
 
     def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> Transformation:
