@@ -81,10 +81,19 @@ def kiosk(
     side: Annotated[
         int, typer.Option(min=320, max=1920, help="Longer side of the camera's frames, pixels.", metavar="PIXELS")
     ] = 960,
+    languages: Annotated[
+        str | None,
+        typer.Option(
+            help="Languages that a visitor can choose, like de,en,fr; the page opens in the first. Default: all, and it opens in "
+            "the browser's.",
+            metavar="CODES",
+        ),
+    ] = None,
     strings: Annotated[
         Path | None,
         typer.Option(
-            help="The page's texts in your language: a translated copy of kiosk/static/strings.en.json.", metavar="FILE"
+            help="Texts of your own, or another language: a JSON file like kiosk/static/strings.en.json, of which the rest stays.",
+            metavar="FILE",
         ),
     ] = None,
     public_screen: Annotated[
@@ -116,7 +125,7 @@ def kiosk(
 
       lgin-edge kiosk --host 0.0.0.0 --certfile kiosk.pem --keyfile kiosk-key.pem
 
-      lgin-edge kiosk --model engine.plan --still-minutes 10 --strings kiosk.de.json
+      lgin-edge kiosk --model engine.plan --still-minutes 10 --languages de,en
 
     The camera is that of whoever opens the page: of this machine at localhost, or of a phone on the same network over HTTPS.
 
@@ -127,13 +136,20 @@ def kiosk(
         names = tuple(allow_host or ()) + _name_of(public_url)
         try:
             from ..kiosk.server import Server
-            from ..kiosk.settings import STRINGS, Settings, read_strings
+            from ..kiosk.settings import Settings
+            from ..kiosk.texts import drawable, offered
         except ModuleNotFoundError as error:
             raise BackendError(
                 f"the kiosk needs {error.name}, which is not installed: pip install 'lgin-edge[kiosk]'"
             ) from error
         from ..transformer import Transformer
 
+        texts = offered(languages.split(",") if languages else (), strings)
+        undrawn = [code for code, one in texts.items() if drawable(one) is not one]
+        if undrawn:
+            stderr.print(
+                f"No font here has the letters of {', '.join(undrawn)}: marks and labels in pictures are English there."
+            )
         settings = Settings(
             still_seconds=60 * still_minutes,
             idle_seconds=idle_seconds,
@@ -145,7 +161,8 @@ def kiosk(
             hosts=names,
             trusted_proxies=tuple(trust_proxy or ()),
             public_url=public_url.rstrip("/") if public_url else None,
-            strings=read_strings(strings or STRINGS),
+            languages=texts,
+            language=next(iter(texts)) if languages or strings else None,
             uploads=limits_of(megapixels=max_megapixels, mb=max_mb),
         )
         limits = limits_of(faces=max_faces)

@@ -21,9 +21,10 @@ from .api import ApiError
 from .api import router as api
 from .security import Guard
 from .session import Session
-from .settings import STATIC, Settings
+from .settings import Settings
 from .snapshots import MEDIA_TYPES, Snapshot
 from .state import Kiosk
+from .texts import STATIC
 
 _page = APIRouter(include_in_schema=False)
 
@@ -80,7 +81,8 @@ async def about_page(request: Request) -> Response:
     settings = kiosk.settings
     return JSONResponse(
         {
-            "strings": settings.strings,
+            "languages": settings.languages,
+            "language": settings.language,
             "centers": [group.center for group in kiosk.transformer.groups],
             "still_seconds": settings.still_seconds,
             "idle_seconds": settings.idle_seconds,

@@ -2,7 +2,8 @@
 
 From the page, JSON texts:
 
-- ``{"type": "start", "consent": true, "years": 60}``: the first message. Without consent nothing is looked at.
+- ``{"type": "start", "consent": true, "years": 60}``: the first message. Without consent nothing is looked at. ``"language": "de"``
+  is that of words in pictures.
 - ``{"type": "age", "years": 62}``: the age from now on; the picture follows within a second.
 - ``{"type": "still"}``: keep the last picture.
 - ``{"type": "strip"}``: the largest face of the last frame at every age.
@@ -75,6 +76,7 @@ class Start(_Message):
     type: Literal["start"]
     consent: bool
     years: Years
+    language: Annotated[str, Field(max_length=35)] = ""
 
 
 class Age(_Message):

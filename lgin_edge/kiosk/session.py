@@ -23,6 +23,7 @@ from .mark import marked
 from .protocol import Close, Refused
 from .rate_limit import Full, TokenBucket
 from .state import CELL_SIDE, Kiosk, keep_jpeg, live_jpeg
+from .texts import drawable, group_label, plain
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Session:
     def __init__(self, socket: WebSocket, kiosk: Kiosk) -> None:
         self._socket, self._kiosk = socket, kiosk
         self._address = socket.client.host if socket.client else ""
-        self._mark = kiosk.settings.strings["mark"]
+        self._texts = kiosk.settings.texts("")  # of words in pictures
         self._last_frame_s = time.monotonic()
         self._something = asyncio.Event()
         self._newest: tuple[int, bytes, float] | None = None  # number, file, when it came
@@ -103,6 +104,8 @@ class Session:
             raise Refused(Close.BAD_MESSAGE, 'expected {"type": "start", "consent": true, "years": ...} first')
         if not start.consent:
             raise Refused(Close.NO_CONSENT, "without consent no picture is looked at")
+        texts = self._kiosk.settings.texts(start.language)
+        self._texts = await self._kiosk.in_thread(lambda: drawable(texts))
         self._kiosk.metrics.sessions.inc()
         await self._socket.send_json({"type": "started"})
         pipeline = Pipeline(self._kiosk.transformer, years=start.years)
@@ -223,13 +226,13 @@ class Session:
         elif shot.faces[0].strength < _FULL_STRENGTH:
             await self._problem("not_full", "the largest face is turned away, covered, or has just come")
         elif isinstance(message, protocol.Still):
-            jpeg = await self._kiosk.in_thread(lambda: keep_jpeg(Image.fromarray(shot.result), self._mark))
+            jpeg = await self._kiosk.in_thread(lambda: keep_jpeg(Image.fromarray(shot.result), self._texts))
             await self._socket.send_json({"type": "still", **self._kept(jpeg, "picture.jpg")})
         elif isinstance(message, protocol.Strip):
             await self._strip(shot.original, shot.faces[0].face)
         else:
             faces = [one.face for one in shot.faces if one.strength >= _FULL_STRENGTH]
-            kiosk, image = self._kiosk, marked(Image.fromarray(shot.original), self._mark)
+            kiosk, image = self._kiosk, marked(Image.fromarray(shot.original), self._texts)
             ends = kiosk.transformer.groups[0].center, kiosk.transformer.groups[-1].center
             gif = await kiosk.clip(kiosk.executor, image, faces, *ends)
             await self._socket.send_json({"type": "clip", **self._kept(gif, "clip.gif")})
@@ -237,11 +240,12 @@ class Session:
     async def _strip(self, frame: Frame, face: Face) -> None:
         transformer, image = self._kiosk.transformer, Image.fromarray(frame)
         cells = await self._kiosk.executor.run(lambda: contact_sheet.row(transformer, image, face, CELL_SIDE))
-        labels = ["original", *(group.label for group in transformer.groups)]
+        texts = self._texts
+        labels = [plain(texts, "original"), *(group_label(texts, group) for group in transformer.groups)]
 
         def files() -> tuple[list[bytes], bytes]:
-            strip = contact_sheet.draw([cells], labels, CELL_SIDE)
-            return [keep_jpeg(cell) for cell in cells], keep_jpeg(strip, self._mark)
+            strip = contact_sheet.draw([cells], labels, CELL_SIDE, plain(texts, "language"))
+            return [keep_jpeg(cell) for cell in cells], keep_jpeg(strip, texts)
 
         pictures, whole = await self._kiosk.in_thread(files)
         kept = self._kept(whole, "years.jpg")

@@ -28,6 +28,7 @@ from .security import host_name, is_loopback
 from .serial_executor import SerialExecutor
 from .settings import Settings
 from .snapshots import Snapshots
+from .texts import Texts
 
 T = TypeVar("T")
 
@@ -196,9 +197,9 @@ def live_jpeg(frame: Frame) -> bytes:
     return _jpeg(Image.fromarray(frame), _LIVE)
 
 
-def keep_jpeg(image: Image.Image, words: str = "") -> bytes:
-    """A picture as JPEG, to keep, with these words in its corner; its metadata says that it was changed."""
-    return _jpeg(marked(image, words), _KEEP, jpeg_segment())
+def keep_jpeg(image: Image.Image, texts: Texts | None = None) -> bytes:
+    """A picture as JPEG, to keep, with the mark of these texts in its corner; its metadata says that it was changed."""
+    return _jpeg(marked(image, texts) if texts else image, _KEEP, jpeg_segment())
 
 
 def _jpeg(image: Image.Image, quality: int, metadata: bytes = b"") -> bytes:

@@ -23,6 +23,7 @@ from lgin_edge import Transformer
 from lgin_edge.kiosk import state
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import Settings
+from lgin_edge.kiosk.texts import LANGUAGES
 
 pytestmark = pytest.mark.slow
 
@@ -477,6 +478,71 @@ def test_everything_can_be_touched(opened: Callable[..., Page], server: Server) 
     for shape in ((1280, 720), (640, 480), (720, 1280)):
         page.locator("#pictures img").evaluate(_SHAPE, shape)
         check("#kept")
+
+
+#: The texts that are cut off, or stand beside the screen.
+_CUT_OFF = """() => [...document.querySelectorAll("button, a, p, li, h1, h2, span, figcaption, label, output")]
+  .filter((element) => element.checkVisibility() && !element.closest(".spoken") && element.textContent.trim())
+  .filter((element) => {
+    const { left, right } = element.getBoundingClientRect();
+    const inline = getComputedStyle(element).display === "inline";
+    return left < -1 || right > innerWidth + 1 || (!inline && element.scrollWidth > element.clientWidth + 1);
+  })
+  .map((element) => `${element.id || element.className || element.tagName}: ${element.textContent.trim()}`)"""
+_SET_LANGUAGE = "async (code) => (await import('/static/app.js')).setLanguage(code)"
+
+
+def test_every_language_fits(opened: Callable[..., Page], server: Server) -> None:
+    """At a phone and on a wide screen, in every language: nothing is cut off, and the controls stay on the screen."""
+    page = opened(server.url)
+
+    def check(within: str) -> None:
+        for size in (PHONE, (1920, 1080)):
+            page.set_viewport_size({"width": size[0], "height": size[1]})
+            for language in LANGUAGES:
+                page.evaluate(_SET_LANGUAGE, language)
+                assert page.evaluate(_CUT_OFF) == [], (within, language, size)
+                if within == "#live":
+                    panel = page.locator(".panel").evaluate("panel => panel.getBoundingClientRect().bottom")
+                    assert panel <= size[1] + 1, (language, size)
+                    assert page.locator("#stage").evaluate("stage => stage.clientHeight") >= 0.3 * size[1], language
+
+    check("#attract")
+    page.click("#begin")
+    check("#consent")
+    page.click("#agree")
+    expect(page.locator("#status")).to_have_text("وجه واحد")
+    check("#live")
+    page.click("#still")
+    expect(page.locator("#pictures img")).to_have_count(1)
+    check("#kept")
+    page.click("#done")
+    page.evaluate("document.getElementById('video').srcObject.getTracks()[0].onended()")
+    expect(page.locator("#trouble")).to_be_visible()
+    check("#trouble")
+
+
+def test_a_visitor_chooses_the_language(opened: Callable[..., Page], server: Server) -> None:
+    page = opened(server.url)
+    page.get_by_role("button", name="Language: English").click()
+    page.get_by_role("button", name="العربية").click()
+    expect(page.locator("html")).to_have_attribute("dir", "rtl")
+    accessible(page)
+    page.click("#begin")
+    expect(page.locator("#consent")).to_contain_text("لمدة 5 دقائق")
+    page.click("#agree")
+    expect(page.locator("#status")).to_have_text("وجه واحد")
+    page.locator("#age").press("ArrowLeft")  # the slider's older end is at the left
+    expect(page.locator("#number")).to_have_text("70")
+    page.locator("#age").press("ArrowRight")
+    expect(page.locator("#age")).to_have_attribute("aria-valuetext", "69 سنة")
+    page.click("#strip")
+    expect(page.locator("#pictures figcaption").first).to_have_text("الآن")
+    expect(page.locator("#pictures figcaption").nth(1)).to_have_text("أقل من 35")
+    accessible(page)
+    page.click("#done")
+    page.click("#finish")
+    expect(page.locator("#begin")).to_have_text("Touch to begin")  # for the next visitor
 
 
 def test_the_pictures_of_the_docs(playwright: Playwright, bundled: Transformer, tmp_path: Path) -> None:

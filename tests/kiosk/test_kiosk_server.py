@@ -35,7 +35,7 @@ from lgin_edge.kiosk import server as server_module
 from lgin_edge.kiosk.rate_limit import Full, Places, TokenBucket, TokenBuckets
 from lgin_edge.kiosk.serial_executor import SerialExecutor
 from lgin_edge.kiosk.server import Server
-from lgin_edge.kiosk.settings import STATIC, STRINGS, Settings, read_strings
+from lgin_edge.kiosk.settings import Settings
 from lgin_edge.kiosk.snapshots import Snapshots
 from lgin_edge.kiosk.state import Kiosk
 
@@ -394,46 +394,6 @@ def test_headers(client: httpx.Client) -> None:
         assert headers["referrer-policy"] == "no-referrer"
         assert headers["cache-control"] in ("no-store", "no-cache")
     assert "set-cookie" not in client.get("/").headers
-
-
-def test_the_page_needs_nothing_from_elsewhere() -> None:
-    for path in STATIC.iterdir():
-        if path.suffix in (".html", ".css", ".js", ".svg"):
-            addresses = set(re.findall(r"https?://[^\s\"'`)]+", path.read_text("utf-8")))
-            assert addresses <= {"http://www.w3.org/2000/svg"}, path
-    page = (STATIC / "index.html").read_text("utf-8")
-    assert not re.search(r"\son\w+=|\sstyle=|<style|<script(?![^>]*src=)", page)
-
-
-def test_all_texts_are_used_and_there() -> None:
-    texts = set(read_strings(STRINGS))
-    sources = "\n".join(path.read_text("utf-8") for path in STATIC.iterdir() if path.suffix in (".html", ".js"))
-    named = set(re.findall(r'data-(?:text|label|alt)="(\w+)"|\btext\("(\w+)"|setStatus\("(\w+)"', sources))
-    assert {name for group in named for name in group if name} <= texts
-    made = [
-        re.compile(pattern)
-        for pattern in ("trouble_", "problem_", "faces_", "(still|strip|clip)_title", "mark$", "full|reconnecting")
-    ]
-    unused = [name for name in texts if not re.search(rf'["`.]{name}\b', sources)]
-    assert [name for name in unused if not any(one.match(name) for one in made)] == []
-
-
-def test_texts_of_ones_own(tmp_path: Path) -> None:
-    path = tmp_path / "de.json"
-    path.write_text('{"language": "de", "begin": "Bitte berühren"}', "utf-8")
-    texts = read_strings(path)
-    assert texts["begin"] == "Bitte berühren"
-    assert texts["finish"] == "Finish"
-    for wrong, message in (
-        ('{"begun": "x"}', "no texts called begun"),
-        ("[", "expected a JSON file"),
-        ("[]", "one JSON obj"),
-    ):
-        path.write_text(wrong)
-        with pytest.raises(InputError, match=message):
-            read_strings(path)
-    with pytest.raises(InputError, match="No such file"):
-        read_strings(tmp_path / "none.json")
 
 
 def test_pictures_are_kept_for_their_time() -> None:

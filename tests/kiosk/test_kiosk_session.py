@@ -156,7 +156,7 @@ def test_through_the_years(server: Server, frame: bytes, tiny: Transformer) -> N
         visitor.start().be_seen(frame)
         visitor.say(type="strip")
         head, files = visitor.hear()
-        assert head["labels"] == ["original", *(group.label for group in tiny.groups)]
+        assert head["labels"] == ["now", *(group.label for group in tiny.groups)]
         assert sum(head["sizes"]) == len(files)
         ends = np.cumsum([0, *head["sizes"]])
         means = [pixels(files[a:b])[200:300, 200:300].mean() for a, b in itertools.pairwise(ends)]
