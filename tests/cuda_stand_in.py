@@ -7,6 +7,7 @@ was freed or never freed show on any machine. Every call is written down, and an
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,6 +37,7 @@ class Runtime:
     cudaMemcpyKind = SimpleNamespace(
         cudaMemcpyHostToDevice="up", cudaMemcpyDeviceToHost="down", cudaMemcpyDeviceToDevice="across"
     )
+    cudaMemoryType = SimpleNamespace(cudaMemoryTypeUnregistered=0)
     cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
     cudaDeviceAttr = SimpleNamespace(
         cudaDevAttrComputeCapabilityMajor="major",
@@ -56,6 +58,8 @@ class Runtime:
         self._events: dict[int, Callable[[], None]] = {}
         self._next = 1000
         self._lost_after: int | None = None
+        self._current = threading.local()
+        self._place: dict[int, int] = {}  # device of an allocation
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
@@ -129,6 +133,16 @@ class Runtime:
 
     def cudaSetDevice(self, device: int) -> None:
         assert 0 <= device < self._devices
+        self._current.device = device
+
+    def cudaGetDevice(self) -> int:
+        return getattr(self._current, "device", 0)
+
+    def cudaPointerGetAttributes(self, address: int) -> Any:
+        for start, buffer in self._memory.items():
+            if start <= address < start + len(buffer):
+                return SimpleNamespace(type=2, device=self._place[start])
+        return SimpleNamespace(type=0, device=-2)
 
     def cudaDriverGetVersion(self) -> int:
         return 13000
@@ -144,6 +158,7 @@ class Runtime:
         buffer = (ctypes.c_uint8 * (size + 256)).from_buffer(bytearray(b"\xcd" * (size + 256)))
         address = -(-ctypes.addressof(buffer) // 256) * 256  # aligned as CUDA's is
         self._memory[address] = buffer
+        self._place[address] = getattr(self._current, "device", 0)
         self.live[address] = kind
         return address
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,6 @@ class Cuda:
             ) from error
         if device >= count:
             raise BackendError(f"device cuda:{device}: this machine has {count} CUDA devices, numbered from 0")
-        self.activate()
         self.capability = 10 * self._attribute("ComputeCapabilityMajor") + self._attribute("ComputeCapabilityMinor")
         #: Memory is shared with the CPU (Jetson): mapping it replaces copying it.
         self.integrated = bool(self._attribute("Integrated"))
@@ -85,6 +85,23 @@ class Cuda:
     def activate(self) -> None:
         """Make this the device of the calling thread: every thread begins with device 0."""
         self.call("cudaSetDevice", self.device)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make this the device of the calling thread, which has its own again at the end. Raises BackendError."""
+        before = self.call("cudaGetDevice")
+        self.activate()
+        try:
+            yield
+        finally:
+            if before != self.device:
+                self.runtime.cudaSetDevice(before)  # a device that was lost has been reported
+
+    def device_of(self, address: int) -> int | None:
+        """The number of the device that an address belongs to; None for memory of the host that CUDA does not know."""
+        attributes = self.call("cudaPointerGetAttributes", address)
+        unknown = self.runtime.cudaMemoryType.cudaMemoryTypeUnregistered
+        return None if int(attributes.type) == int(unknown) else int(attributes.device)
 
     def name(self) -> str:
         """The device's name, for people."""

@@ -12,7 +12,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,8 +151,7 @@ class GpuFramePath:
             ClosedError: after ``close``.
         """
         plan = FacePlan.of(source, faces, self.description.views, pixel_format)
-        with stage("gpu"), self._lock:
-            self._begin()
+        with stage("gpu"), self._turn():
             # A call that failed or was interrupted may have left work, which would read and write this frame's memory.
             self._finish()
             x0, y0, x1, y1 = plan.rectangle
@@ -184,11 +183,9 @@ class GpuFramePath:
 
         Raises: as ``change``, and InputError for a frame on another GPU.
         """
-        if frame.device not in (None, self.device):
-            raise InputError(f"image: lies on GPU {frame.device}, and this Transformer works on GPU {self.device}")
         plan = FacePlan(faces, self.description.views, frame.height, frame.width, frame.pixel_format)
-        with stage("gpu"), self._lock:
-            self._begin()
+        with stage("gpu"), self._turn():
+            self._check_place(frame)
             # The block of the frame before is read until its work is done; then it may be written.
             self._finish()
             size = frame.pitch * frame.pixel_format.rows(frame.height)
@@ -203,8 +200,8 @@ class GpuFramePath:
         """A copy of a frame on the device, as it is when the work on its stream is done. Raises: as ``change``."""
         rows, row = frame.pixel_format.rows(frame.height), frame.width * frame.pixel_format.channels
         host = np.empty((rows, row), np.uint8)
-        with self._lock:
-            self._begin()
+        with self._turn():
+            self._check_place(frame)
             self.stream.wait_for(frame.stream)
             kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
             to, source = (host.ctypes.data, row), (frame.address, frame.pitch)
@@ -223,18 +220,31 @@ class GpuFramePath:
                 return
             self._closed = True
             with ExitStack() as stack:  # the last first, each whatever the others do
+                with suppress(BackendError):  # a GPU that was lost: what follows says so
+                    stack.enter_context(self.cuda.current())
                 stack.callback(self.engine.close)
                 stack.callback(self.stream.close)
                 for entry in self.entries.values():
                     stack.callback(entry.close)
                 self.entries.clear()
                 stack.callback(self.stream.synchronize)
-                self.cuda.activate()
 
-    def _begin(self) -> None:
-        if self._closed:
-            raise ClosedError("this model was closed")
-        self.cuda.activate()
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The calling thread's turn, in which this GPU is its device. Raises ClosedError, BackendError."""
+        with self._lock:
+            if self._closed:
+                raise ClosedError("this model was closed")
+            with self.cuda.current():
+                yield
+
+    def _check_place(self, frame: DeviceFrame) -> None:
+        """Raises InputError for a frame that is not in this GPU's memory: a kernel that reads it would lose all that is there."""
+        device = self.cuda.device_of(frame.address) if frame.device is None else frame.device
+        if device is None:
+            raise InputError("image: said to be on a GPU, and its address is in no GPU's memory")
+        if device != self.device:
+            raise InputError(f"image: lies on GPU {device}, and this Transformer works on GPU {self.device}")
 
     def _entry(self, key: GraphKey) -> GraphCacheEntry:
         entry = self.entries.get(key)

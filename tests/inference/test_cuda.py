@@ -45,7 +45,7 @@ def test_the_real_bindings_without_a_gpu() -> None:
     for name in [*vars(Runtime), "cudaDeviceAttr"]:
         if name.startswith("cuda"):
             assert hasattr(runtime, name), name
-    for kind in (Runtime.cudaMemcpyKind, Runtime.cudaStreamCaptureMode, Runtime.cudaDeviceAttr):
+    for kind in (Runtime.cudaMemcpyKind, Runtime.cudaMemoryType, Runtime.cudaStreamCaptureMode, Runtime.cudaDeviceAttr):
         of = next(key for key, value in vars(Runtime).items() if value is kind)
         assert all(hasattr(getattr(runtime, of), member) for member in vars(kind))
     if int(runtime.cudaGetDeviceCount()[0]):

@@ -66,7 +66,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
 
 
 def make(model: Path, patch: pytest.MonkeyPatch, **options: Any) -> Gpu:
-    runtime = cuda_stand_in.Runtime(**options)
+    runtime = cuda_stand_in.Runtime(devices=2, **options)
     launches = cuda_stand_in.queue_launches(runtime, patch)
     cuda = Cuda(0, runtime)
     engine = QueuedEngine(model, runtime)
@@ -190,9 +190,39 @@ def test_values_that_are_no_numbers_are_said(integrated: bool, tmp_path: Path, m
 
 
 def test_a_frame_on_another_gpu_is_refused(gpu: Gpu) -> None:
-    elsewhere = DeviceFrame(4096, 1200, HEIGHT, WIDTH, PixelFormat.RGB, 1, 3, None)
-    with pytest.raises(InputError, match="lies on GPU 3, and this Transformer works on GPU 0"):
-        gpu.path.change_on_device(elsewhere, batch(faces((9.0, 9.0))), CODES[0], stage)
+    """Whether its protocol says where it is (DLPack), or its address alone does."""
+    runtime = gpu.runtime
+    with Cuda(1, runtime).current():
+        there = runtime.cudaMalloc(HEIGHT * WIDTH * 3)[1]
+    for address, device, message in (
+        (4096, 3, "lies on GPU 3, and this Transformer works on GPU 0"),
+        (there, None, "lies on GPU 1, and this Transformer works on GPU 0"),
+        (frame().ctypes.data, None, "its address is in no GPU's memory"),
+    ):
+        elsewhere = DeviceFrame(address, 3 * WIDTH, HEIGHT, WIDTH, PixelFormat.RGB, 1, device, None)
+        with pytest.raises(InputError, match=message):
+            gpu.path.change_on_device(elsewhere, batch(faces((9.0, 9.0))), CODES[0], stage)
+        with pytest.raises(InputError, match=message):
+            gpu.path.download(elsewhere)
+    runtime.cudaFree(there)
+
+
+def test_the_callers_device_stays_current(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = make(model, monkeypatch)
+    path, runtime, picture = gpu.path, gpu.runtime, frame()
+    address = runtime.cudaMalloc(picture.nbytes)[1]
+    runtime.cudaSetDevice(1)
+    for call in (
+        lambda: gpu.change(picture, faces((150.0, 120.0))),
+        lambda: path.download(DeviceFrame(address, 3 * WIDTH, HEIGHT, WIDTH, PixelFormat.RGB, 1, 0, None)),
+        path.close,
+    ):
+        runtime.calls.clear()
+        call()
+        assert [arguments[0] for name, arguments in runtime.calls if name == "cudaSetDevice"] == [0, 1]
+        assert runtime.cudaGetDevice() == (0, 1)
+    runtime.cudaFree(address)
+    assert runtime.live == {}
 
 
 def test_order_of_calls(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
