@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lgin_edge import kernels
-from lgin_edge.inference.onnxruntime_gpu import OnnxGpuEngine
+from lgin_edge.inference.onnxruntime_gpu import OnnxCall, OnnxGpuEngine
 
 FAILED = 999
 needs_kernels = pytest.mark.skipif(
@@ -292,12 +292,22 @@ class QueuedEngine(OnnxGpuEngine):
         self.runtime = runtime
         self.capturable = True
         self.seen: list[tuple[int, int, int]] = []
-        self.closed = 0
+        self.closed = self.bound = 0
 
-    def enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
-        self.seen.append((faces, faces * ages, stream))
-        addresses, run = dict(addresses), super().enqueue
-        self.runtime.queue(stream, lambda: run(addresses, faces, ages, stream))
+    def bind(self, addresses: Mapping[str, int], faces: int, ages: int) -> OnnxCall:
+        engine, queue = self, self.runtime.queue
+        self.bound += 1
+
+        class QueuedCall(OnnxCall):
+            def enqueue(self, stream: int) -> None:
+                engine.seen.append((faces, faces * ages, stream))
+                queue(stream, lambda: engine.run(bound._binding, bound._what))
+
+            def close(self) -> None:
+                engine.bound -= 1
+
+        bound = super().bind(addresses, faces, ages)
+        return QueuedCall(self, bound._binding, bound._what)
 
     def close(self) -> None:
         self.closed += 1

@@ -84,7 +84,8 @@ class Parts:
         self.path.queue_crop(self.entry)
 
     def _model(self) -> None:
-        self.path.engine.enqueue(self.entry.addresses, self.faces, 1, self.stream.handle)
+        for call in self.entry.calls:
+            call.enqueue(self.stream.handle)
         self.path.queue_checks(self.entry)
 
     def _paste(self) -> None:

@@ -109,9 +109,7 @@ def build(
     trt = variant.load()
     log = Log()
     logger = log.attach(trt)
-    builder = trt.Builder(logger)
-    if builder is None:
-        raise BackendError(f"{variant.name} made no builder: {log.last('it does not say why')}")
+    builder = variant.make("Builder", logger, log)
     settings = builder.create_builder_config()
     facts = EngineFacts(variant.name, variant.version(), _targets(trt, settings, variant, targets, device), max_faces)
     description = replace(prepared.description, engine=facts)

@@ -26,7 +26,7 @@ from ..frames import Frame, PixelFormat, Rectangle
 from ..kernels import FacePlan
 from .cuda import Cuda, DeviceMemory, Graph, PinnedBuffer, Stream
 from .device_array import DeviceFrame
-from .interfaces import Engine, Stage, not_finite
+from .interfaces import Engine, EngineCall, Stage, not_finite
 
 #: Shapes of work that are kept with their memory and graph; the one that was not used for longest goes first.
 KEPT_GRAPHS = 16
@@ -84,12 +84,18 @@ class GraphCacheEntry:
                 self.scratch = stack.enter_context(
                     closing(DeviceMemory(cuda, kernels.scratch_size(key.capacity)))
                 ).address
+            #: Device address of what ``not_finite`` shows when it was downloaded, and addresses of the rest of the parameters.
+            self.checks = self.parameters.address
+            self.block = base = self.checks + _ALIGNMENT
+            self.addresses = {"boxes": base + block, "age": base + block + boxes}
+            self.addresses |= {name: memory.address for name, memory in memories.items()}
+            #: As many as the engine needs for all faces.
+            self.calls: list[EngineCall] = []
+            for first in range(0, n, engine.max_faces):
+                part = {name: address + first * self.per_face[name] for name, address in self.addresses.items()}
+                call = engine.bind(part, min(engine.max_faces, n - first), g)
+                self.calls.append(stack.enter_context(closing(call)))
             self._owned = stack.pop_all()
-        #: Device address of what ``not_finite`` shows when it was downloaded, and addresses of the rest of the parameters.
-        self.checks = self.parameters.address
-        self.block = base = self.checks + _ALIGNMENT
-        self.addresses = {"boxes": base + block, "age": base + block + boxes}
-        self.addresses |= {name: memory.address for name, memory in memories.items()}
         #: Whether each output, in the description's order, has values that are not finite.
         self.not_finite: npt.NDArray[Any] = self.parameters.host[: 4 * len(about.outputs)].view(np.uint32)
         host = self.parameters.host[_ALIGNMENT:]
@@ -105,6 +111,7 @@ class GraphCacheEntry:
         if self.graph is not None:
             self._owned.callback(self.graph.close)
             self.graph = None
+        self.calls = []
         self.block_bytes = self.boxes = self.ages = self.not_finite = np.empty(0, np.uint8)
         self._owned.close()
 
@@ -222,8 +229,8 @@ class GpuFramePath:
             with ExitStack() as stack:  # the last first, each whatever the others do
                 with suppress(BackendError):  # a GPU that was lost: what follows says so
                     stack.enter_context(self.cuda.current())
-                stack.callback(self.engine.close)
                 stack.callback(self.stream.close)
+                stack.callback(self.engine.close)
                 for entry in self.entries.values():
                     stack.callback(entry.close)
                 self.entries.clear()
@@ -275,8 +282,9 @@ class GpuFramePath:
     def _run(self, entry: GraphCacheEntry) -> None:
         """Queue an entry's work: as calls the first time, which also warms everything up, and as its graph from then on."""
         if self.record and entry.runs == 1:
+            self.record = all(call.capturable(self.stream.handle) for call in entry.calls)
             try:
-                entry.graph = self.stream.capture(lambda: self._queue(entry))
+                entry.graph = self.stream.capture(lambda: self._queue(entry)) if self.record else None
             except BackendError:
                 self.record = False  # this engine cannot be recorded after all: go on with calls
         entry.runs += 1
@@ -294,15 +302,13 @@ class GpuFramePath:
             raise not_finite(self.description.model, list(entry.item_sizes)[int(entry.not_finite.argmax())])
 
     def _queue(self, entry: GraphCacheEntry) -> None:
-        key, stream, at = entry.key, self.stream.handle, entry.addresses
+        key, stream = entry.key, self.stream.handle
         entry.parameters.upload(stream)
         if entry.pixels is not None:
             entry.pixels.upload(stream, key.capacity)
         self.queue_crop(entry)
-        for first in range(0, key.faces, self.engine.max_faces):
-            n = min(self.engine.max_faces, key.faces - first)
-            part = {name: address + first * entry.per_face[name] for name, address in at.items()}
-            self.engine.enqueue(part, n, key.ages, stream)
+        for call in entry.calls:
+            call.enqueue(stream)
         self.queue_checks(entry)
         kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         for i in range(1, key.ages):

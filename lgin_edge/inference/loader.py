@@ -96,7 +96,7 @@ def open_gpu_path(model: Path, device: int | str, sha256: str | None = None, lim
         if is_engine(model):
             from .tensorrt import TensorRTEngine
 
-            engine = TensorRTEngine(model, cuda, stream.handle, sha256, limits)
+            engine = TensorRTEngine(model, cuda, sha256, limits)
         else:
             from .onnxruntime_gpu import OnnxGpuEngine
 

@@ -66,20 +66,37 @@ class OnnxGpuEngine:
         # What follows is queued on the same stream: nothing has to be waited for.
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
 
-    def enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
-        """Queue one call on the stream that the engine was made with. Raises BackendError."""
+    def bind(self, addresses: Mapping[str, int], faces: int, ages: int) -> OnnxCall:
+        """A call, queued on the stream that the engine was made with. Raises BackendError."""
         session, about = self._backend.session, self.description
+        binding = session.raw.io_binding()
+        for names, bind in ((about.inputs, binding.bind_input), (about.outputs, binding.bind_output)):
+            for name in names:
+                kind, shape = self.dtypes[name].type, about.shape(name, faces, ages)
+                bind(name, self._memory, self._device, kind, shape, addresses[name])
+        return OnnxCall(self, binding, f"{faces} faces at {ages} ages each")
 
-        def run() -> None:
-            binding = session.raw.io_binding()
-            for names, bind in ((about.inputs, binding.bind_input), (about.outputs, binding.bind_output)):
-                for name in names:
-                    kind, shape = self.dtypes[name].type, about.shape(name, faces, ages)
-                    bind(name, self._memory, self._device, kind, shape, addresses[name])
-            session.raw.run_with_iobinding(binding, self._options)
-
-        session.call(f"{faces} faces at {ages} ages each", run)
+    def run(self, binding: Any, what: str) -> None:
+        """Raises BackendError."""
+        session = self._backend.session
+        session.call(what, lambda: session.raw.run_with_iobinding(binding, self._options))
 
     def close(self) -> None:
         """Free the session."""
         self._backend.close()
+
+
+class OnnxCall:
+    """``interfaces.EngineCall``: a binding of ONNX Runtime."""
+
+    def __init__(self, engine: OnnxGpuEngine, binding: Any, what: str) -> None:
+        self._engine, self._binding, self._what = engine, binding, what
+
+    def capturable(self, stream: int) -> bool:
+        return self._engine.capturable
+
+    def enqueue(self, stream: int) -> None:
+        self._engine.run(self._binding, self._what)
+
+    def close(self) -> None:
+        self._binding = None

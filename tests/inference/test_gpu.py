@@ -82,6 +82,7 @@ def gpu(model: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReq
     gpu.path.close()
     assert gpu.runtime.live == {}
     assert gpu.engine.closed == 1
+    assert gpu.engine.bound == 0
 
 
 def batch(where: np.ndarray) -> FaceBatch:
@@ -290,6 +291,19 @@ def test_an_engine_that_cannot_be_recorded(model: Path, monkeypatch: pytest.Monk
         gpu.change(frame(), faces((150.0, 120.0)))
     assert "cudaStreamBeginCapture" not in gpu.runtime.names()
     assert len(gpu.engine.seen) == 3
+    gpu.path.close()
+
+
+def test_a_call_that_cannot_be_recorded_says_so_when_it_was_queued(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT-RTX knows once it has seen a shape."""
+    gpu = make(model, monkeypatch)
+    for i in range(3):
+        gpu.change(frame(), faces((150.0, 120.0)))
+        gpu.engine.capturable = False  # type: ignore[misc]
+        assert gpu.path.record == (i == 0)
+    assert "cudaStreamBeginCapture" not in gpu.runtime.names()
     gpu.path.close()
 
 
