@@ -24,6 +24,8 @@ other:
 - ``{"type": "strip", "labels": [...], "sizes": [...], "token", "seconds", "address", "reachable"}``: square pictures, the
   original first, ``sizes`` bytes long each; ``token`` is the whole strip, kept like a still.
 
+What was taken is at ``/stills/TOKEN.jpg`` or ``.gif``; ``address`` is that of its page for the visitor's phone, ``/taken/TOKEN``.
+
 The server closes with one of ``Close``; 1012 means that it restarts, 1009 that a message was too long for it to look at.
 """
 

@@ -59,6 +59,7 @@ class Session:
         self._socket, self._kiosk = socket, kiosk
         self._address = socket.client.host if socket.client else ""
         self._texts = kiosk.settings.texts("")  # of words in pictures
+        self._language = ""
         self._last_frame_s = time.monotonic()
         self._something = asyncio.Event()
         self._newest: tuple[int, bytes, float] | None = None  # number, file, when it came
@@ -105,6 +106,7 @@ class Session:
         if not start.consent:
             raise Refused(Close.NO_CONSENT, "without consent no picture is looked at")
         texts = self._kiosk.settings.texts(start.language)
+        self._language = plain(texts, "language")
         self._texts = await self._kiosk.in_thread(lambda: drawable(texts))
         self._kiosk.metrics.sessions.inc()
         await self._socket.send_json({"type": "started"})
@@ -255,11 +257,10 @@ class Session:
     def _kept(self, data: bytes, name: str) -> dict[str, Any]:
         """Keep a picture; what the page is told of it."""
         kiosk = self._kiosk
-        token = kiosk.snapshots.add(data, name, self._address)
-        what, _, kind = name.partition(".")
-        kiosk.metrics.taken.labels(what).inc()
+        token = kiosk.snapshots.add(data, name, self._address, self._language)
+        kiosk.metrics.taken.labels(name.partition(".")[0]).inc()
         scheme = "https" if self._socket.url.scheme == "wss" else "http"
-        address, reachable = kiosk.address(f"/stills/{token}.{kind}", scheme, self._socket.headers.get("host", ""))
+        address, reachable = kiosk.address(f"/taken/{token}", scheme, self._socket.headers.get("host", ""))
         seconds = kiosk.settings.still_seconds
         return {"token": token, "seconds": seconds, "address": address, "reachable": reachable}
 

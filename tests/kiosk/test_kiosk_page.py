@@ -221,11 +221,55 @@ def test_a_picture_with_its_code(opened: Callable[..., Page], server: Server) ->
     )
     address, *_ = cv2.QRCodeDetector().detectAndDecode(code)
     path = page.locator("#pictures img").get_attribute("src")
-    assert address == f"http://192.168.7.7:8000{path}"
+    assert path is not None
+    assert address == "http://192.168.7.7:8000" + path.replace("stills", "taken").removesuffix(".jpg")
     assert httpx.get(f"{server.url}{path}", trust_env=False).status_code == 200
     page.click("#forget")
     expect(page.locator("#kept")).to_be_hidden()
     eventually(lambda: httpx.get(f"{server.url}{path}", trust_env=False).status_code == 404)
+
+
+#: A phone that can share files; what was shared.
+_SHARING = """navigator.canShare = ({ files }) => files[0].type === "image/jpeg";
+navigator.share = async ({ files }) => { window.shared = [files[0].name, files[0].size]; };"""
+
+
+def test_the_page_on_a_phone(browser: Browser, server: Server, astronaut: Image8) -> None:
+    """In the phone's language, else in that of the visit: to save, to share where the phone can, until it is gone."""
+    with kiosk_server.Visitor(server.url) as visitor:
+        visitor.start(language="ja").be_seen(kiosk_server.encoded(astronaut))
+        visitor.say(type="still")
+        token = visitor.hear()[0]["token"]
+        url = f"{server.url}/taken/{token}"
+        size = {"width": PHONE[0], "height": PHONE[1]}
+        with browser.new_context(viewport=size, locale="fr-CH") as french, browser.new_context(locale="nl") as dutch:
+            page = french.new_page()
+            page.clock.install()
+            page.add_init_script(_SHARING)
+            page.goto(url)
+            expect(page.locator("h1:visible")).to_have_text("Votre photo")
+            kiosk_browser.settled(page.locator("#there"))
+            accessible(page)
+            assert page.evaluate(_CUT_OFF) == []
+            page.click("#share")
+            length = len(httpx.get(f"{server.url}/stills/{token}.jpg", trust_env=False).content)
+            page.wait_for_function("window.shared")
+            assert page.evaluate("window.shared") == ["picture.jpg", length]
+            with page.expect_download() as saving:
+                page.click("#save")
+            assert saving.value.suggested_filename == "picture.jpg"
+            other = dutch.new_page()
+            other.goto(url)
+            expect(other.locator("h1:visible")).to_have_text("あなたの写真")
+            expect(other.locator("#share")).to_be_hidden()
+            page.clock.fast_forward(301_000)
+            expect(page.locator("h1:visible")).to_have_text("Effacée")
+            expect(page.locator("#over")).to_contain_text("5 minutes")
+            visitor.say(type="forget", token=token)
+            visitor.change(kiosk_server.encoded(astronaut))
+            other.reload()
+            expect(other.locator("h1:visible")).to_have_text("Gone")  # nothing of the visit is left
+            accessible(other)
 
 
 def test_through_the_years(opened: Callable[..., Page], server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -638,7 +638,7 @@ def test_https(tiny: Transformer, astronaut: Image8, tmp_path: Path) -> None:
             kept = visitor.hear()[0]
     if server.settings.network_url is not None:  # a machine without a network has no address there
         assert kept["reachable"]
-        assert kept["address"] == f"{server.settings.network_url}/stills/{kept['token']}.jpg"
+        assert kept["address"] == f"{server.settings.network_url}/taken/{kept['token']}"
     with pytest.raises(InputError, match="a certificate and its key"):
         Server(tiny, Settings(), port=0, certfile=key, keyfile=cert)
 

@@ -1,6 +1,6 @@
 // The sheet with a picture that was taken, or a strip: to look at, to fetch with a phone, and to delete.
 
-import { text } from "./texts.js";
+import { clock, text } from "./texts.js";
 
 export class Kept {
   /** @param {(token: string) => void} forget  asks the kiosk to drop a picture */
@@ -42,8 +42,7 @@ export class Kept {
 
   tick() {
     const left = Math.max(0, Math.round((this.until - performance.now()) / 1000));
-    const time = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
-    document.getElementById("gone").textContent = left ? text("gone_in", { time }) : text("gone");
+    document.getElementById("gone").textContent = left ? text("gone_in", { time: clock(left) }) : text("gone");
     document.getElementById("save").hidden = !left;
     if (!left) document.getElementById("code").hidden = true;
   }
