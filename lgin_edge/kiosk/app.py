@@ -91,6 +91,7 @@ async def about_page(request: Request) -> Response:
             "window": settings.window,
             "side": settings.side,
             "public_screen": settings.public_screen,
+            "print": bool(settings.print_command),
         }
     )
 

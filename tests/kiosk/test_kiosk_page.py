@@ -61,7 +61,9 @@ def browser(playwright: Playwright, camera: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server(tiny: Transformer) -> Iterator[Server]:
-    with serving(tiny, Settings(public_url="http://192.168.7.7:8000", countdown_seconds=0)) as running:
+    with serving(
+        tiny, Settings(public_url="http://192.168.7.7:8000", countdown_seconds=0, print_command=("true",))
+    ) as running:
         yield running
 
 
@@ -403,10 +405,17 @@ def test_no_screen_stays_and_the_camera_is_tried_again(opened: Callable[..., Pag
     expect(page.locator("#attract")).to_be_visible()
 
 
-def test_a_public_screen_reaches_no_disk(opened: Callable[..., Page], tiny: Transformer) -> None:
-    with serving(
-        tiny, Settings(public_screen=True, public_url="http://192.168.7.7:8000", countdown_seconds=0)
-    ) as server:
+def test_a_public_screen_prints_and_reaches_no_disk(
+    opened: Callable[..., Page], tiny: Transformer, tmp_path: Path
+) -> None:
+    settings = Settings(
+        public_screen=True,
+        public_url="http://192.168.7.7:8000",
+        countdown_seconds=0,
+        print_command=("test", "-e", str(tmp_path / "paper"), "-a", "-s", "{file}"),
+        prints_per_visit=1,
+    )
+    with serving(tiny, settings) as server:
         page = opened(server.url)
         unplug(page)
         page.click("#begin")
@@ -421,6 +430,14 @@ def test_a_public_screen_reaches_no_disk(opened: Callable[..., Page], tiny: Tran
         expect(page.locator("#code-picture")).to_be_visible()
         expect(page.locator("#forget")).to_be_visible()
         expect(page.locator("#save")).to_be_hidden()
+        page.click("#print")
+        expect(page.locator("#told")).to_have_text("It could not be printed. Please tell the staff.")
+        (tmp_path / "paper").touch()
+        page.click("#print")
+        expect(page.locator("#told")).to_have_text("It is being printed.")
+        page.click("#print")
+        expect(page.locator("#told")).to_have_text("You have had all the prints of one visit.")
+        accessible(page)
         page.click("#done")
         page.click("#finish")
         assert not page.evaluate(
