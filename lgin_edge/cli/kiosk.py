@@ -151,7 +151,7 @@ def kiosk(
         if printer is not None and print_command is not None:
             raise InputError("give --printer or --print-command, not both")
         try:
-            from ..kiosk.printing import cups
+            from ..kiosk.printing import checked, cups
             from ..kiosk.server import Server
             from ..kiosk.settings import Settings
             from ..kiosk.texts import drawable, offered
@@ -175,7 +175,7 @@ def kiosk(
             max_fps=fps,
             side=side,
             public_screen=public_screen,
-            print_command=cups(printer) if printer else _words(print_command),
+            print_command=checked(cups(printer) if printer else _words(print_command)),
             prints_per_visit=prints_per_visit,
             prints_per_hour=prints_per_hour,
             hosts=names,

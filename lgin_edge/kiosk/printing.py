@@ -34,6 +34,15 @@ class PrintError(Exception):
         self.code = code
 
 
+def checked(command: Sequence[str]) -> tuple[str, ...]:
+    """The command. Raises InputError: there is no such program."""
+    if command and shutil.which(command[0]) is None:
+        raise InputError(
+            f"print command: {command[0]!r} is no program of this machine; lp comes with the package cups-client"
+        )
+    return tuple(command)
+
+
 def cups(printer: str) -> tuple[str, ...]:
     """The command that prints by CUPS."""
     return ("lp", "-d", printer, "-t", "lgin-edge", "-o", "fit-to-page")
@@ -46,17 +55,9 @@ class Printer:
         command: program and arguments, none of them read by a shell; ``FILE`` in them stands for the picture's file.
         per_hour: pictures, in any hour.
         clock: seconds.
-
-    Raises:
-        InputError: there is no such program.
     """
 
     def __init__(self, command: Sequence[str], per_hour: int, clock: Callable[[], float] = time.monotonic) -> None:
-        if not command or shutil.which(command[0]) is None:
-            what = repr(command[0]) if command else "nothing"
-            raise InputError(
-                f"print command: {what} is no program of this machine; lp comes with the package cups-client"
-            )
         self._command, self._per_hour, self._clock = tuple(command), per_hour, clock
         self._times: deque[float] = deque()
 

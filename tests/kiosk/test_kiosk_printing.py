@@ -11,7 +11,7 @@ import pytest
 from support.kiosk_server import Image8, Visitor, encoded, serving
 
 from lgin_edge import InputError, Transformer
-from lgin_edge.kiosk.printing import Printer, PrintError, cups
+from lgin_edge.kiosk.printing import Printer, PrintError, checked, cups
 from lgin_edge.kiosk.settings import Settings
 
 
@@ -56,9 +56,12 @@ def test_so_many_an_hour(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     printer.print(b"3")
 
 
-def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+def test_a_program_that_is_not_there() -> None:
     with pytest.raises(InputError, match="'no-such-program' is no program of this machine"):
-        Printer(("no-such-program", "{file}"), 1)
+        checked(("no-such-program", "{file}"))
+    with pytest.raises(PrintError):
+        Printer(("no-such-program", "{file}"), 1).print(b"")
+    assert checked(()) == ()
     assert cups("photo")[:3] == ("lp", "-d", "photo")
 
 
