@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -103,6 +104,19 @@ def kiosk(
             help="For a screen that visitors touch: no photo from this machine's disk, nothing saved to it, no context menu.",
         ),
     ] = False,
+    printer: Annotated[
+        str | None,
+        typer.Option(help="Visitors can print, at this printer of CUPS (lpstat -e lists them).", metavar="NAME"),
+    ] = None,
+    print_command: Annotated[
+        str | None,
+        typer.Option(
+            help="Or by this command: {file} in it is the picture's file, a JPEG in memory; without it the picture is its input.",
+            metavar="COMMAND",
+        ),
+    ] = None,
+    prints_per_visit: Annotated[int, typer.Option(min=1, max=100, help="Prints of one visitor.", metavar="N")] = 2,
+    prints_per_hour: Annotated[int, typer.Option(min=1, max=10_000, help="Prints of all visitors.", metavar="N")] = 60,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")] = False,
     model: ModelOption = None,
     device: DeviceOption = None,
@@ -134,7 +148,10 @@ def kiosk(
     """
     with exit_on_error():
         names = tuple(allow_host or ()) + _name_of(public_url)
+        if printer is not None and print_command is not None:
+            raise InputError("give --printer or --print-command, not both")
         try:
+            from ..kiosk.printing import checked, cups
             from ..kiosk.server import Server
             from ..kiosk.settings import Settings
             from ..kiosk.texts import drawable, offered
@@ -158,6 +175,9 @@ def kiosk(
             max_fps=fps,
             side=side,
             public_screen=public_screen,
+            print_command=checked(cups(printer) if printer else _words(print_command)),
+            prints_per_visit=prints_per_visit,
+            prints_per_hour=prints_per_hour,
             hosts=names,
             trusted_proxies=tuple(trust_proxy or ()),
             public_url=public_url.rstrip("/") if public_url else None,
@@ -177,6 +197,15 @@ def kiosk(
                 ready=lambda url: _tell(url, server.settings.public_url or server.settings.network_url, open_),
             )
             server.run()
+
+
+def _words(print_command: str | None) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(print_command or ""))
+    except ValueError as error:
+        raise InputError(
+            f"--print-command: expected words as a shell has them, got {print_command!r}: {error}"
+        ) from error
 
 
 def _name_of(public_url: str | None) -> tuple[str, ...]:

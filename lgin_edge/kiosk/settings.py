@@ -25,6 +25,9 @@ class Settings:
         window: frames that a visitor may have sent and not yet got back.
         side: longer side of the frames that the page sends, pixels.
         public_screen: visitors stand at the kiosk's own screen: the page offers nothing that reaches that machine's disk.
+        print_command: program and arguments that print a picture, as ``printing`` says; empty: no printing.
+        prints_per_visit: pictures that one visitor may print.
+        prints_per_hour: pictures that all visitors may print.
         frames: what is taken at most of a frame of the page, and of its messages.
         uploads: of a picture given to the HTTP API.
         requests_per_minute: to the HTTP API, for each client address.
@@ -46,6 +49,9 @@ class Settings:
     window: int = 2
     side: int = 960
     public_screen: bool = False
+    print_command: tuple[str, ...] = ()
+    prints_per_visit: int = 2
+    prints_per_hour: int = 60
     frames: Limits = _FRAMES
     uploads: Limits = _UPLOADS
     requests_per_minute: float = 60.0

@@ -23,6 +23,7 @@ from ..images import Picture
 from ..transformer import Transformer
 from .mark import jpeg_segment, marked
 from .metrics import Metrics
+from .printing import Printer
 from .rate_limit import Places, TokenBuckets
 from .security import host_name, is_loopback
 from .serial_executor import SerialExecutor
@@ -70,6 +71,8 @@ class Kiosk:
         most = settings.uploads.image_pixels
         self.pixels = Places(_LARGEST_UPLOADS * most, most)
         self._clips = asyncio.Semaphore(_CLIPS)
+        self.printer = Printer(settings.print_command, settings.prints_per_hour) if settings.print_command else None
+        self.printing = SerialExecutor()
         self._decoders = ImageDecoders(_DECODERS, _UPLOAD_TIMEOUT_S)
         self._decoding = ThreadPoolExecutor(_DECODERS, thread_name_prefix="lgin-decoding")
         self._upload_turns = asyncio.Semaphore(_UPLOAD_DECODERS)
@@ -188,6 +191,7 @@ class Kiosk:
         self._decoders.close()
         self.executor.close()
         self.upload_executor.close()
+        self.printing.close()
         self._decoding.shutdown(wait=True, cancel_futures=True)
         self._threads.shutdown(wait=True, cancel_futures=True)
 

@@ -61,7 +61,9 @@ def browser(playwright: Playwright, camera: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server(tiny: Transformer) -> Iterator[Server]:
-    with serving(tiny, Settings(public_url="http://192.168.7.7:8000", countdown_seconds=0)) as running:
+    with serving(
+        tiny, Settings(public_url="http://192.168.7.7:8000", countdown_seconds=0, print_command=("true",))
+    ) as running:
         yield running
 
 
@@ -221,11 +223,55 @@ def test_a_picture_with_its_code(opened: Callable[..., Page], server: Server) ->
     )
     address, *_ = cv2.QRCodeDetector().detectAndDecode(code)
     path = page.locator("#pictures img").get_attribute("src")
-    assert address == f"http://192.168.7.7:8000{path}"
+    assert path is not None
+    assert address == "http://192.168.7.7:8000" + path.replace("stills", "taken").removesuffix(".jpg")
     assert httpx.get(f"{server.url}{path}", trust_env=False).status_code == 200
     page.click("#forget")
     expect(page.locator("#kept")).to_be_hidden()
     eventually(lambda: httpx.get(f"{server.url}{path}", trust_env=False).status_code == 404)
+
+
+#: A phone that can share files; what was shared.
+_SHARING = """navigator.canShare = ({ files }) => files[0].type === "image/jpeg";
+navigator.share = async ({ files }) => { window.shared = [files[0].name, files[0].size]; };"""
+
+
+def test_the_page_on_a_phone(browser: Browser, server: Server, astronaut: Image8) -> None:
+    """In the phone's language, else in that of the visit: to save, to share where the phone can, until it is gone."""
+    with kiosk_server.Visitor(server.url) as visitor:
+        visitor.start(language="ja").be_seen(kiosk_server.encoded(astronaut))
+        visitor.say(type="still")
+        token = visitor.hear()[0]["token"]
+        url = f"{server.url}/taken/{token}"
+        size = {"width": PHONE[0], "height": PHONE[1]}
+        with browser.new_context(viewport=size, locale="fr-CH") as french, browser.new_context(locale="nl") as dutch:
+            page = french.new_page()
+            page.clock.install()
+            page.add_init_script(_SHARING)
+            page.goto(url)
+            expect(page.locator("h1:visible")).to_have_text("Votre photo")
+            kiosk_browser.settled(page.locator("#there"))
+            accessible(page)
+            assert page.evaluate(_CUT_OFF) == []
+            page.click("#share")
+            length = len(httpx.get(f"{server.url}/stills/{token}.jpg", trust_env=False).content)
+            page.wait_for_function("window.shared")
+            assert page.evaluate("window.shared") == ["picture.jpg", length]
+            with page.expect_download() as saving:
+                page.click("#save")
+            assert saving.value.suggested_filename == "picture.jpg"
+            other = dutch.new_page()
+            other.goto(url)
+            expect(other.locator("h1:visible")).to_have_text("あなたの写真")
+            expect(other.locator("#share")).to_be_hidden()
+            page.clock.fast_forward(301_000)
+            expect(page.locator("h1:visible")).to_have_text("Effacée")
+            expect(page.locator("#over")).to_contain_text("5 minutes")
+            visitor.say(type="forget", token=token)
+            visitor.change(kiosk_server.encoded(astronaut))
+            other.reload()
+            expect(other.locator("h1:visible")).to_have_text("Gone")  # nothing of the visit is left
+            accessible(other)
 
 
 def test_through_the_years(opened: Callable[..., Page], server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,10 +405,17 @@ def test_no_screen_stays_and_the_camera_is_tried_again(opened: Callable[..., Pag
     expect(page.locator("#attract")).to_be_visible()
 
 
-def test_a_public_screen_reaches_no_disk(opened: Callable[..., Page], tiny: Transformer) -> None:
-    with serving(
-        tiny, Settings(public_screen=True, public_url="http://192.168.7.7:8000", countdown_seconds=0)
-    ) as server:
+def test_a_public_screen_prints_and_reaches_no_disk(
+    opened: Callable[..., Page], tiny: Transformer, tmp_path: Path
+) -> None:
+    settings = Settings(
+        public_screen=True,
+        public_url="http://192.168.7.7:8000",
+        countdown_seconds=0,
+        print_command=("test", "-e", str(tmp_path / "paper"), "-a", "-s", "{file}"),
+        prints_per_visit=1,
+    )
+    with serving(tiny, settings) as server:
         page = opened(server.url)
         unplug(page)
         page.click("#begin")
@@ -377,6 +430,14 @@ def test_a_public_screen_reaches_no_disk(opened: Callable[..., Page], tiny: Tran
         expect(page.locator("#code-picture")).to_be_visible()
         expect(page.locator("#forget")).to_be_visible()
         expect(page.locator("#save")).to_be_hidden()
+        page.click("#print")
+        expect(page.locator("#told")).to_have_text("It could not be printed. Please tell the staff.")
+        (tmp_path / "paper").touch()
+        page.click("#print")
+        expect(page.locator("#told")).to_have_text("It is being printed.")
+        page.click("#print")
+        expect(page.locator("#told")).to_have_text("You have had all the prints of one visit.")
+        accessible(page)
         page.click("#done")
         page.click("#finish")
         assert not page.evaluate(

@@ -586,7 +586,9 @@ _watching = False
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     if not _watching:
         return
-    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wxa+"):
+    if (
+        event == "open" and not isinstance(arguments[0], int) and set(arguments[1] or "") & set("wxa+")
+    ):  # a number is a pipe
         _writing.append(arguments[0])
     if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo") and arguments[-1] not in ((), None):
         _connecting.append((event, arguments))
@@ -596,7 +598,7 @@ def test_nothing_is_written_and_nobody_is_called(tiny: Transformer, astronaut: I
     """What the interpreter opens and connects to, while a visitor does all that can be done; our own client apart."""
     global _watching
     sys.addaudithook(_watch)  # there is no way to take one away
-    with serving(tiny) as server:
+    with serving(tiny, Settings(print_command=("cat", "{file}"))) as server:
         port = int(server.url.rsplit(":", 1)[1])
         _writing.clear()
         _connecting.clear()
@@ -609,6 +611,8 @@ def test_nothing_is_written_and_nobody_is_called(tiny: Transformer, astronaut: I
                 visitor.start().be_seen(encoded(astronaut))
                 visitor.say(type="still")
                 token = visitor.hear()[0]["token"]
+                visitor.say(type="print", token=token)
+                assert visitor.hear()[0] == {"type": "printed"}
                 visitor.say(type="strip")
                 visitor.hear()
                 assert http.get(f"/stills/{token}.jpg").status_code == 200
@@ -638,7 +642,7 @@ def test_https(tiny: Transformer, astronaut: Image8, tmp_path: Path) -> None:
             kept = visitor.hear()[0]
     if server.settings.network_url is not None:  # a machine without a network has no address there
         assert kept["reachable"]
-        assert kept["address"] == f"{server.settings.network_url}/stills/{kept['token']}.jpg"
+        assert kept["address"] == f"{server.settings.network_url}/taken/{kept['token']}"
     with pytest.raises(InputError, match="a certificate and its key"):
         Server(tiny, Settings(), port=0, certfile=key, keyfile=cert)
 
@@ -658,6 +662,10 @@ def test_wrong_usage(server: Server, tmp_path: Path, tiny_model: Path) -> None:
         (["--public-url", "kiosk.example"], "expected an address like https://kiosk.example"),
         (["--strings", str(tmp_path / "none.json")], "expected a JSON file of texts"),
         (["--still-minutes", "0"], "--still-minutes"),
+        (["--languages", "de,xx", *model], "got 'xx'"),
+        (["--print-command", "lp '", *model], "expected words as a shell has them"),
+        (["--print-command", "no-such-program", *model], "is no program of this machine"),
+        (["--print-command", "cat", "--printer", "a", *model], "not both"),
     ):
         result = run(*words)
         assert result.exit_code == 2, result.output

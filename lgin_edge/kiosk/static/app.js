@@ -14,7 +14,7 @@ const SEEN = 0.5; // a face that gets so much of the change is there
 
 const byId = (id) => document.getElementById(id);
 const stage = new Stage();
-const kept = new Kept((token) => visit?.connection.say({ type: "forget", token }));
+const kept = new Kept((type, token) => visit?.connection.say({ type, token }));
 let about; // what /page.json tells
 let visit = null; // the visit that goes on: source, connection, ...
 let touched = 0; // when the screen was last touched, or a key pressed
@@ -104,9 +104,11 @@ function begin(source) {
         });
         kept.open("strip", head, pictures);
       },
+      printed: () => kept.tell("printed"),
       problem: (message) => {
         working(false);
-        setStatus(`problem_${message.code}`, {}, 3000);
+        if (kept.isOpen) kept.tell(`problem_${message.code}`);
+        else setStatus(`problem_${message.code}`, {}, 3000);
       },
       lost: (full) => {
         working(false);
@@ -313,6 +315,7 @@ function languageButton([code, texts]) {
 }
 
 function prepare() {
+  kept.prints = about.print;
   const { centers } = about;
   byId("age").min = Math.round(centers[0]);
   byId("age").max = Math.round(centers.at(-1));

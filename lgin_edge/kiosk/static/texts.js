@@ -4,13 +4,13 @@ let texts = {};
 
 export const language = () => texts.language;
 
-/** Of the languages that are offered the one that this browser's user likes best; else the first. */
-export function preferred(offered) {
+/** Of the languages that are offered the one that this browser's user likes best; else this other one, if there is one. */
+export function preferred(offered, otherwise) {
   for (const wanted of navigator.languages) {
     const base = wanted.toLowerCase().split("-")[0];
     if (offered[base]) return base;
   }
-  return offered.en ? "en" : Object.keys(offered)[0];
+  return otherwise ?? (offered.en ? "en" : Object.keys(offered)[0]);
 }
 
 /** Put these texts in place. */
@@ -43,3 +43,6 @@ export function duration(seconds) {
   const [value, unit] = seconds < 120 ? [seconds, "second"] : [seconds / 60, "minute"];
   return number(value, { style: "unit", unit, unitDisplay: "long" });
 }
+
+/** A time as clocks show it, minutes and seconds. */
+export const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
