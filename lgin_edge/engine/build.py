@@ -126,6 +126,8 @@ def build(
     settings.add_optimization_profile(_profile(builder, description, max_faces))
     for flag in tensorrt_variants.flags(trt.BuilderFlag, variant.builder_flags):
         settings.set_flag(flag)
+    # Branches on streams of their own keep their activations at the same time: 150 MB instead of 99 for four faces (RTX 1.7).
+    settings.max_aux_streams = 0
     if workspace is not None:
         settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace << 20)
     cache = _read_cache(settings, timing_cache)

@@ -18,6 +18,7 @@ from lgin_edge.inference.cuda import Cuda
 from lgin_edge.inference.tensorrt import TensorRTEngine
 from lgin_edge.models import engine_file
 from lgin_edge.models.description import EngineFacts
+from lgin_edge.models.tensorrt_variants import RTX_TARGETS
 
 ABOUT = models.describe(precision="fp16", engine=EngineFacts("tensorrt-rtx", "1.7.0", ("sm86",), 4))
 NAMES = ("patch_delta", "age", "face", "boxes", "face_delta", "patches")  # in whatever order the engine lists them
@@ -244,3 +245,17 @@ def test_failed_calls(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stream_that_cannot_be_recorded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not load(path, monkeypatch, stand_in("capture"))[0].bind(dict.fromkeys(NAMES, 256), 1, 1).capturable(5)
+
+
+def test_the_real_bindings_have_what_is_asked() -> None:
+    trt = pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX: ./bootstrap.sh test,tensorrt-rtx")
+    config = {"set_execution_context_allocation_strategy", "dynamic_shapes_kernel_specialization_strategy"}
+    for kind, names in (
+        (trt.ICudaEngine, {"create_runtime_config", "create_execution_context", "device_memory_size_v2"}),
+        (trt.IRuntimeConfig, config | {"create_runtime_cache", "set_runtime_cache"}),
+        (trt.IRuntimeCache, {"serialize", "deserialize"}),
+        (trt.IExecutionContext, {name for name in vars(Context) if not name.startswith("_")}),
+        (trt.DynamicShapesKernelSpecializationStrategy, {"EAGER"}),
+    ):
+        assert names <= set(dir(kind))
+    assert {f"SM{target}" for target in RTX_TARGETS} <= set(trt.ComputeCapability.__members__)
