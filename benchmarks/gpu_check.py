@@ -1,199 +1,300 @@
 """Everything that only an NVIDIA GPU can show, in one command: ``python benchmarks/gpu_check.py``.
 
-Runs the tests marked ``cuda`` (our kernels against the CPU's) and ``gpu`` (the whole frame path by ONNX Runtime's CUDA provider,
-TensorRT-RTX and TensorRT against the CPU, replayed graphs against calls, leaks), under compute-sanitizer too where it is, then
-times a frame each target, in turn. Prints one table, with what was skipped and why, and writes the same as JSON.
+Named steps, the most telling first, each in a process of its own with a time limit; the JSON is written anew after each, so that a
+machine that is taken away leaves what was found. A step that fails or runs out of time does not stop the others. ``--build``
+compiles the kernels for this machine's GPU first, beside steps that do not need them, and puts them into this checkout.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import platform
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 from xml.etree import ElementTree
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
-import lgin_edge
-from lgin_edge import kernels, transformer
-from lgin_edge.models import tensorrt_variants
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("cuda-bindings", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13", "torch")
+#: Tests that compare our kernels with the CPU's; files by name, because others import what is not on every machine.
+KERNEL_TESTS = ("test_kernels_cuda.py", "test_kernels_edits.py", "test_kernels_edges.py", "test_kernels.py")
+#: Frames of the leak test.
+FRAMES = 10_000
+UNAVAILABLE = 3  # exit code of ``gpu_steps``
+SANITIZERS = ("memcheck", "initcheck", "racecheck")
 
-ROOT = Path(__file__).parent.parent
-PACKAGES = ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13", "cuda-python", "onnx-graphsurgeon")
-#: Frames of the leak test, and of the same under compute-sanitizer, which is a hundred times slower.
-FRAMES, SANITIZED_FRAMES = 10_000, 20
+Row: TypeAlias = dict[str, Any]
 
 
-def machine() -> dict[str, Any]:
-    """What the figures belong to; ``gpu`` is None where there is none that this build can use."""
-    gpu: dict[str, Any] | None = None
-    reason = ""
-    if not kernels.cuda_built() or kernels.cuda_is_host():
-        reason = "this build of lgin-edge has no CUDA kernels (LGIN_CUDA=ON ./bootstrap.sh test)"
-    else:
-        try:
-            from lgin_edge.inference.cuda import Cuda
+@dataclass(frozen=True)
+class Step:
+    """One process, and what its results say.
 
-            cuda = Cuda(0)
-            gpu = {"name": cuda.name(), "capability": cuda.capability, "driver": cuda.call("cudaDriverGetVersion")}
-        except lgin_edge.BackendError as error:
-            reason = str(error)
-    installed = {one.metadata["Name"]: one.version for one in metadata.distributions()}
-    versions = {package: installed[package] for package in PACKAGES if package in installed}
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    return {
-        "gpu": gpu,
-        "no_gpu_because": reason,
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "lgin_edge": lgin_edge.__version__,
-        "commit": commit.strip(),
-        "packages": versions,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    Attributes:
+        command: of a file or folder for results.
+        rows: of that and of what was printed; what stands there already counts also when the time ran out.
+        kernels: whether it needs the CUDA build.
+    """
+
+    seconds: int
+    command: Callable[[Path], list[str]]
+    rows: Callable[[Path], list[Row]]
+    kernels: bool = True
+
+
+def measured(
+    name: str, seconds: int, *, kernels: bool = True, prefix: tuple[str, ...] = (), quick: bool = False
+) -> Step:
+    """A step of ``gpu_steps``."""
+
+    def command(report: Path) -> list[str]:
+        return [
+            *prefix,
+            sys.executable,
+            "-m",
+            "benchmarks.gpu_steps",
+            name,
+            str(report),
+            *(["--quick"] if quick else []),
+        ]
+
+    def rows(report: Path) -> list[Row]:
+        return [json.loads(line) for line in report.read_text().splitlines()] if report.is_file() else []
+
+    return Step(seconds, command, rows, kernels)
+
+
+def tests(seconds: int, marks: str, *files: str) -> Step:
+    """Tests, a row for each module and target."""
+
+    def command(report: Path) -> list[str]:
+        options = ["-q", "-p", "no:cacheprovider", "-W", "default", "-m", marks, f"--junitxml={report}"]
+        return [sys.executable, "-m", "pytest", *options, *files]
+
+    return Step(seconds, command, _test_rows)
+
+
+def steps() -> dict[str, Step]:
+    """All steps by name, in their order."""
+    found = {
+        "card": measured("card", 30, kernels=False),
+        "network": measured("network", 45, kernels=False),
+        "tests": tests(120, "cuda", *(f"tests/kernels/{name}" for name in KERNEL_TESTS)),
+        "path": measured("path", 60),
+        "kernels": measured("kernels", 60),
+        "path-times": measured("path-times", 60),
+        "frame": measured("frame", 60),
     }
+    sanitizer = shutil.which("compute-sanitizer") or shutil.which("/usr/local/cuda/bin/compute-sanitizer")
+    for tool in SANITIZERS if sanitizer else ():
+        prefix = (str(sanitizer), "--tool", tool, "--error-exitcode", "9")
+        found[tool] = measured("path", 90, prefix=prefix, quick=True)
+    found["targets"] = tests(1800, "gpu", "tests/gpu")
+    found["target-times"] = measured("target-times", 900)
+    return found
 
 
-def run_tests(prefix: list[str], frames: int, marks: str) -> list[dict[str, Any]]:
-    """One row for each group of tests: how many passed, failed and were skipped, and why."""
+def run(name: str, step: Step, seconds: float) -> list[Row]:
+    """Run a step for at most so long; its rows, each with the step's name and an outcome, the first with its time."""
+    environment = os.environ | {"LGIN_REQUIRE_CUDA": "1", "LGIN_GPU_FRAMES": str(FRAMES), "PYTHONUNBUFFERED": "1"}
+    environment.setdefault("LGIN_TEST_EXAMPLES", "40")
     with tempfile.TemporaryDirectory() as scratch:
-        report = Path(scratch) / "report.xml"
-        command = [*prefix, sys.executable, "-m", "pytest", "-q", "-m", marks, f"--junitxml={report}", "tests"]
-        environment = os.environ | {"LGIN_GPU_FRAMES": str(frames)}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        if not report.is_file():
-            return [{"what": marks, "outcome": "failed", "detail": (done.stdout + done.stderr)[-500:]}]
-        cases = ElementTree.parse(report).getroot().iter("testcase")
-        groups: dict[str, list[ElementTree.Element]] = {}
-        for case in cases:
-            parameters = case.get("name", "").partition("[")[2]
-            kind = next((target for target in ("tensorrt-rtx", "tensorrt", "onnx") if target in parameters), "")
-            groups.setdefault(f"{case.get('classname', '').removeprefix('tests.')} {kind}".strip(), []).append(case)
+        report = Path(scratch) / "report"
+        start = time.monotonic()
+        code, output = _run(step.command(report), seconds, environment)
+        rows = step.rows(report)
+    took = time.monotonic() - start
+    for row in rows:
+        outcome = "skipped" if "skipped" in row else "failed" if row.pop("failed", False) else "measured"
+        row.setdefault("outcome", outcome)
+    if code is None:
+        rows.append({"what": name, "outcome": "failed", "detail": f"not done after {seconds:.0f} s: {output[-1500:]}"})
+    elif code not in (0, UNAVAILABLE) and not any(row["outcome"] == "failed" for row in rows):
+        rows.append({"what": name, "outcome": "failed", "detail": f"exit code {code}: {output[-1500:]}"})
+    rows = rows or [{"what": name, "outcome": "passed"}]
+    rows[0] = rows[0] | {"seconds": round(took, 1)}
+    return [{"step": name, **row} for row in rows]
+
+
+def _run(command: list[str], seconds: float, environment: dict[str, str]) -> tuple[int | None, str]:
+    """Exit code, None if the time ran out, and what was printed. All of a process group ends with its first process."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        output, _ = process.communicate(timeout=seconds)
+        return process.returncode, output
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return None, process.communicate()[0]
+
+
+def _test_rows(report: Path) -> list[Row]:
+    if not report.is_file():
+        return []
+    groups: dict[str, list[ElementTree.Element]] = {}
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        parameters = case.get("name", "").partition("[")[2]
+        kind = next((target for target in ("tensorrt-rtx", "tensorrt", "onnx") if target in parameters), "")
+        groups.setdefault(f"{case.get('classname', '').removeprefix('tests.')} {kind}".strip(), []).append(case)
     rows = []
     for name, members in sorted(groups.items()):
-        outcomes = Counter[str]()
-        details = Counter[str]()
+        outcomes, details = Counter[str](), Counter[str]()
         for case in members:
             tags = {child.tag: child.get("message", "") for child in case}
             outcome = next((tag for tag in ("failure", "error", "skipped") if tag in tags), "passed")
             outcomes[outcome] += 1
             if outcome != "passed":
-                details[tags[outcome].splitlines()[0] if tags[outcome] else outcome] += 1
+                details[f"{case.get('name')}: {(tags[outcome].splitlines() or [outcome])[0]}"] += 1
         bad = outcomes["failure"] + outcomes["error"]
         state = "failed" if bad else "skipped" if outcomes["skipped"] == len(members) else "passed"
-        detail = "; ".join(text[:200] for text, _ in details.most_common(2))
-        counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
-        rows.append({"what": name, "outcome": state, "detail": f"{counts}{': ' if detail else ''}{detail}"})
-    if prefix and done.returncode:
-        rows.append({"what": prefix[0], "outcome": "failed", "detail": (done.stdout + done.stderr)[-500:]})
+        detail = "; ".join(text[:300] for text, _ in details.most_common(5 if bad else 1))
+        rows.append({"what": name, "outcome": state, **outcomes, **({"detail": detail} if detail else {})})
     return rows
 
 
-def ways(folder: Path) -> dict[str, Path | str]:
-    """The models to time by the name of the target: a file, or why there is none."""
-    found: dict[str, Path | str] = {"ONNX Runtime CUDA": transformer.WEIGHTS}
-    import onnxruntime
+class Build:
+    """The kernels for one architecture, compiled in the background by CMake and Ninja with pybind11 of this Python."""
 
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        found["ONNX Runtime CUDA"] = "this onnxruntime has no CUDA provider"
-    for variant in tensorrt_variants.VARIANTS.values():
-        if not variant.installed or importlib.util.find_spec("onnx_graphsurgeon") is None:
-            found[variant.name] = "not installed"
-            continue
-        from lgin_edge.engine import build
+    def __init__(self, architecture: str, jobs: int) -> None:
+        self.start, self.folder = time.monotonic(), ROOT / "build" / "gpu_check"
+        configure = [
+            "cmake",
+            "-S",
+            ".",
+            "-B",
+            str(self.folder),
+            "-G",
+            "Ninja",
+            "-DCMAKE_BUILD_TYPE=Release",
+            "-DLGIN_CUDA=ON",
+        ]
+        configure += [f"-DCMAKE_CUDA_ARCHITECTURES={architecture}", f"-DPython_EXECUTABLE={sys.executable}"]
+        compile_ = ["cmake", "--build", str(self.folder), "--parallel", str(jobs)]
+        install = ["cmake", "--install", str(self.folder), "--prefix", str(ROOT)]
+        script = " && ".join(shlex.join(one) for one in (configure, compile_, install))
+        self.process = subprocess.Popen(
+            script,
+            shell=True,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
-        path = folder / f"{variant.name}.plan"
+    def wait(self, seconds: float) -> Row:
+        """A row: how long it took, or what went wrong."""
         try:
-            build.build(build.prepare(transformer.WEIGHTS), path, variant=variant)
-            found[variant.name] = path
-        except lgin_edge.LginError as error:
-            found[variant.name] = str(error)
-    return found
+            output = self.process.communicate(timeout=seconds)[0]
+        except subprocess.TimeoutExpired:
+            self.stop()
+            output = self.process.communicate()[0]
+        row = {"step": "build", "what": "build", "seconds": round(time.monotonic() - self.start, 1)}
+        if self.process.returncode == 0:
+            return row | {"outcome": "passed"}
+        return row | {"outcome": "failed", "detail": output[-1500:]}
+
+    def stop(self) -> None:
+        """End it, if it runs."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def time_frames(rounds: int) -> list[dict[str, Any]]:
-    """A 720p frame with one face each target, candidates in turn; milliseconds of every sample."""
-    rng = np.random.default_rng(0)
-    frame = rng.integers(0, 256, (720, 1280, 3), dtype=np.uint8)
-    landmarks = lgin_edge.geometry.TEMPLATE * 300 + (490, 210)
-    with tempfile.TemporaryDirectory() as scratch:
-        candidates: dict[str, lgin_edge.Transformer] = {"CPU": lgin_edge.Transformer()}
-        rows = []
-        for name, path in ways(Path(scratch)).items():
-            if isinstance(path, str):
-                rows.append({"what": f"time, {name}", "outcome": "skipped", "detail": path})
-                continue
-            try:
-                candidates[name] = lgin_edge.Transformer(path, device=0)
-                candidates[f"{name}, without graph"] = lgin_edge.Transformer(path, device=0)
-                candidates[f"{name}, without graph"].frame_path.record = False  # type: ignore[union-attr]
-            except lgin_edge.LginError as error:
-                rows.append({"what": f"time, {name}", "outcome": "failed", "detail": str(error)})
-        samples: dict[str, list[float]] = {name: [] for name in candidates}
-        for t in candidates.values():
-            for _ in range(20):
-                t.age(frame, group=4, landmarks=landmarks)
-        for _ in range(rounds):
-            for name, t in candidates.items():
-                start = time.perf_counter()
-                t.age(frame, group=4, landmarks=landmarks, out=frame)
-                samples[name].append(round(1e3 * (time.perf_counter() - start), 4))
-        for t in candidates.values():
-            t.close()
-    cpu = float(np.median(samples["CPU"]))
-    for name, times in samples.items():
-        median = float(np.median(times))
-        spread = float(np.std(times) / np.mean(times))
-        detail = f"median {median:.3f} ms, {cpu / median:.1f}x the CPU's speed, variation {spread:.0%}"
-        rows.append({"what": f"time, {name}", "outcome": "measured", "detail": detail, "samples_ms": times})
-    return rows
+def machine() -> dict[str, Any]:
+    """What the figures belong to."""
+    installed = {one.metadata["Name"]: one.version for one in metadata.distributions()}
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    return {
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "commit": commit.strip() or None,
+        "packages": {package: installed[package] for package in PACKAGES if package in installed},
+        "cpus": os.cpu_count(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def check(wanted: dict[str, Step], seconds: float, build: Build | None) -> Iterator[list[Row]]:
+    """The rows of one step after another, until the time is over or there is no GPU."""
+    end = time.monotonic() + seconds
+    for name, step in wanted.items():
+        if step.kernels and build is not None:
+            row = build.wait(max(1.0, end - time.monotonic()))
+            build = None
+            yield [row]
+        left = end - time.monotonic()
+        if left < 1:
+            yield [{"step": name, "what": name, "outcome": "skipped", "skipped": "no time was left"}]
+            continue
+        rows = run(name, step, min(step.seconds, left))
+        yield rows
+        if name == "card" and "skipped" in rows[0]:
+            break
+    if build is not None:
+        build.stop()
 
 
 def main(
     out: Annotated[Path, typer.Option("-o", "--out", help="The JSON to write.")] = Path(
         "benchmarks/results/gpu_check.json"
     ),
-    frames: Annotated[int, typer.Option(min=10, help="Frames of the leak test.")] = FRAMES,
-    rounds: Annotated[int, typer.Option(min=5, help="Samples of each timing.")] = 200,
+    only: Annotated[
+        str, typer.Option("--steps", help="Steps to make, with commas between them; all when not given.")
+    ] = "",
+    seconds: Annotated[float, typer.Option(min=1, help="For all steps together.")] = 3600,
+    build: Annotated[
+        str,
+        typer.Option(
+            metavar="ARCH", help="Compile the kernels first, for this architecture of CMake's: native, 90-real."
+        ),
+    ] = "",
 ) -> None:
     """Check and time the GPU path on this machine; exit code 1 if something failed, 0 also where there is no GPU."""
+    known = steps()
+    names = [name.strip() for name in only.split(",") if name.strip()] or list(known)
+    if unknown := [name for name in names if name not in known]:
+        raise typer.BadParameter(
+            f"no step {', '.join(unknown)} here; there are {', '.join(known)}", param_hint="--steps"
+        )
+    building = Build(build, max(1, (os.cpu_count() or 1) - 2)) if build else None
+    report: dict[str, Any] = {"machine": machine(), "rows": []}
     console = Console()
-    here = machine()
-    rows: list[dict[str, Any]]
-    with console.status("running; the leak test takes minutes"):
-        if here["gpu"] is None:
-            rows = [{"what": "everything", "outcome": "skipped", "detail": here["no_gpu_because"]}]
-        else:
-            rows = run_tests([], frames, "cuda or gpu")
-            sanitizer = shutil.which("compute-sanitizer") or shutil.which("/usr/local/cuda/bin/compute-sanitizer")
-            if sanitizer is None:
-                rows.append({"what": "compute-sanitizer", "outcome": "skipped", "detail": "not on this machine"})
-            else:
-                prefix = [sanitizer, "--leak-check", "full", "--error-exitcode", "9", "--target-processes", "all"]
-                checked = run_tests(prefix, SANITIZED_FRAMES, "cuda or gpu")
-                rows += [row | {"what": f"compute-sanitizer: {row['what']}"} for row in checked]
-            rows += time_frames(rounds)
-    table = Table("what", "outcome", "detail", title=here["gpu"]["name"] if here["gpu"] else "no NVIDIA GPU")
-    for row in rows:
-        table.add_row(row["what"], row["outcome"], row["detail"])
+    table = Table("step", "what", "outcome", "detail")
+    for rows in check({name: known[name] for name in names}, seconds, building):
+        report["rows"] += rows
+        out.write_text(json.dumps(report, indent=1) + "\n")
+        for row in rows:
+            print(json.dumps(row)[:400], flush=True)
+            rest = {key: value for key, value in row.items() if key not in ("step", "what", "outcome")}
+            table.add_row(
+                row["step"], row["what"], row["outcome"], ", ".join(f"{k} {_short(v)}" for k, v in rest.items())
+            )
     console.print(table)
-    out.write_text(json.dumps({"machine": here, "rows": rows}, indent=1) + "\n")
     console.print(f"wrote {out}")
-    if any(row["outcome"] == "failed" for row in rows):
+    if any(row["outcome"] == "failed" for row in report["rows"]):
         raise typer.Exit(1)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)[:300]
 
 
 if __name__ == "__main__":

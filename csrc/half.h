@@ -1,10 +1,13 @@
-// IEEE half precision by its bits, the same on host and device: no intrinsics, no dependence on compiler support.
+// IEEE half precision: by its bits on the host, whose compilers may lack the type, and by the GPU's own instruction. Both are
+// exact, or rounded to nearest and even, so that they agree on every value; of NaN they agree that it is NaN.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
 #if defined(__CUDACC__)
+#include <cuda_fp16.h>
+
 #define LGIN_HD __host__ __device__ inline
 #else
 #define LGIN_HD inline
@@ -18,6 +21,9 @@ struct Half {
 };
 
 LGIN_HD float half_to_float(Half half) {
+#if defined(__CUDA_ARCH__)
+  return __half2float(__ushort_as_half(half.bits));
+#else
   const std::uint32_t sign = static_cast<std::uint32_t>(half.bits & 0x8000u) << 16;
   const std::uint32_t exponent = (half.bits >> 10) & 0x1fu;
   const std::uint32_t mantissa = half.bits & 0x3ffu;
@@ -31,10 +37,14 @@ LGIN_HD float half_to_float(Half half) {
   float value;
   memcpy(&value, &bits, sizeof value);
   return value;
+#endif
 }
 
 // Round to nearest, ties to even; overflow to infinity; NaN stays NaN.
 LGIN_HD Half float_to_half(float value) {
+#if defined(__CUDA_ARCH__)
+  return Half{__half_as_ushort(__float2half_rn(value))};
+#else
   std::uint32_t bits;
   memcpy(&bits, &value, sizeof bits);
   const std::uint32_t sign = bits >> 16 & 0x8000u;
@@ -57,6 +67,7 @@ LGIN_HD Half float_to_half(float value) {
     result += (rest > tie || (rest == tie && (result & 1u))) ? 1u : 0u;
   }
   return Half{static_cast<std::uint16_t>(sign | result)};
+#endif
 }
 
 // Loads and stores of either element type, so that kernels are templates over it.

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from . import geometry
 from .faces import Face
+from .fonts import font_for
 from .frames import Frame
 
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ def timeline_strip(transformer: Transformer, image: Image.Image | Frame, faces: 
     return draw(rows, ["original", *(group.label for group in transformer.groups)])
 
 
-def draw(rows: Sequence[Sequence[Image.Image]], labels: Sequence[str], cell: int = CELL) -> Image.Image:
-    """Pictures in rows under a line of labels, on white; each picture is ``cell`` x ``cell`` pixels."""
-    font = ImageFont.load_default(size=max(10, cell // 12))
+def draw(
+    rows: Sequence[Sequence[Image.Image]], labels: Sequence[str], cell: int = CELL, language: str = "en"
+) -> Image.Image:
+    """Pictures in rows under a line of labels in that language, on white; each picture is ``cell`` x ``cell`` pixels."""
+    font = font_for("".join(labels), max(10, cell // 12), language)
     head = 2 * max(10, cell // 12)
     width = len(labels) * (cell + _GAP) + _GAP
     sheet = Image.new("RGB", (width, head + len(rows) * (cell + _GAP)), "white")

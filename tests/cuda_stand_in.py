@@ -130,6 +130,9 @@ class Runtime:
     def cudaSetDevice(self, device: int) -> None:
         assert 0 <= device < self._devices
 
+    def cudaDriverGetVersion(self) -> int:
+        return 13000
+
     def cudaDeviceGetAttribute(self, name: str, device: int) -> int:
         return self._attributes[name]
 

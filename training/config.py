@@ -14,10 +14,11 @@ class LossWeights:
     """Weights of the generators' losses; 0 switches one off. The first five are the paper's, what follows is ours.
 
     ``identity_lambda`` weighs the second term inside L_I. ``picture`` and what follows it compare with the targets: the picture,
-    then the maps of the edit. ``features`` matches the discriminator's features of the target.
+    then the maps of the edit. ``adversarial`` is what D pulls at the picture, as a share of what ``picture`` pulls (without
+    that loss: as a weight).
     """
 
-    adversarial: float = 0.02
+    adversarial: float = 0.5
     classification: float = 0.0
     local: float = 0.01
     variation: float = 0.0
@@ -32,7 +33,6 @@ class LossWeights:
     place: float = 1.0
     which: float = 0.05
     depth: float = 0.5
-    features: float = 0.1
     embedding: float = 0.0
 
 
@@ -54,6 +54,7 @@ class TrainConfig:
         d_augment: differentiable augmentation of all that D sees (Zhao et al. 2020), without which D learns a few
             hundred faces by heart.
         d_ramp: steps over which the adversarial weight rises to its full value.
+        hold: what is left in the GAN's phase of the weights that hold picture, gain, residual and flow to their targets.
         augment: strength of the augmentation of the inputs; 0 leaves pictures as they are.
         balance: 0 draws faces as they come, 1 all decades (and sharp and soft faces) equally often.
         workers: processes that make examples; 0 makes them between the steps.
@@ -72,9 +73,10 @@ class TrainConfig:
     ema: float = 0.998
     r1: float = 1.0
     r1_every: int = 8
-    spectral: bool = True
+    spectral: bool = False
     d_augment: bool = True
-    d_ramp: int = 2000
+    d_ramp: int = 500
+    hold: float = 0.3
     augment: float = 1.0
     balance: float = 0.5
     workers: int = 1
@@ -101,7 +103,6 @@ def paper() -> TrainConfig:
         place=0.0,
         which=0.0,
         depth=0.0,
-        features=0.0,
     )
     return TrainConfig(
         classifier_steps=2500,

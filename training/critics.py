@@ -30,41 +30,46 @@ class Critic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x)
 
-    def features(self, x: Tensor) -> list[Tensor]:
-        """What each stage sees, the last one last."""
-        found = []
-        for layer in self.body:
-            x = layer(x)
-            if isinstance(layer, nn.LeakyReLU):
-                found.append(x)
-        return found
 
+class Judge(nn.Module):
+    """Logits of pictures of one kind, conditioned by projection (Miyato & Koyama 2018) on a code of ``codes`` numbers."""
 
-class Discriminator(nn.Module):
-    """``D(x, l)``: a map of logits, conditioned on the age group by projection (Miyato & Koyama 2018), and on a region.
-
-    It looks at crops of the five regions at the canvas' own resolution: patches make many examples out of few faces.
-    """
-
-    def __init__(self, groups: int, spectral: bool = True) -> None:
+    def __init__(self, codes: int, spectral: bool) -> None:
         super().__init__()
         self.trunk = Critic(spectral)
         self.real = nn.Conv2d(self.trunk.width, 1, 1)
-        self.embed = nn.Linear(groups + len(geometry.REGION_NAMES), self.trunk.width, bias=False)
+        self.embed = nn.Linear(codes, self.trunk.width, bias=False)
 
-    def forward(self, x: Tensor, l: Tensor) -> Tensor:
-        """Crops [N, R, 3, side, side] in [-1, 1] of all five regions (R = 5), ages [N, K] -> logits [N, R, h, w]."""
-        return self.judge(x, l)[0]
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """Pictures [N, 3, side, side] in [-1, 1], codes [N, codes] -> logits [N, h, w]."""
+        h = self.trunk(x)
+        return (self.real(h) + (self.embed(code)[..., None, None] * h).sum(1, keepdim=True) / self.trunk.width**0.5)[
+            :, 0
+        ]
 
-    def judge(self, x: Tensor, l: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Logits, and the features that led to them."""
-        n, r = x.shape[:2]
-        region = torch.eye(r, device=x.device, dtype=l.dtype).expand(n, r, r)
-        code = torch.cat([l[:, None].expand(n, r, -1), region], -1).flatten(0, 1)
-        seen = self.trunk.features(x.flatten(0, 1))
-        h = seen[-1]
-        logits = self.real(h) + (self.embed(code)[..., None, None] * h).sum(1, keepdim=True) / self.trunk.width**0.5
-        return logits[:, 0].unflatten(0, (n, r)), seen
+
+class Discriminator(nn.Module):
+    """``D(x, l)``: is this a photograph of somebody of that age?
+
+    One judge looks at the whole face, at a side at which small photographs are as sharp as large ones: what it sees is shape,
+    hair, shade. The other one looks at crops of the five regions at the canvas' own resolution: patches make many examples out
+    of few faces. Both are told what a face's age cannot change, sex and where the picture is from: what differs between sources
+    is not taken for age. The codes add up, so that a source without old people is judged by what it has and by what age is
+    elsewhere.
+    """
+
+    def __init__(self, codes: int, spectral: bool = True) -> None:
+        super().__init__()
+        self.face = Judge(codes, spectral)
+        self.regions = Judge(codes + len(geometry.REGION_NAMES), spectral)
+
+    def forward(self, faces: Tensor, face_codes: Tensor, crops: Tensor, crop_codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Faces [N, 3, side, side], crops [M, 5, 3, side, side], codes of each -> logits [N, h, w] and [M, 5, h, w]."""
+        m, r = crops.shape[:2]
+        region = torch.eye(r, device=crops.device, dtype=crop_codes.dtype).expand(m, r, r)
+        codes = torch.cat([crop_codes[:, None].expand(m, r, -1), region], -1)
+        logits = self.regions(crops.flatten(0, 1), codes.flatten(0, 1))
+        return self.face(faces, face_codes), logits.unflatten(0, (m, r))
 
 
 class AgeClassifier(nn.Module):

@@ -34,6 +34,8 @@ CANVAS = 256
 #: Side of the supervised maps of grey and skin, and of flow and place.
 MAPS, COARSE = 64, 32
 YOUNGEST, OLDEST = 20.0, 80.0
+#: What D is told of a picture beside the age: where it is from, and the sex. Others have zeros.
+KINDS = ("bio_guide", "congress", "wiki", "us", "vol", "syn", "M", "F")
 #: Examples whose wanted age is the face's own: nothing is to change.
 _UNCHANGED = 0.06
 
@@ -123,7 +125,7 @@ class Batch:
         face, patches, boxes: what T takes. canvas, target: [N, 3, CANVAS, CANVAS] in [0, 1], before and after.
         weight: [N, 1, CANVAS, CANVAS]: 0 where the target is not known (hair that no matte was found for).
         grey, skin, gain: [N, 1, MAPS, MAPS]. residual: [N, 3, MAPS, MAPS] in units of [0, 1]. flow, place: [N, 2, COARSE, COARSE]. on_face: [N, 1, COARSE, COARSE] where place counts.
-        which: [N, 5, 2 K] fractions (sum 1). depth: [N, 5]. present, wanted: [N] years. sharp: [N] bool.
+        which: [N, 5, 2 K] fractions (sum 1). depth: [N, 5]. present, wanted: [N] years. kind: [N, KINDS]. sharp: [N] bool.
     """
 
     face: Tensor
@@ -143,6 +145,7 @@ class Batch:
     depth: Tensor
     present: Tensor
     wanted: Tensor
+    kind: Tensor
     sharp: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
@@ -221,6 +224,7 @@ class Examples(Dataset[dict[str, Any]]):
         # A blurred picture has no sharp lines: they are drawn as faintly as its own are seen.
         made["depth"] = torch.from_numpy((edit.depth * softness * self.faces.depth[n]).astype(np.float32))
         made["present"], made["wanted"] = torch.tensor(present), torch.tensor(wanted)
+        made["kind"] = torch.tensor([float(kind in (f.photos[n].source, f.photos[n].gender)) for kind in KINDS])
         made["sharp"] = torch.tensor(bool(self.faces.sharp[n]) and softness > 0.8)
         return made
 

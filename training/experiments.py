@@ -76,8 +76,8 @@ METHODS = (
     Method(
         "no-gan",
         "without discriminator and classifier",
-        "no adversarial, feature and classification loss: the generators learn from the targets alone",
-        ("weights.adversarial=0", "weights.features=0", "weights.classification=0"),
+        "no adversarial and classification loss: the generators learn from the targets alone",
+        ("weights.adversarial=0", "weights.classification=0"),
     ),
     Method(
         "global-gan",
@@ -87,10 +87,7 @@ METHODS = (
         "to 30, its identity loss ours, on pixels, where IPCGAN's is on a network's features",
         (
             "network.local=false",
-            *(
-                f"weights.{name}=0"
-                for name in ("picture", "flow", "grey", "skin", "place", "which", "depth", "features")
-            ),
+            *(f"weights.{name}=0" for name in ("picture", "flow", "grey", "skin", "place", "which", "depth")),
             "weights.local=0",
             "weights.variation=0",
             "weights.adversarial=1",

@@ -94,11 +94,6 @@ def choice(logits: Tensor, fractions: Tensor) -> Tensor:
     return -(fractions * F.log_softmax(logits, -1)).sum(-1).mean()
 
 
-def features(made: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
-    """L1 between a discriminator's features of the result and of the target (Wang et al. 2018, eq. 4)."""
-    return sum((F.l1_loss(a, b.detach()) for a, b in zip(made, target, strict=True)), made[0].new_zeros(()))
-
-
 def embedding(aged: Tensor, original: Tensor) -> Tensor:
     """``1 - cos(e(T(x, l)), e(x))`` of face embeddings [N, E]: the person stays who they are."""
     return (1 - F.cosine_similarity(aged, original, dim=-1)).mean()

@@ -26,8 +26,13 @@ PHASES = ("classifier", "supervised", "adversarial")
 NETWORKS = ("net", "d", "c")
 #: The optimisers of each network.
 OPTIMISERS = {"net": ("net", "hidden"), "d": ("d",), "c": ("c",)}
-#: Side of the regions' crops that D sees: the canvas' own resolution for an eye's box, a little less for the cheeks.
-CROP_SIDE = 96
+#: Side of the regions' crops that D sees: the canvas' own resolution for an eye's box, a little less for the cheeks. And of the
+#: whole face: a small photograph's.
+CROP_SIDE, WHOLE_SIDE = 96, 128
+#: Losses that hold the GAN's phase to its targets; D may move what they hold.
+HELD = ("picture", "gain", "residual", "flow")
+#: D's pull is never made stronger than this, however little it says.
+MOST_PULL = 100.0
 #: Side of the canvas that C sees.
 CLASSIFIER_SIDE = 192
 
@@ -48,7 +53,7 @@ class Trainer:
             set_layers(net, faces)
         modules: dict[str, nn.Module] = {
             "net": net.to(**last),
-            "d": Discriminator(k, config.spectral).to(**last),
+            "d": Discriminator(k + len(examples.KINDS), config.spectral).to(**last),
             "c": AgeClassifier(k).to(**last),
         }
         hidden = hidden_layers(net)
@@ -173,63 +178,75 @@ class Trainer:
         batch = self.batch("adversarial")
         self._rate("net", self.config.adversarial_lr, "adversarial", self.config.adversarial_steps)
         w, c = self.config.weights, self.config
-        real_code = data.age_codes(batch.present)
         made, code, parts = self.transform(batch)
         report: dict[str, float] = {}
-        # Only faces whose source has the detail: what enlarging lost is never taught as skin.
-        chosen = (
-            batch.sharp.nonzero()[:, 0] if batch.sharp.any() else torch.arange(len(batch.sharp), device=self.device)
-        )
-        real, seen = (region_crops(p[chosen], batch.boxes[chosen]) for p in (batch.canvas, made))
+        for name in HELD:
+            if name in parts:
+                parts[name] = c.hold * parts[name]
+        pull = torch.zeros((), device=self.device)
         if w.adversarial:
-            report["L_d"] = self._critic_step(real, seen.detach(), real_code[chosen], code[chosen])
-        for critic in (self.d, self.c):
-            critic.requires_grad_(False)
-        self.c.eval()
-        ramp = min(1.0, (self.steps["adversarial"] + 1) / max(1, c.d_ramp))
-        if w.adversarial:
-            logits, found = self._judge(self._augmented(seen), code[chosen])
-            parts["adversarial"] = ramp * losses.adversarial_g(logits)
-            if w.features and w.picture:
-                with torch.no_grad():
-                    wanted = region_crops(batch.target[chosen], batch.boxes[chosen])
-                    found_there = self._judge(wanted, code[chosen])[1]
-                own = self._judge(seen, code[chosen])[1]
-                parts["features"] = losses.features(own[:3], found_there[:3])
-            del found
+            report["L_d"] = self._critic_step(batch, made.detach(), code)
+            self.d.requires_grad_(False)
+            says, slope = self._slope(batch, made, code)
+            ramp = min(1.0, (self.steps["adversarial"] + 1) / max(1, c.d_ramp))
+            strength = w.adversarial * ramp
+            if "picture" in parts:
+                (held,) = torch.autograd.grad(w.picture * parts["picture"], made, retain_graph=True)
+                strength *= (held.norm() / slope.norm().clamp(min=1e-12)).clamp(max=MOST_PULL).item()
+            # D's gradient goes on as it is: no second pass through D.
+            pull = strength * (slope * made).sum()
+            report |= {"adversarial": says, "pull": strength}
         if w.classification:
+            self.c.requires_grad_(False).eval()
             with self.fabric.autocast():
                 said_age = self.c.module(classifier_view(made)).float()
             parts["classification"] = losses.classification(said_age, code)
-        self._update("net", self._weigh(parts))
+        self._update("net", self._weigh(parts) + pull)
         for critic in (self.d, self.c):
             critic.requires_grad_(True)
         self._average()
         return report | {name: value.item() for name, value in parts.items()}
 
-    def _judge(self, crops: Tensor, code: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """What a D that does not learn in this step says. Not by its wrapper, which would wait for its gradients."""
+    def _slope(self, batch: examples.Batch, made: Tensor, code: Tensor) -> tuple[float, Tensor]:
+        """The generators' side of L_d, and its gradient at the pictures that were made."""
+        picture = made.detach().requires_grad_(True)
+        # Not by its wrapper, which would wait for the gradients of D.
         with self.fabric.autocast():
-            logits, found = self.d.module.judge(crops, code)
-        return logits.float(), [f.float() for f in found]
+            logits = self.d.module(*self._views(batch, picture, code))
+        loss = sum((losses.adversarial_g(part.float()) for part in logits), picture.new_zeros(()))
+        (slope,) = torch.autograd.grad(loss, picture)
+        return loss.item(), slope
 
-    def _augmented(self, crops: Tensor) -> Tensor:
-        if not self.config.d_augment:
-            return crops
-        return augment.differentiable(crops.flatten(0, 1), self.generator).unflatten(0, crops.shape[:2])
+    def _views(self, batch: examples.Batch, canvas: Tensor, code: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What D takes of canvases [N, 3, H, H] in [0, 1] with their age codes."""
+        codes = torch.cat([code, batch.kind], -1)
+        # Skin only where the source has the detail: what enlarging lost is never taught as skin.
+        sharp = batch.sharp.nonzero()[:, 0] if batch.sharp.any() else torch.arange(len(code), device=self.device)
+        crops = region_crops(canvas[sharp], batch.boxes[sharp])
+        whole = nn.functional.interpolate(2 * canvas - 1, size=(WHOLE_SIDE,) * 2, mode="area")
+        crops = self._augmented(crops.flatten(0, 1)).unflatten(0, crops.shape[:2])
+        return self._augmented(whole), codes, crops, codes[sharp]
 
-    def _critic_step(self, real: Tensor, made: Tensor, real_code: Tensor, code: Tensor) -> float:
+    def _augmented(self, pictures: Tensor) -> Tensor:
+        return augment.differentiable(pictures, self.generator) if self.config.d_augment else pictures
+
+    def _critic_step(self, batch: examples.Batch, made: Tensor, code: Tensor) -> float:
         c = self.config
-        real, made = self._augmented(real), self._augmented(made)
+        real = self._views(batch, batch.canvas, data.age_codes(batch.present))
+        false = self._views(batch, made, code)
         # One forward pass for both: distributed training synchronises once a pass.
-        logits = self.d(torch.cat([real, made]), torch.cat([real_code, code])).float()
-        loss = losses.adversarial_d(*logits.chunk(2))
+        logits = self.d(*(torch.cat(pair) for pair in zip(real, false, strict=True)))
+        loss = sum((losses.adversarial_d(*part.float().chunk(2)) for part in logits), made.new_zeros(()))
         total = loss
         if c.r1 and self.steps["adversarial"] % c.r1_every == 0:
-            picture = real.detach().requires_grad_(True)
-            score = self.d.module(picture, real_code).mean((2, 3)).sum()
-            (slope,) = torch.autograd.grad(score, picture, create_graph=True)
-            total = total + c.r1 * c.r1_every / 2 * slope.square().sum((2, 3, 4)).mean()
+            faces, crops = (view.detach().requires_grad_(True) for view in (real[0], real[2]))
+            scores = self.d.module(faces, real[1], crops, real[3])
+            # A crop's logits are judged by themselves, as a face's are.
+            slopes = torch.autograd.grad(
+                sum(part.float().mean((-2, -1)).sum() for part in scores), (faces, crops), create_graph=True
+            )
+            penalty = sum(slope.square().sum((-3, -2, -1)).mean() for slope in slopes)
+            total = total + c.r1 * c.r1_every / 2 * penalty
         self._update("d", total)
         return loss.item()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -81,10 +82,19 @@ def kiosk(
     side: Annotated[
         int, typer.Option(min=320, max=1920, help="Longer side of the camera's frames, pixels.", metavar="PIXELS")
     ] = 960,
+    languages: Annotated[
+        str | None,
+        typer.Option(
+            help="Languages that a visitor can choose, like de,en,fr; the page opens in the first. Default: all, and it opens in "
+            "the browser's.",
+            metavar="CODES",
+        ),
+    ] = None,
     strings: Annotated[
         Path | None,
         typer.Option(
-            help="The page's texts in your language: a translated copy of kiosk/static/strings.en.json.", metavar="FILE"
+            help="Texts of your own, or another language: a JSON file like kiosk/static/strings.en.json, of which the rest stays.",
+            metavar="FILE",
         ),
     ] = None,
     public_screen: Annotated[
@@ -94,6 +104,19 @@ def kiosk(
             help="For a screen that visitors touch: no photo from this machine's disk, nothing saved to it, no context menu.",
         ),
     ] = False,
+    printer: Annotated[
+        str | None,
+        typer.Option(help="Visitors can print, at this printer of CUPS (lpstat -e lists them).", metavar="NAME"),
+    ] = None,
+    print_command: Annotated[
+        str | None,
+        typer.Option(
+            help="Or by this command: {file} in it is the picture's file, a JPEG in memory; without it the picture is its input.",
+            metavar="COMMAND",
+        ),
+    ] = None,
+    prints_per_visit: Annotated[int, typer.Option(min=1, max=100, help="Prints of one visitor.", metavar="N")] = 2,
+    prints_per_hour: Annotated[int, typer.Option(min=1, max=10_000, help="Prints of all visitors.", metavar="N")] = 60,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")] = False,
     model: ModelOption = None,
     device: DeviceOption = None,
@@ -116,7 +139,7 @@ def kiosk(
 
       lgin-edge kiosk --host 0.0.0.0 --certfile kiosk.pem --keyfile kiosk-key.pem
 
-      lgin-edge kiosk --model engine.plan --still-minutes 10 --strings kiosk.de.json
+      lgin-edge kiosk --model engine.plan --still-minutes 10 --languages de,en
 
     The camera is that of whoever opens the page: of this machine at localhost, or of a phone on the same network over HTTPS.
 
@@ -125,15 +148,25 @@ def kiosk(
     """
     with exit_on_error():
         names = tuple(allow_host or ()) + _name_of(public_url)
+        if printer is not None and print_command is not None:
+            raise InputError("give --printer or --print-command, not both")
         try:
+            from ..kiosk.printing import checked, cups
             from ..kiosk.server import Server
-            from ..kiosk.settings import STRINGS, Settings, read_strings
+            from ..kiosk.settings import Settings
+            from ..kiosk.texts import drawable, offered
         except ModuleNotFoundError as error:
             raise BackendError(
                 f"the kiosk needs {error.name}, which is not installed: pip install 'lgin-edge[kiosk]'"
             ) from error
         from ..transformer import Transformer
 
+        texts = offered(languages.split(",") if languages else (), strings)
+        undrawn = [code for code, one in texts.items() if drawable(one) is not one]
+        if undrawn:
+            stderr.print(
+                f"No font here has the letters of {', '.join(undrawn)}: marks and labels in pictures are English there."
+            )
         settings = Settings(
             still_seconds=60 * still_minutes,
             idle_seconds=idle_seconds,
@@ -142,10 +175,14 @@ def kiosk(
             max_fps=fps,
             side=side,
             public_screen=public_screen,
+            print_command=checked(cups(printer) if printer else _words(print_command)),
+            prints_per_visit=prints_per_visit,
+            prints_per_hour=prints_per_hour,
             hosts=names,
             trusted_proxies=tuple(trust_proxy or ()),
             public_url=public_url.rstrip("/") if public_url else None,
-            strings=read_strings(strings or STRINGS),
+            languages=texts,
+            language=next(iter(texts)) if languages or strings else None,
             uploads=limits_of(megapixels=max_megapixels, mb=max_mb),
         )
         limits = limits_of(faces=max_faces)
@@ -160,6 +197,15 @@ def kiosk(
                 ready=lambda url: _tell(url, server.settings.public_url or server.settings.network_url, open_),
             )
             server.run()
+
+
+def _words(print_command: str | None) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(print_command or ""))
+    except ValueError as error:
+        raise InputError(
+            f"--print-command: expected words as a shell has them, got {print_command!r}: {error}"
+        ) from error
 
 
 def _name_of(public_url: str | None) -> tuple[str, ...]:

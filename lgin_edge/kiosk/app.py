@@ -21,9 +21,10 @@ from .api import ApiError
 from .api import router as api
 from .security import Guard
 from .session import Session
-from .settings import STATIC, Settings
+from .settings import Settings
 from .snapshots import MEDIA_TYPES, Snapshot
 from .state import Kiosk
+from .texts import STATIC
 
 _page = APIRouter(include_in_schema=False)
 
@@ -80,7 +81,8 @@ async def about_page(request: Request) -> Response:
     settings = kiosk.settings
     return JSONResponse(
         {
-            "strings": settings.strings,
+            "languages": settings.languages,
+            "language": settings.language,
             "centers": [group.center for group in kiosk.transformer.groups],
             "still_seconds": settings.still_seconds,
             "idle_seconds": settings.idle_seconds,
@@ -89,6 +91,7 @@ async def about_page(request: Request) -> Response:
             "window": settings.window,
             "side": settings.side,
             "public_screen": settings.public_screen,
+            "print": bool(settings.print_command),
         }
     )
 
@@ -100,14 +103,29 @@ async def live(socket: WebSocket) -> None:
 
 @_page.get("/stills/{token}.svg")
 async def code(request: Request, token: str) -> Response:
-    """The picture's address as a QR code."""
+    """The address of the picture's page as a QR code."""
     kiosk: Kiosk = request.app.state.kiosk
-    kept = _kept(kiosk, token)
-    path = f"/stills/{token}.{kept.kind}"
-    address, _ = kiosk.address(path, request.url.scheme, request.headers.get("host", ""))
+    _kept(kiosk, token)
+    address, _ = kiosk.address(f"/taken/{token}", request.url.scheme, request.headers.get("host", ""))
     file = io.BytesIO()
     segno.make_qr(address).save(file, kind="svg", scale=8, border=3, light="white", svgns=True, xmldecl=False)
     return Response(file.getvalue(), media_type="image/svg+xml")
+
+
+@_page.get("/taken/{token}")
+async def taken(request: Request, token: str) -> Response:
+    """The page on a visitor's phone; of a picture that is gone it says so."""
+    kiosk: Kiosk = request.app.state.kiosk
+    return FileResponse(STATIC / "taken.html", 404 if kiosk.snapshots.get(token) is None else 200)
+
+
+@_page.get("/stills/{token}.json")
+async def about_still(request: Request, token: str) -> Response:
+    """What that page needs to know of a picture."""
+    kiosk: Kiosk = request.app.state.kiosk
+    kept = _kept(kiosk, token)
+    left = kiosk.snapshots.seconds_left(kept)
+    return JSONResponse({"name": kept.name, "kind": kept.kind, "seconds": left, "language": kept.language})
 
 
 @_page.get("/stills/{token}.{kind}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from ..fonts import font_for
+from .texts import Texts, plain
 
 #: IPTC's word for a photograph that was edited with generative AI (https://cv.iptc.org/newscodes/digitalsourcetype/).
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -15,14 +18,15 @@ _XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 _HEIGHT, _MIN_HEIGHT = 1 / 30, 12
 
 
-def marked(image: Image.Image, words: str) -> Image.Image:
-    """A copy of the picture with the words at the right of its bottom; itself where there are none."""
+def marked(image: Image.Image, texts: Texts) -> Image.Image:
+    """A copy of the picture with the text ``mark`` at the right of its bottom; itself where that is empty."""
+    words = plain(texts, "mark")
     if not words:
         return image
     height = max(_MIN_HEIGHT, round(_HEIGHT * min(image.size)))
     copy = image.convert("RGB")
     place = (image.width - height // 2, image.height - height // 2)
-    font = ImageFont.load_default(size=height)
+    font = font_for(words, height, plain(texts, "language"))
     pen = ImageDraw.Draw(copy)
     pen.text(place, words, "white", font, anchor="rb", stroke_width=max(1, height // 10), stroke_fill="black")
     return copy

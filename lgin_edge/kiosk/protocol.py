@@ -2,19 +2,22 @@
 
 From the page, JSON texts:
 
-- ``{"type": "start", "consent": true, "years": 60}``: the first message. Without consent nothing is looked at.
+- ``{"type": "start", "consent": true, "years": 60}``: the first message. Without consent nothing is looked at. ``"language": "de"``
+  is that of words in pictures.
 - ``{"type": "age", "years": 62}``: the age from now on; the picture follows within a second.
 - ``{"type": "still"}``: keep the last picture.
 - ``{"type": "strip"}``: the largest face of the last frame at every age.
 - ``{"type": "clip"}``: the last frame through the ages and back, as a moving picture.
+- ``{"type": "print", "token": "..."}``: print what was kept, a picture or a strip.
 - ``{"type": "forget", "token": "..."}``: drop what was kept, now.
 
 and frames, binary: a number (uint32, big-endian, rising), then a JPEG or WebP file. At most ``window`` frames may be on their
 way: an answer to frame n answers all before it, too. A frame that waits is replaced by a newer one.
 
 To the page, JSON texts ``{"type": "started"}``, ``{"type": "still", "token", "seconds", "address", "reachable"}``, the same
-of type "clip", and ``{"type": "problem", "code", "message"}`` (a still, strip or clip that could not be made; ``code`` is "no_face", "no_frame",
-"not_full", where the largest face has not all of its change, or "too_often"); and binary messages: the length of a JSON head (uint32, big-endian), the head, then JPEG files one after the
+of type "clip", ``{"type": "printed"}``, and ``{"type": "problem", "code", "message"}`` (what was asked for could not be done; ``code`` is
+"no_face", "no_frame", "not_full", where the largest face has not all of its change, "too_often", or of a print "print_gone",
+"print_visit", "print_hour", "print_failed"); and binary messages: the length of a JSON head (uint32, big-endian), the head, then JPEG files one after the
 other:
 
 - ``{"type": "frame", "number", "width", "height", "faces": [{"id", "box": [x0, y0, x1, y1], "strength"}], "years"}``: the
@@ -22,6 +25,8 @@ other:
   is used, of those that the model reaches.
 - ``{"type": "strip", "labels": [...], "sizes": [...], "token", "seconds", "address", "reachable"}``: square pictures, the
   original first, ``sizes`` bytes long each; ``token`` is the whole strip, kept like a still.
+
+What was taken is at ``/stills/TOKEN.jpg`` or ``.gif``; ``address`` is that of its page for the visitor's phone, ``/taken/TOKEN``.
 
 The server closes with one of ``Close``; 1012 means that it restarts, 1009 that a message was too long for it to look at.
 """
@@ -68,6 +73,7 @@ class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+Token = Annotated[str, Field(max_length=64)]
 Years = Annotated[float, Field(ge=0, le=130, allow_inf_nan=False, strict=False)]
 
 
@@ -75,6 +81,7 @@ class Start(_Message):
     type: Literal["start"]
     consent: bool
     years: Years
+    language: Annotated[str, Field(max_length=35)] = ""
 
 
 class Age(_Message):
@@ -94,13 +101,18 @@ class Clip(_Message):
     type: Literal["clip"]
 
 
+class Print(_Message):
+    type: Literal["print"]
+    token: Token
+
+
 class Forget(_Message):
     type: Literal["forget"]
-    token: Annotated[str, Field(max_length=64)]
+    token: Token
 
 
-Taking: TypeAlias = Still | Strip | Clip
-Command: TypeAlias = Start | Age | Taking | Forget
+Wish: TypeAlias = Still | Strip | Clip | Print
+Command: TypeAlias = Start | Age | Wish | Forget
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])
 
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -20,9 +21,11 @@ from ..stream.pipeline import Pipeline
 from ..tracking.tracker import TrackedFace
 from . import protocol
 from .mark import marked
+from .printing import PrintError
 from .protocol import Close, Refused
 from .rate_limit import Full, TokenBucket
 from .state import CELL_SIDE, Kiosk, keep_jpeg, live_jpeg
+from .texts import drawable, group_label, plain
 
 _log = logging.getLogger(__name__)
 
@@ -57,12 +60,14 @@ class Session:
     def __init__(self, socket: WebSocket, kiosk: Kiosk) -> None:
         self._socket, self._kiosk = socket, kiosk
         self._address = socket.client.host if socket.client else ""
-        self._mark = kiosk.settings.strings["mark"]
+        self._texts = kiosk.settings.texts("")  # of words in pictures
+        self._language = ""
         self._last_frame_s = time.monotonic()
         self._something = asyncio.Event()
         self._newest: tuple[int, bytes, float] | None = None  # number, file, when it came
-        self._asked: list[protocol.Taking] = []
+        self._asked: list[protocol.Wish] = []
         self._last: _Shot | None = None
+        self._printed = 0
         rate = 2 * kiosk.settings.max_fps  # the page keeps to max_fps; the network may bunch its frames
         self._frames = TokenBucket(rate, rate)
         self._commands = TokenBucket(_COMMANDS_PER_S, _COMMANDS_BURST)
@@ -103,6 +108,9 @@ class Session:
             raise Refused(Close.BAD_MESSAGE, 'expected {"type": "start", "consent": true, "years": ...} first')
         if not start.consent:
             raise Refused(Close.NO_CONSENT, "without consent no picture is looked at")
+        texts = self._kiosk.settings.texts(start.language)
+        self._language = plain(texts, "language")
+        self._texts = await self._kiosk.in_thread(lambda: drawable(texts))
         self._kiosk.metrics.sessions.inc()
         await self._socket.send_json({"type": "started"})
         pipeline = Pipeline(self._kiosk.transformer, years=start.years)
@@ -214,34 +222,53 @@ class Session:
         }
         await self._socket.send_bytes(protocol.packed(head, jpeg))
 
-    async def _answer(self, message: protocol.Taking) -> None:
+    async def _answer(self, message: protocol.Wish) -> None:
         shot = self._last
-        if shot is None:
+        if isinstance(message, protocol.Print):
+            await self._print(message.token)
+        elif shot is None:
             await self._problem("no_frame", "there is no picture yet")
         elif not shot.faces:
             await self._problem("no_face", "there is no face in the picture")
         elif shot.faces[0].strength < _FULL_STRENGTH:
             await self._problem("not_full", "the largest face is turned away, covered, or has just come")
         elif isinstance(message, protocol.Still):
-            jpeg = await self._kiosk.in_thread(lambda: keep_jpeg(Image.fromarray(shot.result), self._mark))
+            jpeg = await self._kiosk.in_thread(lambda: keep_jpeg(Image.fromarray(shot.result), self._texts))
             await self._socket.send_json({"type": "still", **self._kept(jpeg, "picture.jpg")})
         elif isinstance(message, protocol.Strip):
             await self._strip(shot.original, shot.faces[0].face)
         else:
             faces = [one.face for one in shot.faces if one.strength >= _FULL_STRENGTH]
-            kiosk, image = self._kiosk, marked(Image.fromarray(shot.original), self._mark)
+            kiosk, image = self._kiosk, marked(Image.fromarray(shot.original), self._texts)
             ends = kiosk.transformer.groups[0].center, kiosk.transformer.groups[-1].center
             gif = await kiosk.clip(kiosk.executor, image, faces, *ends)
             await self._socket.send_json({"type": "clip", **self._kept(gif, "clip.gif")})
 
+    async def _print(self, token: str) -> None:
+        kiosk, kept, most = self._kiosk, self._kiosk.snapshots.get(token), self._kiosk.settings.prints_per_visit
+        try:
+            if kiosk.printer is None or kept is None or kept.kind != "jpg":
+                raise PrintError("print_gone", "there is no printer, or no such picture")
+            if self._printed >= most:
+                raise PrintError("print_visit", f"{most} pictures can be printed in a visit")
+            await kiosk.printing.run(partial(kiosk.printer.print, kept.data))
+        except PrintError as error:
+            kiosk.metrics.prints.labels(error.code).inc()
+            await self._problem(error.code, str(error))
+        else:
+            self._printed += 1
+            kiosk.metrics.prints.labels("printed").inc()
+            await self._socket.send_json({"type": "printed"})
+
     async def _strip(self, frame: Frame, face: Face) -> None:
         transformer, image = self._kiosk.transformer, Image.fromarray(frame)
         cells = await self._kiosk.executor.run(lambda: contact_sheet.row(transformer, image, face, CELL_SIDE))
-        labels = ["original", *(group.label for group in transformer.groups)]
+        texts = self._texts
+        labels = [plain(texts, "original"), *(group_label(texts, group) for group in transformer.groups)]
 
         def files() -> tuple[list[bytes], bytes]:
-            strip = contact_sheet.draw([cells], labels, CELL_SIDE)
-            return [keep_jpeg(cell) for cell in cells], keep_jpeg(strip, self._mark)
+            strip = contact_sheet.draw([cells], labels, CELL_SIDE, plain(texts, "language"))
+            return [keep_jpeg(cell) for cell in cells], keep_jpeg(strip, texts)
 
         pictures, whole = await self._kiosk.in_thread(files)
         kept = self._kept(whole, "years.jpg")
@@ -251,11 +278,10 @@ class Session:
     def _kept(self, data: bytes, name: str) -> dict[str, Any]:
         """Keep a picture; what the page is told of it."""
         kiosk = self._kiosk
-        token = kiosk.snapshots.add(data, name, self._address)
-        what, _, kind = name.partition(".")
-        kiosk.metrics.taken.labels(what).inc()
+        token = kiosk.snapshots.add(data, name, self._address, self._language)
+        kiosk.metrics.taken.labels(name.partition(".")[0]).inc()
         scheme = "https" if self._socket.url.scheme == "wss" else "http"
-        address, reachable = kiosk.address(f"/stills/{token}.{kind}", scheme, self._socket.headers.get("host", ""))
+        address, reachable = kiosk.address(f"/taken/{token}", scheme, self._socket.headers.get("host", ""))
         seconds = kiosk.settings.still_seconds
         return {"token": token, "seconds": seconds, "address": address, "reachable": reachable}
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from ..errors import InputError
 from ..limits import Limits
+from .texts import Texts, offered
 
-STATIC = Path(__file__).parent / "static"
-#: All of the page's texts.
-STRINGS = STATIC / "strings.en.json"
 _FRAMES = Limits(image_bytes=2_000_000, image_pixels=4_000_000, json_bytes=1024, json_depth=2)
 _UPLOADS = Limits(image_bytes=20_000_000, image_pixels=50_000_000)
 
@@ -30,6 +25,9 @@ class Settings:
         window: frames that a visitor may have sent and not yet got back.
         side: longer side of the frames that the page sends, pixels.
         public_screen: visitors stand at the kiosk's own screen: the page offers nothing that reaches that machine's disk.
+        print_command: program and arguments that print a picture, as ``printing`` says; empty: no printing.
+        prints_per_visit: pictures that one visitor may print.
+        prints_per_hour: pictures that all visitors may print.
         frames: what is taken at most of a frame of the page, and of its messages.
         uploads: of a picture given to the HTTP API.
         requests_per_minute: to the HTTP API, for each client address.
@@ -38,7 +36,8 @@ class Settings:
         public_url: under which the visitors' phones reach the kiosk, without a slash at the end.
         network_url: the same where ``public_url`` is not given and the page itself is open at localhost; None if the
             kiosk serves this machine alone.
-        strings: the page's texts.
+        languages: the page's texts in each language that a visitor can choose, by its code.
+        language: the one in which the page opens; None for that of the browser, if it is offered.
     """
 
     still_seconds: float = 300.0
@@ -50,6 +49,9 @@ class Settings:
     window: int = 2
     side: int = 960
     public_screen: bool = False
+    print_command: tuple[str, ...] = ()
+    prints_per_visit: int = 2
+    prints_per_hour: int = 60
     frames: Limits = _FRAMES
     uploads: Limits = _UPLOADS
     requests_per_minute: float = 60.0
@@ -57,30 +59,15 @@ class Settings:
     hosts: tuple[str, ...] = ()
     public_url: str | None = None
     network_url: str | None = None
-    strings: dict[str, str] = field(default_factory=lambda: read_strings(STRINGS))
+    languages: dict[str, Texts] = field(default_factory=offered)
+    language: str | None = None
 
     @property
     def visitors_per_address(self) -> int:
         """Sessions at once that one address may hold."""
         return -(-self.max_visitors // 2)
 
-
-def read_strings(path: Path) -> dict[str, str]:
-    """The page's texts out of a JSON file like ``strings.en.json``; what it leaves out stays English.
-
-    Raises:
-        InputError: the file cannot be read, is no such JSON, or has a key that the page does not know.
-    """
-    try:
-        texts = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a JSON file of texts like {STRINGS}: {error}") from error
-    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
-        raise InputError(f"{path}: expected one JSON object of texts, like {STRINGS}")
-    if path == STRINGS:
-        return texts
-    english = read_strings(STRINGS)
-    unknown = sorted(set(texts) - set(english))
-    if unknown:
-        raise InputError(f"{path}: the page has no texts called {', '.join(unknown)}; {STRINGS} has all that there are")
-    return english | texts
+    def texts(self, language: str) -> Texts:
+        """The texts of a language; of one that is not offered, those in which the page opens."""
+        first = self.language or ("en" if "en" in self.languages else next(iter(self.languages)))
+        return self.languages.get(language, self.languages[first])

@@ -20,12 +20,14 @@ class Snapshot:
         data: the file.
         name: that a browser saves it under; its ending tells the kind, one of ``MEDIA_TYPES``.
         owner: address of the visitor.
+        language: that the visitor had chosen; "" for none.
         expires: on the clock of ``Snapshots``, seconds.
     """
 
     data: bytes
     name: str
     owner: str
+    language: str
     expires: float
 
     @property
@@ -50,20 +52,24 @@ class Snapshots:
     def __len__(self) -> int:
         return len(self._snapshots)
 
-    def add(self, data: bytes, name: str, owner: str = "") -> str:
+    def add(self, data: bytes, name: str, owner: str = "", language: str = "") -> str:
         """Keep a picture; returns its token, 128 random bits in 22 letters."""
         self.sweep()
         while len(self._snapshots) >= self._most:
             greediest, _ = Counter(one.owner for one in self._snapshots.values()).most_common(1)[0]
             del self._snapshots[next(token for token, one in self._snapshots.items() if one.owner == greediest)]
         token = secrets.token_urlsafe(16)
-        self._snapshots[token] = Snapshot(data, name, owner, self._clock() + self._seconds)
+        self._snapshots[token] = Snapshot(data, name, owner, language, self._clock() + self._seconds)
         return token
 
     def get(self, token: str) -> Snapshot | None:
         """The picture; None if there is none of that name, or no more."""
         self.sweep()
         return self._snapshots.get(token)
+
+    def seconds_left(self, snapshot: Snapshot) -> float:
+        """For how long a picture can still be fetched."""
+        return max(0.0, snapshot.expires - self._clock())
 
     def delete(self, token: str) -> None:
         """Drop a picture before its time."""

@@ -23,11 +23,13 @@ from ..images import Picture
 from ..transformer import Transformer
 from .mark import jpeg_segment, marked
 from .metrics import Metrics
+from .printing import Printer
 from .rate_limit import Places, TokenBuckets
 from .security import host_name, is_loopback
 from .serial_executor import SerialExecutor
 from .settings import Settings
 from .snapshots import Snapshots
+from .texts import Texts
 
 T = TypeVar("T")
 
@@ -69,6 +71,8 @@ class Kiosk:
         most = settings.uploads.image_pixels
         self.pixels = Places(_LARGEST_UPLOADS * most, most)
         self._clips = asyncio.Semaphore(_CLIPS)
+        self.printer = Printer(settings.print_command, settings.prints_per_hour) if settings.print_command else None
+        self.printing = SerialExecutor()
         self._decoders = ImageDecoders(_DECODERS, _UPLOAD_TIMEOUT_S)
         self._decoding = ThreadPoolExecutor(_DECODERS, thread_name_prefix="lgin-decoding")
         self._upload_turns = asyncio.Semaphore(_UPLOAD_DECODERS)
@@ -187,6 +191,7 @@ class Kiosk:
         self._decoders.close()
         self.executor.close()
         self.upload_executor.close()
+        self.printing.close()
         self._decoding.shutdown(wait=True, cancel_futures=True)
         self._threads.shutdown(wait=True, cancel_futures=True)
 
@@ -196,9 +201,9 @@ def live_jpeg(frame: Frame) -> bytes:
     return _jpeg(Image.fromarray(frame), _LIVE)
 
 
-def keep_jpeg(image: Image.Image, words: str = "") -> bytes:
-    """A picture as JPEG, to keep, with these words in its corner; its metadata says that it was changed."""
-    return _jpeg(marked(image, words), _KEEP, jpeg_segment())
+def keep_jpeg(image: Image.Image, texts: Texts | None = None) -> bytes:
+    """A picture as JPEG, to keep, with the mark of these texts in its corner; its metadata says that it was changed."""
+    return _jpeg(marked(image, texts) if texts else image, _KEEP, jpeg_segment())
 
 
 def _jpeg(image: Image.Image, quality: int, metadata: bytes = b"") -> bytes:

@@ -23,6 +23,7 @@ from lgin_edge import Transformer
 from lgin_edge.kiosk import state
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import Settings
+from lgin_edge.kiosk.texts import LANGUAGES
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +61,9 @@ def browser(playwright: Playwright, camera: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server(tiny: Transformer) -> Iterator[Server]:
-    with serving(tiny, Settings(public_url="http://192.168.7.7:8000", countdown_seconds=0)) as running:
+    with serving(
+        tiny, Settings(public_url="http://192.168.7.7:8000", countdown_seconds=0, print_command=("true",))
+    ) as running:
         yield running
 
 
@@ -220,11 +223,55 @@ def test_a_picture_with_its_code(opened: Callable[..., Page], server: Server) ->
     )
     address, *_ = cv2.QRCodeDetector().detectAndDecode(code)
     path = page.locator("#pictures img").get_attribute("src")
-    assert address == f"http://192.168.7.7:8000{path}"
+    assert path is not None
+    assert address == "http://192.168.7.7:8000" + path.replace("stills", "taken").removesuffix(".jpg")
     assert httpx.get(f"{server.url}{path}", trust_env=False).status_code == 200
     page.click("#forget")
     expect(page.locator("#kept")).to_be_hidden()
     eventually(lambda: httpx.get(f"{server.url}{path}", trust_env=False).status_code == 404)
+
+
+#: A phone that can share files; what was shared.
+_SHARING = """navigator.canShare = ({ files }) => files[0].type === "image/jpeg";
+navigator.share = async ({ files }) => { window.shared = [files[0].name, files[0].size]; };"""
+
+
+def test_the_page_on_a_phone(browser: Browser, server: Server, astronaut: Image8) -> None:
+    """In the phone's language, else in that of the visit: to save, to share where the phone can, until it is gone."""
+    with kiosk_server.Visitor(server.url) as visitor:
+        visitor.start(language="ja").be_seen(kiosk_server.encoded(astronaut))
+        visitor.say(type="still")
+        token = visitor.hear()[0]["token"]
+        url = f"{server.url}/taken/{token}"
+        size = {"width": PHONE[0], "height": PHONE[1]}
+        with browser.new_context(viewport=size, locale="fr-CH") as french, browser.new_context(locale="nl") as dutch:
+            page = french.new_page()
+            page.clock.install()
+            page.add_init_script(_SHARING)
+            page.goto(url)
+            expect(page.locator("h1:visible")).to_have_text("Votre photo")
+            kiosk_browser.settled(page.locator("#there"))
+            accessible(page)
+            assert page.evaluate(_CUT_OFF) == []
+            page.click("#share")
+            length = len(httpx.get(f"{server.url}/stills/{token}.jpg", trust_env=False).content)
+            page.wait_for_function("window.shared")
+            assert page.evaluate("window.shared") == ["picture.jpg", length]
+            with page.expect_download() as saving:
+                page.click("#save")
+            assert saving.value.suggested_filename == "picture.jpg"
+            other = dutch.new_page()
+            other.goto(url)
+            expect(other.locator("h1:visible")).to_have_text("あなたの写真")
+            expect(other.locator("#share")).to_be_hidden()
+            page.clock.fast_forward(301_000)
+            expect(page.locator("h1:visible")).to_have_text("Effacée")
+            expect(page.locator("#over")).to_contain_text("5 minutes")
+            visitor.say(type="forget", token=token)
+            visitor.change(kiosk_server.encoded(astronaut))
+            other.reload()
+            expect(other.locator("h1:visible")).to_have_text("Gone")  # nothing of the visit is left
+            accessible(other)
 
 
 def test_through_the_years(opened: Callable[..., Page], server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,10 +405,17 @@ def test_no_screen_stays_and_the_camera_is_tried_again(opened: Callable[..., Pag
     expect(page.locator("#attract")).to_be_visible()
 
 
-def test_a_public_screen_reaches_no_disk(opened: Callable[..., Page], tiny: Transformer) -> None:
-    with serving(
-        tiny, Settings(public_screen=True, public_url="http://192.168.7.7:8000", countdown_seconds=0)
-    ) as server:
+def test_a_public_screen_prints_and_reaches_no_disk(
+    opened: Callable[..., Page], tiny: Transformer, tmp_path: Path
+) -> None:
+    settings = Settings(
+        public_screen=True,
+        public_url="http://192.168.7.7:8000",
+        countdown_seconds=0,
+        print_command=("test", "-e", str(tmp_path / "paper"), "-a", "-s", "{file}"),
+        prints_per_visit=1,
+    )
+    with serving(tiny, settings) as server:
         page = opened(server.url)
         unplug(page)
         page.click("#begin")
@@ -376,6 +430,14 @@ def test_a_public_screen_reaches_no_disk(opened: Callable[..., Page], tiny: Tran
         expect(page.locator("#code-picture")).to_be_visible()
         expect(page.locator("#forget")).to_be_visible()
         expect(page.locator("#save")).to_be_hidden()
+        page.click("#print")
+        expect(page.locator("#told")).to_have_text("It could not be printed. Please tell the staff.")
+        (tmp_path / "paper").touch()
+        page.click("#print")
+        expect(page.locator("#told")).to_have_text("It is being printed.")
+        page.click("#print")
+        expect(page.locator("#told")).to_have_text("You have had all the prints of one visit.")
+        accessible(page)
         page.click("#done")
         page.click("#finish")
         assert not page.evaluate(
@@ -477,6 +539,71 @@ def test_everything_can_be_touched(opened: Callable[..., Page], server: Server) 
     for shape in ((1280, 720), (640, 480), (720, 1280)):
         page.locator("#pictures img").evaluate(_SHAPE, shape)
         check("#kept")
+
+
+#: The texts that are cut off, or stand beside the screen.
+_CUT_OFF = """() => [...document.querySelectorAll("button, a, p, li, h1, h2, span, figcaption, label, output")]
+  .filter((element) => element.checkVisibility() && !element.closest(".spoken") && element.textContent.trim())
+  .filter((element) => {
+    const { left, right } = element.getBoundingClientRect();
+    const inline = getComputedStyle(element).display === "inline";
+    return left < -1 || right > innerWidth + 1 || (!inline && element.scrollWidth > element.clientWidth + 1);
+  })
+  .map((element) => `${element.id || element.className || element.tagName}: ${element.textContent.trim()}`)"""
+_SET_LANGUAGE = "async (code) => (await import('/static/app.js')).setLanguage(code)"
+
+
+def test_every_language_fits(opened: Callable[..., Page], server: Server) -> None:
+    """At a phone and on a wide screen, in every language: nothing is cut off, and the controls stay on the screen."""
+    page = opened(server.url)
+
+    def check(within: str) -> None:
+        for size in (PHONE, (1920, 1080)):
+            page.set_viewport_size({"width": size[0], "height": size[1]})
+            for language in LANGUAGES:
+                page.evaluate(_SET_LANGUAGE, language)
+                assert page.evaluate(_CUT_OFF) == [], (within, language, size)
+                if within == "#live":
+                    panel = page.locator(".panel").evaluate("panel => panel.getBoundingClientRect().bottom")
+                    assert panel <= size[1] + 1, (language, size)
+                    assert page.locator("#stage").evaluate("stage => stage.clientHeight") >= 0.3 * size[1], language
+
+    check("#attract")
+    page.click("#begin")
+    check("#consent")
+    page.click("#agree")
+    expect(page.locator("#status")).to_have_text("وجه واحد")
+    check("#live")
+    page.click("#still")
+    expect(page.locator("#pictures img")).to_have_count(1)
+    check("#kept")
+    page.click("#done")
+    page.evaluate("document.getElementById('video').srcObject.getTracks()[0].onended()")
+    expect(page.locator("#trouble")).to_be_visible()
+    check("#trouble")
+
+
+def test_a_visitor_chooses_the_language(opened: Callable[..., Page], server: Server) -> None:
+    page = opened(server.url)
+    page.get_by_role("button", name="Language: English").click()
+    page.get_by_role("button", name="العربية").click()
+    expect(page.locator("html")).to_have_attribute("dir", "rtl")
+    accessible(page)
+    page.click("#begin")
+    expect(page.locator("#consent")).to_contain_text("لمدة 5 دقائق")
+    page.click("#agree")
+    expect(page.locator("#status")).to_have_text("وجه واحد")
+    page.locator("#age").press("ArrowLeft")  # the slider's older end is at the left
+    expect(page.locator("#number")).to_have_text("70")
+    page.locator("#age").press("ArrowRight")
+    expect(page.locator("#age")).to_have_attribute("aria-valuetext", "69 سنة")
+    page.click("#strip")
+    expect(page.locator("#pictures figcaption").first).to_have_text("الآن")
+    expect(page.locator("#pictures figcaption").nth(1)).to_have_text("أقل من 35")
+    accessible(page)
+    page.click("#done")
+    page.click("#finish")
+    expect(page.locator("#begin")).to_have_text("Touch to begin")  # for the next visitor
 
 
 def test_the_pictures_of_the_docs(playwright: Playwright, bundled: Transformer, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from lgin_edge.kiosk import server as server_module
 from lgin_edge.kiosk.rate_limit import Full, Places, TokenBucket, TokenBuckets
 from lgin_edge.kiosk.serial_executor import SerialExecutor
 from lgin_edge.kiosk.server import Server
-from lgin_edge.kiosk.settings import STATIC, STRINGS, Settings, read_strings
+from lgin_edge.kiosk.settings import Settings
 from lgin_edge.kiosk.snapshots import Snapshots
 from lgin_edge.kiosk.state import Kiosk
 
@@ -396,46 +396,6 @@ def test_headers(client: httpx.Client) -> None:
     assert "set-cookie" not in client.get("/").headers
 
 
-def test_the_page_needs_nothing_from_elsewhere() -> None:
-    for path in STATIC.iterdir():
-        if path.suffix in (".html", ".css", ".js", ".svg"):
-            addresses = set(re.findall(r"https?://[^\s\"'`)]+", path.read_text("utf-8")))
-            assert addresses <= {"http://www.w3.org/2000/svg"}, path
-    page = (STATIC / "index.html").read_text("utf-8")
-    assert not re.search(r"\son\w+=|\sstyle=|<style|<script(?![^>]*src=)", page)
-
-
-def test_all_texts_are_used_and_there() -> None:
-    texts = set(read_strings(STRINGS))
-    sources = "\n".join(path.read_text("utf-8") for path in STATIC.iterdir() if path.suffix in (".html", ".js"))
-    named = set(re.findall(r'data-(?:text|label|alt)="(\w+)"|\btext\("(\w+)"|setStatus\("(\w+)"', sources))
-    assert {name for group in named for name in group if name} <= texts
-    made = [
-        re.compile(pattern)
-        for pattern in ("trouble_", "problem_", "faces_", "(still|strip|clip)_title", "mark$", "full|reconnecting")
-    ]
-    unused = [name for name in texts if not re.search(rf'["`.]{name}\b', sources)]
-    assert [name for name in unused if not any(one.match(name) for one in made)] == []
-
-
-def test_texts_of_ones_own(tmp_path: Path) -> None:
-    path = tmp_path / "de.json"
-    path.write_text('{"language": "de", "begin": "Bitte berühren"}', "utf-8")
-    texts = read_strings(path)
-    assert texts["begin"] == "Bitte berühren"
-    assert texts["finish"] == "Finish"
-    for wrong, message in (
-        ('{"begun": "x"}', "no texts called begun"),
-        ("[", "expected a JSON file"),
-        ("[]", "one JSON obj"),
-    ):
-        path.write_text(wrong)
-        with pytest.raises(InputError, match=message):
-            read_strings(path)
-    with pytest.raises(InputError, match="No such file"):
-        read_strings(tmp_path / "none.json")
-
-
 def test_pictures_are_kept_for_their_time() -> None:
     clock = Clock()
     stills = Snapshots(60, 2, clock)
@@ -626,7 +586,9 @@ _watching = False
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     if not _watching:
         return
-    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wxa+"):
+    if (
+        event == "open" and not isinstance(arguments[0], int) and set(arguments[1] or "") & set("wxa+")
+    ):  # a number is a pipe
         _writing.append(arguments[0])
     if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo") and arguments[-1] not in ((), None):
         _connecting.append((event, arguments))
@@ -636,7 +598,7 @@ def test_nothing_is_written_and_nobody_is_called(tiny: Transformer, astronaut: I
     """What the interpreter opens and connects to, while a visitor does all that can be done; our own client apart."""
     global _watching
     sys.addaudithook(_watch)  # there is no way to take one away
-    with serving(tiny) as server:
+    with serving(tiny, Settings(print_command=("cat", "{file}"))) as server:
         port = int(server.url.rsplit(":", 1)[1])
         _writing.clear()
         _connecting.clear()
@@ -649,6 +611,8 @@ def test_nothing_is_written_and_nobody_is_called(tiny: Transformer, astronaut: I
                 visitor.start().be_seen(encoded(astronaut))
                 visitor.say(type="still")
                 token = visitor.hear()[0]["token"]
+                visitor.say(type="print", token=token)
+                assert visitor.hear()[0] == {"type": "printed"}
                 visitor.say(type="strip")
                 visitor.hear()
                 assert http.get(f"/stills/{token}.jpg").status_code == 200
@@ -678,7 +642,7 @@ def test_https(tiny: Transformer, astronaut: Image8, tmp_path: Path) -> None:
             kept = visitor.hear()[0]
     if server.settings.network_url is not None:  # a machine without a network has no address there
         assert kept["reachable"]
-        assert kept["address"] == f"{server.settings.network_url}/stills/{kept['token']}.jpg"
+        assert kept["address"] == f"{server.settings.network_url}/taken/{kept['token']}"
     with pytest.raises(InputError, match="a certificate and its key"):
         Server(tiny, Settings(), port=0, certfile=key, keyfile=cert)
 
@@ -698,6 +662,10 @@ def test_wrong_usage(server: Server, tmp_path: Path, tiny_model: Path) -> None:
         (["--public-url", "kiosk.example"], "expected an address like https://kiosk.example"),
         (["--strings", str(tmp_path / "none.json")], "expected a JSON file of texts"),
         (["--still-minutes", "0"], "--still-minutes"),
+        (["--languages", "de,xx", *model], "got 'xx'"),
+        (["--print-command", "lp '", *model], "expected words as a shell has them"),
+        (["--print-command", "no-such-program", *model], "is no program of this machine"),
+        (["--print-command", "cat", "--printer", "a", *model], "not both"),
     ):
         result = run(*words)
         assert result.exit_code == 2, result.output

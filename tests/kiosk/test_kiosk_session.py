@@ -124,13 +124,17 @@ def test_no_picture_of_a_face_that_is_not_all_there(
 
 def test_a_picture_to_take_away(server: Server, frame: bytes) -> None:
     with Visitor(server.url) as visitor:
-        visitor.start().say(type="still")
+        visitor.start(language="fr").say(type="still")
         assert visitor.hear()[0]["code"] == "no_frame"
         jpeg = settle(visitor, frame, years=70)
         visitor.say(type="still")
         kept = visitor.hear()[0]
         address = f"{server.url}/stills/{kept['token']}"
-        assert kept["address"] == f"https://kiosk.example/stills/{kept['token']}.jpg"
+        assert kept["address"] == f"https://kiosk.example/taken/{kept['token']}"
+        assert httpx.get(f"{server.url}/taken/{kept['token']}", trust_env=False).status_code == 200
+        about = httpx.get(f"{address}.json", trust_env=False).json()
+        assert 290 < about.pop("seconds") <= 300
+        assert about == {"name": "picture.jpg", "kind": "jpg", "language": "fr"}
         assert kept["reachable"]
         assert kept["seconds"] == 300
         shown = httpx.get(f"{address}.jpg", trust_env=False)
@@ -149,6 +153,7 @@ def test_a_picture_to_take_away(server: Server, frame: bytes) -> None:
         visitor.change(frame)  # so that the command before it was read
         assert httpx.get(f"{address}.jpg", trust_env=False).status_code == 404
         assert httpx.get(f"{address}.svg", trust_env=False).status_code == 404
+        assert httpx.get(f"{server.url}/taken/{kept['token']}", trust_env=False).status_code == 404
 
 
 def test_through_the_years(server: Server, frame: bytes, tiny: Transformer) -> None:
@@ -156,7 +161,7 @@ def test_through_the_years(server: Server, frame: bytes, tiny: Transformer) -> N
         visitor.start().be_seen(frame)
         visitor.say(type="strip")
         head, files = visitor.hear()
-        assert head["labels"] == ["original", *(group.label for group in tiny.groups)]
+        assert head["labels"] == ["now", *(group.label for group in tiny.groups)]
         assert sum(head["sizes"]) == len(files)
         ends = np.cumsum([0, *head["sizes"]])
         means = [pixels(files[a:b])[200:300, 200:300].mean() for a, b in itertools.pairwise(ends)]
@@ -172,7 +177,6 @@ def test_a_clip_to_take_away(server: Server, frame: bytes, astronaut: Image8, mo
         visitor.say(type="clip")
         kept = visitor.hear()[0]
         assert kept["type"] == "clip"
-        assert kept["address"] == f"https://kiosk.example/stills/{kept['token']}.gif"
         shown = httpx.get(f"{server.url}/stills/{kept['token']}.gif", trust_env=False)
         assert shown.headers["content-type"] == "image/gif"
         with Image.open(io.BytesIO(shown.content)) as gif:

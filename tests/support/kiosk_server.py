@@ -80,8 +80,8 @@ class Visitor:
         self.socket: ClientConnection
         self.number = -1
 
-    def start(self, *, years: float = 70, consent: bool = True) -> Self:
-        self.say(type="start", consent=consent, years=years)
+    def start(self, *, years: float = 70, consent: bool = True, **more: Any) -> Self:
+        self.say(type="start", consent=consent, years=years, **more)
         assert self.hear() == ({"type": "started"}, b"")
         return self
 

@@ -47,7 +47,7 @@ def test_methods_differ_from_the_full_one_only_as_they_say():
     assert configs["no-classifier"].weights.classification == 0
     assert configs["no-classifier"].network == PLAN.base().network
     weights = configs["no-gan"].weights
-    assert not any((weights.adversarial, weights.features, weights.classification))
+    assert not any((weights.adversarial, weights.classification))
     assert weights.picture == PLAN.base().weights.picture > 0
     gan = configs["global-gan"]
     assert not gan.network.local

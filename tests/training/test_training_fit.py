@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from safetensors.torch import load_file
 
 from lgin_edge import geometry
 from training import augment, checkpoint, data, examples, export, fit, trainer
-from training.config import PRESETS, TrainConfig, override
+from training.config import PRESETS, LossWeights, TrainConfig, override
 from training.dataset import labels
 from training.trainer import PHASES, Trainer
 
@@ -65,8 +66,8 @@ def test_all_phases_then_export(first, tmp_path):
     rows = [json.loads(line) for line in (first / "metrics.jsonl").read_text().splitlines()]
     assert {row["phase"] for row in rows} == {"classifier", "C on held-out faces", "supervised", "adversarial"}
     last = rows[-1]
-    every = {"picture", "grey", "skin", "flow", "place", "which", "depth", "local", "identity", "variation", "features"}
-    assert every | {"adversarial", "classification", "L_d"} <= last.keys()
+    every = {"picture", "grey", "skin", "flow", "place", "which", "depth", "local", "identity", "variation"}
+    assert every | {"adversarial", "pull", "classification", "L_d"} <= last.keys()
     assert all(np.isfinite(value) for value in last.values() if isinstance(value, float))
     assert list(first.glob("adversarial-*.jpg"))
     net = export.load(first)
@@ -101,7 +102,7 @@ def test_d_sees_the_regions_at_the_canvas_own_resolution(faces):
         torch.testing.assert_close((crops[0, region, 0, 40] + 1) / 2, wanted.float(), rtol=0, atol=1e-5)
 
 
-def test_d_learns_from_sharp_faces_alone(faces, monkeypatch):
+def test_d_learns_skin_from_sharp_faces_alone(faces, monkeypatch):
     chosen = Trainer(steps(0, 0, 1), faces, fit.make_fabric("cpu", 1, 1))
     batch = chosen.batch("adversarial")
     batch.sharp[:] = torch.tensor([False, True])
@@ -110,7 +111,21 @@ def test_d_learns_from_sharp_faces_alone(faces, monkeypatch):
     judge = trainer.losses.adversarial_d
     monkeypatch.setattr(trainer.losses, "adversarial_d", lambda *logits: seen.append(len(logits[0])) or judge(*logits))
     chosen.adversarial_step()
-    assert seen == [1]
+    assert seen == [2, 1]  # whole faces, and crops of those that are sharp
+
+
+def test_d_pulls_as_strongly_as_it_is_told(faces, monkeypatch):
+    """Without other losses the generators follow D: what it says rises, by however little it says it."""
+    alone = LossWeights(**dict.fromkeys((f.name for f in fields(LossWeights)), 0.0) | {"adversarial": 50.0})
+    config = replace(
+        steps(0, 0, 1), weights=alone, spectral=False, d_ramp=0, critic_lr=0.0, adversarial_lr=1e-3, d_augment=False
+    )
+    chosen = Trainer(config, faces, fit.make_fabric("cpu", 1, 1))
+    chosen.steps["adversarial"] = 1000  # the rate has risen
+    batch = chosen.batch("adversarial")
+    monkeypatch.setattr(chosen, "batch", lambda _: batch)
+    said = [chosen.adversarial_step()["adversarial"] for _ in range(8)]
+    assert said[-1] < said[0] - 1e-4, said
 
 
 def test_resumed_equals_uninterrupted(run, first, tmp_path):
@@ -147,7 +162,7 @@ def test_the_paper_preset_has_only_what_the_paper_states():
     paper = PRESETS["paper"]()
     assert (paper.supervised_steps, paper.r1, paper.spectral, paper.d_augment) == (0, 0, False, False)
     w = paper.weights
-    assert not any((w.picture, w.flow, w.grey, w.skin, w.place, w.which, w.depth, w.features, w.embedding))
+    assert not any((w.picture, w.flow, w.grey, w.skin, w.place, w.which, w.depth, w.embedding))
     assert min(w.adversarial, w.classification, w.local, w.variation, w.identity) > 0
 
 

@@ -1,7 +1,7 @@
 """How far each sign of age has come at an age in years: 0 at 20, rising; 1 is all that maps and age layers hold.
 
 Shape follows what is written of the face's ageing (bone and fat from the middle thirties, hair of half of the people half
-grey at 50, lines from 30 on); the numbers are ours, chosen by looking.
+grey at 50, lines from 30 on); the numbers are ours, chosen by looking; skin is as ``ageing`` measures it, linear, 1 after its 40 years.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import numpy as np
 
 _AGES = (20, 30, 40, 50, 60, 70, 80)
 _CURVES = {
-    "hair": (0.0, 0.0, 0.14, 0.40, 0.68, 0.90, 1.0),
+    "hair": (0.0, 0.0, 0.10, 0.28, 0.46, 0.62, 0.80),
     "lines": (0.0, 0.04, 0.13, 0.30, 0.55, 0.85, 1.1),
     "shape": (0.0, 0.08, 0.22, 0.40, 0.60, 0.80, 1.0),
-    "skin": (0.0, 0.05, 0.14, 0.26, 0.40, 0.53, 0.65),
+    "skin": (0.0, 0.02, 0.20, 0.45, 0.70, 0.95, 1.2),
 }
 SIGNS = tuple(_CURVES)
 

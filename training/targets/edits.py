@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from . import curves, masks, mean_face
+from . import ageing, curves, masks, mean_face
 from .layers import log_light
 from .subject import (
     BELOW_NOSE,
@@ -41,14 +41,18 @@ SKIN, MATTE, HAIR_LIGHT, CONTRAST, GREY, GAIN, RED, GREEN, BLUE, YOUNG_GAIN, YOU
 )
 CHANNELS = 13
 _OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GAIN, YOUNG_BLUE + 1))
-#: Own lines deepen by this, at most, when a face ages; and all of the skin's detail softens by this when it gets younger.
-DEEPEN, SOFTEN = 0.40, 0.35
-#: How far the features move, of what ``moves`` says; and back, when a face gets younger, of that.
-SHAPE, YOUNGER_SHAPE = 1.75, 0.65
+#: Own lines deepen by this in ``ageing.YEARS`` years; and all of the skin's detail softens by this when it gets younger.
+DEEPEN, SOFTEN = 0.22, 0.20
+#: Skin gets lighter by no more than this where nothing is that fades, log light.
+_BRIGHTER = 0.06
+#: Of the mean change of colours that was measured, what is drawn: ages are estimates, which makes slopes flatter than they are.
+COLOUR, YOUNGER_COLOUR = 1.05, 0.85
+#: The same of the mean change of shape; what hands add to it (``moves``); and what comes back when a face gets younger.
+SHAPE, SHAPE_BY_HAND, YOUNGER_SHAPE = 1.5, 1.0, 0.65
 #: Of grey hair that gets younger: the part of its light that goes, and the colour that comes.
 YOUNG_DARKER, YOUNG_HAIR = 0.68, np.array((0.080, 0.048, 0.018), np.float32)
 #: How far brows and beard grey, of what the hair does.
-BROWS_GREY, BEARD_GREY = 0.55, 0.95
+BROWS_GREY, BEARD_GREY = 0.35, 0.95
 
 
 @dataclass
@@ -147,9 +151,12 @@ def make(subject: Subject, hair: Floats, mean: Float64, young: Floats) -> Subjec
     maps[SKIN] = visible
     place = mean_face.place_of(subject, mean)
     maps[MATTE], maps[HAIR_LIGHT], maps[CONTRAST] = _grey_hair(subject, hair, skin)
-    maps[GREY], maps[GAIN], maps[RED : BLUE + 1] = _aged_skin(subject, skin, visible)
-    maps[YOUNG_GAIN], maps[YOUNG_RED : YOUNG_BLUE + 1] = _young(subject, hair, skin, visible, young, mean, place)
-    return SubjectEdits(maps, _flow(subject, SHAPE * moves(subject.photo.gender, mean)), place)
+    mean_change = _mean_change(subject, hair, place)
+    maps[GREY], maps[GAIN], maps[RED : BLUE + 1] = _aged_skin(subject, skin, visible, COLOUR * mean_change)
+    maps[YOUNG_GAIN], maps[YOUNG_RED : YOUNG_BLUE + 1] = _young(
+        subject, hair, skin, visible, young, mean, place, mean_change
+    )
+    return SubjectEdits(maps, _flow(subject, moves(subject.photo.gender, mean)), place)
 
 
 def facial_hair(subject: Subject, skin: Mask) -> tuple[Floats, Floats]:
@@ -197,14 +204,40 @@ def _grey_hair(subject: Subject, hair: Floats, skin: Mask) -> tuple[Floats, Floa
         hair *= 0.75 + 0.25 * np.exp(-reach / 0.35)
     for part, weight, lift in ((brows, BROWS_GREY, 0.30), (beard, BEARD_GREY, 0.36)):
         around = masks.masked_blur(light, part > 0.2, 3.0)
-        own = np.clip(lift + 0.55 * around, 0, 0.75) - around
+        # No brighter than the skin round it, or dark skin gets white brows.
+        own = np.minimum(np.clip(lift + 0.55 * around, 0, 0.75), 0.95 * masks.masked_blur(light, skin, 12.0)) - around
         base, contrast = np.where(part > hair, own, base), np.where(part > hair, 1, contrast)
         hair = np.maximum(hair, weight * part)
     return hair.astype(np.float32), base.astype(np.float32), (contrast - 1).astype(np.float32)
 
 
-def _aged_skin(subject: Subject, skin: Mask, visible: Floats) -> tuple[Floats, Floats, Floats]:
-    """Grey, gain and residual [3, SIDE, SIDE] of skin, lips, teeth and eyes."""
+def _mean_change(subject: Subject, hair: Floats, place: Floats) -> Floats:
+    """The mean change of log colours in ``ageing.YEARS`` years where it lies on a face, [SIDE, SIDE, 3]; 0 off it and on its hair."""
+    change = mean_face.look_up(
+        ageing.load(subject.photo.gender).colour, mean_face.enlarge(place, SIDE), cv2.INTER_CUBIC
+    )
+    on_face = masks.soft(masks.shrink(masks.oval(subject), 5), 3.0)
+    eyes = masks.feature(subject, LEFT_EYE) | masks.feature(subject, RIGHT_EYE)
+    opening = masks.polygon(subject.mesh[list(MOUTH_OPENING)], hull=False)
+    # Irises and teeth of many people are no mean of anything.
+    on_face *= (1 - 0.65 * masks.soft(eyes, 1.5)) * (1 - masks.soft(opening, 1.5)) * (1 - hair).clip(0, 1)
+    # Brows, lashes and stubble fade. What else is dark about the eyes are rims of glasses, which stay.
+    below = np.arange(SIDE)[:, None] > subject.mesh[BELOW_NOSE, 1]
+    fades = masks.soft(masks.features(subject, 3) | below, 2.0)[..., None]
+    change = np.minimum(change, _BRIGHTER + fades * np.maximum(change, 0))
+    return change * on_face[..., None]
+
+
+def _recoloured(image: Floats, change: Floats, skin: Mask) -> Floats:
+    """An image whose log colours change; nothing gets lighter than the skin round it: a brow that is not there needs no fading."""
+    result = (image + ageing.DARK) * np.exp(change) - ageing.DARK
+    light, wanted = image @ LUMA, result @ LUMA
+    most = np.maximum(light, 1.02 * masks.masked_blur(light, skin, 10.0))
+    return result * (np.minimum(wanted, most) / np.maximum(wanted, 1e-3))[..., None].clip(0, 1)
+
+
+def _aged_skin(subject: Subject, skin: Mask, visible: Floats, change: Floats) -> tuple[Floats, Floats, Floats]:
+    """Grey, gain and residual [3, SIDE, SIDE] of skin, lips, teeth and eyes, with the mean ``change`` of log colours."""
     image = subject.image
     lips = masks.soft(masks.feature(subject, LIPS), 1.5)
     colour = subject.lab
@@ -216,21 +249,37 @@ def _aged_skin(subject: Subject, skin: Mask, visible: Floats) -> tuple[Floats, F
     )
     eyes = masks.soft(masks.feature(subject, LEFT_EYE) | masks.feature(subject, RIGHT_EYE), 1.0)
     aged = colour.copy()
-    aged[..., 0] += -1.6 * visible - 5.0 * teeth - eyes * np.clip((colour[..., 0] - 50) * 0.14, 0, 6)
-    aged[..., 1] += -0.5 * visible
-    aged[..., 2] += 0.6 * visible + 5.0 * teeth + 1.5 * eyes
+    aged[..., 0] += -0.9 * visible - 3.0 * teeth - eyes * np.clip((colour[..., 0] - 50) * 0.08, 0, 4)
+    aged[..., 1] += -0.3 * visible
+    aged[..., 2] += 0.3 * visible + 3.0 * teeth + 0.8 * eyes
     tone = masks.rgb(aged) - image
-    grey = 0.35 * (lips - teeth).clip(0, 1)
+    grey = 0.15 * (lips - teeth).clip(0, 1)
     deepen = DEEPEN * visible
-    residual = tone - deepen[..., None] * masks.masked_blur(image, skin, 3.5)
-    return grey.astype(np.float32), deepen.astype(np.float32), residual.transpose(2, 0, 1)
+    recoloured = _recoloured(image, change, skin)
+    # Light as a gain, which is right for dark skin and light skin alike; what is left is colour.
+    gain = ((recoloured @ LUMA) / np.maximum(image @ LUMA, 0.02) - 1).clip(-0.6, 0.8)
+    residual = (
+        tone - deepen[..., None] * masks.masked_blur(image, skin, 3.5) + recoloured - (1 + gain)[..., None] * image
+    )
+    return grey.astype(np.float32), (deepen + gain).astype(np.float32), residual.transpose(2, 0, 1)
 
 
 def _young(
-    subject: Subject, hair: Floats, skin: Mask, visible: Floats, young: Floats, mean: Float64, place: Floats
+    subject: Subject,
+    hair: Floats,
+    skin: Mask,
+    visible: Floats,
+    young: Floats,
+    mean: Float64,
+    place: Floats,
+    mean_change: Floats,
 ) -> tuple[Floats, Floats]:
-    """Gain and residual [3, SIDE, SIDE] that take a face's own age away: what exceeds the mean of young skin."""
+    """Gain and residual [3, SIDE, SIDE] that take a face's own age away: what exceeds young skin, and the mean change till now."""
     image = subject.image
+    if "glasses" in subject.photo.tags:  # thin rims pass for lines
+        visible = visible * (
+            1 - masks.soft(masks.features(subject, 16) & (np.arange(SIDE)[:, None] < subject.mesh[NOSE_TIP, 1]), 4.0)
+        )
     there = mean_face.enlarge(place, SIDE)
     normal = mean_face.look_up(young, there) * ((there > 0.01) & (there < 0.99)).all(-1)
     light = log_light(image)
@@ -238,18 +287,18 @@ def _young(
     low = masks.masked_blur(light, skin, 9.0)
     middle = light - fine - low
     excess = middle - (normal - masks.blur(normal, 9.0))
-    excess = np.where(excess < 0, 1.0 * excess, 0.65 * excess)
+    excess = np.where(excess < 0, 0.85 * excess, 0.55 * excess)
     # Bags and folds: what of the coarse band is dark on both sides of the face.
     coarse = low - masks.masked_blur(light, skin, 26.0) - masks.blur(normal, 9.0)
     both = _symmetrical(subject, coarse * visible, mean, there)
-    change = -(excess + 0.70 * fine * np.clip(np.abs(fine) / 0.03 - 0.5, 0, 1)) - 0.75 * both.clip(-0.22, 0.06)
+    change = -(excess + 0.45 * fine * np.clip(np.abs(fine) / 0.03 - 0.5, 0, 1)) - 0.6 * both.clip(-0.22, 0.06)
     # Of lightness alone: a shadow that is multiplied away leaves its colour behind, and cheeks turn orange.
     colour = subject.lab.copy()
     colour[..., 0] = (colour[..., 0] + 4) * np.exp(change * visible) - 4
     # A little blood under the skin; grey hair of people who are old enough takes a young hair's colour.
     colour[..., 0] += 1.2 * visible
     colour[..., 1] += 0.7 * visible
-    result = masks.rgb(colour)
+    result = _recoloured(masks.rgb(colour), -YOUNGER_COLOUR * curves.at("skin", subject.photo.age) * mean_change, skin)
     darker = _grey_of(subject, hair) * hair
     result = result * (1 - YOUNG_DARKER * darker)[..., None] + darker[..., None] * YOUNG_HAIR
     gain = -SOFTEN * visible - YOUNG_DARKER * darker
@@ -274,7 +323,7 @@ def _symmetrical(subject: Subject, value: Floats, mean: Float64, place: Floats) 
 
 
 def moves(gender: str, mean: Float64) -> Float64:
-    """How the mesh moves as a face ages from 20 to 80, canonical [468, 2]: jowls, lids, brows, nose, lips, hairline."""
+    """How the mesh moves as a face ages from 20 to 80, canonical [468, 2]: what was measured, and what meshes do not see."""
     shift = np.zeros_like(mean)
     middle = mean[NOSE_TIP, 0]
 
@@ -288,20 +337,19 @@ def moves(gender: str, mean: Float64) -> Float64:
             shift[:, 1] += down / SIDE * weight
 
     man = gender == "M"
-    pull(172, 2.7, 4.5, 16)  # jowls
-    pull(136, 1.8, 5.0, 14)
-    pull(205, -0.5, 3.5, 18)  # cheeks sag
-    pull(116, -2.0, 0.5, 14)  # and hollow under the cheekbones
-    pull(61, 0.6, 2.4, 12)  # corners of the mouth
-    pull(46, 0.5, 3.4, 11)  # outer brows
-    pull(159, 0.0, 2.1, 5)  # upper lids
-    pull(33, 0.5, 1.9, 5)  # outer corners of the eyes
+    pull(172, 0.6, 5.0, 16)  # jowls
+    pull(136, 0.6, 5.0, 14)
+    pull(205, -0.4, 3.0, 18)  # cheeks sag
+    pull(61, 0.4, 1.8, 12)  # corners of the mouth
+    pull(46, 0.2, 3.0, 11)  # outer brows
+    pull(159, 0.0, 1.6, 5)  # upper lids hang
+    pull(33, 0.0, 1.6, 5)  # and their outer corners
     pull(NOSE_TIP, 0.0, 1.4, 10)  # tip of the nose; on the midline both sides pull
     pull(129, 1.6, 1.2, 8)  # wings of the nose
-    pull(0, 0.0, 0.9, 9)  # thinner lips
-    pull(17, 0.0, -0.8, 9)
-    pull(103, 0.5 if man else 0.0, -7.0 if man else -2.5, 16)  # hairline at the temples
-    return shift
+    pull(103, 0.9 if man else 0.0, -11.0 if man else -3.0, 16)  # hairline at the temples
+    # Meshes are laid on eyes and nose, of which the measured change therefore tells little.
+    measured = ageing.load(gender).shape * curves.at("skin", 80)
+    return SHAPE * measured + SHAPE_BY_HAND * shift
 
 
 def _flow(subject: Subject, shift: Float64) -> Floats:

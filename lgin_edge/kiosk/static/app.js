@@ -4,7 +4,7 @@ import { Connection } from "./connection.js";
 import { Kept } from "./kept.js";
 import { openCamera, openPhoto } from "./source.js";
 import { Stage } from "./stage.js";
-import { setTexts, text } from "./texts.js";
+import { duration, language, number, preferred, setTexts, text } from "./texts.js";
 
 const JPEG_QUALITY = 0.85;
 const MIN_IDLE = 60; // seconds where nobody needs to be seen: while a visitor reads or waits, and with a photo
@@ -14,7 +14,7 @@ const SEEN = 0.5; // a face that gets so much of the change is there
 
 const byId = (id) => document.getElementById(id);
 const stage = new Stage();
-const kept = new Kept((token) => visit?.connection.say({ type: "forget", token }));
+const kept = new Kept((type, token) => visit?.connection.say({ type, token }));
 let about; // what /page.json tells
 let visit = null; // the visit that goes on: source, connection, ...
 let touched = 0; // when the screen was last touched, or a key pressed
@@ -85,7 +85,7 @@ function begin(source) {
   show("live");
   visit.connection = new Connection(
     about.window,
-    () => ({ type: "start", consent: true, years: Number(byId("age").value) }),
+    () => ({ type: "start", consent: true, years: Number(byId("age").value), language: language() }),
     {
       frame: showFrame,
       still: (message) => {
@@ -99,14 +99,16 @@ function begin(source) {
       strip: (head, files) => {
         working(false);
         const pictures = files.map((file, i) => {
-          const label = i ? head.labels[i] : text("original");
+          const label = head.labels[i];
           return { url: URL.createObjectURL(file), label, alt: text("strip_alt", { label }) };
         });
         kept.open("strip", head, pictures);
       },
+      printed: () => kept.tell("printed"),
       problem: (message) => {
         working(false);
-        setStatus(`problem_${message.code}`, {}, 3000);
+        if (kept.isOpen) kept.tell(`problem_${message.code}`);
+        else setStatus(`problem_${message.code}`, {}, 3000);
       },
       lost: (full) => {
         working(false);
@@ -130,6 +132,8 @@ function finish() {
 
 function leave() {
   finish();
+  byId("languages").close();
+  setLanguage(firstLanguage());
   show("attract");
 }
 
@@ -180,15 +184,15 @@ function setStatus(name, values = {}, milliseconds = 0) {
   const line = text(name, values);
   held = milliseconds ? performance.now() + milliseconds : 0;
   if (byId("status").textContent !== line) byId("status").textContent = line;
-  byId("status").classList.toggle("calm", name.startsWith("faces_one") || name.startsWith("faces_many"));
+  byId("status").classList.toggle("calm", name === "faces");
 }
 
 function tellFaces(mine) {
   const left = secondsLeft();
   if (performance.now() < held) return;
-  if (left <= WARN) setStatus("leaving", { seconds: Math.max(0, Math.ceil(left)) });
+  if (left <= WARN) setStatus("leaving", { time: duration(Math.max(0, Math.ceil(left))) });
   else if (!mine.faces) setStatus(mine.source.camera ? "faces_none" : "photo_no_face");
-  else setStatus(mine.faces === 1 ? "faces_one" : "faces_many", { count: mine.faces });
+  else setStatus("faces", { count: mine.faces });
 }
 
 function secondsLeft() {
@@ -201,8 +205,7 @@ function secondsLeft() {
 /** Twice a second: nobody is waited for on any screen, and a camera that comes is used. */
 function watch() {
   const left = secondsLeft();
-  if (document.body.dataset.screen === "attract") return;
-  if (left <= 0) leave();
+  if (left <= 0 && (document.body.dataset.screen !== "attract" || language() !== firstLanguage())) leave();
   else if (visit && left <= WARN) tellFaces(visit);
   else if (retry && performance.now() - retry.at > 1000 * CAMERA_RETRY) {
     retry.at = performance.now();
@@ -225,7 +228,8 @@ function setAge(years) {
   age.value = years;
   age.ariaValueText = text("years_spoken", { years });
   age.style.setProperty("--fill", `${(100 * (years - age.min)) / (age.max - age.min)}%`);
-  byId("number").textContent = years;
+  byId("number").textContent = number(years);
+  byId("years").textContent = text("years", { years });
   byId("tag-after").textContent = text("after", { years });
 }
 
@@ -242,7 +246,7 @@ async function ask(type) {
   if (mine.source.camera && about.countdown_seconds) {
     setStatus("look", {}, Infinity);
     for (let left = about.countdown_seconds; left > 0; left--) {
-      byId("count").textContent = left;
+      byId("count").textContent = number(left);
       await new Promise((resolve) => setTimeout(resolve, 1000));
       if (visit !== mine) return;
     }
@@ -259,6 +263,7 @@ async function ask(type) {
 
 function wire() {
   byId("begin").onclick = () => show("consent");
+  byId("language").onclick = () => byId("languages").showModal();
   byId("agree").onclick = startCamera;
   byId("decline").onclick = byId("back").onclick = byId("finish").onclick = leave;
   byId("consent-photo").onclick = byId("trouble-photo").onclick = choosePhoto;
@@ -281,11 +286,37 @@ function makePublic() {
   for (const kind of ["contextmenu", "dragstart"]) document.addEventListener(kind, (event) => event.preventDefault());
 }
 
+// Languages.
+
+/** The one in which a visit begins. */
+const firstLanguage = () => about.language ?? preferred(about.languages);
+
+export function setLanguage(code) {
+  setTexts(about.languages[code]);
+  byId("language-name").textContent = text("name");
+  byId("language").ariaLabel = text("language_label", { name: text("name") });
+  byId("language").hidden = Object.keys(about.languages).length < 2;
+  byId("consent-kept").textContent = text("consent_kept", { time: duration(about.still_seconds) });
+  for (const button of byId("language-choice").children) button.ariaCurrent = button.lang === code;
+  setAge(Number(byId("age").value));
+  stage.describe();
+}
+
+function languageButton([code, texts]) {
+  const button = document.createElement("button");
+  button.lang = code;
+  button.dir = texts.direction;
+  button.textContent = texts.name;
+  button.onclick = () => {
+    byId("languages").close();
+    setLanguage(code);
+  };
+  return button;
+}
+
 function prepare() {
+  kept.prints = about.print;
   const { centers } = about;
-  setTexts(about.strings);
-  const minutes = Number((about.still_seconds / 60).toFixed(1));
-  byId("consent-kept").textContent = text("consent_kept", { minutes });
   byId("age").min = Math.round(centers[0]);
   byId("age").max = Math.round(centers.at(-1));
   byId("ticks").replaceChildren(
@@ -296,7 +327,8 @@ function prepare() {
       return tick;
     }),
   );
-  stage.describe();
+  byId("language-choice").replaceChildren(...Object.entries(about.languages).map(languageButton));
+  setLanguage(firstLanguage());
 }
 
 while (!about) {

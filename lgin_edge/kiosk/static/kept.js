@@ -1,17 +1,23 @@
 // The sheet with a picture that was taken, or a strip: to look at, to fetch with a phone, and to delete.
 
-import { text } from "./texts.js";
+import { clock, text } from "./texts.js";
 
 export class Kept {
-  /** @param {(token: string) => void} forget  asks the kiosk to drop a picture */
-  constructor(forget) {
-    this.forget = forget;
+  /** @param {(type: string, token: string) => boolean | undefined} say  asks the kiosk to "forget" a picture, or to "print" it */
+  constructor(say) {
+    this.prints = false; // whether the kiosk has a printer
     this.dialog = document.getElementById("kept");
     this.dialog.addEventListener("close", () => this.clear());
     document.getElementById("done").addEventListener("click", () => this.dialog.close());
     document.getElementById("forget").addEventListener("click", () => {
-      this.forget(this.token);
+      say("forget", this.token);
       this.dialog.close();
+    });
+    document.getElementById("print").addEventListener("click", ({ target }) => {
+      if (target.ariaDisabled === "true") return;
+      const isAsked = say("print", this.token);
+      this.tell(isAsked ? "working" : "reconnecting");
+      target.ariaDisabled = Boolean(isAsked); // until the kiosk answers
     });
   }
 
@@ -33,6 +39,7 @@ export class Kept {
     const save = document.getElementById("save");
     save.href = `/stills/${kept.token}.${kind === "clip" ? "gif" : "jpg"}?save=1`;
     save.hidden = false;
+    document.getElementById("print").hidden = !this.prints || kind === "clip";
     this.until = performance.now() + 1000 * kept.seconds;
     this.timer = setInterval(() => this.tick(), 1000);
     this.tick();
@@ -40,12 +47,21 @@ export class Kept {
     document.getElementById("kept-title").focus();
   }
 
+  /** Say how the printing goes. */
+  tell(name) {
+    document.getElementById("told").textContent = text(name);
+    document.getElementById("print").ariaDisabled = false;
+  }
+
+  get isOpen() {
+    return this.dialog.open;
+  }
+
   tick() {
     const left = Math.max(0, Math.round((this.until - performance.now()) / 1000));
-    const time = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
-    document.getElementById("gone").textContent = left ? text("gone_in", { time }) : text("gone");
+    document.getElementById("gone").textContent = left ? text("gone_in", { time: clock(left) }) : text("gone");
     document.getElementById("save").hidden = !left;
-    if (!left) document.getElementById("code").hidden = true;
+    if (!left) document.getElementById("code").hidden = document.getElementById("print").hidden = true;
   }
 
   close() {
@@ -57,6 +73,8 @@ export class Kept {
     for (const url of this.urls ?? []) URL.revokeObjectURL(url);
     this.urls = [];
     document.getElementById("pictures").replaceChildren();
+    document.getElementById("told").textContent = "";
+    document.getElementById("print").ariaDisabled = false;
     document.getElementById("code-picture").removeAttribute("src");
     document.getElementById("save").removeAttribute("href");
   }

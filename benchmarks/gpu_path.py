@@ -1,0 +1,329 @@
+"""The steps of ``gpu_check`` that run our kernels (``gpu_steps``)."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lgin_edge import geometry, kernels
+from lgin_edge.errors import BackendError, LginError
+from lgin_edge.faces import Face, FaceBatch
+from lgin_edge.frames import Frame, PixelFormat
+from lgin_edge.inference.cpu import CpuFramePath
+from lgin_edge.inference.cuda import Cuda, PinnedBuffer, Stream
+from lgin_edge.inference.device_array import DeviceFrame
+from lgin_edge.inference.gpu import GpuFramePath
+from lgin_edge.kernels import FacePlan
+from lgin_edge.models import tensorrt_variants
+from lgin_edge.models.description import Description
+from lgin_edge.models.model_file import read_description
+from lgin_edge.transformer import WEIGHTS, Transformer
+
+from .gpu_steps import Step
+
+SIZES = ((720, 1280), (1080, 1920), (2160, 3840))
+SIDES = (100, 300, 600, 1000)
+FORMATS = (PixelFormat.RGB, PixelFormat.BGRA, PixelFormat.NV12)
+#: Faces, ages and side in pixels of one call after another: shapes come back after others were recorded.
+CALLS = (
+    (1, 1, 300),
+    (2, 1, 200),
+    (1, 1, 300),
+    (1, 5, 300),
+    (3, 2, 150),
+    (1, 1, 420),
+    (2, 1, 200),
+    (1, 5, 300),
+    (1, 1, 300),
+)
+#: Frames of one timing; the first are not counted.
+FRAMES, WARM_UP = 200, 40
+#: Two frames may differ by this many levels of a byte where the network ran in FP16 on one side, in FP32 on the other.
+NETWORK_LEVELS = 16
+
+
+def kernel_times(step: Step) -> None:
+    """Crop and paste of one face in FP16, against the bytes that must move and the bandwidth of a copy."""
+    about = _description()
+    with closing(Stream(step.cuda)) as stream:
+        copy_gb_s = step.copy_gb_s(stream, 1 if step.quick else 1024)
+    for pixel_format in (PixelFormat.RGB, PixelFormat.NV12):
+        for size in SIZES[:1] if step.quick else SIZES:
+            for side in SIDES[:1] if step.quick else SIDES:
+                with closing(GpuFramePath(step.cuda, Stream(step.cuda), Fixed(step.cuda, about))) as path:
+                    _time_kernels(step, path, pixel_format, size, side, copy_gb_s)
+
+
+def _time_kernels(
+    step: Step, path: GpuFramePath, pixel_format: PixelFormat, size: tuple[int, int], side: int, copy_gb_s: float
+) -> None:
+    about, frame, faces = path.description, _noise(pixel_format, *size), batch(side, *size)
+    path.change(frame, pixel_format, faces, np.eye(len(about.groups), dtype=np.float32)[:1], [frame], nullcontext)
+    (entry,) = path.entries.values()
+    x0, y0, x1, y1 = FacePlan.of(frame, faces, about.views, pixel_format).rectangle
+    there = (x1 - x0) * pixel_format.channels * pixel_format.rows(y1 - y0)
+    views = entry.per_face["face"] + entry.per_face["patches"]
+    edits = sum(entry.per_face[name] for name in about.outputs)
+    for what, queue, moved in (
+        ("crop", path.queue_crop, there + views),
+        ("paste", path.queue_paste, 4 * there + edits),  # the frame is kept, then changed: each reads it and writes it
+        ("finite check", path.queue_checks, edits),
+    ):
+        us = step.per_launch_us(path.stream, partial(queue, entry))
+        floor_us = 1e-3 * moved / copy_gb_s
+        step.row(what, format=pixel_format.value, frame=f"{size[1]}x{size[0]}", side=side, us=us, floor_us=floor_us)
+
+
+def path_answers(step: Step) -> None:
+    """Everything of a frame's way but the network, on random frames: the CPU's bytes, whatever order shapes come in."""
+    about, shrink = _description(), 5 if step.quick else 1
+    height, width = (side // shrink for side in SIZES[0])
+    engine = Fixed(step.cuda, about)
+    with closing(GpuFramePath(step.cuda, Stream(step.cuda), engine)) as path:
+        cpu = CpuFramePath(engine, 1)
+        for pixel_format in FORMATS:
+            worst = differ = 0
+            for seed, (faces, ages, side) in enumerate(CALLS[:4] if step.quick else CALLS * 3):
+                frame = _noise(pixel_format, height, width, seed)
+                codes = np.eye(len(about.groups), dtype=np.float32)[:ages]
+                where, results = (
+                    batch(side / shrink, height, width, faces),
+                    [[frame.copy() for _ in codes] for _ in range(2)],
+                )
+                for one, result in zip((path, cpu), results, strict=True):
+                    one.change(frame, pixel_format, where, codes, result, nullcontext)
+                for have, want in zip(*results, strict=True):
+                    difference = np.abs(have.astype(int) - want)
+                    worst, differ = max(worst, int(difference.max())), differ + int((difference != 0).sum())
+            step.row(
+                "frames against the CPU's",
+                format=pixel_format.value,
+                worst_levels=worst,
+                bytes_that_differ=differ,
+                graphs=sum(entry.graph is not None for entry in path.entries.values()),
+                **({"failed": True} if worst > 1 else {}),
+            )
+
+
+def path_times(step: Step) -> None:
+    """Milliseconds of a frame's way but the network: from the host with and without a graph, and on the device."""
+    about = _description()
+    engine = Fixed(step.cuda, about)
+    with closing(GpuFramePath(step.cuda, Stream(step.cuda), engine)) as path:
+        _time_path(step, "frame without network", path, about, SIDES[:1] if step.quick else (100, 300, 600))
+
+
+def whole_frame(step: Step) -> None:
+    """A frame's whole way with the network in PyTorch FP16 in the same graph, against the CPU in FP32."""
+    from .gpu_network import TorchEngine
+
+    about = _description()
+    queue = None if step.runtime is None else step.runtime.queue
+    engine, cpu = TorchEngine(about, queue), CpuFramePath(TorchEngine(about, None, half=False), 1)
+    with closing(GpuFramePath(step.cuda, Stream(step.cuda), engine)) as path:
+        codes = np.eye(len(about.groups), dtype=np.float32)
+        for pixel_format in FORMATS[:1] if step.quick else FORMATS:
+            for seed, side in enumerate((200, 300, 300, 300)):
+                frame = _noise(pixel_format, 720, 1280, seed)
+                where, have, want = batch(side, 720, 1280), frame.copy(), frame.copy()
+                path.change(frame, pixel_format, where, codes[-1:], [have], nullcontext)
+                cpu.change(frame, pixel_format, where, codes[-1:], [want], nullcontext)
+                difference = np.abs(have.astype(int) - want)
+                step.row(
+                    "whole frame against the CPU's",
+                    format=pixel_format.value,
+                    side=side,
+                    graph=path.record,
+                    worst_levels=int(difference.max()),
+                    bytes_that_differ=int((difference != 0).sum()),
+                    **({"failed": True} if difference.max() > NETWORK_LEVELS or (have == frame).all() else {}),
+                )
+        _time_path(step, "whole frame", path, about, SIDES[:1] if step.quick else (300, 600))
+
+
+def target_times(step: Step) -> None:
+    """A 720p frame with one face by each target that is here, candidates in turn, beside the CPU."""
+    frame, landmarks = _noise(PixelFormat.RGB, *SIZES[0]), geometry.TEMPLATE * 300 + (490, 210)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        candidates = {"CPU": stack.enter_context(Transformer())}
+        for name, path in _targets(step, folder):
+            try:
+                recorded, called = (stack.enter_context(Transformer(path, device=0)) for _ in range(2))
+            except LginError as error:  # noqa: PERF203
+                step.row(name, failed=True, detail=str(error))
+            else:
+                called.frame_path.record = False  # type: ignore[union-attr]
+                candidates |= {name: recorded, f"{name}, without graph": called}
+        samples: dict[str, list[float]] = {name: [] for name in candidates}
+        for i in range(WARM_UP + FRAMES):
+            for name, transformer in candidates.items():
+                start = time.perf_counter()
+                transformer.age(frame, group=4, landmarks=landmarks, out=frame)
+                if i >= WARM_UP:
+                    samples[name].append(round(1e3 * (time.perf_counter() - start), 4))
+    for name, times in samples.items():
+        median, p95 = np.percentile(times, (50, 95))
+        step.row(name, median_ms=float(median), p95_ms=float(p95), samples_ms=times)
+
+
+def _targets(step: Step, folder: Path) -> Iterator[tuple[str, Path]]:
+    """The models to time by the name of the target; a row for each that is not here."""
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        yield "ONNX Runtime CUDA", WEIGHTS
+    else:
+        step.row("ONNX Runtime CUDA", skipped="this onnxruntime has no CUDA provider")
+    for variant in tensorrt_variants.VARIANTS.values():
+        if not variant.installed or importlib.util.find_spec("onnx_graphsurgeon") is None:
+            step.row(variant.name, skipped="not installed")
+            continue
+        from lgin_edge.engine import build
+
+        path = folder / f"{variant.name}.plan"
+        try:
+            build.build(build.prepare(WEIGHTS), path, variant=variant)
+        except LginError as error:
+            step.row(variant.name, skipped=str(error))
+        else:
+            yield variant.name, path
+
+
+STEPS: dict[str, Callable[[Step], None]] = {
+    "path": path_answers,
+    "kernels": kernel_times,
+    "path-times": path_times,
+    "frame": whole_frame,
+    "target-times": target_times,
+}
+
+
+def find(name: str) -> Callable[[Step], None]:
+    """A step by its name. Raises BackendError in a build without CUDA kernels."""
+    if not kernels.cuda_built() or kernels.cuda_is_host():
+        raise BackendError("this build of lgin-edge has no CUDA kernels (LGIN_CUDA=ON ./bootstrap.sh test)")
+    return STEPS[name]
+
+
+def _time_path(step: Step, what: str, path: GpuFramePath, about: Description, sides: Sequence[int]) -> None:
+    height, width = SIZES[0]
+    codes = np.eye(len(about.groups), dtype=np.float32)[-1:]
+    frame = _noise(PixelFormat.RGB, height, width)
+    on_device = PinnedBuffer(step.cuda, frame.nbytes)
+    on_device.host[:] = frame.reshape(-1)
+    on_device.upload(path.stream.handle)
+    at = DeviceFrame(on_device.address, 3 * width, height, width, PixelFormat.RGB, path.stream.handle, 0, on_device)
+    for side in sides:
+        where, out = batch(side, height, width), frame.copy()
+
+        def host(where: FaceBatch = where, out: Frame = out) -> None:
+            path.change(frame, PixelFormat.RGB, where, codes, [out], nullcontext)
+
+        def device(where: FaceBatch = where) -> None:
+            path.change_on_device(at, where, codes[0], nullcontext)
+            path.stream.synchronize()
+
+        for record, source, run in ((True, "host", host), (False, "host", host), (True, "device", device)):
+            path.record, kept = record and path.engine.capturable, path.record
+            if not record:
+                path.stream.synchronize()
+                for entry in path.entries.values():
+                    entry.close()
+                path.entries.clear()
+            samples = []
+            for _ in range(4 if step.quick else FRAMES):
+                start = time.perf_counter()
+                run()
+                samples.append(1e3 * (time.perf_counter() - start))
+            counted = samples[1 if step.quick else WARM_UP :]
+            graph = any(entry.graph is not None for entry in path.entries.values())
+            median, p95 = np.percentile(counted, (50, 95))
+            step.row(what, side=side, frame_from=source, graph=graph, median_ms=float(median), p95_ms=float(p95))
+            path.record = kept
+    path.stream.synchronize()
+    on_device.close()
+
+
+# ---- what they work on ----------------------------------------------------------------------------------------------------
+
+
+class Fixed:
+    """Random edits, other ones for each face and age, in place of a network: ``interfaces.Engine`` by copies on the device, and
+    ``interfaces.Backend`` for the CPU."""
+
+    max_faces, capturable = 3, True
+    _AGES = 5
+
+    def __init__(self, cuda: Cuda, about: Description) -> None:
+        self.description, self._cuda = about, cuda
+        half, single = np.dtype(np.float16), np.dtype(np.float32)
+        self.dtypes = {**dict.fromkeys(("face", "patches", *about.outputs), half), "boxes": single, "age": single}
+        rng = np.random.default_rng(0)
+        self._edits = {
+            name: rng.uniform(*_RANGES[name], about.shape(name, self.max_faces, self._AGES)).astype(np.float16)
+            for name in about.outputs
+        }
+        self._buffers: dict[str, PinnedBuffer] = {}
+        with closing(Stream(cuda)) as stream:
+            for name, edits in self._edits.items():
+                buffer = self._buffers[name] = PinnedBuffer(cuda, edits.nbytes)
+                buffer.host[:] = edits.reshape(-1).view(np.uint8)
+                buffer.upload(stream.handle)
+            stream.synchronize()
+
+    def enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
+        kind = self._cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        for name, buffer in self._buffers.items():
+            stride = self._edits[name][0].nbytes
+            size = stride if name == "place" else stride // self._AGES * ages
+            for n in range(faces):
+                to, source = addresses[name] + n * size, buffer.address + n * stride
+                self._cuda.call("cudaMemcpyAsync", to, source, size, kind, stream)
+
+    def run(self, face: Any, patches: Any, boxes: Any, age: Any) -> tuple[npt.NDArray[np.float16], ...]:
+        n, g, about = len(face), len(age) // len(face), self.description
+        parts = {name: edits[:n] if name == "place" else edits[:n, :g] for name, edits in self._edits.items()}
+        return tuple(about.rows(name, np.ascontiguousarray(part)) for name, part in parts.items())
+
+    def close(self) -> None:
+        for buffer in self._buffers.values():
+            buffer.close()
+
+
+_RANGES = {
+    "face_edit": (0, 0.5),
+    "patch_edit": (-0.5, 0.5),
+    "flow": (-0.02, 0.02),
+    "place": (0, 1),
+    "lines": (-0.3, 0.3),
+}
+
+
+def _description() -> Description:
+    about = read_description(WEIGHTS)
+    assert isinstance(about, Description)
+    return about
+
+
+def _noise(pixel_format: PixelFormat, height: int, width: int, seed: int = 0) -> Frame:
+    return np.random.default_rng(seed).integers(0, 256, pixel_format.shape(height, width), dtype=np.uint8)
+
+
+def batch(side: float, height: int, width: int, faces: int = 1) -> FaceBatch:
+    """Faces near the frame's middle that overlap, each turned a little more."""
+    found = []
+    for i in range(faces):
+        cos, sin = side * np.cos(0.1 + 0.2 * i), side * np.sin(0.1 + 0.2 * i)
+        centre = (width / 2 + 40 * i, height / 2 + 20 * i)
+        found.append(Face((geometry.TEMPLATE - 0.5) @ np.array([[cos, sin], [-sin, cos]]) + centre))
+    return FaceBatch.of(found)

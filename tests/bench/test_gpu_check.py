@@ -1,0 +1,69 @@
+"""``benchmarks/gpu_check.py``: that no step stops another, and that the measurements run, on the stand-in for CUDA."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import cuda_stand_in
+import pytest
+from cuda_stand_in import needs_kernels
+
+pytest.importorskip("benchmarks.gpu_check", reason="needs a checkout")
+
+from benchmarks import gpu_check, gpu_path, gpu_steps
+from benchmarks.gpu_check import Step
+
+
+def step(code: str, seconds: int = 20) -> Step:
+    """Python code that adds rows to the file ``sys.argv[1]``."""
+
+    def rows(report: Path) -> list[gpu_check.Row]:
+        return [json.loads(line) for line in report.read_text().splitlines()] if report.is_file() else []
+
+    head = "import json, sys, time; add = lambda **row: print(json.dumps(row), file=open(sys.argv[1], 'a'))\n"
+    return Step(seconds, lambda report: [sys.executable, "-c", head + code, str(report)], rows)
+
+
+def test_a_step_that_fails_or_runs_out_of_time_leaves_its_rows_and_the_others() -> None:
+    wanted = {
+        "fine": step("add(what='copy', gb_s=3)"),
+        "wrong": step("add(what='frames', failed=True)"),
+        "breaks": step("add(what='half', us=1); raise SystemExit('out of memory')"),
+        "slow": step("add(what='first', us=2); time.sleep(60)", seconds=1),
+        "last": step("pass"),
+    }
+    rows = [row for found in gpu_check.check(wanted, 60, None) for row in found]
+    assert [(row["step"], row["what"], row["outcome"]) for row in rows] == [
+        ("fine", "copy", "measured"),
+        ("wrong", "frames", "failed"),
+        ("breaks", "half", "measured"),
+        ("breaks", "breaks", "failed"),
+        ("slow", "first", "measured"),
+        ("slow", "slow", "failed"),
+        ("last", "last", "passed"),
+    ]
+    assert "out of memory" in rows[3]["detail"]
+    assert "not done after 1 s" in rows[5]["detail"]
+
+
+def test_no_gpu_ends_it_and_no_time_skips() -> None:
+    no_gpu = step("add(what='card', skipped='no NVIDIA GPU'); sys.exit(3)")
+    (rows,) = gpu_check.check({"card": no_gpu, "path": step("add(what='path')")}, 60, None)
+    assert [(row["what"], row["outcome"]) for row in rows] == [("card", "skipped")]
+    ((row,),) = gpu_check.check({"path": step("add(what='path')")}, 0.5, None)
+    assert (row["outcome"], row["skipped"]) == ("skipped", "no time was left")
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["card", "path", "path-times"])
+def test_measurements_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = cuda_stand_in.Runtime()
+    cuda_stand_in.queue_launches(runtime, monkeypatch)
+    (gpu_steps.STEPS | gpu_path.STEPS)[name](gpu_steps.Step(tmp_path / "rows", True, runtime))
+    rows = [json.loads(line) for line in (tmp_path / "rows").read_text().splitlines()]
+    assert len(rows) == 3
+    assert not any(row.get("failed") for row in rows)
+    assert all(row["bytes_that_differ"] == 0 for row in rows if "bytes_that_differ" in row)
+    assert runtime.live == {}
