@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("torch", reason="training needs torch: pip install -e .[train]")
-pytest.importorskip("matplotlib", reason='the evaluation needs its extra: pip install -e ".[evaluate]"')
-pytest.importorskip("skimage", reason='the evaluation needs its extra: pip install -e ".[evaluate]"')
+pytest.importorskip("skimage")
 
 from lgin_edge import geometry
 from training import data, evaluate
@@ -379,6 +378,7 @@ def test_the_model_is_called_alike_by_timeline_and_by_years(tiny, rows):
 
 
 def test_report_round_trip(brightened, tmp_path):
+    pytest.importorskip("matplotlib", reason='its figures need the extra: pip install -e ".[evaluate]"')
     result = copy.deepcopy(brightened)
     result["model"] = {"file": "m.onnx", "name": "m", "split": "test", "limit": None}
     report.write(result, tmp_path)
@@ -494,8 +494,9 @@ def test_precision_parity_sees_whether_the_run_is_the_file_s_own(rows, tmp_path,
     from training.networks import LGIN, NetworkConfig
 
     small = NetworkConfig(
-        global_widths=(8, 16, 16), decoder_width=8, local_widths=(8, 8), global_blocks=1, local_blocks=1
-    )
+        face_size=64, patch_size=32, global_widths=(8, 16, 16), decoder_width=8, local_widths=(8, 8), global_blocks=1,
+        local_blocks=1, layers=2, texture_size=32,
+    )  # fmt: skip
     nets = []
     for seed in range(2):
         torch.manual_seed(seed)
