@@ -407,8 +407,8 @@ def test_sheet_spreads_over_people(brightened, rows, tmp_path):
     report.write_sheet(brightened, test, brighter, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         picture = np.array(sheet)
-    assert picture.shape == (4 * (256 + 14), 2 * (4 * 256 + 8), 3)
-    first = [picture[14 + 100 : 14 + 150, 256 * k + 100 : 256 * k + 150].mean() for k in range(4)]
+    assert picture.shape == (4 * (256 + 16), 8 * (256 + 4) - 4, 3)
+    first = [picture[16 + 100 : 16 + 150, 260 * k + 100 : 260 * k + 150].mean() for k in range(4)]
     assert first[1] < first[2] - 15 < first[3] - 30  # 30, 50 and 70 years
     kinds = [
         {"tone": t, "gender": g, "group": i, "sharp": True, "file": f"{t}{g}{i}{n}"}
