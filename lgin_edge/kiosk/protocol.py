@@ -53,6 +53,7 @@ class Close(enum.IntEnum):
     TOO_LARGE = 4413
     TOO_FAST = 4429
     FULL = 4503
+    ADDRESS_FULL = 4504
 
 
 class Refused(Exception):
