@@ -10,7 +10,7 @@ import ctypes
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from lgin_edge.errors import BackendError
 from lgin_edge.models.description import Description
 from training import checkpoint, networks
 from training.networks import FACE_BOX, LGIN, NetworkConfig, example_inputs
+
+from .gpu_steps import BoundCall
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 START = Path(__file__).parent.parent / "training" / "start" / checkpoint.FILE
@@ -101,7 +103,10 @@ class TorchEngine:
         self.dtypes = {**dict.fromkeys(("face", "patches", *about.outputs), kind), "boxes": single, "age": single}
         self._network = Network(half, DEVICE if half else "cpu")
 
-    def enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
+    def bind(self, addresses: Mapping[str, int], faces: int, ages: int) -> BoundCall:
+        return BoundCall(partial(self._enqueue, addresses, faces, ages))
+
+    def _enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
         about = self.description
         names = (*about.inputs, *about.outputs)
         at = {name: (addresses[name], about.shape(name, faces, ages), self.dtypes[name]) for name in names}

@@ -28,7 +28,7 @@ from lgin_edge.models.description import Description
 from lgin_edge.models.model_file import read_description
 from lgin_edge.transformer import WEIGHTS, Transformer
 
-from .gpu_steps import Step
+from .gpu_steps import BoundCall, Step
 
 SIZES = ((720, 1280), (1080, 1920), (2160, 3840))
 SIDES = (100, 300, 600, 1000)
@@ -281,7 +281,10 @@ class Fixed:
                 buffer.upload(stream.handle)
             stream.synchronize()
 
-    def enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
+    def bind(self, addresses: Mapping[str, int], faces: int, ages: int) -> BoundCall:
+        return BoundCall(partial(self._enqueue, addresses, faces, ages))
+
+    def _enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
         kind = self._cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         for name, buffer in self._buffers.items():
             stride = self._edits[name][0].nbytes

@@ -67,6 +67,19 @@ class Step:
         return 2e-3 * size / us
 
 
+class BoundCall:
+    """``interfaces.EngineCall`` of a function that takes the stream."""
+
+    def __init__(self, enqueue: Callable[[int], None]) -> None:
+        self.enqueue = enqueue
+
+    def capturable(self, stream: int) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
 def card(step: Step) -> None:
     """The card, and what copies reach on it."""
     cuda = step.cuda
@@ -74,7 +87,6 @@ def card(step: Step) -> None:
         "card",
         name=cuda.name(),
         capability=cuda.capability,
-        integrated=cuda.integrated,
         driver=cuda.call("cudaDriverGetVersion"),
     )
     with closing(Stream(cuda)) as stream:

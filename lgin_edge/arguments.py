@@ -25,10 +25,18 @@ def check_real(name: str, value: Any) -> float:
     raise InputError(f"{name}: expected a number, got {shown(value)}")
 
 
+def floats(value: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """``value`` as an array; TypeError, ValueError or OverflowError if it holds no numbers. NumPy takes times and texts for some."""
+    given = np.asarray(value)
+    if given.dtype.kind not in "biufO":
+        raise TypeError(f"numbers are expected, not {given.dtype}")
+    return given.astype(np.float64, copy=False)
+
+
 def check_floats(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     """``value`` as a C-contiguous float64 array of ``shape``, where -1 stands for any length."""
     try:
-        array = np.require(np.asarray(value), np.float64, ["C", "A"])
+        array = np.require(floats(value), requirements=["C", "A"])
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name}: expected numbers of shape {_text(shape)}, got {type(value).__name__}") from error
     if array.ndim != len(shape) or any(want not in (-1, got) for got, want in zip(array.shape, shape, strict=True)):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import geometry
+from .arguments import floats
 from .errors import ImageError, InputError, shown
 from .faces import Face, FaceBatch
 from .frames import Color, Frame, PixelFormat, check_result
@@ -18,7 +19,7 @@ from .frames import Color, Frame, PixelFormat, check_result
 def placed(faces: Sequence[Face], strength: float | Sequence[float]) -> FaceBatch:
     """The faces that change at all. Raises InputError."""
     try:
-        strengths = np.broadcast_to(np.asarray(strength, np.float64), len(faces))
+        strengths = np.broadcast_to(floats(strength), len(faces))
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"strength: expected a number, or one for each of the {len(faces)} faces, got {shown(strength)}"
@@ -34,7 +35,7 @@ def given_faces(faces: Sequence[Face] | None, landmarks: npt.ArrayLike | None) -
         raise InputError("give faces= or landmarks=, not both")
     if landmarks is not None:
         try:
-            points = np.asarray(landmarks, np.float64)
+            points = floats(landmarks)
         except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"landmarks: expected numbers of shape (5, 2) or (N, 5, 2): {error}") from error
         if points.shape[-2:] != (5, 2) or points.ndim not in (2, 3):

@@ -142,13 +142,13 @@ class Transformer:
     def age(
         self, image: ImageT, *, group: float | None = ..., years: float | None = ..., faces: Sequence[Face] | None = ...,
         landmarks: ArrayLike | None = ..., strength: float | Sequence[float] = ..., color: Color | None = ...,
-        out: Frame | None = ...,
+        out: Frame | None = ..., stream: int | None = ...,
     ) -> ImageT: ...  # fmt: skip
     @overload
     def age(
         self, image: Any, *, group: float | None = ..., years: float | Sequence[float] | None = ...,
         faces: Sequence[Face] | None = ..., landmarks: ArrayLike | None = ..., strength: float | Sequence[float] = ...,
-        color: Color | None = ..., out: Frame | None = ...,
+        color: Color | None = ..., out: Frame | None = ..., stream: int | None = ...,
     ) -> Any: ...  # fmt: skip
     def age(
         self,
@@ -161,6 +161,7 @@ class Transformer:
         strength: float | Sequence[float] = 1.0,
         color: Color | None = None,
         out: Frame | None = None,
+        stream: int | None = None,
     ) -> Any:
         """The picture with its faces at another age. Bytes outside the face squares stay as they are.
 
@@ -168,8 +169,8 @@ class Transformer:
             image: a path, a list of pictures, or one: uint8 array, [H, W, 3] RGB by default, or a Pillow image. Modes L, LA,
                 RGB and RGBA come back as they were, others as RGB or RGBA. EXIF orientation is not applied: turn a
                 photograph upright first (``PIL.ImageOps.exif_transpose``). Or, with a transformer on a GPU, an array on
-                that GPU by ``__cuda_array_interface__`` (CuPy, PyTorch) or DLPack: changed in place on the array's stream
-                (DLPack: the default one), without waiting for it, and given back. To find faces it is copied down, so give
+                that GPU by ``__cuda_array_interface__`` (CuPy, PyTorch) or DLPack: changed in place, in the order of
+                ``stream``, without waiting for it, and given back. To find faces it is copied down, so give
                 ``faces`` or ``landmarks`` where time counts.
             group: index into ``groups``, 0 to K - 1; 3.5 is half way between groups 3 and 4.
             years: or an age in years, 0 to 130. Exactly one of the two. Several ages give a list of pictures, and each face is
@@ -182,6 +183,8 @@ class Transformer:
             color: channel order of an array: "rgb", "bgr", "rgba", "bgra" or "nv12" ([H * 3/2, W]). By default "rgb" for
                 three channels, "rgba" for four. Alpha is kept.
             out: for arrays: where the result goes, of the same shape; ``out=image`` changes the picture in place.
+            stream: of an array on the GPU: handle of the CUDA stream that it is made and used on. When not given, what the array
+                names (CuPy, Numba), PyTorch's current one, else the default one.
 
         Returns:
             A new picture of the same type (of a path a Pillow image, upright), or ``out``. Without a face an unchanged copy,
@@ -202,19 +205,22 @@ class Transformer:
                 raise InputError("faces, landmarks and out belong to one picture; give the pictures one by one")
             return [self.age(one, group=group, years=years, strength=strength, color=color) for one in image]
         image, given = self._read(image), given_faces(faces, landmarks)
+        on_device = not isinstance(image, np.ndarray) and is_on_device(image)
+        if stream is not None and not on_device:
+            raise InputError("stream: belongs to a frame on the GPU, and this one is in the host's memory")
         if isinstance(years, (list, tuple, range, np.ndarray)):
             if group is not None or out is not None or not len(years):
                 raise InputError("years: a list of one or more ages goes with neither group= nor out=")
             codes = np.stack([self._code(None, one) for one in years])
             return self._change(image, codes, given, strength, color, None)
         code = self._code(group, years)
-        if not isinstance(image, np.ndarray) and is_on_device(image):
+        if on_device:
             if out is not None:
                 raise InputError("out: a frame on the device is changed in place; copy it first to keep it")
             path = self._open_path()
             if isinstance(path, CpuFramePath):
                 raise InputError("image: lies on a GPU, and this Transformer works on the CPU; make it with device=0")
-            frame = device_frame(image, color)
+            frame = device_frame(image, color, stream)
             with self._call() as (_, stats):
                 stats.faces = self._find(path.download(frame), frame.pixel_format, stats) if given is None else given
                 changing = placed(stats.faces, strength)

@@ -7,6 +7,7 @@ was freed or never freed show on any machine. Every call is written down, and an
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from lgin_edge import kernels
-from lgin_edge.inference.onnxruntime_gpu import OnnxGpuEngine
+from lgin_edge.inference.onnxruntime_gpu import OnnxCall, OnnxGpuEngine
 
 FAILED = 999
 needs_kernels = pytest.mark.skipif(
@@ -31,23 +32,23 @@ class Runtime:
         live: what was made and not freed yet: kind of each thing by its handle.
     """
 
-    cudaHostAllocDefault, cudaHostAllocMapped = 0, 2
+    cudaHostAllocDefault = 0
     cudaStreamNonBlocking, cudaEventDisableTiming = 1, 2
     cudaMemcpyKind = SimpleNamespace(
         cudaMemcpyHostToDevice="up", cudaMemcpyDeviceToHost="down", cudaMemcpyDeviceToDevice="across"
     )
+    cudaMemoryType = SimpleNamespace(cudaMemoryTypeUnregistered=0)
     cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
     cudaDeviceAttr = SimpleNamespace(
         cudaDevAttrComputeCapabilityMajor="major",
         cudaDevAttrComputeCapabilityMinor="minor",
-        cudaDevAttrIntegrated="integrated",
     )
 
-    def __init__(self, *, capability: int = 86, integrated: bool = False, devices: int = 1) -> None:
+    def __init__(self, *, capability: int = 86, devices: int = 1) -> None:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.live: dict[int, str] = {}
         self.faults: dict[str, int] = {}
-        self._attributes = {"major": capability // 10, "minor": capability % 10, "integrated": int(integrated)}
+        self._attributes = {"major": capability // 10, "minor": capability % 10}
         self._devices = devices
         self._memory: dict[int, Any] = {}
         self._queues: dict[int, list[Callable[[], None]]] = {}
@@ -56,6 +57,8 @@ class Runtime:
         self._events: dict[int, Callable[[], None]] = {}
         self._next = 1000
         self._lost_after: int | None = None
+        self._current = threading.local()
+        self._place: dict[int, int] = {}  # device of an allocation
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
@@ -129,6 +132,16 @@ class Runtime:
 
     def cudaSetDevice(self, device: int) -> None:
         assert 0 <= device < self._devices
+        self._current.device = device
+
+    def cudaGetDevice(self) -> int:
+        return getattr(self._current, "device", 0)
+
+    def cudaPointerGetAttributes(self, address: int) -> Any:
+        for start, buffer in self._memory.items():
+            if start <= address < start + len(buffer):
+                return SimpleNamespace(type=2, device=self._place[start])
+        return SimpleNamespace(type=0, device=-2)
 
     def cudaDriverGetVersion(self) -> int:
         return 13000
@@ -144,6 +157,7 @@ class Runtime:
         buffer = (ctypes.c_uint8 * (size + 256)).from_buffer(bytearray(b"\xcd" * (size + 256)))
         address = -(-ctypes.addressof(buffer) // 256) * 256  # aligned as CUDA's is
         self._memory[address] = buffer
+        self._place[address] = getattr(self._current, "device", 0)
         self.live[address] = kind
         return address
 
@@ -154,12 +168,8 @@ class Runtime:
         self._release(address, "device memory")
 
     def cudaHostAlloc(self, size: int, flags: int) -> int:
-        assert flags == (self.cudaHostAllocMapped if self._attributes["integrated"] else self.cudaHostAllocDefault)
+        assert flags == self.cudaHostAllocDefault
         return self._allocate(size, "pinned memory")
-
-    def cudaHostGetDevicePointer(self, address: int, flags: int) -> int:
-        assert self.live[address] == "pinned memory"
-        return address
 
     def cudaFreeHost(self, address: int) -> None:
         self._release(address, "pinned memory")
@@ -277,12 +287,22 @@ class QueuedEngine(OnnxGpuEngine):
         self.runtime = runtime
         self.capturable = True
         self.seen: list[tuple[int, int, int]] = []
-        self.closed = 0
+        self.closed = self.bound = 0
 
-    def enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
-        self.seen.append((faces, faces * ages, stream))
-        addresses, run = dict(addresses), super().enqueue
-        self.runtime.queue(stream, lambda: run(addresses, faces, ages, stream))
+    def bind(self, addresses: Mapping[str, int], faces: int, ages: int) -> OnnxCall:
+        engine, queue = self, self.runtime.queue
+        self.bound += 1
+
+        class QueuedCall(OnnxCall):
+            def enqueue(self, stream: int) -> None:
+                engine.seen.append((faces, faces * ages, stream))
+                queue(stream, lambda: engine.run(bound._binding, bound._what))
+
+            def close(self) -> None:
+                engine.bound -= 1
+
+        bound = super().bind(addresses, faces, ages)
+        return QueuedCall(self, bound._binding, bound._what)
 
     def close(self) -> None:
         self.closed += 1

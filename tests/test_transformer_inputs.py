@@ -154,7 +154,7 @@ def test_wrong_input(tiny: Transformer, image: Any, arguments: dict[str, Any], m
         tiny.age(image, **({"group": 1} | arguments))
 
 
-@pytest.mark.parametrize("strength", [2, -1, float("nan"), [1, 1, 1], "half", None])
+@pytest.mark.parametrize("strength", [2, -1, float("nan"), [1, 1, 1], "half", "1", np.timedelta64(1, "s"), None])
 def test_no_such_strength(tiny: Transformer, noise: Image8, strength: Any) -> None:
     with pytest.raises(InputError, match="strength: expected"):
         tiny.age(noise, group=0, landmarks=[LANDMARKS, LANDMARKS + 110], strength=strength)

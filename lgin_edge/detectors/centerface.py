@@ -91,7 +91,7 @@ class CenterFace:
         pixel_format = PixelFormat.parse(color)
         pixel_format.check("frame", frame)
         faces = self._search(frame, pixel_format, self._max_side, margin=0.0)
-        if self._wants_tiles(max(pixel_format.size(frame)), faces):
+        if self._wants_tiles(pixel_format.size(frame), faces):
             faces = _one_each(faces + self._search_tiles(frame, pixel_format))
         if not faces:
             faces = self._search(frame, pixel_format, self._max_side // 2, margin=0.25)
@@ -100,8 +100,11 @@ class CenterFace:
             faces = _distinct([self._look_again(frame, pixel_format, face) for face in faces])
         return sorted(faces, key=lambda face: face.size, reverse=True)
 
-    def _wants_tiles(self, longer: int, faces: list[Face]) -> bool:
-        """Whether a frame with this longer side, in which these faces were found, is searched in tiles."""
+    def _wants_tiles(self, size: tuple[int, int], faces: list[Face]) -> bool:
+        """Whether a frame of this size, in which these faces were found, is searched in tiles."""
+        longer = max(size)
+        if min(size) < _TILE_LEAST_SIDE:
+            return False
         gain = longer * _TILE_SCALE / self._max_side
         if self._tiles is None:
             return gain >= _TILE_GAIN and max((face.size for face in faces), default=0.0) < _LARGE_FACE * longer
@@ -120,15 +123,17 @@ class CenterFace:
         """The faces of overlapping tiles; of a face that a tile cuts, its neighbour has the whole."""
         height, width = pixel_format.size(frame)
         side = max(32, self._max_side // 32 * 32)
-        span, overlap = side / _TILE_SCALE, _TILE_OVERLAP / _TILE_SCALE
+        # Of a strip no more than there is of it, so that time is in proportion to its pixels.
+        view_h, view_w = (min(side, 32 * int(np.ceil(length * _TILE_SCALE / 32))) for length in (height, width))
+        span_y, span_x, overlap = view_h / _TILE_SCALE, view_w / _TILE_SCALE, _TILE_OVERLAP / _TILE_SCALE
         faces: list[Face] = []
-        for y0 in _starts(height, span, overlap):
-            for x0 in _starts(width, span, overlap):
-                tile = np.array([x0, y0, x0 + span, y0 + span])
+        for y0 in _starts(height, span_y, overlap):
+            for x0 in _starts(width, span_x, overlap):
+                tile = np.array([x0, y0, x0 + span_x, y0 + span_y])
                 # +1 or -1 inwards at an edge behind which the frame goes on, 0 at the frame's own.
                 inner = np.concatenate([1 * (tile[:2] > 0), -1 * (tile[2:] < [width, height])])
                 edge = tile + inner * _EDGE / _TILE_SCALE
-                for face in self._search_part(frame, pixel_format, x0, y0, side, side, _TILE_SCALE):
+                for face in self._search_part(frame, pixel_format, x0, y0, view_w, view_h, _TILE_SCALE):
                     low, high = face.box[:2], face.box[2:]
                     cut = ((inner[:2] > 0) & (low < edge[:2])) | ((inner[2:] < 0) & (high > edge[2:]))
                     if not cut.any():
@@ -193,6 +198,8 @@ _CHANNELS = {"heatmap": 1, "size": 2, "offset": 2, "landmarks": 10}
 _TILE_SCALE = 0.36
 #: A frame is searched in tiles unasked where they enlarge what the first pass saw by this much: from 2667 px on.
 _TILE_GAIN = 1.5
+#: A strip that is thinner shows a tile no face, pixels.
+_TILE_LEAST_SIDE = 32
 #: How far tiles overlap, view pixels: faces up to 440 px lie whole in one of them; the first pass finds larger ones.
 _TILE_OVERLAP = 160
 #: A box that comes this near to a tile's inner edge is cut by it, view pixels.

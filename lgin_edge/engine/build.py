@@ -109,9 +109,7 @@ def build(
     trt = variant.load()
     log = Log()
     logger = log.attach(trt)
-    builder = trt.Builder(logger)
-    if builder is None:
-        raise BackendError(f"{variant.name} made no builder: {log.last('it does not say why')}")
+    builder = variant.make("Builder", logger, log)
     settings = builder.create_builder_config()
     facts = EngineFacts(variant.name, variant.version(), _targets(trt, settings, variant, targets, device), max_faces)
     description = replace(prepared.description, engine=facts)
@@ -128,6 +126,8 @@ def build(
     settings.add_optimization_profile(_profile(builder, description, max_faces))
     for flag in tensorrt_variants.flags(trt.BuilderFlag, variant.builder_flags):
         settings.set_flag(flag)
+    # Branches on streams of their own keep their activations at the same time: 150 MB instead of 99 for four faces (RTX 1.7).
+    settings.max_aux_streams = 0
     if workspace is not None:
         settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace << 20)
     cache = _read_cache(settings, timing_cache)

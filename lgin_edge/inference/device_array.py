@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import re
+import sys
 from dataclasses import dataclass
 from typing import Any
 
+from ..arguments import check_integer
 from ..errors import InputError
 from ..frames import Color, PixelFormat
+from ..kernels import MAX_ADDRESS
 
 #: Handles of the two default streams, as CUDA and both protocols number them.
 LEGACY_STREAM, PER_THREAD_STREAM = 1, 2
@@ -38,16 +41,20 @@ def is_on_device(image: Any) -> bool:
     return device is not None and hasattr(image, "__dlpack__") and int(device()[0]) == _DLPACK_CUDA
 
 
-def device_frame(image: Any, color: Color | None) -> DeviceFrame:
+def device_frame(image: Any, color: Color | None, stream: int | None = None) -> DeviceFrame:
     """What the frame path needs to know of an array on a GPU.
 
     Args:
         image: [H, W, 3 or 4] uint8, or NV12 [H * 3/2, W]; rows may have a pitch, pixels lie side by side.
         color: as for ``Transformer.age``.
+        stream: handle of the stream that the array is made and used on, 0 and 1 being the legacy default one; what the array says
+            when not given.
 
     Raises:
-        InputError: another dtype, shape or layout, or read-only.
+        InputError: another dtype, shape or layout, read-only, or no such stream can be.
     """
+    if stream is not None:
+        stream = check_integer("stream", stream, 0, MAX_ADDRESS) or LEGACY_STREAM
     interface = getattr(image, "__cuda_array_interface__", None)
     if interface is not None:
         if interface["typestr"] != "|u1":
@@ -56,12 +63,20 @@ def device_frame(image: Any, color: Color | None) -> DeviceFrame:
         if read_only:
             raise InputError("image: a frame on the device is changed in place, and this one is read-only")
         shape, strides = tuple(interface["shape"]), interface.get("strides")
-        stream = interface.get("stream")
-        return _checked(
-            int(address), shape, strides, color, LEGACY_STREAM if stream is None else int(stream), None, image
-        )
-    # A consumer that names the legacy default stream is promised that the producer's work is ordered before it.
-    return _from_capsule(image.__dlpack__(stream=LEGACY_STREAM), color)
+        if stream is None:
+            stream = int(interface.get("stream") or _pytorch_stream(image) or LEGACY_STREAM)
+        return _checked(int(address), shape, strides, color, stream, None, image)
+    # A consumer that names a stream is promised that the producer's work is ordered before it.
+    stream = stream or LEGACY_STREAM
+    return _from_capsule(image.__dlpack__(stream=stream), color, stream)
+
+
+def _pytorch_stream(image: Any) -> int:
+    """The stream that PyTorch works on, which its interface does not name; 0 for its default one, and for other arrays."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(image, torch.Tensor):
+        return 0
+    return int(torch.cuda.current_stream(image.device).cuda_stream)
 
 
 def _checked(
@@ -104,7 +119,7 @@ class _Tensor(ctypes.Structure):
     )
 
 
-def _from_capsule(capsule: Any, color: Color | None) -> DeviceFrame:
+def _from_capsule(capsule: Any, color: Color | None, stream: int) -> DeviceFrame:
     """The capsule stays ours and unconsumed: when it is dropped, its producer's destructor frees what it holds."""
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
@@ -118,4 +133,4 @@ def _from_capsule(capsule: Any, color: Color | None) -> DeviceFrame:
     shape = tuple(tensor.shape[i] for i in range(tensor.ndim))
     strides = tuple(tensor.strides[i] for i in range(tensor.ndim)) if tensor.strides else None
     address = int(tensor.data or 0) + int(tensor.byte_offset)
-    return _checked(address, shape, strides, color, LEGACY_STREAM, int(tensor.device_id), capsule)
+    return _checked(address, shape, strides, color, stream, int(tensor.device_id), capsule)

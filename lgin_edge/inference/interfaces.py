@@ -50,13 +50,27 @@ class Backend(Protocol):
     def close(self) -> None: ...
 
 
+class EngineCall(Protocol):
+    """One call of an engine, on memory that stays: queued again and again, and what a recorded graph holds."""
+
+    def capturable(self, stream: int) -> bool:
+        """Whether it can be recorded, once it was queued."""
+        ...
+
+    def enqueue(self, stream: int) -> None:
+        """Queue it. Raises BackendError."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Engine(Protocol):
-    """A model on a GPU.
+    """A model on a GPU. Its calls are queued on one stream, and closed before it.
 
     Attributes:
         dtypes: of each input and output by its name; ``face``, ``patches`` and the outputs share one.
         max_faces: most faces of one call.
-        capturable: whether calls can be recorded in a CUDA graph.
+        capturable: whether calls may be recorded in a CUDA graph; each call knows in the end.
     """
 
     @property
@@ -68,14 +82,13 @@ class Engine(Protocol):
     @property
     def capturable(self) -> bool: ...
 
-    def enqueue(
+    def bind(
         self,
         addresses: Mapping[str, int],  # of every input and output, by its name, C-contiguous on the device
         faces: int,  # N
         ages: int,  # G
-        stream: int,
-    ) -> None:
-        """Queue one call. Raises BackendError."""
+    ) -> EngineCall:
+        """A call on this memory. Raises BackendError."""
         ...
 
     def close(self) -> None: ...

@@ -90,13 +90,13 @@ def open_gpu_path(model: Path, device: int | str, sha256: str | None = None, lim
     from .gpu import GpuFramePath
 
     cuda = Cuda(number)
-    with ExitStack() as stack:
+    with cuda.current(), ExitStack() as stack:
         stream = stack.enter_context(closing(Stream(cuda)))
         engine: Engine
         if is_engine(model):
             from .tensorrt import TensorRTEngine
 
-            engine = TensorRTEngine(model, cuda, stream.handle, sha256, limits)
+            engine = TensorRTEngine(model, cuda, sha256, limits)
         else:
             from .onnxruntime_gpu import OnnxGpuEngine
 

@@ -54,6 +54,7 @@ class Close(enum.IntEnum):
     TOO_LARGE = 4413
     TOO_FAST = 4429
     FULL = 4503
+    ADDRESS_FULL = 4504
 
 
 class Refused(Exception):

@@ -75,8 +75,11 @@ class Session:
                     await self._serve()
             except Full as full:
                 places = kiosk.places
-                whose = f"{places.per_address} places of your address" if full.of_address else f"{places.total} places"
-                raise Refused(Close.FULL, f"all {whose} are taken; try again soon") from None
+                if full.of_address:
+                    code, whose = Close.ADDRESS_FULL, f"{places.per_address} places of your address"
+                else:
+                    code, whose = Close.FULL, f"{places.total} places"
+                raise Refused(code, f"all {whose} are taken; try again soon") from None
             finally:
                 metrics.visitors.set(kiosk.places.taken)
         except Refused as refused:

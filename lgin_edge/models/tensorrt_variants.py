@@ -40,6 +40,18 @@ class Variant:
         """The installed version, as in ``1.7.1.116``. Raises BackendError."""
         return str(self.load().__version__)
 
+    def make(self, kind: str, logger: Any, log: Log) -> Any:
+        """Its ``Builder`` or ``Runtime``. Raises BackendError: without a driver the bindings raise a TypeError, or give None."""
+        try:
+            made = getattr(self.load(), kind)(logger)
+        except TypeError:
+            made = None
+        if made is None:
+            raise BackendError(
+                f"{self.name} made no {kind.lower()}: {log.last('it does not say why')}; it needs an NVIDIA driver: see nvidia-smi"
+            )
+        return made
+
 
 VARIANTS = {
     variant.name: variant
@@ -63,8 +75,8 @@ VARIANTS = {
     )
 }
 
-#: Compute capabilities that TensorRT-RTX builds for when no target is named: Turing (sm75) is not among them.
-RTX_OLDEST = 80
+#: Compute capabilities that TensorRT-RTX 1.7 runs on, and the oldest that it builds for when no target is named.
+RTX_TARGETS, RTX_OLDEST = (75, 80, 86, 89, 120, 121), 80
 
 
 def choose(name: str) -> Variant:

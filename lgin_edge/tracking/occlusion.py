@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry import Float64
+from ..frames import Frame
+from ..geometry import TEMPLATE, Float64
 from .opencv import opencv
 from .optical_flow import OVAL_AXES, OVAL_CENTER, Patch
 
@@ -19,12 +22,22 @@ _OVAL = (
 ) <= 1
 #: A cell shows something else if it differs by more than this share of the face's own contrast, or by this many levels.
 _CONTRAST, _LEVELS = 0.8, 14.0
+#: A feature is this square round a landmark, half its side; it is looked for this far from its place, pixels of the view.
+_FEATURE, _SEARCH = 8, 5
 #: Passes of the robust fit of the light, and how much more or less of it there may be.
 _PASSES, _MAX_GAIN = 4, 2.0
 
 
-def appearance(patch: Patch, affine: Float64) -> Float64:
-    """Brightness of a face's cells, [C] levels of a byte. ``affine`` is its ``A`` [2, 3]."""
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """What a face looks like in one frame."""
+
+    view: Frame  # [64, 64], the canonical square in grey
+    cells: Float64  # [C], means of its cells, levels of a byte
+
+
+def appearance(patch: Patch, affine: Float64) -> Looks:
+    """What a face looks like in a patch. ``affine`` is its ``A`` [2, 3]."""
     cv2 = opencv()
     side = _CELLS * _PIXELS
     scale = patch.scale
@@ -38,8 +51,22 @@ def appearance(patch: Patch, affine: Float64) -> Float64:
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    cells: Float64 = view.reshape(_CELLS, _PIXELS, _CELLS, _PIXELS).mean(axis=(1, 3))[_OVAL]
-    return cells
+    return Looks(view, view.reshape(_CELLS, _PIXELS, _CELLS, _PIXELS).mean(axis=(1, 3))[_OVAL])
+
+
+def rigid_features_kept(before: Looks, now: Looks) -> float:
+    """How well eyes and nose are found again near their places: the correlation of the worst of them, -1 to 1.
+
+    On a head that turns, or stands in another light, they stay like themselves; what covers them does not become like them. A mouth
+    that speaks does neither.
+    """
+    correlations = []
+    for x, y in np.rint(TEMPLATE[:3] * len(before.view)).astype(int):
+        feature = before.view[y - _FEATURE : y + _FEATURE, x - _FEATURE : x + _FEATURE]
+        reach = _FEATURE + _SEARCH
+        near = now.view[y - reach : y + reach, x - reach : x + reach]
+        correlations.append(float(opencv().matchTemplate(near, feature, opencv().TM_CCOEFF_NORMED).max()))
+    return min(correlations)
 
 
 def changed_cells(before: Float64, now: Float64) -> npt.NDArray[np.bool_]:

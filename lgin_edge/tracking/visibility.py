@@ -6,7 +6,8 @@ moderate guess waits for an answer nothing fades; a detection as good as usual t
 a poorer one confirms the guess. What hides a large part at once is believed without an answer.
 
 What creeps over a face is learnt bit by bit, and takes few points at a time. So the looks at the last detection as good as ever are
-kept: while detections are poorer than usual, what differs from them is covered, whatever the points say.
+kept: while detections are poorer than usual, what differs from them is covered, whatever the points say; and if eyes or nose are
+not found again in detections that are a little poorer, something covers the face.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from ..geometry import Float64
 from .face_points import FacePoints
 from .head_pose import falling
-from .occlusion import changed_cells, lie_near
+from .occlusion import Looks, changed_cells, lie_near, rigid_features_kept
 
 #: Limits of ``falling`` for the fractions of changed cells and of hidden points; both must pass them. The first pair is of a guess
 #: that the detector did not contradict, the second of one that it contradicts or was not asked about yet.
@@ -31,7 +32,10 @@ _ANSWER_WITHIN_S = 0.3
 #: between tells nothing, and what is hidden decides.
 _SCORE_DROP, _MAX_APART = 0.12, 0.25
 #: A detection is as good as ever if its score is at most this much below the best.
-_BEST_DROP = 0.05
+_BEST_DROP = 0.03
+#: The face is covered after this many detections in a row that are not as good as ever, in which a feature correlates by less than
+#: this with itself. Of detections of living faces one in a hundred is so, of covered eyes nearly all.
+_MISSED_DETECTIONS, _FEATURE_FOUND = 2, 0.5
 #: Points are chosen anew when more of them than this fraction were lost.
 _WORN_POINTS = 0.15
 #: The looks are learnt anew at most once in this time, seconds: a hand that comes would be learnt bit by bit.
@@ -55,7 +59,9 @@ class Visibility:
     def __init__(self, score: float) -> None:
         self._best_score = score
         self._looks: Float64 | None = None
-        self._best_looks: Float64 | None = None  # at the last detection as good as ever
+        self._best_looks: Looks | None = None  # at the last detection as good as ever
+        self._looks_now: Looks | None = None
+        self._features_missed = 0  # detections in a row in which eyes or nose were not found again
         self._poor = False  # whether the last detection was poorer than usual
         self._unlike_best = 0.0  # fraction of the cells that look unlike then, while detections are poor
         self._changed = self._hidden = 0.0  # fractions: of the cells that look unlike before, of the points lost there
@@ -73,36 +79,40 @@ class Visibility:
     @property
     def doubtful(self) -> bool:
         """Whether the detector should say what it sees."""
-        return self.occluded > _DOUBTED_OCCLUDED or self._points_lost > _DOUBTED_POINTS
+        unsure = self.occluded > _DOUBTED_OCCLUDED or self._points_lost > _DOUBTED_POINTS
+        return unsure or self._features_missed > 0
 
     @property
     def clear(self) -> bool:
         """Whether nothing seems to be before the face."""
-        return self.occluded < _OCCLUDED[0]
+        return self.occluded < _OCCLUDED[0] and not self._features_missed
 
     @property
     def strength(self) -> float:
         """Fraction of the change that the face should get for what can be seen of it, 0 to 1."""
+        if self._features_missed >= _MISSED_DETECTIONS:
+            return 0.0
         if self._doubted_s < _ANSWER_WITHIN_S:
             seen = max(falling(self._changed, *_CHANGED_CONTRADICTED), falling(self._hidden, *_HIDDEN_CONTRADICTED))
         else:
             seen = falling(self.occluded, *_OCCLUDED)
         return seen * falling(self._points_lost, *_POINTS_LOST)
 
-    def observe(self, looks: Float64, points: FacePoints, dt: float) -> None:
+    def observe(self, looks: Looks, points: FacePoints, dt: float) -> None:
         """Take in a frame.
 
         Args:
-            looks: the face's cells [C] (``occlusion.appearance``).
+            looks: the face's (``occlusion.appearance``).
             points: by which it is followed.
             dt: seconds since the frame before.
         """
         if self._looks is None:
-            self._looks = looks
+            self._looks = looks.cells
         if self._best_looks is None:
             self._best_looks = looks
-        self._unlike_best = float(changed_cells(self._best_looks, looks).mean()) if self._poor else 0.0
-        changed = changed_cells(self._looks, looks)
+        self._looks_now = looks
+        self._unlike_best = float(changed_cells(self._best_looks.cells, looks.cells).mean()) if self._poor else 0.0
+        changed = changed_cells(self._looks, looks.cells)
         self._changed = float(changed.mean())
         lost = ~points.followed & lie_near(changed, points.homes)
         hidden = float(lost.mean()) if len(lost) else 0.0
@@ -111,7 +121,7 @@ class Visibility:
         self._points_lost = points.lost_fraction
         self._best_score -= _SCORE_DECAY_PER_S * dt
         if self.clear:
-            self._looks = self._looks + min(1.0, dt / _LOOKS_TIME_S) * (looks - self._looks)
+            self._looks = self._looks + min(1.0, dt / _LOOKS_TIME_S) * (looks.cells - self._looks)
             self._changed_s = 0.0
         else:
             self._changed_s += dt
@@ -132,9 +142,10 @@ class Visibility:
             apart: distance of its landmarks from those that were followed, eye distances.
         """
         self._poor = score < self._best_score - _SCORE_DROP
-        usual = not self._poor and apart <= _MAX_APART
-        if score >= self._best_score - _BEST_DROP:
+        if score >= self._best_score - _BEST_DROP or self._changed_s > _FOUND_ACCEPTED_S:
             self._best_looks = None  # those of the next frame
+        self._features_missed = 0 if self._features_found() else self._features_missed + 1
+        usual = not self._poor and not self._features_missed and apart <= _MAX_APART
         self._best_score = max(self._best_score, score)
         self._usual_s = self._usual_s if usual else 0.0
         evident = self._hidden >= _HIDDEN_CONTRADICTED[0] and self._changed >= _CHANGED_CONTRADICTED[0]
@@ -143,7 +154,6 @@ class Visibility:
         accepted = self._changed_s > (_USUAL_ACCEPTED_S if self._usual_s > _USUAL_ACCEPTED_S else _FOUND_ACCEPTED_S)
         if cleared_up or accepted:
             self._looks, self._changed, self._hidden = None, 0.0, 0.0
-            self._best_looks = None if accepted else self._best_looks
             self._changed_s = self._learned_s = 0.0
         self._doubted_s = 0.0 if usual else max(self._doubted_s, _ANSWER_WITHIN_S)
         return cleared_up or accepted
@@ -152,3 +162,9 @@ class Visibility:
         """The detector did not find the face."""
         self._usual_s = 0.0
         self._doubted_s = max(self._doubted_s, _ANSWER_WITHIN_S)
+
+    def _features_found(self) -> bool:
+        """Whether eyes and nose are where they were at the last detection as good as ever."""
+        if self._best_looks is None or self._looks_now is None:
+            return True
+        return rigid_features_kept(self._best_looks, self._looks_now) >= _FEATURE_FOUND

@@ -213,6 +213,23 @@ def test_max_side_bounds_the_search(astronaut: Image8, monkeypatch: pytest.Monke
     assert shapes == [(1, 3, 608, 800), (1, 3, 480, 640)]  # not enlarged; then smaller, with a margin
 
 
+def test_the_tiles_of_a_strip_are_as_low_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only looks like a panorama costs no more than its pixels."""
+    looked_at = []
+    run = CenterFace._run
+
+    def watched(self: CenterFace, views: npt.NDArray[Any]) -> list[Any]:
+        looked_at.append(views[0, 0].size)
+        return run(self, views)
+
+    monkeypatch.setattr(CenterFace, "_run", watched)
+    CenterFace()(np.zeros((100, 20_000, 3), np.uint8))
+    assert 0 < sum(looked_at) < 100 * 20_000
+    looked_at.clear()
+    CenterFace()(np.zeros((4, 1_000_000, 3), np.uint8))
+    assert looked_at == []
+
+
 @pytest.mark.parametrize("arguments", [{"max_side": 10}, {"max_side": 10**6}, {"threshold": 0.0}, {"threshold": 1.5}])
 def test_wrong_settings(arguments: dict[str, Any]) -> None:
     with pytest.raises(InputError):

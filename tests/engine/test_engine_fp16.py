@@ -215,7 +215,7 @@ def test_real_faces(
 
 @pytest.mark.slow
 def test_tensorrt_rtx_takes_it(lowered: tuple[Model, float]) -> None:
-    """Parsed and built without a GPU, with N and G dynamic."""
+    """With N and G dynamic, and inputs of the right types. (test_engine_build.py builds it.)"""
     trt = pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX: ./bootstrap.sh test,tensorrt-rtx")
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)
@@ -223,19 +223,10 @@ def test_tensorrt_rtx_takes_it(lowered: tuple[Model, float]) -> None:
     parser = trt.OnnxParser(network, logger)
     parsed = parser.parse(lowered[0].SerializeToString())
     assert parsed, [str(parser.get_error(i)) for i in range(parser.num_errors)]
-    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
     half, full = trt.DataType.HALF, trt.DataType.FLOAT
     types = {"face": half, "patches": half, "boxes": full, "age": full}
     for i in range(network.num_inputs):
         value = network.get_input(i)
         assert value.dtype == types.pop(value.name)
         assert value.shape[0] == -1
-        one, most = (description_of(lowered[0]).shape(value.name, *sizes) for sizes in ((1, 1), (4, 7)))
-        profile.set_shape(value.name, one, one, most)
     assert not types
-    config.add_optimization_profile(profile)
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(trt.ComputeCapability.SM86, 0)
-    plan = builder.build_serialized_network(network, config)
-    assert plan is not None
-    assert plan.nbytes > 2_000_000

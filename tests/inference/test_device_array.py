@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,6 +53,32 @@ def test_array_interface() -> None:
         4096, 128, 20, 30, "bgra", 77, None,
     )  # fmt: skip
     assert fields(device_frame(array((30, 40)), "nv12")) == (4096, 40, 20, 40, "nv12", LEGACY_STREAM, None)
+
+
+def test_the_callers_stream_is_the_one_that_counts(tiny: Transformer) -> None:
+    assert device_frame(array((20, 30, 3), stream=77), None, 88).stream == 88
+    assert device_frame(array((20, 30, 3), stream=77), None, 0).stream == LEGACY_STREAM
+    image = dlpack((20, 30, 3))
+    assert (device_frame(image, None, 88).stream, image.streams) == (88, [88])
+    for wrong in (-1, 1.5, "0"):
+        with pytest.raises(InputError, match="stream: expected a whole number"):
+            device_frame(array((20, 30, 3)), None, wrong)
+    with pytest.raises(InputError, match="stream: belongs to a frame on the GPU"):
+        tiny.age(np.zeros((20, 30, 3), np.uint8), group=1, stream=1)
+
+
+def test_pytorch_works_on_its_current_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tensor(SimpleNamespace):
+        device = "cuda:0"
+
+    current = SimpleNamespace(cuda_stream=0)
+    torch = SimpleNamespace(Tensor=Tensor, cuda=SimpleNamespace(current_stream=lambda device: current))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    tensor = Tensor(__cuda_array_interface__=array((20, 30, 3), version=2).__cuda_array_interface__)
+    assert device_frame(tensor, None).stream == LEGACY_STREAM
+    current.cuda_stream = 4711
+    assert device_frame(tensor, None).stream == 4711
+    assert device_frame(array((20, 30, 3)), None).stream == LEGACY_STREAM
 
 
 def test_dlpack() -> None:

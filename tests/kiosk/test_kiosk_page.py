@@ -304,13 +304,13 @@ def test_two_visitors(opened: Callable[..., Page], server: Server) -> None:
     assert httpx.get(f"{server.url}/healthz", trust_env=False).json()["visitors"] == 2
 
 
-def test_all_places_taken(opened: Callable[..., Page], tiny: Transformer) -> None:
-    with serving(tiny, Settings(max_visitors=1)) as server:
+def test_all_places_of_an_address_taken(opened: Callable[..., Page], tiny: Transformer) -> None:
+    with serving(tiny, Settings(max_visitors=2)) as server:
         first, second = opened(server.url), opened(server.url)
         go_live(first)
         second.click("#begin")
         second.click("#agree")
-        expect(second.locator("#status")).to_contain_text("All places are taken")
+        expect(second.locator("#status")).to_contain_text("All places for your network are taken")
         first.click("#finish")
         expect(second.locator("#status")).to_have_text("1 face")
 

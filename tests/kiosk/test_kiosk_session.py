@@ -343,7 +343,7 @@ def test_one_address_leaves_places_to_others(tiny: Transformer, frame: bytes) ->
         first, second, third = (stack.enter_context(Visitor(server.url)) for _ in range(3))
         first.start().change(frame)
         second.start().change(frame)
-        assert closing(third) == (Close.FULL, "all 2 places of your address are taken; try again soon")
+        assert closing(third) == (Close.ADDRESS_FULL, "all 2 places of your address are taken; try again soon")
         other = stack.enter_context(Visitor(server.url, source_address=("127.0.0.2", 0)))
         other.start().change(frame)
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from lgin_edge import InputError, fonts
 from lgin_edge.kiosk.mark import marked
+from lgin_edge.kiosk.protocol import Close
 from lgin_edge.kiosk.settings import Settings
 from lgin_edge.kiosk.texts import LANGUAGES, STATIC, drawable, group_label, offered, placeholders, plain, texts_of
 from lgin_edge.models.description import AgeGroup
@@ -38,6 +39,11 @@ def test_all_texts_are_used_and_there() -> None:
         "trouble_|problem_|(still|strip|clip)_title|(mark|original|group_under|group_over)$|full|reconnecting"
     )
     assert [name for name in ENGLISH if not re.search(rf'["`.]{name}\b', sources) and not made.match(name)] == []
+
+
+def test_the_page_knows_why_it_has_no_place() -> None:
+    codes = re.findall(r'(\d{4}): "(\w+)"', (STATIC / "connection.js").read_text("utf-8"))
+    assert codes == [(str(Close.FULL.value), "full"), (str(Close.ADDRESS_FULL.value), "full_address")]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -130,8 +130,13 @@ def test_gpus() -> None:
         tensorrt_variants.VARIANTS["tensorrt-rtx"],
         tensorrt_variants.VARIANTS["tensorrt"],
     )
-    for capability in (80, 86, 90, 120):
+    for capability in (80, 86, 120):
         check_gpu(path, FACTS, rtx, capability)
+    for capability in (87, 90, 100, 110):  # Orin, Hopper and Blackwell of data centres, Thor
+        with pytest.raises(
+            ModelError, match=rf"runs on sm75, .*sm121, and this GPU is sm{capability}; .*--runtime tensorrt,"
+        ):
+            check_gpu(path, FACTS, rtx, capability)
     with pytest.raises(ModelError, match=r"from sm80 on, and this one is sm75; .*--target sm75 -o engine\.plan"):
         check_gpu(path, FACTS, rtx, 75)
     with pytest.raises(ModelError, match=r"built for sm86, and this GPU is sm120; .*--target sm120"):

@@ -314,7 +314,7 @@ def test_looks_tell_a_change_from_light(astronaut: Image8) -> None:
     def seen(frame: npt.NDArray[np.generic]) -> Floats:
         patch = optical_flow.face_patch(frame.astype(np.uint8), PixelFormat.RGB, ASTRONAUT)
         assert patch is not None
-        return occlusion.appearance(patch, affine)
+        return occlusion.appearance(patch, affine).cells
 
     before = seen(astronaut)
     assert occlusion.changed_cells(before, before).mean() == 0

@@ -18,13 +18,13 @@ from .subject import BELOW_NOSE, NOSE_TIP, OVAL, SIDE, Floats, Mask, Subject
 #: Side of a texture: 410 texels over a canonical unit, a little finer than the donors' pictures at 384.
 TEXTURE_SIDE = 320
 #: Width of the widest detail of a layer, of the coarse and of the fine band, and of pores and noise, texels.
-_DETAIL, _COARSE, _PORES = 28.0, 7.5, 0.8
+_DETAIL, _COARSE, _PORES = 28.0, 4.5, 0.8
 #: How much of each band a layer has at full depth: an age of 80 on a smooth face. More of the coarse band looks like bruises under
 #: the eyes, and shiny beside them.
 FINE_GAIN, COARSE_GAIN, PORES_GAIN = 1.0, 0.20, 0.40
 #: No line is deeper than this, log light; and every layer's fine band has this RMS where the donor's skin is seen: a donor with
 #: folds like a relief gives lines as deep as one with few.
-_DEEPEST, _FINE_RMS = 0.30, 0.060
+_DEEPEST, _FINE_RMS = 0.30, 0.050
 #: The donors, chosen by looking at all 73 synthetic faces of 55 and more: even light, no glasses, no hat over the brows, lines that differ.
 DONORS = (
     "sync3184cbf", "syndeffd33d", "syn6525c721", "syn191659e4", "syne0513f44", "synfb1cd470", "syn6dc0e62a", "syn047a6cbb",

@@ -109,10 +109,10 @@ function begin(source) {
         if (kept.isOpen) kept.tell(`problem_${message.code}`);
         else setStatus(`problem_${message.code}`, {}, 3000);
       },
-      lost: (full) => {
+      lost: (why) => {
         mine.answer?.(null);
         working(false);
-        setStatus(full ? "full" : "reconnecting");
+        setStatus(why);
       },
     },
   );

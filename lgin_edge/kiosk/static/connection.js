@@ -1,14 +1,14 @@
 // The WebSocket to the kiosk, as lgin_edge/kiosk/protocol.py describes it: frames up, changed frames down, never more than
 // a window of them on their way. It opens itself again when the kiosk was restarted.
 
-const FULL = 4503;
+const WHY = { 4503: "full", 4504: "full_address" }; // by the code with which the kiosk closed it
 const AGAIN_MS = [300, 600, 1200, 2500]; // before each new attempt; the last one for all later ones
 
 export class Connection {
   /**
    * @param {number} window  frames that may be on their way
    * @param {() => object} start  the first message of each connection
-   * @param {object} on  frame(head, original, file), strip(head, files), still(message), clip(message), problem(message), lost(full)
+   * @param {object} on  frame(head, original, file), strip(head, files), still(message), clip(message), problem(message), lost(why)
    */
   constructor(window, start, on) {
     this.window = window;
@@ -26,14 +26,14 @@ export class Connection {
     socket.binaryType = "arraybuffer";
     socket.onopen = () => this.send(JSON.stringify(this.start()));
     socket.onmessage = ({ data }) => this.hear(data);
-    socket.onclose = ({ code }) => this.again(code === FULL);
+    socket.onclose = ({ code }) => this.again(WHY[code] ?? "reconnecting");
   }
 
-  again(full) {
+  again(why) {
     this.ready = false;
     this.forgetOriginals(Infinity);
     if (this.closed) return;
-    this.on.lost(full);
+    this.on.lost(why);
     const wait = AGAIN_MS[Math.min(this.attempts++, AGAIN_MS.length - 1)];
     this.timer = setTimeout(() => this.open(), wait);
   }
