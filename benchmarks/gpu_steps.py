@@ -87,7 +87,6 @@ def card(step: Step) -> None:
         "card",
         name=cuda.name(),
         capability=cuda.capability,
-        integrated=cuda.integrated,
         driver=cuda.call("cudaDriverGetVersion"),
     )
     with closing(Stream(cuda)) as stream:

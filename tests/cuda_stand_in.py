@@ -32,7 +32,7 @@ class Runtime:
         live: what was made and not freed yet: kind of each thing by its handle.
     """
 
-    cudaHostAllocDefault, cudaHostAllocMapped = 0, 2
+    cudaHostAllocDefault = 0
     cudaStreamNonBlocking, cudaEventDisableTiming = 1, 2
     cudaMemcpyKind = SimpleNamespace(
         cudaMemcpyHostToDevice="up", cudaMemcpyDeviceToHost="down", cudaMemcpyDeviceToDevice="across"
@@ -42,14 +42,13 @@ class Runtime:
     cudaDeviceAttr = SimpleNamespace(
         cudaDevAttrComputeCapabilityMajor="major",
         cudaDevAttrComputeCapabilityMinor="minor",
-        cudaDevAttrIntegrated="integrated",
     )
 
-    def __init__(self, *, capability: int = 86, integrated: bool = False, devices: int = 1) -> None:
+    def __init__(self, *, capability: int = 86, devices: int = 1) -> None:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.live: dict[int, str] = {}
         self.faults: dict[str, int] = {}
-        self._attributes = {"major": capability // 10, "minor": capability % 10, "integrated": int(integrated)}
+        self._attributes = {"major": capability // 10, "minor": capability % 10}
         self._devices = devices
         self._memory: dict[int, Any] = {}
         self._queues: dict[int, list[Callable[[], None]]] = {}
@@ -169,12 +168,8 @@ class Runtime:
         self._release(address, "device memory")
 
     def cudaHostAlloc(self, size: int, flags: int) -> int:
-        assert flags == (self.cudaHostAllocMapped if self._attributes["integrated"] else self.cudaHostAllocDefault)
+        assert flags == self.cudaHostAllocDefault
         return self._allocate(size, "pinned memory")
-
-    def cudaHostGetDevicePointer(self, address: int, flags: int) -> int:
-        assert self.live[address] == "pinned memory"
-        return address
 
     def cudaFreeHost(self, address: int) -> None:
         self._release(address, "pinned memory")

@@ -17,7 +17,8 @@ from lgin_edge.bench.scene import HEIGHT, WIDTH
 from lgin_edge.bench.stages import Model, Target
 from lgin_edge.faces import FaceBatch
 from lgin_edge.frames import PixelFormat
-from lgin_edge.inference.gpu import GpuFramePath, GraphCacheEntry
+from lgin_edge.inference.gpu import GpuFramePath
+from lgin_edge.inference.graph_cache import GraphCacheEntry
 from lgin_edge.kernels import FacePlan
 
 PARTS = ("upload", "crop", "model", "paste", "download")
@@ -40,8 +41,8 @@ class Parts:
         self.target.transformer(model).age(frame, group=scene.groups - 1, landmarks=landmarks, out=frame)
         self.entry: GraphCacheEntry = next(reversed(self.path.entries.values()))
         self.stream, self.cuda = self.path.stream, self.path.cuda
-        assert self.entry.pixels is not None
-        self.pixels = self.entry.pixels
+        assert self.path.memory.pixels is not None
+        self.pixels = self.path.memory.pixels
         batch = FaceBatch.of([scene.face] * faces)
         x0, y0, x1, y1 = FacePlan(batch, about.views, HEIGHT, WIDTH, PixelFormat.RGB).rectangle
         self.rectangle = slice(y0, y1), slice(x0, x1)
@@ -78,7 +79,7 @@ class Parts:
 
     def _upload(self) -> None:
         self.entry.parameters.upload(self.stream.handle)
-        self.pixels.upload(self.stream.handle, self.entry.key.capacity)
+        self.pixels.upload(self.stream.handle, self.original.size)
 
     def _crop(self) -> None:
         self.path.queue_crop(self.entry)
@@ -92,7 +93,7 @@ class Parts:
         self.path.queue_paste(self.entry)
 
     def _download(self) -> None:
-        self.pixels.download(self.stream.handle)
+        self.pixels.download(self.stream.handle, self.original.size)
 
     # ---- what comes before, and whether it was right
 

@@ -8,6 +8,8 @@ namespace {
 
 // Threads of a block: a tile of cells, a cell each.
 constexpr unsigned kColumns = 32, kRows = 8;
+// More blocks than run at once on any GPU would begin only to find no tile: a 4K frame has 32,400, a face of 600 px 1,400.
+constexpr long long kMaxBlocks = 1024;
 
 // What one thread changes: a pixel, or in NV12 a 2x2 block of pixels.
 constexpr int cell_pixels(const PackedFrame*) { return 1; }
@@ -214,7 +216,7 @@ void launch_paste(const Block<Frame>& block, int index, const Views<const T>& re
                   std::ptrdiff_t target_offset, int device, void* stream) {
   const DeviceScope scope(device);
   const long long tile_pixels = kColumns * kRows * cell_pixels(block.frame());
-  const long long grid = std::min((pixels - 1) / tile_pixels + 1, kMaxGrid);
+  const long long grid = std::min((pixels - 1) / tile_pixels + 1, kMaxBlocks);
   launch("region_paste", paste_kernel<Frame, T>, dim3(static_cast<unsigned>(grid)), dim3(kColumns, kRows),
          static_cast<cudaStream_t>(stream), block.frame(), block.pastes(), index,
          PlanarResiduals<T>{residuals.face, residuals.patches, residuals.face_size, residuals.patch_size},
@@ -227,7 +229,7 @@ void launch_paste(const Block<Frame>& block, int index, const PlanarEdits<T>& ed
   const DeviceScope scope(device);
   const cudaStream_t on = static_cast<cudaStream_t>(stream);
   const long long tile_pixels = kColumns * kRows * cell_pixels(block.frame());
-  const dim3 grid(static_cast<unsigned>(std::min((pixels - 1) / tile_pixels + 1, kMaxGrid))), threads(kColumns, kRows);
+  const dim3 grid(static_cast<unsigned>(std::min((pixels - 1) / tile_pixels + 1, kMaxBlocks))), threads(kColumns, kRows);
   check(cudaMemsetAsync(scratch, 0, kScratchHead, on), "region_paste");
   launch("region_paste", keep_kernel<Frame>, grid, threads, on, block.frame(), block.pastes(), index, target_offset,
          scratch);

@@ -70,8 +70,6 @@ class Cuda:
         if device >= count:
             raise BackendError(f"device cuda:{device}: this machine has {count} CUDA devices, numbered from 0")
         self.capability = 10 * self._attribute("ComputeCapabilityMajor") + self._attribute("ComputeCapabilityMinor")
-        #: Memory is shared with the CPU (Jetson): mapping it replaces copying it.
-        self.integrated = bool(self._attribute("Integrated"))
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a function of the run time; its result without the error code. Raises BackendError."""
@@ -128,10 +126,7 @@ class DeviceMemory:
 
 
 class PinnedBuffer:
-    """Memory that both the host and the device see: written here and uploaded, or downloaded and read here.
-
-    On an integrated GPU it is one piece of memory that is mapped, and ``upload`` and ``download`` have nothing to do.
-    Otherwise it is pinned host memory and as much on the device.
+    """Pinned memory of the host and as much on the device: written here and uploaded, or downloaded and read here.
 
     Attributes:
         host: the bytes, [size] uint8.
@@ -139,44 +134,35 @@ class PinnedBuffer:
     """
 
     def __init__(self, cuda: Cuda, size: int) -> None:
-        runtime = cuda.runtime
         self._cuda, self.size = cuda, size
-        flags = runtime.cudaHostAllocMapped if cuda.integrated else runtime.cudaHostAllocDefault
-        self._pinned = int(cuda.call("cudaHostAlloc", size, flags))
-        self._copy: DeviceMemory | None = None
+        self._pinned = int(cuda.call("cudaHostAlloc", size, cuda.runtime.cudaHostAllocDefault))
         try:
-            if cuda.integrated:
-                self.address = int(cuda.call("cudaHostGetDevicePointer", self._pinned, 0))
-            else:
-                self._copy = DeviceMemory(cuda, size)
-                self.address = self._copy.address
+            self._device = DeviceMemory(cuda, size)
         except BackendError:
             cuda.call("cudaFreeHost", self._pinned)
             raise
+        self.address = self._device.address
         self.host: npt.NDArray[np.uint8] = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(self._pinned))
 
     def upload(self, stream: int, size: int | None = None) -> None:
         """Queue the copy of the first ``size`` bytes (all) to the device."""
-        self._queue_copy(self.address, self._pinned, "cudaMemcpyHostToDevice", stream, size)
+        size = self.size if size is None else size
+        self._queue_copy(self.address, self._pinned, size, "cudaMemcpyHostToDevice", stream)
 
-    def download(self, stream: int, size: int | None = None) -> None:
-        """Queue the copy of the first ``size`` bytes (all) to the host."""
-        self._queue_copy(self._pinned, self.address, "cudaMemcpyDeviceToHost", stream, size)
+    def download(self, stream: int, size: int | None = None, start: int = 0) -> None:
+        """Queue the copy of ``size`` bytes (all) from ``start`` on to the host."""
+        size = self.size if size is None else size
+        self._queue_copy(self._pinned + start, self.address + start, size, "cudaMemcpyDeviceToHost", stream)
 
-    def _queue_copy(self, to: int, source: int, kind: str, stream: int, size: int | None) -> None:
-        if self._copy is not None:
-            size = self.size if size is None else size
-            self._cuda.call(
-                "cudaMemcpyAsync", to, source, size, getattr(self._cuda.runtime.cudaMemcpyKind, kind), stream
-            )
+    def _queue_copy(self, to: int, source: int, size: int, kind: str, stream: int) -> None:
+        self._cuda.call("cudaMemcpyAsync", to, source, size, getattr(self._cuda.runtime.cudaMemcpyKind, kind), stream)
 
     def close(self) -> None:
         pinned, self._pinned = self._pinned, 0
         if not pinned:
             return
         self.host = np.empty(0, np.uint8)
-        if self._copy is not None:
-            self._copy.close()
+        self._device.close()
         self._cuda.call("cudaFreeHost", pinned)
 
 
