@@ -6,6 +6,18 @@ For each row that two files have, the ratio of the medians B / A has a 99 % inte
 both). Between two processes on one machine times drift by more than their samples tell, so a change counts only where the whole
 interval lies beyond a floor: 3 %, or what ResNet-18 itself moved, if that is more. Where the machines differ, only multiples of
 ResNet-18 are compared, and their floor is 10 %: no two processors do everything alike.
+
+Before and after many commits, on a quiet machine, in turn and twice, with one model file that both read (what ``before1`` to ``before2``
+says is the machine's own drift):
+
+    git worktree add ../before COMMIT && (cd ../before && ./bootstrap.sh)
+    for run in 1 2; do for tree in ../before .; do
+      (cd $tree && .venv/bin/python -m lgin_edge.bench "$OLDPWD/lgin_edge/weights/lgin.onnx" --json "/tmp/$(basename $PWD)$run.json")
+    done; done
+    for pair in "before1 before2" "before1 $(basename $PWD)1" "before2 $(basename $PWD)2"; do
+      .venv/bin/python -m benchmarks.compare $(printf "/tmp/%s.json " $pair)
+    done
+    git worktree remove --force ../before
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +15,16 @@ from .arguments import floats
 from .errors import ImageError, InputError, shown
 from .faces import Face, FaceBatch
 from .frames import Color, Frame, PixelFormat, check_result
+from .limits import Limits
+
+
+def picture_of(image: Any, limits: Limits) -> Any:
+    """The picture in a file, where the caller gives a path."""
+    if not isinstance(image, (str, os.PathLike)):
+        return image
+    from .images import read
+
+    return read(image, limits=limits).image
 
 
 def placed(faces: Sequence[Face], strength: float | Sequence[float]) -> FaceBatch:

@@ -28,7 +28,7 @@ from .frames import Color, Frame, PixelFormat
 from .inference.cpu import CpuFramePath
 from .inference.device_array import device_frame, is_on_device
 from .inference.loader import open_path
-from .inputs import given_faces, placed, targets, to_frame
+from .inputs import given_faces, picture_of, placed, targets, to_frame
 from .limits import LIMITS, Limits
 from .models.description import AgeGroup, Description, check_template
 
@@ -133,7 +133,7 @@ class Transformer:
 
     def detect(self, image: Frame | Image.Image, *, color: Color | None = None) -> list[Face]:
         """The faces of a picture, the largest first, in pixels of the picture as it is. Args, errors: as for ``age``."""
-        frame, order, _ = to_frame(self._read(image), color)
+        frame, order, _ = to_frame(picture_of(image, self._limits), color)
         with self._call() as (_, stats):
             stats.faces = self._find(frame, order, stats)
         return stats.faces
@@ -204,7 +204,7 @@ class Transformer:
             if faces is not None or landmarks is not None or out is not None:
                 raise InputError("faces, landmarks and out belong to one picture; give the pictures one by one")
             return [self.age(one, group=group, years=years, strength=strength, color=color) for one in image]
-        image, given = self._read(image), given_faces(faces, landmarks)
+        image, given = picture_of(image, self._limits), given_faces(faces, landmarks)
         on_device = not isinstance(image, np.ndarray) and is_on_device(image)
         if stream is not None and not on_device:
             raise InputError("stream: belongs to a frame on the GPU, and this one is in the host's memory")
@@ -239,7 +239,9 @@ class Transformer:
     ) -> list[ImageT]:
         """The picture at each of the K age groups, by rising age. Each face is encoded once. Args, errors: as for ``age``."""
         given = given_faces(faces, landmarks)
-        return self._change(self._read(image), np.eye(len(self.groups), dtype=np.float32), given, 1.0, color, None)
+        return self._change(
+            picture_of(image, self._limits), np.eye(len(self.groups), dtype=np.float32), given, 1.0, color, None
+        )
 
     def strip(self, image: Any, *, faces: Sequence[Face] | None = None) -> Image.Image:
         """A labelled strip to look at, one row a face: as it is, and at every age group. A notebook shows it.
@@ -248,7 +250,7 @@ class Transformer:
         """
         from .contact_sheet import timeline_strip
 
-        image = self._read(image)
+        image = picture_of(image, self._limits)
         chosen = self.detect(image) if faces is None else given_faces(faces, None)
         if not chosen:
             raise InputError("image: no face was found in it, and a strip shows faces")
@@ -283,7 +285,7 @@ class Transformer:
         for one in ends:
             self._code(None, one)  # warns of one that the model does not reach
         first, last = map(about.used_years, ends)
-        return animate(self, self._read(image), first, last, seconds, fps, side, given_faces(faces, None))
+        return animate(self, picture_of(image, self._limits), first, last, seconds, fps, side, given_faces(faces, None))
 
     def age_file(
         self,
@@ -330,7 +332,7 @@ class Transformer:
         Returns:
             One estimate a face, in the order of ``last_call.faces``; none where there is no face.
         """
-        frame, order, _ = to_frame(self._read(image), color)
+        frame, order, _ = to_frame(picture_of(image, self._limits), color)
         given = given_faces(faces, landmarks)
         with self._age_lock:
             self._open_path()
@@ -390,14 +392,6 @@ class Transformer:
         except BackendError:
             if kind is None:  # otherwise what went wrong first is told
                 raise
-
-    def _read(self, image: Any) -> Any:
-        """The picture in a file, where the caller gives a path."""
-        if not isinstance(image, (str, os.PathLike)):
-            return image
-        from .images import read
-
-        return read(image, limits=self._limits).image
 
     def _code(self, group: float | None, years: Any) -> NDArray[np.float32]:
         """The code of an age, [K]. Warns of one that the model does not reach."""
