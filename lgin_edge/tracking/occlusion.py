@@ -54,19 +54,19 @@ def appearance(patch: Patch, affine: Float64) -> Looks:
     return Looks(view, view.reshape(_CELLS, _PIXELS, _CELLS, _PIXELS).mean(axis=(1, 3))[_OVAL])
 
 
-def rigid_features_kept(before: Looks, now: Looks) -> float:
-    """How well eyes and nose are found again near their places: the correlation of the worst of them, -1 to 1.
+def features_kept(before: Looks, now: Looks) -> tuple[float, float]:
+    """How well features are found again near their places: correlations of the worst of eyes and nose, and of nose and mouth together.
 
-    On a head that turns, or stands in another light, they stay like themselves; what covers them does not become like them. A mouth
-    that speaks does neither.
+    On a head that turns, or stands in another light, eyes and nose stay like themselves; what covers them does not become like them.
+    A mouth that speaks changes: of it only a part may be missed.
     """
-    correlations = []
-    for x, y in np.rint(TEMPLATE[:3] * len(before.view)).astype(int):
+    found = []
+    for x, y in np.rint(TEMPLATE * len(before.view)).astype(int):
         feature = before.view[y - _FEATURE : y + _FEATURE, x - _FEATURE : x + _FEATURE]
         reach = _FEATURE + _SEARCH
         near = now.view[y - reach : y + reach, x - reach : x + reach]
-        correlations.append(float(opencv().matchTemplate(near, feature, opencv().TM_CCOEFF_NORMED).max()))
-    return min(correlations)
+        found.append(float(opencv().matchTemplate(near, feature, opencv().TM_CCOEFF_NORMED).max()))
+    return min(found[:3]), sum(found[2:]) / 3
 
 
 def changed_cells(before: Float64, now: Float64) -> npt.NDArray[np.bool_]:

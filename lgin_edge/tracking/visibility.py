@@ -6,8 +6,8 @@ moderate guess waits for an answer nothing fades; a detection as good as usual t
 a poorer one confirms the guess. What hides a large part at once is believed without an answer.
 
 What creeps over a face is learnt bit by bit, and takes few points at a time. So the looks at the last detection as good as ever are
-kept: while detections are poorer than usual, what differs from them is covered, whatever the points say; and if eyes or nose are
-not found again in detections that are a little poorer, something covers the face.
+kept: while detections are poorer than usual, what differs from them is covered, whatever the points say; and if eyes, nose
+or mouth are not found again in detections that are a little poorer, something covers the face.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from ..geometry import Float64
 from .face_points import FacePoints
 from .head_pose import falling
-from .occlusion import Looks, changed_cells, lie_near, rigid_features_kept
+from .occlusion import Looks, changed_cells, features_kept, lie_near
 
 #: Limits of ``falling`` for the fractions of changed cells and of hidden points; both must pass them. The first pair is of a guess
 #: that the detector did not contradict, the second of one that it contradicts or was not asked about yet.
@@ -33,9 +33,9 @@ _ANSWER_WITHIN_S = 0.3
 _SCORE_DROP, _MAX_APART = 0.12, 0.25
 #: A detection is as good as ever if its score is at most this much below the best.
 _BEST_DROP = 0.03
-#: The face is covered after this many detections in a row that are not as good as ever, in which a feature correlates by less than
-#: this with itself. Of detections of living faces one in a hundred is so, of covered eyes nearly all.
-_MISSED_DETECTIONS, _FEATURE_FOUND = 2, 0.5
+#: The face is covered after this many detections in a row that are not as good as ever, in which ``features_kept`` is below one of
+#: these. Of detections of living faces one in seventy is so, of covered eyes and mouths nearly all.
+_MISSED_DETECTIONS, _FEATURES_FOUND = 2, (0.5, 0.55)
 #: Points are chosen anew when more of them than this fraction were lost.
 _WORN_POINTS = 0.15
 #: The looks are learnt anew at most once in this time, seconds: a hand that comes would be learnt bit by bit.
@@ -61,7 +61,7 @@ class Visibility:
         self._looks: Float64 | None = None
         self._best_looks: Looks | None = None  # at the last detection as good as ever
         self._looks_now: Looks | None = None
-        self._features_missed = 0  # detections in a row in which eyes or nose were not found again
+        self._features_missed = 0  # detections in a row in which features were not found again
         self._poor = False  # whether the last detection was poorer than usual
         self._unlike_best = 0.0  # fraction of the cells that look unlike then, while detections are poor
         self._changed = self._hidden = 0.0  # fractions: of the cells that look unlike before, of the points lost there
@@ -164,7 +164,8 @@ class Visibility:
         self._doubted_s = max(self._doubted_s, _ANSWER_WITHIN_S)
 
     def _features_found(self) -> bool:
-        """Whether eyes and nose are where they were at the last detection as good as ever."""
+        """Whether eyes, nose and mouth are where they were at the last detection as good as ever."""
         if self._best_looks is None or self._looks_now is None:
             return True
-        return rigid_features_kept(self._best_looks, self._looks_now) >= _FEATURE_FOUND
+        kept = features_kept(self._best_looks, self._looks_now)
+        return all(one >= least for one, least in zip(kept, _FEATURES_FOUND, strict=True))
