@@ -35,6 +35,8 @@ DONORS = (
 #: Donors whose skin looked well and whose layers do not: scribbles on the forehead, a shadow beside the nose. Who has chosen them gets
 #: another of the same sex; numbers are those of ``DONORS``, which trained networks know.
 INSTEAD = {14: 12, 18: 15}
+#: The same of foreheads alone: lines that run in all directions look like scribbles on another face.
+FOREHEAD_INSTEAD = {2: 6, 9: 8, 17: 16}
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,13 @@ def layer(own: Detail, young: Floats) -> Floats:
     edge = _faded(own.seen)
     fine *= _FINE_RMS / max(1e-3, float(fine[own.seen].std()))
     return (FINE_GAIN * fine * edge + COARSE_GAIN * coarse).astype(np.float32)
+
+
+def replaced(bank: Floats, forehead: Floats) -> Floats:
+    """The bank [K, side, side] with what serves in place of layers, and of foreheads (a window [side, side]), that do not look well."""
+    whole = np.stack([bank[INSTEAD.get(k, k)] for k in range(len(bank))])
+    brows_up = np.stack([whole[FOREHEAD_INSTEAD.get(k, k)] for k in range(len(bank))])
+    return whole + forehead * (brows_up - whole)
 
 
 def _faded(seen: Mask) -> Floats:
