@@ -24,13 +24,14 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 import typer
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 import lgin_edge
 
 from .dataset import labels
 from .dataset.labels import Photo
 from .judging.sources import UNCHANGED, Frame, Source, open_source
+from .sheets import grid
 
 Json = dict[str, Any]
 
@@ -77,23 +78,6 @@ def hair_only(frame: Frame, hair: npt.NDArray[np.float64], older: bool) -> Frame
     changed = 60 + 0.7 * luma if older else DARKER * frame
     alpha = hair[..., None]
     return np.clip(frame + alpha * (changed - frame), 0, 255).round().astype(np.uint8)
-
-
-def draw_sheet(title: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[Frame]]]) -> Image.Image:
-    """A sheet of pictures [H, W, 3], each ``SIDE`` wide, with a title, a head above each column, a name before each row."""
-    columns = max(len(pictures) for _, pictures in rows)
-    width, height = columns * (SIDE + _GAP) - _GAP, _BAND + len(rows) * (SIDE + _BAND)
-    sheet = Image.new("RGB", (width, height), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=18)
-    draw.text((4, 4), title, fill="black", font=font)
-    for i, (name, pictures) in enumerate(rows):
-        top = _BAND + i * (SIDE + _BAND)
-        for k, picture in enumerate(pictures):
-            left = k * (SIDE + _GAP)
-            draw.text((left + 4, top + 4), f"{name} {heads[k]}".strip(), fill="black", font=font)
-            face = Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-            sheet.paste(face, (left, top + _BAND))
-    return sheet
 
 
 def make_pairs(
@@ -152,10 +136,13 @@ def make_pairs(
             rows = []
             for row, (about, (original, first, second)) in enumerate(order[start : start + ROWS], 1):
                 left = bool(rng.integers(2))
-                rows.append((str(row), (original, first, second) if left else (original, second, first)))
+                shown = (original, first, second) if left else (original, second, first)
+                rows.append(
+                    [(f"{row} {head}", one) for head, one in zip(("original", "left", "right"), shown, strict=True)]
+                )
                 key["trials"].append({"sheet": number, "row": row, "first": "left" if left else "right", **about})
             title = f"sheet {number}: the person at {years:g}"
-            draw_sheet(title, ("original", "left", "right"), rows).save(sheets / f"{number:02}.png")
+            grid(rows, SIDE, band=_BAND, gap=_GAP, title=title).save(sheets / f"{number:02}.png")
     return _write_key(out, key, PAIRS_QUESTION, ("sheet", "row", "choice"))
 
 
@@ -182,13 +169,10 @@ def make_singles(
     each = SINGLES * ROWS
     for number, start in enumerate(range(0, len(mixed), each), 1):
         chosen = mixed[start : start + each]
-        heads = [str(i + 1) for i in range(len(chosen))]
-        sheet = Image.new("RGB", (SINGLES * (SIDE + _GAP) - _GAP, -(-len(chosen) // SINGLES) * (SIDE + _BAND)), "white")
-        for i, (about, picture) in enumerate(chosen):
-            cell = draw_sheet("", ("",), [(heads[i], [picture])]).crop((0, _BAND, SIDE, SIDE + 2 * _BAND))
-            sheet.paste(cell, (i % SINGLES * (SIDE + _GAP), i // SINGLES * (SIDE + _BAND)))
-            key["trials"].append({"sheet": number, "row": i + 1, **about})
-        sheet.save(sheets / f"{number:02}.png")
+        cells = [(str(i), picture) for i, (_, picture) in enumerate(chosen, 1)]
+        rows = [cells[i : i + SINGLES] for i in range(0, len(cells), SINGLES)]
+        grid(rows, SIDE, band=_BAND, gap=_GAP).save(sheets / f"{number:02}.png")
+        key["trials"] += [{"sheet": number, "row": i, **about} for i, (about, _) in enumerate(chosen, 1)]
     return _write_key(out, key, SINGLES_QUESTION, ("sheet", "row", "choice", "age"))
 
 

@@ -57,6 +57,8 @@ class TrainConfig:
         hold: what is left in the GAN's phase of the weights that hold picture, gain, residual and flow to their targets.
         augment: strength of the augmentation of the inputs; 0 leaves pictures as they are.
         balance: 0 draws faces as they come, 1 all decades (and sharp and soft faces) equally often.
+        reuse: steps an example is used for, at about as many different times: where making examples takes longer than learning from
+            them, as on a GPU. A resumed run starts with new ones.
         workers: processes that make examples; 0 makes them between the steps.
         embedder: file of ``torch.export.save``: [N, 3, 256, 256] in [-1, 1] -> [N, E]; needed if ``weights.embedding``.
     """
@@ -79,6 +81,7 @@ class TrainConfig:
     hold: float = 0.3
     augment: float = 1.0
     balance: float = 0.5
+    reuse: int = 1
     workers: int = 1
     embedder: str = ""
     seed: int = 20261123

@@ -29,7 +29,8 @@ from lgin_edge.models.description import METADATA_KEY, AgeDescription, Descripti
 from . import checkpoint, data
 from .critics import AgeClassifier
 from .detector import store_weights, weights_of
-from .networks import FACE_BOX, LGIN, NetworkConfig, count_macs, example_inputs
+from .lines import Lines
+from .networks import FACE_BOX, LGIN, Modulation, NetworkConfig, Position, count_macs, example_inputs
 from .trainer import CLASSIFIER_SIDE
 
 OPSET = 20  # the newest that TensorRT 10.3 (JetPack 6) reads
@@ -42,7 +43,7 @@ TRAINING_DATA = (
     "1,219 faces of people of 18 and more: 775 official portraits of members of the US Congress (mostly presumed US-government "
     "works, not checked per image; ages 25-76, three men to one woman, most of them white), 195 staff portraits of US federal "
     "programmes (CC0), 130 pictures of research volunteers (Face Research Lab London Set, DeBruine & Jones 2017, CC BY 4.0) and "
-    "119 AI-generated faces (SFHQ-T2I, Beniaguev 2024, MIT), of which 20 more lend the lines of old skin. Few are over 65. Ages: "
+    "119 AI-generated faces (SFHQ-T2I, Beniaguev 2024, MIT), of which 18 more lend the lines of old skin. Few are over 65. Ages: "
     "congress-legislators (CC0), FiveThirtyEight (CC BY 4.0), stated by volunteers, else estimated."
 )
 
@@ -247,25 +248,32 @@ def load(run: Path, average: bool = True) -> LGIN:
 
 
 @torch.no_grad()
-def temper(net: LGIN, years: Sequence[float]) -> None:
-    """Have the global generator, which greys hair, work for other ages than T is asked for.
+def calibrate(net: LGIN, years: Sequence[float]) -> None:
+    """Have the generators work for other ages than T is asked for: viewers read most people younger than they are drawn.
 
-    The age enters it by linear layers alone, so that its weights take the change. Flow and local generators stay as they are.
+    The age enters by linear layers without a bias alone, so that their weights take the change.
 
     Args:
-        years: for each age group the years that the global generator hears, rising.
+        years: for each age group the years that the generators work for, rising.
 
     Raises:
         ValueError: not as many years as groups, or years that do not rise.
     """
     if len(years) != net.config.groups or list(years) != sorted(set(years)):
-        raise ValueError(f"whole-years: expected {net.config.groups} rising ages in years, got {list(years)}")
+        raise ValueError(f"years: expected {net.config.groups} rising ages in years, got {list(years)}")
     heard = data.age_codes(torch.tensor(years, dtype=torch.float32))  # [K, K]: a code for each group
-    for modulation in (net.whole.modulation, net.whole.modulation2):
-        for layer in (modulation.gamma, modulation.beta):
+    for module in net.modules():
+        if isinstance(module, Modulation):
+            layers = [module.gamma, module.beta]
+        elif isinstance(module, Lines):
+            layers = [module.modulation, module.usual]
+        elif isinstance(module, Position):
+            module.weight.copy_(heard @ module.weight)
+            continue
+        else:
+            continue
+        for layer in layers:
             layer.weight.copy_(layer.weight @ heard.T)
-    if net.whole.position is not None:
-        net.whole.position.weight.copy_(heard @ net.whole.position.weight)
 
 
 def load_classifier(run: Path) -> AgeClassifier:
@@ -355,18 +363,18 @@ def main(
     classifier: Annotated[
         Path | None, typer.Option(help="Write C too, the age model of estimate_age, to this .onnx.", show_default=False)
     ] = None,
-    name: Annotated[str, typer.Option(help="Name and version that the files carry.")] = "lgin-edge-1.0",
+    name: Annotated[str, typer.Option(help="Name and version that the files carry.")] = "lgin-edge-1.1",
     start: Annotated[
         Path | None,
         typer.Option(
             help="Write the averaged weights to this folder too, a start for other runs (--init).", show_default=False
         ),
     ] = None,
-    whole_years: Annotated[
+    years: Annotated[
         str,
         typer.Option(
-            help="Ages that the global generator (hair) hears in place of the groups' centres, with commas: hair greys more slowly"
-            " than faces age."
+            help="Ages that the generators work for where they are asked for the groups' centres, with commas: what makes people"
+            " look as old as asked."
         ),
     ] = "",
     last: Annotated[bool, typer.Option("--last", help="Export the last weights instead of the averaged ones.")] = False,
@@ -374,8 +382,8 @@ def main(
     """Export T of a run to ONNX with its description, and compare it with PyTorch in ONNX Runtime."""
     try:
         net = load(run, average=not last)
-        if whole_years:
-            temper(net, [float(one) for one in whole_years.split(",")])
+        if years:
+            calibrate(net, [float(one) for one in years.split(",")])
         c = load_classifier(run) if classifier is not None else None
     except (FileNotFoundError, ValueError) as error:
         typer.echo(f"training.export: {error}", err=True)

@@ -23,6 +23,7 @@ from .dataset.labels import Photo
 from .judging import measures, two_sample
 from .judging.anatomy import Anatomy, Floats, Meshes, canonical_view
 from .judging.sources import ModelSource, Source, open_source
+from .sheets import grid
 
 Json = dict[str, Any]
 
@@ -129,7 +130,9 @@ def judge(
                 else None,
             }
         if images is not None:
-            write_strip(images / f"{photo.name}.jpg", [frame, *shown.values()])
+            images.mkdir(parents=True, exist_ok=True)
+            sheet = grid([[("", picture) for picture in (frame, *shown.values())]], 256)
+            sheet.save(images / f"{photo.name}.jpg", quality=92)
         people.append(person)
         meshes.forget(photo)
     if not people:
@@ -298,17 +301,6 @@ def _mean(values: Iterable[float]) -> float | None:
 def _median(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return round(float(np.median(known)), 3) if known else None
-
-
-def write_strip(path: Path, pictures: Sequence[Any], side: int = 256) -> None:
-    """Pictures [H, W, 3] side by side, a JPEG."""
-    from PIL import Image
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    strip = Image.new("RGB", (len(pictures) * side, side))
-    for i, picture in enumerate(pictures):
-        strip.paste(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS), (i * side, 0))
-    strip.save(path, quality=92)
 
 
 def main(

@@ -6,7 +6,6 @@ After Mitchell et al. 2019 ("Model Cards for Model Reporting"). Sizes and costs 
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from lgin_edge.models.description import METADATA_KEY, Description
 from lgin_edge.transformer import WEIGHTS
 
 from . import data
-from .dataset.labels import default_packs
+from .dataset.labels import Photo, default_packs, read_packs
 from .evaluation import cost, summary
 from .evaluation.measures import TONES
 from .templating import percent, render
@@ -72,7 +71,7 @@ def aims(result: Json) -> list[Aim]:
 def markdown(
     model: Path,
     result: Json,
-    labels: Sequence[dict[str, str]],
+    labels: Sequence[Photo],
     commands: Sequence[str],
     spent: cost.RunCost | None = None,
 ) -> str:
@@ -81,7 +80,7 @@ def markdown(
     Args:
         model: the ``.onnx`` that was evaluated.
         result: its report by ``training.evaluate``.
-        labels: the rows of ``labels.csv``.
+        labels: of the packs' faces.
         commands: that made report and card.
         spent: cost of the training run, if it is known.
 
@@ -132,25 +131,25 @@ def _about(model: onnx.ModelProto, about: Description, path: Path) -> list[list[
     ]
 
 
-def _data(labels: Sequence[dict[str, str]]) -> Json:
+def _data(labels: Sequence[Photo]) -> Json:
     """What is counted in the tables of labels, by split."""
-    splits = [name for name in ("train", "val", "test", "donor") if any(row["split"] == name for row in labels)]
+    splits = [name for name in ("train", "val", "test", "donor") if any(row.split == name for row in labels)]
     kinds = {
-        "source": [row.get("source") or "not stated" for row in labels],
-        "gender": [row["gender"] for row in labels],
+        "source": [row.source or "not stated" for row in labels],
+        "gender": [row.gender for row in labels],
         "age": [_group(row) for row in labels],
-        "age label": [row["age_kind"] for row in labels],
+        "age label": [row.age_kind for row in labels],
     }
-    rows: list[list[Any]] = [["all", *(sum(row["split"] == split for row in labels) for split in splits)]]
+    rows: list[list[Any]] = [["all", *(sum(row.split == split for row in labels) for split in splits)]]
     for kind, values in kinds.items():
         for value in [g.label for g in data.GROUPS] if kind == "age" else sorted(set(values)):
-            counts = Counter(row["split"] for row, own in zip(labels, values, strict=True) if own == value)
+            counts = Counter(row.split for row, own in zip(labels, values, strict=True) if own == value)
             rows.append([f"{kind} {value}", *(counts[split] for split in splits)])
-    ages = [float(row["age"]) for row in labels if row["split"] == "train"]
+    ages = [row.age for row in labels if row.split == "train"]
     splits_of: dict[str, set[str]] = {}
     for row in labels:
-        splits_of.setdefault(row.get("person") or row["bioguide"], set()).add(row["split"])
-    rights = Counter(row.get("rights") or row.get("licence") or "not stated" for row in labels)
+        splits_of.setdefault(row.person or row.key, set()).add(row.split)
+    rights = Counter(row.rights or "not stated" for row in labels)
     return {
         "splits": splits,
         "counts": rows,
@@ -161,9 +160,9 @@ def _data(labels: Sequence[dict[str, str]]) -> Json:
     }
 
 
-def _limits(result: Json, labels: Sequence[dict[str, str]]) -> list[str]:
-    train = [row for row in labels if row["split"] == "train"]
-    kinds = Counter(f"gender {row['gender']}" for row in train) + Counter(f"age {_group(row)}" for row in train)
+def _limits(result: Json, labels: Sequence[Photo]) -> list[str]:
+    train = [row for row in labels if row.split == "train"]
+    kinds = Counter(f"gender {row.gender}" for row in train) + Counter(f"age {_group(row)}" for row in train)
     equal = {f"age {group.label}": 1 / len(data.GROUPS) for group in data.GROUPS} | {
         "gender F": 1 / 2,
         "gender M": 1 / 2,
@@ -176,7 +175,7 @@ def _limits(result: Json, labels: Sequence[dict[str, str]]) -> list[str]:
         *(f"tone {t}" for t, _ in TONES),
     ]
     none = [name for name in known if name not in result["slices"]]
-    children = sum(float(row["age"]) < 18 for row in train)
+    children = sum(row.age < 18 for row in train)
     lines = [
         "Adults in formal portraits, in studio light, facing the camera: expect worse elsewhere.",
         f"Training faces under 18 years: {children}. Do not use it on children.",
@@ -234,8 +233,8 @@ def _figures(result: Json) -> Json:
     return {"head": [*head, "cosine", "verified", "sharpness", "skin drift, dE"], "figures": rows}
 
 
-def _group(row: dict[str, str]) -> str:
-    return data.GROUPS[summary.group_of(float(row["age"]), data.GROUPS)].label
+def _group(row: Photo) -> str:
+    return data.GROUPS[summary.group_of(row.age, data.GROUPS)].label
 
 
 def _years(age: Json) -> str:
@@ -267,19 +266,16 @@ def main(
 
         python -m training.model_card runs/evaluate/lgin/report.json --run runs/third
     """
-    path, tables = model or WEIGHTS, [pack / "labels.csv" for pack in packs or default_packs()]
+    path = model or WEIGHTS
     try:
-        for needed in (report_, path, *tables):
+        for needed in (report_, path):
             if not needed.is_file():
                 raise FileNotFoundError(f"no {needed}; --help says where each file comes from")
         try:
             result = json.loads(report_.read_text())
         except ValueError as error:
             raise ValueError(f"{report_} is not a report.json of training.evaluate: {error}") from error
-        labels: list[dict[str, str]] = []
-        for table in tables:
-            with table.open(newline="", encoding="utf-8") as file:
-                labels += csv.DictReader(file)
+        labels = read_packs(packs or default_packs())
         commands = [f"python -m training.evaluate {_shown(path)}", f"python -m training.model_card {_shown(report_)}"]
         commands[1] += f" --model {_shown(path)}" * (model is not None) + f" --run {_shown(run)}" * (run is not None)
         text = markdown(path, result, labels, commands, cost.of_run(run) if run else None)

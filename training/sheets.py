@@ -1,4 +1,4 @@
-"""Contact sheets: held-out faces in rows, the input and what T makes of it in columns."""
+"""Contact sheets: pictures in rows, and of a run its held-out faces, the input and what T makes of it in columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from . import data, edits, examples
@@ -17,6 +17,32 @@ from .networks import FACE_BOX, LGIN, NetworkConfig
 #: Ages of a sheet, years, and faces on it.
 AGES = (20.0, 30.0, 50.0, 70.0, 80.0)
 ROWS = 24
+
+
+def grid(
+    rows: Sequence[Sequence[tuple[str, npt.NDArray[np.uint8]]]],
+    side: int,
+    *,
+    band: int = 0,
+    gap: int = 0,
+    title: str = "",
+) -> Image.Image:
+    """Rows of captions and pictures [H, W, 3] on white, all in pixels.
+
+    Args:
+        side: of every picture on the sheet. band: height of the captions, above the pictures, and of the title. gap: between columns.
+    """
+    head, columns = band * bool(title), max(len(row) for row in rows)
+    sheet = Image.new("RGB", (columns * (side + gap) - gap, head + len(rows) * (side + band)), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=max(10, 0.6 * band))
+    pen.text((4, 4), title, fill="black", font=font)
+    for i, row in enumerate(rows):
+        for k, (caption, picture) in enumerate(row):
+            left, top = k * (side + gap), head + i * (side + band)
+            pen.text((left + 4, top + 4), caption, fill="black", font=font)
+            shown = Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS)
+            sheet.paste(shown, (left, top + band))
+    return sheet
 
 
 def plain_batch(faces: examples.Faces, index: Iterable[int]) -> examples.Batch:
@@ -45,8 +71,8 @@ def write(net: LGIN, faces: examples.Faces, path: Path, rows: int = ROWS) -> npt
     """Write a sheet of ``rows`` faces spread over the split, sharp ones first, and return its pixels [H, W, 3]."""
     candidates = np.flatnonzero(faces.sharp) if faces.sharp.any() else np.arange(len(faces))
     index = candidates[np.linspace(0, len(candidates) - 1, min(rows, len(candidates))).astype(int)]
-    strips = [age_all(net, plain_batch(faces, [int(i)]), AGES)[0] for i in index]
-    picture = torch.stack(strips).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
-    pixels = (picture * 255).round().byte().cpu().numpy()
-    Image.fromarray(pixels).save(path, quality=90)
-    return pixels
+    strips = (age_all(net, plain_batch(faces, [int(i)]), AGES)[0] for i in index)
+    pixels = [(strip.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy() for strip in strips]
+    sheet = grid([[("", picture) for picture in row] for row in pixels], pixels[0].shape[1])
+    sheet.save(path, quality=90)
+    return np.asarray(sheet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import math
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ OPTIMISERS = {"net": ("net", "hidden"), "d": ("d",), "c": ("c",)}
 #: Side of the regions' crops that D sees: the canvas' own resolution for an eye's box, a little less for the cheeks. And of the
 #: whole face: a small photograph's.
 CROP_SIDE, WHOLE_SIDE = 96, 128
+#: Batches that are kept on the device to be used again.
+KEPT_BATCHES = 48
 #: Losses that hold the GAN's phase to its targets; D may move what they hold.
 HELD = ("picture", "gain", "residual", "flow")
 #: D's pull is never made stronger than this, however little it says.
@@ -82,17 +85,22 @@ class Trainer:
         torch.manual_seed(config.seed + fabric.global_rank)
         self.generator = torch.Generator().manual_seed(config.seed + fabric.global_rank)
         self._source: tuple[str, Iterator[examples.Batch]] | None = None
+        self._kept: collections.deque[examples.Batch] = collections.deque(maxlen=KEPT_BATCHES)
 
     def batch(self, phase: str) -> examples.Batch:
-        """The next batch of a phase: always the same one for a step of a seed."""
+        """The next batch of a phase: always the same one for a step of a seed, where none is used again."""
         if self._source is None or self._source[0] != phase:
             c, f = self.config, self.fabric
             size = c.classifier_batch if phase == "classifier" else c.batch
             # Phases see other examples: their numbers follow each other.
-            start = self.steps[phase] + (PHASES.index(phase) << 26)
+            start = self.steps[phase] // c.reuse + (PHASES.index(phase) << 26)
+            self._kept.clear()
             loader = examples.batches(self.examples, start, size, f.global_rank, f.world_size, c.workers)
             self._source = phase, iter(loader)
-        return next(self._source[1]).to(self.device)
+        if not self._kept or self.steps[phase] % self.config.reuse == 0:
+            self._kept.append(next(self._source[1]).to(self.device))
+            return self._kept[-1]
+        return self._kept[int(torch.randint(len(self._kept), (), generator=self.generator))]
 
     def classifier_step(self) -> dict[str, float]:
         batch = self.batch("classifier")

@@ -53,12 +53,11 @@ def torch_module(model: Model) -> Any:
     wanted = net.state_dict()
     graph = onnx.load(str(model.path)).graph
     stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    weights = {name: stored[f"net.{name}"] for name in wanted if f"net.{name}" in stored}
-    # The exporter folds the transposes of the modulation into constants without a name: [K, width], in the order of use.
-    folded = (stored[name] for name in _age_products(graph) if name in stored and not name.startswith("net."))
-    for name in wanted:
-        if name not in weights and ".modulation" in name:
-            weights[name] = next(folded, np.empty(0)).T
+    folded = [stored[name] for name in _factors(graph) if name in stored and not name.startswith("net.")]
+    weights = {}
+    for name, tensor in wanted.items():
+        if (found := _weight(f"net.{name}", tuple(tensor.shape), stored, folded, networks.Position.SCALE)) is not None:
+            weights[name] = found
     unknown = [name for name in wanted if name not in weights and ".coarse_heads." not in name]
     wrong = [name for name, array in weights.items() if array.shape != tuple(wanted[name].shape)]
     if unknown or wrong:
@@ -127,7 +126,26 @@ def openvino(model: Model, threads: int) -> Run:
     return run
 
 
-def _age_products(graph: Any) -> Iterator[str]:
+def _weight(
+    name: str, shape: tuple[int, ...], stored: dict[str, Floats], folded: list[Floats], scale: float
+) -> Floats | None:
+    """A weight of this name and shape, as it is stored or was folded; None where it is not there. Takes it from ``folded``."""
+    if name in stored:
+        return stored[name]
+    if f"{name}_int8" in stored:
+        step = stored[f"{name}_step"]
+        return stored[f"{name}_int8"] * step.reshape(-1, *[1] * (len(shape) - 1))
+    # The exporter folds linear layers' transposes and maps' scales into constants without a name, in the order of use.
+    maps = name.endswith(".maps")
+    wanted = (*shape[:2], int(np.prod(shape[2:]))) if maps else shape[::-1]
+    for i, array in enumerate(folded):
+        if array.shape == wanted:
+            del folded[i]
+            return array.reshape(shape) / np.float32(scale) if maps else array.T
+    return None
+
+
+def _factors(graph: Any) -> Iterator[str]:
     """Second inputs of the graph's matrix products, in order."""
     return (node.input[1] for node in graph.node if node.op_type == "MatMul")
 

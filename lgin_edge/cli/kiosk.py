@@ -82,6 +82,18 @@ def kiosk(
     side: Annotated[
         int, typer.Option(min=320, max=1920, help="Longer side of the camera's frames, pixels.", metavar="PIXELS")
     ] = 960,
+    still_side: Annotated[
+        int,
+        typer.Option(
+            min=320,
+            max=4096,
+            help="Longer side of the pictures that are taken, if the camera has it, pixels.",
+            metavar="PIXELS",
+        ),
+    ] = 1920,
+    shots: Annotated[
+        int, typer.Option(min=1, max=6, help="Pictures taken at once, of which a visitor keeps one.", metavar="N")
+    ] = 3,
     languages: Annotated[
         str | None,
         typer.Option(
@@ -174,6 +186,8 @@ def kiosk(
             max_visitors=visitors,
             max_fps=fps,
             side=side,
+            still_side=still_side,
+            shots=shots,
             public_screen=public_screen,
             print_command=checked(cups(printer) if printer else _words(print_command)),
             prints_per_visit=prints_per_visit,

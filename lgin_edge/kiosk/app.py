@@ -90,6 +90,10 @@ async def about_page(request: Request) -> Response:
             "max_fps": settings.max_fps,
             "window": settings.window,
             "side": settings.side,
+            "still_side": settings.still_side,
+            "still_pixels": settings.frames.image_pixels,
+            "still_bytes": settings.frames.image_bytes,
+            "shots": settings.shots,
             "public_screen": settings.public_screen,
             "print": bool(settings.print_command),
         }

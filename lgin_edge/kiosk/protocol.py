@@ -5,7 +5,8 @@ From the page, JSON texts:
 - ``{"type": "start", "consent": true, "years": 60}``: the first message. Without consent nothing is looked at. ``"language": "de"``
   is that of words in pictures.
 - ``{"type": "age", "years": 62}``: the age from now on; the picture follows within a second.
-- ``{"type": "still"}``: keep the last picture.
+- ``{"type": "still"}``: keep the last picture. With ``"attached": true`` the next message is a frame, of more pixels perhaps, that is
+  changed and kept instead; it is not answered otherwise, and its number does not count.
 - ``{"type": "strip"}``: the largest face of the last frame at every age.
 - ``{"type": "clip"}``: the last frame through the ages and back, as a moving picture.
 - ``{"type": "print", "token": "..."}``: print what was kept, a picture or a strip.
@@ -92,6 +93,7 @@ class Age(_Message):
 
 class Still(_Message):
     type: Literal["still"]
+    attached: bool = False
 
 
 class Strip(_Message):

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,12 +17,12 @@ from ..errors import ImageError, LginError
 from ..faces import Face
 from ..frames import Frame
 from ..stream.pipeline import Pipeline
-from ..tracking.tracker import TrackedFace
 from . import protocol
 from .mark import marked
 from .printing import PrintError
 from .protocol import Close, Refused
 from .rate_limit import Full, TokenBucket
+from .shot import FULL_STRENGTH, Shot, largest_first, take
 from .state import CELL_SIDE, Kiosk, keep_jpeg, live_jpeg
 from .texts import drawable, group_label, plain
 
@@ -33,17 +32,8 @@ _log = logging.getLogger(__name__)
 _SILENCE_TIMEOUT_S = 30.0
 #: Pictures that a visitor may take: sustained rate per second, and burst.
 _PICTURES_PER_S, _PICTURES_BURST = 0.5, 5.0
-#: A picture is taken only where the largest face got this much of its change.
-_FULL_STRENGTH = 0.9
 #: Commands of any kind likewise: a slider that is moved sends one for each step.
 _COMMANDS_PER_S, _COMMANDS_BURST = 60.0, 120.0
-
-
-@dataclass(frozen=True, eq=False)
-class _Shot:
-    original: Frame  # [H, W, 3]
-    result: Frame
-    faces: list[TrackedFace]  # the largest first
 
 
 class Session:
@@ -65,13 +55,14 @@ class Session:
         self._last_frame_s = time.monotonic()
         self._something = asyncio.Event()
         self._newest: tuple[int, bytes, float] | None = None  # number, file, when it came
-        self._asked: list[protocol.Wish] = []
-        self._last: _Shot | None = None
+        self._asked: list[tuple[protocol.Wish, bytes]] = []  # with the frame that is attached
+        self._last: Shot | None = None
         self._printed = 0
         rate = 2 * kiosk.settings.max_fps  # the page keeps to max_fps; the network may bunch its frames
         self._frames = TokenBucket(rate, rate)
         self._commands = TokenBucket(_COMMANDS_PER_S, _COMMANDS_BURST)
-        self._pictures = TokenBucket(_PICTURES_PER_S, _PICTURES_BURST)
+        shots = kiosk.settings.shots
+        self._pictures = TokenBucket(shots * _PICTURES_PER_S, shots * _PICTURES_BURST)
 
     async def run(self) -> None:
         """Serve the visitor until he leaves or is refused."""
@@ -158,9 +149,7 @@ class Session:
                 before, (number, data) = number, message
                 if number <= before:
                     raise Refused(Close.BAD_MESSAGE, f"frame: expected a number above {before}, got {number}")
-                most = settings.frames.image_bytes
-                if len(data) > most:
-                    raise Refused(Close.TOO_LARGE, f"frame: {len(data)} bytes, at most {most} are taken")
+                self._check_size(data)
                 if self._frames.take():
                     raise Refused(Close.TOO_FAST, f"more than {settings.max_fps:g} frames a second")
                 if self._newest is not None:
@@ -172,12 +161,28 @@ class Session:
                 self._kiosk.snapshots.delete(message.token)
             elif isinstance(message, protocol.Start):
                 raise Refused(Close.BAD_MESSAGE, "start: the session has begun already")
-            elif not self._pictures.take():
-                self._asked.append(message)
+            elif isinstance(message, protocol.Still) and message.attached:
+                attached = await self._receive()
+                if not isinstance(attached, tuple):
+                    raise Refused(Close.BAD_MESSAGE, "still: expected the frame that is attached next")
+                self._check_size(attached[1])
+                await self._ask(message, attached[1])
             else:
-                await self._problem("too_often", f"at most a picture every {1 / _PICTURES_PER_S:g} seconds")
+                await self._ask(message)
             if self._newest or self._asked:
                 self._something.set()
+
+    def _check_size(self, data: bytes) -> None:
+        most = self._kiosk.settings.frames.image_bytes
+        if len(data) > most:
+            raise Refused(Close.TOO_LARGE, f"frame: {len(data)} bytes, at most {most} are taken")
+
+    async def _ask(self, wish: protocol.Wish, data: bytes = b"") -> None:
+        """Keep a wish, with the frame that is attached, until it is answered."""
+        if self._pictures.take():
+            await self._problem("too_often", f"at most a picture every {1 / _PICTURES_PER_S:g} seconds")
+        else:
+            self._asked.append((wish, data))
 
     async def _work(self, pipeline: Pipeline) -> None:
         """Answer what was asked, and the newest frame."""
@@ -185,19 +190,22 @@ class Session:
             await self._something.wait()
             self._something.clear()
             while self._asked:
-                await self._answer(self._asked[0])
+                await self._answer(pipeline, *self._asked[0])
                 del self._asked[0]  # not before: who waits for an answer sends no frame
             if self._newest is not None:
                 frame, self._newest = self._newest, None
                 await self._change(pipeline, *frame)
 
+    async def _decoded(self, data: bytes) -> Frame:
+        try:
+            return await self._kiosk.decode_frame(data, self._address)
+        except ImageError as error:
+            raise Refused(Close.BAD_MESSAGE, str(error)) from error
+
     async def _change(self, pipeline: Pipeline, number: int, data: bytes, came: float) -> None:
         kiosk, metrics = self._kiosk, self._kiosk.metrics
         began = time.monotonic()
-        try:
-            frame = await kiosk.decode_frame(data, self._address)
-        except ImageError as error:
-            raise Refused(Close.BAD_MESSAGE, str(error)) from error
+        frame = await self._decoded(data)
         decoded = time.monotonic()
         processed = await kiosk.executor.run(lambda: pipeline(frame, came))
         faces = processed.faces
@@ -211,7 +219,7 @@ class Session:
             metrics.seconds.labels(stage).observe(seconds)
         metrics.frames.inc()
         metrics.faces.inc(sum(one.strength > 0 for one in faces))
-        self._last = _Shot(frame, processed.image, sorted(faces, key=lambda one: -one.face.size))
+        self._last = Shot(frame, processed.image, largest_first(faces))
         head = {
             "type": "frame",
             "number": number,
@@ -225,24 +233,29 @@ class Session:
         }
         await self._socket.send_bytes(protocol.packed(head, jpeg))
 
-    async def _answer(self, message: protocol.Wish) -> None:
-        shot = self._last
+    async def _answer(self, pipeline: Pipeline, message: protocol.Wish, data: bytes) -> None:
         if isinstance(message, protocol.Print):
             await self._print(message.token)
-        elif shot is None:
+            return
+        shot, kiosk = self._last, self._kiosk
+        if data:
+            picture, came = await self._decoded(data), time.monotonic()
+            side = max(shot.original.shape) if shot else kiosk.settings.side
+            shot = await kiosk.executor.run(lambda: take(kiosk.transformer, pipeline, picture, side, came))
+        if shot is None:
             await self._problem("no_frame", "there is no picture yet")
         elif not shot.faces:
             await self._problem("no_face", "there is no face in the picture")
-        elif shot.faces[0].strength < _FULL_STRENGTH:
+        elif not shot.is_full:
             await self._problem("not_full", "the largest face is turned away, covered, or has just come")
         elif isinstance(message, protocol.Still):
-            jpeg = await self._kiosk.in_thread(lambda: keep_jpeg(Image.fromarray(shot.result), self._texts))
+            jpeg = await kiosk.in_thread(lambda: keep_jpeg(Image.fromarray(shot.result), self._texts))
             await self._socket.send_json({"type": "still", **self._kept(jpeg, "picture.jpg")})
         elif isinstance(message, protocol.Strip):
             await self._strip(shot.original, shot.faces[0].face)
         else:
-            faces = [one.face for one in shot.faces if one.strength >= _FULL_STRENGTH]
-            kiosk, image = self._kiosk, marked(Image.fromarray(shot.original), self._texts)
+            faces = [one.face for one in shot.faces if one.strength >= FULL_STRENGTH]
+            image = marked(Image.fromarray(shot.original), self._texts)
             ends = kiosk.transformer.groups[0].center, kiosk.transformer.groups[-1].center
             gif = await kiosk.clip(kiosk.executor, image, faces, *ends)
             await self._socket.send_json({"type": "clip", **self._kept(gif, "clip.gif")})

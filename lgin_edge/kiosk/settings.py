@@ -24,6 +24,9 @@ class Settings:
         max_fps: frames a second that a visitor may send.
         window: frames that a visitor may have sent and not yet got back.
         side: longer side of the frames that the page sends, pixels.
+        still_side: longer side of the pictures that the camera is asked for, pixels; pictures taken have all of them, as far as
+            ``frames`` lets them.
+        shots: pictures that are taken at once, of which a visitor keeps the best.
         public_screen: visitors stand at the kiosk's own screen: the page offers nothing that reaches that machine's disk.
         print_command: program and arguments that print a picture, as ``printing`` says; empty: no printing.
         prints_per_visit: pictures that one visitor may print.
@@ -48,6 +51,8 @@ class Settings:
     max_fps: float = 30.0
     window: int = 2
     side: int = 960
+    still_side: int = 1920
+    shots: int = 3
     public_screen: bool = False
     print_command: tuple[str, ...] = ()
     prints_per_visit: int = 2

@@ -175,10 +175,7 @@ def test_pytorch_has_the_weights_of_the_file(stack: ExitStack) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("training.networks", reason="needs a checkout")
     (model,) = stages.open_models([WEIGHTS], stack)
-    try:
-        run = frameworks.eager(frameworks.torch_module(model), 1)
-    except frameworks.Unavailable as error:
-        pytest.skip(str(error))
+    run = frameworks.eager(frameworks.torch_module(model), 1)
     inputs = model.scene.engine_inputs()
     expected = model.expected.edits(1, 1)
     assert expected is not None

@@ -62,7 +62,8 @@ def browser(playwright: Playwright, camera: Path) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def server(tiny: Transformer) -> Iterator[Server]:
     with serving(
-        tiny, Settings(public_url="http://192.168.7.7:8000", countdown_seconds=0, print_command=("true",))
+        tiny,
+        Settings(public_url="http://192.168.7.7:8000", countdown_seconds=0, print_command=("true",), side=480, shots=1),
     ) as running:
         yield running
 
@@ -217,7 +218,7 @@ def test_a_picture_with_its_code(opened: Callable[..., Page], server: Server) ->
         page.click("#save")
     assert saving.value.suggested_filename == "picture.jpg"
     with Image.open(saving.value.path()) as picture:
-        assert picture.size == (640, 480)
+        assert picture.size == (640, 480)  # the camera's; the live picture has 480 x 360
     code = np.asarray(
         Image.open(io.BytesIO(page.locator("#code-picture").screenshot())).convert("RGB").resize((600, 600))
     )
@@ -288,7 +289,7 @@ def test_through_the_years(opened: Callable[..., Page], server: Server, monkeypa
     expect(page.locator("#kept")).to_be_hidden()
     page.click("#clip")
     moving = page.get_by_alt_text("growing older and younger again")
-    assert moving.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == 640
+    assert moving.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == 480
     expect(page.locator("#save")).to_have_attribute("href", re.compile(r"/stills/[\w-]{22}\.gif\?save=1"))
 
 
@@ -412,6 +413,7 @@ def test_a_public_screen_prints_and_reaches_no_disk(
         public_screen=True,
         public_url="http://192.168.7.7:8000",
         countdown_seconds=0,
+        shots=1,
         print_command=("test", "-e", str(tmp_path / "paper"), "-a", "-s", "{file}"),
         prints_per_visit=1,
     )
@@ -454,8 +456,23 @@ def test_a_phone_over_https(browser: Browser, tiny: Transformer, tmp_path: Path)
         go_live(page)
         page.click("#still")
         expect(page.locator("#count")).to_have_text(re.compile("[1-3]"))
-        expect(page.locator("#status")).to_have_text("Look into the camera")
-        expect(page.locator("#pictures img")).to_have_count(1)
+        expect(page.locator("#status")).to_have_text("Picture 1 of 3")
+        expect(page.locator("#status")).to_have_text("Picture 3 of 3")
+        choice = page.locator("#shot-choice img")
+        expect(choice).to_have_count(3)
+        kiosk_browser.settled(page.locator("#shots"))
+        accessible(page)
+        assert page.evaluate(_CUT_OFF) == []
+        taken = [str(one.get_attribute("src")) for one in choice.all()]
+        page.get_by_role("button", name="Picture 2").click()
+        expect(page.locator("#pictures img")).to_have_attribute("src", taken[1])
+        page.wait_for_function(
+            """async (paths) => {
+              const answers = await Promise.all(paths.map((path) => fetch(path)));
+              return answers.map(({ status }) => status).join() === "404,200,404";
+            }""",
+            arg=taken,
+        )
         page.context.close()
     with serving(tiny, host="0.0.0.0") as server:
         if server.settings.network_url is not None:

@@ -20,7 +20,7 @@ from support.kiosk_server import PATIENCE, Image8, Visitor, encoded, pixels, ser
 from websockets.exceptions import ConnectionClosed
 
 from lgin_edge import BackendError, Limits, Transformer
-from lgin_edge.kiosk import session, state
+from lgin_edge.kiosk import session, shot, state
 from lgin_edge.kiosk.mark import SOURCE_TYPE
 from lgin_edge.kiosk.protocol import Close
 from lgin_edge.kiosk.server import Server
@@ -32,7 +32,7 @@ FRAMES = Limits(image_bytes=2_000_000, image_pixels=1_000_000, json_bytes=1024, 
 
 @pytest.fixture(scope="module")
 def server(tiny: Transformer) -> Iterator[Server]:
-    with serving(tiny, Settings(public_url="https://kiosk.example", max_fps=240, frames=FRAMES)) as running:
+    with serving(tiny, Settings(public_url="https://kiosk.example", max_fps=240, frames=FRAMES, shots=1)) as running:
         yield running
 
 
@@ -114,7 +114,7 @@ def test_no_picture_of_a_face_that_is_not_all_there(
     with Visitor(server.url) as visitor:
         visitor.start().be_seen(frame)
         with monkeypatch.context() as patch:
-            patch.setattr(session, "_FULL_STRENGTH", 1.01)
+            patch.setattr(shot, "FULL_STRENGTH", 1.01)
             for kind in ("still", "strip", "clip"):
                 visitor.say(type=kind)
                 assert visitor.hear()[0]["code"] == "not_full"
@@ -154,6 +154,29 @@ def test_a_picture_to_take_away(server: Server, frame: bytes) -> None:
         assert httpx.get(f"{address}.jpg", trust_env=False).status_code == 404
         assert httpx.get(f"{address}.svg", trust_env=False).status_code == 404
         assert httpx.get(f"{server.url}/taken/{kept['token']}", trust_env=False).status_code == 404
+
+
+def test_a_picture_with_all_pixels(server: Server, frame: bytes, astronaut: Image8) -> None:
+    """Attached, larger than the live frames: it is changed as they are, and only where a face is."""
+    large = np.asarray(Image.fromarray(astronaut).resize((960, 960)))
+    with Visitor(server.url) as visitor:
+        live = settle(visitor.start(), frame, years=70)
+        visitor.say(type="still", attached=True)
+        visitor.show(encoded(large))
+        kept = visitor.hear()[0]
+        assert kept["type"] == "still"
+        file = httpx.get(f"{server.url}/stills/{kept['token']}.jpg", trust_env=False).content
+        changed = pixels(file).astype(int)
+        assert changed.shape == large.shape
+        small = np.asarray(Image.fromarray(changed.astype(np.uint8)).resize((512, 512)))
+        assert np.abs(small[:400].astype(int) - pixels(live)[:400]).mean() < 4
+        assert np.abs(small[90:150, 195:245].astype(int) - pixels(frame)[90:150, 195:245]).mean() > 20
+        visitor.say(type="still", attached=True)
+        visitor.show(encoded(np.full_like(large, 70)))
+        assert visitor.hear()[0]["code"] in ("no_face", "not_full")
+        visitor.say(type="still", attached=True)
+        visitor.say(type="age", years=60)
+        assert closing(visitor) == (Close.BAD_MESSAGE, "still: expected the frame that is attached next")
 
 
 def test_through_the_years(server: Server, frame: bytes, tiny: Transformer) -> None:

@@ -110,7 +110,7 @@ def take_pictures(playwright: Playwright, transformer: Transformer, folder: Path
 
     with TemporaryDirectory() as temporary:
         camera = film(Path(temporary) / "astronaut.mjpeg", data.astronaut(), (960, 720))
-        settings = kiosk_server.Settings(public_url="https://kiosk.example", countdown_seconds=0)
+        settings = kiosk_server.Settings(public_url="https://kiosk.example", countdown_seconds=0, shots=1)
         with kiosk_server.serving(transformer, settings) as server, browsing(playwright, camera) as browser:
             for name in names:
                 page = open_page(browser, server.url, sizes[name])

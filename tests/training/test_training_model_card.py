@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ pytest.importorskip("onnx", reason="counting needs onnx: pip install -e .[train]
 import typer
 
 from training import model_card
+from training.dataset.labels import POINTS, read
 
 
 def cut(n, slope=0.7, rank=0.97, mae=6.0, cosine=0.97, verified=1.0, sharp=(0.95, 1.05)):
@@ -36,14 +38,21 @@ def result():
 
 
 @pytest.fixture
-def labels():
+def labels(tmp_path):
     """Forty training faces: 30 men of 50, 8 women of 40, 2 men of 70; two people to test."""
+    points = {f"{point}_{axis}": "1" for point in POINTS for axis in "xy"}
     kinds = [("M", 50.0)] * 30 + [("F", 40.0)] * 8 + [("M", 70.0)] * 2 + [("M", 50.0)] * 2
-    return [
+    rows = [
         {"file": f"{i}.jpg", "split": "train" if i < 40 else "test", "tier": "AB"[i % 2], "gender": gender}
         | {"age": str(age), "age_kind": "estimated", "bioguide": f"p{i}", "rights": "presumed US government work"}
+        | points
         for i, (gender, age) in enumerate(kinds)
     ]
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return read(tmp_path)
 
 
 def reached(result):
@@ -103,7 +112,7 @@ def test_a_card_says_what_was_counted(result, labels, tiny_model):
 
 def test_a_card_warns_of_another_model_a_trial_and_shared_people(result, labels, tiny_model):
     result["model"] |= {"name": "somebody else's", "limit": 12}
-    labels[-1]["bioguide"] = labels[0]["bioguide"]
+    labels[-1] = replace(labels[-1], person=labels[0].person)
     text = model_card.markdown(tiny_model, result, labels, [])
     assert "The report is of `somebody else's`, not of this file" in text
     assert "A trial: 12 portraits at most" in text
@@ -113,10 +122,6 @@ def test_a_card_warns_of_another_model_a_trial_and_shared_people(result, labels,
 @pytest.fixture
 def files(result, labels, tmp_path, tiny_model):
     (tmp_path / "report.json").write_text(json.dumps(result))
-    with (tmp_path / "labels.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, labels[0])
-        writer.writeheader()
-        writer.writerows(labels)
     return {
         "report_": tmp_path / "report.json",
         "output": tmp_path / "docs" / "card.md",

@@ -35,7 +35,7 @@ class Photo:
         file: as the table names it. size: side of the stored picture, pixels.
         split: "train", "val", "test"; "donor" in ``faces``. person: an id, "" when unknown.
         gender: "M", "F" or "". age: years. age_kind: how the age is known ("dated", "stated", "estimated", "apparent", ...).
-        source: where the picture comes from ("congress", "us", "vol", "syn", ...).
+        source: where the picture comes from ("congress", "us", "vol", "syn", ...). rights: who allows it, "" when not stated.
         eye_px: distance between the eyes in pixels of the source photograph; not a number where the table does not say.
         landmarks: [5, 2], pixels of the stored picture.
     """
@@ -50,6 +50,7 @@ class Photo:
     age_kind: str
     source: str
     eye_px: float
+    rights: str = ""
     tags: frozenset[str] = frozenset()
     landmarks: npt.NDArray[np.float64] = field(repr=False, compare=False, default_factory=lambda: np.zeros((5, 2)))
 
@@ -135,6 +136,7 @@ def _photo(root: Path, row: dict[str, str]) -> Photo:
         age_kind=row.get("age_kind", ""),
         source=row.get("source", ""),
         eye_px=float(row.get("src_eye_px" if with_pixels else "eye_px") or "nan"),
+        rights=row.get("rights") or row.get("licence", ""),
         tags=frozenset(row.get("tags", "").split()),
         landmarks=landmarks if with_pixels else landmarks * size,
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw
 
+from ..sheets import grid
 from ..templating import listed, percent, render, table
 
 if TYPE_CHECKING:
@@ -201,20 +202,10 @@ def write_sheet(result: Json, rows: Sequence[Photo], ager: Ager, path: Path) -> 
     """Contact sheet, two people a line: the input and three groups each. Portraits: never commit or publish it."""
     groups = [i for i in _SHEET_GROUPS if i < len(result["groups"])]
     years = [result["groups"][i]["center"] for i in groups]
-    side, band, columns = _SHEET_SIDE, 14, 2
-    index = choose(result["people"])
-    across = len(groups) + 1
-    sheet = Image.new("RGB", (columns * (across * side + 8), -(-len(index) // columns) * (side + band)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for place, i in enumerate(index):
-        row, person = rows[i], result["people"][i]
-        x0, y0 = place % columns * (across * side + 8), place // columns * (side + band)
-        frame = row.frame()
-        for k, picture in enumerate([frame, *ager(frame, row.landmarks, years)]):
-            small = Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS)
-            sheet.paste(small, (x0 + k * side, y0 + band))
-            title = (
-                f"{Path(row.file).stem} {row.gender} {row.age:.0f} {person['tone']}" if k == 0 else f"{years[k - 1]:g}"
-            )
-            draw.text((x0 + k * side + 3, y0 + 1), title, fill="black")
-    sheet.save(path)
+    people = []
+    for i in choose(result["people"]):
+        row, frame = rows[i], rows[i].frame()
+        captions = [f"{Path(row.file).stem} {row.gender} {row.age:.0f} {result['people'][i]['tone']}"]
+        captions += [f"{one:g}" for one in years]
+        people.append(list(zip(captions, [frame, *ager(frame, row.landmarks, years)], strict=True)))
+    grid([[*chain(*people[i : i + 2])] for i in range(0, len(people), 2)], _SHEET_SIDE, band=16, gap=4).save(path)

@@ -113,10 +113,10 @@ def _layers(people: list[Subject], folder: Path) -> dict[str, Floats]:
         youth = [s for s in people if s.photo.split == "train" and s.photo.age < YOUNG_YEARS and s.photo.sharp]
         youth = [s for s in youth if not {"glasses", "beard"} & s.photo.tags][:120]
         young = layers.mean_of([layers.detail(s, mean) for s in track(youth, "young skin")])
-        bank = [layers.layer(layers.detail(d, mean, layers.beard(d)), young) for d in donors(people)]
-        bank = [bank[layers.INSTEAD.get(k, k)] for k in range(len(bank))]
+        bank = np.stack([layers.layer(layers.detail(d, mean, layers.beard(d)), young) for d in donors(people)])
         windows = matching.region_windows(layers.TEXTURE_SIDE, mean, mean_face.TEXTURE_BOX)
-        np.savez_compressed(path, layers=np.stack(bank).astype(np.float32), young=young, windows=windows)
+        bank = layers.replaced(bank, windows[0]).astype(np.float32)
+        np.savez_compressed(path, layers=bank, young=young, windows=windows)
     with np.load(path) as file:
         return {name: file[name] for name in file.files}
 

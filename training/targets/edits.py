@@ -34,7 +34,7 @@ from .subject import (
 Float64 = npt.NDArray[np.float64]
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 #: Colour of grey hair, a little warm.
-GREY_TINT = np.array((1.0, 0.98, 0.945), np.float32)
+GREY_TINT = np.array((1.025, 0.985, 0.93), np.float32)
 #: Channels of ``SubjectEdits.maps``.
 SKIN, MATTE, HAIR_LIGHT, CONTRAST, GREY, GAIN, RED, GREEN, BLUE, YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(
     13
@@ -52,7 +52,7 @@ SHAPE, SHAPE_BY_HAND, YOUNGER_SHAPE = 1.5, 1.0, 0.65
 #: Of grey hair that gets younger: the part of its light that goes, and the colour that comes.
 YOUNG_DARKER, YOUNG_HAIR = 0.68, np.array((0.080, 0.048, 0.018), np.float32)
 #: How far brows and beard grey, of what the hair does.
-BROWS_GREY, BEARD_GREY = 0.35, 0.95
+BROWS_GREY, BEARD_GREY = 0.45, 0.95
 
 
 @dataclass

@@ -43,7 +43,7 @@ def main() -> None:
     files, landmarks, people, missed = [], [], [], []
     for pack in options.packs:
         with (pack / "labels.csv").open(newline="", encoding="utf-8") as table:
-            rows = list(csv.DictReader(table))
+            rows = list(csv.DictReader(table))  # not by training.dataset.labels, which this environment has not got
         for number, row in enumerate(rows):
             name = f"{pack.name}/{row['file']}"
             picture = np.asarray(Image.open(pack / row["file"]).convert("RGB"))

@@ -7,6 +7,7 @@ import { Stage } from "./stage.js";
 import { duration, language, number, preferred, setTexts, text } from "./texts.js";
 
 const JPEG_QUALITY = 0.85;
+const STILL_QUALITY = 0.92;
 const MIN_IDLE = 60; // seconds where nobody needs to be seen: while a visitor reads or waits, and with a photo
 const CAMERA_RETRY = 3; // seconds
 const WARN = 6; // seconds before the end for which it is announced
@@ -44,7 +45,7 @@ async function startCamera() {
   const from = document.body.dataset.screen;
   const retries = retry;
   try {
-    const source = await openCamera(byId("video"), noCamera);
+    const source = await openCamera(byId("video"), about.still_side, noCamera);
     if (document.body.dataset.screen === from) begin(source);
     else source.stop(); // the visitor went back in the meantime
   } catch (error) {
@@ -77,7 +78,7 @@ async function startPhoto() {
 function begin(source) {
   finish();
   const canvas = document.createElement("canvas");
-  visit = { source, canvas, seen: performance.now(), faces: 0 };
+  const mine = (visit = { source, canvas, seen: performance.now(), faces: 0 });
   stage.mirror = source.camera;
   setAge(Number(byId("age").max));
   setSplit(true);
@@ -88,10 +89,7 @@ function begin(source) {
     () => ({ type: "start", consent: true, years: Number(byId("age").value), language: language() }),
     {
       frame: showFrame,
-      still: (message) => {
-        working(false);
-        kept.open("still", message, [{ url: `/stills/${message.token}.jpg`, alt: text("still_alt") }]);
-      },
+      still: (message) => mine.answer?.(message),
       clip: (message) => {
         working(false);
         kept.open("clip", message, [{ url: `/stills/${message.token}.gif`, alt: text("clip_alt") }]);
@@ -106,11 +104,13 @@ function begin(source) {
       },
       printed: () => kept.tell("printed"),
       problem: (message) => {
+        mine.answer?.(null);
         working(false);
         if (kept.isOpen) kept.tell(`problem_${message.code}`);
         else setStatus(`problem_${message.code}`, {}, 3000);
       },
       lost: (why) => {
+        mine.answer?.(null);
         working(false);
         setStatus(why);
       },
@@ -147,18 +147,32 @@ async function send(mine) {
     const { source, connection, canvas } = mine;
     if (visit !== mine || !connection.free || !source.width || now - last < 900 / about.max_fps) continue;
     last = now;
-    const scale = Math.min(1, about.side / Math.max(source.width, source.height));
-    canvas.width = Math.round(scale * source.width);
-    canvas.height = Math.round(scale * source.height);
-    canvas.getContext("2d").drawImage(source.picture, 0, 0, canvas.width, canvas.height);
-    const [original, jpeg] = await Promise.all([
-      createImageBitmap(canvas),
-      new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", JPEG_QUALITY)),
-    ]);
+    draw(source, canvas, about.side / Math.max(source.width, source.height));
+    const [original, jpeg] = await Promise.all([createImageBitmap(canvas), encoded(canvas, JPEG_QUALITY)]);
     if (visit === mine && connection.free) connection.show(jpeg, original);
     else original.close();
   }
 }
+
+/** The source's picture, made smaller by that scale; never larger. */
+function draw(source, canvas, scale) {
+  canvas.width = Math.round(Math.min(1, scale) * source.width);
+  canvas.height = Math.round(Math.min(1, scale) * source.height);
+  canvas.getContext("2d").drawImage(source.picture, 0, 0, canvas.width, canvas.height);
+}
+
+/** All pixels of the source that the kiosk takes, as a JPEG. */
+async function photographed(source) {
+  const canvas = document.createElement("canvas");
+  const most = Math.sqrt(about.still_pixels / (source.width * source.height));
+  for (let scale = Math.min(1, most); ; scale *= 0.8) {
+    draw(source, canvas, scale);
+    const jpeg = await encoded(canvas, STILL_QUALITY);
+    if (jpeg.size <= about.still_bytes) return jpeg;
+  }
+}
+
+const encoded = (canvas, quality) => new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", quality));
 
 async function showFrame(head, original, file) {
   const mine = visit;
@@ -238,27 +252,67 @@ function setSplit(on) {
   byId("compare").ariaPressed = on;
 }
 
-/** Ask for a picture, a strip or a clip; of a camera after a countdown, so that people look into it. */
+/** Ask for a strip or a clip; of a camera after a countdown, so that people look into it. */
 async function ask(type) {
   if (byId(type).ariaDisabled === "true") return;
   const mine = visit;
   working(true);
-  if (mine.source.camera && about.countdown_seconds) {
-    setStatus("look", {}, Infinity);
-    for (let left = about.countdown_seconds; left > 0; left--) {
-      byId("count").textContent = number(left);
-      await new Promise((resolve) => setTimeout(resolve, 1000));
-      if (visit !== mine) return;
+  if (!(await countDown(mine, about.countdown_seconds, "look"))) return;
+  if (!mine.connection.say({ type })) unconnected();
+}
+
+/** Take pictures, of a camera several, with all its pixels; the visitor keeps one. */
+async function takePictures() {
+  if (byId("still").ariaDisabled === "true") return;
+  const mine = visit;
+  const count = mine.source.camera ? about.shots : 1;
+  const taken = [];
+  working(true);
+  for (let i = 1; i <= count; i++) {
+    const seconds = i === 1 ? about.countdown_seconds : Math.min(1, about.countdown_seconds);
+    if (!(await countDown(mine, seconds, count > 1 ? "shot_left" : "look", { number: i, count }))) return;
+    const jpeg = await photographed(mine.source);
+    const answer = new Promise((resolve) => (mine.answer = resolve));
+    if (visit !== mine) return;
+    if (!mine.connection.still(jpeg)) {
+      unconnected();
+      break;
     }
-    byId("flash").classList.remove("on");
-    void byId("flash").offsetWidth; // so that it begins anew
-    byId("flash").classList.add("on");
-    working(true);
+    const message = await answer;
+    if (visit !== mine) return;
+    if (!message) break;
+    taken.push(message);
   }
-  if (!mine.connection.say({ type })) {
-    working(false);
-    setStatus("reconnecting");
+  if (!taken.length) return;
+  working(false);
+  const picture = ({ token }, i) => ({ url: `/stills/${token}.jpg`, alt: text("shot_alt", { number: i + 1 }) });
+  const chosen = taken.length > 1 ? await kept.choose(taken.map(picture)) : 0;
+  if (visit !== mine) return;
+  for (const [i, { token }] of taken.entries()) if (i !== chosen) mine.connection.say({ type: "forget", token });
+  if (chosen < 0) return;
+  const { token } = taken[chosen];
+  kept.open("still", taken[chosen], [{ url: `/stills/${token}.jpg`, alt: text("still_alt") }]);
+}
+
+/** Count down before the camera, with that text, and flash; false if the visit ended meanwhile. */
+async function countDown(mine, seconds, name, values = {}) {
+  if (!mine.source.camera || !seconds) return true;
+  setStatus(name, values, Infinity);
+  for (let left = seconds; left > 0; left--) {
+    byId("count").textContent = number(left);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    if (visit !== mine) return false;
   }
+  byId("flash").classList.remove("on");
+  void byId("flash").offsetWidth; // so that it begins anew
+  byId("flash").classList.add("on");
+  working(true);
+  return true;
+}
+
+function unconnected() {
+  working(false);
+  setStatus("reconnecting");
 }
 
 function wire() {
@@ -273,7 +327,8 @@ function wire() {
     visit?.connection.say({ type: "age", years: Number(target.value) });
   };
   byId("compare").onclick = () => setSplit(!stage.split);
-  for (const id of ["still", "strip", "clip"]) byId(id).onclick = () => ask(id);
+  byId("still").onclick = takePictures;
+  for (const id of ["strip", "clip"]) byId(id).onclick = () => ask(id);
   for (const kind of ["pointerdown", "keydown"]) {
     document.addEventListener(kind, () => (touched = performance.now()));
   }

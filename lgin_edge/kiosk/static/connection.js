@@ -58,6 +58,13 @@ export class Connection {
     return this.ready;
   }
 
+  /** Ask for a picture of this frame, a JPEG; false if there is no connection now. */
+  still(jpeg) {
+    if (!this.say({ type: "still", attached: true })) return false;
+    this.send(new Blob([new Uint8Array(4), jpeg])); // its number does not count
+    return true;
+  }
+
   /** Send, unless the kiosk is closing the connection just now; `onclose` tells it. */
   send(data) {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(data);

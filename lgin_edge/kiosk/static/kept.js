@@ -57,6 +57,30 @@ export class Kept {
     return this.dialog.open;
   }
 
+  /**
+   * Let the visitor choose one of several pictures.
+   * @param {{url: string, alt: string}[]} pictures
+   * @returns {Promise<number>}  which, or -1 if the sheet was closed
+   */
+  choose(pictures) {
+    const dialog = document.getElementById("shots");
+    return new Promise((resolve) => {
+      const buttons = pictures.map((picture, i) => {
+        const button = document.createElement("button");
+        button.append(...figure(picture).children);
+        button.onclick = () => dialog.close(String(i));
+        return button;
+      });
+      document.getElementById("shot-choice").replaceChildren(...buttons);
+      dialog.returnValue = "-1";
+      dialog.onclose = () => {
+        document.getElementById("shot-choice").replaceChildren();
+        resolve(Number(dialog.returnValue));
+      };
+      dialog.showModal();
+    });
+  }
+
   tick() {
     const left = Math.max(0, Math.round((this.until - performance.now()) / 1000));
     document.getElementById("gone").textContent = left ? text("gone_in", { time: clock(left) }) : text("gone");
@@ -65,6 +89,7 @@ export class Kept {
   }
 
   close() {
+    document.getElementById("shots").close();
     if (this.dialog.open) this.dialog.close();
   }
 

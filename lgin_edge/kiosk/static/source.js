@@ -5,13 +5,13 @@
 //   stop(): the end, after which nothing of it is left.
 
 /**
- * The camera; ended() is called when it is taken away. Rejects with a DOMException (NotAllowedError, NotFoundError, ...), or SecurityError without https.
+ * The camera, with pictures of this longer side if it has them; ended() is called when it is taken away. Rejects with a DOMException (NotAllowedError, NotFoundError, ...), or SecurityError without https.
  */
-export async function openCamera(video, ended) {
+export async function openCamera(video, side, ended) {
   if (!navigator.mediaDevices) throw new DOMException("no secure context", "SecurityError");
   const stream = await navigator.mediaDevices.getUserMedia({
     audio: false,
-    video: { facingMode: "user", width: { ideal: 1280 }, height: { ideal: 720 } },
+    video: { facingMode: "user", width: { ideal: side }, height: { ideal: (side * 9) / 16 } },
   });
   for (const track of stream.getTracks()) track.onended = ended;
   video.srcObject = stream;
