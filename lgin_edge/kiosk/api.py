@@ -178,13 +178,14 @@ async def animation(
         suffix = f".{format}"
         data = await kiosk.clip(
             kiosk.upload_executor,
-            marked(picture.image) if mark else picture.image,
+            picture.image,
             faces,
             first,
             last,
             seconds=seconds,
             boomerang=boomerang,
             suffix=suffix,
+            finished=marked if mark else lambda frame: frame,
         )
         return _answer(data, CLIPS[suffix], len(faces), (first, last))
 

@@ -18,6 +18,7 @@ from ..faces import Face
 from ..frames import Frame
 from ..stream.pipeline import Pipeline
 from . import protocol
+from .branding import framed, with_logo
 from .printing import PrintError
 from .protocol import Close, Refused
 from .rate_limit import Full, TokenBucket
@@ -248,15 +249,15 @@ class Session:
         elif not shot.is_full:
             await self._problem("not_full", "the largest face is turned away, covered, or has just come")
         elif isinstance(message, protocol.Still):
-            jpeg = await kiosk.in_thread(lambda: keep_jpeg(Image.fromarray(shot.result), self._texts))
+            jpeg = await kiosk.in_thread(lambda: keep_jpeg(self._framed(Image.fromarray(shot.result))))
             await self._socket.send_json({"type": "still", **self._kept(jpeg, "picture.jpg")})
         elif isinstance(message, protocol.Strip):
             await self._strip(shot.original, shot.faces[0].face)
         else:
             faces = [one.face for one in shot.faces if one.strength >= FULL_STRENGTH]
-            image = marked(Image.fromarray(shot.original), self._texts)
+            image = Image.fromarray(shot.original)
             ends = kiosk.transformer.groups[0].center, kiosk.transformer.groups[-1].center
-            gif = await kiosk.clip(kiosk.executor, image, faces, *ends)
+            gif = await kiosk.clip(kiosk.executor, image, faces, *ends, finished=self._framed)
             await self._socket.send_json({"type": "clip", **self._kept(gif, "clip.gif")})
 
     async def _print(self, token: str) -> None:
@@ -283,12 +284,20 @@ class Session:
 
         def files() -> tuple[list[bytes], bytes]:
             strip = contact_sheet.draw([cells], labels, CELL_SIDE, plain(texts, "language"))
-            return [keep_jpeg(cell) for cell in cells], keep_jpeg(strip, texts)
+            return [keep_jpeg(cell) for cell in cells], keep_jpeg(self._finished(strip))
 
         pictures, whole = await self._kiosk.in_thread(files)
         kept = self._kept(whole, "years.jpg")
         head = {"type": "strip", "labels": labels, "sizes": [len(one) for one in pictures], **kept}
         await self._socket.send_bytes(protocol.packed(head, *pictures))
+
+    def _framed(self, image: Image.Image) -> Image.Image:
+        """Under the house's frame, and finished."""
+        return self._finished(framed(image, self._kiosk.settings.frame))
+
+    def _finished(self, image: Image.Image) -> Image.Image:
+        """With the house's logo, and the words that say that it was changed."""
+        return marked(with_logo(image, self._kiosk.settings.logo), self._texts)
 
     def _kept(self, data: bytes, name: str) -> dict[str, Any]:
         """Keep a picture; what the page is told of it."""

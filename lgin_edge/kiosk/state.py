@@ -28,7 +28,6 @@ from .security import host_name, is_loopback
 from .serial_executor import SerialExecutor
 from .settings import Settings
 from .snapshots import Snapshots
-from .texts import Texts, marked
 
 T = TypeVar("T")
 
@@ -150,11 +149,13 @@ class Kiosk:
         seconds: float = 3.0,
         boomerang: bool = True,
         suffix: str = ".gif",
+        finished: Callable[[Image.Image], Image.Image] = lambda frame: frame,
     ) -> bytes:
         """The file of a clip, as ``Transformer.animate`` makes it; a few ages a turn, so that nobody waits for all of it."""
         picture, chosen = animation.reduced(image, _CLIP_SIDE, faces)
         years = animation.ages(start, end, seconds, _CLIP_FPS)
-        parts = animation.parts(self.transformer, picture, chosen or (), years)
+        made = animation.parts(self.transformer, picture, chosen or (), years)
+        parts = ([*map(finished, part)] for part in made)
         async with self._clips:
             frames: list[Image.Image] = []
             while part := await executor.run(lambda: next(parts, None)):
@@ -200,9 +201,9 @@ def live_jpeg(frame: Frame) -> bytes:
     return _jpeg(Image.fromarray(frame), _LIVE)
 
 
-def keep_jpeg(image: Image.Image, texts: Texts | None = None) -> bytes:
-    """A picture as JPEG, to keep, with the mark of these texts in its corner; its metadata says that it was changed."""
-    return _jpeg(marked(image, texts) if texts else image, _KEEP, provenance.jpeg_segment(provenance.xmp()))
+def keep_jpeg(image: Image.Image) -> bytes:
+    """A picture as JPEG, to keep; its metadata says that it was changed."""
+    return _jpeg(image, _KEEP, provenance.jpeg_segment(provenance.xmp()))
 
 
 def _jpeg(image: Image.Image, quality: int, metadata: bytes = b"") -> bytes:

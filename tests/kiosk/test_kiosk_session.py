@@ -215,7 +215,7 @@ def test_a_clip_to_take_away(server: Server, frame: bytes, astronaut: Image8, mo
 
 
 def test_who_waits_for_a_clip_is_not_quiet(server: Server, frame: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def slow(*_: Any) -> bytes:
+    async def slow(*_: Any, **__: Any) -> bytes:
         await asyncio.sleep(0.5)
         return b"a clip"
 

@@ -371,6 +371,9 @@ function languageButton([code, texts]) {
 
 function prepare() {
   kept.prints = about.print;
+  if (about.logo) byId("logo").src = "/logo.png";
+  byId("logo").hidden = !about.logo;
+  byId("brand").hidden = about.logo;
   const { centers } = about;
   byId("age").min = Math.round(centers[0]);
   byId("age").max = Math.round(centers.at(-1));
