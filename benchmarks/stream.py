@@ -20,24 +20,22 @@ and go, and cuts.
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import typer
 from footprint import machine
 from PIL import Image, ImageDraw, ImageFont
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from stream_film import FPS, Film, Frame, Json, console
+from stream_soak import soak
 
 import lgin_edge
 from lgin_edge import geometry
@@ -48,11 +46,6 @@ from lgin_edge.tracking import tracker as tracking
 from lgin_edge.tracking.one_euro import OneEuro
 from lgin_edge.tracking.optical_flow import OVAL_AXES, OVAL_CENTER
 
-Frame = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float64]
-Json = dict[str, Any]
-
-FPS = 30
 #: The allowed ratio of the stream's flicker to the input's.
 LIMIT = 1.5
 #: Side of the canonical view in which frames are compared.
@@ -61,43 +54,6 @@ VIEW = 192
 GAIN = 3.0
 AGES = (0.0, 4.0)
 NOISE = (0.0, 2.0)
-console = Console()
-
-
-class Film:
-    """The astronaut before a camera that pans, zooms and turns.
-
-    Args:
-        height, width: of the frames.
-        eyes: distance of the eyes in a frame, pixels, on average.
-        frames: how many.
-        noise: standard deviation of a camera's noise, levels.
-    """
-
-    def __init__(self, height: int, width: int, eyes: float, frames: int, noise: float = 0.0) -> None:
-        from skimage import data
-
-        still: Frame = data.astronaut()
-        (face,) = lgin_edge.CenterFace()(still)
-        scale = eyes / float(np.linalg.norm(face.landmarks[1] - face.landmarks[0]))
-        middle = face.landmarks.mean(axis=0)
-        random = np.random.default_rng(1)
-        self.frames: list[Frame] = []
-        self.landmarks: list[Floats] = []
-        for t in np.arange(frames) / FPS:
-            turn = np.radians(8) * np.sin(2 * np.pi * t / 3.1)
-            zoom = scale * (1 + 0.12 * np.sin(2 * np.pi * t / 4.3 + 1))
-            x = width * (0.5 + 0.10 * np.sin(2 * np.pi * t / 2.7))
-            y = height * (0.38 + 0.06 * np.sin(2 * np.pi * t / 1.9 + 2))
-            linear = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-            affine = np.column_stack([linear, np.array([x, y]) - linear @ middle])
-            back = geometry.invert(affine)
-            view = resample(still, np.column_stack([back[:, :2] * (width, height), back[:, 2]]), height, width)
-            picture = (view.transpose(1, 2, 0).astype(np.float64) + 1) * 127.5
-            if noise:
-                picture += random.normal(0, noise, picture.shape)
-            self.frames.append(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
-            self.landmarks.append(geometry.apply(affine, face.landmarks))
 
 
 def oval() -> npt.NDArray[np.bool_]:
@@ -390,83 +346,6 @@ def live(seconds: float, rounds: int) -> Json:
     console.print(table)
     console.print("a frame alone, ms: " + ", ".join(f"{name} {value:g}" for name, value in costs.items()))
     return {"camera": "1280x720, 30 frames a second", "seconds": seconds, "stages_ms": costs, "rows": rows}
-
-
-def memory() -> float:
-    """Resident memory of this process, MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def descriptors() -> int:
-    """Open file descriptors of this process."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
-def scenes(frames: int) -> Iterator[Frame]:
-    """Small frames without end: the film, nobody, and the film in a mirror, with a cut between."""
-    film = Film(180, 240, 30.0, 300)
-    rng = np.random.default_rng(2)
-    empty = np.repeat(np.repeat(rng.integers(60, 200, (6, 8, 3), dtype=np.uint8), 30, 0), 30, 1)
-    for i in range(frames):
-        scene, at = (i // 300) % 3, i % 300
-        frame = empty if scene == 1 else film.frames[at] if scene == 0 else film.frames[at][:, ::-1]
-        yield np.ascontiguousarray(frame).copy()
-
-
-def soak(frames: int) -> Json:
-    """Memory and threads over many frames, of a film and of a live source."""
-    sys.path.append(str(Path(__file__).parent.parent / "tests"))
-    import models
-
-    result: Json = {"frames": frames, "sources": []}
-    with tempfile.TemporaryDirectory() as folder:
-        tiny = models.save(Path(folder) / "tiny.onnx")
-        for live_ in (False, True):
-            samples: list[tuple[int, float]] = []
-            opened = descriptors()
-            with lgin_edge.Transformer(tiny, threads=1) as transformer:
-                given = 0
-                start = time.monotonic()
-                ticket = threading.Semaphore(2)  # a live source that waits: every frame shall go through
-
-                def source() -> Iterator[Frame]:
-                    for frame in scenes(frames):
-                        if live_:  # noqa: B023
-                            ticket.acquire(timeout=5)  # noqa: B023
-                        yield frame
-
-                with Stream(source(), transformer, group=4, live=live_) as stream:
-                    for _ in track(stream, total=frames, description="live" if live_ else "film", transient=True):
-                        ticket.release()
-                        given += 1
-                        if given % max(1, frames // 100) == 0:
-                            samples.append((given, round(memory(), 2)))
-                    stats = stream.stats
-                spent = time.monotonic() - start
-            time.sleep(1.0)  # threads may be in the middle of something
-            values = [value for _, value in samples]
-            half = values[len(values) // 2 :]
-            one = {
-                "source": "live" if live_ else "film",
-                "frames_out": stats.frames_out,
-                "dropped": stats.dropped,
-                "scenes": stats.scenes,
-                "detections": stats.detections,
-                "threads_after": threading.active_count(),
-                "descriptors_left": descriptors() - opened,
-                "memory_first_tenth_MB": statistics.median(values[: max(1, len(values) // 10)]),
-                "memory_last_tenth_MB": statistics.median(values[-max(1, len(values) // 10) :]),
-                "growth_second_half_MB": round(half[-1] - half[0], 2) if half else 0.0,
-                "frames_per_second": round(stats.frames_out / spent, 1),
-                "samples": samples,
-            }
-            result["sources"].append(one)
-            console.print(
-                f"{one['source']}: {stats.frames_out} frames, memory {one['memory_first_tenth_MB']:.1f} MB in the first tenth, "
-                f"{one['memory_last_tenth_MB']:.1f} MB in the last, {one['threads_after']} threads afterwards"
-            )
-    return result
 
 
 def main(

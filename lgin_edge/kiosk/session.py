@@ -18,13 +18,12 @@ from ..faces import Face
 from ..frames import Frame
 from ..stream.pipeline import Pipeline
 from . import protocol
-from .mark import marked
 from .printing import PrintError
 from .protocol import Close, Refused
 from .rate_limit import Full, TokenBucket
 from .shot import FULL_STRENGTH, Shot, largest_first, take
 from .state import CELL_SIDE, Kiosk, keep_jpeg, live_jpeg
-from .texts import drawable, group_label, plain
+from .texts import drawable, group_label, marked, plain
 
 _log = logging.getLogger(__name__)
 

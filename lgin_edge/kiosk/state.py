@@ -14,14 +14,13 @@ from weakref import WeakValueDictionary
 import numpy as np
 from PIL import Image
 
-from .. import animation
+from .. import animation, provenance
 from ..contact_sheet import CELL
 from ..faces import Face
 from ..frames import Frame
 from ..image_decoders import ImageDecoders
 from ..images import Picture
 from ..transformer import Transformer
-from .mark import jpeg_segment, marked
 from .metrics import Metrics
 from .printing import Printer
 from .rate_limit import Places, TokenBuckets
@@ -29,7 +28,7 @@ from .security import host_name, is_loopback
 from .serial_executor import SerialExecutor
 from .settings import Settings
 from .snapshots import Snapshots
-from .texts import Texts
+from .texts import Texts, marked
 
 T = TypeVar("T")
 
@@ -203,7 +202,7 @@ def live_jpeg(frame: Frame) -> bytes:
 
 def keep_jpeg(image: Image.Image, texts: Texts | None = None) -> bytes:
     """A picture as JPEG, to keep, with the mark of these texts in its corner; its metadata says that it was changed."""
-    return _jpeg(marked(image, texts) if texts else image, _KEEP, jpeg_segment())
+    return _jpeg(marked(image, texts) if texts else image, _KEEP, provenance.jpeg_segment(provenance.xmp()))
 
 
 def _jpeg(image: Image.Image, quality: int, metadata: bytes = b"") -> bytes:

@@ -12,8 +12,8 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent.parent))
 import models
 import onnx as library
+from kiosk_alone import Model
 from PIL import Image
-from targets import Model
 
 from lgin_edge import images
 

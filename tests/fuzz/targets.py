@@ -7,7 +7,6 @@ atheris (``campaign.py``), by hypothesis, and with the committed corpus by pytes
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextlib
 import itertools
@@ -21,18 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from arguments import Arguments
-from starlette.datastructures import Headers
+from kiosk_alone import SMALL, ask, nothing, run, visit
 from starlette.types import Message
 
 from lgin_edge import (
     BackendError,
-    Face,
     ImageError,
     InputError,
     LginError,
-    Limits,
     ModelError,
     geometry,
     images,
@@ -45,17 +41,14 @@ from lgin_edge.frames import PixelFormat
 from lgin_edge.inference import onnxruntime
 from lgin_edge.kernels import Edits, FacePlan
 from lgin_edge.kiosk import protocol
-from lgin_edge.kiosk.app import create_app
 from lgin_edge.kiosk.security import Guard, host_name, is_loopback
 from lgin_edge.kiosk.settings import Settings
 from lgin_edge.models import engine_file, onnx_file, tensorrt_variants
-from lgin_edge.models.description import AgeDescription, Description, check_template, groups_from_centers, kind_of
-from lgin_edge.transformer import Transformer
+from lgin_edge.models.description import AgeDescription, Description, check_template, kind_of
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
 #: Seconds of CPU time that an execution may take. (Wall time would count what other processes take.)
 _PATIENCE = 2.0
-_SMALL = Limits(image_pixels=300_000, image_bytes=100_000)
 
 
 def target(function: Callable[[bytes], None]) -> Callable[[bytes], None]:
@@ -77,11 +70,11 @@ def image(data: bytes) -> None:
     """Any file that is said to be a picture. What is read can be written again, and is then the same size."""
     kinds = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
     try:
-        picture = images.decode(data, limits=_SMALL)
+        picture = images.decode(data, limits=SMALL)
     except ImageError:
         return
     assert picture.image.mode in ("L", "LA", "RGB", "RGBA")
-    assert 0 < picture.image.width * picture.image.height <= _SMALL.image_pixels
+    assert 0 < picture.image.width * picture.image.height <= SMALL.image_pixels
     with contextlib.suppress(ImageError):  # metadata that this format cannot hold
         written = images.encode(picture.image, kinds[len(data) % len(kinds)], picture)
         assert images.decode(written).image.size == picture.image.size
@@ -246,7 +239,7 @@ def door(data: bytes) -> None:
         answers.append(message)
 
     guard = Guard(inside, hosts=("kiosk.example",), refused=lambda _: None)
-    run(guard({"type": "http", "headers": headers}, _nothing, send))
+    run(guard({"type": "http", "headers": headers}, nothing, send))
     assert bool(passed) != bool(answers)
     name = host_name(host.decode("latin-1"))
     is_loopback(name)
@@ -279,7 +272,7 @@ def request(data: bytes) -> None:
         "server": ("127.0.0.1", 80),
         "state": {},
     }
-    answer = run(_ask(scope, body))
+    answer = run(ask(scope, body))
     assert 200 <= answer < 500 or answer == 503, f"answered {answer}"
 
 
@@ -293,7 +286,7 @@ def live(data: bytes) -> None:
         else:
             received.append({"type": "websocket.receive", "text": one.decode("utf-8", "replace")})
     received.append({"type": "websocket.disconnect", "code": 1000})
-    sent = run(_visit(received))
+    sent = run(visit(received))
     for message in sent:
         if message["type"] == "websocket.close":
             assert message["code"] in set(protocol.Close) - {protocol.Close.FAILED}
@@ -369,141 +362,6 @@ def native(data: bytes) -> None:
         corners = (give.number(40), give.number(40), give.number(80), give.number(80))
         block = give.array(np.zeros(module.block_size(color, n), np.uint8))
         plan.write_block(block, give.number(64), give.number(400), corners)
-
-
-class Model:
-    """A transformer without a model: half of the pictures have a face, and its ages are shades of grey."""
-
-    description = Description(
-        model="fuzz",
-        groups=groups_from_centers((35, 45, 55, 65), (30, 40, 50, 60, 70)),
-        face_size=64,
-        patch_size=32,
-        face_taper=0.12,
-        region_taper=0.3,
-        template=tuple((float(x), float(y)) for x, y in geometry.TEMPLATE),
-        precision="fp32",
-        training_data="none",
-    )
-    face_size, patch_size = 64, 32
-
-    def run(self, face: Any, patches: Any, boxes: Any, age: Any) -> Any:
-        return np.full((len(age), 3, 64, 64), 0.1, np.float32), np.zeros((len(age), 5, 3, 32, 32), np.float32)
-
-    def close(self) -> None:
-        pass
-
-
-def find(frame: npt.NDArray[np.uint8], color: Any) -> list[Face]:
-    height, width = frame.shape[:2]
-    if min(height, width) < 8 or frame[0, 0].sum() % 2:
-        return []
-    return [Face(geometry.TEMPLATE * min(height, width) / 2 + min(height, width) / 4)]
-
-
-@lru_cache(maxsize=1)
-def _kiosk() -> Any:
-    """The kiosk as an ASGI application, with work done in the event loop's own thread: atheris sees that one."""
-    from lgin_edge._process import ForkGuard
-    from lgin_edge.inference.cpu import CpuFramePath
-
-    transformer = Transformer.__new__(Transformer)
-    vars(transformer).update(
-        _origin=ForkGuard("this Transformer"),
-        _threads=1,
-        _path=CpuFramePath(Model(), 1),
-        _description=Model.description,
-        _detector=find,
-        _limits=Limits(),
-        _local=_Local(),
-    )
-    frames = Limits(image_bytes=100_000, image_pixels=100_000, json_bytes=1024, json_depth=2)
-    settings = Settings(requests_per_minute=1e12, frames=frames, uploads=_SMALL, max_fps=1e9)
-    app = create_app(transformer, settings)
-    kiosk = app.state.kiosk
-
-    async def here(work: Callable[[], Any]) -> Any:
-        return work()
-
-    kiosk.in_thread = kiosk.executor.run = kiosk.upload_executor.run = here
-    kiosk._decoded = lambda work, *turns: here(work)
-    kiosk._decoders = _Decoders()
-    return app
-
-
-class _Decoders:
-    """In the place of processes of their own."""
-
-    size = staticmethod(images.size)
-
-    @staticmethod
-    def decode(*arguments: Any, timeout_s: float | None = None, **options: Any) -> images.Picture:
-        return images.decode(*arguments, **options)
-
-
-class _Local:
-    """In the place of threading.local: there is one thread."""
-
-
-async def _ask(scope: Any, body: bytes) -> int:
-    """The status that a request gets."""
-    sent: list[Message] = []
-    parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> Message:
-        return parts.pop() if parts else {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    await _kiosk()(scope, receive, send)
-    start = next(one for one in sent if one["type"] == "http.response.start")
-    assert "content-security-policy" in Headers(raw=start["headers"])
-    return int(start["status"])
-
-
-async def _visit(received: list[Message]) -> list[Message]:
-    """What a visitor is sent for what he sends."""
-    sent: list[Message] = []
-    left = iter(received)
-
-    async def receive() -> Message:
-        for _ in range(20):  # the task that works has its turn
-            await asyncio.sleep(0)
-        return next(left, received[-1])
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    scope = {
-        "type": "websocket",
-        "path": "/live",
-        "raw_path": b"/live",
-        "query_string": b"",
-        "root_path": "",
-        "scheme": "ws",
-        "headers": [(b"host", b"localhost")],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 80),
-        "subprotocols": [],
-        "state": {},
-    }
-    await _kiosk()(scope, receive, send)
-    assert _kiosk().state.kiosk.places.taken == 0
-    return sent
-
-
-async def _nothing() -> Message:
-    return {"type": "http.disconnect"}
-
-
-@lru_cache(maxsize=1)
-def _loop() -> asyncio.AbstractEventLoop:
-    return asyncio.new_event_loop()
-
-
-def run(work: Any) -> Any:
-    return _loop().run_until_complete(work)
 
 
 @lru_cache(maxsize=1)

@@ -21,10 +21,10 @@ from websockets.exceptions import ConnectionClosed
 
 from lgin_edge import BackendError, Limits, Transformer
 from lgin_edge.kiosk import session, shot, state
-from lgin_edge.kiosk.mark import SOURCE_TYPE
 from lgin_edge.kiosk.protocol import Close
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import Settings
+from lgin_edge.provenance import SOURCE_TYPE
 
 #: Smaller than the default.
 FRAMES = Limits(image_bytes=2_000_000, image_pixels=1_000_000, json_bytes=1024, json_depth=2)

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,3 +119,11 @@ class Visitor:
 
     def __exit__(self, *_: object) -> None:
         self._connecting.__exit__(*_)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until it is so, for ``PATIENCE`` seconds at most."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

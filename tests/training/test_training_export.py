@@ -251,7 +251,8 @@ def test_a_calibrated_generator_works_for_other_ages():
     inputs = [torch.rand_like(one) for one in example_inputs(SMALL)]
     with torch.no_grad():
         hears, at_sixty = (
-            one(*inputs[:3], data.age_codes(torch.tensor([[age]]))).edits for one, age in ((net, 80.0), (as_asked, 60.0))
+            one(*inputs[:3], data.age_codes(torch.tensor([[age]]))).edits
+            for one, age in ((net, 80.0), (as_asked, 60.0))
         )
     for name in ("face_edit", "patch_edit", "flow", "lines"):
         torch.testing.assert_close(getattr(hears, name), getattr(at_sixty, name), rtol=1e-4, atol=1e-5)
