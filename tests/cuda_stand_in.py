@@ -57,6 +57,7 @@ class Runtime:
         self._captured: dict[int, list[Callable[[], None]]] = {}  # by stream, while it is recorded
         self._graphs: dict[int, list[Callable[[], None]]] = {}
         self._events: dict[int, Callable[[], None]] = {}
+        self.driver = 13000
         self._adopted: set[int] = set()
         self._next = 1000
         self._lost_after: int | None = None
@@ -153,6 +154,9 @@ class Runtime:
         return SimpleNamespace(type=0, device=-2)
 
     def cudaDriverGetVersion(self) -> int:
+        return self.driver
+
+    def cudaRuntimeGetVersion(self) -> int:
         return 13000
 
     def cudaDeviceGetAttribute(self, name: str, device: int) -> int:
