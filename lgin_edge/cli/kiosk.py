@@ -132,6 +132,14 @@ def kiosk(
     ] = None,
     prints_per_visit: Annotated[int, typer.Option(min=1, max=100, help="Prints of one visitor.", metavar="N")] = 2,
     prints_per_hour: Annotated[int, typer.Option(min=1, max=10_000, help="Prints of all visitors.", metavar="N")] = 60,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            help="An address that is sent JSON of visits, pictures taken and prints, without the pictures; and how the kiosk is, every "
+            "five minutes.",
+            metavar="URL",
+        ),
+    ] = None,
     logo: Annotated[
         Path | None,
         typer.Option(
@@ -182,6 +190,7 @@ def kiosk(
             from ..kiosk.server import Server
             from ..kiosk.settings import Settings
             from ..kiosk.texts import drawable, offered
+            from ..kiosk.webhook import checked as webhook_checked
         except ModuleNotFoundError as error:
             raise BackendError(
                 f"the kiosk needs {error.name}, which is not installed: pip install 'lgin-edge[kiosk]'"
@@ -205,6 +214,7 @@ def kiosk(
             shots=shots,
             public_screen=public_screen,
             print_command=checked(cups(printer) if printer else _words(print_command)),
+            webhook=None if webhook is None else webhook_checked(webhook),
             logo=_overlay(logo),
             frame=_overlay(frame),
             prints_per_visit=prints_per_visit,

@@ -28,8 +28,6 @@ T = TypeVar("T")
 
 #: A picture must have been sent in this time.
 _UPLOAD_TIMEOUT_S = 30.0
-#: The transformer that is at one picture for longer has failed.
-_STALL_S = 60.0
 
 
 class Problem(BaseModel):
@@ -316,7 +314,7 @@ async def healthz(request: Request, response: Response) -> Health:
     """For watchdogs: answers at once, also while pictures are worked on. A kiosk that is stalled needs a restart."""
     kiosk: Kiosk = request.app.state.kiosk
     model = kiosk.transformer.description.model
-    status = "stalled" if kiosk.stalled_s > _STALL_S else "busy" if kiosk.is_busy else "ok"
+    status = kiosk.status
     if status == "stalled":
         response.status_code = 503
     return Health(status=status, version=__version__, model=model, visitors=kiosk.places.taken)

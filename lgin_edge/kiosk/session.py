@@ -106,6 +106,7 @@ class Session:
         self._language = plain(texts, "language")
         self._texts = await self._kiosk.in_thread(lambda: drawable(texts))
         self._kiosk.metrics.sessions.inc()
+        self._kiosk.tell("visit", language=self._language)
         await self._socket.send_json({"type": "started"})
         pipeline = Pipeline(self._kiosk.transformer, years=start.years)
         tasks = [asyncio.create_task(self._read(pipeline)), asyncio.create_task(self._work(pipeline))]
@@ -270,10 +271,12 @@ class Session:
             await kiosk.printing.run(partial(kiosk.printer.print, kept.data))
         except PrintError as error:
             kiosk.metrics.prints.labels(error.code).inc()
+            kiosk.tell("print", result=error.code)
             await self._problem(error.code, str(error))
         else:
             self._printed += 1
             kiosk.metrics.prints.labels("printed").inc()
+            kiosk.tell("print", result="printed")
             await self._socket.send_json({"type": "printed"})
 
     async def _strip(self, frame: Frame, face: Face) -> None:
@@ -304,6 +307,7 @@ class Session:
         kiosk = self._kiosk
         token = kiosk.snapshots.add(data, name, self._address, self._language)
         kiosk.metrics.taken.labels(name.partition(".")[0]).inc()
+        kiosk.tell("picture", kind=name.partition(".")[0])
         scheme = "https" if self._socket.url.scheme == "wss" else "http"
         address, reachable = kiosk.address(f"/taken/{token}", scheme, self._socket.headers.get("host", ""))
         seconds = kiosk.settings.still_seconds
