@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 _SILENCE_TIMEOUT_S = 30.0
 #: Pictures that a visitor may take: sustained rate per second, and burst.
 _PICTURES_PER_S, _PICTURES_BURST = 0.5, 5.0
+#: And that may wait: each can have a frame attached.
+_WISHES = 3
 #: Commands of any kind likewise: a slider that is moved sends one for each step.
 _COMMANDS_PER_S, _COMMANDS_BURST = 60.0, 120.0
 
@@ -180,7 +182,7 @@ class Session:
 
     async def _ask(self, wish: protocol.Wish, data: bytes = b"") -> None:
         """Keep a wish, with the frame that is attached, until it is answered."""
-        if self._pictures.take():
+        if self._pictures.take() or len(self._asked) == _WISHES:
             await self._problem("too_often", f"at most a picture every {1 / _PICTURES_PER_S:g} seconds")
         else:
             self._asked.append((wish, data))

@@ -102,7 +102,7 @@ class Kiosk:
 
     @property
     def status(self) -> str:
-        """ "ok", "busy" while more pictures would be refused, or "stalled" where the model does not come back from one."""
+        """One of "ok", "busy" while more pictures would be refused, and "stalled" when the model does not come back from one."""
         return "stalled" if self.stalled_s > _STALL_S else "busy" if self.is_busy else "ok"
 
     @property
