@@ -503,15 +503,26 @@ void launch_edit_paste(std::uintptr_t block, const std::string& pixel_format, in
   });
 }
 
-void launch_finite_check(std::uintptr_t values, long long size, std::uintptr_t found, bool half, int device,
-                         std::uintptr_t stream) {
-  if (size < 1) fail("size: expected at least 1, got " + std::to_string(size));
+void launch_finite_check(const std::vector<std::uintptr_t>& values, const std::vector<long long>& sizes,
+                         std::uintptr_t found, bool half, int device, std::uintptr_t stream) {
+  constexpr std::size_t most = lgin::cuda::FiniteChecks<float>::kMost;
+  if (values.empty() || values.size() > most || values.size() != sizes.size()) {
+    fail("values, sizes: expected 1 to " + std::to_string(most) + " of both, got " + std::to_string(values.size()) +
+         " and " + std::to_string(sizes.size()));
+  }
 
   const py::gil_scoped_release release;
   with_type(half, [&](auto type) {
     using T = decltype(type);
-    lgin::cuda::launch_finite_check(pointer<const T>(values, "values"), size, pointer<std::uint32_t>(found, "found"),
-                                    device, reinterpret_cast<void*>(stream));
+    lgin::cuda::FiniteChecks<T> arrays{};
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (sizes[i] < 1) fail("sizes: expected at least 1, got " + std::to_string(sizes[i]));
+      arrays.values[i] = pointer<const T>(values[i], "values");
+      arrays.counts[i] = sizes[i];
+    }
+    arrays.size = static_cast<int>(values.size());
+    lgin::cuda::launch_finite_check(arrays, pointer<std::uint32_t>(found, "found"), device,
+                                    reinterpret_cast<void*>(stream));
   });
 }
 
@@ -555,6 +566,6 @@ PYBIND11_MODULE(_native, module) {
              py::arg("lines"), py::arg("face_size"), py::arg("patch_size"), py::arg("coarse_size"), py::arg("line_size"),
              py::arg("half"), py::arg("pixels"), py::arg("target_offset"), py::arg("scratch"), py::arg("device"),
              py::arg("stream"));
-  module.def("launch_finite_check", &launch_finite_check, py::arg("values"), py::arg("size"), py::arg("found"),
+  module.def("launch_finite_check", &launch_finite_check, py::arg("values"), py::arg("sizes"), py::arg("found"),
              py::arg("half"), py::arg("device"), py::arg("stream"));
 }

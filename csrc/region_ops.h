@@ -103,9 +103,18 @@ template <class Frame, class T>
 void launch_paste(const Block<Frame>& block, int index, const PlanarEdits<T>& edits, long long pixels,
                   std::ptrdiff_t target_offset, std::uint8_t* scratch, int device, void* stream);
 
-// Sets `*found`, in memory of the device, to 1 where one of the values is NaN or infinite; at least one value.
+// Arrays of at least one value each, 1 to kMost of them.
 template <class T>
-void launch_finite_check(const T* values, long long count, std::uint32_t* found, int device, void* stream);
+struct FiniteChecks {
+  static constexpr int kMost = 8;
+  const T* values[kMost];
+  long long counts[kMost];
+  int size;
+};
+
+// Sets `found[i]`, in memory of the device, to 1 where a value of array i is NaN or infinite. One launch.
+template <class T>
+void launch_finite_check(const FiniteChecks<T>& arrays, std::uint32_t* found, int device, void* stream);
 
 int device_count() noexcept;  // 0 also when there is no driver
 bool built() noexcept;

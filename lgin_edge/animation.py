@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import provenance
 from .errors import ImageError, InputError, shown
 from .faces import Face
 from .files import atomic_write, exists
@@ -52,7 +53,8 @@ class Animation:
         return Animation(*([*one, *one[-2:0:-1]] for one in (self.frames, self.years, self.times_ms)))
 
     def encode(self, suffix: str = ".mp4", *, quality: int = 80) -> bytes:
-        """The clip's file, at most ``MAX_BYTES`` long: one that would be longer is reduced.
+        """The clip's file, at most ``MAX_BYTES`` long: one that would be longer is reduced. Its metadata says that it was changed by AI,
+        but for WebM's, which have no place for it.
 
         Args:
             suffix: .mp4 (H.264) or .webm, which need PyAV, .webp or .gif; the last two repeat for ever.
@@ -152,7 +154,7 @@ def _picture(clip: Animation, suffix: str, quality: int) -> bytes:
     from PIL import Image
 
     first, *others = clip.frames
-    options = {"quality": quality, "method": 4}
+    options: dict[str, Any] = {"quality": quality, "method": 4, "xmp": provenance.xmp()}
     if suffix == ".gif":
         # One palette and no dithering: what stands still has the same bytes in every frame, and is stored once.
         some = [np.asarray(frame) for frame in clip.frames[:: max(1, len(clip.frames) // 4)]]
@@ -161,7 +163,7 @@ def _picture(clip: Animation, suffix: str, quality: int) -> bytes:
         options = {}
     file = io.BytesIO()
     first.save(file, suffix[1:].upper(), save_all=True, append_images=others, duration=clip.times_ms, loop=0, **options)
-    return file.getvalue()
+    return provenance.gif_with(file.getvalue()) if suffix == ".gif" else file.getvalue()
 
 
 def _film(clip: Animation, suffix: str) -> bytes:
@@ -178,4 +180,4 @@ def _film(clip: Animation, suffix: str) -> bytes:
         for frame, start in zip([*clip.frames, clip.frames[-1]], [*starts[:-1], starts[-1] - 1], strict=True):
             writer.write_array(np.asarray(frame), start)
         writer.finish()
-    return file.getvalue()
+    return provenance.mp4_with(file.getvalue()) if suffix == ".mp4" else file.getvalue()

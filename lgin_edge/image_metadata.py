@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _ORIENTATION, _SUB_IFDS, _EXIF_IFD = 0x0112, 0x014A, 0x8769
 _MAKER_NOTE, _WIDTH, _HEIGHT = 0x927C, 0xA002, 0xA003
+_XMP = 700  # of a TIFF
 #: Tags of a TIFF that describe the picture; the others describe how the file is laid out.
 _TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)
 PNG_XMP = "XML:com.adobe.xmp"
@@ -104,6 +105,18 @@ def clean_xmp(xmp: bytes) -> bytes:
     if _EMBEDDED.search(xmp) or re.search(rb"MotionPhoto|MicroVideo|Thumbnails", xmp):
         return b""
     return xmp
+
+
+def tiff_exif(exif: bytes | None, xmp: bytes) -> Any:
+    """EXIF and XMP of a TIFF, which are tags of one table, as ``save`` takes them."""
+    from PIL import Image
+
+    tags = Image.Exif()
+    if exif:
+        tags.load(exif)
+    if xmp:
+        tags[_XMP] = xmp
+    return tags
 
 
 def png_text(text: dict[str, str], xmp: bytes) -> Any:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import provenance
 from .errors import ImageError, raised_by_caller
 from .files import atomic_write, exists
 from .image_checks import check_cost
-from .image_metadata import kept_metadata, png_text
+from .image_metadata import kept_metadata, png_text, tiff_exif
 from .limits import LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -239,6 +240,7 @@ def write(
     source: Picture | None = None,
     *,
     overwrite: bool = False,
+    changed: bool = True,
 ) -> None:
     """Write an image file whole or not at all, in the format that its name asks for.
 
@@ -250,6 +252,7 @@ def write(
         image: mode L, LA, RGB or RGBA.
         source: where the picture came from: its metadata goes along.
         overwrite: False refuses a path that exists.
+        changed: its metadata says that it was changed by AI, as IPTC's digital source type does (not in a BMP).
 
     Raises:
         ImageError: unknown ending, the file exists, or it cannot be written.
@@ -261,38 +264,42 @@ def write(
     if exists(path) and not overwrite:
         raise ImageError(f"{path}: exists already; choose another name or allow overwriting")
     with _explained(path):
-        data = _encoded(image, kind, source)
+        data = _encoded(image, kind, source, changed)
         with atomic_write(path) as partial:
             partial.write_bytes(data)
 
 
-def encode(image: Image.Image, kind: str, source: Picture | None = None) -> bytes:
+def encode(image: Image.Image, kind: str, source: Picture | None = None, *, changed: bool = True) -> bytes:
     """An image file in memory, as ``write`` writes one; ``kind`` is one of ``WRITABLE``'s values. Raises ImageError."""
     with _explained("the picture"):
-        return _encoded(image, kind, source)
+        return _encoded(image, kind, source, changed)
 
 
-def _encoded(image: Image.Image, kind: str, source: Picture | None) -> bytes:
+def _encoded(image: Image.Image, kind: str, source: Picture | None, changed: bool) -> bytes:
     """Always in memory first: on a full disk Pillow cuts a JPEG or BMP short that it writes into a file, and says nothing."""
-    image, options = _to_save(image, kind, source)
+    image, options = _to_save(image, kind, source, changed)
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
-def _to_save(image: Image.Image, kind: str, source: Picture | None) -> tuple[Image.Image, dict[str, Any]]:
+def _to_save(
+    image: Image.Image, kind: str, source: Picture | None, changed: bool
+) -> tuple[Image.Image, dict[str, Any]]:
     """The picture as a format can hold it, and what Pillow's ``save`` is to be told."""
     options = dict(source.metadata) if source else {}
-    text = options.pop("text", None)
+    text, xmp = options.pop("text", None), options.pop("xmp", b"")
+    xmp = provenance.xmp(xmp) if changed else xmp
     if kind == "JPEG":
+        options["extra"] = provenance.jpeg_segment(xmp) if xmp else b""
         same = source is not None and bool(source.jpeg) and source.image.mode == image.mode
         options |= source.jpeg if same and source else {"quality": 95, "subsampling": 0}
     elif kind == "PNG":
-        options["pnginfo"] = png_text(text or {}, options.pop("xmp", b""))
+        options["pnginfo"] = png_text(text or {}, xmp)
     elif kind == "WEBP":
-        options["quality"] = 95
+        options |= {"quality": 95, "xmp": xmp}
     elif kind == "TIFF":
-        options["compression"] = "tiff_lzw"
+        options |= {"compression": "tiff_lzw", "exif": tiff_exif(options.get("exif"), xmp)}
     if kind in ("JPEG", "BMP") and image.mode in ("LA", "RGBA"):
         image = _over_white(image)
     return image, options

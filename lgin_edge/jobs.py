@@ -12,6 +12,7 @@ from . import images
 from .errors import ImageError, InputError
 from .files import exists
 from .limits import LIMITS, Limits
+from .provenance import marked
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -131,12 +132,14 @@ def age_file(
     group: float | None,
     years: float | None,
     overwrite: bool = False,
+    mark: bool = False,
     limits: Limits = LIMITS,
     read: Callable[..., images.Picture] = images.read,
 ) -> int:
     """One picture, from file to file; without ``group`` and ``years`` a strip of all age groups.
 
     Args:
+        mark: words in its corner say that it was changed.
         limits: of the picture.
         read: as ``images.read``.
 
@@ -149,7 +152,7 @@ def age_file(
     if exists(job.target) and not overwrite:
         raise ImageError(f"{job.target}: exists already; --overwrite replaces it")
     picture = read(job.source, limits=limits)
-    result, faces = age_picture(transformer, picture, group=group, years=years)
+    result, faces = age_picture(transformer, picture, group=group, years=years, mark=mark)
     if result is None:
         return 0
     # A strip is a drawing, not the photograph: it gets none of its metadata.
@@ -163,7 +166,7 @@ def age_file(
 
 
 def age_picture(
-    transformer: Transformer, picture: images.Picture, *, group: float | None, years: float | None
+    transformer: Transformer, picture: images.Picture, *, group: float | None, years: float | None, mark: bool = False
 ) -> tuple[Image.Image | None, int]:
     """A picture at another age, or a strip of all age groups, and the number of its faces; None without a face."""
     faces = transformer.detect(picture.image)
@@ -172,5 +175,7 @@ def age_picture(
     if group is None and years is None:
         from .contact_sheet import timeline_strip
 
-        return timeline_strip(transformer, picture.image, faces), len(faces)
-    return transformer.age(picture.image, group=group, years=years, faces=faces), len(faces)
+        result = timeline_strip(transformer, picture.image, faces)
+    else:
+        result = transformer.age(picture.image, group=group, years=years, faces=faces)
+    return marked(result) if mark else result, len(faces)

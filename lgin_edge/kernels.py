@@ -41,7 +41,7 @@ _RANGES = {
     "index": (0, MAX_FACES),
     **dict.fromkeys(("face_size", "patch_size"), (1, MAX_VIEW_SIDE)),
     **dict.fromkeys(("coarse_size", "line_size"), (0, MAX_VIEW_SIDE)),
-    **dict.fromkeys(("pixels", "size"), (1, MAX_ADDRESS)),
+    **dict.fromkeys(("pixels", "sizes"), (1, MAX_ADDRESS)),
     "target_offset": (-MAX_ADDRESS, MAX_ADDRESS),
     "device": (0, MAX_ORDINAL),
     **dict.fromkeys(("stream", "flow", "place", "lines"), (0, MAX_ADDRESS)),  # 0: the default one, or none
@@ -307,11 +307,15 @@ def _call(function: Callable[..., _Result], *arguments: Any, **named: Any) -> _R
 
 
 def _launch(
-    function: Callable[..., None], *, half: bool, pixel_format: PixelFormat | None = None, **numbers: int
+    function: Callable[..., None], *, half: bool, pixel_format: PixelFormat | None = None, **numbers: int | list[int]
 ) -> None:
-    """Call a native launch with its numbers by name: those of ``_RANGES``, and addresses."""
+    """Call a native launch with its numbers by name, or lists of them: those of ``_RANGES``, and addresses."""
+
+    def check(name: str, value: int) -> int:
+        return check_integer(name, value, *_RANGES[name]) if name in _RANGES else _check_address(name, value)
+
     checked = {
-        name: check_integer(name, value, *_RANGES[name]) if name in _RANGES else _check_address(name, value)
+        name: [check(name, one) for one in value] if isinstance(value, list) else check(name, value)
         for name, value in numbers.items()
     }
     kind = {} if pixel_format is None else {"pixel_format": pixel_format.value}
@@ -339,8 +343,8 @@ def _launch(
 #:     scratch: device address of ``scratch_size`` bytes for the block's frame, a multiple of 16: keeps what the face moves from.
 #:         Launches that follow one another on one stream may share it.
 #: Of the check whether values are finite, which has no block and no faces:
-#:     values: device address of ``size`` values, float32 or, with ``half``, float16.
-#:     found: device address of a uint32, which becomes 1 where one of them is NaN or infinite, and else stays as it is.
+#:     values, sizes: lists of up to eight device addresses, and how many values are there, float32 or, with ``half``, float16.
+#:     found: device address of as many uint32, which become 1 where one of them is NaN or infinite, and else stay as they are.
 #:
 #: They raise InputError for an argument of the wrong type or value and an address that is null or misaligned, BackendError if the
 #: device is not there, the launch failed, or this build has no CUDA kernels.

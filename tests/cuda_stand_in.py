@@ -13,6 +13,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from lgin_edge import kernels
@@ -55,6 +57,8 @@ class Runtime:
         self._captured: dict[int, list[Callable[[], None]]] = {}  # by stream, while it is recorded
         self._graphs: dict[int, list[Callable[[], None]]] = {}
         self._events: dict[int, Callable[[], None]] = {}
+        self.driver = 13000
+        self._adopted: set[int] = set()
         self._next = 1000
         self._lost_after: int | None = None
         self._current = threading.local()
@@ -91,6 +95,10 @@ class Runtime:
     def lose(self, after: int = 0) -> None:
         """Lose the GPU: after so many more calls every call fails."""
         self._lost_after = after
+
+    def adopt(self, array: npt.NDArray[np.uint8]) -> None:
+        """Let an array's memory be the device's, as if another library had allocated it there."""
+        self._adopted.add(array.ctypes.data)
 
     @property
     def pending(self) -> bool:
@@ -141,9 +149,14 @@ class Runtime:
         for start, buffer in self._memory.items():
             if start <= address < start + len(buffer):
                 return SimpleNamespace(type=2, device=self._place[start])
+        if address in self._adopted:
+            return SimpleNamespace(type=2, device=0)
         return SimpleNamespace(type=0, device=-2)
 
     def cudaDriverGetVersion(self) -> int:
+        return self.driver
+
+    def cudaRuntimeGetVersion(self) -> int:
         return 13000
 
     def cudaDeviceGetAttribute(self, name: str, device: int) -> int:

@@ -110,11 +110,14 @@ def test_the_command(tiny_model: Path, astronaut: Image8, tmp_path: Path) -> Non
     made = run(picture, *options)
     assert made.exit_code == 0, made.output
     assert f"{picture} -> {tmp_path / 'portrait.30to70years.mp4'} (1.3 s, 256 x 256 pixels)" in made.stdout
-    younger = run(picture, *options, "--years", "90:40", "--no-boomerang", "-o", tmp_path / "younger.webp")
+    younger = run(picture, *options, "--years", "90:40", "--no-boomerang", "--mark", "-o", tmp_path / "younger.webp")
     assert younger.exit_code == 0, younger.output
     assert "70 to 40 are used" in younger.stderr
     with Image.open(tmp_path / "younger.webp") as file:
         assert file.n_frames == 5  # type: ignore[attr-defined]
+        corner = np.asarray(file.convert("RGB"))[240:, 180:].astype(int)
+    plain = np.asarray(Image.fromarray(astronaut).resize((256, 256)))[240:, 180:]
+    assert np.abs(corner - plain).mean() > 20  # "changed by AI"
     for words, message in (
         (("--years", "60"), "one age: lgin-edge age"),
         (("-o", "x.avi"), "clips are written as .mp4"),

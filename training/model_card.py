@@ -74,6 +74,7 @@ def markdown(
     labels: Sequence[Photo],
     commands: Sequence[str],
     spent: cost.RunCost | None = None,
+    blind: Json | None = None,
 ) -> str:
     """The whole card; the same arguments give the same text.
 
@@ -83,6 +84,7 @@ def markdown(
         labels: of the packs' faces.
         commands: that made report and card.
         spent: cost of the training run, if it is known.
+        blind: what viewers said, ``training.blind score`` for each question.
 
     Raises:
         ValueError: the report or the model lacks something that the card needs.
@@ -106,9 +108,45 @@ def markdown(
             spent=spent,
             phases=[[phase, spent.steps[phase], spent.images[phase]] for phase in spent.steps] if spent else [],
             commands=commands,
+            blind=_blind(blind) if blind else None,
         )
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"the report, the labels or the model lack what the card needs ({error!r})") from error
+
+
+def _blind(said: Json) -> list[list[str]]:
+    """Rows of the table of what viewers said: the question, all answers, those at each age."""
+
+    def shown(one: Json) -> str:
+        return f"{percent(one['rate'])} [{100 * one['low']:.0f}, {100 * one['high']:.0f}]"
+
+    rows = []
+    for question, answer in said.items():
+        if not isinstance(answer, dict):
+            continue
+        about = answer["pair" if answer["kind"] == "pairs" else "aged"]
+        ages = [f"at {cut.removeprefix('age ')} {shown(one)}" for cut, one in about.items() if cut.startswith("age ")]
+        what = f"preferred {question}" if answer["kind"] == "pairs" else f"taken for real ({question})"
+        rows.append([what, shown(about["all"]), about["all"]["people"], "; ".join(ages) if len(ages) > 1 else ""])
+        if answer["kind"] == "singles":
+            years = answer["years read less years asked"]
+            rows.append(
+                [
+                    "real ones beside them taken for real",
+                    shown(answer["real"]["all"]),
+                    answer["real"]["all"]["people"],
+                    "",
+                ]
+            )
+            rows.append(
+                [
+                    "years read less years asked, aged ones; real ones",
+                    f"{years['aged']:+.0f}; {years['real']:+.0f}",
+                    "",
+                    "",
+                ]
+            )
+    return rows
 
 
 def description_of(model: onnx.ModelProto, path: Path) -> Description:
@@ -257,6 +295,9 @@ def main(
     run: Annotated[
         Path | None, typer.Option(help="Folder of the run that trained it, for what it cost.", show_default=False)
     ] = None,
+    blind: Annotated[
+        Path | None, typer.Option(help="What training.blind score said, a question a key.", show_default=False)
+    ] = None,
 ) -> None:
     """Write the model card: what the model is, its data, use, limits, evaluation and cost. Counted and measured, never typed.
 
@@ -268,7 +309,7 @@ def main(
     """
     path = model or WEIGHTS
     try:
-        for needed in (report_, path):
+        for needed in (report_, path, *([blind] if blind else [])):
             if not needed.is_file():
                 raise FileNotFoundError(f"no {needed}; --help says where each file comes from")
         try:
@@ -278,7 +319,9 @@ def main(
         labels = read_packs(packs or default_packs())
         commands = [f"python -m training.evaluate {_shown(path)}", f"python -m training.model_card {_shown(report_)}"]
         commands[1] += f" --model {_shown(path)}" * (model is not None) + f" --run {_shown(run)}" * (run is not None)
-        text = markdown(path, result, labels, commands, cost.of_run(run) if run else None)
+        commands[1] += f" --blind {_shown(blind)}" * (blind is not None)
+        said = json.loads(blind.read_text()) if blind else None
+        text = markdown(path, result, labels, commands, cost.of_run(run) if run else None, said)
     except (FileNotFoundError, ValueError, LginError) as error:
         typer.echo(f"training.model_card: {error}", err=True)
         raise typer.Exit(2) from None

@@ -15,6 +15,10 @@ constexpr long long kMaxBlocks = 1024;
 constexpr int cell_pixels(const PackedFrame*) { return 1; }
 constexpr int cell_pixels(const Nv12Frame*) { return 4; }
 
+// Rows of the grid that edits of format 2 take.
+constexpr unsigned planes(const PackedFrame*) { return 1; }
+constexpr unsigned planes(const Nv12Frame*) { return 2; }
+
 __device__ Rectangle cells_of(const PackedFrame&, const PastePlan& plan) {
   return Rectangle{plan.column_begin, plan.row_begin, plan.column_end, plan.row_end};
 }
@@ -162,51 +166,57 @@ __global__ void keep_kernel(const Frame* __restrict__ source, const PastePlan* _
 }
 
 template <class T>
-__device__ void edit_cell(const PackedFrame& frame, const PackedFrame& kept, const PastePlan& plan,
-                          const PlanarEdits<T>& edits, bool coloured, int row, int column) {
-  const float dx = static_cast<float>(column - plan.origin_x), dy = static_cast<float>(row - plan.origin_y);
-  PixelEdit edit;
-  if (!edits_at(plan, edits, dx, dy, &edit)) return;
-  const bool moves = edit.move.x != 0.0f || edit.move.y != 0.0f;
-  const Rgb v = moves ? moved_pixel(kept, plan, dx + edit.move.x, dy + edit.move.y) : kept.pixel(row, column);
-  const Rgb level = edited(edit, v, coloured);
-  std::uint8_t* const p = frame.address(row, column);
-  p[frame.offset[0]] = rounded(level.r);
-  p[frame.offset[1]] = rounded(level.g);
-  p[frame.offset[2]] = rounded(level.b);
+__device__ void edit_cells(const PackedFrame& frame, const PackedFrame& kept, const PastePlan& plan,
+                           const PlanarEdits<T>& edits, bool coloured) {
+  each_cell(cells_of(frame, plan), [&](int row, int column) {
+    const float dx = static_cast<float>(column - plan.origin_x), dy = static_cast<float>(row - plan.origin_y);
+    PixelEdit edit;
+    if (!edits_at(plan, edits, dx, dy, &edit)) return;
+    const bool moves = edit.move.x != 0.0f || edit.move.y != 0.0f;
+    const Rgb v = moves ? moved_pixel(kept, plan, dx + edit.move.x, dy + edit.move.y) : kept.pixel(row, column);
+    const Rgb level = edited(edit, v, coloured);
+    std::uint8_t* const p = frame.address(row, column);
+    p[frame.offset[0]] = rounded(level.r);
+    p[frame.offset[1]] = rounded(level.g);
+    p[frame.offset[2]] = rounded(level.b);
+  });
 }
 
+// The blocks of the grid's first row take the Y of a pixel each thread, those of the second the U and V of a 2x2 block: a thread
+// that took all of a block would work five times as long, and a small face has few threads.
 template <class T>
-__device__ void edit_cell(const Nv12Frame& frame, const Nv12Frame& kept, const PastePlan& plan,
-                          const PlanarEdits<T>& edits, bool coloured, int row, int column) {
-  const float dx = static_cast<float>(2 * column - plan.origin_x);
-  const float dy = static_cast<float>(2 * row - plan.origin_y);
-  PixelEdit edit;
-  for (int i = 0; i < 2; ++i) {
-    for (int j = 0; j < 2; ++j) {
-      const float x = dx + static_cast<float>(j), y = dy + static_cast<float>(i);
-      if (!edits_at(plan, edits, x, y, &edit)) continue;
-      *frame.luma_address(2 * row + i, 2 * column + j) = rounded(edited_yuv(kept, plan, edit, x, y, coloured).y);
+__device__ void edit_cells(const Nv12Frame& frame, const Nv12Frame& kept, const PastePlan& plan,
+                           const PlanarEdits<T>& edits, bool coloured) {
+  const Rectangle cells = cells_of(frame, plan);
+  const bool luma = blockIdx.y == 0;
+  const int scale = luma ? 1 : 2, side = 3 - scale;
+  const float centre = luma ? 0.0f : 0.5f;
+  each_cell(Rectangle{side * cells.x0, side * cells.y0, side * cells.x1, side * cells.y1}, [&](int row, int column) {
+    const float dx = static_cast<float>(scale * column - plan.origin_x) + centre;
+    const float dy = static_cast<float>(scale * row - plan.origin_y) + centre;
+    PixelEdit edit;
+    if (!edits_at(plan, edits, dx, dy, &edit)) return;
+    const Yuv yuv = edited_yuv(kept, plan, edit, dx, dy, coloured);
+    if (luma) {
+      *frame.luma_address(row, column) = rounded(yuv.y);
+    } else {
+      std::uint8_t* const u = frame.chroma_address(row, column);
+      u[0] = rounded(yuv.u);
+      u[frame.x_stride] = rounded(yuv.v);
     }
-  }
-  if (!edits_at(plan, edits, dx + 0.5f, dy + 0.5f, &edit)) return;
-  const Yuv yuv = edited_yuv(kept, plan, edit, dx + 0.5f, dy + 0.5f, coloured);
-  std::uint8_t* const u = frame.chroma_address(row, column);
-  u[0] = rounded(yuv.u);
-  u[frame.x_stride] = rounded(yuv.v);
+  });
 }
 
+// At most 64 registers, so that four blocks run on a multiprocessor at once.
 template <class Frame, class T>
-__global__ void edit_kernel(const Frame* __restrict__ source, const PastePlan* __restrict__ plans, int index,
+__global__ void __launch_bounds__(kColumns * kRows, 4) edit_kernel(const Frame* __restrict__ source, const PastePlan* __restrict__ plans, int index,
                             PlanarEdits<T> edits, std::ptrdiff_t target_offset, std::uint8_t* scratch) {
   const PastePlan& plan = plans[index];
   if (is_empty(plan)) return;
   const Frame frame = moved(*source, target_offset);
   const Frame kept = at_address(frame, scratch + kScratchHead);
   const bool coloured = *scratch != 0;
-  each_cell(cells_of(frame, plan), [&](int row, int column) {
-    edit_cell(frame, kept, plan, edits, coloured, row, column);
-  });
+  edit_cells(frame, kept, plan, edits, coloured);
 }
 
 }  // namespace
@@ -228,13 +238,13 @@ void launch_paste(const Block<Frame>& block, int index, const PlanarEdits<T>& ed
                   std::ptrdiff_t target_offset, std::uint8_t* scratch, int device, void* stream) {
   const DeviceScope scope(device);
   const cudaStream_t on = static_cast<cudaStream_t>(stream);
-  const long long tile_pixels = kColumns * kRows * cell_pixels(block.frame());
-  const dim3 grid(static_cast<unsigned>(std::min((pixels - 1) / tile_pixels + 1, kMaxBlocks))), threads(kColumns, kRows);
+  const unsigned blocks = static_cast<unsigned>(std::min((pixels - 1) / (kColumns * kRows) + 1, kMaxBlocks));
+  const dim3 threads(kColumns, kRows);
   check(cudaMemsetAsync(scratch, 0, kScratchHead, on), "region_paste");
-  launch("region_paste", keep_kernel<Frame>, grid, threads, on, block.frame(), block.pastes(), index, target_offset,
+  launch("region_paste", keep_kernel<Frame>, dim3(blocks), threads, on, block.frame(), block.pastes(), index, target_offset,
          scratch);
-  launch("region_paste", edit_kernel<Frame, T>, grid, threads, on, block.frame(), block.pastes(), index, edits,
-         target_offset, scratch);
+  launch("region_paste", edit_kernel<Frame, T>, dim3(blocks, planes(block.frame())), threads, on, block.frame(),
+         block.pastes(), index, edits, target_offset, scratch);
 }
 
 template <class Frame, class T>

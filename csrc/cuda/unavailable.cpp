@@ -44,12 +44,12 @@ void launch_paste(const Block<Frame>&, int, const PlanarEdits<T>&, long long, st
 }
 
 template <class T>
-void launch_finite_check(const T*, long long, std::uint32_t*, int, void*) {
+void launch_finite_check(const FiniteChecks<T>&, std::uint32_t*, int, void*) {
   fail();
 }
 
-template void launch_finite_check(const float*, long long, std::uint32_t*, int, void*);
-template void launch_finite_check(const Half*, long long, std::uint32_t*, int, void*);
+template void launch_finite_check(const FiniteChecks<float>&, std::uint32_t*, int, void*);
+template void launch_finite_check(const FiniteChecks<Half>&, std::uint32_t*, int, void*);
 
 template void region_paste(const PackedFrame&, const FacePlan&, const EditViews<float>&, int);
 template void region_paste(const PackedFrame&, const FacePlan&, const EditViews<Half>&, int);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from ..errors import BackendError, InputError
 from .options import (
     DeviceOption,
+    MarkOption,
     ModelOption,
     QuietOption,
     Sha256Option,
@@ -50,6 +52,7 @@ def animate(
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     sha256: Sha256Option = None,
+    mark: MarkOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Make a clip of a picture in which every face grows older, or younger.
@@ -67,6 +70,7 @@ def animate(
     stdout.quiet = quiet
     with exit_on_error():
         from ..animation import WRITABLE
+        from ..provenance import marked
         from ..transformer import Transformer
 
         ends = ages_of(years)
@@ -84,6 +88,8 @@ def animate(
                 stderr.print(f"the model does not reach all of these years: {start:g} to {end:g} are used")
             target = out or source.with_name(f"{source.stem}.{start:g}to{end:g}years.mp4")
             clip = transformer.animate(source, start, end, seconds, side=side)
+            if mark:
+                clip = replace(clip, frames=[marked(frame) for frame in clip.frames])
             clip = clip.boomerang() if boomerang else clip
             try:
                 clip.save(target, overwrite=overwrite)

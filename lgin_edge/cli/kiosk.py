@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -23,6 +23,9 @@ from .options import (
     stderr,
     stdout,
 )
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def kiosk(
@@ -129,6 +132,26 @@ def kiosk(
     ] = None,
     prints_per_visit: Annotated[int, typer.Option(min=1, max=100, help="Prints of one visitor.", metavar="N")] = 2,
     prints_per_hour: Annotated[int, typer.Option(min=1, max=10_000, help="Prints of all visitors.", metavar="N")] = 60,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            help="An address that is sent JSON of visits, pictures taken and prints, without the pictures; and how the kiosk is, every "
+            "five minutes.",
+            metavar="URL",
+        ),
+    ] = None,
+    logo: Annotated[
+        Path | None,
+        typer.Option(
+            help="A picture, on the start screen and on what is taken away; a PNG can be transparent.", metavar="FILE"
+        ),
+    ] = None,
+    frame: Annotated[
+        Path | None,
+        typer.Option(
+            help="A PNG with a transparent middle, over pictures and clips that are taken away.", metavar="FILE"
+        ),
+    ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")] = False,
     model: ModelOption = None,
     device: DeviceOption = None,
@@ -167,6 +190,7 @@ def kiosk(
             from ..kiosk.server import Server
             from ..kiosk.settings import Settings
             from ..kiosk.texts import drawable, offered
+            from ..kiosk.webhook import checked as webhook_checked
         except ModuleNotFoundError as error:
             raise BackendError(
                 f"the kiosk needs {error.name}, which is not installed: pip install 'lgin-edge[kiosk]'"
@@ -190,6 +214,9 @@ def kiosk(
             shots=shots,
             public_screen=public_screen,
             print_command=checked(cups(printer) if printer else _words(print_command)),
+            webhook=None if webhook is None else webhook_checked(webhook),
+            logo=_overlay(logo),
+            frame=_overlay(frame),
             prints_per_visit=prints_per_visit,
             prints_per_hour=prints_per_hour,
             hosts=names,
@@ -211,6 +238,12 @@ def kiosk(
                 ready=lambda url: _tell(url, server.settings.public_url or server.settings.network_url, open_),
             )
             server.run()
+
+
+def _overlay(path: Path | None) -> Image.Image | None:
+    from .. import images
+
+    return None if path is None else images.read(path).image.convert("RGBA")
 
 
 def _words(print_command: str | None) -> tuple[str, ...]:

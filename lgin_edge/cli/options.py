@@ -78,6 +78,9 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing bu
 MaxMbOption = Annotated[
     float, typer.Option(min=0.001, help="Largest file of a picture that is read, megabytes.", metavar="N")
 ]
+MarkOption = Annotated[
+    bool, typer.Option("--mark", help="Write 'changed by AI' into its corner. The metadata says so anyhow.")
+]
 #: Their defaults.
 MAX_FACES, MAX_MEGAPIXELS, MAX_MB = LIMITS.faces, LIMITS.image_pixels / 1e6, LIMITS.image_bytes / 1e6
 

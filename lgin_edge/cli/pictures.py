@@ -20,6 +20,7 @@ from .options import (
     DeviceOption,
     GroupOption,
     JsonOption,
+    MarkOption,
     MaxFacesOption,
     MaxMbOption,
     MaxMegapixelsOption,
@@ -82,6 +83,7 @@ def age(
     max_megapixels: MaxMegapixelsOption = MAX_MEGAPIXELS,
     max_mb: MaxMbOption = MAX_MB,
     tiles: TilesOption = None,
+    mark: MarkOption = False,
     json_: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -124,10 +126,10 @@ def age(
                 years = used
                 planned = [] if piped else jobs.plan(inputs, out, label_of(group, years))
             if piped:
-                _through(transformer, group, years, out, limits)
+                _through(transformer, group, years, out, mark, limits)
                 return
             _say_left_out(inputs)
-            done = _run(transformer, planned, group, years, overwrite, limits)
+            done = _run(transformer, planned, group, years, overwrite, mark, limits)
     failures = sum("error" in one for one in done)
     if json_:
         _print_json(done)
@@ -319,6 +321,7 @@ def _run(
     group: float | None,
     years: float | None,
     overwrite: bool,
+    mark: bool,
     limits: Limits,
 ) -> list[dict[str, Any]]:
     """Do the jobs; what became of each, as ``--json`` says it."""
@@ -331,7 +334,9 @@ def _run(
         for job in progress.track(planned, description="ageing"):
             one: dict[str, Any] = {"file": str(job.source), "out": None, "faces": 0}
             try:
-                found = jobs.age_file(transformer, job, group=group, years=years, overwrite=overwrite, limits=limits)
+                found = jobs.age_file(
+                    transformer, job, group=group, years=years, overwrite=overwrite, mark=mark, limits=limits
+                )
             except KeyboardInterrupt:
                 if len(planned) > 1:
                     stderr.print(
@@ -353,7 +358,7 @@ def _run(
 
 
 def _through(
-    transformer: Transformer, group: float | None, years: float | None, out: Path | None, limits: Limits
+    transformer: Transformer, group: float | None, years: float | None, out: Path | None, mark: bool, limits: Limits
 ) -> None:
     """A picture from stdin, to stdout or a file."""
     import sys
@@ -368,7 +373,7 @@ def _through(
     if not data:
         raise ImageError("stdin: nothing came from it")
     picture = images.decode(data, "stdin", limits=limits)
-    result, faces = jobs.age_picture(transformer, picture, group=group, years=years)
+    result, faces = jobs.age_picture(transformer, picture, group=group, years=years, mark=mark)
     if result is None:
         stderr.print("stdin: no face found, nothing written")
         raise typer.Exit(NO_FACE)

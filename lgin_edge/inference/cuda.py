@@ -64,12 +64,22 @@ class Cuda:
             count = self.call("cudaGetDeviceCount")
         except BackendError as error:
             raise BackendError(
-                f"device cuda:{device}: no NVIDIA GPU can be used here ({error}); see nvidia-smi, or run the .onnx model on "
-                "the CPU"
+                f"device cuda:{device}: no NVIDIA GPU can be used here ({error}); {self._other_bindings()}see nvidia-smi, or run "
+                "the .onnx model on the CPU"
             ) from error
         if device >= count:
             raise BackendError(f"device cuda:{device}: this machine has {count} CUDA devices, numbered from 0")
         self.capability = 10 * self._attribute("ComputeCapabilityMajor") + self._attribute("ComputeCapabilityMinor")
+
+    def _other_bindings(self) -> str:
+        """What to install where the driver is older than the bindings, as ``pip install cuda-python`` makes it on JetPack 6."""
+        try:
+            driver, bindings = (self.call(f"cuda{of}GetVersion") // 1000 for of in ("Driver", "Runtime"))
+        except BackendError:
+            return ""
+        if not 0 < driver < bindings:  # 0: no driver
+            return ""
+        return f"the driver is of CUDA {driver}, the bindings of {bindings}: pip install 'cuda-python>={driver},<{driver + 1}'; "
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a function of the run time; its result without the error code. Raises BackendError."""

@@ -229,7 +229,7 @@ class GpuFramePath:
         self.stream.synchronize()
         entry, self._running = self._running, None
         if entry is not None and entry.not_finite.any():
-            raise not_finite(self.description.model, list(entry.item_sizes)[int(entry.not_finite.argmax())])
+            raise not_finite(self.description.model, list(self.description.outputs)[int(entry.not_finite.argmax())])
 
     def _queue(self, entry: GraphCacheEntry) -> None:
         stream = self.stream.handle
@@ -243,16 +243,16 @@ class GpuFramePath:
     def queue_checks(self, entry: GraphCacheEntry) -> None:
         """Queue the search for NaN and infinities in what the model gave, and the way of the answer to ``entry.not_finite``."""
         stream = self.stream.handle
-        for i, (name, item_size) in enumerate(entry.item_sizes.items()):
-            kernels.launch_finite_check(
-                values=entry.addresses[name],
-                size=entry.key.faces * entry.per_face[name] // item_size,
-                found=entry.checks + 4 * i,
-                half=item_size == 2,
-                device=self.device,
-                stream=stream,
-            )
-        entry.parameters.download(stream, 4 * len(entry.item_sizes))
+        outputs = list(self.description.outputs)
+        kernels.launch_finite_check(
+            values=[entry.addresses[name] for name in outputs],
+            sizes=[entry.key.faces * entry.per_face[name] // (2 if entry.half else 4) for name in outputs],
+            found=entry.checks,
+            half=entry.half,
+            device=self.device,
+            stream=stream,
+        )
+        entry.parameters.download(stream, 4 * len(outputs))
 
     def _launch_options(self, entry: GraphCacheEntry) -> dict[str, Any]:
         """What every launch of an entry's kernels is given."""

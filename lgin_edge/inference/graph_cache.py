@@ -88,8 +88,6 @@ class GraphCacheEntry:
         self.half = dtypes["face"] == np.float16
         self.graph: Graph | None = None
         self.runs = 0
-        #: Bytes of each output for one value.
-        self.item_sizes = {name: dtypes[name].itemsize for name in about.outputs}
         block = _aligned(kernels.block_size(key.pixel_format, n))
         boxes = _aligned(n * self.per_face["boxes"])
         with ExitStack() as stack:

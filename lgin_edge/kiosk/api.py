@@ -15,6 +15,7 @@ from .. import __version__, contact_sheet, images
 from ..animation import WRITABLE as CLIPS
 from ..errors import ImageError, InputError
 from ..faces import Face
+from ..provenance import marked
 from . import metrics
 from .rate_limit import Full
 from .state import UPLOADS, Kiosk
@@ -27,8 +28,6 @@ T = TypeVar("T")
 
 #: A picture must have been sent in this time.
 _UPLOAD_TIMEOUT_S = 30.0
-#: The transformer that is at one picture for longer has failed.
-_STALL_S = 60.0
 
 
 class Problem(BaseModel):
@@ -104,6 +103,7 @@ def _changed(description: str, types: Iterable[str] = _TYPES) -> dict[int | str,
 
 
 Years = Annotated[float | None, Query(description="The age in years, 0 to 130. Give this or group.")]
+Mark = Annotated[bool, Query(description="Write 'changed by AI' into its corner; the metadata says so anyhow.")]
 Group = Annotated[float | None, Query(description="Or an age group, 0 the youngest; 3.5 is between two.")]
 
 
@@ -114,8 +114,9 @@ Group = Annotated[float | None, Query(description="Or an age group, 0 the younge
     openapi_extra=_BODY,
     responses=_changed("The picture, upright, in the format in which it came."),
 )
-async def age(request: Request, years: Years = None, group: Group = None) -> Response:
-    """The body is the picture's file. The EXIF orientation is applied; a colour profile is kept, other metadata is not."""
+async def age(request: Request, years: Years = None, group: Group = None, mark: Mark = False) -> Response:
+    """The body is the picture's file. The EXIF orientation is applied; a colour profile is kept, other metadata is not; it says that the picture was
+    changed by AI."""
     async with _admitted(request) as kiosk:
         transformer = kiosk.transformer
         try:
@@ -129,7 +130,7 @@ async def age(request: Request, years: Years = None, group: Group = None) -> Res
             )
             profile = {key: value for key, value in picture.metadata.items() if key == "icc_profile"}
             source = images.Picture(picture.image, profile, picture.jpeg)
-            return await _image(kiosk, result, picture.format, source, len(faces), [used])
+            return await _image(kiosk, result, picture.format, source, len(faces), [used], mark)
 
 
 @router.post(
@@ -139,14 +140,15 @@ async def age(request: Request, years: Years = None, group: Group = None) -> Res
     openapi_extra=_BODY,
     responses=_changed("The strip, one row a face, in the format in which the picture came."),
 )
-async def timeline(request: Request) -> Response:
+async def timeline(request: Request, mark: Mark = False) -> Response:
     """The body is the picture's file."""
     async with _admitted(request) as kiosk, _upload(request, kiosk) as picture:
         transformer = kiosk.transformer
         strip, faces = await _run(
             kiosk, picture, lambda faces: contact_sheet.timeline_strip(transformer, picture.image, faces)
         )
-        return await _image(kiosk, strip, picture.format, None, len(faces), [one.center for one in transformer.groups])
+        years = [one.center for one in transformer.groups]
+        return await _image(kiosk, strip, picture.format, None, len(faces), years, mark)
 
 
 @router.post(
@@ -163,6 +165,7 @@ async def animation(
     seconds: Annotated[float, Query(ge=0.1, le=5, description="From the one to the other.")] = 3.0,
     boomerang: Annotated[bool, Query(description="There and back.")] = True,
     format: Annotated[Literal["mp4", "webm", "webp", "gif"], Query(description="Of the clip.")] = "mp4",
+    mark: Mark = False,
 ) -> Response:
     """The body is the picture's file."""
     async with _admitted(request) as kiosk, _upload(request, kiosk) as picture:
@@ -180,6 +183,7 @@ async def animation(
             seconds=seconds,
             boomerang=boomerang,
             suffix=suffix,
+            finished=marked if mark else lambda frame: frame,
         )
         return _answer(data, CLIPS[suffix], len(faces), (first, last))
 
@@ -286,9 +290,15 @@ async def _run(kiosk: Kiosk, picture: images.Picture, work: Callable[[list[Face]
 
 
 async def _image(
-    kiosk: Kiosk, image: Image.Image, kind: str, source: images.Picture | None, faces: int, years: Sequence[float]
+    kiosk: Kiosk,
+    image: Image.Image,
+    kind: str,
+    source: images.Picture | None,
+    faces: int,
+    years: Sequence[float],
+    mark: bool,
 ) -> Response:
-    data = await kiosk.upload_executor.run(lambda: images.encode(image, kind, source))
+    data = await kiosk.upload_executor.run(lambda: images.encode(marked(image) if mark else image, kind, source))
     return _answer(data, f"image/{kind.lower()}", faces, years)
 
 
@@ -304,7 +314,7 @@ async def healthz(request: Request, response: Response) -> Health:
     """For watchdogs: answers at once, also while pictures are worked on. A kiosk that is stalled needs a restart."""
     kiosk: Kiosk = request.app.state.kiosk
     model = kiosk.transformer.description.model
-    status = "stalled" if kiosk.stalled_s > _STALL_S else "busy" if kiosk.is_busy else "ok"
+    status = kiosk.status
     if status == "stalled":
         response.status_code = 503
     return Health(status=status, version=__version__, model=model, visitors=kiosk.places.taken)

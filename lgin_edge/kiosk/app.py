@@ -95,9 +95,21 @@ async def about_page(request: Request) -> Response:
             "still_bytes": settings.frames.image_bytes,
             "shots": settings.shots,
             "public_screen": settings.public_screen,
+            "logo": settings.logo is not None,
             "print": bool(settings.print_command),
         }
     )
+
+
+@_page.get("/logo.png")
+async def logo(request: Request) -> Response:
+    """Of the house."""
+    picture = request.app.state.kiosk.settings.logo
+    if picture is None:
+        raise ApiError(404, "none", "this kiosk has no logo; it is given by --logo")
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return Response(file.getvalue(), media_type="image/png", headers={"Cache-Control": "no-cache"})
 
 
 @_page.websocket("/live")

@@ -18,13 +18,13 @@ from ..faces import Face
 from ..frames import Frame
 from ..stream.pipeline import Pipeline
 from . import protocol
-from .mark import marked
+from .branding import framed, with_logo
 from .printing import PrintError
 from .protocol import Close, Refused
 from .rate_limit import Full, TokenBucket
 from .shot import FULL_STRENGTH, Shot, largest_first, take
 from .state import CELL_SIDE, Kiosk, keep_jpeg, live_jpeg
-from .texts import drawable, group_label, plain
+from .texts import drawable, group_label, marked, plain
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 _SILENCE_TIMEOUT_S = 30.0
 #: Pictures that a visitor may take: sustained rate per second, and burst.
 _PICTURES_PER_S, _PICTURES_BURST = 0.5, 5.0
+#: And that may wait: each can have a frame attached.
+_WISHES = 3
 #: Commands of any kind likewise: a slider that is moved sends one for each step.
 _COMMANDS_PER_S, _COMMANDS_BURST = 60.0, 120.0
 
@@ -106,6 +108,7 @@ class Session:
         self._language = plain(texts, "language")
         self._texts = await self._kiosk.in_thread(lambda: drawable(texts))
         self._kiosk.metrics.sessions.inc()
+        self._kiosk.tell("visit", language=self._language)
         await self._socket.send_json({"type": "started"})
         pipeline = Pipeline(self._kiosk.transformer, years=start.years)
         tasks = [asyncio.create_task(self._read(pipeline)), asyncio.create_task(self._work(pipeline))]
@@ -179,7 +182,7 @@ class Session:
 
     async def _ask(self, wish: protocol.Wish, data: bytes = b"") -> None:
         """Keep a wish, with the frame that is attached, until it is answered."""
-        if self._pictures.take():
+        if self._pictures.take() or len(self._asked) == _WISHES:
             await self._problem("too_often", f"at most a picture every {1 / _PICTURES_PER_S:g} seconds")
         else:
             self._asked.append((wish, data))
@@ -249,15 +252,15 @@ class Session:
         elif not shot.is_full:
             await self._problem("not_full", "the largest face is turned away, covered, or has just come")
         elif isinstance(message, protocol.Still):
-            jpeg = await kiosk.in_thread(lambda: keep_jpeg(Image.fromarray(shot.result), self._texts))
+            jpeg = await kiosk.in_thread(lambda: keep_jpeg(self._framed(Image.fromarray(shot.result))))
             await self._socket.send_json({"type": "still", **self._kept(jpeg, "picture.jpg")})
         elif isinstance(message, protocol.Strip):
             await self._strip(shot.original, shot.faces[0].face)
         else:
             faces = [one.face for one in shot.faces if one.strength >= FULL_STRENGTH]
-            image = marked(Image.fromarray(shot.original), self._texts)
+            image = Image.fromarray(shot.original)
             ends = kiosk.transformer.groups[0].center, kiosk.transformer.groups[-1].center
-            gif = await kiosk.clip(kiosk.executor, image, faces, *ends)
+            gif = await kiosk.clip(kiosk.executor, image, faces, *ends, finished=self._framed)
             await self._socket.send_json({"type": "clip", **self._kept(gif, "clip.gif")})
 
     async def _print(self, token: str) -> None:
@@ -270,10 +273,12 @@ class Session:
             await kiosk.printing.run(partial(kiosk.printer.print, kept.data))
         except PrintError as error:
             kiosk.metrics.prints.labels(error.code).inc()
+            kiosk.tell("print", result=error.code)
             await self._problem(error.code, str(error))
         else:
             self._printed += 1
             kiosk.metrics.prints.labels("printed").inc()
+            kiosk.tell("print", result="printed")
             await self._socket.send_json({"type": "printed"})
 
     async def _strip(self, frame: Frame, face: Face) -> None:
@@ -284,18 +289,27 @@ class Session:
 
         def files() -> tuple[list[bytes], bytes]:
             strip = contact_sheet.draw([cells], labels, CELL_SIDE, plain(texts, "language"))
-            return [keep_jpeg(cell) for cell in cells], keep_jpeg(strip, texts)
+            return [keep_jpeg(cell) for cell in cells], keep_jpeg(self._finished(strip))
 
         pictures, whole = await self._kiosk.in_thread(files)
         kept = self._kept(whole, "years.jpg")
         head = {"type": "strip", "labels": labels, "sizes": [len(one) for one in pictures], **kept}
         await self._socket.send_bytes(protocol.packed(head, *pictures))
 
+    def _framed(self, image: Image.Image) -> Image.Image:
+        """Under the house's frame, and finished."""
+        return self._finished(framed(image, self._kiosk.settings.frame))
+
+    def _finished(self, image: Image.Image) -> Image.Image:
+        """With the house's logo, and the words that say that it was changed."""
+        return marked(with_logo(image, self._kiosk.settings.logo), self._texts)
+
     def _kept(self, data: bytes, name: str) -> dict[str, Any]:
         """Keep a picture; what the page is told of it."""
         kiosk = self._kiosk
         token = kiosk.snapshots.add(data, name, self._address, self._language)
         kiosk.metrics.taken.labels(name.partition(".")[0]).inc()
+        kiosk.tell("picture", kind=name.partition(".")[0])
         scheme = "https" if self._socket.url.scheme == "wss" else "http"
         address, reachable = kiosk.address(f"/taken/{token}", scheme, self._socket.headers.get("host", ""))
         seconds = kiosk.settings.still_seconds

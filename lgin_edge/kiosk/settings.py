@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from PIL import Image
+
 from ..limits import Limits
 from .texts import Texts, offered
 
@@ -31,6 +33,9 @@ class Settings:
         print_command: program and arguments that print a picture, as ``printing`` says; empty: no printing.
         prints_per_visit: pictures that one visitor may print.
         prints_per_hour: pictures that all visitors may print.
+        webhook: address that is told of visits, pictures and prints; None: nobody is.
+        logo: of the house, in RGBA: on the start screen, and at the left of the bottom of what is taken away.
+        frame: in RGBA, over pictures and clips that are taken away; it takes their shape.
         frames: what is taken at most of a frame of the page, and of its messages.
         uploads: of a picture given to the HTTP API.
         requests_per_minute: to the HTTP API, for each client address.
@@ -57,6 +62,9 @@ class Settings:
     print_command: tuple[str, ...] = ()
     prints_per_visit: int = 2
     prints_per_hour: int = 60
+    webhook: str | None = None
+    logo: Image.Image | None = None
+    frame: Image.Image | None = None
     frames: Limits = _FRAMES
     uploads: Limits = _UPLOADS
     requests_per_minute: float = 60.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,14 +15,13 @@ from weakref import WeakValueDictionary
 import numpy as np
 from PIL import Image
 
-from .. import animation
+from .. import animation, provenance
 from ..contact_sheet import CELL
 from ..faces import Face
 from ..frames import Frame
 from ..image_decoders import ImageDecoders
 from ..images import Picture
 from ..transformer import Transformer
-from .mark import jpeg_segment, marked
 from .metrics import Metrics
 from .printing import Printer
 from .rate_limit import Places, TokenBuckets
@@ -29,7 +29,7 @@ from .security import host_name, is_loopback
 from .serial_executor import SerialExecutor
 from .settings import Settings
 from .snapshots import Snapshots
-from .texts import Texts
+from .webhook import Webhook
 
 T = TypeVar("T")
 
@@ -44,6 +44,10 @@ _DECODERS, _UPLOAD_DECODERS, _DECODERS_PER_ADDRESS, _UPLOAD_TIMEOUT_S, _FRAME_TI
 #: Pixels of uploads in memory, in all, in multiples of the largest upload; one address holds one.
 _LARGEST_UPLOADS = 2
 CELL_SIDE = 2 * CELL
+#: The transformer that is at one picture for longer has failed.
+_STALL_S = 60.0
+#: The webhook hears that often how the kiosk is.
+_HEALTH_S = 300.0
 #: Of a clip: its longer side in pixels, frames per second, and how many are made at once: their frames are in memory.
 _CLIP_SIDE, _CLIP_FPS, _CLIPS = 720, 15, 2
 
@@ -73,6 +77,7 @@ class Kiosk:
         self._clips = asyncio.Semaphore(_CLIPS)
         self.printer = Printer(settings.print_command, settings.prints_per_hour) if settings.print_command else None
         self.printing = SerialExecutor()
+        self._webhook: Webhook | None = None
         self._decoders = ImageDecoders(_DECODERS, _UPLOAD_TIMEOUT_S)
         self._decoding = ThreadPoolExecutor(_DECODERS, thread_name_prefix="lgin-decoding")
         self._upload_turns = asyncio.Semaphore(_UPLOAD_DECODERS)
@@ -80,13 +85,25 @@ class Kiosk:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lgin-kiosk")
 
     def start(self) -> None:
-        """Begin the decoders. Raises BackendError."""
+        """Begin the decoders, and telling of events. Raises BackendError."""
         self._decoders.start()
+        if self.settings.webhook is not None:
+            self._webhook = Webhook(self.settings.webhook, lambda result: self.metrics.events.labels(result).inc())
+
+    def tell(self, event: str, **facts: str | int) -> None:
+        """Tell the webhook of an event, if there is one; never of pictures or people."""
+        if self._webhook is not None:
+            self._webhook.tell(event, **facts)
 
     @property
     def is_busy(self) -> bool:
         """Whether another picture given to the API would be refused, whoever sent it."""
         return any(places.taken >= places.total for places in (self.uploads, self.pixels))
+
+    @property
+    def status(self) -> str:
+        """One of "ok", "busy" while more pictures would be refused, and "stalled" when the model does not come back from one."""
+        return "stalled" if self.stalled_s > _STALL_S else "busy" if self.is_busy else "ok"
 
     @property
     def stalled_s(self) -> float:
@@ -151,11 +168,13 @@ class Kiosk:
         seconds: float = 3.0,
         boomerang: bool = True,
         suffix: str = ".gif",
+        finished: Callable[[Image.Image], Image.Image] = lambda frame: frame,
     ) -> bytes:
         """The file of a clip, as ``Transformer.animate`` makes it; a few ages a turn, so that nobody waits for all of it."""
         picture, chosen = animation.reduced(image, _CLIP_SIDE, faces)
         years = animation.ages(start, end, seconds, _CLIP_FPS)
-        parts = animation.parts(self.transformer, picture, chosen or (), years)
+        made = animation.parts(self.transformer, picture, chosen or (), years)
+        parts = ([*map(finished, part)] for part in made)
         async with self._clips:
             frames: list[Image.Image] = []
             while part := await executor.run(lambda: next(parts, None)):
@@ -165,9 +184,13 @@ class Kiosk:
 
     async def sweep(self) -> None:
         """Drop pictures when their time is over, whether or not anybody asks for them. Never returns."""
+        told = -_HEALTH_S
         while True:
             await asyncio.sleep(min(1.0, self.settings.still_seconds))
             self.snapshots.sweep()
+            if time.monotonic() - told >= _HEALTH_S:
+                told = time.monotonic()
+                self.tell("health", status=self.status, visitors=self.places.taken)
 
     def address(self, path: str, scheme: str, host: str) -> tuple[str, bool]:
         """The whole address of a path for a visitor's phone, and whether a phone can reach it.
@@ -187,6 +210,8 @@ class Kiosk:
 
     def close(self) -> None:
         """Drop all pictures, end the decoders and the threads."""
+        if self._webhook is not None:
+            self._webhook.close()
         self.snapshots.clear()
         self._decoders.close()
         self.executor.close()
@@ -201,9 +226,9 @@ def live_jpeg(frame: Frame) -> bytes:
     return _jpeg(Image.fromarray(frame), _LIVE)
 
 
-def keep_jpeg(image: Image.Image, texts: Texts | None = None) -> bytes:
-    """A picture as JPEG, to keep, with the mark of these texts in its corner; its metadata says that it was changed."""
-    return _jpeg(marked(image, texts) if texts else image, _KEEP, jpeg_segment())
+def keep_jpeg(image: Image.Image) -> bytes:
+    """A picture as JPEG, to keep; its metadata says that it was changed."""
+    return _jpeg(image, _KEEP, provenance.jpeg_segment(provenance.xmp()))
 
 
 def _jpeg(image: Image.Image, quality: int, metadata: bytes = b"") -> bytes:

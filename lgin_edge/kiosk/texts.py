@@ -11,11 +11,15 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from .. import provenance
 from ..errors import InputError
 from ..fonts import can_draw
 from ..models.description import AgeGroup
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Text: TypeAlias = str | dict[str, str]
 Texts: TypeAlias = dict[str, Text]
@@ -77,6 +81,11 @@ def plain(texts: Texts, name: str) -> str:
     """A text that has one form."""
     text = texts[name]
     return text if isinstance(text, str) else text["other"]
+
+
+def marked(image: Image.Image, texts: Texts) -> Image.Image:
+    """A copy of the picture with the text ``mark`` in its corner."""
+    return provenance.marked(image, plain(texts, "mark"), plain(texts, "language"))
 
 
 def drawable(texts: Texts) -> Texts:

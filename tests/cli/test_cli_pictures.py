@@ -34,6 +34,10 @@ def test_one_picture(run: Run, portrait: Path, tmp_path: Path) -> None:
     assert (change[300:] == 0).all()
     with Image.open(out) as written:
         assert written.getexif()[0x010E] == "a description"
+    assert run("age", portrait, "--group", 4, "-o", tmp_path / "marked.png", "--mark").exit_code == 0
+    marked = pixels(tmp_path / "marked.png").astype(int) - pixels(out)
+    assert marked[490:, 400:].max() > 100  # "changed by AI"
+    assert (marked[:480] == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,13 @@ def test_no_such_device() -> None:
     broken.fail("cudaGetDeviceCount")
     with pytest.raises(BackendError, match=r"no NVIDIA GPU can be used here .*error 999.*nvidia-smi"):
         Cuda(0, broken)
+    for version, cure in (
+        (12060, r"CUDA 12, the bindings of 13: pip install 'cuda-python>=12,<13'; see nvidia-smi"),
+        (0, r"\); see"),
+    ):
+        broken.driver = version
+        with pytest.raises(BackendError, match=cure):
+            Cuda(0, broken)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("cuda") is None, reason="cuda-python is not installed")

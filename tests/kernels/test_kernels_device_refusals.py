@@ -175,7 +175,14 @@ PASTE: dict[str, Any] = {
 }
 
 
-FINITE_CHECK: dict[str, Any] = {"values": 4096, "size": 1, "found": 8192, "half": False, "device": 0, "stream": 0}
+FINITE_CHECK: dict[str, Any] = {
+    "values": [4096, 5120],
+    "sizes": [1, 2],
+    "found": 8192,
+    "half": False,
+    "device": 0,
+    "stream": 0,
+}
 EDIT_PASTE: dict[str, Any] = {
     **PASTE,
     "flow": 4096,
@@ -218,7 +225,16 @@ def test_bad_paste_launches_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "wrong"), [("values", 0), ("values", 4098), ("size", 0), ("found", 0), ("found", 4098), ("device", -1)]
+    ("name", "wrong"),
+    [
+        *(("values", [wrong]) for wrong in (0, 4098)),
+        ("sizes", [0]),
+        ("sizes", []),
+        ("values", [4096] * 9),
+        ("found", 0),
+        ("found", 4098),
+        ("device", -1),
+    ],
 )
 def test_bad_finite_checks_are_refused(name: str, wrong: int) -> None:
     with pytest.raises(InputError, match=name):

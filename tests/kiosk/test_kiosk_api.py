@@ -23,6 +23,7 @@ from lgin_edge.kiosk import state
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import Settings
 from lgin_edge.kiosk.state import Kiosk
+from lgin_edge.provenance import SOURCE_TYPE
 
 
 def test_a_picture_comes_back_older(client: httpx.Client, astronaut: Image8) -> None:
@@ -35,6 +36,8 @@ def test_a_picture_comes_back_older(client: httpx.Client, astronaut: Image8) -> 
         change = pixels(answer.content).astype(int) - pixels(file)
         assert change.min() < -40
         assert np.abs(change[300:]).mean() < 2
+    marked = client.post("/v1/age", params={"group": 4, "mark": True}, content=file)
+    assert (pixels(marked.content).astype(int) - pixels(answer.content))[490:, 400:].max() > 100  # "changed by AI"
 
 
 def test_the_age_that_is_used_is_told(client: httpx.Client, astronaut: Image8) -> None:
@@ -84,7 +87,8 @@ def test_pictures_come_back_upright_and_without_metadata(
     assert answer.status_code == 200
     result = images.decode(answer.content)
     assert np.abs(np.asarray(result.image).astype(int) - astronaut).mean() < 4
-    assert set(result.metadata) == {"icc_profile"}
+    assert set(result.metadata) == {"icc_profile", "xmp"}
+    assert SOURCE_TYPE.encode() in result.metadata["xmp"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +162,7 @@ def test_the_api_describes_itself(client: httpx.Client) -> None:
     post = described["paths"]["/v1/age"]["post"]
     assert "image/jpeg" in post["requestBody"]["content"]
     assert {"200", "400", "403", "408", "413", "415", "421", "422", "429", "503"} <= set(post["responses"])
-    assert {one["name"] for one in post["parameters"]} == {"years", "group"}
+    assert {one["name"] for one in post["parameters"]} == {"years", "group", "mark"}
     page = client.get("/docs", headers={"host": "kiosk.example"})
     assert page.headers["content-type"].startswith("text/html")
     assert all(path in page.text for path in described["paths"])

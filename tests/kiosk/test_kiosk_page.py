@@ -186,6 +186,25 @@ def test_by_keyboard_alone(opened: Callable[..., Page], server: Server) -> None:
     expect(page.locator("#strip")).to_be_focused()
 
 
+def test_by_one_button(opened: Callable[..., Page], server: Server) -> None:
+    """Enter goes on from screen to screen; not from the consent before it can have been read."""
+    page = opened(server.url)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    expect(page.locator("#consent")).to_be_visible()
+    page.wait_for_timeout(1100)
+    page.keyboard.press("Enter")
+    expect(page.locator("#status")).to_have_text("1 face")
+    page.wait_for_timeout(1100)
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#number")).to_have_text("69")
+    page.keyboard.press("Enter")
+    expect(page.locator("#pictures img")).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(page.locator("#kept")).to_be_hidden()
+    expect(page.locator("#live")).to_be_visible()
+
+
 def test_the_divider_follows_the_pointer(opened: Callable[..., Page], server: Server) -> None:
     page = opened(server.url)
     go_live(page)

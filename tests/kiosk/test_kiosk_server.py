@@ -24,8 +24,8 @@ from websockets.exceptions import InvalidStatus
 
 from lgin_edge import InputError, Transformer
 from lgin_edge.cli import app as cli
-from lgin_edge.kiosk import api
 from lgin_edge.kiosk import server as server_module
+from lgin_edge.kiosk import state
 from lgin_edge.kiosk.rate_limit import Full, Places, TokenBucket, TokenBuckets
 from lgin_edge.kiosk.serial_executor import SerialExecutor
 from lgin_edge.kiosk.server import Server
@@ -320,7 +320,7 @@ def test_the_server_answers_while_it_works(
         visitor.start().change(encoded(astronaut))  # live pictures go on
         health = httpx.get(f"{server.url}/healthz", trust_env=False)
         assert (health.status_code, health.json()["status"]) == (200, "ok")
-        monkeypatch.setattr(api, "_STALL_S", 0.0)
+        monkeypatch.setattr(state, "_STALL_S", 0.0)
         health = httpx.get(f"{server.url}/healthz", trust_env=False)
         assert (health.status_code, health.json()["status"]) == (503, "stalled")
         wait_for(lambda: answers.count(503) == 2)
@@ -414,6 +414,7 @@ def test_wrong_usage(server: Server, tmp_path: Path, tiny_model: Path) -> None:
         (["--strings", str(tmp_path / "none.json")], "expected a JSON file of texts"),
         (["--still-minutes", "0"], "--still-minutes"),
         (["--languages", "de,xx", *model], "got 'xx'"),
+        (["--webhook", "events.example", *model], "expected an address like https://events.example/kiosk"),
         (["--print-command", "lp '", *model], "expected words as a shell has them"),
         (["--print-command", "no-such-program", *model], "is no program of this machine"),
         (["--print-command", "cat", "--printer", "a", *model], "not both"),

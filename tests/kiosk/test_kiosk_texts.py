@@ -11,10 +11,19 @@ import pytest
 from PIL import Image
 
 from lgin_edge import InputError, fonts
-from lgin_edge.kiosk.mark import marked
 from lgin_edge.kiosk.protocol import Close
 from lgin_edge.kiosk.settings import Settings
-from lgin_edge.kiosk.texts import LANGUAGES, STATIC, drawable, group_label, offered, placeholders, plain, texts_of
+from lgin_edge.kiosk.texts import (
+    LANGUAGES,
+    STATIC,
+    drawable,
+    group_label,
+    marked,
+    offered,
+    placeholders,
+    plain,
+    texts_of,
+)
 from lgin_edge.models.description import AgeGroup
 
 ENGLISH = texts_of("en")

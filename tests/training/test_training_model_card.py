@@ -85,8 +85,22 @@ def test_no_sharp_portrait_no_aim_of_sharpness(result):
 
 
 def test_a_card_says_what_was_counted(result, labels, tiny_model):
-    text = model_card.markdown(tiny_model, result, labels, ["python -m training.model_card report.json"])
+    every, at_thirty = ({"rate": rate, "low": 0.8, "high": 0.95, "people": 40} for rate in (0.9, 0.93))
+    said = {
+        "what": "three viewers",
+        "to 0.6": {"kind": "pairs", "pair": {"all": every, "age 30": at_thirty, "age 70": every}},
+        "at 70": {
+            "kind": "singles",
+            "aged": {"all": at_thirty},
+            "real": {"all": every},
+            "years read less years asked": {"aged": -9.6, "real": 1.0},
+        },
+    }
+    text = model_card.markdown(tiny_model, result, labels, ["python -m training.model_card report.json"], blind=said)
     for wanted in (
+        "| preferred to 0.6 | 90 % [80, 95] | 40 | at 30 93 % [80, 95]; at 70 90 % [80, 95] |",
+        "| taken for real (at 70) | 93 % [80, 95] | 40 |  |",
+        "-10; +1",
         "Of 40 training faces 8 are of women and 32 of men",
         "age under 25 (0)",
         "age 65-74 (2)",

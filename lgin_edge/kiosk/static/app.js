@@ -10,6 +10,7 @@ const JPEG_QUALITY = 0.85;
 const STILL_QUALITY = 0.92;
 const MIN_IDLE = 60; // seconds where nobody needs to be seen: while a visitor reads or waits, and with a photo
 const CAMERA_RETRY = 3; // seconds
+const READ = 1; // seconds that a screen is shown before a key goes on: nobody agrees by pressing twice
 const WARN = 6; // seconds before the end for which it is announced
 const SEEN = 0.5; // a face that gets so much of the change is there
 
@@ -19,6 +20,7 @@ const kept = new Kept((type, token) => visit?.connection.say({ type, token }));
 let about; // what /page.json tells
 let visit = null; // the visit that goes on: source, connection, ...
 let touched = 0; // when the screen was last touched, or a key pressed
+let shown = 0; // since when this screen is shown
 let retry = null; // {at}: when the camera that is not there was last tried; null where none is waited for
 
 // Screens.
@@ -26,7 +28,7 @@ let retry = null; // {at}: when the camera that is not there was last tried; nul
 function show(name) {
   document.body.dataset.screen = name;
   retry = null;
-  touched = performance.now();
+  touched = shown = performance.now();
   for (const screen of document.querySelectorAll(".screen")) screen.hidden = screen.id !== name;
   byId(name).querySelector("[tabindex='-1'], .primary, input")?.focus({ focusVisible: false });
 }
@@ -315,6 +317,14 @@ function unconnected() {
   setStatus("reconnecting");
 }
 
+/** Enter does what a screen is for, wherever the focus is: of one button, a pedal or a remote. */
+function press(event) {
+  if (event.key !== "Enter" || event.repeat || event.target.closest("button, a")) return;
+  if (performance.now() - shown < 1000 * READ) return;
+  const top = document.querySelector("dialog[open]") ?? byId(document.body.dataset.screen);
+  top?.querySelector(".primary")?.click();
+}
+
 function wire() {
   byId("begin").onclick = () => show("consent");
   byId("language").onclick = () => byId("languages").showModal();
@@ -332,6 +342,7 @@ function wire() {
   for (const kind of ["pointerdown", "keydown"]) {
     document.addEventListener(kind, () => (touched = performance.now()));
   }
+  document.addEventListener("keydown", press);
   setInterval(watch, 500);
 }
 
@@ -371,6 +382,9 @@ function languageButton([code, texts]) {
 
 function prepare() {
   kept.prints = about.print;
+  if (about.logo) byId("logo").src = "/logo.png";
+  byId("logo").hidden = !about.logo;
+  byId("brand").hidden = about.logo;
   const { centers } = about;
   byId("age").min = Math.round(centers[0]);
   byId("age").max = Math.round(centers.at(-1));

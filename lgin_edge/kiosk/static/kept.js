@@ -68,6 +68,7 @@ export class Kept {
       const buttons = pictures.map((picture, i) => {
         const button = document.createElement("button");
         button.append(...figure(picture).children);
+        button.autofocus = i === 0;
         button.onclick = () => dialog.close(String(i));
         return button;
       });
