@@ -52,7 +52,7 @@ SHAPE, SHAPE_BY_HAND, YOUNGER_SHAPE = 1.5, 1.0, 0.65
 #: Of grey hair that gets younger: the part of its light that goes, and the colour that comes.
 YOUNG_DARKER, YOUNG_HAIR = 0.68, np.array((0.080, 0.048, 0.018), np.float32)
 #: How far brows and beard grey, of what the hair does.
-BROWS_GREY, BEARD_GREY = 0.45, 0.95
+BROWS_GREY, BEARD_GREY = 0.75, 1.0
 
 
 @dataclass
@@ -189,7 +189,7 @@ def _grey_hair(subject: Subject, hair: Floats, skin: Mask) -> tuple[Floats, Floa
     if core.sum() > 200:
         near, wide = masks.masked_blur(light, core, 3.0), masks.masked_blur(light, core, 15.0)
         middle = float(np.median(light[core]))
-        most = float(np.clip(0.060 / (float((light - near)[core].std()) + 1e-3), 1.1, 3.5))
+        most = float(np.clip(0.090 / (float((light - near)[core].std()) + 1e-3), 1.2, 4.5))
         inner = np.clip(2 * masks.soft(masks.shrink(core, 2), 2.5) - 0.5, 0, 1)
         contrast += (most - 1) * inner  # calm at the edges
         grey = np.clip(0.47 + 0.50 * (middle - 0.10), 0.47, 0.78)
