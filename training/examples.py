@@ -36,8 +36,6 @@ MAPS, COARSE = 64, 32
 YOUNGEST, OLDEST = 20.0, 80.0
 #: What D is told of a picture beside the age: where it is from, and the sex. Others have zeros.
 KINDS = ("bio_guide", "congress", "wiki", "us", "vol", "syn", "M", "F")
-#: Examples whose wanted age is the face's own: nothing is to change.
-_UNCHANGED = 0.06
 
 
 @dataclass
@@ -157,12 +155,19 @@ class Examples(Dataset[dict[str, Any]]):
 
     Args:
         strength: of the augmentation, 0 to 1; 0 leaves pictures as they are.
+        unchanged: fraction of the examples whose wanted age is the face's own: nothing is to change.
     """
 
     def __init__(
-        self, faces: Faces, likelihood: npt.NDArray[np.float64], config: NetworkConfig, seed: int, strength: float
+        self,
+        faces: Faces,
+        likelihood: npt.NDArray[np.float64],
+        config: NetworkConfig,
+        seed: int,
+        strength: float,
+        unchanged: float = 0.06,
     ) -> None:
-        self.faces, self.config, self.seed, self.strength = faces, config, seed, strength
+        self.faces, self.config, self.seed, self.strength, self.unchanged = faces, config, seed, strength, unchanged
         self.likelihood = likelihood / likelihood.sum()
 
     def __len__(self) -> int:
@@ -172,7 +177,7 @@ class Examples(Dataset[dict[str, Any]]):
         random = np.random.default_rng((self.seed, i))
         n = int(random.choice(len(self.faces), p=self.likelihood))
         present = float(np.clip(self.faces.age[n], YOUNGEST, OLDEST))
-        wanted = present if random.random() < _UNCHANGED else float(random.uniform(YOUNGEST, OLDEST))
+        wanted = present if random.random() < self.unchanged else float(random.uniform(YOUNGEST, OLDEST))
         return self.example(n, present, wanted, random)
 
     def example(
@@ -185,7 +190,7 @@ class Examples(Dataset[dict[str, Any]]):
         deepest = f.shares[n] * f.depth[n][:, None]
         lines = layers.texture(f.bank, deepest, f.windows) if edit.depth else np.zeros((1, 1), np.float32)
         image = f.pixels[n]
-        target = _large(image, edit, lines, own.place)
+        target = _large(image, edit, lines, own.place) if wanted != present else image
         known = None if f.hair_is_known[n] else _near_face(own.maps[edits.SKIN])
         pair, hidden, softness = cameras.both(image, target, random, self.strength)
         mirrored = bool(may_mirror and random.random() < 0.5)

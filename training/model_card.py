@@ -109,6 +109,7 @@ def markdown(
             phases=[[phase, spent.steps[phase], spent.images[phase]] for phase in spent.steps] if spent else [],
             commands=commands,
             blind=_blind(blind) if blind else None,
+            note=blind.get("note", "") if blind else "",
         )
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"the report, the labels or the model lack what the card needs ({error!r})") from error

@@ -46,9 +46,12 @@ class Trainer:
     def __init__(self, config: TrainConfig, faces: examples.Faces, fabric: Fabric, compiled: bool = False) -> None:
         torch.manual_seed(config.seed)
         self.config, self.fabric, self.device = config, fabric, fabric.device
-        self.examples = examples.Examples(
-            faces, examples.likelihood(faces, config.balance), config.network, config.seed, config.augment
-        )
+        likelihood = examples.likelihood(faces, config.balance)
+        drawn = (faces, likelihood, config.network, config.seed, config.augment)
+        # C looks at faces as they are.
+        self.examples = dict.fromkeys(PHASES, examples.Examples(*drawn)) | {
+            "classifier": examples.Examples(*drawn, unchanged=1.0)
+        }
         k = config.network.groups
         last = {"memory_format": torch.channels_last}
         net = LGIN(config.network)
@@ -95,7 +98,7 @@ class Trainer:
             # Phases see other examples: their numbers follow each other.
             start = self.steps[phase] // c.reuse + (PHASES.index(phase) << 26)
             self._kept.clear()
-            loader = examples.batches(self.examples, start, size, f.global_rank, f.world_size, c.workers)
+            loader = examples.batches(self.examples[phase], start, size, f.global_rank, f.world_size, c.workers)
             self._source = phase, iter(loader)
         if not self._kept or self.steps[phase] % self.config.reuse == 0:
             self._kept.append(next(self._source[1]).to(self.device))
