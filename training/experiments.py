@@ -28,6 +28,7 @@ from .dataset import labels
 from .evaluate import Ager
 from .evaluation import agers
 from .evaluation.estimators import MissingJudge
+from .networks import FACE_BOX
 
 Json = dict[str, Any]
 
@@ -235,7 +236,7 @@ class Experiments:
             self._judges = evaluate.prepare(self.all_rows, 24 if self.plan.smoke else None)
         start = time.perf_counter()
         # One moving person: the document does not compare temporal consistency, which takes a while to measure.
-        result = evaluate.evaluate(self.ager(method), self.rows, self._judges, moved=1)
+        result = evaluate.evaluate(self.ager(method), self.rows, self._judges, moved=1, face_box=FACE_BOX)
         result |= {"of": of, "seconds": round(time.perf_counter() - start, 1)}
         path.parent.mkdir(exist_ok=True)
         partial = path.with_suffix(".partial")
