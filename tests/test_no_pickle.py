@@ -30,7 +30,9 @@ MODULES = {
 #: What some files may, and why: a YuNet file is tried in a process of its own, since OpenCV may end the process that loads it;
 #: pictures of strangers are decoded in some that can be ended; fontconfig is asked for a font, and the operator's own command
 #: prints. No shell reads any of it: what runs there is a constant, a path or a number an argument.
-ALLOWED = dict.fromkeys(("detectors/yunet.py", "image_decoders.py", "fonts.py", "kiosk/printing.py"), ["subprocess"])
+ALLOWED = {
+    name: ["subprocess"] for name in ("detectors/yunet.py", "image_decoders.py", "fonts.py", "kiosk/printing.py")
+}
 CALLS = {"eval", "exec", "compile", "__import__", "system", "popen", "memmap", "fromregex"}
 
 
