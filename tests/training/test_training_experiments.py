@@ -175,7 +175,7 @@ def test_a_folder_holds_one_plan_and_git_ignores_it(tmp_path, faces):
 def test_a_measurement_is_kept_until_its_people_change(tmp_path, faces, monkeypatch):
     asked = []
 
-    def fake(ager, rows, judges, moved):
+    def fake(ager, rows, judges, moved, face_box):
         asked.append(len(rows))
         return {"people": []}
 
