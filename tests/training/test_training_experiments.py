@@ -282,7 +282,7 @@ def test_smoke_of_everything_and_nothing_is_done_twice(
         assert max(person["outside"]["changed"] for person in measured["people"]) == 0
     weights = [fit.classifier_weights(folder / method.name) for method in TRAINED]
     assert all(torch.equal(one["c.head.1.weight"], weights[0]["c.head.1.weight"]) for one in weights)  # one C
-    assert 20_000 < (folder / "experiments" / "astronaut.jpg").stat().st_size < 150_000
+    assert 20_000 < (folder / "experiments" / "astronaut.jpg").stat().st_size < 200_000  # seven groups
     assert (folder / "figures" / "results.jpg").is_file()
 
     def again(*_, **__):
