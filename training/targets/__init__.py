@@ -2,6 +2,7 @@
 
 mesh.py      face meshes and person masks, by MediaPipe in an environment of its own
 subject.py   one picture with its mesh: what the other modules take
+ageing.py    how shape and colours change on average, by a regression over the packs' people
 mean_face.py the mean face ("mesh space"), and warps from and to it
 masks.py     visible skin and features of a face
 hair.py      hair mattes: a colour model for each picture, and a small network that learns what most of them agree on
