@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edg
 pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edge[train]'")
 
 from training.dataset import labels
-from training.targets import build, curves, edits, hair, layers, masks, matching, mean_face
+from training.targets import ageing, build, curves, edits, hair, layers, masks, matching, mean_face
 from training.targets.subject import NOSE_TIP, OVAL, SIDE, subjects
 
 SEED = 2
@@ -221,3 +221,25 @@ def test_a_second_build_does_nothing_again(made_up, targets, monkeypatch):
 def test_a_pack_without_donors_is_explained(people):
     with pytest.raises(ValueError, match="lack these donors of age layers: sync3184cbf"):
         build.donors(people)
+
+
+def test_the_mean_change_is_found_beside_other_causes_and_outliers():
+    random = np.random.default_rng(SEED)
+    grown, other = random.uniform(0, 1, 300), random.normal(size=300)
+    slope = random.normal(size=(4, 3))
+    values = grown[:, None, None] * slope + 2 * other[:, None, None] + 1 + random.normal(0, 0.05, (300, 4, 3))
+    values[::20] += 40  # a shadow, glasses
+    found = ageing._slope(np.column_stack([grown, np.ones(300), other]), values)
+    np.testing.assert_allclose(found, slope, atol=0.1)
+
+
+def test_the_mean_change_that_is_kept_is_symmetrical_and_of_both_sexes():
+    man, woman, anybody = (ageing.load(sex) for sex in (*ageing.SEXES, ""))
+    np.testing.assert_allclose(anybody.shape, (man.shape + woman.shape) / 2)
+    for sex in ageing.SEXES:
+        kept = ageing.load(sex)
+        assert kept.colour.shape == (ageing.TEXTURE_SIDE, ageing.TEXTURE_SIDE, 3)
+        np.testing.assert_allclose(kept.colour, kept.colour[:, ::-1], atol=2e-3)
+        upper, lower = kept.shape[[159, 386], 1], kept.shape[[145, 374], 1]
+        assert (lower < upper).all()  # eyes get narrower
+        assert kept.shape[17, 1] < kept.shape[0, 1]  # and lips thinner

@@ -55,10 +55,11 @@ class Ageing:
 
 @cache
 def load(sex: str) -> Ageing:
+    """What was measured for a sex; for any other word, of somebody whose sex the labels do not tell, the mean of both."""
+    chosen = [SEXES.index(sex)] if sex in SEXES else list(range(len(SEXES)))
     with np.load(FILE) as file:
-        return Ageing(
-            file["shape"][SEXES.index(sex)].astype(float), file["colour"][SEXES.index(sex)].astype(np.float32)
-        )
+        shape, colour = (file[name][chosen].astype(float).mean(0) for name in ("shape", "colour"))
+    return Ageing(shape, colour.astype(np.float32))
 
 
 def fit(people: Sequence[Subject]) -> Ageing:
