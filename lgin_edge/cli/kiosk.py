@@ -140,6 +140,16 @@ def kiosk(
             metavar="URL",
         ),
     ] = None,
+    mqtt: Annotated[
+        str | None,
+        typer.Option(
+            help="The same to a broker of MQTT, like mqtts://user:password@broker.example/house/kiosk; topics are house/kiosk/visit and "
+            "so on. Needs pip install 'lgin-edge\\[mqtt]'.",
+            metavar="URL",
+            envvar="LGIN_KIOSK_MQTT",
+            show_envvar=True,
+        ),
+    ] = None,
     logo: Annotated[
         Path | None,
         typer.Option(
@@ -186,11 +196,11 @@ def kiosk(
         if printer is not None and print_command is not None:
             raise InputError("give --printer or --print-command, not both")
         try:
+            from ..kiosk.events import Mqtt, Webhook
             from ..kiosk.printing import checked, cups
             from ..kiosk.server import Server
             from ..kiosk.settings import Settings
             from ..kiosk.texts import drawable, offered
-            from ..kiosk.webhook import checked as webhook_checked
         except ModuleNotFoundError as error:
             raise BackendError(
                 f"the kiosk needs {error.name}, which is not installed: pip install 'lgin-edge[kiosk]'"
@@ -214,7 +224,7 @@ def kiosk(
             shots=shots,
             public_screen=public_screen,
             print_command=checked(cups(printer) if printer else _words(print_command)),
-            webhook=None if webhook is None else webhook_checked(webhook),
+            receivers=(*map(Webhook, (webhook,) if webhook else ()), *map(Mqtt, (mqtt,) if mqtt else ())),
             logo=_overlay(logo),
             frame=_overlay(frame),
             prints_per_visit=prints_per_visit,

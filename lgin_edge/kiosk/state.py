@@ -22,6 +22,7 @@ from ..frames import Frame
 from ..image_decoders import ImageDecoders
 from ..images import Picture
 from ..transformer import Transformer
+from .events import Events
 from .metrics import Metrics
 from .printing import Printer
 from .rate_limit import Places, TokenBuckets
@@ -29,7 +30,6 @@ from .security import host_name, is_loopback
 from .serial_executor import SerialExecutor
 from .settings import Settings
 from .snapshots import Snapshots
-from .webhook import Webhook
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ _LARGEST_UPLOADS = 2
 CELL_SIDE = 2 * CELL
 #: The transformer that is at one picture for longer has failed.
 _STALL_S = 60.0
-#: The webhook hears that often how the kiosk is.
+#: The receivers of events hear that often how the kiosk is.
 _HEALTH_S = 300.0
 #: Of a clip: its longer side in pixels, frames per second, and how many are made at once: their frames are in memory.
 _CLIP_SIDE, _CLIP_FPS, _CLIPS = 720, 15, 2
@@ -77,7 +77,7 @@ class Kiosk:
         self._clips = asyncio.Semaphore(_CLIPS)
         self.printer = Printer(settings.print_command, settings.prints_per_hour) if settings.print_command else None
         self.printing = SerialExecutor()
-        self._webhook: Webhook | None = None
+        self._events: list[Events] = []
         self._decoders = ImageDecoders(_DECODERS, _UPLOAD_TIMEOUT_S)
         self._decoding = ThreadPoolExecutor(_DECODERS, thread_name_prefix="lgin-decoding")
         self._upload_turns = asyncio.Semaphore(_UPLOAD_DECODERS)
@@ -87,13 +87,13 @@ class Kiosk:
     def start(self) -> None:
         """Begin the decoders, and telling of events. Raises BackendError."""
         self._decoders.start()
-        if self.settings.webhook is not None:
-            self._webhook = Webhook(self.settings.webhook, lambda result: self.metrics.events.labels(result).inc())
+        for receiver in self.settings.receivers:
+            self._events.append(Events(receiver, lambda result: self.metrics.events.labels(result).inc()))
 
     def tell(self, event: str, **facts: str | int) -> None:
-        """Tell the webhook of an event, if there is one; never of pictures or people."""
-        if self._webhook is not None:
-            self._webhook.tell(event, **facts)
+        """Tell the receivers of an event; never of pictures or people."""
+        for events in self._events:
+            events.tell(event, **facts)
 
     @property
     def is_busy(self) -> bool:
@@ -210,8 +210,8 @@ class Kiosk:
 
     def close(self) -> None:
         """Drop all pictures, end the decoders and the threads."""
-        if self._webhook is not None:
-            self._webhook.close()
+        for events in self._events:
+            events.close()
         self.snapshots.clear()
         self._decoders.close()
         self.executor.close()
