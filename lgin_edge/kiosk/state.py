@@ -182,12 +182,27 @@ class Kiosk:
             clip = animation.Animation(frames, years, animation.times_ms(len(years), _CLIP_FPS))
             return await self.in_thread(lambda: (clip.boomerang() if boomerang else clip).encode(suffix))
 
+    async def keep(self, data: bytes, name: str, owner: str, language: str) -> str:
+        """Keep a picture, in the gallery too if there is one; returns its token, as ``Snapshots.add``."""
+        token = self.snapshots.add(data, name, owner, language)
+        if self.settings.gallery is not None:
+            await self.in_thread(partial(self.settings.gallery.add, token, name.rpartition(".")[2], data))
+        return token
+
+    async def delete(self, token: str) -> None:
+        """Drop a picture wherever it is kept."""
+        self.snapshots.delete(token)
+        if self.settings.gallery is not None:
+            await self.in_thread(partial(self.settings.gallery.delete, token))
+
     async def sweep(self) -> None:
         """Drop pictures when their time is over, whether or not anybody asks for them. Never returns."""
         told = -_HEALTH_S
         while True:
             await asyncio.sleep(min(1.0, self.settings.still_seconds))
             self.snapshots.sweep()
+            if self.settings.gallery is not None:
+                await self.in_thread(self.settings.gallery.sweep)
             if time.monotonic() - told >= _HEALTH_S:
                 told = time.monotonic()
                 self.tell("health", status=self.status, visitors=self.places.taken)

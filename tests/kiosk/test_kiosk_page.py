@@ -231,7 +231,7 @@ def test_a_picture_with_its_code(opened: Callable[..., Page], server: Server) ->
     page.click("#still")
     expect(page.locator("#pictures img")).to_have_count(1)
     kiosk_browser.settled(page.locator("dialog"))
-    expect(page.locator("#gone")).to_contain_text("Gone in")
+    expect(page.locator("#gone")).to_contain_text("Here for another")
     accessible(page)
     with page.expect_download() as saving:
         page.click("#save")
@@ -285,12 +285,12 @@ def test_the_page_on_a_phone(browser: Browser, server: Server, astronaut: Image8
             expect(other.locator("h1:visible")).to_have_text("あなたの写真")
             expect(other.locator("#share")).to_be_hidden()
             page.clock.fast_forward(301_000)
-            expect(page.locator("h1:visible")).to_have_text("Effacée")
+            expect(page.locator("h1:visible")).to_have_text("Plus disponible")
             expect(page.locator("#over")).to_contain_text("5 minutes")
             visitor.say(type="forget", token=token)
             visitor.change(kiosk_server.encoded(astronaut))
             other.reload()
-            expect(other.locator("h1:visible")).to_have_text("Gone")  # nothing of the visit is left
+            expect(other.locator("h1:visible")).to_have_text("No longer here")  # nothing of the visit is left
             accessible(other)
 
 
