@@ -120,6 +120,10 @@ def test_nothing_starts_without_consent(opened: Callable[..., Page], server: Ser
         }"""
     )
     accessible(page)
+    assert page.evaluate("document.getAnimations().length") == 0
+    page.emulate_media(reduced_motion="no-preference")
+    page.wait_for_function("getComputedStyle(document.querySelector('.ages')).getPropertyValue('--age') < 4.9")
+    page.emulate_media(reduced_motion="reduce")
     page.click("#begin")
     expect(page.locator("#consent")).to_contain_text("stays in memory for 5 minutes")
     accessible(page)
