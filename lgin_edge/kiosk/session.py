@@ -288,7 +288,7 @@ class Session:
         labels = [plain(texts, "original"), *(group_label(texts, group) for group in transformer.groups)]
 
         def files() -> tuple[list[bytes], bytes]:
-            strip = contact_sheet.draw([cells], labels, CELL_SIDE, plain(texts, "language"))
+            strip = contact_sheet.in_two_rows(cells, labels, CELL_SIDE, plain(texts, "language"))
             return [keep_jpeg(cell) for cell in cells], keep_jpeg(self._finished(strip))
 
         pictures, whole = await self._kiosk.in_thread(files)
