@@ -168,6 +168,15 @@ def kiosk(
             show_envvar=True,
         ),
     ] = None,
+    c2pa_cert: Annotated[
+        Path | None,
+        typer.Option(
+            help="Sign what visitors take away with this certificate (PEM), as C2PA's Content Credentials. Needs pip install "
+            "'lgin-edge\\[c2pa]'.",
+            metavar="FILE",
+        ),
+    ] = None,
+    c2pa_key: Annotated[Path | None, typer.Option(help="Its key (PEM).", metavar="FILE")] = None,
     logo: Annotated[
         Path | None,
         typer.Option(
@@ -210,10 +219,13 @@ def kiosk(
     (--webhook, --mqtt). Needs FastAPI, uvicorn and more: pip install 'lgin-edge\\[kiosk]'
     """
     with exit_on_error():
+        if (c2pa_cert is None) != (c2pa_key is None):
+            raise InputError("signing needs both the certificate and its key: --c2pa-cert FILE --c2pa-key FILE")
         names = tuple(allow_host or ()) + _name_of(public_url)
         if printer is not None and print_command is not None:
             raise InputError("give --printer or --print-command, not both")
         try:
+            from ..kiosk.credentials import Credentials
             from ..kiosk.events import Mqtt, Webhook
             from ..kiosk.gallery import Gallery
             from ..kiosk.printing import checked, cups
@@ -246,6 +258,7 @@ def kiosk(
             print_command=checked(cups(printer) if printer else _words(print_command)),
             receivers=(*map(Webhook, (webhook,) if webhook else ()), *map(Mqtt, (mqtt,) if mqtt else ())),
             gallery=None if keep is None else Gallery(keep, 86400 * keep_days, password),
+            credentials=Credentials(c2pa_cert, c2pa_key) if c2pa_cert and c2pa_key else None,
             logo=_overlay(logo),
             frame=_overlay(frame),
             prints_per_visit=prints_per_visit,

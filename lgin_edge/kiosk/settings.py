@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from ..limits import Limits
+from .credentials import Credentials
 from .events import Receiver
 from .gallery import Gallery
 from .texts import Texts, offered
@@ -37,6 +38,7 @@ class Settings:
         prints_per_hour: pictures that all visitors may print.
         receivers: are told of visits, pictures and prints; the kiosk closes them.
         gallery: keeps what visitors take for the staff; None: nothing is kept.
+        credentials: sign what visitors take away; None: nothing is signed.
         logo: of the house, in RGBA: on the start screen, and at the left of the bottom of what is taken away.
         frame: in RGBA, over pictures and clips that are taken away; it takes their shape.
         frames: what is taken at most of a frame of the page, and of its messages.
@@ -67,6 +69,7 @@ class Settings:
     prints_per_hour: int = 60
     receivers: tuple[Receiver, ...] = ()
     gallery: Gallery | None = None
+    credentials: Credentials | None = None
     logo: Image.Image | None = None
     frame: Image.Image | None = None
     frames: Limits = _FRAMES

@@ -29,7 +29,7 @@ from .rate_limit import Places, TokenBuckets
 from .security import host_name, is_loopback
 from .serial_executor import SerialExecutor
 from .settings import Settings
-from .snapshots import Snapshots
+from .snapshots import MEDIA_TYPES, Snapshots
 
 T = TypeVar("T")
 
@@ -183,7 +183,10 @@ class Kiosk:
             return await self.in_thread(lambda: (clip.boomerang() if boomerang else clip).encode(suffix))
 
     async def keep(self, data: bytes, name: str, owner: str, language: str) -> str:
-        """Keep a picture, in the gallery too if there is one; returns its token, as ``Snapshots.add``."""
+        """Keep a picture, signed and in the gallery too if the settings say so; returns its token, as ``Snapshots.add``."""
+        if self.settings.credentials is not None:
+            media_type = MEDIA_TYPES[name.rpartition(".")[2]]
+            data = await self.in_thread(partial(self.settings.credentials.signed, data, media_type))
         token = self.snapshots.add(data, name, owner, language)
         if self.settings.gallery is not None:
             await self.in_thread(partial(self.settings.gallery.add, token, name.rpartition(".")[2], data))
