@@ -215,10 +215,15 @@ def attract() -> Image.Image:
     return strip
 
 
+def files() -> dict[Path, Image.Image]:
+    """All that stand still, by their places."""
+    return {FOLDER / name: image for name, image in pictures().items()} | {ATTRACT: attract()}
+
+
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / MOVING).write_bytes(ageing().encode(".webp", quality=70))
-    for path, image in {FOLDER / name: image for name, image in pictures().items()} | {ATTRACT: attract()}.items():
+    for path, image in files().items():
         image.save(path, **WEBP)
         print(f"{path}: {image.width} x {image.height}, {path.stat().st_size:,} bytes")
 
