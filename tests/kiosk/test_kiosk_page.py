@@ -312,7 +312,7 @@ def test_through_the_years(opened: Callable[..., Page], server: Server, monkeypa
     page.click("#done")
     expect(page.locator("#kept")).to_be_hidden()
     page.click("#clip")
-    moving = page.get_by_alt_text("growing older and younger again")
+    moving = page.locator("#pictures").get_by_alt_text("growing older and younger again")
     assert moving.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == 480
     expect(page.locator("#save")).to_have_attribute("href", re.compile(r"/stills/[\w-]{22}\.gif\?save=1"))
 
