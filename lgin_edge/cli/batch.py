@@ -15,6 +15,7 @@ from .options import (
     NO_FACE,
     DeviceOption,
     GroupOption,
+    MarkOption,
     ModelOption,
     YearsOption,
     check_one_age,
@@ -56,6 +57,7 @@ def batch(
     column: Annotated[
         str, typer.Option(help="Of Parquet files: the column of the pictures.", metavar="NAME")
     ] = "image",
+    mark: MarkOption = False,
     model: ModelOption = None,
     device: DeviceOption = None,
     threads: Annotated[
@@ -85,7 +87,9 @@ def batch(
 
         from ..batch import ray_executor, run
 
-        settings = run.settings(model, group=group, years=years, column=column, device=device, threads=threads)
+        settings = run.settings(
+            model, group=group, years=years, column=column, mark=mark, device=device, threads=threads
+        )
         chosen = (
             run.local if executor is ExecutorName.local else partial(ray_executor.run, workers=workers, address=address)
         )

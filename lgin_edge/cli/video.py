@@ -17,6 +17,7 @@ from .options import (
     DeviceOption,
     GroupOption,
     JsonOption,
+    MarkOption,
     MaxFacesOption,
     ModelOption,
     QuietOption,
@@ -70,6 +71,7 @@ def video(
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="The film as it was beside the new one, in one picture.")
     ] = False,
+    mark: MarkOption = False,
     codec: CodecOption = None,
     overwrite: OverwriteOption = False,
     model: ModelOption = None,
@@ -126,6 +128,7 @@ def video(
                 group=group,
                 years=used if used is None or len(used) == 2 else used[0],
                 side_by_side=side_by_side,
+                mark=mark,
                 codec=codec,
                 overwrite=overwrite,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
