@@ -98,6 +98,7 @@ def steps() -> dict[str, Step]:
         "tests": tests(120, "cuda", *(f"tests/kernels/{name}" for name in KERNEL_TESTS)),
         "path": measured("path", 60),
         "kernels": measured("kernels", 60),
+        "paste-times": measured("paste-times", 60),
         "path-times": measured("path-times", 60),
         "frame": measured("frame", 60),
     }

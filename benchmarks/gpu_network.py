@@ -10,7 +10,7 @@ import ctypes
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from torch import Tensor
 
 from lgin_edge.errors import BackendError
 from lgin_edge.models.description import Description
-from training import checkpoint, networks
-from training.networks import FACE_BOX, LGIN, NetworkConfig, example_inputs
+from training import checkpoint
+from training.networks import LGIN, NetworkConfig, example_inputs
 
 from .gpu_steps import BoundCall
 
@@ -39,18 +39,6 @@ LAYERS = (
 REGIONS = 5
 
 
-@cache
-def _face_box(device: torch.device) -> tuple[Tensor, Tensor]:
-    x0, y0, x1, y1 = FACE_BOX
-    return torch.tensor((x0, y0, x0, y0), device=device), torch.tensor((x1 - x0, y1 - y0) * 2, device=device)
-
-
-def _in_face_box(boxes: Tensor) -> Tensor:
-    """``networks.in_face_box`` with constants that are on the device: a graph must not copy them from the host."""
-    corner, extent = _face_box(boxes.device)
-    return (boxes - corner) / extent
-
-
 class Network:
     """T for inference. In half precision all but the lines, which are small and summed up in FP32, as in an FP16 engine's file."""
 
@@ -58,7 +46,6 @@ class Network:
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         torch.manual_seed(0)
-        networks.in_face_box = _in_face_box
         net = LGIN(NetworkConfig()).eval().requires_grad_(False)
         if net.lines is None:
             raise AssertionError("the default configuration has lines")

@@ -6,7 +6,7 @@ import importlib.util
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from lgin_edge import geometry, kernels
 from lgin_edge.errors import BackendError, LginError
 from lgin_edge.faces import Face, FaceBatch
 from lgin_edge.frames import Frame, PixelFormat
+from lgin_edge.inference import graph_cache
 from lgin_edge.inference.cpu import CpuFramePath
-from lgin_edge.inference.cuda import Cuda, PinnedBuffer, Stream
+from lgin_edge.inference.cuda import Cuda, DeviceMemory, PinnedBuffer, Stream
 from lgin_edge.inference.device_array import DeviceFrame
 from lgin_edge.inference.gpu import GpuFramePath
 from lgin_edge.kernels import FacePlan
@@ -33,17 +34,18 @@ from .gpu_steps import BoundCall, Step
 SIZES = ((720, 1280), (1080, 1920), (2160, 3840))
 SIDES = (100, 300, 600, 1000)
 FORMATS = (PixelFormat.RGB, PixelFormat.BGRA, PixelFormat.NV12)
-#: Faces, ages and side in pixels of one call after another: shapes come back after others were recorded.
+#: Faces, ages, side in pixels and whether the faces are apart, of one call after another: shapes come back after others were
+#: recorded.
 CALLS = (
-    (1, 1, 300),
-    (2, 1, 200),
-    (1, 1, 300),
-    (1, 5, 300),
-    (3, 2, 150),
-    (1, 1, 420),
-    (2, 1, 200),
-    (1, 5, 300),
-    (1, 1, 300),
+    (1, 1, 300, False),
+    (2, 1, 200, False),
+    (3, 6, 100, True),
+    (1, 6, 300, False),
+    (3, 2, 150, False),
+    (1, 1, 420, False),
+    (3, 6, 100, True),
+    (1, 6, 300, False),
+    (3, 2, 150, False),
 )
 #: Frames of one timing; the first are not counted.
 FRAMES, WARM_UP = 200, 40
@@ -57,7 +59,7 @@ def kernel_times(step: Step) -> None:
     with closing(Stream(step.cuda)) as stream:
         copy_gb_s = step.copy_gb_s(stream, 1 if step.quick else 1024)
     for pixel_format in (PixelFormat.RGB, PixelFormat.NV12):
-        for size in SIZES[:1] if step.quick else SIZES:
+        for size in SIZES[:1] if step.quick else SIZES[::2]:
             for side in SIDES[:1] if step.quick else SIDES:
                 with closing(GpuFramePath(step.cuda, Stream(step.cuda), Fixed(step.cuda, about))) as path:
                     _time_kernels(step, path, pixel_format, size, side, copy_gb_s)
@@ -92,13 +94,11 @@ def path_answers(step: Step) -> None:
         cpu = CpuFramePath(engine, 1, batch=64)  # all faces in one call, as on the GPU: edits are by their place in it
         for pixel_format in FORMATS:
             worst = differ = 0
-            for seed, (faces, ages, side) in enumerate(CALLS[:5] if step.quick else CALLS * 3):
+            for seed, (faces, ages, side, apart) in enumerate(CALLS[:5] if step.quick else CALLS * 3):
                 frame = _noise(pixel_format, height, width, seed)
                 codes = np.eye(len(about.groups), dtype=np.float32)[:ages]
-                where, results = (
-                    batch(side / shrink, height, width, faces),
-                    [[frame.copy() for _ in codes] for _ in range(2)],
-                )
+                where = batch(side / shrink, height, width, faces, 2.5 * side / shrink if apart else 40)
+                results = [[frame.copy() for _ in codes] for _ in range(2)]
                 for one, result in zip((path, cpu), results, strict=True):
                     one.change(frame, pixel_format, where, codes, result, nullcontext)
                 for have, want in zip(*results, strict=True):
@@ -112,6 +112,80 @@ def path_answers(step: Step) -> None:
                 graphs=sum(entry.graph is not None for entry in path.entries.values()),
                 **({"failed": True} if worst > 1 else {}),
             )
+            _check_frames_in_flight(step, path, cpu, pixel_format, height, width)
+
+
+def _check_frames_in_flight(
+    step: Step, path: GpuFramePath, cpu: CpuFramePath, pixel_format: PixelFormat, height: int, width: int
+) -> None:
+    """Frames on the device, each queued while the GPU is still busy with those before, against the CPU's."""
+    frames = [_noise(pixel_format, height, width, seed) for seed in range(3 if step.quick else 24)]
+    code = np.eye(len(path.description.groups), dtype=np.float32)[0]
+    with ExitStack() as stack:
+        there = [_on_device(step, path, frame, pixel_format, stack) for frame in frames]
+        where = [batch(height * (0.1 + 0.01 * i), height, width, 1 + i % 2) for i in range(len(frames))]
+        spare = _on_device(step, path, frames[0], pixel_format, stack)
+        for faces in (where[0], where[1]) * 2:  # as calls, then recorded
+            path.change_on_device(spare, faces, code, nullcontext)
+        path.stream.synchronize()
+        busy = stack.enter_context(closing(DeviceMemory(step.cuda, (1 if step.quick else 1024) << 20)))
+        for _ in range(1 if step.quick else 40):  # 30 ms of an H200
+            step.cuda.call("cudaMemsetAsync", busy.address, 0, busy.size, path.stream.handle)
+        start = time.perf_counter()
+        for frame, faces in zip(there, where, strict=True):
+            path.change_on_device(frame, faces, code, nullcontext)
+        queued_ms = 1e3 * (time.perf_counter() - start)
+        path.stream.synchronize()
+        differ = 0
+        for frame, at, faces in zip(frames, there, where, strict=True):
+            want = frame.copy()
+            cpu.change(frame, pixel_format, faces, code[None], [want], nullcontext)
+            differ += int((path.download(at) != want).sum())
+    step.row(
+        "frames in flight against the CPU's",
+        format=pixel_format.value,
+        frames=len(frames),
+        queued_ms=queued_ms,
+        bytes_that_differ=differ,
+        **({"failed": True} if differ else {}),
+    )
+
+
+def paste_times(step: Step) -> None:
+    """Microseconds of a paste in FP16: of several ages in one launch and one after another, and so of faces."""
+    about = _description()
+    size, sides = ((60, 100), (10,)) if step.quick else (SIZES[0], (100, 300))
+    for pixel_format in (PixelFormat.RGB, PixelFormat.NV12):
+        for side in sides:
+            with closing(GpuFramePath(step.cuda, Stream(step.cuda), Fixed(step.cuda, about))) as path:
+                for faces, ages in ((1, 1), (1, 2), (1, 6), (3, 1)):
+                    once = _paste_us(step, path, pixel_format, size, side, faces, ages)
+                    separate = _paste_us(step, path, pixel_format, size, side, 1, 1, faces * ages)
+                    numbers = {"us": once, "separate_us": separate}
+                    step.row("paste", format=pixel_format.value, side=side, faces=faces, ages=ages, **numbers)
+
+
+def _paste_us(
+    step: Step,
+    path: GpuFramePath,
+    pixel_format: PixelFormat,
+    size: tuple[int, int],
+    side: int,
+    faces: int,
+    ages: int,
+    times: int = 1,
+) -> float:
+    """Of so many pastes of faces that are apart."""
+    frame, codes = _noise(pixel_format, *size), np.eye(len(path.description.groups), dtype=np.float32)[:ages]
+    where = batch(side, *size, faces, 2.5 * side)
+    path.change(frame, pixel_format, where, codes, [frame.copy() for _ in codes], nullcontext)
+    entry = next(reversed(path.entries.values()))
+
+    def queue() -> None:
+        for _ in range(times):
+            path.queue_paste(entry)
+
+    return step.per_launch_us(path.stream, queue)
 
 
 def path_times(step: Step) -> None:
@@ -202,6 +276,7 @@ def _targets(step: Step, folder: Path) -> Iterator[tuple[str, Path]]:
 STEPS: dict[str, Callable[[Step], None]] = {
     "path": path_answers,
     "kernels": kernel_times,
+    "paste-times": paste_times,
     "path-times": path_times,
     "frame": whole_frame,
     "target-times": target_times,
@@ -219,10 +294,8 @@ def _time_path(step: Step, what: str, path: GpuFramePath, about: Description, si
     height, width = SIZES[0]
     codes = np.eye(len(about.groups), dtype=np.float32)[-1:]
     frame = _noise(PixelFormat.RGB, height, width)
-    on_device = PinnedBuffer(step.cuda, frame.nbytes)
-    on_device.host[:] = frame.reshape(-1)
-    on_device.upload(path.stream.handle)
-    at = DeviceFrame(on_device.address, 3 * width, height, width, PixelFormat.RGB, path.stream.handle, 0, on_device)
+    stack = ExitStack()
+    at = _on_device(step, path, frame, PixelFormat.RGB, stack)
     for side in sides:
         where, out = batch(side, height, width), frame.copy()
 
@@ -250,8 +323,34 @@ def _time_path(step: Step, what: str, path: GpuFramePath, about: Description, si
             median, p95 = np.percentile(counted, (50, 95))
             step.row(what, side=side, frame_from=source, graph=graph, median_ms=float(median), p95_ms=float(p95))
             path.record = kept
+        for sets in (1, graph_cache.PARAMETER_SETS):
+            for entry in path.entries.values():
+                path.stream.synchronize()
+                entry.close()
+            path.entries.clear()
+            with _parameter_sets(sets):
+                frames = 4 if step.quick else FRAMES
+                for _ in range(3):
+                    path.change_on_device(at, where, codes[0], nullcontext)
+                path.stream.synchronize()
+                start = time.perf_counter()
+                for _ in range(frames):
+                    path.change_on_device(at, where, codes[0], nullcontext)
+                path.stream.synchronize()
+                mean_ms = 1e3 * (time.perf_counter() - start) / frames
+            step.row(f"{what}, one after another", side=side, frame_from="device", in_flight=sets, mean_ms=mean_ms)
     path.stream.synchronize()
-    on_device.close()
+    stack.close()
+
+
+@contextmanager
+def _parameter_sets(count: int) -> Iterator[None]:
+    """At most so many frames in flight."""
+    kept, graph_cache.PARAMETER_SETS = graph_cache.PARAMETER_SETS, count
+    try:
+        yield
+    finally:
+        graph_cache.PARAMETER_SETS = kept
 
 
 # ---- what they work on ----------------------------------------------------------------------------------------------------
@@ -262,7 +361,7 @@ class Fixed:
     ``interfaces.Backend`` for the CPU."""
 
     max_faces, capturable = 3, True
-    _AGES = 5
+    _AGES = 6
 
     def __init__(self, cuda: Cuda, about: Description) -> None:
         self.description, self._cuda = about, cuda
@@ -322,11 +421,23 @@ def _noise(pixel_format: PixelFormat, height: int, width: int, seed: int = 0) ->
     return np.random.default_rng(seed).integers(0, 256, pixel_format.shape(height, width), dtype=np.uint8)
 
 
-def batch(side: float, height: int, width: int, faces: int = 1) -> FaceBatch:
-    """Faces near the frame's middle that overlap, each turned a little more."""
+def _on_device(
+    step: Step, path: GpuFramePath, frame: Frame, pixel_format: PixelFormat, stack: ExitStack
+) -> DeviceFrame:
+    """A copy on the device, which the path's stream has once it is waited for."""
+    memory = stack.enter_context(closing(PinnedBuffer(step.cuda, frame.nbytes)))
+    memory.host[:] = frame.reshape(-1)
+    memory.upload(path.stream.handle)
+    height, width = pixel_format.size(frame)
+    pitch = width * pixel_format.channels
+    return DeviceFrame(memory.address, pitch, height, width, pixel_format, path.stream.handle, 0, memory)
+
+
+def batch(side: float, height: int, width: int, faces: int = 1, step: float = 40) -> FaceBatch:
+    """Faces from the frame's middle on, each ``step`` pixels further and turned a little more: at 40 they overlap."""
     found = []
     for i in range(faces):
         cos, sin = side * np.cos(0.1 + 0.2 * i), side * np.sin(0.1 + 0.2 * i)
-        centre = (width / 2 + 40 * i, height / 2 + 20 * i)
+        centre = (width / 2 + step * (i - (faces - 1) / 2), height / 2 + 20 * i)
         found.append(Face((geometry.TEMPLATE - 0.5) @ np.array([[cos, sin], [-sin, cos]]) + centre))
     return FaceBatch.of(found)

@@ -438,15 +438,23 @@ void launch_crop(std::uintptr_t block, const std::string& pixel_format, int coun
   });
 }
 
-void launch_paste(std::uintptr_t block, const std::string& pixel_format, int count, int index, std::uintptr_t face_edit,
-                  std::uintptr_t patch_edit, int face_size, int patch_size, bool half, long long pixels,
-                  py::ssize_t target_offset, int device, std::uintptr_t stream) {
+lgin::Pasting pasting_of(int count, int first, int faces, int ages, long long pixels, py::ssize_t age_step) {
+  if (first < 0 || faces < 1 || faces > count - first) {
+    fail("first, faces: expected at least one of the " + std::to_string(count) + " faces, got " + std::to_string(faces) +
+         " from " + std::to_string(first) + " on");
+  }
+  if (ages < 1) fail("ages: expected at least 1, got " + std::to_string(ages));
+  if (pixels < 1) fail("pixels: expected at least 1, got " + std::to_string(pixels));
+  if (age_step < 0) fail("age_step: expected bytes, got " + std::to_string(age_step));
+  return lgin::Pasting{first, faces, ages, pixels, age_step};
+}
+
+void launch_paste(std::uintptr_t block, const std::string& pixel_format, int count, int first, int faces, int ages,
+                  std::uintptr_t face_edit, std::uintptr_t patch_edit, int face_size, int patch_size, bool half,
+                  long long pixels, py::ssize_t age_step, int device, std::uintptr_t stream) {
   const PixelFormat format = format_of(pixel_format);
   check_count(count);
-  if (index < 0 || index >= count) {
-    fail("index: expected a face of " + std::to_string(count) + ", got " + std::to_string(index));
-  }
-  if (pixels < 1) fail("pixels: expected at least 1, got " + std::to_string(pixels));
+  const lgin::Pasting what = pasting_of(count, first, faces, ages, pixels, age_step);
   check_side("face_size", face_size);
   check_side("patch_size", patch_size);
 
@@ -456,24 +464,21 @@ void launch_paste(std::uintptr_t block, const std::string& pixel_format, int cou
       using T = const decltype(type);
       const lgin::Views<T> residuals{pointer<T>(face_edit, "face_edit"), pointer<T>(patch_edit, "patch_edit"),
                                      face_size, patch_size};
-      lgin::cuda::launch_paste(block_at<decltype(kind)>(block, count), index, residuals, pixels, target_offset, device,
+      lgin::cuda::launch_paste(block_at<decltype(kind)>(block, count), what, residuals, device,
                                reinterpret_cast<void*>(stream));
     });
   });
 }
 
-// Addresses of one face's edits; those of flow, place and lines may be 0.
-void launch_edit_paste(std::uintptr_t block, const std::string& pixel_format, int count, int index,
+// Addresses of all faces' edits; those of flow, place and lines may be 0.
+void launch_edit_paste(std::uintptr_t block, const std::string& pixel_format, int count, int first, int faces, int ages,
                        std::uintptr_t face_edit, std::uintptr_t patch_edit, std::uintptr_t flow, std::uintptr_t place,
                        std::uintptr_t lines, int face_size, int patch_size, int coarse_size, int line_size, bool half,
-                       long long pixels, py::ssize_t target_offset, std::uintptr_t scratch, int device,
+                       long long pixels, py::ssize_t age_step, std::uintptr_t scratch, std::uintptr_t coloured, int device,
                        std::uintptr_t stream) {
   const PixelFormat format = format_of(pixel_format);
   check_count(count);
-  if (index < 0 || index >= count) {
-    fail("index: expected a face of " + std::to_string(count) + ", got " + std::to_string(index));
-  }
-  if (pixels < 1) fail("pixels: expected at least 1, got " + std::to_string(pixels));
+  const lgin::Pasting what = pasting_of(count, first, faces, ages, pixels, age_step);
   check_side("face_size", face_size);
   check_side("patch_size", patch_size);
   if (flow || place) check_side("coarse_size", coarse_size);
@@ -496,9 +501,9 @@ void launch_edit_paste(std::uintptr_t block, const std::string& pixel_format, in
                                        patch_size,
                                        coarse_size,
                                        line_size};
-      lgin::cuda::launch_paste(block_at<decltype(kind)>(block, count), index, edits, pixels, target_offset,
-                               pointer<std::uint8_t>(scratch, "scratch", lgin::kBlockAlignment), device,
-                               reinterpret_cast<void*>(stream));
+      lgin::cuda::launch_paste(block_at<decltype(kind)>(block, count), what, lgin::EditViews<T>{edits},
+                               pointer<std::uint8_t>(scratch, "scratch", lgin::kBlockAlignment),
+                               pointer<std::uint8_t>(coloured, "coloured"), device, reinterpret_cast<void*>(stream));
     });
   });
 }
@@ -543,6 +548,7 @@ PYBIND11_MODULE(_native, module) {
                                const lgin::Rectangle& r = plan.rectangle();
                                return Corners{r.x0, r.y0, r.x1, r.y1};
                              })
+      .def_property_readonly("disjoint", &FacePlan::disjoint)
       .def("write_block", &write_block, py::arg("block"), py::arg("address"), py::arg("pitch"), py::arg("rectangle"));
   module.def("region_crop", &region_crop, py::arg("plan"), py::arg("frame"), py::arg("face"), py::arg("patches"),
              py::arg("threads"), py::arg("device"));
@@ -557,15 +563,15 @@ PYBIND11_MODULE(_native, module) {
   module.def("launch_crop", &launch_crop, py::arg("block"), py::arg("pixel_format"), py::arg("count"), py::arg("face"),
              py::arg("patches"), py::arg("face_size"), py::arg("patch_size"), py::arg("half"), py::arg("device"),
              py::arg("stream"));
-  module.def("launch_paste", &launch_paste, py::arg("block"), py::arg("pixel_format"), py::arg("count"), py::arg("index"),
-             py::arg("face_edit"), py::arg("patch_edit"), py::arg("face_size"), py::arg("patch_size"),
-             py::arg("half"), py::arg("pixels"), py::arg("target_offset"), py::arg("device"), py::arg("stream"));
-  module.attr("scratch_head") = lgin::cuda::kScratchHead;
-  module.def("launch_edit_paste", &launch_edit_paste, py::arg("block"), py::arg("pixel_format"), py::arg("count"),
-             py::arg("index"), py::arg("face_edit"), py::arg("patch_edit"), py::arg("flow"), py::arg("place"),
-             py::arg("lines"), py::arg("face_size"), py::arg("patch_size"), py::arg("coarse_size"), py::arg("line_size"),
-             py::arg("half"), py::arg("pixels"), py::arg("target_offset"), py::arg("scratch"), py::arg("device"),
+  module.def("launch_paste", &launch_paste, py::arg("block"), py::arg("pixel_format"), py::arg("count"), py::arg("first"),
+             py::arg("faces"), py::arg("ages"), py::arg("face_edit"), py::arg("patch_edit"), py::arg("face_size"),
+             py::arg("patch_size"), py::arg("half"), py::arg("pixels"), py::arg("age_step"), py::arg("device"),
              py::arg("stream"));
+  module.def("launch_edit_paste", &launch_edit_paste, py::arg("block"), py::arg("pixel_format"), py::arg("count"),
+             py::arg("first"), py::arg("faces"), py::arg("ages"), py::arg("face_edit"), py::arg("patch_edit"),
+             py::arg("flow"), py::arg("place"), py::arg("lines"), py::arg("face_size"), py::arg("patch_size"),
+             py::arg("coarse_size"), py::arg("line_size"), py::arg("half"), py::arg("pixels"), py::arg("age_step"),
+             py::arg("scratch"), py::arg("coloured"), py::arg("device"), py::arg("stream"));
   module.def("launch_finite_check", &launch_finite_check, py::arg("values"), py::arg("sizes"), py::arg("found"),
              py::arg("half"), py::arg("device"), py::arg("stream"));
 }

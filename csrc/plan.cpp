@@ -337,4 +337,24 @@ FacePlan::FacePlan(const Faces& faces, const ViewSpec& spec, int height, int wid
                                            : rectangle_of<PackedFrame>(crops_, pastes_, height, width);
 }
 
+bool FacePlan::disjoint() const {
+  constexpr std::size_t most = 256;
+  if (pastes_.size() > most) return false;
+  // In NV12 cells of 2x2 pixels are written, and a face reads as many cells around its own.
+  const int reach = format_ == PixelFormat::nv12 ? 2 * kMoveReach + 2 : kMoveReach;
+  const auto apart = [&](int a_begin, int a_end, int b_begin, int b_end) {
+    return a_begin >= a_end || b_begin >= b_end || a_end + reach <= b_begin || b_end + reach <= a_begin;
+  };
+  for (std::size_t n = 0; n < pastes_.size(); ++n) {
+    for (std::size_t m = 0; m < n; ++m) {
+      const PastePlan &a = pastes_[n], &b = pastes_[m];
+      if (!apart(a.column_begin, a.column_end, b.column_begin, b.column_end) &&
+          !apart(a.row_begin, a.row_end, b.row_begin, b.row_end)) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
 }  // namespace lgin

@@ -75,6 +75,10 @@ class FacePlan {
   // reads and every pixel that their paste reads or writes; never empty.
   const Rectangle& rectangle() const { return rectangle_; }
 
+  // Whether the faces, in any order or all at once, are pasted alike: none writes what another reads, and they are few
+  // enough for one launch.
+  bool disjoint() const;
+
  private:
   ViewSpec spec_;
   int height_, width_;

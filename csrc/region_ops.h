@@ -22,30 +22,41 @@ struct Views {
 
 // Elements of one face in each of the two arrays.
 template <class T>
-std::size_t face_elements(const Views<T>& views) {
+LGIN_HD std::size_t face_elements(const Views<T>& views) {
   return 3 * static_cast<std::size_t>(views.face_size) * static_cast<std::size_t>(views.face_size);
 }
 template <class T>
-std::size_t patch_elements(const Views<T>& views) {
+LGIN_HD std::size_t patch_elements(const Views<T>& views) {
   return kRegions * 3 * static_cast<std::size_t>(views.patch_size) * static_cast<std::size_t>(views.patch_size);
 }
 
-// Edits of format 2 of several faces, each array C-contiguous: face [count, 6, face_size, face_size] and so on, as PlanarEdits
-// has them of one. flow, place and lines may be null.
+LGIN_HD std::size_t area(int side) { return static_cast<std::size_t>(side) * static_cast<std::size_t>(side); }
+
+// Edits of format 2 of several faces at several ages, each array C-contiguous: face [count, ages, 6, face_size, face_size] and so
+// on, as PlanarEdits has them of one; place, the same at every age, [count, ...]. flow, place and lines may be null.
 template <class T>
 struct EditViews {
   PlanarEdits<T> first;
 
-  PlanarEdits<T> of(std::size_t n) const {
-    const auto area = [](int side) { return static_cast<std::size_t>(side) * static_cast<std::size_t>(side); };
+  LGIN_HD PlanarEdits<T> of(std::size_t n, std::size_t age = 0, std::size_t ages = 1) const {
+    const std::size_t row = n * ages + age;
     PlanarEdits<T> edits = first;
-    edits.face += n * 6 * area(first.face_size);
-    edits.patches += n * kRegions * 4 * area(first.patch_size);
-    if (edits.flow) edits.flow += n * 2 * area(first.coarse_size);
+    edits.face += row * 6 * area(first.face_size);
+    edits.patches += row * kRegions * 4 * area(first.patch_size);
+    if (edits.flow) edits.flow += row * 2 * area(first.coarse_size);
     if (edits.place) edits.place += n * 2 * area(first.coarse_size);
-    if (edits.lines) edits.lines += n * area(first.line_size);
+    if (edits.lines) edits.lines += row * area(first.line_size);
     return edits;
   }
+};
+
+// What one paste changes: faces `first` to `first + faces - 1` of a block, each at `ages` ages. The frame at an age lies `age_step`
+// bytes beyond the one before; at the first it is the block's. Threads are started for `pixels` pixels a face and age, whatever
+// the face's size; they take a bigger face in turns.
+struct Pasting {
+  int first, faces, ages;
+  long long pixels;
+  std::ptrdiff_t age_step;
 };
 
 // A device that was asked for is not there, or failed.
@@ -90,18 +101,16 @@ void region_paste(const Frame& frame, const FacePlan& plan, const EditViews<T>& 
 template <class Frame, class T>
 void launch_crop(const Block<Frame>& block, const Views<T>& views, int device, void* stream);
 
-// One face of the block, whose residuals are `residuals`. The frame that is changed lies `target_offset` bytes beyond the
-// block's. Threads are started for `pixels` pixels, whatever the face's size; they take a bigger face in turns.
+// `residuals` [count, ages, ...] are of all the block's faces. Faces of one launch are pasted at once: none of them may write what
+// another reads (FacePlan::disjoint).
 template <class Frame, class T>
-void launch_paste(const Block<Frame>& block, int index, const Views<const T>& residuals, long long pixels,
-                  std::ptrdiff_t target_offset, int device, void* stream);
+void launch_paste(const Block<Frame>& block, const Pasting& what, const Views<const T>& residuals, int device, void* stream);
 
-// The same of format 2, in two launches: `scratch` takes what the face moves from, and whether it has colour. It has
-// kScratchHead bytes more than the block's frame, and is a multiple of kBlockAlignment.
-constexpr std::size_t kScratchHead = kBlockAlignment;
+// The same of format 2, in two launches. `scratch` takes what the faces move from: a frame an age, laid out as the block's and
+// `age_step` bytes apart. `coloured` [count * ages] takes whether a face's square has colour, and is 0 before.
 template <class Frame, class T>
-void launch_paste(const Block<Frame>& block, int index, const PlanarEdits<T>& edits, long long pixels,
-                  std::ptrdiff_t target_offset, std::uint8_t* scratch, int device, void* stream);
+void launch_paste(const Block<Frame>& block, const Pasting& what, const EditViews<T>& edits, std::uint8_t* scratch,
+                  std::uint8_t* coloured, int device, void* stream);
 
 // Arrays of at least one value each, 1 to kMost of them.
 template <class T>

@@ -1,4 +1,4 @@
-"""The pictures of how-it-works.md and the README, by the bundled model from scikit-image's astronaut: ``python docs/pictures.py``."""
+"""The pictures of how-it-works.md, the README and the kiosk's start screen, by the bundled model from scikit-image's astronaut: ``python docs/pictures.py``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ from lgin_edge.transformer import WEIGHTS
 Floats = npt.NDArray[np.float32]
 
 FOLDER = Path(__file__).parent / "pictures"
+#: Of the kiosk's start screen, and what it shows of the astronaut: pixels (x, y) of the left top and the right bottom.
+ATTRACT, ATTRACT_BOX, ATTRACT_SIZE = (
+    Path(__file__).parents[1] / "lgin_edge/kiosk/static/ages.webp",
+    (75, 0, 375, 350),
+    (420, 490),
+)
 YEARS = 70
 PROVIDERS = ("CPUExecutionProvider",)
 CELL = 200
@@ -196,11 +202,28 @@ def ageing() -> Animation:
     return replace(clip, frames=shown, times_ms=times_ms(len(shown), FPS, STAY_S)).boomerang()
 
 
+def attract() -> Image.Image:
+    """The astronaut at six ages, one beside the other, of which the kiosk's start screen fades one into the next."""
+    landmarks = Subject().landmarks
+    with Transformer() as transformer:
+        aged = [transformer.age(data.astronaut(), years=age, landmarks=landmarks) for age in range(20, 81, 12)]
+    width, height = ATTRACT_SIZE
+    strip = Image.new("RGB", (len(aged) * width, height))
+    for i, frame in enumerate(aged):
+        shown = Image.fromarray(frame).resize(ATTRACT_SIZE, Image.Resampling.LANCZOS, ATTRACT_BOX)
+        strip.paste(shown, (i * width, 0))
+    return strip
+
+
+def files() -> dict[Path, Image.Image]:
+    """All that stand still, by their places."""
+    return {FOLDER / name: image for name, image in pictures().items()} | {ATTRACT: attract()}
+
+
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / MOVING).write_bytes(ageing().encode(".webp", quality=70))
-    for name, image in pictures().items():
-        path = FOLDER / name
+    for path, image in files().items():
         image.save(path, **WEBP)
         print(f"{path}: {image.width} x {image.height}, {path.stat().st_size:,} bytes")
 

@@ -6,7 +6,6 @@ import numpy.typing as npt
 
 version: Final[str]
 cuda_built: Final[bool]
-scratch_head: Final[int]  # bytes of a scratch beside its frame
 cuda_is_host: Final[bool]  # LGIN_CUDA=HOST: "device" memory is host memory
 
 def cuda_device_count() -> int: ...
@@ -28,6 +27,8 @@ class FacePlan:
     ) -> None: ...
     @property
     def rectangle(self) -> tuple[int, int, int, int]: ...
+    @property
+    def disjoint(self) -> bool: ...
     def write_block(
         self,
         block: npt.NDArray[np.uint8],  # [block_size], written
@@ -87,14 +88,16 @@ def launch_paste(
     block: int,
     pixel_format: str,
     count: int,
-    index: int,
+    first: int,
+    faces: int,
+    ages: int,
     face_edit: int,
     patch_edit: int,
     face_size: int,
     patch_size: int,
     half: bool,
     pixels: int,
-    target_offset: int,
+    age_step: int,
     device: int,
     stream: int,
 ) -> None: ...
@@ -102,7 +105,9 @@ def launch_edit_paste(
     block: int,
     pixel_format: str,
     count: int,
-    index: int,
+    first: int,
+    faces: int,
+    ages: int,
     face_edit: int,
     patch_edit: int,
     flow: int,
@@ -114,8 +119,9 @@ def launch_edit_paste(
     line_size: int,
     half: bool,
     pixels: int,
-    target_offset: int,
+    age_step: int,
     scratch: int,
+    coloured: int,
     device: int,
     stream: int,
 ) -> None: ...

@@ -177,4 +177,4 @@ def _film(clip: Animation, suffix: str) -> bytes:
         for frame, start in zip([*clip.frames, clip.frames[-1]], [*starts[:-1], starts[-1] - 1], strict=True):
             writer.write_array(np.asarray(frame), start)
         writer.finish()
-    return provenance.mp4_with(file.getvalue()) if suffix == ".mp4" else file.getvalue()
+    return file.getvalue()

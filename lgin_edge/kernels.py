@@ -38,11 +38,11 @@ MAX_ORDINAL = 9999
 #: What a launch on a device takes for its numbers; those that are not here are addresses.
 _RANGES = {
     "count": (0, MAX_FACES),
-    "index": (0, MAX_FACES),
+    **dict.fromkeys(("first", "faces", "ages"), (0, MAX_FACES)),
     **dict.fromkeys(("face_size", "patch_size"), (1, MAX_VIEW_SIDE)),
     **dict.fromkeys(("coarse_size", "line_size"), (0, MAX_VIEW_SIDE)),
     **dict.fromkeys(("pixels", "sizes"), (1, MAX_ADDRESS)),
-    "target_offset": (-MAX_ADDRESS, MAX_ADDRESS),
+    "age_step": (0, MAX_ADDRESS),
     "device": (0, MAX_ORDINAL),
     **dict.fromkeys(("stream", "flow", "place", "lines"), (0, MAX_ADDRESS)),  # 0: the default one, or none
 }
@@ -61,6 +61,7 @@ class FacePlan:
         rectangle: (x0, y0, x1, y1), the smallest rectangle of the frame with even corners (a corner on an odd frame's right
             or lower border is odd) that holds all that the crop of these faces reads and all that their paste may write. It
             lies in the frame and is never empty.
+        disjoint: whether a device may paste all faces in one launch: none writes what another reads, and they are at most 256.
 
     Raises InputError: a value out of range.
     """
@@ -84,6 +85,10 @@ class FacePlan:
             pixel_format.value,
         )
         self.rectangle: Rectangle = self.native.rectangle
+
+    @property
+    def disjoint(self) -> bool:
+        return self.native.disjoint
 
     @staticmethod
     def of(frame: Frame, faces: FaceBatch, spec: ViewSpec, pixel_format: PixelFormat = PixelFormat.RGB) -> FacePlan:
@@ -268,11 +273,6 @@ def block_size(pixel_format: PixelFormat, count: int) -> int:
     return _call(_native.block_size, pixel_format.value, check_integer("count", count, 0, MAX_FACES))
 
 
-def scratch_size(frame_bytes: int) -> int:
-    """Bytes of the scratch of ``launch_edit_paste`` for a frame (or its rectangle) of ``frame_bytes``, pitch included."""
-    return _native.scratch_head + check_integer("frame_bytes", frame_bytes, 1, MAX_ADDRESS // 2)
-
-
 def cuda_is_host() -> bool:
     """Whether the CUDA kernels of this build run on the CPU, in host memory (``LGIN_CUDA=HOST``, for tests)."""
     return _native.cuda_is_host
@@ -315,9 +315,9 @@ def _launch(
     _call(function, half=bool(half), **kind, **checked)
 
 
-#: Start ``region_crop`` on a CUDA device, or ``region_paste`` of one face: of the residuals of format 1, or (in two launches) of
-#: the edits of format 2. Nothing is allocated, copied or waited for. The first launch of a process may load the kernel: make one
-#: before a capture. Faces that may overlap are launched one after another on one stream.
+#: Start ``region_crop`` on a CUDA device, or ``region_paste``: of the residuals of format 1, or (in two launches) of the edits of
+#: format 2. Nothing is allocated, copied or waited for. The first launch of a process may load the kernel: make one before a
+#: capture. A paste is of all faces at once if ``FacePlan.disjoint``, else of one after another on one stream.
 #:
 #: All arguments are given by name (``_native.pyi``). Of crop and paste:
 #:     block: device address of what ``FacePlan.write_block`` wrote, a multiple of 16; pixel_format, count: its own, N faces.
@@ -326,15 +326,17 @@ def _launch(
 #:     device, stream: number of the CUDA device; handle of the stream (cudaStream_t), 0 for the default one.
 #: Of the crop: face, patches: device addresses of [N, 3, S, S] and [N, 5, 3, P, P], written.
 #: Of both pastes:
-#:     index: which of the block's faces, 0 to N - 1.
-#:     face_edit, patch_edit: device addresses of this face's edits, [3 or 6, S, S] and [5, 3 or 4, P, P].
+#:     first, faces: which of the block's faces, ``first`` to ``first + faces - 1``; ages: at how many ages, G.
+#:     face_edit, patch_edit: device addresses of all faces' edits, [N, G, 3 or 6, S, S] and [N, G, 5, 3 or 4, P, P].
 #:     pixels: how many pixels to start threads for, at least 1. It decides the speed alone: for a smaller face the surplus returns
 #:         at once, a bigger one is worked off in turns. The rectangle's area is a good value.
-#:     target_offset: bytes from the block's frame to the one that is changed: 0 for itself, more for a copy of it.
+#:     age_step: bytes from the frame that is changed at one age, a copy, to that of the next; the first is the block's own.
 #: Of format 2:
-#:     flow, place, lines: device addresses of [2, F, F], [2, F, F] and [A, A], each or 0; coarse_size, line_size: F and A.
-#:     scratch: device address of ``scratch_size`` bytes for the block's frame, a multiple of 16: keeps what the face moves from.
-#:         Launches that follow one another on one stream may share it.
+#:     flow, place, lines: device addresses of [N, G, 2, F, F], [N, 2, F, F] and [N, G, A, A], each or 0; coarse_size, line_size: F
+#:         and A.
+#:     scratch: device address, a multiple of 16, of G frames laid out as the block's, ``age_step`` bytes apart: keeps what faces
+#:         move from. Launches that follow one another on one stream may share it.
+#:     coloured: device address of [N, G] bytes, 0 before: become 1 where a face's square has colour.
 #: Of the check whether values are finite, which has no block and no faces:
 #:     values, sizes: lists of up to eight device addresses, and how many values are there, float32 or, with ``half``, float16.
 #:     found: device address of as many uint32, which become 1 where one of them is NaN or infinite, and else stay as they are.

@@ -71,7 +71,7 @@ def gif_with(data: bytes) -> bytes:
     return data[:-1] + b"\x21\xff\x0bXMP DataXMP" + xmp() + trailer + data[-1:]
 
 
-def mp4_with(data: bytes) -> bytes:
-    """An MP4 with that metadata, in a box at its end (part 3, 1.3.2)."""
+def mp4_box() -> bytes:
+    """That metadata as a box for the end of an MP4 (part 3, 1.3.2)."""
     body = b"uuid" + _MP4_TYPE + xmp()
-    return data + (len(body) + 4).to_bytes(4, "big") + body
+    return (len(body) + 4).to_bytes(4, "big") + body

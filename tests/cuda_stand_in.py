@@ -147,7 +147,7 @@ class Runtime:
 
     def cudaPointerGetAttributes(self, address: int) -> Any:
         for start, buffer in self._memory.items():
-            if start <= address < start + len(buffer):
+            if start <= address < start + len(buffer) - 256:
                 return SimpleNamespace(type=2, device=self._place[start])
         if address in self._adopted:
             return SimpleNamespace(type=2, device=0)
@@ -193,8 +193,17 @@ class Runtime:
         buffer = self._memory.pop(address)
         ctypes.memset(ctypes.addressof(buffer), 0xDD, len(buffer))
 
+    def kind_of(self, address: int) -> str | None:
+        """Which kind of memory an address lies in, of those that are allocated."""
+        return next(
+            (self.live[start] for start, buffer in self._memory.items() if 0 <= address - start < len(buffer) - 256),
+            None,
+        )
+
     def _inside(self, address: int, size: int) -> bool:
-        return any(start <= address and address + size <= start + len(buffer) for start, buffer in self._memory.items())
+        return any(
+            start <= address and address + size <= start + len(buffer) - 256 for start, buffer in self._memory.items()
+        )
 
     def cudaMemcpyAsync(self, to: int, source: int, size: int, kind: str, stream: int) -> None:
         if kind in ("up", "across"):
@@ -202,6 +211,10 @@ class Runtime:
         if kind in ("down", "across"):
             assert self._inside(source, size)
         self.queue(stream, lambda: ctypes.memmove(to, source, size))  # type: ignore[arg-type]
+
+    def cudaMemsetAsync(self, to: int, value: int, size: int, stream: int) -> None:
+        assert self._inside(to, size)
+        self.queue(stream, lambda: ctypes.memset(to, value, size))  # type: ignore[arg-type]
 
     def cudaMemcpy2DAsync(
         self, to: int, to_pitch: int, source: int, pitch: int, width: int, rows: int, kind: str, stream: int
@@ -258,10 +271,17 @@ class Runtime:
         self._events.pop(event, None)
 
     def cudaEventRecord(self, event: int, stream: int) -> None:
-        upto = len(self._queues.setdefault(stream, []))
-        done = [0]
-        self._queues[stream].append(lambda: done.__setitem__(0, 1))
-        self._events[event] = lambda: None if done[0] else self.run(stream, upto + 1)
+        done: list[bool] = []
+        self.queue(stream, lambda: done.append(True))
+
+        def reach() -> None:
+            while not done and self._queues.get(stream):
+                self.run(stream, 1)
+
+        self._events[event] = reach
+
+    def cudaEventSynchronize(self, event: int) -> None:
+        self._events.get(event, lambda: None)()
 
     def cudaStreamWaitEvent(self, stream: int, event: int, flags: int) -> None:
         self.queue(stream, self._events[event])

@@ -46,7 +46,14 @@ def pages() -> list[Path]:
     """README and its like, and docs/; none outside a checkout."""
     if not CHECKOUT:
         return []
-    others = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "examples/README.md")
+    others = (
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "benchmarks/README.md",
+        "examples/README.md",
+        "integrations/README.md",
+    )
     return [*(ROOT / name for name in others), *sorted((ROOT / "docs").rglob("*.md"))]
 
 

@@ -279,7 +279,12 @@ class GlobalGenerator(nn.Module):
 def in_face_box(boxes: Tensor) -> Tensor:
     """Canonical boxes [..., 4] in units of view 0's own square."""
     x0, y0, x1, y1 = FACE_BOX
-    return (boxes - boxes.new_tensor((x0, y0, x0, y0))) / boxes.new_tensor((x1 - x0, y1 - y0) * 2)
+    # Filled where the boxes are: ``new_tensor`` copies from the host, which a CUDA graph cannot record.
+    corner, extent = (
+        torch.stack([boxes.new_full((), value) for value in values])
+        for values in ((x0, y0, x0, y0), (x1 - x0, y1 - y0) * 2)
+    )
+    return (boxes - corner) / extent
 
 
 class Interaction(nn.Module):

@@ -78,7 +78,7 @@ class Parts:
     # ---- what is timed: queued on the path's stream
 
     def _upload(self) -> None:
-        self.entry.parameters.upload(self.stream.handle)
+        self.entry.parameters[-1].upload(self.entry.addresses["not_finite"], self.stream.handle)
         self.pixels.upload(self.stream.handle, self.original.size)
 
     def _crop(self) -> None:

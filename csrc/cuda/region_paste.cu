@@ -10,6 +10,9 @@ namespace {
 constexpr unsigned kColumns = 32, kRows = 8;
 // More blocks than run at once on any GPU would begin only to find no tile: a 4K frame has 32,400, a face of 600 px 1,400.
 constexpr long long kMaxBlocks = 1024;
+// Of a face at an age, however many there are.
+constexpr long long kMinBlocks = 32;
+constexpr long long kMaxPastings = 65535;  // the grid's depth
 
 // What one thread changes: a pixel, or in NV12 a 2x2 block of pixels.
 constexpr int cell_pixels(const PackedFrame*) { return 1; }
@@ -71,6 +74,16 @@ __device__ Nv12Frame moved(Nv12Frame frame, std::ptrdiff_t bytes) {
   return frame;
 }
 
+// What a block works on: a face at an age, by its place in the grid's depth.
+struct Work {
+  int face, age;
+  std::size_t row;  // of the edits
+};
+__device__ Work work_of(const Pasting& what) {
+  const int face = what.first + static_cast<int>(blockIdx.z) / what.ages, age = static_cast<int>(blockIdx.z) % what.ages;
+  return Work{face, age, static_cast<std::size_t>(face) * static_cast<std::size_t>(what.ages) + static_cast<std::size_t>(age)};
+}
+
 // The grid does not know the face: its blocks take the tiles of the face's bounding box in turns. A face has fewer than
 // 2^30 tiles, so that their numbers, and a grid added to them, fit.
 
@@ -91,11 +104,14 @@ __device__ bool is_empty(const PastePlan& plan) {
 }
 
 template <class Frame, class T>
-__global__ void paste_kernel(const Frame* __restrict__ source, const PastePlan* __restrict__ plans, int index,
-                             PlanarResiduals<T> residuals, std::ptrdiff_t target_offset) {
-  const PastePlan& plan = plans[index];
+__global__ void paste_kernel(const Frame* __restrict__ source, const PastePlan* __restrict__ plans, Pasting what,
+                             Views<const T> views) {
+  const Work work = work_of(what);
+  const PastePlan& plan = plans[work.face];
   if (is_empty(plan)) return;
-  const Frame frame = moved(*source, target_offset);
+  const Frame frame = moved(*source, work.age * what.age_step);
+  const PlanarResiduals<T> residuals{views.face + work.row * face_elements(views),
+                                     views.patches + work.row * patch_elements(views), views.face_size, views.patch_size};
   each_cell(cells_of(frame, plan), [&](int row, int column) { change_cell(frame, plan, residuals, row, column); });
 }
 
@@ -152,16 +168,17 @@ __device__ bool cell_inside(const Nv12Frame&, const PastePlan& plan, int row, in
                       static_cast<float>(2 * row - plan.origin_y) + 0.5f));
 }
 
-// Keeps what the face reads, and sets the scratch's first byte where the square has colour.
+// Keeps what the face reads, and whether its square has colour. Two faces may keep the same pixels.
 template <class Frame>
-__global__ void keep_kernel(const Frame* __restrict__ source, const PastePlan* __restrict__ plans, int index,
-                            std::ptrdiff_t target_offset, std::uint8_t* scratch) {
-  const PastePlan& plan = plans[index];
+__global__ void keep_kernel(const Frame* __restrict__ source, const PastePlan* __restrict__ plans, Pasting what,
+                            std::uint8_t* scratch, std::uint8_t* coloured) {
+  const Work work = work_of(what);
+  const PastePlan& plan = plans[work.face];
   if (is_empty(plan)) return;
-  const Frame frame = moved(*source, target_offset);
-  const Frame kept = at_address(frame, scratch + kScratchHead);
+  const Frame frame = moved(*source, work.age * what.age_step);
+  const Frame kept = at_address(frame, scratch + work.age * what.age_step);
   each_cell(read_cells(frame, plan), [&](int row, int column) {
-    if (copy_cell(frame, kept, row, column) && cell_inside(frame, plan, row, column)) *scratch = 1;
+    if (copy_cell(frame, kept, row, column) && cell_inside(frame, plan, row, column)) coloured[work.row] = 1;
   });
 }
 
@@ -209,60 +226,74 @@ __device__ void edit_cells(const Nv12Frame& frame, const Nv12Frame& kept, const 
 
 // At most 64 registers, so that four blocks run on a multiprocessor at once.
 template <class Frame, class T>
-__global__ void __launch_bounds__(kColumns * kRows, 4) edit_kernel(const Frame* __restrict__ source, const PastePlan* __restrict__ plans, int index,
-                            PlanarEdits<T> edits, std::ptrdiff_t target_offset, std::uint8_t* scratch) {
-  const PastePlan& plan = plans[index];
+__global__ void __launch_bounds__(kColumns * kRows, 4)
+    edit_kernel(const Frame* __restrict__ source, const PastePlan* __restrict__ plans, Pasting what, EditViews<T> views,
+                std::uint8_t* scratch, const std::uint8_t* coloured) {
+  const Work work = work_of(what);
+  const PastePlan& plan = plans[work.face];
   if (is_empty(plan)) return;
-  const Frame frame = moved(*source, target_offset);
-  const Frame kept = at_address(frame, scratch + kScratchHead);
-  const bool coloured = *scratch != 0;
-  edit_cells(frame, kept, plan, edits, coloured);
+  // Once a block: in every thread these addresses would take registers that it does not have.
+  __shared__ Frame frame, kept;
+  __shared__ PlanarEdits<T> edits;
+  if (threadIdx.x == 0 && threadIdx.y == 0) {
+    frame = moved(*source, work.age * what.age_step);
+    kept = at_address(frame, scratch + work.age * what.age_step);
+    edits = views.of(static_cast<std::size_t>(work.face), static_cast<std::size_t>(work.age),
+                     static_cast<std::size_t>(what.ages));
+  }
+  __syncthreads();
+  edit_cells(frame, kept, plan, edits, coloured[work.row] != 0);
+}
+
+// The grid of a paste: blocks for tiles of so many pixels, rows for planes, and a depth of faces and ages.
+dim3 grid_of(const Pasting& what, long long tile_pixels, unsigned planes) {
+  const long long depth = static_cast<long long>(what.faces) * what.ages;
+  if (depth > kMaxPastings) throw DeviceError("region_paste: too many faces and ages for one launch; paste fewer at a time");
+  const long long blocks = std::min((what.pixels - 1) / tile_pixels + 1, std::max(kMaxBlocks / depth, kMinBlocks));
+  return dim3(static_cast<unsigned>(blocks), planes, static_cast<unsigned>(depth));
+}
+
+// The faces of a plan one after another, or all at once.
+template <class Launch>
+void each_pasting(const FacePlan& plan, const Launch& launch) {
+  const long long pixels = static_cast<long long>(plan.width()) * plan.height();
+  const int together = plan.disjoint() ? plan.count() : 1;
+  for (int n = 0; n < plan.count(); n += together) launch(Pasting{n, together, 1, pixels, 0});
 }
 
 }  // namespace
 
 template <class Frame, class T>
-void launch_paste(const Block<Frame>& block, int index, const Views<const T>& residuals, long long pixels,
-                  std::ptrdiff_t target_offset, int device, void* stream) {
+void launch_paste(const Block<Frame>& block, const Pasting& what, const Views<const T>& residuals, int device, void* stream) {
   const DeviceScope scope(device);
-  const long long tile_pixels = kColumns * kRows * cell_pixels(block.frame());
-  const long long grid = std::min((pixels - 1) / tile_pixels + 1, kMaxBlocks);
-  launch("region_paste", paste_kernel<Frame, T>, dim3(static_cast<unsigned>(grid)), dim3(kColumns, kRows),
-         static_cast<cudaStream_t>(stream), block.frame(), block.pastes(), index,
-         PlanarResiduals<T>{residuals.face, residuals.patches, residuals.face_size, residuals.patch_size},
-         target_offset);
+  launch("region_paste", paste_kernel<Frame, T>, grid_of(what, kColumns * kRows * cell_pixels(block.frame()), 1),
+         dim3(kColumns, kRows), static_cast<cudaStream_t>(stream), block.frame(), block.pastes(), what, residuals);
 }
 
 template <class Frame, class T>
-void launch_paste(const Block<Frame>& block, int index, const PlanarEdits<T>& edits, long long pixels,
-                  std::ptrdiff_t target_offset, std::uint8_t* scratch, int device, void* stream) {
+void launch_paste(const Block<Frame>& block, const Pasting& what, const EditViews<T>& edits, std::uint8_t* scratch,
+                  std::uint8_t* coloured, int device, void* stream) {
   const DeviceScope scope(device);
   const cudaStream_t on = static_cast<cudaStream_t>(stream);
-  const unsigned blocks = static_cast<unsigned>(std::min((pixels - 1) / (kColumns * kRows) + 1, kMaxBlocks));
   const dim3 threads(kColumns, kRows);
-  check(cudaMemsetAsync(scratch, 0, kScratchHead, on), "region_paste");
-  launch("region_paste", keep_kernel<Frame>, dim3(blocks), threads, on, block.frame(), block.pastes(), index, target_offset,
-         scratch);
-  launch("region_paste", edit_kernel<Frame, T>, dim3(blocks, planes(block.frame())), threads, on, block.frame(),
-         block.pastes(), index, edits, target_offset, scratch);
+  constexpr long long tile_pixels = kColumns * kRows;
+  launch("region_paste", keep_kernel<Frame>, grid_of(what, tile_pixels, 1), threads, on, block.frame(), block.pastes(), what,
+         scratch, coloured);
+  launch("region_paste", edit_kernel<Frame, T>, grid_of(what, tile_pixels, planes(block.frame())), threads, on, block.frame(),
+         block.pastes(), what, edits, scratch, coloured);
 }
 
 template <class Frame, class T>
 void region_paste(const Frame& frame, const FacePlan& plan, const Views<const T>& views, int device) {
   const DeviceScope scope(device);
   if (plan.count() == 0) return;
-  const std::size_t face_step = face_elements(views), patch_step = patch_elements(views);
   const Staged<Frame> staged(frame, plan);
-  const Buffer<T> face(face_step * plan.count());
-  const Buffer<T> patches(patch_step * plan.count());
+  const Buffer<T> face(face_elements(views) * plan.count());
+  const Buffer<T> patches(patch_elements(views) * plan.count());
   face.upload(views.face, staged.stream());
   patches.upload(views.patches, staged.stream());
-  const long long pixels = static_cast<long long>(frame.width) * frame.height;
-  for (int n = 0; n < plan.count(); ++n) {
-    const Views<const T> residuals{face.data() + n * face_step, patches.data() + n * patch_step, views.face_size,
-                                   views.patch_size};
-    launch_paste(staged.block(), n, residuals, pixels, 0, device, staged.stream());
-  }
+  const Views<const T> residuals{face.data(), patches.data(), views.face_size, views.patch_size};
+  each_pasting(plan, [&](const Pasting& what) { launch_paste(staged.block(), what, residuals, device, staged.stream()); });
   staged.pixels().download(frame.data, staged.stream());
   staged.stream().synchronize();
 }
@@ -284,7 +315,8 @@ void region_paste(const Frame& frame, const FacePlan& plan, const EditViews<T>& 
   const Buffer<T> flow(elements(host.flow, 2, host.coarse_size, plan.count()));
   const Buffer<T> place(elements(host.place, 2, host.coarse_size, plan.count()));
   const Buffer<T> lines(elements(host.lines, 1, host.line_size, plan.count()));
-  const Buffer<std::uint8_t> scratch(kScratchHead + byte_count(frame));
+  const Buffer<std::uint8_t> scratch(byte_count(frame)), coloured(static_cast<std::size_t>(plan.count()));
+  check(cudaMemsetAsync(coloured.data(), 0, static_cast<std::size_t>(plan.count()), staged.stream()), "cudaMemsetAsync");
   face.upload(host.face, staged.stream());
   patches.upload(host.patches, staged.stream());
   flow.upload(host.flow, staged.stream());
@@ -296,11 +328,9 @@ void region_paste(const Frame& frame, const FacePlan& plan, const EditViews<T>& 
   first.flow = flow.data();
   first.place = place.data();
   first.lines = lines.data();
-  const long long pixels = static_cast<long long>(frame.width) * frame.height;
-  for (int n = 0; n < plan.count(); ++n) {
-    launch_paste(staged.block(), n, EditViews<T>{first}.of(static_cast<std::size_t>(n)), pixels, 0, scratch.data(), device,
-                 staged.stream());
-  }
+  each_pasting(plan, [&](const Pasting& what) {
+    launch_paste(staged.block(), what, EditViews<T>{first}, scratch.data(), coloured.data(), device, staged.stream());
+  });
   staged.pixels().download(frame.data, staged.stream());
   staged.stream().synchronize();
 }
@@ -309,25 +339,17 @@ template void region_paste(const PackedFrame&, const FacePlan&, const EditViews<
 template void region_paste(const PackedFrame&, const FacePlan&, const EditViews<Half>&, int);
 template void region_paste(const Nv12Frame&, const FacePlan&, const EditViews<float>&, int);
 template void region_paste(const Nv12Frame&, const FacePlan&, const EditViews<Half>&, int);
-template void launch_paste(const Block<PackedFrame>&, int, const PlanarEdits<float>&, long long, std::ptrdiff_t,
-                           std::uint8_t*, int, void*);
-template void launch_paste(const Block<PackedFrame>&, int, const PlanarEdits<Half>&, long long, std::ptrdiff_t,
-                           std::uint8_t*, int, void*);
-template void launch_paste(const Block<Nv12Frame>&, int, const PlanarEdits<float>&, long long, std::ptrdiff_t,
-                           std::uint8_t*, int, void*);
-template void launch_paste(const Block<Nv12Frame>&, int, const PlanarEdits<Half>&, long long, std::ptrdiff_t,
-                           std::uint8_t*, int, void*);
+template void launch_paste(const Block<PackedFrame>&, const Pasting&, const EditViews<float>&, std::uint8_t*, std::uint8_t*, int, void*);
+template void launch_paste(const Block<PackedFrame>&, const Pasting&, const EditViews<Half>&, std::uint8_t*, std::uint8_t*, int, void*);
+template void launch_paste(const Block<Nv12Frame>&, const Pasting&, const EditViews<float>&, std::uint8_t*, std::uint8_t*, int, void*);
+template void launch_paste(const Block<Nv12Frame>&, const Pasting&, const EditViews<Half>&, std::uint8_t*, std::uint8_t*, int, void*);
 template void region_paste(const PackedFrame&, const FacePlan&, const Views<const float>&, int);
 template void region_paste(const PackedFrame&, const FacePlan&, const Views<const Half>&, int);
 template void region_paste(const Nv12Frame&, const FacePlan&, const Views<const float>&, int);
 template void region_paste(const Nv12Frame&, const FacePlan&, const Views<const Half>&, int);
-template void launch_paste(const Block<PackedFrame>&, int, const Views<const float>&, long long, std::ptrdiff_t, int,
-                           void*);
-template void launch_paste(const Block<PackedFrame>&, int, const Views<const Half>&, long long, std::ptrdiff_t, int,
-                           void*);
-template void launch_paste(const Block<Nv12Frame>&, int, const Views<const float>&, long long, std::ptrdiff_t, int,
-                           void*);
-template void launch_paste(const Block<Nv12Frame>&, int, const Views<const Half>&, long long, std::ptrdiff_t, int,
-                           void*);
+template void launch_paste(const Block<PackedFrame>&, const Pasting&, const Views<const float>&, int, void*);
+template void launch_paste(const Block<PackedFrame>&, const Pasting&, const Views<const Half>&, int, void*);
+template void launch_paste(const Block<Nv12Frame>&, const Pasting&, const Views<const float>&, int, void*);
+template void launch_paste(const Block<Nv12Frame>&, const Pasting&, const Views<const Half>&, int, void*);
 
 }  // namespace lgin::cuda

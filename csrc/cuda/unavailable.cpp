@@ -29,7 +29,7 @@ void launch_crop(const Block<Frame>&, const Views<T>&, int, void*) {
 }
 
 template <class Frame, class T>
-void launch_paste(const Block<Frame>&, int, const Views<const T>&, long long, std::ptrdiff_t, int, void*) {
+void launch_paste(const Block<Frame>&, const Pasting&, const Views<const T>&, int, void*) {
   fail();
 }
 
@@ -39,7 +39,7 @@ void region_paste(const Frame&, const FacePlan&, const EditViews<T>&, int) {
 }
 
 template <class Frame, class T>
-void launch_paste(const Block<Frame>&, int, const PlanarEdits<T>&, long long, std::ptrdiff_t, std::uint8_t*, int, void*) {
+void launch_paste(const Block<Frame>&, const Pasting&, const EditViews<T>&, std::uint8_t*, std::uint8_t*, int, void*) {
   fail();
 }
 
@@ -55,14 +55,10 @@ template void region_paste(const PackedFrame&, const FacePlan&, const EditViews<
 template void region_paste(const PackedFrame&, const FacePlan&, const EditViews<Half>&, int);
 template void region_paste(const Nv12Frame&, const FacePlan&, const EditViews<float>&, int);
 template void region_paste(const Nv12Frame&, const FacePlan&, const EditViews<Half>&, int);
-template void launch_paste(const Block<PackedFrame>&, int, const PlanarEdits<float>&, long long, std::ptrdiff_t,
-                           std::uint8_t*, int, void*);
-template void launch_paste(const Block<PackedFrame>&, int, const PlanarEdits<Half>&, long long, std::ptrdiff_t,
-                           std::uint8_t*, int, void*);
-template void launch_paste(const Block<Nv12Frame>&, int, const PlanarEdits<float>&, long long, std::ptrdiff_t,
-                           std::uint8_t*, int, void*);
-template void launch_paste(const Block<Nv12Frame>&, int, const PlanarEdits<Half>&, long long, std::ptrdiff_t,
-                           std::uint8_t*, int, void*);
+template void launch_paste(const Block<PackedFrame>&, const Pasting&, const EditViews<float>&, std::uint8_t*, std::uint8_t*, int, void*);
+template void launch_paste(const Block<PackedFrame>&, const Pasting&, const EditViews<Half>&, std::uint8_t*, std::uint8_t*, int, void*);
+template void launch_paste(const Block<Nv12Frame>&, const Pasting&, const EditViews<float>&, std::uint8_t*, std::uint8_t*, int, void*);
+template void launch_paste(const Block<Nv12Frame>&, const Pasting&, const EditViews<Half>&, std::uint8_t*, std::uint8_t*, int, void*);
 
 template void region_crop(const PackedFrame&, const FacePlan&, const Views<float>&, int);
 template void region_crop(const PackedFrame&, const FacePlan&, const Views<Half>&, int);
@@ -77,14 +73,10 @@ template void launch_crop(const Block<PackedFrame>&, const Views<float>&, int, v
 template void launch_crop(const Block<PackedFrame>&, const Views<Half>&, int, void*);
 template void launch_crop(const Block<Nv12Frame>&, const Views<float>&, int, void*);
 template void launch_crop(const Block<Nv12Frame>&, const Views<Half>&, int, void*);
-template void launch_paste(const Block<PackedFrame>&, int, const Views<const float>&, long long, std::ptrdiff_t, int,
-                           void*);
-template void launch_paste(const Block<PackedFrame>&, int, const Views<const Half>&, long long, std::ptrdiff_t, int,
-                           void*);
-template void launch_paste(const Block<Nv12Frame>&, int, const Views<const float>&, long long, std::ptrdiff_t, int,
-                           void*);
-template void launch_paste(const Block<Nv12Frame>&, int, const Views<const Half>&, long long, std::ptrdiff_t, int,
-                           void*);
+template void launch_paste(const Block<PackedFrame>&, const Pasting&, const Views<const float>&, int, void*);
+template void launch_paste(const Block<PackedFrame>&, const Pasting&, const Views<const Half>&, int, void*);
+template void launch_paste(const Block<Nv12Frame>&, const Pasting&, const Views<const float>&, int, void*);
+template void launch_paste(const Block<Nv12Frame>&, const Pasting&, const Views<const Half>&, int, void*);
 
 int device_count() noexcept { return 0; }
 

@@ -73,6 +73,7 @@ def run(
         "years": settings.years,
         "model": settings.sha256,
         "column": settings.column,
+        "mark": settings.mark,
     }
     with Journal(out, question, overwrite=overwrite) as journal:
         sweep(out)

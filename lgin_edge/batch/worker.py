@@ -31,6 +31,7 @@ class Settings:
     group: float | None = None  # as ``Transformer.age`` takes them, one of the two
     years: float | None = None
     column: str = "image"  # of Parquet files, that holds the pictures
+    mark: bool = False  # words in its corner say that it was changed
     device: str | None = None  # as ``Transformer`` takes them, for each worker
     threads: int | None = None
 
@@ -97,7 +98,13 @@ class Worker:
         job = jobs.Job(Path(task.source), Path(task.target))
         settings = self._settings
         faces = jobs.age_file(
-            self._transformer, job, group=settings.group, years=settings.years, overwrite=True, read=self._read
+            self._transformer,
+            job,
+            group=settings.group,
+            years=settings.years,
+            mark=settings.mark,
+            overwrite=True,
+            read=self._read,
         )
         return Outcome(task.name, int(faces > 0), faces, () if faces else ((task.name, NO_FACE),), complete=True)
 
@@ -120,9 +127,10 @@ class Worker:
         """``Age``: one picture in memory."""
         picture = self._decoders.decode(data, name)
         settings = self._settings
-        image = self._transformer.age(picture.image, group=settings.group, years=settings.years)
-        faces = len(self._transformer.last_call.faces)
-        if not faces:
+        image, faces = jobs.age_picture(
+            self._transformer, picture, group=settings.group, years=settings.years, mark=settings.mark
+        )
+        if image is None:
             return None
         kind = picture.format if picture.format in images.WRITABLE.values() else "PNG"
         return Aged(images.encode(image, kind, picture), faces)

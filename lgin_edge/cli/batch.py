@@ -46,6 +46,7 @@ def batch(
     column: Annotated[
         str, typer.Option(help="Of Parquet files: the column of the pictures.", metavar="NAME")
     ] = "image",
+    mark: options.MarkOption = False,
     model: options.ModelOption = None,
     device: options.DeviceOption = None,
     threads: Annotated[
@@ -75,7 +76,9 @@ def batch(
 
         from ..batch import ray_executor, run
 
-        settings = run.settings(model, group=group, years=years, column=column, device=device, threads=threads)
+        settings = run.settings(
+            model, group=group, years=years, column=column, mark=mark, device=device, threads=threads
+        )
         chosen = (
             run.local if executor is ExecutorName.local else partial(ray_executor.run, workers=workers, address=address)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import threading
 from pathlib import Path
@@ -140,6 +141,42 @@ def kiosk(
             metavar="URL",
         ),
     ] = None,
+    mqtt: Annotated[
+        str | None,
+        typer.Option(
+            help="The same to a broker of MQTT, like mqtts://user:password@broker.example/house/kiosk; topics are house/kiosk/visit and "
+            "so on. Needs pip install 'lgin-edge\\[mqtt]'.",
+            metavar="URL",
+            envvar="LGIN_KIOSK_MQTT",
+            show_envvar=True,
+        ),
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep what visitors take in this folder, for the staff, who see it at /staff. Visitors are told before they agree.",
+            metavar="FOLDER",
+        ),
+    ] = None,
+    keep_days: Annotated[float, typer.Option(min=0.01, help="For how long.", metavar="DAYS")] = 7.0,
+    staff_password: Annotated[
+        str | None,
+        typer.Option(
+            help="For /staff, with any user's name. Default: a new one with every start, which is told.",
+            metavar="PASSWORD",
+            envvar="LGIN_KIOSK_STAFF_PASSWORD",
+            show_envvar=True,
+        ),
+    ] = None,
+    c2pa_cert: Annotated[
+        Path | None,
+        typer.Option(
+            help="Sign what visitors take away with this certificate (PEM), as C2PA's Content Credentials. Needs pip install "
+            "'lgin-edge\\[c2pa]'.",
+            metavar="FILE",
+        ),
+    ] = None,
+    c2pa_key: Annotated[Path | None, typer.Option(help="Its key (PEM).", metavar="FILE")] = None,
     logo: Annotated[
         Path | None,
         typer.Option(
@@ -178,19 +215,23 @@ def kiosk(
 
     The camera is that of whoever opens the page: of this machine at localhost, or of a phone on the same network over HTTPS.
 
-    Nothing is written to disk and nothing leaves this machine but to the visitors' browsers. Needs
-    FastAPI, uvicorn and more: pip install 'lgin-edge\\[kiosk]'
+    Without --keep nothing is written to disk. Nothing leaves this machine but to the visitors' browsers, and events without pictures
+    (--webhook, --mqtt). Needs FastAPI, uvicorn and more: pip install 'lgin-edge\\[kiosk]'
     """
     with exit_on_error():
+        if (c2pa_cert is None) != (c2pa_key is None):
+            raise InputError("signing needs both the certificate and its key: --c2pa-cert FILE --c2pa-key FILE")
         names = tuple(allow_host or ()) + _name_of(public_url)
         if printer is not None and print_command is not None:
             raise InputError("give --printer or --print-command, not both")
         try:
+            from ..kiosk.credentials import Credentials
+            from ..kiosk.events import Mqtt, Webhook
+            from ..kiosk.gallery import Gallery
             from ..kiosk.printing import checked, cups
             from ..kiosk.server import Server
             from ..kiosk.settings import Settings
             from ..kiosk.texts import drawable, offered
-            from ..kiosk.webhook import checked as webhook_checked
         except ModuleNotFoundError as error:
             raise BackendError(
                 f"the kiosk needs {error.name}, which is not installed: pip install 'lgin-edge[kiosk]'"
@@ -203,6 +244,7 @@ def kiosk(
             stderr.print(
                 f"No font here has the letters of {', '.join(undrawn)}: marks and labels in pictures are English there."
             )
+        password = staff_password or secrets.token_urlsafe(12)
         settings = Settings(
             still_seconds=60 * still_minutes,
             idle_seconds=idle_seconds,
@@ -214,7 +256,9 @@ def kiosk(
             shots=shots,
             public_screen=public_screen,
             print_command=checked(cups(printer) if printer else _words(print_command)),
-            webhook=None if webhook is None else webhook_checked(webhook),
+            receivers=(*map(Webhook, (webhook,) if webhook else ()), *map(Mqtt, (mqtt,) if mqtt else ())),
+            gallery=None if keep is None else Gallery(keep, 86400 * keep_days, password),
+            credentials=Credentials(c2pa_cert, c2pa_key) if c2pa_cert and c2pa_key else None,
             logo=_overlay(logo),
             frame=_overlay(frame),
             prints_per_visit=prints_per_visit,
@@ -237,6 +281,8 @@ def kiosk(
                 keyfile=keyfile,
                 ready=lambda url: _tell(url, server.settings.public_url or server.settings.network_url, open_),
             )
+            if keep is not None and staff_password is None:
+                stdout.print(f"For the staff: {server.url}/staff, password {password}")
             server.run()
 
 

@@ -49,6 +49,7 @@ def video(
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="The film as it was beside the new one, in one picture.")
     ] = False,
+    mark: options.MarkOption = False,
     codec: CodecOption = None,
     overwrite: OverwriteOption = False,
     model: options.ModelOption = None,
@@ -105,6 +106,7 @@ def video(
                 group=group,
                 years=used if used is None or len(used) == 2 else used[0],
                 side_by_side=side_by_side,
+                mark=mark,
                 codec=codec,
                 overwrite=overwrite,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),

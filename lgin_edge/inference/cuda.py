@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
@@ -135,6 +135,37 @@ class DeviceMemory:
             self._cuda.call("cudaFree", address)
 
 
+class PinnedMemory:
+    """Pinned memory of the host, which is copied to and from a device.
+
+    Attributes:
+        host: the bytes, [size] uint8.
+    """
+
+    def __init__(self, cuda: Cuda, size: int) -> None:
+        self._cuda, self.size = cuda, size
+        self._address = int(cuda.call("cudaHostAlloc", size, cuda.runtime.cudaHostAllocDefault))
+        self.host: npt.NDArray[np.uint8] = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(self._address))
+
+    def upload(self, to: int, stream: int, size: int | None = None) -> None:
+        """Queue the copy of the first ``size`` bytes (all) to an address of the device."""
+        self._queue_copy(to, self._address, self.size if size is None else size, "cudaMemcpyHostToDevice", stream)
+
+    def download(self, source: int, stream: int, size: int | None = None, start: int = 0) -> None:
+        """Queue the copy of ``size`` bytes (all) from an address of the device to the byte ``start``."""
+        size = self.size if size is None else size
+        self._queue_copy(self._address + start, source, size, "cudaMemcpyDeviceToHost", stream)
+
+    def _queue_copy(self, to: int, source: int, size: int, kind: str, stream: int) -> None:
+        self._cuda.call("cudaMemcpyAsync", to, source, size, getattr(self._cuda.runtime.cudaMemcpyKind, kind), stream)
+
+    def close(self) -> None:
+        address, self._address = self._address, 0
+        if address:
+            self.host = np.empty(0, np.uint8)
+            self._cuda.call("cudaFreeHost", address)
+
+
 class PinnedBuffer:
     """Pinned memory of the host and as much on the device: written here and uploaded, or downloaded and read here.
 
@@ -144,36 +175,26 @@ class PinnedBuffer:
     """
 
     def __init__(self, cuda: Cuda, size: int) -> None:
-        self._cuda, self.size = cuda, size
-        self._pinned = int(cuda.call("cudaHostAlloc", size, cuda.runtime.cudaHostAllocDefault))
+        self._pinned = PinnedMemory(cuda, size)
         try:
             self._device = DeviceMemory(cuda, size)
         except BackendError:
-            cuda.call("cudaFreeHost", self._pinned)
+            self._pinned.close()
             raise
-        self.address = self._device.address
-        self.host: npt.NDArray[np.uint8] = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(self._pinned))
+        self.address, self.host = self._device.address, self._pinned.host
 
     def upload(self, stream: int, size: int | None = None) -> None:
         """Queue the copy of the first ``size`` bytes (all) to the device."""
-        size = self.size if size is None else size
-        self._queue_copy(self.address, self._pinned, size, "cudaMemcpyHostToDevice", stream)
+        self._pinned.upload(self.address, stream, size)
 
     def download(self, stream: int, size: int | None = None, start: int = 0) -> None:
         """Queue the copy of ``size`` bytes (all) from ``start`` on to the host."""
-        size = self.size if size is None else size
-        self._queue_copy(self._pinned + start, self.address + start, size, "cudaMemcpyDeviceToHost", stream)
-
-    def _queue_copy(self, to: int, source: int, size: int, kind: str, stream: int) -> None:
-        self._cuda.call("cudaMemcpyAsync", to, source, size, getattr(self._cuda.runtime.cudaMemcpyKind, kind), stream)
+        self._pinned.download(self.address + start, stream, size, start)
 
     def close(self) -> None:
-        pinned, self._pinned = self._pinned, 0
-        if not pinned:
-            return
         self.host = np.empty(0, np.uint8)
         self._device.close()
-        self._cuda.call("cudaFreeHost", pinned)
+        self._pinned.close()
 
 
 class Stream:
@@ -221,6 +242,32 @@ class Stream:
             self._cuda.call("cudaStreamDestroy", handle)
 
 
+class Event:
+    """A place in a stream's work that can be waited for."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        self._cuda = cuda
+        self._handle = cuda.call("cudaEventCreateWithFlags", cuda.runtime.cudaEventDisableTiming)
+
+    def record(self, stream: int) -> None:
+        """Move it behind what is queued now."""
+        self._cuda.call("cudaEventRecord", self._handle, stream)
+
+    def synchronize(self) -> None:
+        """Wait until the work before it is done; at once if it was never recorded."""
+        self._cuda.call("cudaEventSynchronize", self._handle)
+
+    def hold(self, stream: int) -> None:
+        """What is queued on a stream from now on starts after it."""
+        self._cuda.call("cudaStreamWaitEvent", stream, self._handle, 0)
+
+    def close(self) -> None:
+        """CUDA keeps it until it was reached."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._cuda.call("cudaEventDestroy", handle)
+
+
 class Graph:
     """A recorded stream, ready to be replayed."""
 
@@ -237,9 +284,6 @@ class Graph:
 
 
 def _order(cuda: Cuda, *, first: int, then: int) -> None:
-    event = cuda.call("cudaEventCreateWithFlags", cuda.runtime.cudaEventDisableTiming)
-    try:
-        cuda.call("cudaEventRecord", event, first)
-        cuda.call("cudaStreamWaitEvent", then, event, 0)
-    finally:
-        cuda.call("cudaEventDestroy", event)  # CUDA keeps it until it was reached
+    with closing(Event(cuda)) as event:
+        event.record(first)
+        event.hold(then)

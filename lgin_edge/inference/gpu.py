@@ -3,7 +3,7 @@
 A frame's way: the rectangle that its faces need goes into pinned memory and up; the crop kernel cuts the views out of it; the
 engine makes edits; the paste kernel changes the rectangle; it comes down and into the frame. The pixels are copied as calls, as
 many as there are; all between is the graph. What differs from frame to frame (where the pixels and the faces are, the ages)
-stands in one small block that goes up with it, so that the recorded graph stays as it is. On a Jetson, too, memory is copied:
+stands in small parameters that go up with it, so that the recorded graph stays as it is. On a Jetson, too, memory is copied:
 what is mapped there is not cached for the GPU, and the kernels read each pixel many times.
 """
 
@@ -25,7 +25,7 @@ from ..frames import Frame, PixelFormat, Rectangle
 from ..kernels import FacePlan
 from .cuda import Cuda, Stream
 from .device_array import DeviceFrame
-from .graph_cache import FrameMemory, GraphCacheEntry, GraphKey
+from .graph_cache import FrameMemory, GraphCacheEntry, GraphKey, Parameters
 from .interfaces import Engine, Stage, not_finite
 
 #: Shapes of work that are kept with their memory and graph; the one that was not used for longest goes first.
@@ -56,7 +56,8 @@ class GpuFramePath:
         self.entries: OrderedDict[GraphKey, GraphCacheEntry] = OrderedDict()
         self.memory = FrameMemory(cuda, scratch=engine.description.format != 1)
         self.record = engine.capturable
-        self._running: GraphCacheEntry | None = None
+        self._running: list[Parameters] = []  # of frames that were queued, the first first
+        self._interrupted = False  # while a frame is being queued
         self._lock = threading.Lock()
         self._closed = False
 
@@ -73,7 +74,7 @@ class GpuFramePath:
 
         Raises:
             BackendError: CUDA or the engine failed.
-            ModelError: the model gave NaN or infinite values; of a frame on the device this is known, and raised, at the next
+            ModelError: the model gave NaN or infinite values; of a frame on the device this is known, and raised, at a later
                 call.
             ClosedError: after ``close``.
         """
@@ -85,17 +86,17 @@ class GpuFramePath:
             pitch = (x1 - x0) * pixel_format.channels
             size = pitch * pixel_format.rows(y1 - y0)
             ages, stream = len(codes), self.stream.handle
-            entry = self._entry(GraphKey(pixel_format, len(faces), ages), size, ages)
+            entry = self._entry(GraphKey(pixel_format, len(faces), ages, plan.disjoint), size, ages)
             pixels, step = self.memory.pixels, self.memory.capacity
             assert pixels is not None
             for part, here in _staged(pixel_format.planes(source, plan.rectangle), pixels.host):
                 here[...] = part
-            self._write(entry, plan, pixels.address, pitch, plan.rectangle, codes)
+            parameters = self._write(entry, plan, pixels.address, pitch, plan.rectangle, codes)
             pixels.upload(stream, size)
             kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
             for i in range(1, ages):
                 self.cuda.call("cudaMemcpyAsync", pixels.address + i * step, pixels.address, size, kind, stream)
-            self._run(entry)
+            self._run(entry, parameters)
             for i in range(ages):
                 pixels.download(stream, size, i * step)
             self._finish()
@@ -112,21 +113,21 @@ class GpuFramePath:
     ) -> None:
         """Change a frame that is on the device, in place and in the order of the frame's stream.
 
-        Returns as soon as the work is queued: what the caller queues on its stream next sees the changed frame.
+        Returns as soon as the work is queued: what the caller queues on its stream next sees the changed frame. Waits only for a
+        shape of work that is new, and where ``PARAMETER_SETS`` frames are in flight, for the first of them.
 
         Raises: as ``change``, and InputError for a frame on another GPU.
         """
         plan = FacePlan(faces, self.description.views, frame.height, frame.width, frame.pixel_format)
         with stage("gpu"), self._turn():
             self._check_place(frame)
-            # The block of the frame before is read until its work is done; then it may be written.
-            self._finish()
+            self._look()
             size = frame.pitch * frame.pixel_format.rows(frame.height)
-            entry = self._entry(GraphKey(frame.pixel_format, len(faces), 1), size, 0)
+            entry = self._entry(GraphKey(frame.pixel_format, len(faces), 1, plan.disjoint), size, 0)
             whole = (0, 0, frame.width, frame.height)
-            self._write(entry, plan, frame.address, frame.pitch, whole, code[None])
+            parameters = self._write(entry, plan, frame.address, frame.pitch, whole, code[None])
             self.stream.wait_for(frame.stream)
-            self._run(entry)
+            self._run(entry, parameters)
             self.stream.hold(frame.stream)
 
     def download(self, frame: DeviceFrame) -> Frame:
@@ -181,12 +182,17 @@ class GpuFramePath:
             raise InputError(f"image: lies on GPU {device}, and this Transformer works on GPU {self.device}")
 
     def _entry(self, key: GraphKey, size: int, copies: int) -> GraphCacheEntry:
-        """The entry of a shape, with room for ``size`` bytes of pixels and so many copies of them; nothing may be running."""
+        """The entry of a shape, with room for ``size`` bytes of pixels and so many copies of them.
+
+        Nothing is running unless it was recorded, or tried to be, with this memory.
+        """
+        found = self.entries.get(key)
+        if found is None or found.runs < 2 or not self.memory.fits(size, copies):
+            self._finish()
         if not self.memory.fits(size, copies):
             for entry in self.entries.values():
                 entry.forget_graph()  # it knows where the memory was
             self.memory.grow(size, copies)
-        found = self.entries.get(key)
         if found is None:
             while len(self.entries) >= KEPT_GRAPHS:
                 self.entries.popitem(last=False)[1].close()
@@ -202,15 +208,18 @@ class GpuFramePath:
         pitch: int,
         rectangle: Rectangle,
         codes: npt.NDArray[np.float32],
-    ) -> None:
-        """Write what is of this frame alone into the entry's pinned memory."""
-        entry.not_finite[:] = 0
-        plan.write_block(entry.block_bytes, address, pitch, rectangle)
-        entry.boxes[:] = plan.faces.boxes
-        entry.ages[:] = np.tile(codes, (len(plan.faces), 1))
+    ) -> Parameters:
+        """Write what is of this frame alone."""
+        parameters = entry.free_parameters()
+        self._check([parameters])
+        plan.write_block(parameters.block, address, pitch, rectangle)
+        parameters.boxes[:] = plan.faces.boxes
+        parameters.age[:] = np.tile(codes, (len(plan.faces), 1))
+        return parameters
 
-    def _run(self, entry: GraphCacheEntry) -> None:
+    def _run(self, entry: GraphCacheEntry, parameters: Parameters) -> None:
         """Queue an entry's work: as calls the first time, which also warms everything up, and as its graph from then on."""
+        self._interrupted = True
         if self.record and entry.runs == 1:
             self.record = all(call.capturable(self.stream.handle) for call in entry.calls)
             try:
@@ -218,22 +227,43 @@ class GpuFramePath:
             except BackendError:
                 self.record = False  # this engine cannot be recorded after all: go on with calls
         entry.runs += 1
-        self._running = entry
+        stream, at = self.stream.handle, entry.addresses["not_finite"]
+        parameters.running = True
+        self._running = [one for one in self._running if one is not parameters] + [parameters]
+        parameters.upload(at, stream)
         if entry.graph is not None:
-            entry.graph.launch(self.stream.handle)
+            entry.graph.launch(stream)
         else:
             self._queue(entry)
+        parameters.download(at, stream)
+        parameters.done.record(stream)
+        self._interrupted = False
 
     def _finish(self) -> None:
-        """Wait for what was queued. Raises BackendError, and ModelError if the model gave what is not finite."""
+        """Wait for what was queued. Raises as ``_look``."""
         self.stream.synchronize()
-        entry, self._running = self._running, None
-        if entry is not None and entry.not_finite.any():
-            raise not_finite(self.description.model, list(self.description.outputs)[int(entry.not_finite.argmax())])
+        self._interrupted = False
+        running, self._running = self._running, []
+        for one in running:
+            one.running = False
+        self._check(running)
+
+    def _look(self) -> None:
+        """Wait for nothing unless a call failed or was interrupted. Raises BackendError, and ModelError if the model is known to
+        have given what is not finite."""
+        if self._interrupted:
+            self._finish()
+        self._check(self._running)
+
+    def _check(self, frames: list[Parameters]) -> None:
+        bad = next((int(one.not_finite.argmax()) for one in frames if one.not_finite.any()), None)
+        if bad is not None:
+            for one in frames:
+                one.not_finite[:] = 0  # it is said once
+            raise not_finite(self.description.model, list(self.description.outputs)[bad])
 
     def _queue(self, entry: GraphCacheEntry) -> None:
         stream = self.stream.handle
-        entry.parameters.upload(stream)
         self.queue_crop(entry)
         for call in entry.calls:
             call.enqueue(stream)
@@ -241,24 +271,22 @@ class GpuFramePath:
         self.queue_paste(entry)
 
     def queue_checks(self, entry: GraphCacheEntry) -> None:
-        """Queue the search for NaN and infinities in what the model gave, and the way of the answer to ``entry.not_finite``."""
-        stream = self.stream.handle
+        """Queue the search for NaN and infinities in what the model gave."""
         outputs = list(self.description.outputs)
         kernels.launch_finite_check(
             values=[entry.addresses[name] for name in outputs],
             sizes=[entry.key.faces * entry.per_face[name] // (2 if entry.half else 4) for name in outputs],
-            found=entry.checks,
+            found=entry.addresses["not_finite"],
             half=entry.half,
             device=self.device,
-            stream=stream,
+            stream=self.stream.handle,
         )
-        entry.parameters.download(stream, 4 * len(outputs))
 
     def _launch_options(self, entry: GraphCacheEntry) -> dict[str, Any]:
         """What every launch of an entry's kernels is given."""
         key, about = entry.key, self.description
         return {
-            "block": entry.block,
+            "block": entry.addresses["block"],
             "pixel_format": key.pixel_format,
             "count": key.faces,
             "face_size": about.face_size,
@@ -274,21 +302,21 @@ class GpuFramePath:
         kernels.launch_crop(**self._launch_options(entry), face=at["face"], patches=at["patches"])
 
     def queue_paste(self, entry: GraphCacheEntry) -> None:
-        """Queue the paste of all faces at all ages into their copies of the pixels."""
+        """Queue the paste of all ages at once into their copies of the pixels, and of all faces at once if they are apart."""
         key, about, at, step = entry.key, self.description, entry.addresses, self.memory.capacity
         # Threads for the pixels that fit into the memory; of NV12, whose rows of UV have none of their own, two thirds.
         pixels = step * 2 // 3 if key.pixel_format.is_nv12 else step // key.pixel_format.channels
-        options = self._launch_options(entry) | {"pixels": pixels}
+        # Format 1 has but the first two edits, under other names.
+        edits = {name: at[output] for name, output in zip(_EDITS, about.outputs, strict=False)}
+        options = self._launch_options(entry) | edits | {"ages": key.ages, "pixels": pixels, "age_step": step}
         launch: Callable[..., None] = kernels.launch_paste
         if about.format != 1:
             launch = kernels.launch_edit_paste
-            options["scratch"] = self.memory.scratch
+            options |= {"scratch": self.memory.scratch, "coloured": at["coloured"]}
             options |= {"coarse_size": about.outputs["flow"][-1], "line_size": about.lines_size}
-        for i in range(key.ages):
-            for n in range(key.faces):
-                edits = (at[name] + n * entry.per_face[name] + i * per_age for name, per_age in entry.per_age.items())
-                options |= zip(_EDITS, edits, strict=False)  # format 1 has but the first two, under other names
-                launch(**options, index=n, target_offset=i * step)
+        together = key.faces if key.disjoint else 1
+        for first in range(0, key.faces, together):
+            launch(**options, first=first, faces=together)
 
 
 def _staged(parts: Sequence[Frame], staging: npt.NDArray[np.uint8]) -> Iterator[tuple[Frame, Frame]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ import numpy.typing as npt
 
 from .. import kernels
 from ..frames import PixelFormat
-from .cuda import Cuda, DeviceMemory, Graph, PinnedBuffer
+from .cuda import Cuda, DeviceMemory, Event, Graph, PinnedBuffer, PinnedMemory
 from .interfaces import Engine, EngineCall
+
+#: Frames of one shape that may be in flight, each with parameters of its own.
+PARAMETER_SETS = 4
 
 #: Parts of the parameters' memory begin at multiples of this.
 _ALIGNMENT = 256
@@ -25,7 +29,7 @@ class FrameMemory:
     """Pixels of one frame at all its ages, and the scratch of the paste. All shapes of work share it, one after another.
 
     Args:
-        scratch: whether the model's paste needs one (``kernels.scratch_size``).
+        scratch: whether the model's paste needs one.
 
     Attributes:
         capacity: bytes of one copy of the pixels. It doubles, so that a face that comes nearer ends recorded graphs a few times.
@@ -49,7 +53,7 @@ class FrameMemory:
         self.close()
         with ExitStack() as stack:
             pixels = stack.enter_context(closing(PinnedBuffer(self._cuda, copies * capacity))) if copies else None
-            size = kernels.scratch_size(capacity) if self._needs_scratch else 0
+            size = max(copies, 1) * capacity if self._needs_scratch else 0
             scratch = stack.enter_context(closing(DeviceMemory(self._cuda, size))).address
             self._owned = stack.pop_all()
         self.capacity, self._copies, self.pixels, self.scratch = capacity, copies, pixels, scratch
@@ -68,6 +72,62 @@ class GraphKey:
     pixel_format: PixelFormat
     faces: int  # N
     ages: int  # G
+    disjoint: bool  # ``FacePlan.disjoint``
+
+
+class Parameters:
+    """What is of one frame alone, in pinned memory, which is written again once that frame is done.
+
+    Attributes:
+        running: whether a frame that uses it was queued, and not waited for.
+        done: the end of that frame's work.
+        not_finite: what came down: whether each output, in the description's order, has values that are not finite.
+        coloured: zeros, from which the paste begins.
+        block, boxes, age: of the frame's faces and ages.
+    """
+
+    def __init__(self, cuda: Cuda, layout: np.dtype[Any]) -> None:
+        self.running = False
+        with ExitStack() as stack:
+            self._memory = stack.enter_context(closing(PinnedMemory(cuda, layout.itemsize)))
+            self.done = stack.enter_context(closing(Event(cuda)))
+            self._owned = stack.pop_all()
+        self._memory.host[:] = 0
+        record = self._memory.host.view(layout)
+        self.not_finite, self.block, self.boxes, self.age = (
+            record[name][0] for name in ("not_finite", "block", "boxes", "age")
+        )
+
+    @staticmethod
+    def layout(key: GraphKey, engine: Engine) -> np.dtype[Any]:
+        """Where everything lies, here and on the device."""
+        about, n, m = engine.description, key.faces, key.faces * key.ages
+        fields: dict[str, tuple[npt.DTypeLike, tuple[int, ...]]] = {
+            "not_finite": (np.uint32, (len(about.outputs),)),
+            "coloured": (np.uint8, (m,)),
+            "block": (np.uint8, (kernels.block_size(key.pixel_format, n),)),
+            "boxes": (engine.dtypes["boxes"], (n, 5, 4)),
+            "age": (engine.dtypes["age"], (m, len(about.groups))),
+        }
+        sizes = [-(-np.dtype(field).itemsize // _ALIGNMENT) * _ALIGNMENT for field in fields.values()]
+        ends = list(accumulate(sizes))
+        offsets = [end - size for end, size in zip(ends, sizes, strict=True)]
+        return np.dtype(
+            {"names": list(fields), "formats": list(fields.values()), "offsets": offsets, "itemsize": ends[-1]}
+        )
+
+    def upload(self, to: int, stream: int) -> None:
+        """Queue the copy to the device, of all of it."""
+        self._memory.upload(to, stream)
+
+    def download(self, source: int, stream: int) -> None:
+        """Queue the copy of ``not_finite``, which comes first, from the device."""
+        self._memory.download(source, stream, self.not_finite.nbytes)
+
+    def close(self) -> None:
+        """Free it. Raises BackendError."""
+        self.not_finite = self.block = self.boxes = self.age = np.empty(0, np.uint8)
+        self._owned.close()
 
 
 class GraphCacheEntry:
@@ -75,49 +135,47 @@ class GraphCacheEntry:
 
     def __init__(self, cuda: Cuda, key: GraphKey, engine: Engine) -> None:
         about, dtypes = engine.description, engine.dtypes
-        n, g, k = key.faces, key.ages, len(about.groups)
-        self.key = key
-        #: Bytes of each tensor for one face at all its ages, and of each output from one age of a face to the next.
+        n, g = key.faces, key.ages
+        self.key, self._cuda = key, cuda
+        #: Bytes of each tensor for one face at all its ages.
         self.per_face = {
             name: math.prod(about.shape(name, 1, g)) * dtypes[name].itemsize for name in about.inputs | about.outputs
-        }
-        self.per_age = {
-            name: 0 if about.shape(name, 1, 1) == about.shape(name, 1, 2) else self.per_face[name] // g
-            for name in about.outputs
         }
         self.half = dtypes["face"] == np.float16
         self.graph: Graph | None = None
         self.runs = 0
-        block = _aligned(kernels.block_size(key.pixel_format, n))
-        boxes = _aligned(n * self.per_face["boxes"])
+        self._layout = Parameters.layout(key, engine)
+        self.parameters: list[Parameters] = []
         with ExitStack() as stack:
-            size = _ALIGNMENT + block + boxes + _aligned(n * self.per_face["age"])
-            self.parameters = stack.enter_context(closing(PinnedBuffer(cuda, size)))
+            memory = stack.enter_context(closing(DeviceMemory(cuda, self._layout.itemsize)))
             memories = {
                 name: stack.enter_context(closing(DeviceMemory(cuda, n * self.per_face[name])))
                 for name in ("face", "patches", *about.outputs)
             }
-            #: Device address of what ``not_finite`` shows when it was downloaded, and addresses of the rest of the parameters.
-            self.checks = self.parameters.address
-            self.block = base = self.checks + _ALIGNMENT
-            self.addresses = {"boxes": base + block, "age": base + block + boxes}
+            #: Device addresses of the parameters, by their names, and of the tensors.
+            assert self._layout.fields is not None
+            self.addresses = {name: memory.address + field[1] for name, field in self._layout.fields.items()}
             self.addresses |= {name: memory.address for name, memory in memories.items()}
             #: As many as the engine needs for all faces.
             self.calls: list[EngineCall] = []
             for first in range(0, n, engine.max_faces):
-                part = {name: address + first * self.per_face[name] for name, address in self.addresses.items()}
+                part = {name: self.addresses[name] + first * size for name, size in self.per_face.items()}
                 call = engine.bind(part, min(engine.max_faces, n - first), g)
                 self.calls.append(stack.enter_context(closing(call)))
             self._owned = stack.pop_all()
-        #: Whether each output, in the description's order, has values that are not finite.
-        self.not_finite: npt.NDArray[Any] = self.parameters.host[: 4 * len(about.outputs)].view(np.uint32)
-        host = self.parameters.host[_ALIGNMENT:]
-        self.block_bytes = host[: kernels.block_size(key.pixel_format, n)]
-        self.boxes: npt.NDArray[Any] = (
-            host[block : block + n * self.per_face["boxes"]].view(dtypes["boxes"]).reshape(n, 5, 4)
-        )
-        ages = host[block + boxes : block + boxes + n * self.per_face["age"]]
-        self.ages: npt.NDArray[Any] = ages.view(dtypes["age"]).reshape(n * g, k)
+
+    def free_parameters(self) -> Parameters:
+        """Parameters that no frame uses. Raises BackendError."""
+        free = next((one for one in self.parameters if not one.running), None)
+        if free is None and len(self.parameters) < PARAMETER_SETS:
+            free = Parameters(self._cuda, self._layout)
+            self._owned.callback(free.close)
+            self.parameters.append(free)
+        if free is None:
+            free = self.parameters.pop(0)  # of the frame that was queued first
+            self.parameters.append(free)
+            free.done.synchronize()
+        return free
 
     def forget_graph(self) -> None:
         """Drop the recording; the next run makes another. Raises BackendError."""
@@ -129,10 +187,5 @@ class GraphCacheEntry:
     def close(self) -> None:
         """Free the memory and the graph, going on after a failure. Raises BackendError."""
         self._owned.callback(self.forget_graph)
-        self.calls = []
-        self.block_bytes = self.boxes = self.ages = self.not_finite = np.empty(0, np.uint8)
+        self.calls, self.parameters = [], []
         self._owned.close()
-
-
-def _aligned(size: int) -> int:
-    return -(-size // _ALIGNMENT) * _ALIGNMENT

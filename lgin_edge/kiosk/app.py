@@ -23,6 +23,7 @@ from .security import Guard
 from .session import Session
 from .settings import Settings
 from .snapshots import MEDIA_TYPES, Snapshot
+from .staff import router as staff
 from .state import Kiosk
 from .texts import STATIC
 
@@ -53,6 +54,7 @@ def create_app(transformer: Transformer, settings: Settings) -> FastAPI:
     app.state.kiosk = kiosk
     app.include_router(api)
     app.include_router(_page)
+    app.include_router(staff)
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -85,6 +87,7 @@ async def about_page(request: Request) -> Response:
             "language": settings.language,
             "centers": [group.center for group in kiosk.transformer.groups],
             "still_seconds": settings.still_seconds,
+            "kept_seconds": settings.gallery.seconds if settings.gallery else None,
             "idle_seconds": settings.idle_seconds,
             "countdown_seconds": settings.countdown_seconds,
             "max_fps": settings.max_fps,

@@ -28,7 +28,7 @@ class Metrics:
         )
         self.taken = Counter("lgin_kiosk_pictures", "Pictures taken.", ["kind"], registry=registry)
         self.prints = Counter("lgin_kiosk_prints", "Pictures printed, or why not.", ["result"], registry=registry)
-        self.events = Counter("lgin_kiosk_events", "Events for the webhook.", ["result"], registry=registry)
+        self.events = Counter("lgin_kiosk_events", "Events for other programs.", ["result"], registry=registry)
         self.stills = Gauge("lgin_kiosk_pictures_kept", "Pictures in memory.", registry=registry)
         self.requests = Counter(
             "lgin_kiosk_requests", "Requests to the HTTP API under /v1.", ["status"], registry=registry

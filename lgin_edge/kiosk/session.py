@@ -161,7 +161,7 @@ class Session:
             elif isinstance(message, protocol.Age):
                 pipeline.years = message.years
             elif isinstance(message, protocol.Forget):
-                self._kiosk.snapshots.delete(message.token)
+                await self._kiosk.delete(message.token)
             elif isinstance(message, protocol.Start):
                 raise Refused(Close.BAD_MESSAGE, "start: the session has begun already")
             elif isinstance(message, protocol.Still) and message.attached:
@@ -253,7 +253,7 @@ class Session:
             await self._problem("not_full", "the largest face is turned away, covered, or has just come")
         elif isinstance(message, protocol.Still):
             jpeg = await kiosk.in_thread(lambda: keep_jpeg(self._framed(Image.fromarray(shot.result))))
-            await self._socket.send_json({"type": "still", **self._kept(jpeg, "picture.jpg")})
+            await self._socket.send_json({"type": "still", **await self._kept(jpeg, "picture.jpg")})
         elif isinstance(message, protocol.Strip):
             await self._strip(shot.original, shot.faces[0].face)
         else:
@@ -261,7 +261,7 @@ class Session:
             image = Image.fromarray(shot.original)
             ends = kiosk.transformer.groups[0].center, kiosk.transformer.groups[-1].center
             gif = await kiosk.clip(kiosk.executor, image, faces, *ends, finished=self._framed)
-            await self._socket.send_json({"type": "clip", **self._kept(gif, "clip.gif")})
+            await self._socket.send_json({"type": "clip", **await self._kept(gif, "clip.gif")})
 
     async def _print(self, token: str) -> None:
         kiosk, kept, most = self._kiosk, self._kiosk.snapshots.get(token), self._kiosk.settings.prints_per_visit
@@ -288,11 +288,11 @@ class Session:
         labels = [plain(texts, "original"), *(group_label(texts, group) for group in transformer.groups)]
 
         def files() -> tuple[list[bytes], bytes]:
-            strip = contact_sheet.draw([cells], labels, CELL_SIDE, plain(texts, "language"))
+            strip = contact_sheet.in_two_rows(cells, labels, CELL_SIDE, plain(texts, "language"))
             return [keep_jpeg(cell) for cell in cells], keep_jpeg(self._finished(strip))
 
         pictures, whole = await self._kiosk.in_thread(files)
-        kept = self._kept(whole, "years.jpg")
+        kept = await self._kept(whole, "years.jpg")
         head = {"type": "strip", "labels": labels, "sizes": [len(one) for one in pictures], **kept}
         await self._socket.send_bytes(protocol.packed(head, *pictures))
 
@@ -304,10 +304,10 @@ class Session:
         """With the house's logo, and the words that say that it was changed."""
         return marked(with_logo(image, self._kiosk.settings.logo), self._texts)
 
-    def _kept(self, data: bytes, name: str) -> dict[str, Any]:
+    async def _kept(self, data: bytes, name: str) -> dict[str, Any]:
         """Keep a picture; what the page is told of it."""
         kiosk = self._kiosk
-        token = kiosk.snapshots.add(data, name, self._address, self._language)
+        token = await kiosk.keep(data, name, self._address, self._language)
         kiosk.metrics.taken.labels(name.partition(".")[0]).inc()
         kiosk.tell("picture", kind=name.partition(".")[0])
         scheme = "https" if self._socket.url.scheme == "wss" else "http"

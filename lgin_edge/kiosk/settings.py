@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from ..limits import Limits
+from .credentials import Credentials
+from .events import Receiver
+from .gallery import Gallery
 from .texts import Texts, offered
 
 _FRAMES = Limits(image_bytes=2_000_000, image_pixels=4_000_000, json_bytes=1024, json_depth=2)
@@ -33,7 +36,9 @@ class Settings:
         print_command: program and arguments that print a picture, as ``printing`` says; empty: no printing.
         prints_per_visit: pictures that one visitor may print.
         prints_per_hour: pictures that all visitors may print.
-        webhook: address that is told of visits, pictures and prints; None: nobody is.
+        receivers: are told of visits, pictures and prints; the kiosk closes them.
+        gallery: keeps what visitors take for the staff; None: nothing is kept.
+        credentials: sign what visitors take away; None: nothing is signed.
         logo: of the house, in RGBA: on the start screen, and at the left of the bottom of what is taken away.
         frame: in RGBA, over pictures and clips that are taken away; it takes their shape.
         frames: what is taken at most of a frame of the page, and of its messages.
@@ -62,7 +67,9 @@ class Settings:
     print_command: tuple[str, ...] = ()
     prints_per_visit: int = 2
     prints_per_hour: int = 60
-    webhook: str | None = None
+    receivers: tuple[Receiver, ...] = ()
+    gallery: Gallery | None = None
+    credentials: Credentials | None = None
     logo: Image.Image | None = None
     frame: Image.Image | None = None
     frames: Limits = _FRAMES

@@ -22,14 +22,14 @@ from ..frames import Frame
 from ..image_decoders import ImageDecoders
 from ..images import Picture
 from ..transformer import Transformer
+from .events import Events
 from .metrics import Metrics
 from .printing import Printer
 from .rate_limit import Places, TokenBuckets
 from .security import host_name, is_loopback
 from .serial_executor import SerialExecutor
 from .settings import Settings
-from .snapshots import Snapshots
-from .webhook import Webhook
+from .snapshots import MEDIA_TYPES, Snapshots
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ _LARGEST_UPLOADS = 2
 CELL_SIDE = 2 * CELL
 #: The transformer that is at one picture for longer has failed.
 _STALL_S = 60.0
-#: The webhook hears that often how the kiosk is.
+#: The receivers of events hear that often how the kiosk is.
 _HEALTH_S = 300.0
 #: Of a clip: its longer side in pixels, frames per second, and how many are made at once: their frames are in memory.
 _CLIP_SIDE, _CLIP_FPS, _CLIPS = 720, 15, 2
@@ -77,7 +77,7 @@ class Kiosk:
         self._clips = asyncio.Semaphore(_CLIPS)
         self.printer = Printer(settings.print_command, settings.prints_per_hour) if settings.print_command else None
         self.printing = SerialExecutor()
-        self._webhook: Webhook | None = None
+        self._events: list[Events] = []
         self._decoders = ImageDecoders(_DECODERS, _UPLOAD_TIMEOUT_S)
         self._decoding = ThreadPoolExecutor(_DECODERS, thread_name_prefix="lgin-decoding")
         self._upload_turns = asyncio.Semaphore(_UPLOAD_DECODERS)
@@ -87,13 +87,13 @@ class Kiosk:
     def start(self) -> None:
         """Begin the decoders, and telling of events. Raises BackendError."""
         self._decoders.start()
-        if self.settings.webhook is not None:
-            self._webhook = Webhook(self.settings.webhook, lambda result: self.metrics.events.labels(result).inc())
+        for receiver in self.settings.receivers:
+            self._events.append(Events(receiver, lambda result: self.metrics.events.labels(result).inc()))
 
     def tell(self, event: str, **facts: str | int) -> None:
-        """Tell the webhook of an event, if there is one; never of pictures or people."""
-        if self._webhook is not None:
-            self._webhook.tell(event, **facts)
+        """Tell the receivers of an event; never of pictures or people."""
+        for events in self._events:
+            events.tell(event, **facts)
 
     @property
     def is_busy(self) -> bool:
@@ -182,12 +182,30 @@ class Kiosk:
             clip = animation.Animation(frames, years, animation.times_ms(len(years), _CLIP_FPS))
             return await self.in_thread(lambda: (clip.boomerang() if boomerang else clip).encode(suffix))
 
+    async def keep(self, data: bytes, name: str, owner: str, language: str) -> str:
+        """Keep a picture, signed and in the gallery too if the settings say so; returns its token, as ``Snapshots.add``."""
+        if self.settings.credentials is not None:
+            media_type = MEDIA_TYPES[name.rpartition(".")[2]]
+            data = await self.in_thread(partial(self.settings.credentials.signed, data, media_type))
+        token = self.snapshots.add(data, name, owner, language)
+        if self.settings.gallery is not None:
+            await self.in_thread(partial(self.settings.gallery.add, token, name.rpartition(".")[2], data))
+        return token
+
+    async def delete(self, token: str) -> None:
+        """Drop a picture wherever it is kept."""
+        self.snapshots.delete(token)
+        if self.settings.gallery is not None:
+            await self.in_thread(partial(self.settings.gallery.delete, token))
+
     async def sweep(self) -> None:
         """Drop pictures when their time is over, whether or not anybody asks for them. Never returns."""
         told = -_HEALTH_S
         while True:
             await asyncio.sleep(min(1.0, self.settings.still_seconds))
             self.snapshots.sweep()
+            if self.settings.gallery is not None:
+                await self.in_thread(self.settings.gallery.sweep)
             if time.monotonic() - told >= _HEALTH_S:
                 told = time.monotonic()
                 self.tell("health", status=self.status, visitors=self.places.taken)
@@ -210,8 +228,8 @@ class Kiosk:
 
     def close(self) -> None:
         """Drop all pictures, end the decoders and the threads."""
-        if self._webhook is not None:
-            self._webhook.close()
+        for events in self._events:
+            events.close()
         self.snapshots.clear()
         self._decoders.close()
         self.executor.close()

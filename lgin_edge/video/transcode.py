@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ..errors import StreamError
 from ..frames import Frame
 from ..images import SUFFIXES
+from ..provenance import marked
 from ..stream.pipeline import Pipeline
 from ..transformer import Transformer
 from .orientation import UPRIGHT, Orientation, display_orientation, has_alpha
@@ -54,6 +56,7 @@ def age_video(
     group: float | None = None,
     years: float | tuple[float, float] | None = None,
     side_by_side: bool = False,
+    mark: bool = False,
     codec: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -71,6 +74,7 @@ def age_video(
         group, years: exactly one of the two, as for ``Transformer.age``. Two ages are the one at the film's beginning and the one at
             its end.
         side_by_side: the film as it was beside the new one, in one picture of twice the width.
+        mark: words in its corner say that it was changed; its metadata says so anyhow.
         codec: name of an encoder of FFmpeg; H.264 or, in WebM, VP9 when not given.
         overwrite: False refuses a ``target`` that exists.
         progress: is told how far it is, once a frame.
@@ -92,7 +96,7 @@ def age_video(
     ):
         if sweep and not film.seconds:
             raise StreamError(f"{source}: does not tell its length, which years={sweep} needs: give one age")
-        return _Job(film, writer, pipeline, progress, sweep, side_by_side).run()
+        return _Job(film, writer, pipeline, progress, sweep, side_by_side, mark).run()
 
 
 class _Film:
@@ -159,9 +163,10 @@ class _Job:
         progress: Progress | None,
         sweep: tuple[float, float] | None,
         side_by_side: bool,
+        mark: bool,
     ) -> None:
         self._film, self._writer, self._pipeline, self._progress = film, writer, pipeline, progress
-        self._sweep, self._side_by_side = sweep, side_by_side
+        self._sweep, self._side_by_side, self._mark = sweep, side_by_side, mark
         self._length = film.seconds or 0.0
         self._av = pyav()
         self._outcome = Outcome(codec=writer.codec)
@@ -303,8 +308,10 @@ class _Job:
             self._pipeline.years = float(np.interp(seconds, (0, self._length), self._sweep))
         processed = self._pipeline(rgb, seconds)
         fits = (frame.width, frame.height) == writer.size and frame.format.name == writer.pixels
-        if processed.changed or orientation != UPRIGHT or not fits:
+        if processed.changed or self._mark or orientation != UPRIGHT or not fits:
             image = np.concatenate([rgb, processed.image], axis=1) if self._side_by_side else processed.image
+            if self._mark:
+                image = np.asarray(marked(Image.fromarray(image)))
             writer.write_array(image, pts, matrix=matrix, full_range=full_range)
         else:  # as it was decoded: not even rounded
             frame.pts = pts

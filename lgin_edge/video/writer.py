@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from .. import provenance
 from ..errors import BackendError, InputError, StreamError
 from ..files import atomic_write
 from ..frames import Frame
@@ -105,6 +106,8 @@ class VideoWriter:
             self._container = self._av.open(place, "w", format=self.form, container_options=options)
             self._files = stack.pop_all()
         self._container.metadata.update(metadata or {})
+        if self.form not in ("mp4", "mov"):
+            self._container.metadata["DIGITAL_SOURCE_TYPE"] = provenance.SOURCE_TYPE
         self._video: Any = None
         self._pending: list[tuple[Any, Any]] = []
         self._begun, self._open = False, True
@@ -243,6 +246,10 @@ class VideoWriter:
             self._container.mux(self._video.encode(None))
             self._container.close()
             self._open = False
+            if self.form in ("mp4", "mov"):
+                with self._partial.open("ab") if self._into is None else nullcontext(self._into) as file:
+                    file.seek(0, os.SEEK_END)
+                    file.write(provenance.mp4_box())
             self._files.close()  # it takes its name
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-from support.batches import blank, encoded, files, is_older, journal, read_tar, settings, write_tar
+from support.batches import blank, decoded, encoded, files, is_older, journal, read_tar, settings, write_tar
 from support.bombs import progressive_jpeg
 from typer.testing import CliRunner
 
@@ -69,6 +69,15 @@ def test_a_folder(source: Path, tmp_path: Path, tiny_model: Path, astronaut: np.
     assert rows["blank.png"] == rows["shard.tar/1"] == "no face"
     assert "broken.png: not an image" in rows["broken.png"]
     assert len(rows) == 4
+
+
+def test_a_mark(source: Path, tmp_path: Path, tiny_model: Path, astronaut: np.ndarray) -> None:
+    out = tmp_path / "out"
+    run.run(source, out, settings(tiny_model, mark=True))
+    for data in ((out / "a.jpg").read_bytes(), read_tar(out / "shard.tar")["0.png"]):
+        change = np.abs(decoded(data).astype(int) - astronaut)
+        assert change[-30:, -150:].max() > 60
+        assert change[-30:, :150].max() < 60
 
 
 def test_a_picture_that_takes_too_long_fails(

@@ -57,13 +57,13 @@ def test_no_gpu_ends_it_and_no_time_skips() -> None:
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", ["card", "path", "path-times"])
-def test_measurements_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "count"), [("card", 3), ("path", 6), ("paste-times", 8), ("path-times", 5)])
+def test_measurements_run(name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = cuda_stand_in.Runtime()
     cuda_stand_in.queue_launches(runtime, monkeypatch)
     (gpu_steps.STEPS | gpu_path.STEPS)[name](gpu_steps.Step(tmp_path / "rows", True, runtime))
     rows = [json.loads(line) for line in (tmp_path / "rows").read_text().splitlines()]
-    assert len(rows) == 3
+    assert len(rows) == count
     assert not any(row.get("failed") for row in rows)
     assert all(row["bytes_that_differ"] == 0 for row in rows if "bytes_that_differ" in row)
     assert runtime.live == {}

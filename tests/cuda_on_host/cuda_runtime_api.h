@@ -10,6 +10,9 @@
 #define __device__
 #define __host__
 #define __launch_bounds__(...)
+// A block's first thread runs first, and is the only one that writes what they share.
+#define __shared__ static thread_local
+inline void __syncthreads() {}
 
 struct dim3 {
   unsigned x, y, z;
@@ -62,10 +65,12 @@ template <class Kernel, class... Arguments>
 void launch_on_host(Kernel kernel, dim3 grid, dim3 block, const Arguments&... arguments) {
   gridDim = grid;
   blockDim = block;
-  for (blockIdx.y = 0; blockIdx.y < grid.y; ++blockIdx.y) {
-    for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x) {
-      for (threadIdx.y = 0; threadIdx.y < block.y; ++threadIdx.y) {
-        for (threadIdx.x = 0; threadIdx.x < block.x; ++threadIdx.x) kernel(arguments...);
+  for (blockIdx.z = 0; blockIdx.z < grid.z; ++blockIdx.z) {
+    for (blockIdx.y = 0; blockIdx.y < grid.y; ++blockIdx.y) {
+      for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x) {
+        for (threadIdx.y = 0; threadIdx.y < block.y; ++threadIdx.y) {
+          for (threadIdx.x = 0; threadIdx.x < block.x; ++threadIdx.x) kernel(arguments...);
+        }
       }
     }
   }

@@ -93,8 +93,8 @@ def break_off(t: Transformer, picture: Image8, kind: type[BaseException], monkey
     """A call that ends when everything is queued, and before it waited."""
     run = gpu_path.GpuFramePath._run
 
-    def breaks_off(self: gpu_path.GpuFramePath, entry: gpu_path.GraphCacheEntry) -> None:
-        run(self, entry)
+    def breaks_off(self: gpu_path.GpuFramePath, *arguments: Any) -> None:
+        run(self, *arguments)
         raise kind
 
     with monkeypatch.context() as patch:

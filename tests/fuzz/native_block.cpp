@@ -63,15 +63,15 @@ Planar<T> crop(std::vector<Chunk>& block, const lgin::FacePlan& plan, const Fram
   return out;
 }
 
+// So many faces a launch.
 template <class T, class Frame>
-void paste(std::vector<Chunk>& block, const lgin::FacePlan& plan, const Planar<T>& residuals, int pixels, const Frame&) {
-  const std::size_t count = static_cast<std::size_t>(plan.count());
-  const int face_size = plan.spec().face_size, patch_size = plan.spec().patch_size;
-  for (std::size_t n = 0; n < count; ++n) {
-    const lgin::Views<const T> views{residuals.face.data() + n * residuals.face.size() / count,
-                                     residuals.patches.data() + n * residuals.patches.size() / count, face_size, patch_size};
-    lgin::cuda::launch_paste(lgin::Block<Frame>{block.data()->bytes, plan.count()}, static_cast<int>(n), views, pixels, 0, 0,
-                             nullptr);
+void paste(std::vector<Chunk>& block, const lgin::FacePlan& plan, const Planar<T>& residuals, int pixels, int faces,
+           const Frame&) {
+  const lgin::Views<const T> views{residuals.face.data(), residuals.patches.data(), plan.spec().face_size,
+                                   plan.spec().patch_size};
+  for (int n = 0; n < plan.count(); n += faces) {
+    lgin::cuda::launch_paste(lgin::Block<Frame>{block.data()->bytes, plan.count()}, lgin::Pasting{n, faces, 1, pixels, 0},
+                             views, 0, nullptr);
   }
 }
 
@@ -104,8 +104,8 @@ void run(fuzz::Input& in, fuzz::FrameInput& input, const Frame& frame, const lgi
 
   const Planar<T> residuals{fuzz::filled<T>(in, views.face.size()), fuzz::filled<T>(in, views.patches.size())};
   const int pixels = in.whole(1, 700);
-  paste(whole_block, plan, residuals, pixels, frame);
-  paste(block, plan, residuals, pixels, frame);
+  paste(whole_block, plan, residuals, pixels, 1, frame);
+  paste(block, plan, residuals, pixels, plan.disjoint() && plan.count() ? plan.count() : 1, frame);
   part.rows(input.memory.data(), whole_pitch, height, r, channels, input.nv12,
             [&](const std::uint8_t* here, const std::uint8_t* there) { PROMISE(std::memcmp(here, there, bytes) == 0); });
 }

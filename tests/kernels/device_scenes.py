@@ -139,30 +139,28 @@ class Device:
             kernels.launch_crop(**self.launch, **views)
 
     def paste_edits(self, edits: Edits, pixels: int = 500) -> None:
-        """All faces in order; the scratch holds nothing of use before."""
-        size = kernels.scratch_size(self.memory[0].size)
-        scratch = aligned(size)
+        """Edits [N, copies, ...] (place [N, ...]), all faces; the scratch holds nothing of use before."""
+        scratch = aligned(self.memory.size)
         scratch[:] = 0x5A
-        for n in range(len(self.scene.faces)):
-            kernels.launch_edit_paste(
-                **self.launch,
-                **{name: 0 if array is None else array[n].ctypes.data for name, array in vars(edits).items()},
-                index=n,
-                coarse_size=0 if edits.flow is None else edits.flow.shape[-1],
-                line_size=0 if edits.lines is None else edits.lines.shape[-1],
-                pixels=pixels,
-                target_offset=0,
-                scratch=scratch.ctypes.data,
-            )
+        coloured = np.zeros(len(self.scene.faces) * self.copies, np.uint8)
+        self._launch_paste(
+            kernels.launch_edit_paste,
+            pixels,
+            **{name: 0 if array is None else array.ctypes.data for name, array in vars(edits).items()},
+            coarse_size=0 if edits.flow is None else edits.flow.shape[-1],
+            line_size=0 if edits.lines is None else edits.lines.shape[-1],
+            scratch=scratch.ctypes.data,
+            coloured=coloured.ctypes.data,
+        )
 
-    def paste(self, residuals: tuple[np.ndarray, np.ndarray], copy: int = 0, pixels: int = 500) -> None:
-        """All faces in order."""
-        for n in range(len(self.scene.faces)):
-            kernels.launch_paste(
-                **self.launch,
-                index=n,
-                face_edit=residuals[0][n].ctypes.data,
-                patch_edit=residuals[1][n].ctypes.data,
-                pixels=pixels,
-                target_offset=copy * self.memory.strides[0],
-            )
+    def paste(self, residuals: tuple[np.ndarray, np.ndarray], pixels: int = 500) -> None:
+        """Residuals [N, copies, ...], all faces."""
+        face, patches = (residual.ctypes.data for residual in residuals)
+        self._launch_paste(kernels.launch_paste, pixels, face_edit=face, patch_edit=patches)
+
+    def _launch_paste(self, launch: Any, pixels: int, **named: Any) -> None:
+        """At once if the faces are apart, else in order."""
+        count, step = len(self.scene.faces), self.memory.strides[0]
+        together = max(count, 1) if plan_of(self.scene).disjoint else 1
+        for first in range(0, count, together):
+            launch(**self.launch, **named, first=first, faces=together, ages=self.copies, pixels=pixels, age_step=step)

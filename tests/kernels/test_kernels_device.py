@@ -17,7 +17,8 @@ from test_kernels_edits import EditScene, edit_scenes, fewer
 from tolerances import assert_identical
 
 from lgin_edge import kernels
-from lgin_edge.frames import Color, PixelFormat
+from lgin_edge.frames import Color, PixelFormat, Rectangle
+from lgin_edge.kernels import Edits
 
 needs_host_memory = pytest.mark.skipif(
     kernels.cuda_built() and not kernels.cuda_is_host(), reason="gives the kernels addresses of host memory"
@@ -55,18 +56,53 @@ def test_the_rectangle_of_one_face_gives_the_whole_frames_result(place: str, col
 @needs_host_memory
 @pytest.mark.cuda
 @fewer
-@given(one=edit_scenes(), pad=st.integers(0, 9), pixels=st.sampled_from([1, 300, 9000]), whole=st.booleans())
+@given(
+    one=edit_scenes(),
+    pad=st.integers(0, 9),
+    pixels=st.sampled_from([1, 300, 9000]),
+    whole=st.booleans(),
+    ages=st.integers(1, 3),
+)
 def test_edits_in_the_rectangle_alone_give_the_whole_frames_result(
-    one: EditScene, pad: int, pixels: int, whole: bool
+    one: EditScene, pad: int, pixels: int, whole: bool, ages: int
 ) -> None:
-    scene = one.scene
-    frame, edits = scene.frame(), one.edits()
-    plan = plan_of(scene, STRENGTHS[: len(scene.faces)])
-    device = Device(scene, (0, 0, plan.width, plan.height) if whole else plan.rectangle, pad)
+    plan = plan_of(one.scene)
+    check_edits_equal_the_cpus(one, (0, 0, plan.width, plan.height) if whole else plan.rectangle, pad, pixels, ages)
+
+
+def check_edits_equal_the_cpus(one: EditScene, rectangle: Rectangle, pad: int, pixels: int, ages: int) -> None:
+    scene, edits = one.scene, one.edits()
+    frame, plan = scene.frame(), plan_of(scene, STRENGTHS[: len(scene.faces)])
+
+    def at(age: int) -> Edits:
+        """Less at each further age; place is the same at all."""
+        weaker = {name: (array * (1 - 0.3 * age)).astype(array.dtype) for name, array in vars(edits).items()}
+        return Edits(**weaker | {"place": edits.place})
+
+    several = {name: np.stack([vars(at(i))[name] for i in range(ages)], axis=1) for name in vars(edits)}
+    device = Device(scene, rectangle, pad, copies=ages)
     device.upload(frame)
     device.write()
-    device.paste_edits(edits, pixels=pixels)
-    assert_identical(device.download(frame), kernels.region_paste(plan, frame, edits))
+    device.paste_edits(Edits(**several | {"place": edits.place}), pixels=pixels)
+    for i in range(ages):
+        assert_identical(device.download(frame, copy=i), kernels.region_paste(plan, frame, at(i)))
+
+
+@needs_host_memory
+@pytest.mark.cuda
+@pytest.mark.parametrize("color", ["rgb", "nv12"])
+def test_faces_that_are_apart_are_pasted_at_once(color: Color) -> None:
+    """And those that move what another changes are not."""
+    disjoint = []
+    for gap in range(20):
+        scene = Face(
+            1, 40, 90, color, "plain", ((20.0, 20.0, 20.0, 0.0), (40.0 + gap, 21.0, 20.0, 0.0)), 12, 6, "float32", 1
+        )
+        disjoint.append(plan_of(scene).disjoint)
+        one = EditScene(scene, 3, 8, frozenset(("residual", "gain", "grey", "lines", "flow")), (0.0, 0.0, 1.0, 1.0))
+        check_edits_equal_the_cpus(one, plan_of(scene).rectangle, 0, 500, 2)
+    assert disjoint == sorted(disjoint)
+    assert set(disjoint) == {False, True}
 
 
 @needs_host_memory
@@ -88,10 +124,9 @@ def test_copies_of_the_frame_are_changed_each_for_itself(scene: Scene, copies: i
     device.upload(frame)
     device.write()
     residuals = [tuple(residual * (0.5 - i) for residual in scene.residuals()) for i in range(copies)]
-    for i in range(1, copies):
-        device.paste(residuals[i], copy=i)
-    assert_identical(device.download(frame), frame)
-    for i in range(1, copies):
+    face, patches = (np.stack(several, axis=1) for several in zip(*residuals, strict=True))
+    device.paste((face, patches))
+    for i in range(copies):
         assert_identical(device.download(frame, copy=i), paste(scene, frame, residuals[i]))
 
 

@@ -148,14 +148,17 @@ BAD_CROPS = {
 
 
 BAD_PASTES = {
-    "index": {"index": 2},
-    "index negative": {"index": -1},
+    "first": {"first": 2},
+    "first negative": {"first": -1},
+    "faces": {"first": 1, "faces": 2},
+    "faces none": {"faces": 0},
+    "ages": {"ages": 0},
     "face_edit": {"face_edit": 0},
     "face_edit misaligned": {"face_edit": 4096 + 2},
     "patch_edit": {"patch_edit": 4096 + 1, "half": True},
     "pixels": {"pixels": 0},
     "pixels float": {"pixels": 9.5},
-    "target_offset": {"target_offset": 1 << 64},
+    "age_step": {"age_step": -1},
 }
 
 
@@ -167,11 +170,13 @@ CROP: dict[str, Any] = {**LAUNCH, "face": 4096, "patches": 4096}
 
 PASTE: dict[str, Any] = {
     **LAUNCH,
-    "index": 0,
+    "first": 0,
+    "faces": 1,
+    "ages": 1,
     "face_edit": 4096,
     "patch_edit": 4096,
     "pixels": 100,
-    "target_offset": 0,
+    "age_step": 0,
 }
 
 
@@ -191,6 +196,7 @@ EDIT_PASTE: dict[str, Any] = {
     "coarse_size": 4,
     "line_size": 9,
     "scratch": 4096,
+    "coloured": 4096,
 }
 
 
@@ -203,6 +209,7 @@ BAD_EDIT_PASTES = {
     "line_size": {"line_size": 0},
     "scratch": {"scratch": 0},
     "scratch misaligned": {"scratch": 4096 + 8},
+    "coloured": {"coloured": 0},
 }
 
 

@@ -120,6 +120,10 @@ def test_nothing_starts_without_consent(opened: Callable[..., Page], server: Ser
         }"""
     )
     accessible(page)
+    assert page.evaluate("document.getAnimations().length") == 0
+    page.emulate_media(reduced_motion="no-preference")
+    page.wait_for_function("getComputedStyle(document.querySelector('.ages')).getPropertyValue('--age') < 4.9")
+    page.emulate_media(reduced_motion="reduce")
     page.click("#begin")
     expect(page.locator("#consent")).to_contain_text("stays in memory for 5 minutes")
     accessible(page)
@@ -231,7 +235,7 @@ def test_a_picture_with_its_code(opened: Callable[..., Page], server: Server) ->
     page.click("#still")
     expect(page.locator("#pictures img")).to_have_count(1)
     kiosk_browser.settled(page.locator("dialog"))
-    expect(page.locator("#gone")).to_contain_text("Gone in")
+    expect(page.locator("#gone")).to_contain_text("Here for another")
     accessible(page)
     with page.expect_download() as saving:
         page.click("#save")
@@ -285,12 +289,12 @@ def test_the_page_on_a_phone(browser: Browser, server: Server, astronaut: Image8
             expect(other.locator("h1:visible")).to_have_text("あなたの写真")
             expect(other.locator("#share")).to_be_hidden()
             page.clock.fast_forward(301_000)
-            expect(page.locator("h1:visible")).to_have_text("Effacée")
+            expect(page.locator("h1:visible")).to_have_text("Plus disponible")
             expect(page.locator("#over")).to_contain_text("5 minutes")
             visitor.say(type="forget", token=token)
             visitor.change(kiosk_server.encoded(astronaut))
             other.reload()
-            expect(other.locator("h1:visible")).to_have_text("Gone")  # nothing of the visit is left
+            expect(other.locator("h1:visible")).to_have_text("No longer here")  # nothing of the visit is left
             accessible(other)
 
 

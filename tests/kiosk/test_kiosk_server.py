@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import signal
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from support.kiosk_server import PATIENCE, Image8, Visitor, certificate, encoded, serving, wait_for
+from support.kiosk_server import (
+    PATIENCE,
+    Image8,
+    ProcessTree,
+    Visitor,
+    certificate,
+    command,
+    encoded,
+    serving,
+    wait_for,
+    whole_visit,
+)
 from typer.testing import CliRunner
 from websockets.exceptions import InvalidStatus
 
@@ -415,6 +424,7 @@ def test_wrong_usage(server: Server, tmp_path: Path, tiny_model: Path) -> None:
         (["--still-minutes", "0"], "--still-minutes"),
         (["--languages", "de,xx", *model], "got 'xx'"),
         (["--webhook", "events.example", *model], "expected an address like https://events.example/kiosk"),
+        (["--mqtt", "broker.example", *model], "expected an address with a topic like mqtt://broker.example/kiosk"),
         (["--print-command", "lp '", *model], "expected words as a shell has them"),
         (["--print-command", "no-such-program", *model], "is no program of this machine"),
         (["--print-command", "cat", "--printer", "a", *model], "not both"),
@@ -435,49 +445,28 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip install 'lgin-edge[kiosk]'" in result.output
 
 
-def test_the_command(tiny_model: Path, subprocess_env: dict[str, str], tmp_path: Path) -> None:
+def test_twenty_visits_leave_nothing(tiny_model: Path, tmp_path: Path, astronaut: Image8) -> None:
+    """The command, its page and its end; meanwhile twenty visitors, three at once. ``benchmarks/kiosk_visits.py`` counts 500."""
     here, opened = tmp_path / "here", tmp_path / "opened"
     here.mkdir()
-    words = [
-        "kiosk",
-        "--port",
-        "0",
-        "--model",
-        str(tiny_model),
-        "--threads",
-        "1",
-        "--public-url",
-        "http://kiosk.example",
-        "--open",
-    ]
-    # Where the tests run in a shell's background Ctrl-C is ignored, and a program inherits that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "lgin_edge", *words],
-            env=subprocess_env | {"BROWSER": f"sh -c 'echo %s > {opened}'"},
-            cwd=here,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-    try:
+    words = ["--model", str(tiny_model), "--threads", "1", "--public-url", "http://kiosk.example", "--open"]
+    words += ["--print-command", "cat {file}", "--still-minutes", "0.1"]
+    browser = f"sh -c 'echo %s > {opened}'"
+    with command(here, *words, BROWSER=browser, PYTHONWARNINGS="error") as (process, url):
         assert process.stdout is not None
-        told = process.stdout.readline() + process.stdout.readline()
-        url = re.search(r"http://127\.0\.0\.1:\d+", told)
-        assert url is not None, told
-        assert "From other machines: http://kiosk.example" in told
-        page = httpx.get(url[0], headers={"host": "kiosk.example"}, trust_env=False)
+        assert process.stdout.readline() == "From other machines: http://kiosk.example\n"
+        page = httpx.get(url, headers={"host": "kiosk.example"}, timeout=PATIENCE, trust_env=False)
         assert page.status_code == 200
-        wait_for(lambda: opened.is_file() and opened.read_text() == f"{url[0]}\n")
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
-        process.wait()
+        wait_for(lambda: opened.is_file() and opened.read_text() == f"{url}\n")
+        used, file = ProcessTree(process.pid), encoded(astronaut)
+        with ThreadPoolExecutor(3) as visitors:
+
+            def visit(number: int) -> None:
+                whole_visit(url, file, "strip" if number % 2 else "still", language="ja")
+
+            list(visitors.map(visit, range(4)))
+            before = used.written_bytes, used.descriptors
+            list(visitors.map(visit, range(16)))
+        wait_for(lambda: (used.written_bytes, used.descriptors) <= before)
+        assert list(here.iterdir()) == []
     assert process.returncode == 130
-    assert "interrupted" in errors
-    assert "Traceback" not in errors
-    assert list(here.iterdir()) == []

@@ -15,6 +15,7 @@ from support.films import SIZE, Image8, Shot
 from support.movies import TICKS, TIMES, Seen, files, make
 
 from lgin_edge import BackendError, InputError, Transformer
+from lgin_edge.provenance import SOURCE_TYPE
 from lgin_edge.stream import Stream, StreamError
 from lgin_edge.video.transcode import age_video
 
@@ -57,6 +58,7 @@ def test_a_film_keeps_its_times_sound_and_metadata(
     assert after.languages[1] == "eng"
     assert after.metadata["title"] == "A film"
     assert {key.lower(): value for key, value in after.metadata.items()}["comment"] == "of nobody"
+    assert target.read_bytes().count(SOURCE_TYPE.encode()) == 1
     assert files(movie.parent) == ["film.mp4", "older" + suffix]
 
 
@@ -65,9 +67,13 @@ def test_webm_and_back(tiny: Transformer, tmp_path: Path, shots: list[Shot]) -> 
     webm = age_video(source, tmp_path / "older.webm", tiny, group=4)
     assert (webm.codec, webm.notes, webm.damage) == ("libvpx-vp9", [], "")
     assert Seen(tmp_path / "older.webm").sound == Seen(source).sound
-    age_video(source, tmp_path / "older.mp4", tiny, group=4)
-    assert Seen(tmp_path / "older.mp4").sound == Seen(source).sound
-    faces_changed(Seen(source), Seen(tmp_path / "older.mp4"), shots[:8])
+    age_video(source, tmp_path / "older.mp4", tiny, group=4, mark=True)
+    before, after = Seen(source), Seen(tmp_path / "older.mp4")
+    assert after.sound == before.sound
+    faces_changed(before, after, shots[:8])
+    for old, new in zip(before.frames, after.frames, strict=True):
+        assert np.abs(new[-20:, -60:].astype(float) - old[-20:, -60:]).max() > 60  # the mark
+    assert SOURCE_TYPE.encode() in (tmp_path / "older.webm").read_bytes()
 
 
 def test_webm_gets_opus(tiny: Transformer, movie: Path) -> None:

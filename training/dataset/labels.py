@@ -10,9 +10,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,8 @@ POINTS = ("leye", "reye", "nose", "lmouth", "rmouth")
 SHARP_SIZE = 384
 #: Variable that names a pack's folder, and where it lies beside the checkout without it.
 PACKS = {"LGIN_PORTRAITS": "portraits", "LGIN_FACES": "faces"}
+#: Tags by eye of the portraits for training, whose table has none: tag -> keys of the photos.
+TAGS = Path(__file__).with_name("tags.json")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Photo:
         gender: "M", "F" or "". age: years. age_kind: how the age is known ("dated", "stated", "estimated", "apparent", ...).
         source: where the picture comes from ("congress", "us", "vol", "syn", ...). rights: who allows it, "" when not stated.
         eye_px: distance between the eyes in pixels of the source photograph; not a number where the table does not say.
+        tags: what was seen on it ("glasses", "beard", "bald", "grey", ...).
         landmarks: [5, 2], pixels of the stored picture.
     """
 
@@ -121,6 +126,16 @@ def spread(photos: Sequence[Photo], count: int) -> list[Photo]:
     return [photos[i * len(photos) // count] for i in range(count)] if count < len(photos) else list(photos)
 
 
+@cache
+def _seen_tags() -> dict[str, frozenset[str]]:
+    """Tags of ``TAGS`` by the photo's key."""
+    seen: dict[str, set[str]] = {}
+    for tag, keys in json.loads(TAGS.read_text()).items():
+        for key in keys:
+            seen.setdefault(key, set()).add(tag)
+    return {key: frozenset(tags) for key, tags in seen.items()}
+
+
 def _photo(root: Path, row: dict[str, str]) -> Photo:
     with_pixels = "person" not in row
     size = int(row.get("size") or (SHARP_SIZE if row.get("tier") == "A" else SHARP_SIZE // 2))
@@ -137,6 +152,6 @@ def _photo(root: Path, row: dict[str, str]) -> Photo:
         source=row.get("source", ""),
         eye_px=float(row.get("src_eye_px" if with_pixels else "eye_px") or "nan"),
         rights=row.get("rights") or row.get("licence", ""),
-        tags=frozenset(row.get("tags", "").split()),
+        tags=frozenset(row.get("tags", "").split()) | _seen_tags().get(f"{root.name}/{row['file']}", frozenset()),
         landmarks=landmarks if with_pixels else landmarks * size,
     )

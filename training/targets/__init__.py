@@ -5,7 +5,8 @@ subject.py   one picture with its mesh: what the other modules take
 ageing.py    how shape and colours change on average, by a regression over the packs' people
 mean_face.py the mean face ("mesh space"), and warps from and to it
 masks.py     visible skin and features of a face
-hair.py      hair mattes: a colour model for each picture, and a small network that learns what most of them agree on
+hair.py      hair mattes: a small network, taught by mattes that were looked at, and the picture's own edges
+grey.py      hair, brows and beards that turn grey, and grey hair that turns dark again
 layers.py    age layers: the lines of old faces in mesh space
 matching.py  which layers suit whom
 edits.py     a subject's edits: older and younger

@@ -95,13 +95,13 @@ def _hair(people: list[Subject], folder: Path, fit: bool) -> Floats:
         with np.load(path) as file:
             if list(file["name"]) == [s.photo.key for s in people]:
                 return file["probability"].astype(np.float32)
+    inputs = np.stack([hair.net_input(s) for s in track(people, "hair")])
+    net = hair.load()
+    probability = hair.predict(net, inputs)
     if fit:
-        teachers = [s for s in people if s.photo.sharp and s.photo.split in ("train", "val")]
-        net = hair.train_on(teachers, [hair.by_colour(s) for s in track(teachers, "hair by colour")])
+        net = hair.train(people, dict(zip((s.photo.key for s in people), probability, strict=True)))
         save_file({k: v.half().contiguous() for k, v in net.state_dict().items()}, folder / hair.NET.name)
-    else:
-        net = hair.load()
-    probability = hair.predict(net, np.stack([hair.net_input(s) for s in track(people, "hair")]))
+        probability = hair.predict(net, inputs)
     np.savez_compressed(path, name=[s.photo.key for s in people], probability=probability.astype(np.float16))
     return probability
 
@@ -140,7 +140,7 @@ def _choice(people: list[Subject], folder: Path) -> matching.Choice:
 
 def _make(job: tuple[Subject, Floats, Floats, Path]) -> None:
     subject, probability, young, folder = job
-    sure = hair.uncertainty(probability) <= MOST_UNCERTAIN
+    sure = _is_known(subject, probability)
     matte = hair.matte(subject, probability) if sure else np.zeros((SIDE, SIDE), np.float32)
     made = edits.make(subject, matte, mean_face.load(), young)
     maps = np.stack([cv2.resize(m, (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_AREA) for m in made.maps])
@@ -151,11 +151,16 @@ def _make(job: tuple[Subject, Floats, Floats, Path]) -> None:
     partial.replace(path)
 
 
+def _is_known(subject: Subject, probability: Floats) -> bool:
+    """Whether a face's hair may count in training: the network is sure of it, and nobody saw that it was wrong."""
+    return hair.uncertainty(probability) <= MOST_UNCERTAIN and subject.photo.key not in hair.checked()["wrong"]
+
+
 def _report(people: list[Subject], probability: Floats) -> dict[str, Any]:
     kept = [(s, p) for s, p in zip(people, probability, strict=True) if s.photo.split != "donor"]
     return {
         "faces": len(kept),
-        "hair not known": [s.photo.key for s, p in kept if hair.uncertainty(p) > MOST_UNCERTAIN],
+        "hair not known": [s.photo.key for s, p in kept if not _is_known(s, p)],
         "skin hardly seen": [s.photo.key for s, _ in kept if masks.skin(s).mean() < 0.06],
     }
 

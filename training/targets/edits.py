@@ -13,17 +13,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from . import ageing, curves, masks, mean_face
+from . import ageing, curves, grey, masks, mean_face
+from .grey import LUMA
 from .layers import log_light
 from .subject import (
     BELOW_NOSE,
-    CHIN,
-    LEFT_BROW,
     LEFT_EYE,
     LIPS,
     MOUTH_OPENING,
     NOSE_TIP,
-    RIGHT_BROW,
     RIGHT_EYE,
     SIDE,
     Floats,
@@ -32,27 +30,22 @@ from .subject import (
 )
 
 Float64 = npt.NDArray[np.float64]
-LUMA = np.array((0.299, 0.587, 0.114), np.float32)
-#: Colour of grey hair, a little warm.
-GREY_TINT = np.array((1.025, 0.985, 0.93), np.float32)
-#: Channels of ``SubjectEdits.maps``.
-SKIN, MATTE, HAIR_LIGHT, CONTRAST, GREY, GAIN, RED, GREEN, BLUE, YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(
-    13
-)
-CHANNELS = 13
-_OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GAIN, YOUNG_BLUE + 1))
-#: Own lines deepen by this in ``ageing.YEARS`` years; and all of the skin's detail softens by this when it gets younger.
-DEEPEN, SOFTEN = 0.22, 0.20
+#: Channels of ``SubjectEdits.maps``: of hair that is all grey, of old skin, and of a young face.
+SKIN, MATTE, HAIR_GAIN, HAIR_RED, HAIR_GREEN, HAIR_BLUE = range(6)
+GREY, GAIN, RED, GREEN, BLUE = range(6, 11)
+YOUNG_GREY, YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(11, 16)
+CHANNELS = 16
+_OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GREY, YOUNG_BLUE + 1))
+#: Own lines deepen by this in ``ageing.YEARS`` years, on face and neck; skin's detail softens by this when it gets younger.
+DEEPEN, DEEPEN_NECK, SOFTEN = 0.22, 0.55, 0.10
 #: Skin gets lighter by no more than this where nothing is that fades, log light.
 _BRIGHTER = 0.06
 #: Of the mean change of colours that was measured, what is drawn: ages are estimates, which makes slopes flatter than they are.
-COLOUR, YOUNGER_COLOUR = 1.05, 0.85
+COLOUR, YOUNGER_COLOUR = 0.95, 0.85
+#: And of its hues, which are make-up as much as age: in full they turn warm and dark skin grey.
+HUE = 0.2
 #: The same of the mean change of shape; what hands add to it (``moves``); and what comes back when a face gets younger.
-SHAPE, SHAPE_BY_HAND, YOUNGER_SHAPE = 1.5, 1.0, 0.65
-#: Of grey hair that gets younger: the part of its light that goes, and the colour that comes.
-YOUNG_DARKER, YOUNG_HAIR = 0.68, np.array((0.080, 0.048, 0.018), np.float32)
-#: How far brows and beard grey, of what the hair does.
-BROWS_GREY, BEARD_GREY = 0.75, 1.0
+SHAPE, SHAPE_BY_HAND, YOUNGER_SHAPE = 1.5, 1.0, 0.8
 
 
 @dataclass
@@ -60,8 +53,8 @@ class SubjectEdits:
     """What is kept of a subject.
 
     Attributes:
-        maps: [CHANNELS, SIDE, SIDE] float32 over the canonical square, where things are in the picture. MATTE is the fraction of hair
-            that is grey at 80; CONTRAST what its own detail is multiplied with, less 1.
+        maps: [CHANNELS, SIDE, SIDE] float32 over the canonical square, where things are in the picture. MATTE is the part of hair's
+            colour that goes where all of it is grey; the other three groups are gain and residual of design section 2.
         flow: [GRID, GRID, 2], canonical, from 20 to 80. place: [GRID, GRID, 2].
     """
 
@@ -97,13 +90,12 @@ def at_age(own: SubjectEdits, present: float, wanted: float) -> Edit:
     if wanted < present:
         skin = curves.younger("lines", present, wanted)
         residual = skin * m[YOUNG_RED : YOUNG_BLUE + 1].transpose(1, 2, 0)
-        return Edit(residual, skin * m[YOUNG_GAIN], np.zeros_like(m[SKIN]), m[SKIN], flow, 0.0)
+        return Edit(residual, skin * m[YOUNG_GAIN], skin * m[YOUNG_GREY], m[SKIN], flow, 0.0)
     # A hair of the picture is dark or grey; lines and shape are each a part of the way.
     hair, skin = curves.still_to_come("hair", present, wanted), curves.older("skin", present, wanted)
-    turned = hair * m[MATTE]  # fraction of the light that comes from grey hair
-    gain = turned * m[CONTRAST]
-    grey = 1 - (1 - turned) / (1 + gain)
-    residual = (turned * m[HAIR_LIGHT])[..., None] * GREY_TINT + skin * m[RED : BLUE + 1].transpose(1, 2, 0)
+    gain = hair * m[HAIR_GAIN]
+    grey = 1 - (1 - hair * m[MATTE]) / (1 + gain)  # the gain multiplies colour too
+    residual = (hair * m[HAIR_RED : HAIR_BLUE + 1] + skin * m[RED : BLUE + 1]).transpose(1, 2, 0)
     depth = curves.older("lines", present, wanted)
     return Edit(residual, gain + skin * m[GAIN], (grey + skin * m[GREY]).clip(0, 1), m[SKIN], flow, depth)
 
@@ -145,70 +137,20 @@ def make(subject: Subject, hair: Floats, mean: Float64, young: Floats) -> Subjec
     Args:
         hair: matte [SIDE, SIDE]. mean: the mean mesh. young: mean detail of young skin in mesh space (``layers.mean_of``).
     """
-    skin = masks.skin(subject)
+    skin = masks.skin(subject) & (hair < 0.5)
     maps = np.zeros((CHANNELS, SIDE, SIDE), np.float32)
     visible = masks.soft(masks.shrink(skin, 1), 1.6)
     maps[SKIN] = visible
     place = mean_face.place_of(subject, mean)
-    maps[MATTE], maps[HAIR_LIGHT], maps[CONTRAST] = _grey_hair(subject, hair, skin)
+    greyed = grey.greyed(subject, hair, skin)
+    maps[MATTE], maps[HAIR_GAIN] = greyed.matte, greyed.gain
+    maps[HAIR_RED : HAIR_BLUE + 1] = greyed.residual.transpose(2, 0, 1)
     mean_change = _mean_change(subject, hair, place)
-    maps[GREY], maps[GAIN], maps[RED : BLUE + 1] = _aged_skin(subject, skin, visible, COLOUR * mean_change)
-    maps[YOUNG_GAIN], maps[YOUNG_RED : YOUNG_BLUE + 1] = _young(
+    maps[GREY], maps[GAIN], maps[RED : BLUE + 1] = _aged_skin(subject, hair, visible, COLOUR * mean_change)
+    maps[YOUNG_GREY], maps[YOUNG_GAIN], maps[YOUNG_RED : YOUNG_BLUE + 1] = _young(
         subject, hair, skin, visible, young, mean, place, mean_change
     )
     return SubjectEdits(maps, _flow(subject, moves(subject.photo.gender, mean)), place)
-
-
-def facial_hair(subject: Subject, skin: Mask) -> tuple[Floats, Floats]:
-    """Soft masks of brows and beard [SIDE, SIDE]; no beard where the lower face is skin."""
-    y = np.arange(SIDE, dtype=np.float32)[:, None]
-    light = subject.lab[..., 0]
-    bright = np.median(light[skin]) if skin.any() else 60.0
-    dark = 1 / (1 + np.exp(-(bright - 13 - masks.blur(light, 0.8)) / 3.5))
-    brows = masks.soft(masks.feature(subject, LEFT_BROW, 4) | masks.feature(subject, RIGHT_BROW, 4), 2.0) * dark
-    low = masks.oval(subject) & (y > subject.mesh[BELOW_NOSE, 1] + 2) & ~masks.feature(subject, LIPS, 2)
-    candidate = low & ~skin & (masks.blur(light, 1.5) < bright - 10)
-    candidate = cv2.morphologyEx(candidate.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5))) > 0
-    # A shadow is dark without being rough.
-    rough = np.sqrt(masks.blur((light - masks.blur(light, 1.5)) ** 2, 4.0))
-    candidate &= rough > max(2.2, 1.5 * float(np.median(rough[skin]))) if skin.any() else False
-    if subject.photo.gender != "M" or candidate.sum() < 0.06 * low.sum():
-        return brows.astype(np.float32), np.zeros((SIDE, SIDE), np.float32)
-    below = masks.grow(candidate, 4) & (masks.oval(subject) | (y > subject.mesh[CHIN, 1] - 4))
-    return brows.astype(np.float32), (masks.soft(below & ~masks.feature(subject, LIPS, 1), 1.6) * dark).astype(
-        np.float32
-    )
-
-
-def _grey_hair(subject: Subject, hair: Floats, skin: Mask) -> tuple[Floats, Floats, Floats]:
-    """Matte of all hair, the light that is added where it is grey, and what the contrast of its strands gains."""
-    brows, beard = facial_hair(subject, skin)
-    light = subject.image @ LUMA
-    core = masks.shrink(hair > 0.7, 1)
-    base, contrast = np.zeros_like(light), np.ones_like(light)
-    if core.sum() > 200:
-        near, wide = masks.masked_blur(light, core, 3.0), masks.masked_blur(light, core, 15.0)
-        middle = float(np.median(light[core]))
-        most = float(np.clip(0.090 / (float((light - near)[core].std()) + 1e-3), 1.2, 4.5))
-        inner = np.clip(2 * masks.soft(masks.shrink(core, 2), 2.5) - 0.5, 0, 1)
-        contrast += (most - 1) * inner  # calm at the edges
-        grey = np.clip(0.47 + 0.50 * (middle - 0.10), 0.47, 0.78)
-        # The hair's own shading stays; dark hair's grows with its light, as paint of another colour would show it.
-        shading = np.clip((wide - middle) * np.clip(0.36 / max(middle, 0.08), 0.8, 2.5), -0.20, 0.20)
-        shading += contrast * (near - wide).clip(-0.10, 0.10)
-        base = np.clip(grey + shading, 0.20, 0.90) - contrast * near
-        # What is much lighter than the hair round it is no strand, but light from behind it, or skin at its edge.
-        hair = hair * np.clip(1.6 - (contrast + 1.2 * (1 - inner)) * (light - near) / 0.14, 0, 1)
-        # Temples grey first: where hair is near the face.
-        reach = cv2.distanceTransform((~masks.oval(subject)).astype(np.uint8), cv2.DIST_L2, 5) / subject.half_width
-        hair *= 0.75 + 0.25 * np.exp(-reach / 0.35)
-    for part, weight, lift in ((brows, BROWS_GREY, 0.30), (beard, BEARD_GREY, 0.36)):
-        around = masks.masked_blur(light, part > 0.2, 3.0)
-        # No brighter than the skin round it, or dark skin gets white brows.
-        own = np.minimum(np.clip(lift + 0.55 * around, 0, 0.75), 0.95 * masks.masked_blur(light, skin, 12.0)) - around
-        base, contrast = np.where(part > hair, own, base), np.where(part > hair, 1, contrast)
-        hair = np.maximum(hair, weight * part)
-    return hair.astype(np.float32), base.astype(np.float32), (contrast - 1).astype(np.float32)
 
 
 def _mean_change(subject: Subject, hair: Floats, place: Floats) -> Floats:
@@ -225,7 +167,8 @@ def _mean_change(subject: Subject, hair: Floats, place: Floats) -> Floats:
     below = np.arange(SIDE)[:, None] > subject.mesh[BELOW_NOSE, 1]
     fades = masks.soft(masks.features(subject, 3) | below, 2.0)[..., None]
     change = np.minimum(change, _BRIGHTER + fades * np.maximum(change, 0))
-    return change * on_face[..., None]
+    light = (change @ LUMA)[..., None]
+    return (light + HUE * (change - light)) * on_face[..., None]
 
 
 def _recoloured(image: Floats, change: Floats, skin: Mask) -> Floats:
@@ -236,9 +179,27 @@ def _recoloured(image: Floats, change: Floats, skin: Mask) -> Floats:
     return result * (np.minimum(wanted, most) / np.maximum(wanted, 1e-3))[..., None].clip(0, 1)
 
 
-def _aged_skin(subject: Subject, skin: Mask, visible: Floats, change: Floats) -> tuple[Floats, Floats, Floats]:
+def _matt(subject: Subject, image: Floats, skin: Mask, visible: Floats) -> Floats:
+    """An image of darker skin, whose highlights get back the colour that skin of their new light has on this face.
+
+    A highlight is pale. One that is only darkened is grey, as if it were painted.
+    """
+    light = subject.lab[..., 0]
+    bright = skin & (light > np.median(light[skin])) if skin.any() else skin
+    if bright.sum() < 500:
+        return image
+    slopes = [np.polyfit(light[bright], subject.lab[..., i][bright], 1)[0].clip(-1.2, 0) for i in (1, 2)]
+    after = masks.lab(image)
+    darker = (light - np.maximum(after[..., 0], np.median(light[skin]))).clip(0, None) * visible
+    for i, slope in zip((1, 2), slopes, strict=True):
+        after[..., i] -= slope * darker
+    return image + masks.rgb(after) - masks.rgb(masks.lab(image))
+
+
+def _aged_skin(subject: Subject, hair: Floats, visible: Floats, change: Floats) -> tuple[Floats, Floats, Floats]:
     """Grey, gain and residual [3, SIDE, SIDE] of skin, lips, teeth and eyes, with the mean ``change`` of log colours."""
-    image = subject.image
+    image, skin, neck = subject.image, masks.skin(subject), masks.neck(subject, hair)
+    below = masks.soft(neck, 2.5)  # of the neck no mesh tells: its own folds deepen, and it gets a little darker
     lips = masks.soft(masks.feature(subject, LIPS), 1.5)
     colour = subject.lab
     opening = masks.soft(masks.polygon(subject.mesh[list(MOUTH_OPENING)], hull=False), 0.8)
@@ -249,18 +210,18 @@ def _aged_skin(subject: Subject, skin: Mask, visible: Floats, change: Floats) ->
     )
     eyes = masks.soft(masks.feature(subject, LEFT_EYE) | masks.feature(subject, RIGHT_EYE), 1.0)
     aged = colour.copy()
-    aged[..., 0] += -0.9 * visible - 3.0 * teeth - eyes * np.clip((colour[..., 0] - 50) * 0.08, 0, 4)
+    aged[..., 0] += -0.9 * visible - 2.0 * below - 3.0 * teeth - eyes * np.clip((colour[..., 0] - 50) * 0.08, 0, 4)
     aged[..., 1] += -0.3 * visible
-    aged[..., 2] += 0.3 * visible + 3.0 * teeth + 0.8 * eyes
+    aged[..., 2] += 0.3 * visible + 0.8 * below + 3.0 * teeth + 0.8 * eyes
     tone = masks.rgb(aged) - image
     grey = 0.15 * (lips - teeth).clip(0, 1)
-    deepen = DEEPEN * visible
-    recoloured = _recoloured(image, change, skin)
+    deepen = DEEPEN * visible + DEEPEN_NECK * below
+    smooth = masks.masked_blur(image, skin | neck, 3.5) * (1 - below)[..., None]
+    smooth += masks.masked_blur(image, skin | neck, 6.0) * below[..., None]
+    recoloured = _matt(subject, _recoloured(image, change, skin), skin, visible)
     # Light as a gain, which is right for dark skin and light skin alike; what is left is colour.
     gain = ((recoloured @ LUMA) / np.maximum(image @ LUMA, 0.02) - 1).clip(-0.6, 0.8)
-    residual = (
-        tone - deepen[..., None] * masks.masked_blur(image, skin, 3.5) + recoloured - (1 + gain)[..., None] * image
-    )
+    residual = tone - deepen[..., None] * smooth + recoloured - (1 + gain)[..., None] * image
     return grey.astype(np.float32), (deepen + gain).astype(np.float32), residual.transpose(2, 0, 1)
 
 
@@ -273,8 +234,8 @@ def _young(
     mean: Float64,
     place: Floats,
     mean_change: Floats,
-) -> tuple[Floats, Floats]:
-    """Gain and residual [3, SIDE, SIDE] that take a face's own age away: what exceeds young skin, and the mean change till now."""
+) -> tuple[Floats, Floats, Floats]:
+    """Grey, gain and residual [3, SIDE, SIDE] that take a face's own age away: what exceeds young skin, and the mean change till now."""
     image = subject.image
     if "glasses" in subject.photo.tags:  # thin rims pass for lines
         visible = visible * (
@@ -291,7 +252,7 @@ def _young(
     # Bags and folds: what of the coarse band is dark on both sides of the face.
     coarse = low - masks.masked_blur(light, skin, 26.0) - masks.blur(normal, 9.0)
     both = _symmetrical(subject, coarse * visible, mean, there)
-    change = -(excess + 0.45 * fine * np.clip(np.abs(fine) / 0.03 - 0.5, 0, 1)) - 0.6 * both.clip(-0.22, 0.06)
+    change = -(excess + 0.25 * fine * np.clip(np.abs(fine) / 0.03 - 0.5, 0, 1)) - 0.6 * both.clip(-0.22, 0.06)
     # Of lightness alone: a shadow that is multiplied away leaves its colour behind, and cheeks turn orange.
     colour = subject.lab.copy()
     colour[..., 0] = (colour[..., 0] + 4) * np.exp(change * visible) - 4
@@ -299,21 +260,12 @@ def _young(
     colour[..., 0] += 1.2 * visible
     colour[..., 1] += 0.7 * visible
     result = _recoloured(masks.rgb(colour), -YOUNGER_COLOUR * curves.at("skin", subject.photo.age) * mean_change, skin)
-    darker = _grey_of(subject, hair) * hair
-    result = result * (1 - YOUNG_DARKER * darker)[..., None] + darker[..., None] * YOUNG_HAIR
-    gain = -SOFTEN * visible - YOUNG_DARKER * darker
-    residual = result - (1 + gain)[..., None] * image
-    return gain.astype(np.float32), residual.transpose(2, 0, 1).astype(np.float32)
-
-
-def _grey_of(subject: Subject, hair: Floats) -> float:
-    """How grey the hair is that is there, 0 to 1: light without colour, on a face that is not young."""
-    inside = hair > 0.6
-    if subject.photo.age < 38 or inside.sum() < 400:
-        return 0.0
-    colour = subject.lab[inside]
-    chroma, light = float(np.median(np.hypot(colour[:, 1], colour[:, 2]))), float(np.median(colour[:, 0]))
-    return float(np.clip((15 - chroma) / 6, 0, 1) * np.clip((light - 24) / 18, 0, 1))
+    softer = -SOFTEN * visible
+    dark = grey.dark_again(subject, hair)
+    gain = softer + dark.gain
+    residual = result - (1 + softer)[..., None] * image + dark.residual
+    uncoloured = (1 - (1 - dark.matte) / (1 + dark.gain)).clip(0, 1)
+    return uncoloured.astype(np.float32), gain.astype(np.float32), residual.transpose(2, 0, 1).astype(np.float32)
 
 
 def _symmetrical(subject: Subject, value: Floats, mean: Float64, place: Floats) -> Floats:

@@ -1,15 +1,16 @@
-"""Hair mattes: a colour model of each picture, and a small network that learns what most of them agree on.
+"""Hair mattes: a small network, and the picture's own edges.
 
-The colour model (``by_colour``) starts from the band of hair above the forehead and separates it from skin and background by
-GrabCut (Rother et al. 2004, OpenCV's). It is right on two thirds of the pictures and finds nothing where hair is as light as
-the skin, or the skin as dark as the hair. What it finds teaches a network, which sees shape and texture beside colour; the
-network's answer is the matte, sharpened along the picture's own edges (guided filter, He et al. 2010).
+The network's teachers are mattes that a person looked at and found right (``hair_checked.json``; the first network, which made
+them, learnt from a colour model of each picture). In training heads are dyed, from black to white, and clothes take the hair's
+colour, so that the network sees shape and texture. Its answer is sharpened along the picture's edges (guided filter, He et al. 2010).
 """
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -21,61 +22,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from . import masks
-from .subject import BROWS, CHIN, EYES, NOSE_TIP, SIDE, Floats, Subject
+from .subject import EYES, SIDE, Floats, Subject
 
-#: A network that ``build --fit-hair`` trained on the train and val faces of both packs; float16.
+#: A network that ``build --fit-hair`` trained on the faces of ``CHECKED``; float16.
 NET = Path(__file__).with_name("hair_net.safetensors")
+#: What was seen of the sharp faces for training: keys of those whose mattes were right, or wrong, and of those who have no hair on top.
+CHECKED = Path(__file__).with_name("hair_checked.json")
 #: Side at which the network works.
 NET_SIDE = 128
-#: Fewest pixels of hair, of SIDE^2, that the colour model starts from.
+#: Fewest pixels of sure hair, of SIDE^2, by whose colour a fringe is found.
 _MIN_SEED = 250
 Bytes = npt.NDArray[np.uint8]
-
-
-def by_colour(subject: Subject) -> Floats | None:
-    """Matte [SIDE, SIDE] in [0, 1] by the picture's own colours; None where no band of hair is seen above the forehead."""
-    y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
-    person = masks.blur(subject.person, 1.5)
-    head, face, features = masks.oval(subject), masks.skin(subject), masks.features(subject, 1)
-    brow, eye, chin = subject.height_of(BROWS), subject.height_of(EYES), subject.height_of([CHIN])
-    middle, half = float(subject.mesh[NOSE_TIP, 0]), subject.half_width
-    colour = subject.lab
-    smooth = masks.blur(colour, 1.2)
-    from_skin = _distance(smooth, face, (9.6, 2.5, 3.0))
-    reach = cv2.distanceTransform((~head).astype(np.uint8), cv2.DIST_L2, 5)
-    band = masks.shrink(person > 0.6, 4) & ~masks.grow(head, 3) & (y < brow) & (abs(x - middle) < 1.15 * half)
-    seed = band & (from_skin > 2.6) & (reach < 0.55 * half)
-    if seed.sum() < _MIN_SEED:
-        return None
-    from_hair = _distance(smooth, seed, (10.5, 3.0, 4.0))
-    seed &= from_hair < 3
-    like_hair = (from_hair < 3.2) & (from_hair < 1.1 * from_skin)
-    guess = np.full((SIDE, SIDE), cv2.GC_BGD, np.uint8)
-    outside = (person > 0.35) & ~head
-    guess[outside] = cv2.GC_PR_BGD
-    guess[outside & like_hair & ((y < chin + 0.9 * half) | (from_hair < 2.2))] = cv2.GC_PR_FGD
-    # Fringes hang over the forehead, sideburns over the rim of the oval.
-    fringe = head & ~features & ~face & (y < eye + 4)
-    guess[fringe] = cv2.GC_PR_BGD
-    guess[fringe & like_hair & (from_skin > 2.4)] = cv2.GC_PR_FGD
-    rim = head & ~masks.shrink(head, 9) & ~face & (y >= eye + 4) & (y < chin - 0.2 * half)
-    guess[rim] = np.where(like_hair[rim], cv2.GC_PR_FGD, cv2.GC_PR_BGD)
-    guess[masks.shrink(face, 2)] = cv2.GC_BGD
-    guess[seed] = cv2.GC_FGD
-    guess[(y > chin) & (abs(x - middle) < 0.35 * half)] = cv2.GC_BGD
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.setRNGSeed(0)
-    pixels = np.ascontiguousarray((subject.image[..., ::-1] * 255).astype(np.uint8))
-    cv2.grabCut(pixels, guess, None, *models, 4, cv2.GC_INIT_WITH_MASK)
-    found = ((guess == cv2.GC_FGD) | (guess == cv2.GC_PR_FGD)).astype(np.uint8)
-    found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3)))
-    count, label, stats, _ = cv2.connectedComponentsWithStats(found)
-    kept = np.zeros_like(found)
-    for i in range(1, count):
-        part = label == i
-        if stats[i, cv2.CC_STAT_AREA] > 150 and (seed & part).sum() > 0.03 * stats[i, cv2.CC_STAT_AREA]:
-            kept |= part.astype(np.uint8)
-    return refine(subject, kept.astype(np.float32))
 
 
 def refine(subject: Subject, matte: Floats) -> Floats:
@@ -83,7 +40,8 @@ def refine(subject: Subject, matte: Floats) -> Floats:
     guide = masks.blur(subject.lab[..., 0] / 100, 0.6)
     fine = np.clip((_guided(guide, matte, 4, 2e-4) - 0.12) / 0.7, 0, 1)
     fine *= np.clip(masks.blur(subject.person, 1.5) / 0.6, 0, 1)
-    fine *= 1 - masks.soft(masks.shrink(masks.skin(subject), 1), 0.8)
+    # A fair fringe has the skin's colour: where the network is sure, it is right.
+    fine *= 1 - masks.soft(masks.shrink(masks.skin(subject) & (matte < 0.9), 1), 0.8)
     return (fine * (1 - masks.soft(masks.features(subject, 0, brows=False), 1.0))).astype(np.float32)
 
 
@@ -158,11 +116,11 @@ def _tensor(inputs: Tensor) -> Tensor:
     return torch.cat([inputs.float() / 127.5 - 1, height], 1)
 
 
-def fit(inputs: Bytes, mattes: Bytes, epochs: int = 24, batch: int = 16, seed: int = 1) -> HairNet:
-    """Train a network on the colour model's mattes.
+def fit(inputs: Bytes, mattes: Bytes, epochs: int = 36, batch: int = 16, seed: int = 1) -> HairNet:
+    """Train a network on mattes.
 
-    Colours are shuffled, scaled and turned about, so that the network cannot say "dark is hair". A fifth of each batch's
-    pixels, those that it contradicts most, do not count after the first epochs: there the colour model is mostly wrong.
+    Colours are shuffled, scaled and turned about, so that the network cannot say "dark is hair". The fifth of each batch that
+    it contradicts most does not count after the first epochs.
 
     Args:
         inputs: [N, 5, NET_SIDE, NET_SIDE] (``net_input``). mattes: [N, NET_SIDE, NET_SIDE] uint8.
@@ -175,7 +133,7 @@ def fit(inputs: Bytes, mattes: Bytes, epochs: int = 24, batch: int = 16, seed: i
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
     for step in range(steps):
         index = torch.randint(len(x), (batch,))
-        seen, wanted = _jittered(_tensor(x[index])), y[index]
+        seen, wanted = _jittered(_tensor(x[index]), y[index]), y[index]
         if torch.rand(()) < 0.5:
             seen, wanted = seen.flip(-1), wanted.flip(-1)
         with torch.autocast("cpu", torch.bfloat16):
@@ -193,14 +151,32 @@ def fit(inputs: Bytes, mattes: Bytes, epochs: int = 24, batch: int = 16, seed: i
     return net.eval()
 
 
-def _jittered(x: Tensor) -> Tensor:
+def _jittered(x: Tensor, matte: Tensor) -> Tensor:
+    """Other light, other colours of hair and of clothes: [N, 6, H, W] in, the same out; ``matte`` [N, 1, H, W]."""
     n = len(x)
+
+    def uniform(low: float, high: float, channels: int = 1) -> Tensor:
+        return torch.empty(n, channels, 1, 1).uniform_(low, high)
+
     picture = (x[:, :3] + 1) / 2
-    picture = picture.clamp(1e-3, 1) ** torch.exp(torch.empty(n, 1, 1, 1).uniform_(-0.9, 0.9))
-    picture = picture * torch.exp(torch.empty(n, 3, 1, 1).uniform_(-0.35, 0.35))
+    light = picture.mean(1, keepdim=True)
+    # Half of the heads get hair of another colour, from black to white, with its own strands.
+    middle = (light * matte).sum((2, 3), keepdim=True) / matte.sum((2, 3), keepdim=True).clamp(min=1.0)
+    colour = uniform(0.05, 0.85) * (1 + uniform(-0.12, 0.12, 3))
+    dyed = (colour + uniform(0.8, 2.2) * (light - middle)).clamp(0, 1)
+    wide = F.max_pool2d(matte, 3, 1, 1) * (torch.rand(n, 1, 1, 1) < 0.5)
+    picture = picture + wide * (dyed - picture)
+    # Some wear clothes of the hair's colour: below the chin, on the person, off the hair and off the face.
+    y = torch.arange(x.shape[-2])[:, None] / x.shape[-2]
+    clothes = (x[:, 3:4] > 0) & (x[:, 4:5] < 0) & (y > 0.88) & (wide < 0.05) & (matte < 0.05)
+    worn = clothes * (torch.rand(n, 1, 1, 1) < 0.3)
+    same = (picture * matte).sum((2, 3), keepdim=True) / matte.sum((2, 3), keepdim=True).clamp(min=1.0)
+    picture = picture + worn * (same + 0.5 * (light - light.mean((2, 3), keepdim=True)) - picture)
+    picture = picture.clamp(1e-3, 1) ** torch.exp(uniform(-0.9, 0.9))
+    picture = picture * torch.exp(uniform(-0.35, 0.35, 3))
     grey = picture.mean(1, keepdim=True)
-    picture = grey + (picture - grey) * torch.empty(n, 1, 1, 1).uniform_(-0.3, 1.4)
-    person = x[:, 3:4] * torch.empty(n, 1, 1, 1).uniform_(0.8, 1.0)
+    picture = grey + (picture - grey) * uniform(-0.3, 1.4)
+    person = x[:, 3:4] * uniform(0.8, 1.0)
     return torch.cat([picture.clamp(0, 1) * 2 - 1, person, x[:, 4:]], 1)
 
 
@@ -227,16 +203,11 @@ def matte(subject: Subject, probability: Floats) -> Floats:
         fringe &= masks.grow(large > 0.5, round(0.5 * subject.half_width)) & (from_hair < 3)
         if skin.any():
             fringe &= from_hair < _distance(smooth, skin, (8.0, 3.0, 4.0))
-        fringe = cv2.morphologyEx(fringe.astype(np.uint8), cv2.MORPH_OPEN, np.ones((4, 4))) > 0
+        fringe |= masks.strands(subject)
+        fringe = cv2.morphologyEx(fringe.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2))) > 0
         _, label = cv2.connectedComponents((fringe | (large > 0.5)).astype(np.uint8))
         large = np.maximum(large, fringe & np.isin(label, np.unique(label[core])))
     return refine(subject, large.astype(np.float32))
-
-
-def agreement(a: Floats, b: Floats) -> float:
-    """Intersection over union of two mattes; 1 where both are empty."""
-    union = np.maximum(a, b).sum()
-    return float(np.minimum(a, b).sum() / union) if union > 0.002 * a.size else 1.0
 
 
 def uncertainty(probability: Floats) -> float:
@@ -245,9 +216,19 @@ def uncertainty(probability: Floats) -> float:
     return float((4 * probability * (1 - probability))[maybe].mean()) if maybe.any() else 0.0
 
 
-def train_on(subjects: Sequence[Subject], mattes: Sequence[Floats | None]) -> HairNet:
-    """A network from the subjects that the colour model has an answer for."""
-    pairs = [(s, m) for s, m in zip(subjects, mattes, strict=True) if m is not None]
-    inputs = np.stack([net_input(s) for s, _ in pairs])
-    wanted = [cv2.resize(m, (NET_SIDE, NET_SIDE), interpolation=cv2.INTER_AREA) for _, m in pairs]
-    return fit(inputs, (np.stack(wanted) * 255).astype(np.uint8))
+@cache
+def checked() -> dict[str, frozenset[str]]:
+    """Keys of photos by verdict: "right", "wrong", "bald"."""
+    return {verdict: frozenset(keys) for verdict, keys in json.loads(CHECKED.read_text()).items()}
+
+
+def train(subjects: Sequence[Subject], probability: Mapping[str, Floats]) -> HairNet:
+    """A network from the subjects that were checked, with what an earlier network said of them by their keys."""
+    right, bald = (checked()[verdict] for verdict in ("right", "bald"))
+    teachers = [s for s in subjects if s.photo.key in right | bald]
+    mattes = [
+        matte(s, probability[s.photo.key]) if s.photo.key in right else np.zeros((SIDE, SIDE), np.float32)
+        for s in teachers
+    ]
+    wanted = [cv2.resize(m, (NET_SIDE, NET_SIDE), interpolation=cv2.INTER_AREA) for m in mattes]
+    return fit(np.stack([net_input(s) for s in teachers]), (np.stack(wanted) * 255).astype(np.uint8))

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from .subject import (
     BELOW_NOSE,
+    BROWS,
+    CHIN,
     LEFT_BROW,
     LEFT_EYE,
     LIPS,
@@ -92,6 +94,32 @@ def oval(subject: Subject) -> Mask:
     return polygon(subject.mesh[list(OVAL)], hull=False)
 
 
+def neck(subject: Subject, hair: Floats) -> Mask:
+    """Visible skin below the jaw: of the face's colour, or darker, as in the chin's shadow."""
+    face = skin(subject)
+    if not face.any():
+        return face
+    y = np.arange(SIDE)[:, None]
+    below = (
+        ~grow(oval(subject), 2) & (y > subject.height_of(LIPS)) & (y < subject.mesh[CHIN, 1] + 1.3 * subject.half_width)
+    )
+    colour = blur(subject.lab, 1.5)
+    center = np.median(colour[face], 0)
+    off = colour - center
+    chroma = np.hypot(off[..., 1], off[..., 2]) < 9
+    found = below & (subject.person > 0.6) & (hair < 0.2) & chroma & (off[..., 0] > -32) & (off[..., 0] < 10)
+    return cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_OPEN, _disk(3)) > 0
+
+
+def strands(subject: Subject) -> Mask:
+    """Thin dark lines down the forehead, far darker than what is left and right of them: strands that hang over it, no creases."""
+    light = subject.lab[..., 0]
+    above = np.arange(SIDE)[:, None] < subject.height_of(BROWS) - 3
+    beside = cv2.GaussianBlur(light, (0, 0), sigmaX=7.0, sigmaY=0.7)
+    found = oval(subject) & above & (blur(light, 0.7) < beside - 14)
+    return grow(found, 1)
+
+
 @lru_cache(maxsize=4)
 def skin(subject: Subject) -> Mask:
     """Visible skin of the face: inside the oval, off the features, and of the face's own colour.
@@ -104,5 +132,5 @@ def skin(subject: Subject) -> Mask:
     # Hard light spreads lightness so far that a black fringe would pass for a shadow.
     spread = np.minimum(1.48 * np.median(abs(colour[inside] - center), 0) + (5.0, 2.5, 3.0), (9.0, 6.0, 7.0))
     distance = (colour - center) / spread
-    like = (distance[..., 0] > -4.0) & (abs(distance[..., 1]) < 4.5) & (abs(distance[..., 2]) < 4.5)
+    like = (distance[..., 0] > -4.0) & (abs(distance[..., 1]) < 4.5) & (abs(distance[..., 2]) < 4.5) & ~strands(subject)
     return inside & (cv2.morphologyEx(like.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3))) > 0)

@@ -362,7 +362,9 @@ export function setLanguage(code) {
   byId("language-name").textContent = text("name");
   byId("language").ariaLabel = text("language_label", { name: text("name") });
   byId("language").hidden = Object.keys(about.languages).length < 2;
-  byId("consent-kept").textContent = text("consent_kept", { time: duration(about.still_seconds) });
+  byId("consent-kept").textContent = about.kept_seconds
+    ? text("consent_kept_staff", { time: duration(about.kept_seconds) })
+    : text("consent_kept", { time: duration(about.still_seconds) });
   for (const button of byId("language-choice").children) button.ariaCurrent = button.lang === code;
   setAge(Number(byId("age").value));
   stage.describe();

@@ -38,9 +38,10 @@ export function text(name, values = {}) {
 export const number = (value, options = {}) =>
   new Intl.NumberFormat(texts.language, { numberingSystem: "latn", maximumFractionDigits: 1, ...options }).format(value);
 
-/** A time in words: seconds, or minutes from two of them on. */
+/** A time in words: seconds, minutes from two of them on, days from one on. */
 export function duration(seconds) {
-  const [value, unit] = seconds < 120 ? [seconds, "second"] : [seconds / 60, "minute"];
+  const [length, unit] = seconds < 120 ? [1, "second"] : seconds < 86400 ? [60, "minute"] : [86400, "day"];
+  const value = seconds / length;
   return number(value, { style: "unit", unit, unitDisplay: "long" });
 }
 

@@ -1,0 +1,93 @@
+"""Whether visitors leave anything behind: ``python benchmarks/kiosk_visits.py [-o FILE.json]``.
+
+500 visits, one after the other, to a kiosk in a process of its own, over HTTP and WebSocket as a browser makes them: consent, live
+frames of scikit-image's astronaut until her face is changed, a picture (three shots), a strip or a clip, the page for the phone with
+its QR code and file, a print by a command, the end. The tests' tiny model stands in for the network; all else is the real one.
+
+Every ten visits: memory (resident), bytes written to disks and open files of the kiosk and of its decoders, and what lies in its
+working and temporary folder. A visit can be cut off by the kiosk's limits of time where the machine is busy. The exit code is 1 where a byte was written, a file lies there, files stayed open, or memory grew over
+the second half by more than what the allocator does with its pieces: ``LIMIT_MB``, or ``LIMIT_FRACTION`` of it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import track
+from skimage import data
+from websockets.exceptions import WebSocketException
+
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+import models
+from support import kiosk_server
+
+from lgin_edge.bench.machine import describe
+
+LIMIT_MB, LIMIT_FRACTION = 4.0, 0.02  # MB of 10^6 bytes
+EVERY = 10
+KINDS = ("still", "strip") * 4 + ("still", "clip")
+LANGUAGES = ("en", "de", "ja", "ar")
+
+
+def measure(visits: int) -> list[dict[str, Any]]:
+    """What the kiosk uses, every ``EVERY`` visits."""
+    samples: list[dict[str, Any]] = []
+    photo = kiosk_server.encoded(data.astronaut())
+    with tempfile.TemporaryDirectory() as model_folder, tempfile.TemporaryDirectory() as folder:
+        model = models.save(Path(model_folder) / "tiny.onnx")
+        words = ["--model", str(model), "--print-command", "cat {file}", "--prints-per-hour", "10000"]
+        began, cut_off = time.monotonic(), 0
+        with kiosk_server.command(Path(folder), *words) as (process, url):
+            used = kiosk_server.ProcessTree(process.pid)
+            for number in track(range(visits + 1), console=Console(stderr=True), transient=True):
+                if number:
+                    language = LANGUAGES[number % len(LANGUAGES)]
+                    try:
+                        kiosk_server.whole_visit(url, photo, KINDS[number % len(KINDS)], language=language)
+                    except (TimeoutError, WebSocketException, httpx.HTTPError):
+                        cut_off += 1
+                if number % EVERY == 0:
+                    samples.append(
+                        {
+                            "visits": number,
+                            "cut_off": cut_off,
+                            "seconds": round(time.monotonic() - began, 1),
+                            "memory_mb": used.memory_mb,
+                            "written_bytes": used.written_bytes,
+                            "descriptors": used.descriptors,
+                            "files": [path.name for path in Path(folder).iterdir()],
+                        }
+                    )
+    return samples
+
+
+def main(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the figures as JSON.")] = None,
+    visits: Annotated[int, typer.Option(min=40, help="How many.")] = 500,
+) -> None:
+    about = describe()
+    samples = measure(visits)
+    first, half, last = samples[0], samples[len(samples) // 2], samples[-1]
+    Console().print(
+        f"{visits} visits, {last['cut_off']} cut off, in {last['seconds']:g} s; memory {half['memory_mb']:.1f} MB at half, {last['memory_mb']:.1f} at the end; "
+        f"{last['written_bytes']} bytes written; open files before and after: {first['descriptors']}, {last['descriptors']}",
+        soft_wrap=True,
+    )
+    if out:
+        out.write_text(json.dumps({"visits": visits, "samples": samples, "machine": about}, indent=1) + "\n")
+    grew = last["memory_mb"] - half["memory_mb"] > max(LIMIT_MB, LIMIT_FRACTION * half["memory_mb"])
+    left = any(sample["written_bytes"] > first["written_bytes"] or sample["files"] for sample in samples)
+    if grew or left or last["descriptors"] > first["descriptors"] + 2:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,175 @@
+"""Hair, brows and beards that turn grey, and grey hair that turns dark again, as maps that stay crisp at any resolution.
+
+What hair should look like is made with a matte. What is kept is not that picture but, at each place, the straight line from the
+picture's light to the wanted light that fits best round it (the local linear model of He et al. 2010's guided filter, and of
+Levin et al. 2008's matting). Inside hair its slope is the strands' contrast. At an edge the line goes through "hair becomes
+grey" and "what is beside it stays": there the frame's own pixels say what is hair, however coarse the maps are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from . import masks
+from .subject import BELOW_NOSE, CHIN, EYES, LEFT_BROW, LIPS, NOSE_TIP, RIGHT_BROW, SIDE, Floats, Mask, Subject
+
+LUMA = np.array((0.299, 0.587, 0.114), np.float32)
+#: Colour of grey hair for a luma of 1, a little warm: what was measured of people over 60, of whom many women dye theirs.
+TINT = {"F": np.array((1.045, 0.983, 0.93), np.float32), "M": np.array((1.033, 0.988, 0.945), np.float32)}
+#: Colour of hair that is young again, for a luma of 1.
+YOUNG_TINT = np.array((1.37, 0.89, 0.57), np.float32)
+#: Light of hair that is all grey, on average; dark hair's, and what each unit of light that it had adds.
+GREY_LIGHT, OWN_LIGHT = 0.38, 0.65
+#: Spread of grey hair's shading, RMS of light, and contrast of its strands (bands below 3 px of SIDE), as measured: between
+#: its locks grey hair is as dark as any.
+SHADING, STRANDS = 0.125, 0.050
+#: Light that grey hair loses for each halving of the light in its depths.
+DEPTHS = 0.08
+#: How far brows and beard grey, of what the hair does.
+BROWS_GREY, BEARD_GREY = 0.55, 1.0
+#: Sigma of the windows in which a line is fitted, and the noise of light that it does not follow, squared.
+_WINDOW, _NOISE = 3.0, 2.5e-4
+
+
+@dataclass
+class Hair:
+    """What hair turns into at full strength, [SIDE, SIDE].
+
+    Attributes:
+        matte: how much of the colour goes. gain: slope of the light, less 1. residual: [SIDE, SIDE, 3], in units of [0, 1].
+    """
+
+    matte: Floats
+    gain: Floats
+    residual: Floats
+
+
+def lines(light: Floats, wanted: Floats, matte: Floats) -> tuple[Floats, Floats]:
+    """Slope and offset [SIDE, SIDE] of the line from ``light`` to ``wanted`` that fits best round each pixel.
+
+    What the matte is not sure of counts little: a matte that is wrong by two pixels gives the same line.
+    """
+    sure = (2 * masks.blur(matte, 2.0) - 1) ** 4 + 0.01
+    total = masks.blur(sure, _WINDOW)
+
+    def mean(values: Floats) -> Floats:
+        return masks.blur(sure * values, _WINDOW) / total
+
+    x, y = mean(light), mean(wanted)
+    slope = (mean(light * wanted) - x * y + _NOISE) / (mean(light * light) - x * x + _NOISE)
+    slope = masks.blur(slope, 1.0)
+    # No line that rises goes through hair that gets lighter than what is beside it: there the matte says where hair ends.
+    rises = ((slope - 0.10) / 0.25).clip(0, 1)
+    slope = slope.clip(0.05, 3.0)
+    offset = masks.blur(y - slope * x, 0.7)
+    return 1 + rises * (slope - 1), rises * offset + (1 - rises) * (wanted - light)
+
+
+def turned(subject: Subject, matte: Floats, wanted: Floats, tint: Floats) -> Hair:
+    """Hair that has the light ``wanted`` [SIDE, SIDE] and the colour of ``tint`` [3] where the matte is 1."""
+    light = subject.image @ LUMA
+    there = light + matte * (wanted - light)
+    slope, offset = lines(light, there, matte)
+    # Colour follows the matte: a picture may have colours on both sides of an edge, and the eye sees them less sharply.
+    colour = subject.image - light[..., None]
+    left = np.minimum(0, matte + slope - 1)[..., None]
+    residual = offset[..., None] + (matte * wanted)[..., None] * (tint - tint @ LUMA) - left * colour
+    return Hair(matte, (slope - 1).astype(np.float32), residual.astype(np.float32))
+
+
+def greyed(subject: Subject, hair: Floats, skin: Mask) -> Hair:
+    """The hair of a head, with brows and beard, when it is grey; ``hair``: its matte."""
+    light = subject.image @ LUMA
+    wanted, matte = light.copy(), np.zeros_like(light)
+    core = masks.shrink(hair > 0.7, 1)
+    if core.sum() > 200:
+        near = masks.masked_blur(light, core, 3.0)
+        low, middle, high = np.percentile(near[core], (16, 50, 84))
+        shade = (near - middle) * np.clip(2 * SHADING / (high - low + 1e-3), 0.9, 4.5)
+        shade += DEPTHS * np.log2((near + 0.01) / (middle + 0.01)).clip(-3, 0)
+        strands = float(np.clip(STRANDS / (float((light - near)[core].std()) + 1e-3), 0.9, 3.5))
+        wanted = (
+            GREY_LIGHT + OWN_LIGHT * middle + shade.clip(-0.36, 0.24) + (strands * (light - near)).clip(-0.25, 0.25)
+        )
+        wanted = np.clip(wanted, 0.08, 0.93)
+        # Near its edge, what is much lighter than the hair round it is no strand, but light from behind it, or skin.
+        edge = 1 - masks.soft(masks.shrink(core, 6), 2.5)
+        matte = hair * np.clip(1.6 - 1.6 * edge * (light - near) / 0.16, 0, 1)
+    brows, beard = facial_hair(subject, skin)
+    around = masks.masked_blur(light, skin, 12.0)  # no brighter than the skin, or dark skin gets white brows
+    for part, share, lift in ((brows, BROWS_GREY, 0.20), (beard, BEARD_GREY, 0.52)):
+        near = masks.masked_blur(light, part > 0.2, 3.0)
+        own = np.minimum(np.clip(lift + 0.55 * near, 0, 0.75), 0.95 * around) + 1.25 * (light - near)
+        wanted = np.where(part > matte, np.maximum(own, light), wanted)
+        matte = np.maximum(matte, share * part)
+    return turned(subject, matte.astype(np.float32), wanted.astype(np.float32), TINT[subject.photo.gender or "M"])
+
+
+def facial_hair(subject: Subject, skin: Mask) -> tuple[Floats, Floats]:
+    """Soft masks of brows and beard [SIDE, SIDE]; no beard where the lower face is as light as the cheeks."""
+    light = subject.lab[..., 0]
+    bright = np.median(light[skin]) if skin.any() else 60.0
+    dark = 1 / (1 + np.exp(-(bright - 13 - masks.blur(light, 0.8)) / 3.5))
+    brows = masks.soft(masks.feature(subject, LEFT_BROW, 4) | masks.feature(subject, RIGHT_BROW, 4), 2.0) * dark
+    return brows.astype(np.float32), _beard(subject, skin)
+
+
+def _beard(subject: Subject, skin: Mask) -> Floats:
+    nothing = np.zeros((SIDE, SIDE), np.float32)
+    if subject.photo.gender == "F":
+        return nothing
+    y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
+    light, nose = subject.lab[..., 0], subject.mesh[NOSE_TIP]
+    # As light as the cheek of its own side: a face may be lit from one.
+    cheeks = masks.shrink(masks.oval(subject), 6) & ~masks.features(subject, 4)
+    cheeks &= (y > subject.height_of(EYES) + 6) & (y < subject.mesh[BELOW_NOSE, 1])
+    sides = [cheeks & (x < nose[0] - 8), cheeks & (x > nose[0] + 8)]
+    if min(side.sum() for side in sides) < 60:
+        return nothing
+    left, right = (float(np.median(light[side])) for side in sides)
+    cheek = left + (right - left) * ((x - nose[0]) / subject.half_width * 0.6 + 0.5).clip(0, 1)
+    chin = subject.mesh[CHIN, 1]
+    lips = masks.feature(subject, LIPS, 2)
+    low = masks.oval(subject) & (y > subject.mesh[BELOW_NOSE, 1] + 1) & ~lips
+    darkness = (cheek - masks.blur(light, 1.0)) / np.maximum(cheek, 20)  # relative: dark skin's beard is as far from it
+    hair = cv2.morphologyEx((low & (darkness > 0.24)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((4, 4))) > 0
+    # A shadow is dark without being rough.
+    rough = np.sqrt(masks.blur((light - masks.blur(light, 1.5)) ** 2, 4.0))
+    hair &= rough > max(1.4, 1.2 * float(np.median(rough[cheeks])))
+    count, label, stats, _ = cv2.connectedComponentsWithStats(hair.astype(np.uint8))
+    hair = np.isin(label, [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] > 0.02 * low.sum()])
+    # A jaw's shadow lies along the outline alone; beards grow on chin and lip.
+    middle = hair & (abs(x - nose[0]) < 0.42 * subject.half_width)
+    if middle.sum() < (0.025 if "beard" in subject.photo.tags else 0.08) * low.sum():
+        return nothing
+    # A beard's lower end hangs below the chin, where the mesh ends.
+    below = masks.grow(hair, round(0.22 * subject.half_width)) & (subject.person > 0.6) & (y > chin - 6)
+    below &= (y < chin + 0.25 * subject.half_width) & (abs(x - nose[0]) < 0.75 * subject.half_width)
+    sigmoid = 1 / (1 + np.exp(-(darkness - 0.17) / 0.07))
+    return (masks.soft(masks.grow(hair, 3) & (low | below) & ~lips | (below & (darkness > 0.3)), 1.6) * sigmoid).astype(
+        np.float32
+    )
+
+
+def dark_again(subject: Subject, hair: Floats) -> Hair:
+    """Grey hair that is young again; nothing where hair is not grey."""
+    light = subject.image @ LUMA
+    matte = _grey_of(subject, hair) * hair
+    core = masks.shrink(hair > 0.7, 1)
+    near = masks.masked_blur(light, core, 3.0)
+    middle = float(np.median(light[core])) if core.any() else 0.5
+    wanted = np.clip(0.19 + 0.45 * (near - middle) + 0.9 * (light - near), 0.03, 0.6)
+    return turned(subject, matte.astype(np.float32), wanted.astype(np.float32), YOUNG_TINT)
+
+
+def _grey_of(subject: Subject, hair: Floats) -> float:
+    """How grey the hair is that is there, 0 to 1. Whether it is grey or fair was seen by eye; how far, its colours say."""
+    inside = hair > 0.6
+    if "grey" not in subject.photo.tags or inside.sum() < 400:
+        return 0.0
+    colour = subject.lab[inside]
+    chroma, light = float(np.median(np.hypot(colour[:, 1], colour[:, 2]))), float(np.median(colour[:, 0]))
+    return float(np.clip((18 - chroma) / 6, 0.3, 1) * np.clip((light - 18) / 18, 0.3, 1))
