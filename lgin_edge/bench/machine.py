@@ -14,7 +14,7 @@ from typing import Any
 
 import lgin_edge
 
-from .._process import usable_cores
+from .._process import usable_cores as usable_cores  # for those who ask the machine
 
 PACKAGES = (
     "numpy",
