@@ -14,8 +14,10 @@ from typing import Any
 
 import lgin_edge
 
-from .._process import usable_cores as usable_cores  # for those who ask the machine
+from .. import _process
 
+#: Cores that this process may use.
+usable_cores = _process.usable_cores
 PACKAGES = (
     "numpy",
     "onnxruntime",
