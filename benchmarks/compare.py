@@ -34,8 +34,8 @@ import typer
 from rich.console import Console
 
 from lgin_edge.bench import resnet18
-from lgin_edge.bench.report import KEY, Row, columns, plain, short, wide
-from lgin_edge.cli.options import exit_on_error, stdout
+from lgin_edge.bench.report import KEY, Row, columns, plain, short
+from lgin_edge.cli.options import exit_on_error, print_whole, stdout
 from lgin_edge.errors import InputError
 
 #: What two runs must share for their times to be compared.
@@ -173,7 +173,7 @@ def show(console: Console, found: Comparison) -> None:
         names = row["table"], row["stage"] + ages, row["candidate"], str(row["batch"]), str(row["threads"])
         span = f"{one.low - 1:+.1%} to {one.high - 1:+.1%}"
         table.add_row(*names, short(one.before), short(one.after), f"{one.ratio - 1:+.1%}", span, one.verdict)
-    wide(console, table)
+    print_whole(console, table)
     for name, rows in (("A", found.only_a), ("B", found.only_b)):
         if rows:
             listed = ", ".join(sorted({f"{row['stage']} by {row['candidate']} ({row['table']})" for row in rows}))

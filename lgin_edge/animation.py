@@ -60,9 +60,7 @@ class Animation:
             suffix: .mp4 (H.264) or .webm, which need PyAV, .webp or .gif; the last two repeat for ever.
             quality: of WebP, 0 to 100.
 
-        Raises:
-            InputError: another ending.
-            BackendError: PyAV is not installed.
+        Raises InputError: another ending; BackendError: PyAV is not installed.
         """
         if suffix not in WRITABLE:
             raise InputError(f"clips are written as {', '.join(WRITABLE)}, not as {suffix!r}")
@@ -82,8 +80,7 @@ class Animation:
         Args:
             overwrite: False refuses a path that exists.
 
-        Raises:
-            ImageError: the file exists or cannot be written; or as ``encode``.
+        Raises ImageError: the file exists or cannot be written; or as ``encode``.
         """
         path = Path(path)
         if exists(path) and not overwrite:

@@ -51,11 +51,16 @@ def draw(
     return sheet
 
 
-def in_two_rows(pictures: Sequence[Image.Image], labels: Sequence[str], cell: int, language: str) -> Image.Image:
-    """Pictures as ``draw`` shows one row, the second half below the first: the shape of paper and of phones."""
+def in_two_rows(
+    pictures: Sequence[Image.Image], labels: Sequence[str], cell: int, language: str, foot: float
+) -> Image.Image:
+    """Pictures as ``draw`` shows one row, the second half below the first: the shape of paper and of phones.
+
+    ``foot`` is the height of what stays white below them, in cells.
+    """
     half = -(-len(pictures) // 2)
     upper, lower = (draw([pictures[i : i + half]], labels[i : i + half], cell, language) for i in (0, half))
-    sheet = Image.new("RGB", (upper.width, upper.height + lower.height), "white")
+    sheet = Image.new("RGB", (upper.width, upper.height + lower.height + round(foot * cell)), "white")
     sheet.paste(upper, (0, 0))
     sheet.paste(lower, (0, upper.height))
     return sheet

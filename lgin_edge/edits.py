@@ -42,8 +42,7 @@ class Edits:
     def checked(self, n: int, s: int, p: int) -> list[Floats | None]:
         """The arrays as the kernels take them, C-contiguous, aligned, of one dtype, for N faces with views of S and P pixels.
 
-        Raises:
-            InputError: an array has another shape or dtype, or is there without another that it needs.
+        Raises InputError: an array has another shape or dtype, or is there without another that it needs.
         """
         alone = self.residuals_alone
         coarse = _side(self.place if self.flow is None else self.flow)

@@ -24,8 +24,7 @@ _BROWS_TO_CHIN = [(0.2, 0.3), (0.8, 0.3), (0.2, 0.9), (0.8, 0.9)]
 class Face:
     """One face in a frame. It cannot exist without its similarity and its region boxes.
 
-    Raises:
-        InputError: the landmarks are not those of a face, or its square would be narrower than 1 px or wider than 65536.
+    Raises InputError: the landmarks are not those of a face, or its square would be narrower than 1 px or wider than 65536.
     """
 
     #: [5, 2] (x, y), frame pixels, in the order of ``geometry.LANDMARK_NAMES`` (as seen in the picture).

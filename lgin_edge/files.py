@@ -62,8 +62,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def write_files(contents: Mapping[Path, bytes]) -> None:
     """Write files, which take their names one after the other when all are whole; none if one cannot be written.
 
-    Raises:
-        OSError: a file cannot be written.
+    Raises OSError: a file cannot be written.
     """
     with ExitStack() as stack:
         for path in reversed(list(contents)):  # the first to be left takes its name first

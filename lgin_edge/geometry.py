@@ -83,8 +83,7 @@ def fit_similarity(landmarks: npt.ArrayLike) -> Float64:
         ``A`` [2, 3] float64, canonical (x, y, 1) to frame pixels; rotation, one scale, shift (Umeyama 1991, without
         reflection: with ``z = x + iy`` the fit is the complex regression ``z_frame = s z_template + t``).
 
-    Raises:
-        InputError: wrong shape, not finite, or the landmarks coincide or are mirrored so that no similarity fits.
+    Raises InputError: wrong shape, not finite, or the landmarks coincide or are mirrored so that no similarity fits.
     """
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape != (5, 2):
@@ -127,8 +126,7 @@ def region_boxes(landmarks: npt.ArrayLike, affine: Float64) -> Float64:
         landmarks: [5, 2] frame pixels.
         affine: ``A`` [2, 3] of this face (``fit_similarity``).
 
-    Returns:
-        [5, 4] (x0, y0, x1, y1) in canonical coordinates; template sizes, kept inside the unit square.
+    Returns: [5, 4] (x0, y0, x1, y1) in canonical coordinates; template sizes, kept inside the unit square.
     """
     shift = apply(invert(affine), landmarks) - TEMPLATE
     moves = np.array([shift[list(anchor)].mean(axis=0) for anchor in REGION_ANCHORS])

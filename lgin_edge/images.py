@@ -85,8 +85,7 @@ def read(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> Picture:
 
     Palettes become RGB or RGBA, 16-bit channels keep their upper 8 bits, and CMYK becomes sRGB through its colour profile.
 
-    Raises:
-        ImageError: missing, a folder, not an image, damaged or cut off, an animation, or larger than ``limits`` allow.
+    Raises ImageError: missing, a folder, not an image, damaged or cut off, an animation, or larger than ``limits`` allow.
     """
     return _read(file_bytes(path, limits=limits), Path(path), limits, READABLE)
 
@@ -113,8 +112,7 @@ def decode(
         name: what errors call it.
         formats: which of ``READABLE`` are taken.
 
-    Raises:
-        ImageError: as ``read``.
+    Raises ImageError: as ``read``.
     """
     return _read(data, name, limits, formats)
 
@@ -127,8 +125,7 @@ def size(
     Args:
         name, formats: as ``decode``.
 
-    Raises:
-        ImageError: no image, an animation, or larger than ``limits`` allow.
+    Raises ImageError: no image, an animation, or larger than ``limits`` allow.
     """
     _check_bytes(name, len(data), limits)
     with _explained(name, formats):
@@ -254,8 +251,7 @@ def write(
         overwrite: False refuses a path that exists.
         changed: its metadata says that it was changed by AI, as IPTC's digital source type does (not in a BMP).
 
-    Raises:
-        ImageError: unknown ending, the file exists, or it cannot be written.
+    Raises ImageError: unknown ending, the file exists, or it cannot be written.
     """
     path = Path(path)
     kind = WRITABLE.get(path.suffix.lower())
@@ -311,8 +307,7 @@ def to_plain(image: Image.Image, bits: int | None = None) -> Image.Image:
     Args:
         bits: of a grey channel of more than 8, where a file says it.
 
-    Raises:
-        ImageError: floating-point or 32-bit pixels, whose range nobody knows.
+    Raises ImageError: floating-point or 32-bit pixels, whose range nobody knows.
     """
     mode = image.mode
     transparent = "transparency" in image.info

@@ -41,8 +41,7 @@ def plan(inputs: Sequence[Path], out: Path | None, label: str) -> list[Job]:
         out: a file for one picture, else a folder; when not given, results stand beside their pictures.
         label: goes into their names then; "timeline" into all.
 
-    Raises:
-        InputError: places that contradict each other, no pictures, or as ``check``.
+    Raises InputError: places that contradict each other, no pictures, or as ``check``.
     """
     one_file = out is not None and out.suffix.lower() in images.WRITABLE and not out.is_dir()
     if out is not None and not one_file and out.suffix.lower() in PICTURES and not exists(out):
@@ -143,11 +142,8 @@ def age_file(
         limits: of the picture.
         read: as ``images.read``.
 
-    Returns:
-        The number of its faces. Without a face nothing is written.
-
-    Raises:
-        ImageError: it cannot be read or written, or the result exists.
+    Returns: The number of its faces. Without a face nothing is written.
+    Raises ImageError: it cannot be read or written, or the result exists.
     """
     if exists(job.target) and not overwrite:
         raise ImageError(f"{job.target}: exists already; --overwrite replaces it")

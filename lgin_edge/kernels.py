@@ -63,8 +63,7 @@ class FacePlan:
             lies in the frame and is never empty.
         disjoint: whether a device may paste all faces in one launch: none writes what another reads, and they are at most 256.
 
-    Raises:
-        InputError: a value out of range.
+    Raises InputError: a value out of range.
     """
 
     def __init__(self, faces: FaceBatch, spec: ViewSpec, height: int, width: int, pixel_format: PixelFormat) -> None:
@@ -123,8 +122,7 @@ class FacePlan:
             rectangle: what of the frame lies at ``address``; ``self.rectangle`` when not given, and it holds that in any
                 case. Its corners are even in NV12. The results are those of the whole frame, bit for bit.
 
-        Raises:
-            InputError: an argument has the wrong type, shape, dtype or value; the block is then as it was.
+        Raises InputError: an argument has the wrong type, shape, dtype or value; the block is then as it was.
         """
         if not isinstance(block, np.ndarray) or block.dtype != np.uint8:
             raise InputError(f"block: expected a uint8 array, got {getattr(block, 'dtype', type(block).__name__)}")
@@ -161,8 +159,7 @@ def region_crop(
         threads: CPU threads, at least 1.
         device: "cpu", "cuda" or "cuda:1".
 
-    Returns:
-        face [N, 3, S, S] and patches [N, 5, 3, P, P]: planar RGB in [-1, 1].
+    Returns: face [N, 3, S, S] and patches [N, 5, 3, P, P]: planar RGB in [-1, 1].
 
     Raises:
         InputError: an argument has the wrong type, shape, dtype or value.
@@ -213,8 +210,7 @@ def region_paste(
             array of the frame's shape that shares no memory with it. Only the bytes under the squares are written, but on
             a CUDA device, or with an array other than ``frame``, the whole of ``out``.
 
-    Returns:
-        The changed frame: ``out``, or the new array.
+    Returns: The changed frame: ``out``, or the new array.
 
     Raises:
         InputError: an argument has the wrong type, shape, dtype or value.
@@ -255,11 +251,8 @@ def resample(
         affine: [2, 3], the view's unit square to frame pixels; ``[[W, 0, 0], [0, H, 0]]`` is the whole frame.
         height, width: of the view, 1 to 4096 pixels.
 
-    Returns:
-        [3, height, width] planar RGB in [-1, 1].
-
-    Raises:
-        InputError: an argument has the wrong type, shape, dtype or value.
+    Returns: [3, height, width] planar RGB in [-1, 1].
+    Raises InputError: an argument has the wrong type, shape, dtype or value.
     """
     pixel_format.check("frame", frame)
     matrix = check_floats("affine", affine, (2, 3))

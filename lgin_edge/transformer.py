@@ -302,9 +302,7 @@ class Transformer:
             target: another file, .jpg, .png, .webp, .tif or .bmp; written whole or not at all.
             overwrite: False refuses a ``target`` that exists.
 
-        Returns:
-            The number of its faces. Without a face nothing is written.
-
+        Returns: The number of its faces. Without a face nothing is written.
         Raises ImageError: a file cannot be read or written; or as ``age``.
         """
         from .jobs import Job, age_file, check
@@ -329,8 +327,7 @@ class Transformer:
 
         Args, errors: as for ``age``, and ModelError: the age model is missing, damaged, or a model of another kind.
 
-        Returns:
-            One estimate a face, in the order of ``last_call.faces``; none where there is no face.
+        Returns: One estimate a face, in the order of ``last_call.faces``; none where there is no face.
         """
         frame, order, _ = to_frame(picture_of(image, self._limits), color)
         given = given_faces(faces, landmarks)

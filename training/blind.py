@@ -26,8 +26,7 @@ import numpy.typing as npt
 import typer
 from PIL import Image
 
-import lgin_edge
-
+from .command import PacksOption, exit_on_error
 from .dataset import labels
 from .dataset.labels import Photo
 from .judging.sources import UNCHANGED, Frame, Source, open_source
@@ -98,8 +97,7 @@ def make_pairs(
         hair: mattes [S, S] in [0, 1] of photos that may be catch trials of hair.
         catch: trials of each kind at each age.
 
-    Raises:
-        ValueError: a source has no picture of anybody at some age.
+    Raises ValueError: a source has no picture of anybody at some age.
     """
     rng = np.random.default_rng(seed)
     mattes = dict(hair)
@@ -151,8 +149,7 @@ def make_singles(
 ) -> Json:
     """Draw sheets of single pictures, aged ones among as many real ones of that age; writes and returns the key.
 
-    Raises:
-        ValueError: no aged picture, or nobody real of that age.
+    Raises ValueError: no aged picture, or nobody real of that age.
     """
     rng = np.random.default_rng(seed)
     aged = [(photo, picture) for photo in photos if (picture := source(photo, years)) is not None]
@@ -200,8 +197,7 @@ def _write_key(out: Path, key: Json, question: str, columns: Sequence[str]) -> J
 def read_answers(path: Path, key: Json) -> list[tuple[Json, Json]]:
     """A viewer's answers, each with its trial; CSV as ``answers.csv``, or JSON, a list of the same fields.
 
-    Raises:
-        ValueError: an answer that is none, a trial without one or with two, or one that the key has not got.
+    Raises ValueError: an answer that is none, a trial without one or with two, or one that the key has not got.
     """
     allowed = ("left", "right") if key["kind"] == "pairs" else ("real", "edited")
     if path.suffix == ".json":
@@ -286,9 +282,6 @@ def score(key: Json, viewers: dict[str, list[tuple[Json, Json]]]) -> Json:
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True, help=__doc__)
 
-_Data = Annotated[
-    list[Path] | None, typer.Option("--data", help="Pack of faces; may be repeated (default: portraits and faces)")
-]
 _Split = Annotated[str, typer.Option(help="Whose faces are shown.")]
 _People = Annotated[int, typer.Option(min=1, help="At most this many people.")]
 _Seed = Annotated[int, typer.Option(help="Of sides, order and catch trials.")]
@@ -315,7 +308,7 @@ def pairs(
     first: Annotated[str, typer.Argument(help=_SourceHelp)],
     second: Annotated[str, typer.Argument(help="The same, to compare it with.")],
     age: Annotated[list[float], typer.Option(help="Age in years; may be repeated.")] = [30, 70],  # noqa: B006
-    data: _Data = None,
+    data: PacksOption = None,
     split: _Split = "test",
     people: _People = 40,
     catch: Annotated[int, typer.Option(min=0, help="Catch trials of each kind at each age.")] = 4,
@@ -325,16 +318,13 @@ def pairs(
     """Sheets ``original | left | right`` of two sources, and their key."""
     from .judging.anatomy import Meshes
 
-    try:
+    with exit_on_error("blind"):
         photos, _ = _people(data, split, people)
         meshes = Meshes(mesh) if mesh else None
         anatomies = [(photo, meshes.of(photo)) for photo in photos if photo in meshes] if meshes else []
         hair = [(photo, one.soft_hair) for photo, one in anatomies if one.hair.mean() > LEAST_HAIR]
         sources = (open_source(first), open_source(second))
         key = make_pairs(out, sources, (first, second), photos, age, hair=hair, catch=catch, seed=seed)
-    except (OSError, ValueError, lgin_edge.LginError) as error:
-        typer.echo(f"training.blind: {error}", err=True)
-        raise typer.Exit(2) from None
     typer.echo(f"{out}/sheets: {len(key['trials'])} rows; give viewers this folder and nothing else")
 
 
@@ -343,20 +333,17 @@ def singles(
     out: Annotated[Path, typer.Argument(help="Folder of sheets and key.")],
     first: Annotated[str, typer.Argument(help=_SourceHelp)],
     age: Annotated[float, typer.Option(help="Age in years.")] = 70,
-    data: _Data = None,
+    data: PacksOption = None,
     split: _Split = "test",
     people: _People = 24,
     seed: _Seed = 0,
 ) -> None:
     """Sheets of single pictures, aged ones among photographs of people of that age, and their key."""
-    try:
+    with exit_on_error("blind"):
         photos, every = _people(data, split, people, (GENERATED,))
         shown = {photo.person for photo in photos}
         real = [p for p in every if p.sharp and p.source != GENERATED and p.person not in shown]
         key = make_singles(out, open_source(first), first, photos, real, age, seed)
-    except (OSError, ValueError, lgin_edge.LginError) as error:
-        typer.echo(f"training.blind: {error}", err=True)
-        raise typer.Exit(2) from None
     typer.echo(f"{out}/sheets: {len(key['trials'])} pictures; give viewers this folder and nothing else")
 
 
@@ -366,14 +353,11 @@ def score_command(
     answers: Annotated[list[Path], typer.Argument(help="A file of answers for each viewer, .csv or .json.")],
 ) -> None:
     """What the answers say, as JSON: rates of the first source with 95 % intervals over people."""
-    try:
+    with exit_on_error("blind", KeyError):
         key = json.loads((out / "key.json").read_text())
         viewers = {path.stem: read_answers(path, key) for path in answers}
         if len(viewers) < len(answers):
             raise ValueError("two files of answers have the same name, so viewers cannot be told apart")
-    except (OSError, ValueError, KeyError) as error:
-        typer.echo(f"training.blind: {error}", err=True)
-        raise typer.Exit(2) from None
     result = score(key, viewers)
     text = json.dumps(result, indent=1)
     (out / "score.json").write_text(text + "\n")

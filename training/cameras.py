@@ -28,8 +28,7 @@ def both(
 ) -> tuple[list[Bytes], Floats, float]:
     """A picture [H, H, 3] and its target with the same faults.
 
-    Returns:
-        The two [H, H, 3]; what is hidden [H, H], 1 behind something before the face; the sharpness that is left, 0 to 1.
+    Returns: The two [H, H, 3]; what is hidden [H, H], 1 behind something before the face; the sharpness that is left, 0 to 1.
     """
     pair = [picture, target]
     hidden = np.zeros(picture.shape[:2], np.float32)

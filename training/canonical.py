@@ -23,8 +23,7 @@ def hat(low: Tensor, high: Tensor, out_size: int, in_size: int) -> Tensor:
     Args:
         low, high: [...] ends of the interval that is sampled, in units of the side of the view that is read.
 
-    Returns:
-        [..., out_size, in_size]; rows sum to 1, ``max(0, 1 - |position - column|)`` with the border replicated.
+    Returns: [..., out_size, in_size]; rows sum to 1, ``max(0, 1 - |position - column|)`` with the border replicated.
     """
     step = (torch.arange(out_size, device=low.device, dtype=low.dtype) + 0.5) / out_size
     t = low[..., None] + step * (high - low)[..., None]

@@ -30,9 +30,7 @@ def save(path: Path, tensors: dict[str, Tensor], counters: dict[str, Any]) -> No
 def load(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors whose key starts with ``prefix`` (which is cut off), and the counters.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a checkpoint of training.fit.
+    Raises FileNotFoundError: no such file; ValueError: not a checkpoint of training.fit.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}; python -m training.fit FOLDER makes FOLDER/{FILE}")

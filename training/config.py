@@ -145,8 +145,7 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {"default": TrainConfig, "paper"
 def override(config: Any, assignments: list[str]) -> Any:
     """Apply ``key=value`` (``weights.local=0.1``) to a config; values take the type of what they replace.
 
-    Raises:
-        ValueError: no ``=``, an unknown key (the known ones are named), or a value of the wrong type.
+    Raises ValueError: no ``=``, an unknown key (the known ones are named), or a value of the wrong type.
     """
     for assignment in assignments:
         key, found, value = assignment.partition("=")

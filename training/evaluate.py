@@ -33,6 +33,7 @@ from lgin_edge.kernels import resample
 from lgin_edge.models.description import AgeGroup
 
 from . import data
+from .command import PacksOption, exit_on_error, run_command
 from .dataset import labels
 from .dataset.labels import Photo
 from .evaluation import measures, summary, temporal_consistency
@@ -98,8 +99,7 @@ def prepare(rows: Sequence[Photo], limit: int | None = None, quiet: bool = False
         rows: of all splits.
         limit: at most so many real portraits in each comparison, for a trial.
 
-    Raises:
-        MissingJudge: a package or a file is not here; says how to get it.
+    Raises MissingJudge: a package or a file is not here; says how to get it.
     """
     estimators, embedder = age_estimators(), Embedder()
     sizes = defaultdict(set)
@@ -152,8 +152,7 @@ def evaluate(
         moved: at most so many sharp portraits are put in motion.
         face_box: the canonical box in which the ager may change pixels.
 
-    Returns:
-        What ``training.evaluation.report`` writes; JSON throughout.
+    Returns: What ``training.evaluation.report`` writes; JSON throughout.
     """
     years = [group.center for group in groups]
     labelled = any("glasses" in row.tags for row in rows)
@@ -282,9 +281,7 @@ def main(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder of the report (default: runs/evaluate/MODEL)")
     ] = None,
-    packs: Annotated[
-        list[Path] | None, typer.Option("--data", help="Pack of faces; may be repeated (default: portraits and faces)")
-    ] = None,
+    packs: PacksOption = None,
     split: Annotated[str, typer.Option(help="Whose portraits to age.")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many portraits, for a trial.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of the model's run: compare PyTorch with it.")] = None,
@@ -299,15 +296,12 @@ def main(
 
     start = time.perf_counter()
     output = output or Path("runs/evaluate") / model.stem
-    try:
+    with exit_on_error("evaluate", MissingJudge):
         rows = labels.read_packs(packs or labels.default_packs())
         chosen = labels.of_split(rows, split, limit)
         faithful = precision_parity.compare(model, chosen, checkpoint)
         judges = prepare(rows, limit and max(limit, 60))
         transformer = lgin_edge.Transformer(model, threads=1)
-    except (FileNotFoundError, ValueError, MissingJudge, lgin_edge.LginError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
     with transformer:
         ager, groups = ager_of(transformer), transformer.groups
         result = evaluate(ager, chosen, judges, groups, face_box=transformer.description.face_box)
@@ -323,6 +317,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run_command(main)

@@ -70,8 +70,7 @@ class Faces:
 def load(targets: Path, photos: list[Photo], limit: int | None = None) -> Faces:
     """The photos that have targets.
 
-    Raises:
-        FileNotFoundError: no targets in the folder. ValueError: none of these photos has any.
+    Raises FileNotFoundError: no targets in the folder. ValueError: none of these photos has any.
     """
     # Before OpenCV makes threads: a worker that is forked beside them waits for them for ever.
     cv2.setNumThreads(1)

@@ -19,10 +19,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-import lgin_edge
+from lgin_edge.files import atomic_write
 from lgin_edge.transformer import WEIGHTS
 
 from . import checkpoint, evaluate, export, fit, trainer
+from .command import PacksOption, exit_on_error, run_command
 from .config import PRESETS, TrainConfig, override
 from .dataset import labels
 from .evaluate import Ager
@@ -159,9 +160,7 @@ class Experiments:
         folder: where runs, measurements and figures of the test people are kept; git is told to ignore it.
         packs: folders with a ``labels.csv``. targets: what ``training.targets.build`` made of them.
 
-    Raises:
-        ValueError: the folder was begun with another plan.
-        FileNotFoundError: no ``labels.csv``.
+    Raises ValueError: the folder was begun with another plan; FileNotFoundError: no ``labels.csv``.
     """
 
     def __init__(self, folder: Path, plan: Plan, packs: list[Path], targets: Path, people: int | None = None) -> None:
@@ -239,9 +238,8 @@ class Experiments:
         result = evaluate.evaluate(self.ager(method), self.rows, self._judges, moved=1, face_box=FACE_BOX)
         result |= {"of": of, "seconds": round(time.perf_counter() - start, 1)}
         path.parent.mkdir(exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(result) + "\n")
-        partial.replace(path)
+        with atomic_write(path) as partial:
+            partial.write_text(json.dumps(result) + "\n")
         return result
 
     def _digest(self, method: Method) -> str:
@@ -293,9 +291,7 @@ def main(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The document; with --smoke it goes to RUNS_FOLDER instead.")
     ] = Path("docs/experiments.md"),
-    packs: Annotated[
-        list[Path] | None, typer.Option("--data", help="Pack of faces; may be repeated (default: portraits and faces)")
-    ] = None,
+    packs: PacksOption = None,
     targets: Annotated[Path, typer.Option(help="What python -m training.targets.build made.")] = Path("runs/targets"),
     steps: Annotated[
         tuple[int, int] | None,
@@ -334,7 +330,7 @@ def main(
     from .evaluation import experiments_report
 
     console = Console(stderr=True, highlight=False)
-    try:
+    with exit_on_error("experiments", FloatingPointError, MissingJudge):
         chosen = [find(name) for name in only] if only else list(METHODS)
         where = packs or labels.default_packs()
         labels.read_packs(where)  # a wrong folder is named before anything is trained
@@ -354,13 +350,8 @@ def main(
             return
         target = folder / "experiments.md" if smoke else output
         experiments_report.write(work, target)
-    except (ValueError, FileNotFoundError, FloatingPointError, MissingJudge, lgin_edge.LginError) as error:
-        typer.echo(f"training.experiments: {error}", err=True)
-        raise typer.Exit(2) from None
     typer.echo(f"{target}; figures of the test people, never to be committed: {folder / 'figures'}")
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run_command(main)

@@ -24,9 +24,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from lgin_edge import geometry
+from lgin_edge.files import atomic_write
 from lgin_edge.models.description import METADATA_KEY, AgeDescription, Description
 
 from . import checkpoint, data
+from .command import exit_on_error, run_command
 from .critics import AgeClassifier
 from .detector import store_weights, weights_of
 from .lines import Lines
@@ -212,9 +214,8 @@ def save(model: onnx.ModelProto, description: Description | AgeDescription, path
     helper.set_model_props(model, {METADATA_KEY: description.to_json()})
     model.producer_name, model.doc_string = "lgin-edge training.export", ""
     onnx.checker.check_model(model, full_check=True)
-    partial = path.with_suffix(".partial")
-    onnx.save(model, str(partial))
-    partial.replace(path)
+    with atomic_write(path) as partial:
+        onnx.save(model, str(partial))
 
 
 def name_shapes(model: onnx.ModelProto, wanted: dict[str, list[int | str]]) -> None:
@@ -256,8 +257,7 @@ def calibrate(net: LGIN, years: Sequence[float]) -> None:
     Args:
         years: for each age group the years that the generators work for, rising.
 
-    Raises:
-        ValueError: not as many years as groups, or years that do not rise.
+    Raises ValueError: not as many years as groups, or years that do not rise.
     """
     if len(years) != net.config.groups or list(years) != sorted(set(years)):
         raise ValueError(f"years: expected {net.config.groups} rising ages in years, got {list(years)}")
@@ -380,14 +380,11 @@ def main(
     last: Annotated[bool, typer.Option("--last", help="Export the last weights instead of the averaged ones.")] = False,
 ) -> None:
     """Export T of a run to ONNX with its description, and compare it with PyTorch in ONNX Runtime."""
-    try:
+    with exit_on_error("export"):
         net = load(run, average=not last)
         if years:
             calibrate(net, [float(one) for one in years.split(",")])
         c = load_classifier(run) if classifier is not None else None
-    except (FileNotFoundError, ValueError) as error:
-        typer.echo(f"training.export: {error}", err=True)
-        raise typer.Exit(2) from None
     model = export(net, output, name)
     macs = count_macs(Exported(net), *example_inputs(net.config))
     report(output, model, macs, compare(net, output))
@@ -406,6 +403,4 @@ def report(path: Path, model: onnx.ModelProto, macs: int, difference: float) -> 
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run_command(main)

@@ -16,8 +16,7 @@ import torch
 import typer
 from rich.progress import track
 
-import lgin_edge
-
+from .command import PacksOption, exit_on_error, run_command
 from .dataset import labels
 from .dataset.labels import Photo
 from .judging import measures, two_sample
@@ -95,11 +94,8 @@ def judge(
         photos: inputs with a mesh. estimators: as ``training.evaluation.estimators`` has them; floors, never aims.
         images: where a strip of each person is written, ``NAME.jpg``.
 
-    Returns:
-        "people", "slices" (by source, sex, tone and age), "stencil", "two_sample", "grey": plain JSON.
-
-    Raises:
-        ValueError: the source has no picture of anybody.
+    Returns: "people", "slices" (by source, sex, tone and age), "stencil", "two_sample", "grey": plain JSON.
+    Raises ValueError: the source has no picture of anybody.
     """
     people: list[Json] = []
     layers: dict[float, list[tuple[Photo, Floats, Any]]] = {age: [] for age in ages}
@@ -310,9 +306,7 @@ def main(
         Path | None, typer.Option("-o", "--output", help="Folder of the report (default: runs/judge/SOURCE)")
     ] = None,
     age: Annotated[list[float], typer.Option(help="Age in years; may be repeated.")] = [30, 50, 70],  # noqa: B006
-    data: Annotated[
-        list[Path] | None, typer.Option("--data", help="Pack of faces; may be repeated (default: portraits and faces)")
-    ] = None,
+    data: PacksOption = None,
     split: Annotated[str, typer.Option(help="Whose faces are judged.")] = "test",
     people: Annotated[int | None, typer.Option(min=1, help="At most this many, for a trial.")] = None,
     two_samples: Annotated[
@@ -328,7 +322,7 @@ def main(
 
     torch.set_num_threads(1)  # the networks of the two-sample test are too small to share
     output = output or Path("runs/judge") / Path(source).stem
-    try:
+    with exit_on_error("judge", MissingJudge):
         meshes = Meshes(mesh)
         every = labels.read_packs(data or labels.default_packs())
         chosen = [photo for photo in labels.of_split(every, split) if photo.sharp and photo in meshes]
@@ -337,15 +331,10 @@ def main(
         opened = open_source(source)
         real = RealFaces(meshes, every)
         result = judge(opened, chosen, age, meshes, real, estimators, two_samples=two_samples, images=output / "strips")
-    except (OSError, ValueError, MissingJudge, lgin_edge.LginError) as error:
-        typer.echo(f"training.judge: {error}", err=True)
-        raise typer.Exit(2) from None
     result["source"], result["split"] = Path(source).name, split
     report.write(result, output)
     typer.echo(f"{output}/report.html: {len(result['people'])} people; it shows real people, keep it to yourself")
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run_command(main)

@@ -16,11 +16,11 @@ from typing import Annotated, Any
 import onnx
 import typer
 
-from lgin_edge.errors import LginError
 from lgin_edge.models.description import METADATA_KEY, Description
 from lgin_edge.transformer import WEIGHTS
 
 from . import data
+from .command import PacksOption, exit_on_error, run_command
 from .dataset.labels import Photo, default_packs, read_packs
 from .evaluation import cost, summary
 from .evaluation.measures import TONES
@@ -86,8 +86,7 @@ def markdown(
         spent: cost of the training run, if it is known.
         blind: what viewers said, ``training.blind score`` for each question.
 
-    Raises:
-        ValueError: the report or the model lacks something that the card needs.
+    Raises ValueError: the report or the model lacks something that the card needs.
     """
     try:
         loaded = onnx.load(str(model))
@@ -290,9 +289,7 @@ def main(
     model: Annotated[
         Path | None, typer.Option(help="The .onnx that was evaluated (default: the bundled one).", show_default=False)
     ] = None,
-    packs: Annotated[
-        list[Path] | None, typer.Option("--data", help="Pack of faces; may be repeated (default: portraits and faces)")
-    ] = None,
+    packs: PacksOption = None,
     run: Annotated[
         Path | None, typer.Option(help="Folder of the run that trained it, for what it cost.", show_default=False)
     ] = None,
@@ -309,7 +306,7 @@ def main(
         python -m training.model_card runs/evaluate/lgin/report.json --run runs/third
     """
     path = model or WEIGHTS
-    try:
+    with exit_on_error("model_card"):
         for needed in (report_, path, *([blind] if blind else [])):
             if not needed.is_file():
                 raise FileNotFoundError(f"no {needed}; --help says where each file comes from")
@@ -323,9 +320,6 @@ def main(
         commands[1] += f" --blind {_shown(blind)}" * (blind is not None)
         said = json.loads(blind.read_text()) if blind else None
         text = markdown(path, result, labels, commands, cost.of_run(run) if run else None, said)
-    except (FileNotFoundError, ValueError, LginError) as error:
-        typer.echo(f"training.model_card: {error}", err=True)
-        raise typer.Exit(2) from None
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text)
     missed = [one.what for one in aims(result) if not one.reached]
@@ -340,6 +334,4 @@ def _shown(path: Path | None) -> str:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run_command(main)

@@ -40,8 +40,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import lgin_edge
+from lgin_edge._process import usable_cores
 from lgin_edge.detectors import centerface
 from lgin_edge.errors import InputError
+from lgin_edge.files import atomic_write
 
 from .dataset.alignment import SIZES, Job, Json, Limits, align
 from .dataset.formats import Format, Problem, Sample, read
@@ -231,16 +233,14 @@ def write_tables(out: Path, rows: Sequence[Json], rejected: Sequence[Problem], r
         "rejected.csv": (list(Problem._fields), [p._asdict() for p in rejected]),
     }
     for name, (fields, table) in tables.items():
-        partial = out / f"{name}.partial"
         # The name of a file need not be text; what is not UTF-8 is escaped.
-        with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        text = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+        with atomic_write(out / name) as partial, partial.open("w", **text) as file:
             writer = csv.DictWriter(file, fields)
             writer.writeheader()
             writer.writerows(table)
-        partial.replace(out / name)
-    partial = out / "report.json.partial"
-    partial.write_text(dumps(report, indent=2) + "\n", encoding="utf-8")
-    partial.replace(out / "report.json")
+    with atomic_write(out / "report.json") as partial:
+        partial.write_text(dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def print_report(report: Json, out: Path) -> None:
@@ -321,7 +321,7 @@ def main(
         options = Options(
             source, kind, labels, min_age, max_age, min_eye_px, max_turn, max_outside, min_confidence, val, test
         )
-        report = prepare(options, out, workers or len(os.sched_getaffinity(0)))
+        report = prepare(options, out, workers or usable_cores())
     except InputError as error:
         _err.print(f"error: {error}")
         raise typer.Exit(WRONG_USAGE) from None

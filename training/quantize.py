@@ -25,11 +25,13 @@ import typer
 from onnx import helper
 from rich.progress import track
 
+from lgin_edge.files import atomic_write
 from lgin_edge.inference.interfaces import Backend
 from lgin_edge.inference.loader import open_model
 from lgin_edge.models.description import METADATA_KEY, Description
 
 from . import data, edits, examples
+from .command import PacksOption, exit_on_error, run_command
 from .dataset.labels import default_packs, read_packs
 from .evaluation.measures import psnr
 from .networks import FACE_BOX, NetworkConfig
@@ -174,9 +176,7 @@ def main(
     model: Annotated[Path, typer.Argument(help="A float32 model of training.export.")],
     output: Annotated[Path, typer.Argument(help="The int8 model to write.")],
     targets: Annotated[Path, typer.Option(help="What python -m training.targets.build made.")] = Path("runs/targets"),
-    packs: Annotated[
-        list[Path] | None, typer.Option("--data", help="Pack of faces; may be repeated (default: portraits and faces)")
-    ] = None,
+    packs: PacksOption = None,
     faces: Annotated[
         int, typer.Option(min=1, help="Training faces to take ranges from; half as many are compared.")
     ] = 96,
@@ -188,7 +188,7 @@ def main(
 
         python -m training.quantize lgin_edge/weights/lgin.onnx lgin_edge/weights/lgin-int8.onnx
     """
-    try:
+    with exit_on_error("quantize"):
         about = open_model(model, providers=("CPUExecutionProvider",), threads=1).description
         if about.precision != "fp32":
             raise ValueError(f"{model} is {about.precision}: give the float32 model that it was made from")
@@ -198,20 +198,13 @@ def main(
         known = examples.load(targets, examples.only(photos, "train"), faces)
         unseen = examples.load(targets, examples.only(photos, "val"), max(1, faces // 2))
         small = quantize(onnx.load(str(model)), [feed(one) for one in batches_of(known, about, strength=1.0)])
-        partial = output.with_suffix(".partial")
-        onnx.save(small, str(partial))
-        try:
+        with atomic_write(output) as partial:
+            onnx.save(small, str(partial))
             loss = compare(model, partial, unseen)
             if loss.worst_db < floor:
                 raise ValueError(
                     f"a picture would fall to {loss.worst_db:.1f} dB (floor: {floor:g}); nothing was written"
                 )
-            partial.replace(output)
-        finally:
-            partial.unlink(missing_ok=True)
-    except (ValueError, OSError) as error:
-        typer.echo(f"training.quantize: {error}", err=True)
-        raise typer.Exit(2) from None
     typer.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {model.stat().st_size / 1e6:.1f} MB in float32")
     typer.echo(
         f"{len(unseen)} held-out faces: {loss.worst_db:.1f} dB in the worst picture, {loss.median_db:.1f} in the median one, "
@@ -220,6 +213,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run_command(main)

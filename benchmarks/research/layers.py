@@ -13,8 +13,9 @@ from typing import Any
 
 from rich.console import Console
 
-from lgin_edge.bench.report import columns, plain, wide
+from lgin_edge.bench.report import columns, plain
 from lgin_edge.bench.scene import Scene
+from lgin_edge.cli.options import print_whole
 from lgin_edge.inference.onnxruntime import DEFAULT_PROVIDERS, session_options
 from lgin_edge.models.description import Description
 from lgin_edge.models.model_file import read_description
@@ -130,7 +131,7 @@ def show(console: Console, name: str, found: Profile, top: int = 12) -> None:
     columns(table, ("nodes", "ms", "share"))
     for kind, count, ms in found.kinds():
         table.add_row(kind, str(count), f"{ms:.3f}", f"{ms / told:.1%}")
-    wide(console, table)
+    print_whole(console, table)
     for title, layers in (
         (f"Slowest layers, {top} of {len(found.layers)}", found.layers),
         ("Slowest convolutions", [layer for layer in found.layers if layer.gmac]),
@@ -143,4 +144,4 @@ def show(console: Console, name: str, found: Profile, top: int = 12) -> None:
             shape = "x".join(map(str, layer.output))
             table.add_row(layer.name, layer.kind, shape, f"{layer.ms:.3f}", f"{layer.ms / told:.1%}", speed)
         console.print()
-        wide(console, table)
+        print_whole(console, table)

@@ -34,9 +34,7 @@ class JsonLines:
     Attributes:
         data: the bytes that were there.
 
-    Raises:
-        BlockingIOError: another process holds it.
-        OSError: it cannot be opened.
+    Raises BlockingIOError: another process holds it; OSError: it cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:

@@ -20,6 +20,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from .._process import usable_cores
 from ..errors import BackendError, LginError
 from .tasks import Outcome, Task
 from .worker import Settings, Worker
@@ -104,7 +105,7 @@ def run(
     if not tasks:
         return
     threads = settings.threads or 1
-    with _session(address, (workers or max(1, _cores() // threads)) * threads) as (ray, by_client):
+    with _session(address, (workers or max(1, usable_cores() // threads)) * threads) as (ray, by_client):
         count = min(len(tasks), workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads))
         work = (tasks, replace(settings, threads=threads), count)
         try:
@@ -232,7 +233,3 @@ def _locked(folder: str | Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

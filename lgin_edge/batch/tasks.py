@@ -81,8 +81,7 @@ def size_of(path: Path) -> int | None:
 def find(source: Path, out: Path) -> list[Task]:
     """The tasks of a folder of pictures and shards (or of one file), mirrored in the folder ``out``.
 
-    Raises:
-        InputError: nothing there, or results that would replace a source or each other.
+    Raises InputError: nothing there, or results that would replace a source or each other.
     """
     suffixes = (*images.SUFFIXES, *SHARDS)
     try:

@@ -37,9 +37,7 @@ def age_shard(name: str, source: Path, target: Path, age: Age) -> Outcome:
         name: of the task.
         target: is replaced; without any such sample nothing is written.
 
-    Raises:
-        ImageError: no tar file, damaged or cut off.
-        OSError: the target cannot be written.
+    Raises ImageError: no tar file, damaged or cut off; OSError: the target cannot be written.
     """
     aged = faces = 0
     left_out: list[tuple[str, str]] = []

@@ -80,8 +80,7 @@ class Worker:
     def __call__(self, task: Task) -> Outcome:
         """Do a task. What is wrong with it comes back in the outcome.
 
-        Raises:
-            BackendError: the run time is not there or failed: other tasks would fare no better.
+        Raises BackendError: the run time is not there or failed: other tasks would fare no better.
         """
         try:
             outcome = self._shard(task) if task.is_shard else self._picture(task)

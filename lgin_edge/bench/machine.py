@@ -45,7 +45,7 @@ _GPU_FIELDS = {
 def describe() -> dict[str, Any]:
     """CPU, memory, system, versions, commit and GPUs, as far as this machine tells."""
     facts: dict[str, Any] = {
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": usable_cores(),
         "architecture": platform.machine(),
         "board": _text("/proc/device-tree/model"),
@@ -90,7 +90,8 @@ def _lines(path: str, name: str) -> list[str]:
     return [value.strip() for key, _, value in pairs if key.strip() == name]
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """Its name, as far as the system tells."""
     return next(iter(_lines("/proc/cpuinfo", "model name")), "") or platform.processor() or platform.machine()
 
 

@@ -136,8 +136,7 @@ def measure_interleaved(
         progress: called between rounds, outside the samples, with the fraction that is done.
         clock: seconds.
 
-    Returns:
-        Those that were measured, in the order given, and those whose answer was wrong or that failed.
+    Returns: Those that were measured, in the order given, and those whose answer was wrong or that failed.
     """
     begin = clock()
     ready, skipped = _checked(candidates)

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ..cli.options import print_whole
 from ..errors import InputError
 from . import resnet18
 from .measure import FEW, NOISY, WARM_UP_CALLS, WARM_UP_MS, Measured, Skipped, summarize
@@ -90,7 +91,7 @@ def show(console: Console, machine: dict[str, Any], rows: Sequence[Row], skipped
         found = [row for row in rows if row["table"] == table]
         if found:
             console.print()
-            wide(console, _table(table, found))
+            print_whole(console, _table(table, found))
     for one in skipped:
         word = "FAILED" if one.failed else "skipped"
         console.print(f"{word}: {one.stage}, {one.name}: {one.reason}")
@@ -196,9 +197,3 @@ def columns(table: Table, names: Iterable[str], right: bool = True) -> None:
     """Add columns that are never cut."""
     for name in names:
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
-
-
-def wide(console: Console, table: Table) -> None:
-    """As wide as it needs: no name is cut short, in a narrow terminal or in a pipe."""
-    needed = console.measure(table, options=console.options.update(max_width=1_000_000)).maximum
-    Console(file=console.file, highlight=False, markup=False, width=max(needed, console.width)).print(table)

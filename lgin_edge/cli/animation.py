@@ -9,18 +9,8 @@ from typing import Annotated
 import typer
 
 from ..errors import BackendError, InputError
-from .options import (
-    DeviceOption,
-    MarkOption,
-    ModelOption,
-    QuietOption,
-    Sha256Option,
-    ThreadsOption,
-    ages_of,
-    exit_on_error,
-    stderr,
-    stdout,
-)
+from . import options
+from .options import exit_on_error, stderr, stdout
 
 
 def animate(
@@ -48,12 +38,12 @@ def animate(
         int, typer.Option(min=64, max=3840, help="A larger picture is reduced to this longer side.", metavar="PIXELS")
     ] = 720,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
-    model: ModelOption = None,
-    device: DeviceOption = None,
-    threads: ThreadsOption = None,
-    sha256: Sha256Option = None,
-    mark: MarkOption = False,
-    quiet: QuietOption = False,
+    model: options.ModelOption = None,
+    device: options.DeviceOption = None,
+    threads: options.ThreadsOption = None,
+    sha256: options.Sha256Option = None,
+    mark: options.MarkOption = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Make a clip of a picture in which every face grows older, or younger.
 
@@ -73,7 +63,7 @@ def animate(
         from ..provenance import marked
         from ..transformer import Transformer
 
-        ends = ages_of(years)
+        ends = options.ages_of(years)
         if ends is not None and len(ends) == 1:
             raise InputError(
                 f"--years: expected two ages like 20:80, got {years!r}; one age: lgin-edge age {source} --years {years}"

@@ -10,19 +10,8 @@ from typing import Annotated
 
 import typer
 
-from .options import (
-    BAD_INPUT,
-    NO_FACE,
-    DeviceOption,
-    GroupOption,
-    MarkOption,
-    ModelOption,
-    YearsOption,
-    check_one_age,
-    exit_on_error,
-    stderr,
-    stdout,
-)
+from . import options
+from .options import exit_on_error, stderr, stdout
 
 
 class ExecutorName(str, Enum):
@@ -38,8 +27,8 @@ def batch(
         typer.Argument(metavar="SRC", help="A folder of pictures, Parquet files and WebDataset shards (.tar), or one."),
     ],
     out: Annotated[Path, typer.Argument(metavar="DST", help="Folder of the results, in which SRC is mirrored.")],
-    group: GroupOption = None,
-    years: YearsOption = None,
+    group: options.GroupOption = None,
+    years: options.YearsOption = None,
     executor: Annotated[
         ExecutorName,
         typer.Option(help="local: this process; ray: the cores of this machine, or a cluster.", metavar="local|ray"),
@@ -57,9 +46,9 @@ def batch(
     column: Annotated[
         str, typer.Option(help="Of Parquet files: the column of the pictures.", metavar="NAME")
     ] = "image",
-    mark: MarkOption = False,
-    model: ModelOption = None,
-    device: DeviceOption = None,
+    mark: options.MarkOption = False,
+    model: options.ModelOption = None,
+    device: options.DeviceOption = None,
     threads: Annotated[
         int | None,
         typer.Option(min=1, max=1024, help="CPU threads of a worker. Default: all cores; for ray 1.", metavar="N"),
@@ -79,7 +68,7 @@ def batch(
     DST has a result for each picture with a face; DST/failures.csv lists the others, with the reason. Shards keep their other
     columns and files. Ray and Parquet files need: pip install 'lgin-edge\\[ray]'
     """
-    check_one_age(group, years)
+    options.check_one_age(group, years)
     if executor is ExecutorName.local and (address or workers):
         raise typer.BadParameter("--address and --workers belong to --executor ray")
     with exit_on_error():
@@ -116,9 +105,9 @@ def batch(
     if summary.without_face or summary.failed:
         stderr.print(f"{summary.without_face} without a face, {summary.failed} failed: {out / 'failures.csv'}")
     if summary.failed:
-        raise typer.Exit(BAD_INPUT)
+        raise typer.Exit(options.BAD_INPUT)
     if not summary.aged:
-        raise typer.Exit(NO_FACE)
+        raise typer.Exit(options.NO_FACE)
 
 
 def _say_left_out(source: Path) -> None:

@@ -15,6 +15,8 @@ from ..errors import BackendError, InputError, LginError, ModelError
 from ..limits import LIMITS, Limits
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ..detectors.centerface import CenterFace
     from ..transformer import Transformer
 
@@ -83,6 +85,14 @@ MarkOption = Annotated[
 ]
 #: Their defaults.
 MAX_FACES, MAX_MEGAPIXELS, MAX_MB = LIMITS.faces, LIMITS.image_pixels / 1e6, LIMITS.image_bytes / 1e6
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """A table as wide as it needs: no name is cut short, in a narrow terminal or in a pipe."""
+    needed = console.measure(table, options=console.options.update(max_width=1_000_000)).maximum
+    Console(file=console.file, highlight=False, markup=False, emoji=False, width=max(needed, console.width)).print(
+        table
+    )
 
 
 def _without_types(params: list[Any]) -> list[Any]:

@@ -7,37 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ..errors import ImageError, InputError
-from . import advice
-from .options import (
-    BAD_INPUT,
-    MAX_FACES,
-    MAX_MB,
-    MAX_MEGAPIXELS,
-    NO_FACE,
-    DeviceOption,
-    GroupOption,
-    JsonOption,
-    MarkOption,
-    MaxFacesOption,
-    MaxMbOption,
-    MaxMegapixelsOption,
-    ModelOption,
-    QuietOption,
-    Sha256Option,
-    ThreadsOption,
-    TilesOption,
-    YearsOption,
-    detector_of,
-    exit_on_error,
-    label_of,
-    limits_of,
-    reached,
-    stderr,
-    stdout,
-)
+from . import advice, options
+from .options import exit_on_error, stderr, stdout
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,25 +40,25 @@ def age(
             metavar="PATH",
         ),
     ] = None,
-    group: GroupOption = None,
-    years: YearsOption = None,
+    group: options.GroupOption = None,
+    years: options.YearsOption = None,
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Or a labelled strip: every face, original and all age groups.")
     ] = False,
-    model: ModelOption = None,
-    device: DeviceOption = None,
-    threads: ThreadsOption = None,
+    model: options.ModelOption = None,
+    device: options.DeviceOption = None,
+    threads: options.ThreadsOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist. IN itself is never replaced.")
     ] = False,
-    sha256: Sha256Option = None,
-    max_faces: MaxFacesOption = MAX_FACES,
-    max_megapixels: MaxMegapixelsOption = MAX_MEGAPIXELS,
-    max_mb: MaxMbOption = MAX_MB,
-    tiles: TilesOption = None,
-    mark: MarkOption = False,
-    json_: JsonOption = False,
-    quiet: QuietOption = False,
+    sha256: options.Sha256Option = None,
+    max_faces: options.MaxFacesOption = options.MAX_FACES,
+    max_megapixels: options.MaxMegapixelsOption = options.MAX_MEGAPIXELS,
+    max_mb: options.MaxMbOption = options.MAX_MB,
+    tiles: options.TilesOption = None,
+    mark: options.MarkOption = False,
+    json_: options.JsonOption = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Make every face in a picture younger or older.
 
@@ -113,18 +86,18 @@ def age(
         from .. import jobs
         from ..transformer import Transformer
 
-        label = "timeline" if timeline else label_of(group, years)
+        label = "timeline" if timeline else options.label_of(group, years)
         planned = [] if piped else jobs.plan(inputs, out, label)
-        limits = limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
-        detector = detector_of(tiles, threads, max_faces)
+        limits = options.limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
+        detector = options.detector_of(tiles, threads, max_faces)
         with Transformer(
             model, device=device, threads=threads, sha256=sha256, detector=detector, limits=limits
         ) as transformer:
             if not timeline:  # a wrong age fails before any picture is read
                 transformer.description.age_code(group=group, years=years)
-            if years is not None and (used := reached(transformer, years)) != years:
+            if years is not None and (used := options.reached(transformer, years)) != years:
                 years = used
-                planned = [] if piped else jobs.plan(inputs, out, label_of(group, years))
+                planned = [] if piped else jobs.plan(inputs, out, options.label_of(group, years))
             if piped:
                 _through(transformer, group, years, out, mark, limits)
                 return
@@ -135,10 +108,10 @@ def age(
         _print_json(done)
     if failures:
         stderr.print(f"{failures} of {len(planned)} pictures failed")
-        raise typer.Exit(BAD_INPUT)
+        raise typer.Exit(options.BAD_INPUT)
     if not any(one["faces"] for one in done):
         stderr.print("no face found in any picture, nothing written")
-        raise typer.Exit(NO_FACE)
+        raise typer.Exit(options.NO_FACE)
 
 
 def estimate(
@@ -149,11 +122,11 @@ def estimate(
     age_model: Annotated[
         Path | None, typer.Option("--age-model", help="An .onnx age model. Default: the bundled one.", metavar="FILE")
     ] = None,
-    threads: ThreadsOption = None,
-    max_faces: MaxFacesOption = MAX_FACES,
-    max_megapixels: MaxMegapixelsOption = MAX_MEGAPIXELS,
-    max_mb: MaxMbOption = MAX_MB,
-    tiles: TilesOption = None,
+    threads: options.ThreadsOption = None,
+    max_faces: options.MaxFacesOption = options.MAX_FACES,
+    max_megapixels: options.MaxMegapixelsOption = options.MAX_MEGAPIXELS,
+    max_mb: options.MaxMbOption = options.MAX_MB,
+    tiles: options.TilesOption = None,
 ) -> None:
     """Estimate how old every face in a picture looks.
 
@@ -177,8 +150,8 @@ def estimate(
         _say_left_out(inputs)
         from ..transformer import Transformer
 
-        limits = limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
-        detector = detector_of(tiles, threads, max_faces)
+        limits = options.limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
+        detector = options.detector_of(tiles, threads, max_faces)
         with Transformer(age_model=age_model, threads=threads, detector=detector, limits=limits) as transformer:
             found, failures = _estimate_files(transformer, files, limits)
     if json_:
@@ -187,10 +160,10 @@ def estimate(
         _print_table(found)
     if failures:
         stderr.print(f"{failures} of {len(files)} pictures failed")
-        raise typer.Exit(BAD_INPUT)
+        raise typer.Exit(options.BAD_INPUT)
     if not any(faces for _, faces in found):
         stderr.print("no face found in any picture")
-        raise typer.Exit(NO_FACE)
+        raise typer.Exit(options.NO_FACE)
 
 
 def demo(
@@ -203,9 +176,9 @@ def demo(
             help="A photograph of your own. Default: scikit-image's portrait of an astronaut.", metavar="FILE"
         ),
     ] = None,
-    model: ModelOption = None,
-    device: DeviceOption = None,
-    threads: ThreadsOption = None,
+    model: options.ModelOption = None,
+    device: options.DeviceOption = None,
+    threads: options.ThreadsOption = None,
 ) -> None:
     """Age a real photograph and write a strip: the original and every age group."""
     with exit_on_error():
@@ -222,7 +195,7 @@ def demo(
             faces = transformer.detect(photograph)
             if not faces:
                 stderr.print(f"no face found in {image}, nothing written")
-                raise typer.Exit(NO_FACE)
+                raise typer.Exit(options.NO_FACE)
             strip = timeline_strip(transformer, photograph, faces)
         images.write(out, strip, overwrite=True)
         stdout.print(f"wrote {out} ({strip.width} x {strip.height} pixels)")
@@ -261,9 +234,7 @@ def _print_table(found: Sequence[tuple[Path, Sequence[tuple[Face, AgeEstimate]]]
         for i, (_, one) in enumerate(faces):
             table.add_row(str(file), str(i), f"{one.years:.0f}", f"{one.group} ({one.label})")
     if table.row_count:
-        # As wide as it needs: no path is cut short, in a narrow terminal or in a pipe.
-        wide = stdout.measure(table, options=stdout.options.update(max_width=1_000_000)).maximum
-        Console(highlight=False, markup=False, emoji=False, width=wide).print(table)
+        options.print_whole(stdout, table)
         stdout.print(f"\n{_in_words([one.years for _, faces in found for _, one in faces])}")
 
 
@@ -376,7 +347,7 @@ def _through(
     result, faces = jobs.age_picture(transformer, picture, group=group, years=years, mark=mark)
     if result is None:
         stderr.print("stdin: no face found, nothing written")
-        raise typer.Exit(NO_FACE)
+        raise typer.Exit(options.NO_FACE)
     source = None if group is years is None else picture
     if out is not None and out != _PIPE:
         images.write(out, result, source, overwrite=True)

@@ -9,30 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import BackendError, InputError
-from . import advice
-from .options import (
-    BAD_INPUT,
-    MAX_FACES,
-    NO_FACE,
-    DeviceOption,
-    GroupOption,
-    JsonOption,
-    MarkOption,
-    MaxFacesOption,
-    ModelOption,
-    QuietOption,
-    Sha256Option,
-    ThreadsOption,
-    YearsOption,
-    ages_of,
-    check_one_age,
-    exit_on_error,
-    label_of,
-    limits_of,
-    reached,
-    stderr,
-    stdout,
-)
+from . import advice, options
+from .options import exit_on_error, stderr, stdout
 
 if TYPE_CHECKING:
     from ..stream.stream import Stream
@@ -61,7 +39,7 @@ def video(
             metavar="FILE",
         ),
     ] = None,
-    group: GroupOption = None,
+    group: options.GroupOption = None,
     years: Annotated[
         str | None,
         typer.Option(
@@ -71,16 +49,16 @@ def video(
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="The film as it was beside the new one, in one picture.")
     ] = False,
-    mark: MarkOption = False,
+    mark: options.MarkOption = False,
     codec: CodecOption = None,
     overwrite: OverwriteOption = False,
-    model: ModelOption = None,
-    device: DeviceOption = None,
-    threads: ThreadsOption = None,
-    sha256: Sha256Option = None,
-    max_faces: MaxFacesOption = MAX_FACES,
-    json_: JsonOption = False,
-    quiet: QuietOption = False,
+    model: options.ModelOption = None,
+    device: options.DeviceOption = None,
+    threads: options.ThreadsOption = None,
+    sha256: options.Sha256Option = None,
+    max_faces: options.MaxFacesOption = options.MAX_FACES,
+    json_: options.JsonOption = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Make every face in a film younger or older.
 
@@ -100,25 +78,25 @@ def video(
     """
     with exit_on_error():
         advice.check_film([source, *(others or ())], group, years)
-    check_one_age(group, years)
+    options.check_one_age(group, years)
     stdout.quiet = quiet or json_
     with exit_on_error():
-        asked = ages_of(years)
+        asked = options.ages_of(years)
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
         from ..transformer import Transformer
         from ..video.transcode import age_video
 
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        limits = limits_of(faces=max_faces)
+        limits = options.limits_of(faces=max_faces)
         with (
             Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits) as transformer,
             Progress(*columns, console=stderr, transient=True) as bar,
         ):
             if group is not None:
                 transformer.description.age_code(group=group)  # a wrong age fails before the film is read
-            used = None if asked is None else tuple(reached(transformer, age) for age in asked)
-            label = label_of(group, None) if used is None else "to".join(f"{age:g}" for age in used) + "years"
+            used = None if asked is None else tuple(options.reached(transformer, age) for age in asked)
+            label = options.label_of(group, None) if used is None else "to".join(f"{age:g}" for age in used) + "years"
             target = _target(source, out, label)
             task = bar.add_task(source.name, total=None)
             outcome = age_video(
@@ -147,8 +125,8 @@ def camera(
     source: Annotated[
         str, typer.Argument(metavar="INDEX", help="Number of a camera, an address, or a GStreamer pipeline.")
     ] = "0",
-    group: GroupOption = None,
-    years: YearsOption = None,
+    group: options.GroupOption = None,
+    years: options.YearsOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Record what is shown: .mp4, .m4v, .mov, .mkv or .webm.", metavar="FILE"),
@@ -162,11 +140,11 @@ def camera(
     mirror: Annotated[bool, typer.Option(help="Show the picture as a mirror does; records do not.")] = True,
     codec: CodecOption = None,
     overwrite: OverwriteOption = False,
-    model: ModelOption = None,
-    device: DeviceOption = None,
-    threads: ThreadsOption = None,
-    sha256: Sha256Option = None,
-    max_faces: MaxFacesOption = MAX_FACES,
+    model: options.ModelOption = None,
+    device: options.DeviceOption = None,
+    threads: options.ThreadsOption = None,
+    sha256: options.Sha256Option = None,
+    max_faces: options.MaxFacesOption = options.MAX_FACES,
 ) -> None:
     """Show a camera with everyone in it younger or older, live.
 
@@ -186,7 +164,7 @@ def camera(
     """
     if group is None and years is None:
         years = 70.0
-    check_one_age(group, years)
+    options.check_one_age(group, years)
     with exit_on_error():
         asked = _size(size)
         from ..stream.stream import Stream
@@ -201,7 +179,9 @@ def camera(
             if recording is not None:
                 stack.callback(recording.close)
             transformer = stack.enter_context(
-                Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits_of(faces=max_faces))
+                Transformer(
+                    model, device=device, threads=threads, sha256=sha256, limits=options.limits_of(faces=max_faces)
+                )
             )
             stream = stack.enter_context(
                 Stream(
@@ -234,11 +214,11 @@ def _tell(source: Path, target: Path, outcome: Outcome) -> None:
         stderr.print(f"error: {outcome.damage}")
     if not outcome.with_faces:
         stderr.print(f"no face found in {outcome.frames} frames, nothing written")
-        raise typer.Exit(NO_FACE)
+        raise typer.Exit(options.NO_FACE)
     faces = f"faces in {outcome.with_faces} of {outcome.frames} frames"
     stdout.print(f"{source} -> {target} ({outcome.seconds:.1f} s, {faces})")
     if outcome.damage:
-        raise typer.Exit(BAD_INPUT)
+        raise typer.Exit(options.BAD_INPUT)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -43,9 +43,7 @@ class CenterFace:
         max_faces: most faces of one frame; the largest are taken.
         path: another CenterFace file, as ``training.detector`` writes it.
 
-    Raises:
-        InputError: an argument out of range.
-        ModelError: the file is missing or not a CenterFace.
+    Raises InputError: an argument out of range; ModelError: the file is missing or not a CenterFace.
     """
 
     def __init__(

@@ -46,9 +46,7 @@ class Built:
 def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
     """Read an ``.onnx`` file that ``training.export`` wrote, and lower it to a ``precision`` of "fp16" or "fp32".
 
-    Raises:
-        ModelError: missing, damaged, no model of lgin-edge, or one that float16 spoils.
-        InputError: another precision.
+    Raises ModelError: missing, damaged, no model of lgin-edge, or one that float16 spoils; InputError: another precision.
     """
     if precision not in ("fp16", "fp32"):
         raise InputError(f"precision: expected fp16 or fp32, got {precision!r}")

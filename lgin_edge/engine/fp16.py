@@ -39,8 +39,7 @@ Inputs: TypeAlias = Mapping[str, npt.NDArray[np.float32]]
 def lower(model: onnx.ModelProto) -> tuple[onnx.ModelProto, float]:
     """A copy of a float32 model in float16, whose description says so, and the ``psnr`` of its edits over ``sample_inputs``, dB.
 
-    Raises:
-        ModelError: no description, float16 already, weights beyond float16's range, or a PSNR below ``LEAST_PSNR_DB``.
+    Raises ModelError: no description, float16 already, weights beyond float16's range, or a PSNR below ``LEAST_PSNR_DB``.
     """
     description = description_of(model)
     if description.precision != "fp32":

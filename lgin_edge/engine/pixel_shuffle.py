@@ -18,8 +18,7 @@ _WEIGHTS = "pixel_shuffle/weights"
 def to_convolutions(model: onnx.ModelProto, channels: int) -> None:
     """Every ``DepthToSpace`` (blocks of 2, CRD) to that many channels becomes a ``ConvTranspose``, in place.
 
-    Raises:
-        ValueError: the model has a ``DepthToSpace`` of another kind.
+    Raises ValueError: the model has a ``DepthToSpace`` of another kind.
     """
     graph = model.graph
     shuffles = [node for node in graph.node if node.op_type == "DepthToSpace"]

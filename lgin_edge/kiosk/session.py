@@ -34,6 +34,8 @@ _SILENCE_TIMEOUT_S = 30.0
 _PICTURES_PER_S, _PICTURES_BURST = 0.5, 5.0
 #: And that may wait: each can have a frame attached.
 _WISHES = 3
+#: Of a strip: what is left below its pictures for the mark, and for the logo, in pictures.
+_FOOT, _LOGO_FOOT = 0.15, 0.55
 #: Commands of any kind likewise: a slider that is moved sends one for each step.
 _COMMANDS_PER_S, _COMMANDS_BURST = 60.0, 120.0
 
@@ -288,7 +290,8 @@ class Session:
         labels = [plain(texts, "original"), *(group_label(texts, group) for group in transformer.groups)]
 
         def files() -> tuple[list[bytes], bytes]:
-            strip = contact_sheet.in_two_rows(cells, labels, CELL_SIDE, plain(texts, "language"))
+            foot = _LOGO_FOOT if self._kiosk.settings.logo else _FOOT
+            strip = contact_sheet.in_two_rows(cells, labels, CELL_SIDE, plain(texts, "language"), foot)
             return [keep_jpeg(cell) for cell in cells], keep_jpeg(self._finished(strip))
 
         pictures, whole = await self._kiosk.in_thread(files)

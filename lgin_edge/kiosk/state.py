@@ -46,7 +46,7 @@ _LARGEST_UPLOADS = 2
 CELL_SIDE = 2 * CELL
 #: The transformer that is at one picture for longer has failed.
 _STALL_S = 60.0
-#: The receivers of events hear that often how the kiosk is.
+#: So often the receivers of events hear how the kiosk is, and the gallery is swept.
 _HEALTH_S = 300.0
 #: Of a clip: its longer side in pixels, frames per second, and how many are made at once: their frames are in memory.
 _CLIP_SIDE, _CLIP_FPS, _CLIPS = 720, 15, 2
@@ -204,11 +204,11 @@ class Kiosk:
         while True:
             await asyncio.sleep(min(1.0, self.settings.still_seconds))
             self.snapshots.sweep()
-            if self.settings.gallery is not None:
-                await self.in_thread(self.settings.gallery.sweep)
             if time.monotonic() - told >= _HEALTH_S:
                 told = time.monotonic()
                 self.tell("health", status=self.status, visitors=self.places.taken)
+                if self.settings.gallery is not None:
+                    await self.in_thread(self.settings.gallery.sweep)
 
     def address(self, path: str, scheme: str, host: str) -> tuple[str, bool]:
         """The whole address of a path for a visitor's phone, and whether a phone can reach it.

@@ -179,8 +179,7 @@ class Description:
             years: an age in years; the convex combination of the two groups whose centres enclose it. Ages beyond the
                 first or the last centre get that group.
 
-        Raises:
-            InputError: neither or both given, not a finite number, or a group out of range.
+        Raises InputError: neither or both given, not a finite number, or a group out of range.
         """
         last = len(self.groups) - 1
         if isinstance(years, np.timedelta64) or isinstance(group, np.timedelta64):  # np.numbers that compare with none

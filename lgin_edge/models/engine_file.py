@@ -36,8 +36,7 @@ def write(path: Path, data: bytes, description: Description) -> str:
 
     Between the two an older engine is refused, never run by mistake: the ``.json`` is the first to be replaced.
 
-    Raises:
-        OSError: a file cannot be written.
+    Raises OSError: a file cannot be written.
     """
     digest = hashlib.sha256(data).hexdigest()
     about = {"sha256": digest, "description": json.loads(description.to_json())}
@@ -53,8 +52,7 @@ def read(path: Path, sha256: str | None = None, limits: Limits = LIMITS) -> tupl
     Args:
         sha256: the hash that it must have; that of the ``.json`` beside it when not given.
 
-    Raises:
-        ModelError: missing, empty, too large, changed, no engine, or one without a description of ours beside it.
+    Raises ModelError: missing, empty, too large, changed, no engine, or one without a description of ours beside it.
     """
     if not is_file(path):
         raise ModelError(f"{path}: no such engine; build one with lgin-edge build MODEL.onnx -o {path}")

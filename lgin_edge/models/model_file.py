@@ -12,8 +12,7 @@ from .description import AgeDescription, Description, kind_of
 def read_description(path: Path, limits: Limits = LIMITS) -> Description | AgeDescription:
     """What a model file says of itself, whatever its kind; nothing of it is loaded, and an engine needs no GPU for that.
 
-    Raises:
-        ModelError: as ``onnx_file.read`` and ``engine_file.read``, or no model of lgin-edge.
+    Raises ModelError: as ``onnx_file.read`` and ``engine_file.read``, or no model of lgin-edge.
     """
     if engine_file.is_engine(path):
         return engine_file.read(path, limits=limits)[1]

@@ -88,8 +88,7 @@ def config(model: Model, name: str, *, max_batch: int, delay_us: int) -> str:
         max_batch: most faces of one call, 1 or more.
         delay_us: how long a request may wait for others to share its call, microseconds, 0 or more.
 
-    Raises:
-        InputError: an argument out of range, or more faces than an engine was built for.
+    Raises InputError: an argument out of range, or more faces than an engine was built for.
     """
     if not _NAME.fullmatch(name):
         raise InputError(f"name: expected letters, digits, '_', '-' and '.', a letter or digit first, got {name!r}")
@@ -141,8 +140,7 @@ def export(
         delay_us: as for ``config``.
         overwrite: replace this version, and a configuration that says something else.
 
-    Returns:
-        The model's folder.
+    Returns: The model's folder.
 
     Raises:
         ModelError: as ``read``.

@@ -65,9 +65,7 @@ class Pipeline:
         detector: finds the faces; that of the transformer when not given.
         inline: detect without a thread of its own.
 
-    Raises:
-        InputError: an argument out of range.
-        ClosedError: the transformer was closed.
+    Raises InputError: an argument out of range; ClosedError: the transformer was closed.
     """
 
     def __init__(

@@ -125,8 +125,7 @@ def follow(old: Patch, new: Patch, points: Float64) -> tuple[Float64, npt.NDArra
         old, new: the same part of two frames.
         points: [P, 2] frame pixels in the old one.
 
-    Returns:
-        Points [P, 2] in the new one, and which of them [P] can be believed: followed back, they arrive where they started.
+    Returns: Points [P, 2] in the new one, and which of them [P] can be believed: followed back, they arrive where they started.
     """
     if not len(points):
         return points, np.zeros(0, bool)

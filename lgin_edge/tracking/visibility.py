@@ -6,8 +6,9 @@ moderate guess waits for an answer nothing fades; a detection as good as usual t
 a poorer one confirms the guess. What hides a large part at once is believed without an answer.
 
 What creeps over a face is learnt bit by bit, and takes few points at a time. So the looks at the last detection as good as ever are
-kept: while detections are poorer than usual, what differs from them is covered, whatever the points say; and if eyes, nose
-or mouth are not found again in detections that are a little poorer, something covers the face.
+kept: while detections are poorer than usual, what differs from them is covered, whatever the points say; and if the face does not
+look like itself in detections that are a little poorer, something covers it. It then stays covered until a detection is nearly as
+good as ever and the face looks like itself again: a head that moves behind a hand does so now and then.
 """
 
 from __future__ import annotations
@@ -31,17 +32,19 @@ _ANSWER_WITHIN_S = 0.3
 #: the followed ones, eye distances. Scores fall by 0.08 to 0.4 under hands, and by up to 0.12 on faces that turn and speak: a fall in
 #: between tells nothing, and what is hidden decides.
 _SCORE_DROP, _MAX_APART = 0.12, 0.25
-#: A detection is as good as ever if its score is at most this much below the best.
-_BEST_DROP = 0.03
-#: The face is covered after this many detections in a row that are not as good as ever, in which ``features_kept`` is below one of
-#: these. Of detections of living faces one in seventy is so, of covered eyes and mouths nearly all.
-_MISSED_DETECTIONS, _FEATURES_FOUND = 2, (0.5, 0.55)
+#: A detection is as good as ever if its score is at most the first below the best, nearly so if it is at most the second.
+_BEST_DROP, _NEARLY_BEST_DROP = 0.03, 0.06
+#: A face does not look like itself if ``features_kept`` is below one of these (of detections of living faces that are not as good as
+#: ever one in seventy, of covered eyes and mouths nearly all), or if more than this fraction of its cells changed in a poor one.
+_FEATURES_FOUND, _UNLIKE_CELLS = (0.5, 0.55), 0.25
+#: It is covered after this many such detections.
+_UNLIKE_DETECTIONS = 2
 #: Points are chosen anew when more of them than this fraction were lost.
 _WORN_POINTS = 0.15
 #: The looks are learnt anew at most once in this time, seconds: a hand that comes would be learnt bit by bit.
 _LEARN_EVERY_S = 0.5
 #: The best score is forgotten at this rate, a second: light and distance change.
-_SCORE_DECAY_PER_S = 0.005
+_SCORE_DECAY_PER_S = 0.002
 #: The remembered looks follow a face that is seen well with this time constant, seconds.
 _LOOKS_TIME_S = 1.0
 #: A face that looks occluded is believed to be none the less seen when the detector went on finding it for this time, seconds,
@@ -61,7 +64,8 @@ class Visibility:
         self._looks: Float64 | None = None
         self._best_looks: Looks | None = None  # at the last detection as good as ever
         self._looks_now: Looks | None = None
-        self._features_missed = 0  # detections in a row in which features were not found again
+        self._unlike_detections = 0  # not as good as ever, in which the face did not look like itself
+        self._unlike_s = 0.0  # for how long it has not
         self._poor = False  # whether the last detection was poorer than usual
         self._unlike_best = 0.0  # fraction of the cells that look unlike then, while detections are poor
         self._changed = self._hidden = 0.0  # fractions: of the cells that look unlike before, of the points lost there
@@ -80,17 +84,17 @@ class Visibility:
     def doubtful(self) -> bool:
         """Whether the detector should say what it sees."""
         unsure = self.occluded > _DOUBTED_OCCLUDED or self._points_lost > _DOUBTED_POINTS
-        return unsure or self._features_missed > 0
+        return unsure or self._unlike_detections > 0
 
     @property
     def clear(self) -> bool:
         """Whether nothing seems to be before the face."""
-        return self.occluded < _OCCLUDED[0] and not self._features_missed
+        return self.occluded < _OCCLUDED[0] and not self._unlike_detections
 
     @property
     def strength(self) -> float:
         """Fraction of the change that the face should get for what can be seen of it, 0 to 1."""
-        if self._features_missed >= _MISSED_DETECTIONS:
+        if self._unlike_detections >= _UNLIKE_DETECTIONS:
             return 0.0
         if self._doubted_s < _ANSWER_WITHIN_S:
             seen = max(falling(self._changed, *_CHANGED_CONTRADICTED), falling(self._hidden, *_HIDDEN_CONTRADICTED))
@@ -126,6 +130,7 @@ class Visibility:
         else:
             self._changed_s += dt
         self._usual_s += dt
+        self._unlike_s += dt
         self._learned_s += dt
         self._doubted_s = self._doubted_s + dt if self.doubtful else 0.0
 
@@ -141,11 +146,17 @@ class Visibility:
             score: of the detection.
             apart: distance of its landmarks from those that were followed, eye distances.
         """
-        self._poor = score < self._best_score - _SCORE_DROP
-        if score >= self._best_score - _BEST_DROP or self._changed_s > _FOUND_ACCEPTED_S:
-            self._best_looks = None  # those of the next frame
-        self._features_missed = 0 if self._features_found() else self._features_missed + 1
-        usual = not self._poor and not self._features_missed and apart <= _MAX_APART
+        drop = self._best_score - score
+        self._poor = drop > _SCORE_DROP
+        like, best = self._looks_like_best(), drop <= _BEST_DROP
+        if self._changed_s > _FOUND_ACCEPTED_S or (best and (like or self._unlike_s > _USUAL_ACCEPTED_S)):
+            self._best_looks, self._unlike_detections = None, 0  # those of the next frame
+        elif like and (self._unlike_detections < _UNLIKE_DETECTIONS or drop <= _NEARLY_BEST_DROP):
+            self._unlike_detections = 0
+        elif not (like or best):
+            self._unlike_detections += 1
+        self._unlike_s = 0.0 if like else self._unlike_s
+        usual = not self._poor and not self._unlike_detections and apart <= _MAX_APART
         self._best_score = max(self._best_score, score)
         self._usual_s = self._usual_s if usual else 0.0
         evident = self._hidden >= _HIDDEN_CONTRADICTED[0] and self._changed >= _CHANGED_CONTRADICTED[0]
@@ -163,9 +174,11 @@ class Visibility:
         self._usual_s = 0.0
         self._doubted_s = max(self._doubted_s, _ANSWER_WITHIN_S)
 
-    def _features_found(self) -> bool:
-        """Whether eyes, nose and mouth are where they were at the last detection as good as ever."""
+    def _looks_like_best(self) -> bool:
+        """Whether the face looks as at the last detection as good as ever, with eyes, nose and mouth in their places."""
         if self._best_looks is None or self._looks_now is None:
             return True
+        if self._poor and changed_cells(self._best_looks.cells, self._looks_now.cells).mean() > _UNLIKE_CELLS:
+            return False
         kept = features_kept(self._best_looks, self._looks_now)
         return all(one >= least for one, least in zip(kept, _FEATURES_FOUND, strict=True))

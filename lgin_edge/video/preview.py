@@ -25,8 +25,7 @@ class Window:
     Args:
         mirror: show the picture as a mirror does.
 
-    Raises:
-        BackendError: there is no screen, or this OpenCV has no windows.
+    Raises BackendError: there is no screen, or this OpenCV has no windows.
     """
 
     def __init__(self, *, mirror: bool = True) -> None:
@@ -50,8 +49,7 @@ class Window:
             frame: [H, W, 3] uint8 BGR; it is drawn on.
             stream: where it comes from, in the same colours.
 
-        Returns:
-            False when the user wants to end.
+        Returns: False when the user wants to end.
         """
         shown = stream.original if self._original and stream.original is not None else frame
         shown = self._cv2.flip(shown, 1) if self._mirror else shown.copy()

@@ -180,8 +180,7 @@ class VideoWriter:
             aspect: width of a pixel to its height.
             color: what the codec context tells of the colours: color_range, colorspace, color_primaries, color_trc.
 
-        Raises:
-            StreamError: the encoder does not take it.
+        Raises StreamError: the encoder does not take it.
         """
         known = self._av.codec.Codec(self.codec, "w").video_formats or []
         chosen = _FORMATS.get(pixels, "yuv420p")

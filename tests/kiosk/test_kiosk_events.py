@@ -59,32 +59,6 @@ def receiver() -> Iterator[Receiver]:
         thread.join()
 
 
-def test_what_is_told(receiver: Receiver, tiny: Transformer, astronaut: Image8) -> None:
-    """Visits, pictures and prints, and how the kiosk is; no picture, no address of one, nothing of the visitor."""
-    settings = Settings(receivers=(Webhook(receiver.url),), print_command=("true",), prints_per_visit=1)
-    with serving(tiny, settings) as server, Visitor(server.url) as visitor:
-        visitor.start(language="de").be_seen(encoded(astronaut))
-        visitor.say(type="strip")
-        token = visitor.hear()[0]["token"]
-        for _ in range(2):
-            visitor.say(type="print", token=token)
-            visitor.hear()
-        wait_for(lambda: len(receiver.heard) == 5)
-        for one in receiver.heard:
-            assert one.pop("time").endswith("+00:00")
-        health = next(one for one in receiver.heard if one["event"] == "health")
-        receiver.heard.remove(health)
-        assert health in ({"event": "health", "status": "ok", "visitors": n} for n in (0, 1))
-        assert receiver.heard == [
-            {"event": "visit", "language": "de"},
-            {"event": "picture", "kind": "years"},
-            {"event": "print", "result": "printed"},
-            {"event": "print", "result": "print_visit"},
-        ]
-        metrics = httpx.get(f"{server.url}/metrics", trust_env=False).text
-        assert 'lgin_kiosk_events_total{result="sent"} 5.0' in metrics
-
-
 def test_a_slow_receiver_holds_up_nobody(receiver: Receiver) -> None:
     counts: Counter[str] = Counter()
     receiver.open.clear()
@@ -132,31 +106,58 @@ class _Session(socketserver.StreamRequestHandler):
                 self.wfile.write(b"\x40\x02" + number)
 
 
-def test_by_mqtt(tiny: Transformer, astronaut: Image8) -> None:
-    with Broker() as broker:
-        thread = threading.Thread(target=broker.serve_forever, kwargs={"poll_interval": 0.01})
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt: pip install 'lgin-edge[mqtt]'")
+    with Broker() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        with serving(tiny, Settings(receivers=(Mqtt(broker.url),))) as server, Visitor(server.url) as visitor:
-            visitor.start(language="de").be_seen(encoded(astronaut))
-            visitor.say(type="strip")
-            visitor.hear()
-            wait_for(lambda: len(broker.heard) == 3)
-        gone = ("house/kiosk/health", {"event": "health", "status": "gone"})
-        assert broker.will == gone
-        wait_for(lambda: broker.heard[-1] == (*gone, True))
-        told = {topic: (body.pop("time") and body, retained) for topic, body, retained in broker.heard[:3]}
-        assert told["house/kiosk/visit"] == ({"event": "visit", "language": "de"}, False)
-        assert told["house/kiosk/picture"] == ({"event": "picture", "kind": "years"}, False)
-        assert told["house/kiosk/health"][0]["status"] == "ok"
-        assert told["house/kiosk/health"][1]
-        broker.shutdown()
+        yield server
+        server.shutdown()
         thread.join()
 
 
-@pytest.mark.parametrize("receiver", [Webhook("http://127.0.0.1:1/"), Mqtt("mqtt://127.0.0.1:1/kiosk")], ids=str)
+def test_what_is_told(receiver: Receiver, broker: Broker, tiny: Transformer, astronaut: Image8) -> None:
+    """Visits, pictures and prints, and how the kiosk is; no picture, no address of one, nothing of the visitor."""
+    receivers = Webhook(receiver.url), Mqtt(broker.url)
+    settings = Settings(receivers=receivers, print_command=("true",), prints_per_visit=1)
+    with serving(tiny, settings) as server, Visitor(server.url) as visitor:
+        visitor.start(language="de").be_seen(encoded(astronaut))
+        visitor.say(type="strip")
+        token = visitor.hear()[0]["token"]
+        for _ in range(2):
+            visitor.say(type="print", token=token)
+            visitor.hear()
+        wait_for(lambda: len(receiver.heard) == len(broker.heard) == 5)
+        metrics = httpx.get(f"{server.url}/metrics", trust_env=False).text
+        assert 'lgin_kiosk_events_total{result="sent"} 10.0' in metrics
+    gone = {"event": "health", "status": "gone"}
+    assert broker.will == ("house/kiosk/health", gone)
+    wait_for(lambda: broker.heard[-1] == ("house/kiosk/health", gone, True))
+    assert [body for _, body, _ in broker.heard[:5]] == receiver.heard
+    for topic, body, is_retained in broker.heard[:5]:
+        assert topic == f"house/kiosk/{body['event']}"
+        assert is_retained == (body["event"] == "health")
+    for one in receiver.heard:
+        assert one.pop("time").endswith("+00:00")
+    health = next(one for one in receiver.heard if one["event"] == "health")
+    receiver.heard.remove(health)
+    assert health in ({"event": "health", "status": "ok", "visitors": n} for n in (0, 1))
+    assert receiver.heard == [
+        {"event": "visit", "language": "de"},
+        {"event": "picture", "kind": "years"},
+        {"event": "print", "result": "printed"},
+        {"event": "print", "result": "print_visit"},
+    ]
+
+
+@pytest.mark.parametrize(("kind", "url"), [(Webhook, "http://127.0.0.1:1/"), (Mqtt, "mqtt://127.0.0.1:1/kiosk")])
 def test_nobody_listens(
-    receiver: Webhook | Mqtt, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    kind: type[Webhook | Mqtt], url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if kind is Mqtt:
+        pytest.importorskip("paho.mqtt.client")
+    receiver = kind(url)
     monkeypatch.setattr(events, "_TIMEOUT_S", 0.1)
     counts: Counter[str] = Counter()
     telling = Events(receiver, lambda result: counts.update([result]))

@@ -21,6 +21,7 @@ from support.kiosk_server import PATIENCE, Image8, serving
 
 from lgin_edge import Transformer
 from lgin_edge.kiosk import state
+from lgin_edge.kiosk.gallery import Gallery
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import Settings
 from lgin_edge.kiosk.texts import LANGUAGES
@@ -122,7 +123,7 @@ def test_nothing_starts_without_consent(opened: Callable[..., Page], server: Ser
     accessible(page)
     assert page.evaluate("document.getAnimations().length") == 0
     page.emulate_media(reduced_motion="no-preference")
-    page.wait_for_function("getComputedStyle(document.querySelector('.ages')).getPropertyValue('--age') < 4.9")
+    page.wait_for_function("() => getComputedStyle(document.querySelector('.ages')).getPropertyValue('--age') < 4.9")
     page.emulate_media(reduced_motion="reduce")
     page.click("#begin")
     expect(page.locator("#consent")).to_contain_text("stays in memory for 5 minutes")
@@ -311,7 +312,7 @@ def test_through_the_years(opened: Callable[..., Page], server: Server, monkeypa
     page.click("#done")
     expect(page.locator("#kept")).to_be_hidden()
     page.click("#clip")
-    moving = page.get_by_alt_text("growing older and younger again")
+    moving = page.locator("#pictures").get_by_alt_text("growing older and younger again")
     assert moving.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == 480
     expect(page.locator("#save")).to_have_attribute("href", re.compile(r"/stills/[\w-]{22}\.gif\?save=1"))
 
@@ -538,7 +539,7 @@ _BOXES = """elements => elements.map((element) => {
   return [left, top, right, bottom];
 })"""
 SMALL = (PHONE, (320, 568), (844, 390))
-LARGE = (PORTRAIT, LANDSCAPE, (1440, 900), (1920, 1080), (2560, 1440), (2160, 3840))
+LARGE = (PORTRAIT, LANDSCAPE, (1440, 900), (1920, 1080), (2560, 1440), (2160, 3840), (3840, 2160))
 
 
 def test_everything_can_be_touched(opened: Callable[..., Page], server: Server) -> None:
@@ -594,11 +595,11 @@ _SET_LANGUAGE = "async (code) => (await import('/static/app.js')).setLanguage(co
 
 
 def test_every_language_fits(opened: Callable[..., Page], server: Server) -> None:
-    """At a phone and on a wide screen, in every language: nothing is cut off, and the controls stay on the screen."""
+    """At a phone and on wide screens, in every language: nothing is cut off, and the controls stay on the screen."""
     page = opened(server.url)
 
     def check(within: str) -> None:
-        for size in (PHONE, (1920, 1080)):
+        for size in (PHONE, (1920, 1080), (3840, 2160)):
             page.set_viewport_size({"width": size[0], "height": size[1]})
             for language in LANGUAGES:
                 page.evaluate(_SET_LANGUAGE, language)
@@ -644,6 +645,37 @@ def test_a_visitor_chooses_the_language(opened: Callable[..., Page], server: Ser
     page.click("#done")
     page.click("#finish")
     expect(page.locator("#begin")).to_have_text("Touch to begin")  # for the next visitor
+
+
+def test_a_gallery_for_the_staff(browser: Browser, tiny: Transformer, astronaut: Image8, tmp_path: Path) -> None:
+    """Visitors read of it before they agree; the staff sees what was taken, in their language, and deletes it."""
+    staff = {"username": "anna", "password": "a long password"}
+    settings = Settings(gallery=Gallery(tmp_path, 7 * 86400, staff["password"]))
+    with serving(tiny, settings) as server, kiosk_server.Visitor(server.url) as visitor:
+        visitor.start().be_seen(kiosk_server.encoded(astronaut))
+        visitor.say(type="still")
+        visitor.hear()
+        page = open_page(browser, server.url, PHONE, http_credentials=staff, locale="ar")
+        page.click("#begin")
+        expect(page.locator("#consent-kept")).to_contain_text("7 أيام")
+        accessible(page)
+        page.goto(f"{server.url}/staff")
+        expect(page.get_by_role("heading")).to_have_text("محفوظ للموظفين")
+        accessible(page)
+        page.context.close()
+        page = open_page(browser, server.url, http_credentials=staff)
+        page.click("#begin")
+        expect(page.locator("#consent-kept")).to_contain_text("is kept here for 7 days, where the staff")
+        page.goto(f"{server.url}/staff")
+        kiosk_browser.settled(page.locator("#gallery"))
+        accessible(page)
+        for width, height in (PHONE, (3840, 2160)):
+            page.set_viewport_size({"width": width, "height": height})
+            assert page.evaluate(_CUT_OFF) == []
+        page.get_by_role("button", name="Delete").click()
+        expect(page.locator("#empty")).to_be_visible()
+        assert list(tmp_path.iterdir()) == []
+        page.context.close()
 
 
 def test_the_pictures_of_the_docs(playwright: Playwright, bundled: Transformer, tmp_path: Path) -> None:

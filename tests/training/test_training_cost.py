@@ -11,7 +11,6 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from training.evaluation import cost
-from training.networks import LGIN, NetworkConfig, count_macs, example_inputs
 
 
 def logged(folder, rows):
@@ -66,11 +65,3 @@ def test_macs_of_a_graph_by_hand():
     by_hand = 6 * 5 * 5 * 2 * 9 + 6 * 5 * 7 * 5
     assert cost.macs(model) == by_hand
     assert cost.macs(model, free=3) == 3 * by_hand
-
-
-def test_macs_of_an_exported_file_are_its_network_s(tmp_path):
-    from training import export
-
-    config = NetworkConfig(face_size=64, patch_size=32, global_blocks=1, local_blocks=1, layers=2, texture_size=32)
-    model = export.export(LGIN(config).eval(), tmp_path / "small.onnx")
-    assert cost.macs(model) == pytest.approx(count_macs(LGIN(config), *example_inputs(config)), rel=0.02)

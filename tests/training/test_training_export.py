@@ -21,7 +21,8 @@ from lgin_edge.models.model_file import read_description
 from training import checkpoint, data, export
 from training.config import TrainConfig
 from training.critics import AgeClassifier
-from training.networks import FACE_BOX, LGIN, NetworkConfig, example_inputs
+from training.evaluation import cost
+from training.networks import FACE_BOX, LGIN, NetworkConfig, count_macs, example_inputs
 
 SEED = 5
 SMALL = NetworkConfig(
@@ -150,6 +151,11 @@ def test_onnx_equals_pytorch(whole, exported):
     assert export.compare(export.load(whole), exported / "t.onnx", SEED) < CLOSE
 
 
+def test_its_costs_are_the_network_s(exported):
+    macs = cost.macs(onnx.load(exported / "t.onnx"))
+    assert macs == pytest.approx(count_macs(LGIN(SMALL), *example_inputs(SMALL)), rel=0.02)
+
+
 def test_onnx_outputs_are_not_trivial(exported):
     session = onnxruntime.InferenceSession(str(exported / "t.onnx"), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(SEED)
@@ -237,7 +243,11 @@ def test_the_command_explains(tmp_path):
     assert not (tmp_path / "t.onnx").exists()
 
 
-def test_without_classifier_only_one_file_is_written(whole, tmp_path):
+def test_without_classifier_only_one_file_is_written(whole, exported, tmp_path, monkeypatch):
+    def export_again(net, path, name):
+        return onnx.load(shutil.copy(exported / "t.onnx", path))
+
+    monkeypatch.setattr(export, "export", export_again)
     assert CliRunner().invoke(export_app(), [str(whole), str(tmp_path / "t.onnx")]).exit_code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["t.onnx"]
 

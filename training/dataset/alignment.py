@@ -62,8 +62,7 @@ class Rejected(Exception):
 def align(job: Job) -> Json:
     """Look at one picture and store its face: its line in the journal, with "row" (cells of labels.csv) or "reason".
 
-    Raises:
-        ImageError: the aligned picture cannot be written (the disk is full).
+    Raises ImageError: the aligned picture cannot be written (the disk is full).
     """
     entry: Json = {"name": job.name, "stamp": stamp(job.path)}
     try:

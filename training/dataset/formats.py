@@ -82,8 +82,7 @@ def read(
         min_confidence: FFHQ-Aging only, 0 to 1: rows whose age group is less sure are left out, and a gender that is less sure
             counts as unknown.
 
-    Raises:
-        InputError: the table is missing, cannot be read, or lacks a column.
+    Raises InputError: the table is missing, cannot be read, or lacks a column.
     """
     if kind in (Format.utkface, Format.cacd) and table is not None:
         raise InputError(f"{kind.value} has its labels in the file names; leave out the table {table}")

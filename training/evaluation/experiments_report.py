@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 import lgin_edge
 from lgin_edge import contact_sheet, geometry
+from lgin_edge._process import usable_cores
+from lgin_edge.bench.machine import cpu
 from lgin_edge.frames import Frame
 from lgin_edge.kernels import resample
 
@@ -228,13 +228,8 @@ def _command(work: Experiments) -> str:
 
 def machine() -> str:
     """This machine in words: usable cores and their name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return f"{cores} core{'s' * (cores > 1)} of {named[0] if named else platform.machine()}"
+    cores = usable_cores()
+    return f"{cores} core{'s' * (cores > 1)} of {cpu()}"
 
 
 def compose(rows: Sequence[tuple[str, Frame, Floats, Sequence[Frame]]], cell: int = _CELL) -> Image.Image:

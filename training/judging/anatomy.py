@@ -46,8 +46,7 @@ REGIONS = ("forehead", "eyes", "cheeks")
 class Meshes:
     """The mesh file: meshes and persons by ``Photo.key``, and mesh space.
 
-    Raises:
-        FileNotFoundError: no such file. ValueError: not a file of meshes.
+    Raises FileNotFoundError: no such file. ValueError: not a file of meshes.
     """
 
     def __init__(self, path: Path) -> None:

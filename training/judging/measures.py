@@ -141,8 +141,7 @@ def hair(anatomy: Anatomy, after: Floats) -> Json | None:
 def rims(anatomy: Anatomy, after: Floats) -> Json:
     """95th percentile of the change where nothing should show, levels of a byte; None where there is no such place.
 
-    Returns:
-        "beside" the person, just outside the outline; "jaw": on neck and background round the lower face.
+    Returns: "beside" the person, just outside the outline; "jaw": on neck and background round the lower face.
     """
     from scipy.ndimage import distance_transform_edt
 

@@ -27,8 +27,7 @@ def open_source(given: str | Path) -> Source:
     A folder holds ``YEARS/NAME.png``, ``NAME.YEARSyears.png`` (as ``lgin-edge age`` names its results) or, for one age alone,
     ``NAME.png``; NAME is the input's without its ending. Pictures of another size are resampled to the input's.
 
-    Raises:
-        FileNotFoundError: no such file or folder. LginError: a file that is no model.
+    Raises FileNotFoundError: no such file or folder. LginError: a file that is no model.
     """
     path = Path(given)
     if path.is_dir():
