@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from .errors import raised_by_caller
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -50,8 +52,9 @@ def kept_metadata(file: Any, image: Image.Image, mode: str) -> dict[str, Any]:
         exif = _exif(file, image)
         if len(exif):
             kept["exif"] = exif.tobytes()
-    except Exception:  # noqa: BLE001 - damaged EXIF fails in many ways; it cannot be kept
-        kept.pop("exif", None)
+    except Exception as error:  # damaged EXIF fails in many ways; it cannot be kept
+        if raised_by_caller(error):
+            raise
     if file.format == "PNG":
         kept["text"] = {
             key: str(value) for key, value in file.text.items() if key != PNG_XMP and not key.startswith(_STALE_TEXT)

@@ -87,7 +87,7 @@ def read(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> Picture:
 
     Raises ImageError: missing, a folder, not an image, damaged or cut off, an animation, or larger than ``limits`` allow.
     """
-    return _read(file_bytes(path, limits=limits), Path(path), limits, READABLE)
+    return decode(file_bytes(path, limits=limits), str(Path(path)), limits=limits)
 
 
 def file_bytes(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> bytes:
@@ -114,7 +114,26 @@ def decode(
 
     Raises ImageError: as ``read``.
     """
-    return _read(data, name, limits, formats)
+    _check_bytes(name, len(data), limits)
+    with _explained(name, formats):
+        check_cost(name, data, limits.image_pixels)
+        file = _load(data, _open(data, name, limits, formats))
+        jpeg = _jpeg_settings(file)
+        turned = False
+        try:
+            from PIL import ImageOps
+
+            turned = file.getexif().get(_ORIENTATION, 1) in range(2, 9)
+            image = ImageOps.exif_transpose(file)
+        except Exception as error:  # damaged EXIF fails in many ways; the picture is still a picture
+            if raised_by_caller(error):
+                raise
+            image = file.copy()
+        if turned and jpeg.get("subsampling") == 1:
+            jpeg["subsampling"] = 0  # 4:2:2 halves the columns, which the turn has made rows
+        plain = to_plain(image, _grey_bits(file))
+        metadata = kept_metadata(file, image, plain.mode)
+        return Picture(plain, metadata, jpeg, "JPEG" if file.format == "MPO" else str(file.format))
 
 
 def size(
@@ -139,29 +158,6 @@ def _check_bytes(name: Path | str, size: int, limits: Limits) -> None:
         raise ImageError(
             f"{name}: {size} bytes; at most {limits.image_bytes} are read (Limits.image_bytes): reduce it first"
         )
-
-
-def _read(data: bytes, name: Path | str, limits: Limits, formats: Sequence[str]) -> Picture:
-    _check_bytes(name, len(data), limits)
-    with _explained(name, formats):
-        check_cost(name, data, limits.image_pixels)
-        file = _load(data, _open(data, name, limits, formats))
-        jpeg = _jpeg_settings(file)
-        turned = False
-        try:
-            from PIL import ImageOps
-
-            turned = file.getexif().get(_ORIENTATION, 1) in range(2, 9)
-            image = ImageOps.exif_transpose(file)
-        except Exception as error:  # damaged EXIF fails in many ways; the picture is still a picture
-            if raised_by_caller(error):
-                raise
-            image = file.copy()
-        if turned and jpeg.get("subsampling") == 1:
-            jpeg["subsampling"] = 0  # 4:2:2 halves the columns, which the turn has made rows
-        plain = to_plain(image, _grey_bits(file))
-        metadata = kept_metadata(file, image, plain.mode)
-        return Picture(plain, metadata, jpeg, "JPEG" if file.format == "MPO" else str(file.format))
 
 
 def _open(data: bytes, name: Path | str, limits: Limits, formats: Sequence[str]) -> Any:

@@ -431,14 +431,19 @@ def test_the_programs_warnings_are_left_alone(scene: Image8) -> None:
     assert list(warnings.filters) == before
 
 
-def test_an_exception_of_a_signal_handler_is_the_callers(scene: Image8, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("where", ["images.to_plain", "image_metadata._exif"])
+def test_an_exception_of_a_signal_handler_is_the_callers(
+    scene: Image8, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class TimeLimitError(Exception):
         pass
 
     def interrupted(*_: object) -> None:
         raise TimeLimitError
 
-    monkeypatch.setattr(images, "to_plain", interrupted)  # as a handler of the caller's would, in the midst of the work
+    monkeypatch.setattr(
+        f"lgin_edge.{where}", interrupted
+    )  # as a handler of the caller's would, in the midst of the work
     with pytest.raises(TimeLimitError):
         images.decode(images.encode(Image.fromarray(scene), "PNG"))
 

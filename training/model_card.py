@@ -16,7 +16,8 @@ from typing import Annotated, Any
 import onnx
 import typer
 
-from lgin_edge.models.description import METADATA_KEY, Description
+from lgin_edge.models.description import Description
+from lgin_edge.models.model_file import read_description
 from lgin_edge.transformer import WEIGHTS
 
 from . import data
@@ -90,7 +91,7 @@ def markdown(
     """
     try:
         loaded = onnx.load(str(model))
-        about = description_of(loaded, model)
+        about = read_description(model)
         evaluated = result.get("model", {})
         return render(
             TEMPLATE,
@@ -147,14 +148,6 @@ def _blind(said: Json) -> list[list[str]]:
                 ]
             )
     return rows
-
-
-def description_of(model: onnx.ModelProto, path: Path) -> Description:
-    """What a model file says of itself. Raises ValueError where it says nothing."""
-    properties = {item.key: item.value for item in model.metadata_props}
-    if METADATA_KEY not in properties:
-        raise ValueError(f"{path} has no description; python -m training.export writes one")
-    return Description.from_json(properties[METADATA_KEY])
 
 
 def _about(model: onnx.ModelProto, about: Description, path: Path) -> list[list[str]]:
