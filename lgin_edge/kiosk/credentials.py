@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from PIL import Image
 from .. import __version__
 from ..errors import BackendError, InputError
 from ..provenance import SOURCE_TYPE
+
+_log = logging.getLogger(__name__)
 
 _MANIFEST = {
     "claim_generator_info": [{"name": "lgin-edge kiosk", "version": __version__}],
@@ -45,12 +48,20 @@ class Credentials:
             self._pair = certificates.read_bytes(), key.read_bytes()
             small = io.BytesIO()
             Image.new("RGB", (8, 8)).save(small, "JPEG")
-            self.signed(small.getvalue(), "image/jpeg")
+            self._sign(small.getvalue(), "image/jpeg")
         except (OSError, c2pa.C2paError) as error:
             raise InputError(f"{certificates}, {key}: no certificates and key that C2PA signs with: {error}") from error
 
     def signed(self, data: bytes, media_type: str) -> bytes:
-        """The file with its signature. In any thread."""
+        """The file with its signature; without one where that fails, as with a certificate that has run out, and the log says so.
+        In any thread."""
+        try:
+            return self._sign(data, media_type)
+        except self._c2pa.C2paError as error:
+            _log.error("what a visitor took was not signed: %s", error)
+            return data
+
+    def _sign(self, data: bytes, media_type: str) -> bytes:
         c2pa, file = self._c2pa, io.BytesIO()
         info = c2pa.C2paSignerInfo(b"es256", *self._pair, None)
         settings = c2pa.Settings.from_dict({"builder": {"thumbnail": {"enabled": False}}})

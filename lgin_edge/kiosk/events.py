@@ -11,7 +11,7 @@ import threading
 import urllib.request
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from ..errors import BackendError, InputError
@@ -78,7 +78,11 @@ class Mqtt:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._topic = parts.path.strip("/")
-        if parts.scheme not in _MQTT_PORTS or not parts.hostname or not self._topic or set("#+") & set(url):
+        try:
+            port = parts.port or _MQTT_PORTS.get(parts.scheme)
+        except ValueError:  # not a number
+            port = None
+        if port is None or not parts.hostname or not self._topic or set("#+") & set(url):
             raise InputError(f"mqtt: expected an address with a topic like mqtt://broker.example/kiosk, got {url!r}")
         try:
             from paho.mqtt.client import CallbackAPIVersion, Client
@@ -87,17 +91,25 @@ class Mqtt:
         self._name = f"the MQTT broker {parts.hostname}"
         self._connected = threading.Event()
         client = self._client = Client(CallbackAPIVersion.VERSION2)
-        client.on_connect = lambda *facts: None if facts[3].is_failure else self._connected.set()
+        self._health = b""
+        client.on_connect = self._begin
         client.on_disconnect = lambda *_: self._connected.clear()
         if parts.username:
             client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
         if parts.scheme == "mqtts":
             client.tls_set()
         client.will_set(f"{self._topic}/health", self._GONE, qos=1, retain=True)
-        client.connect_async(parts.hostname, parts.port or _MQTT_PORTS[parts.scheme])  # when its thread runs
+        client.connect_async(parts.hostname, port)  # when its thread runs
 
     def __str__(self) -> str:
         return self._name
+
+    def _begin(self, client: Any, _: object, __: object, reason: Any, ___: object) -> None:
+        if reason.is_failure:
+            return
+        self._connected.set()
+        if self._health:  # after a connection that was lost, when the broker said "gone"
+            client.publish(f"{self._topic}/health", self._health, qos=1, retain=True)
 
     def send(self, event: str, body: bytes) -> None:
         """See ``Receiver``."""
@@ -108,6 +120,7 @@ class Mqtt:
         with contextlib.suppress(RuntimeError, ValueError):  # the connection went just now
             message.wait_for_publish(_TIMEOUT_S)
             if message.is_published():
+                self._health = body if event == "health" else self._health
                 return
         raise OSError("it did not confirm a message")
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import logging
 import os
 import re
 import secrets
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InputError
@@ -19,6 +19,7 @@ _log = logging.getLogger(__name__)
 #: Time in UTC, and the visitor's token. Files of others in the folder have other names.
 _TIME = "%Y%m%d-%H%M%S"
 _NAME = re.compile(rf"\d{{8}}-\d{{6}}-[\w-]{{22}}\.({'|'.join(MEDIA_TYPES)})")
+_TOKEN = slice(16, 38)
 _SHORTEST_PASSWORD = 12
 
 
@@ -52,13 +53,18 @@ class Gallery:
         scheme, _, word = authorization.partition(" ")
         try:
             _, _, given = base64.b64decode(word, validate=True).partition(b":")
-        except binascii.Error:
+        except ValueError:
             return False
         return scheme.lower() == "basic" and secrets.compare_digest(given, self._password)
 
     def names(self) -> list[str]:
         """Of all pictures, the newest first."""
-        return sorted((path.name for path in self.folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+        try:
+            found = [path.name for path in self.folder.iterdir()]
+        except OSError as error:  # a disk that was unplugged, say
+            _log.error("%s: cannot be read: %s", self.folder, error)
+            return []
+        return sorted(filter(_NAME.fullmatch, found), reverse=True)
 
     def path(self, name: str) -> Path | None:
         """Of a picture; None if there is none of that name, or no more."""
@@ -77,13 +83,16 @@ class Gallery:
 
     def delete(self, token: str) -> None:
         """Drop a visitor's picture."""
-        for name in self.names():
-            if f"-{token}." in name:
-                (self.folder / name).unlink(missing_ok=True)
+        self._drop(name for name in self.names() if name[_TOKEN] == token)
 
     def sweep(self) -> None:
         """Drop what is over."""
         oldest = time.strftime(_TIME, time.gmtime(time.time() - self.seconds))
-        for name in self.names():
-            if name < oldest:
+        self._drop(name for name in self.names() if name < oldest)
+
+    def _drop(self, names: Iterable[str]) -> None:
+        try:
+            for name in names:
                 (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            _log.error("%s: cannot be deleted from: %s", self.folder, error)

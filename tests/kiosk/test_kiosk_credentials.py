@@ -62,7 +62,11 @@ def test_what_is_taken_away_is_signed(
             assert report(bytes(touched))["validation_state"] == "Invalid"
 
 
-def test_wrong_files(pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_files(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert Credentials(*pair).signed(b"no picture", "image/jpeg") == b"no picture"
+    assert "was not signed" in caplog.text
     with pytest.raises(InputError, match="no certificates and key that C2PA signs with"):
         Credentials(pair[1], pair[0])
     with pytest.raises(InputError, match="No such file"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import socket
 import socketserver
 import sys
 import threading
@@ -80,6 +81,7 @@ class Broker(socketserver.ThreadingTCPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Session)
         self.heard, self.will = list[tuple[str, Any, bool]](), ("", None)
+        self.line: socket.socket | None = None  # of the kiosk
         self.url = f"mqtt://127.0.0.1:{self.server_address[1]}/house/kiosk"
 
 
@@ -87,6 +89,7 @@ class _Session(socketserver.StreamRequestHandler):
     server: Broker
 
     def handle(self) -> None:
+        self.server.line = self.request
         while head := self.rfile.read(1):
             kind, length, shift = head[0] >> 4, 0, 0
             while (byte := self.rfile.read(1)[0]) >= 0x80:
@@ -131,6 +134,10 @@ def test_what_is_told(receiver: Receiver, broker: Broker, tiny: Transformer, ast
         wait_for(lambda: len(receiver.heard) == len(broker.heard) == 5)
         metrics = httpx.get(f"{server.url}/metrics", trust_env=False).text
         assert 'lgin_kiosk_events_total{result="sent"} 10.0' in metrics
+        assert broker.line is not None
+        broker.line.shutdown(socket.SHUT_RDWR)
+        wait_for(lambda: len(broker.heard) == 6)  # connected again; the broker had said "gone"
+        assert broker.heard[5][0] == "house/kiosk/health"
     gone = {"event": "health", "status": "gone"}
     assert broker.will == ("house/kiosk/health", gone)
     wait_for(lambda: broker.heard[-1] == ("house/kiosk/health", gone, True))
@@ -172,7 +179,13 @@ def test_nobody_listens(
 def test_wrong_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="got 'file:///etc/passwd'"):
         Webhook("file:///etc/passwd")
-    for wrong in ("http://broker/kiosk", "mqtt://broker", "mqtt:///kiosk", "mqtt://broker/all/#"):
+    for wrong in (
+        "http://broker/kiosk",
+        "mqtt://broker",
+        "mqtt:///kiosk",
+        "mqtt://broker/all/#",
+        "mqtt://broker:many/kiosk",
+    ):
         with pytest.raises(InputError, match="an address with a topic"):
             Mqtt(wrong)
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)

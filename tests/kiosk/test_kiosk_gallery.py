@@ -43,7 +43,8 @@ def test_for_the_staff_alone(tiny: Transformer, astronaut: Image8, tmp_path: Pat
                 answer = other.get(address, auth=auth)
                 assert (answer.status_code, answer.json()["error"]["code"]) == (401, "staff")
                 assert answer.headers["www-authenticate"].startswith("Basic ")
-        assert other.get("/staff", headers={"authorization": "Basic %"}).status_code == 401
+        for wrong in (b"Basic %", b"Basic \xe9", b"Bearer x", b""):
+            assert other.get("/staff", headers={b"authorization": wrong}).status_code == 401
         assert other.delete(f"/staff/pictures/{path.name}").status_code == 401
         (tmp_path / "secret.jpg").touch()
         for name in ("..%2Fsecret.jpg", "secret.jpg", path.name.replace("jpg", "gif")):
@@ -62,18 +63,23 @@ def test_for_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: p
     monkeypatch.setattr(module.time, "time", lambda: now)
     monkeypatch.setattr(module.time, "gmtime", lambda seconds=None, real=module.time.gmtime: real(seconds or now))
     (tmp_path / "holiday.jpg").touch()  # is another's
-    for token in ("a" * 22, "b" * 22):
+    for token in ("a" * 22, "b" * 18 + "-bcd"):
         gallery.add(token, "gif", b"GIF")
         now += 40
     gallery.sweep()
-    assert gallery.names() == [f"20010909-014720-{'b' * 22}.gif"]
+    assert gallery.names() == [f"20010909-014720-{token}.gif"]
     assert (tmp_path / "holiday.jpg").exists()
-    gallery.delete("*")
+    for wrong in ("*", "bcd", ""):  # of whoever tries
+        gallery.delete(wrong)
     assert len(gallery.names()) == 1
     gallery.add("c/" * 11, "jpg", b"1")  # cannot be written, as where the disk is full
     assert "was not kept" in caplog.text
-    gallery.delete("b" * 22)
+    gallery.delete(token)
     assert gallery.names() == []
+    (tmp_path / "holiday.jpg").unlink()
+    tmp_path.rmdir()  # as a disk that is unplugged
+    gallery.sweep()
+    gallery.delete(token)
 
 
 def test_wrong_settings(tmp_path: Path) -> None:
