@@ -275,6 +275,8 @@ def main(
         raise typer.BadParameter(
             f"no step {', '.join(unknown)} here; there are {', '.join(known)}", param_hint="--steps"
         )
+    if not (weights := ROOT / "lgin_edge" / "weights" / "lgin.onnx").is_file():
+        raise typer.BadParameter(f"{weights} is not here, and most steps read it")
     building = Build(build, max(1, (os.cpu_count() or 1) - 2)) if build else None
     report: dict[str, Any] = {"machine": machine(), "rows": []}
     console = Console()

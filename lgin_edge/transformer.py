@@ -358,14 +358,24 @@ class Transformer:
                     self._age_model.close()
                 self._age_model = None
 
-    def warm_up(self) -> None:
-        """Load and prepare what the first call would, so that it is as quick as the others: model, detector, age model and GPU."""
-        frame = np.full((256, 256, 3), 128, np.uint8)
-        self.detect(frame)
-        landmarks = geometry.TEMPLATE * 256
+    def warm_up(self, image: Any = None, *, faces: int = 1, color: Color | None = None) -> None:
+        """Load and prepare what the first call would, so that it is as quick as the others: model, detector, age model and GPU.
+
+        A GPU is prepared for frames like ``image``, which stays as it is (256 x 256 in RGB when not given), with so many faces
+        that are apart from one another. Args, errors: as for ``age``.
+        """
+        blank = np.full((256, 256, 3), 128, np.uint8)
+        self.detect(blank)
+        check_integer("faces", faces, 1, self._limits.faces)
+        image = blank if image is None else picture_of(image, self._limits)
+        # Kernels run for a face outside the frame too, and change nothing: a frame on a GPU would be changed in place.
+        landmarks = np.stack([geometry.TEMPLATE - 1e4] * faces)
+        if isinstance(image, np.ndarray) or not is_on_device(image):
+            frame, order, _ = to_frame(image, color)
+            landmarks[0] = geometry.TEMPLATE * max(order.size(frame))  # as much memory as a face can need
         for _ in range(2):  # the second call of a shape records a GPU's graph
-            self.age(frame, group=0, landmarks=landmarks)
-        self.estimate_age(frame, landmarks=landmarks)
+            self.age(image, group=0, landmarks=landmarks, color=color)
+        self.estimate_age(blank, landmarks=geometry.TEMPLATE * 256)
 
     def __repr__(self) -> str:
         path, about = self._path, self._description

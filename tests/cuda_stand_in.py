@@ -287,6 +287,24 @@ class Runtime:
         self.queue(stream, self._events[event])
 
 
+class DeviceArray:
+    """What CuPy would give: an array whose memory is the stand-in's."""
+
+    def __init__(self, runtime: Runtime, view: np.ndarray) -> None:
+        self.runtime, self.view = runtime, view
+        runtime.adopt(view)
+        self.shape = view.shape
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        view = self.view
+        return {"shape": view.shape, "strides": view.strides, "typestr": "|u1", "version": 3, "stream": 1,
+                "data": (view.__array_interface__["data"][0], False)}  # fmt: skip
+
+    def __getitem__(self, part: Any) -> DeviceArray:
+        return DeviceArray(self.runtime, self.view[part])
+
+
 def queue_launches(runtime: Runtime, patch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """Put the kernels' launches on the stand-in's streams: the kernels themselves in the HOST build, else nothing.
 

@@ -53,6 +53,7 @@ class TrainConfig:
         spectral: spectral normalisation of D (Miyato et al. 2018).
         d_augment: differentiable augmentation of all that D sees (Zhao et al. 2020), without which D learns a few
             hundred faces by heart.
+        d_knows_kind: D is told where a picture is from and the sex, beside the age; the paper's is not.
         d_ramp: steps over which the adversarial weight rises to its full value.
         hold: what is left in the GAN's phase of the weights that hold picture, gain, residual and flow to their targets.
         augment: strength of the augmentation of the inputs; 0 leaves pictures as they are.
@@ -77,6 +78,7 @@ class TrainConfig:
     r1_every: int = 8
     spectral: bool = False
     d_augment: bool = True
+    d_knows_kind: bool = True
     d_ramp: int = 500
     hold: float = 0.3
     augment: float = 1.0
@@ -115,6 +117,7 @@ def paper() -> TrainConfig:
         r1=0.0,
         spectral=False,
         d_augment=False,
+        d_knows_kind=False,
         d_ramp=0,
         augment=0.0,
         balance=0.0,

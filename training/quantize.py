@@ -29,11 +29,11 @@ from lgin_edge.files import atomic_write
 from lgin_edge.inference.interfaces import Backend
 from lgin_edge.inference.loader import open_model
 from lgin_edge.models.description import METADATA_KEY, Description
+from lgin_edge.reference import psnr
 
 from . import data, edits, examples
 from .command import PacksOption, exit_on_error, run_command
 from .dataset.labels import default_packs, read_packs
-from .evaluation.measures import psnr
 from .networks import FACE_BOX, NetworkConfig
 
 #: dB of the square of a face, in the worst picture, under which an int8 model is not written.
@@ -155,10 +155,8 @@ def compare(model: Path, small: Path, faces: examples.Faces) -> Loss:
     decibels, levels = [], 0.0
     for batch in track(batches_of(faces, backends[0].description, strength=0.0), "comparing", transient=True):
         want, have = (picture(backend, batch) for backend in backends)
-        error = have - want
-        found = psnr(error.numpy(), 1.0)
-        decibels.append(np.inf if found is None else found)
-        levels = max(levels, 255 * float(error.abs().max()))
+        decibels.append(psnr(want.numpy(), have.numpy(), 1.0))
+        levels = max(levels, 255 * float((have - want).abs().max()))
     for backend in backends:
         backend.close()
     return Loss(min(decibels), float(np.median(decibels)), levels)

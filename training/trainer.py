@@ -230,7 +230,7 @@ class Trainer:
 
     def _views(self, batch: examples.Batch, canvas: Tensor, code: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What D takes of canvases [N, 3, H, H] in [0, 1] with their age codes."""
-        codes = torch.cat([code, batch.kind], -1)
+        codes = torch.cat([code, batch.kind * self.config.d_knows_kind], -1)
         # Skin only where the source has the detail: what enlarging lost is never taught as skin.
         sharp = batch.sharp.nonzero()[:, 0] if batch.sharp.any() else torch.arange(len(code), device=self.device)
         crops = region_crops(canvas[sharp], batch.boxes[sharp])

@@ -57,7 +57,7 @@ def device_frame(image: Any, color: Color | None, stream: int | None = None) -> 
         stream = check_integer("stream", stream, 0, MAX_ADDRESS) or LEGACY_STREAM
     interface = getattr(image, "__cuda_array_interface__", None)
     if interface is not None:
-        if interface["typestr"] != "|u1":
+        if interface["typestr"][1:] != "u1":  # of one byte's order, jetson-utils says "<"
             raise InputError(f"image: expected uint8 on the device, got {interface['typestr']}")
         address, read_only = interface["data"]
         if read_only:

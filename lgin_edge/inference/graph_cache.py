@@ -136,7 +136,7 @@ class GraphCacheEntry:
     def __init__(self, cuda: Cuda, key: GraphKey, engine: Engine) -> None:
         about, dtypes = engine.description, engine.dtypes
         n, g = key.faces, key.ages
-        self.key, self._cuda = key, cuda
+        self.key = key
         #: Bytes of each tensor for one face at all its ages.
         self.per_face = {
             name: math.prod(about.shape(name, 1, g)) * dtypes[name].itemsize for name in about.inputs | about.outputs
@@ -144,17 +144,18 @@ class GraphCacheEntry:
         self.half = dtypes["face"] == np.float16
         self.graph: Graph | None = None
         self.runs = 0
-        self._layout = Parameters.layout(key, engine)
-        self.parameters: list[Parameters] = []
+        layout = Parameters.layout(key, engine)
         with ExitStack() as stack:
-            memory = stack.enter_context(closing(DeviceMemory(cuda, self._layout.itemsize)))
+            #: In turns, the last used last.
+            self.parameters = [stack.enter_context(closing(Parameters(cuda, layout))) for _ in range(PARAMETER_SETS)]
+            memory = stack.enter_context(closing(DeviceMemory(cuda, layout.itemsize)))
             memories = {
                 name: stack.enter_context(closing(DeviceMemory(cuda, n * self.per_face[name])))
                 for name in ("face", "patches", *about.outputs)
             }
             #: Device addresses of the parameters, by their names, and of the tensors.
-            assert self._layout.fields is not None
-            self.addresses = {name: memory.address + field[1] for name, field in self._layout.fields.items()}
+            assert layout.fields is not None
+            self.addresses = {name: memory.address + field[1] for name, field in layout.fields.items()}
             self.addresses |= {name: memory.address for name, memory in memories.items()}
             #: As many as the engine needs for all faces.
             self.calls: list[EngineCall] = []
@@ -166,16 +167,11 @@ class GraphCacheEntry:
 
     def free_parameters(self) -> Parameters:
         """Parameters that no frame uses. Raises BackendError."""
-        free = next((one for one in self.parameters if not one.running), None)
-        if free is None and len(self.parameters) < PARAMETER_SETS:
-            free = Parameters(self._cuda, self._layout)
-            self._owned.callback(free.close)
-            self.parameters.append(free)
-        if free is None:
-            free = self.parameters.pop(0)  # of the frame that was queued first
-            self.parameters.append(free)
-            free.done.synchronize()
-        return free
+        oldest = self.parameters.pop(0)
+        self.parameters.append(oldest)
+        if oldest.running:
+            oldest.done.synchronize()
+        return oldest
 
     def forget_graph(self) -> None:
         """Drop the recording; the next run makes another. Raises BackendError."""

@@ -16,7 +16,7 @@ import cuda_stand_in
 import cv2
 import numpy as np
 import pytest
-from cuda_stand_in import QueuedEngine
+from cuda_stand_in import DeviceArray, QueuedEngine
 from example_runs import (
     EXAMPLES,
     ROOT,
@@ -92,24 +92,6 @@ def test_opencv_loop_is_short() -> None:
     assert sum(bool(line.strip()) for line in text.splitlines()) <= 15
 
 
-class DeviceArray:
-    """What CuPy would give: an array whose memory is the stand-in's."""
-
-    def __init__(self, runtime: cuda_stand_in.Runtime, view: np.ndarray) -> None:
-        self.runtime, self.view = runtime, view
-        runtime.adopt(view)
-        self.shape = view.shape
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        view = self.view
-        return {"shape": view.shape, "strides": view.strides, "typestr": "|u1", "version": 3, "stream": 1,
-                "data": (view.__array_interface__["data"][0], False)}  # fmt: skip
-
-    def __getitem__(self, part: Any) -> DeviceArray:
-        return DeviceArray(self.runtime, self.view[part])
-
-
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> SimpleNamespace:
     """A GPU that is a stand-in, with a CuPy for it, and what was copied down from it."""
@@ -169,6 +151,48 @@ def test_gpu_frames_without_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="needs CuPy or PyTorch"):
         module.arrays()
+
+
+def test_jetson_camera(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], gpu: Any, shot: tuple[Image8, Floats]
+) -> None:
+    """On what jetson-utils documents of itself; frames are never taken down but for the small copy."""
+    module = load(EXAMPLES / "jetson_camera.py")
+    monkeypatch.setitem(sys.modules, "jetson_utils", None)
+    with pytest.raises(SystemExit, match="jetson_utils cannot be imported"):
+        module.jetson_utils()
+
+    class Image(DeviceArray):
+        height, width = property(lambda self: self.shape[0]), property(lambda self: self.shape[1])
+
+    frames = [None, *(Image(gpu.runtime, shot[0][..., ::-1].copy()) for _ in range(4))]
+    shown: list[Any] = []
+
+    def render(image: Image) -> None:
+        gpu.runtime.run(1)
+        shown.append(image)
+
+    def resize(image: Image, small: Image) -> None:
+        gpu.runtime.run(1)
+        small.view[...] = cv2.resize(image.view, small.view.shape[1::-1], interpolation=cv2.INTER_AREA)
+
+    utils: Any = ModuleType("jetson_utils")
+    utils.videoSource = lambda name: SimpleNamespace(
+        IsStreaming=lambda: bool(frames), Capture=lambda format, timeout: frames.pop(0)
+    )
+    utils.videoOutput = lambda name: SimpleNamespace(IsStreaming=lambda: True, Render=render)
+    utils.cudaAllocMapped = lambda width, height, format: Image(gpu.runtime, np.zeros((height, width, 3), np.uint8))
+    utils.cudaResize, utils.cudaToNumpy, utils.cudaDeviceSynchronize = resize, lambda image: image.view, lambda: None
+    monkeypatch.setitem(sys.modules, "jetson_utils", utils)
+    monkeypatch.setattr(module, "SEARCHED", SIZE // 2)
+    monkeypatch.setattr(sys, "argv", ["jetson_camera.py", "--years", "70"])
+    module.main()
+    assert len(shown) == 4
+    assert "cudaMemcpy2DAsync" not in gpu.runtime.names()
+    if kernels.cuda_is_host():
+        for image in shown:
+            changed = middle(image.view[..., ::-1], shot[1])
+            assert changed == pytest.approx(middle(shot[0], shot[1]) - SHIFT, abs=4)
 
 
 @pytest.mark.gpu

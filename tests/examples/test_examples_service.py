@@ -276,7 +276,7 @@ def test_engine_first(tmp_path: Path, subprocess_env: dict[str, str], tiny_model
         run = execute("sh", SERVICE / "engine_first.sh", "--help", env=env)
         assert run.returncode == 0, run.stderr
         assert "--listen" in run.stdout
-    assert (tmp_path / "built").read_text() == f"build --overwrite --out {tmp_path}/model.onnx\n"
+    assert (tmp_path / "built").read_text() == f"build --overwrite --out {tmp_path}/model.onnx --workspace 1024\n"
     assert "building the engine" not in run.stderr
     builder.write_text("#!/bin/sh\nexit 5\n")
     (tmp_path / "model.onnx").write_bytes(b"damaged")

@@ -52,6 +52,9 @@ def test_array_interface() -> None:
     assert fields(device_frame(array((20, 30, 4), stream=77, strides=(128, 4, 1)), "bgra")) == (
         4096, 128, 20, 30, "bgra", 77, None,
     )  # fmt: skip
+    jetson_utils = array((20, 30, 3))
+    jetson_utils.__cuda_array_interface__["typestr"] = "<u1"
+    assert fields(device_frame(jetson_utils, None))[0] == 4096
     assert fields(device_frame(array((30, 40)), "nv12")) == (4096, 40, 20, 40, "nv12", LEGACY_STREAM, None)
 
 

@@ -15,12 +15,14 @@ import cuda_stand_in
 import models
 import numpy as np
 import pytest
-from cuda_stand_in import QueuedEngine, needs_kernels
+from cuda_stand_in import DeviceArray, QueuedEngine, needs_kernels
 from frames import COLORS, face_affine, random_frame, template_boxes
 
+from lgin_edge import Transformer, transformer
 from lgin_edge.errors import BackendError, ClosedError, InputError, ModelError
 from lgin_edge.faces import FaceBatch
 from lgin_edge.frames import Color, PixelFormat
+from lgin_edge.geometry import TEMPLATE
 from lgin_edge.inference import gpu as gpu_path
 from lgin_edge.inference.cpu import CpuFramePath
 from lgin_edge.inference.cuda import Cuda, Stream
@@ -332,10 +334,29 @@ def test_shapes_that_come_and_go_do_not_pile_up(model: Path, monkeypatch: pytest
             gpu.change(frame(), faces(*[(150.0, 120.0)] * n, side=30))
     kinds = list(gpu.runtime.live.values())
     assert kinds.count("executable graph") == gpu_path.KEPT_GRAPHS
-    assert kinds.count("pinned memory") == gpu_path.KEPT_GRAPHS + 1
-    assert kinds.count("event") == gpu_path.KEPT_GRAPHS
+    assert kinds.count("pinned memory") == gpu_path.KEPT_GRAPHS * PARAMETER_SETS + 1
+    assert kinds.count("event") == gpu_path.KEPT_GRAPHS * PARAMETER_SETS
     assert kinds.count("graph") == 0
     gpu.path.close()
+    assert gpu.runtime.live == {}
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_warm_up(model: Path, monkeypatch: pytest.MonkeyPatch, on_device: bool) -> None:
+    """The first real frame is replayed, and finds its memory; the one to warm up with stays as it is."""
+    gpu = make(model, monkeypatch)
+    monkeypatch.setattr(transformer, "open_path", lambda *_, **__: gpu.path)
+    with Transformer(model, device=0) as t:
+        picture = frame()
+        image: Any = DeviceArray(gpu.runtime, picture) if on_device else picture
+        t.warm_up(image, faces=2)
+        gpu.runtime.run(1)
+        np.testing.assert_array_equal(picture, frame())
+        gpu.runtime.calls.clear()
+        t.age(image, group=3, landmarks=[TEMPLATE * 90 + 20, TEMPLATE * 90 + (250, 150)])
+        assert gpu.runtime.names().count("cudaGraphLaunch") == 1
+        assert not {"cudaMalloc", "cudaHostAlloc", "cudaStreamBeginCapture"} & set(gpu.runtime.names())
+        gpu.runtime.run(1)
     assert gpu.runtime.live == {}
 
 

@@ -6,7 +6,7 @@ Pictures are uint8 RGB [H, W, 3] with an affine ``A`` [2, 3] (canonical face to 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -234,9 +234,3 @@ def binomial(x: Floats, step: int) -> Floats:
         parts = [w * wide[k * step : k * step + n] for k, w in enumerate((1, 4, 6, 4, 1))]
         x = np.moveaxis(sum(parts[1:], parts[0]) / 16, 0, axis)
     return x
-
-
-def psnr(difference: npt.NDArray[Any], peak: float) -> float | None:
-    """Peak signal-to-noise ratio of a difference, dB; None where there is none."""
-    error = float(np.mean(np.square(difference, dtype=np.float64)))
-    return float(10 * np.log10(peak**2 / error)) if error > 0 else None

@@ -16,9 +16,9 @@ from torch import nn
 from lgin_edge.faces import Face, FaceBatch
 from lgin_edge.inference.loader import open_model
 from lgin_edge.kernels import FacePlan, region_crop
+from lgin_edge.reference import psnr
 
 from .. import export
-from . import measures
 from .summary import Json, number
 
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ def compare(model: Path, rows: Sequence[Photo], run: Path | None = None) -> list
             for out, ref in zip((run_one(*one) for one in inputs), expected, strict=True)
         ]
         joined = np.concatenate(different)
-        psnr = measures.psnr(joined, 2.0)
+        decibels = psnr(np.zeros(1), joined, 2.0)
         return {
             "name": name,
             "faces": len(inputs),
-            "psnr": None if psnr is None else round(psnr, 1),
+            "psnr": round(decibels, 1) if decibels < np.inf else None,
             "max_levels": number(127.5 * np.abs(joined).max(), 4),
         }
 

@@ -28,6 +28,8 @@ GREY_LIGHT, OWN_LIGHT = 0.38, 0.65
 SHADING, STRANDS = 0.125, 0.050
 #: Light that grey hair loses for each halving of the light in its depths.
 DEPTHS = 0.08
+#: How much of grey hair turns dark when it is young again: in full, what a network takes for fair or misses is seen as a patch.
+HOW_DARK = 0.6
 #: How far brows and beard grey, of what the hair does.
 BROWS_GREY, BEARD_GREY = 0.55, 1.0
 #: Sigma of the windows in which a line is fitted, and the noise of light that it does not follow, squared.
@@ -157,7 +159,7 @@ def _beard(subject: Subject, skin: Mask) -> Floats:
 def dark_again(subject: Subject, hair: Floats) -> Hair:
     """Grey hair that is young again; nothing where hair is not grey."""
     light = subject.image @ LUMA
-    matte = _grey_of(subject, hair) * hair
+    matte = HOW_DARK * _grey_of(subject, hair) * hair
     core = masks.shrink(hair > 0.7, 1)
     near = masks.masked_blur(light, core, 3.0)
     middle = float(np.median(light[core])) if core.any() else 0.5
