@@ -154,7 +154,7 @@ def test_curves_rise_from_0():
     for sign in curves.SIGNS:
         values = [curves.at(sign, one) for one in years]
         assert values[0] == 0
-        assert 0.5 < values[-1] <= 1.4
+        assert 0.5 < values[-1] <= 1.2
         assert (np.diff(values) >= 0).all()
         older = [curves.older(sign, 40, one) for one in years]
         assert (np.diff(older) >= 0).all()

@@ -21,8 +21,9 @@ LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 TINT = {"F": np.array((1.045, 0.983, 0.93), np.float32), "M": np.array((1.033, 0.988, 0.945), np.float32)}
 #: Colour of hair that is young again, for a luma of 1.
 YOUNG_TINT = np.array((1.37, 0.89, 0.57), np.float32)
-#: Light of hair that is all grey, on average; dark hair's, and what each unit of light that it had adds.
-GREY_LIGHT, OWN_LIGHT = 0.38, 0.65
+#: Light of hair that is all grey, on average: black hair's, what each unit of light that it had adds, and the most. Black hair
+#: shows few strands: lighter than this it is a veil.
+GREY_LIGHT, OWN_LIGHT, MOST_LIGHT = 0.22, 1.5, 0.66
 #: Spread of grey hair's shading, RMS of light, and contrast of its strands (bands below 3 px of SIDE), as measured: between
 #: its locks grey hair is as dark as any.
 SHADING, STRANDS = 0.125, 0.050

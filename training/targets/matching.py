@@ -30,8 +30,6 @@ _LENGTHS: tuple[tuple[tuple[int, int], ...], ...] = (
 _TEMPERATURE = 0.22
 #: Share of the depth that a woman's lines have of a man's, by region.
 _WOMEN = np.array([0.7, 0.9, 0.9, 0.9, 0.9])
-#: The same by region: lines across a young, smooth forehead are what viewers take for stamped.
-_REGIONS = np.array((0.65, 1.0, 1.0, 1.0, 1.0))
 
 
 def measures(subject: Subject) -> Float64:
@@ -77,7 +75,7 @@ def choose(subjects: Sequence[Subject], donors: Sequence[Subject]) -> Choice:
             ]
     left = np.array([leans_left(s) for s in subjects])
     both = np.concatenate([shares * ~left[:, None, None], shares * left[:, None, None]], -1)
-    depth = np.where((sexes == "F")[:, None], _WOMEN, 1.0) * _REGIONS
+    depth = np.where((sexes == "F")[:, None], _WOMEN, 1.0)
     return Choice(both.astype(np.float32), depth.astype(np.float32))
 
 
