@@ -99,6 +99,19 @@ def test_where_no_line_rises_the_matte_decides():
     assert np.abs(slope * light + offset - wanted).max() < 0.03
 
 
+@pytest.mark.parametrize("own", [0.06, 0.2, 0.6])
+def test_hair_that_is_all_grey_is_lighter_the_lighter_it_was_but_never_white(young, own):
+    matte = portraits.draw(portraits.mesh_of(0), SIDE, 0)[2]
+    core = masks.shrink(matte > 0.5, 8)
+    subject = replace(young)
+    grown = young.image * (own / (young.image @ edits.LUMA)[core].mean())
+    subject.__dict__["image"] = np.where((matte > 0.5)[..., None], grown, young.image).clip(0, 1).astype(np.float32)
+    made = grey.greyed(subject, matte, masks.skin(subject))
+    after = ((1 + made.gain) * (subject.image @ edits.LUMA) + made.residual @ edits.LUMA)[core]
+    wanted = min(grey.GREY_LIGHT + grey.OWN_LIGHT * own, grey.MOST_LIGHT)
+    assert np.median(after) == pytest.approx(wanted, abs=0.08)
+
+
 def test_a_beard_is_found_on_a_man_alone(people):
     man, woman = people[0], people[1]
     low = masks.shrink(masks.oval(man), 6) & (np.arange(SIDE)[:, None] > man.mesh[grey.BELOW_NOSE, 1] + 6)
