@@ -167,7 +167,7 @@ class _Decoder:
                 ours, theirs = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
                 inherited = theirs.fileno(), memory
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-c", _PROGRAM, json.dumps(sys.path), *map(str, inherited)],
+                    [sys.executable, "-IB", "-c", _PROGRAM, json.dumps(sys.path), *map(str, inherited)],
                     pass_fds=inherited,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,

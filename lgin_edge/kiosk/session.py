@@ -121,8 +121,11 @@ class Session:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             pipeline.close()  # a frame that is being changed just now is finished, and nobody gets it
-        for task in done:
-            task.result()
+        try:
+            for task in done:
+                task.result()
+        finally:  # an error holds this frame: with its task in it they were a cycle, which keeps the visitor's pictures
+            del tasks, task, done
 
     async def _receive(self) -> protocol.Command | tuple[int, bytes]:
         """The next message: a command, or number and file of a frame."""

@@ -151,7 +151,10 @@ class Kiosk:
                 future.exception()  # perhaps nobody waits for it any more
 
         future.add_done_callback(end)
-        return await asyncio.shield(future)
+        try:
+            return await asyncio.shield(future)
+        finally:  # as in ``Session._serve``
+            del future
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """What ``work`` returns, done beside the event loop."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import itertools
 import struct
@@ -16,7 +17,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from support.kiosk_server import PATIENCE, Image8, Visitor, encoded, pixels, serving
+from support.kiosk_server import PATIENCE, Image8, Visitor, encoded, pixels, serving, wait_for
 from websockets.exceptions import ConnectionClosed
 
 from lgin_edge import BackendError, Limits, Transformer
@@ -307,6 +308,22 @@ def test_bad_frames_end_the_session(server: Server, astronaut: Image8, frame: by
         assert "above 0" in closing(visitor)[1]
 
 
+def test_what_a_visit_held_goes_with_it(server: Server, frame: bytes) -> None:
+    """At once: the garbage collector finds what is left after thousands of visits, of which each holds megabytes."""
+    gc.collect()
+    gc.disable()
+    try:
+        with Visitor(server.url) as leaves:
+            leaves.start().change(frame)
+        with Visitor(server.url) as refused:
+            refused.start().change(frame)
+            refused.show(b"this is no picture")
+            assert closing(refused)[0] == Close.BAD_MESSAGE
+        wait_for(lambda: not any(type(one) is session.Session for one in gc.get_objects()))
+    finally:
+        gc.enable()
+
+
 def test_too_fast(tiny: Transformer, frame: bytes) -> None:
     with serving(tiny, Settings(max_fps=2)) as server:
         with Visitor(server.url) as visitor:
@@ -324,21 +341,18 @@ def test_too_fast(tiny: Transformer, frame: bytes) -> None:
 
 
 def test_quiet_visitors_make_room(tiny: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages without frames hold no place either."""
     monkeypatch.setattr(session, "_SILENCE_TIMEOUT_S", 0.3)
-    with serving(tiny, Settings(max_visitors=1)) as server, Visitor(server.url) as visitor:
-        assert closing(visitor)[0] == Close.QUIET
-
-
-def test_a_visitor_who_shows_nothing_makes_room(tiny: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Messages without frames hold no place."""
-    monkeypatch.setattr(session, "_SILENCE_TIMEOUT_S", 0.5)
-    with serving(tiny) as server, Visitor(server.url) as visitor:
-        visitor.start()
-        with suppress(ConnectionClosed):
-            for _ in range(200):
-                visitor.say(type="age", years=50)
-                time.sleep(0.02)
-        assert closing(visitor)[0] == Close.QUIET
+    with serving(tiny, Settings(max_visitors=1)) as server:
+        with Visitor(server.url) as visitor:
+            assert closing(visitor)[0] == Close.QUIET
+        with Visitor(server.url) as visitor:
+            visitor.start()
+            with suppress(ConnectionClosed):
+                for _ in range(200):
+                    visitor.say(type="age", years=50)
+                    time.sleep(0.02)
+            assert closing(visitor)[0] == Close.QUIET
 
 
 def test_one_address_leaves_places_to_others(tiny: Transformer, frame: bytes) -> None:
