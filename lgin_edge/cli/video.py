@@ -138,6 +138,10 @@ def camera(
         str | None, typer.Option(help="Ask the camera for this size, like 1280x720.", metavar="WxH")
     ] = None,
     mirror: Annotated[bool, typer.Option(help="Show the picture as a mirror does; records do not.")] = True,
+    mark: Annotated[
+        bool,
+        typer.Option("--mark", help="Write 'changed by AI' into the record's corner. Its metadata says so anyhow."),
+    ] = False,
     codec: CodecOption = None,
     overwrite: OverwriteOption = False,
     model: options.ModelOption = None,
@@ -166,6 +170,8 @@ def camera(
         years = 70.0
     options.check_one_age(group, years)
     with exit_on_error():
+        if mark and out is None:
+            raise InputError("--mark writes into what is recorded: give --out FILE, too")
         asked = _size(size)
         from ..stream.stream import Stream
         from ..transformer import Transformer
@@ -175,7 +181,7 @@ def camera(
             window = _window(mirror, out)
             if window is not None:
                 stack.callback(window.close)
-            recording = None if out is None else Recording(out, overwrite=overwrite, codec=codec)
+            recording = None if out is None else Recording(out, overwrite=overwrite, codec=codec, mark=mark)
             if recording is not None:
                 stack.callback(recording.close)
             transformer = stack.enter_context(

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 
+import numpy as np
+from PIL import Image
+
 from ..frames import Frame
+from ..provenance import marked
 from .writer import BT601, LIMITED, VideoWriter
 
 #: Ticks of a second, and what a player is told of the frame rate; frames are written at the times at which they came.
@@ -16,14 +20,20 @@ _RATE = Fraction(30)
 class Recording(VideoWriter):
     """Writes frames of the channel order ``color`` ("rgb" or "bgr") at the times at which they come.
 
-    Args, errors: as for ``VideoWriter``; the file appears with ``finish``.
+    Args, errors: as for ``VideoWriter``; the file appears with ``finish``. ``mark`` writes into the corner that it was changed.
     """
 
     def __init__(
-        self, target: str | os.PathLike[str], *, overwrite: bool = False, codec: str | None = None, color: str = "bgr"
+        self,
+        target: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        codec: str | None = None,
+        color: str = "bgr",
+        mark: bool = False,
     ) -> None:
         super().__init__(target, overwrite=overwrite, codec=codec)
-        self._color = color
+        self._color, self._mark = color, mark
         self._start = 0.0
         self._last = -1
 
@@ -40,6 +50,10 @@ class Recording(VideoWriter):
             color = {"colorspace": BT601, "color_range": LIMITED}
             self.begin(frame.shape[1], frame.shape[0], time_base=Fraction(1, _TICKS), color=color)
         self._last = max(self._last + 1, round((time - self._start) * _TICKS))
+        if self._mark:
+            frame = np.asarray(
+                marked(Image.fromarray(frame))
+            )  # black and white: the order of the channels does not matter
         self.write_array(frame, self._last, color=self._color)
 
     def finish(self) -> None:

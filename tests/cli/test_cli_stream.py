@@ -194,15 +194,17 @@ def test_ctrl_c_ends_a_recording_and_keeps_it(
     assert "from camera to picture" in result.stderr
 
 
-def test_a_recording_ends_when_its_time_is_over(
+def test_a_marked_recording_ends_when_its_time_is_over(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, shots: list[Shot], tmp_path: Path
 ) -> None:
     no_window(monkeypatch)
     camera_of(monkeypatch, shots, endless=True)
     target = tmp_path / "me.mp4"
-    words = ("camera", "--years", 60, "--out", target, "--seconds", 0.3, "--model", tiny_model, "--threads", 1)
-    assert command(*words).exit_code == 0
-    assert len(Seen(target).frames) >= 1
+    words = ("camera", "--years", 60, "--seconds", 0.3, "--mark", "--model", tiny_model, "--threads", 1)
+    assert command(*words).exit_code == 2  # there is nothing to mark
+    assert command(*words, "--out", target).exit_code == 0
+    corners = [np.ptp(frame[-20:, -60:].astype(int)) for frame in (shots[0].frame, Seen(target).frames[0])]
+    assert corners[0] < 150 < corners[1]  # the mark is white and black
 
 
 def test_a_recording_keeps_the_time(tmp_path: Path, shots: list[Shot]) -> None:
