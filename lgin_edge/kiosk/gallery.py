@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import os
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import InputError
@@ -24,23 +25,24 @@ _SHORTEST_PASSWORD = 12
 
 
 class Gallery:
-    """A folder of pictures, each for a set time; readable for this user alone.
+    """A folder of pictures, each for a set time, of a set size in all; readable for this user alone.
 
     Args:
         folder: made if it is not there.
         seconds: how long a picture is kept.
+        max_bytes: of all pictures; of more, the oldest go.
         password: of the staff.
 
     Raises:
         InputError: the folder cannot be written to; the password is short.
     """
 
-    def __init__(self, folder: Path, seconds: float, password: str) -> None:
+    def __init__(self, folder: Path, seconds: float, max_bytes: float, password: str) -> None:
         if len(password) < _SHORTEST_PASSWORD:
             raise InputError(
                 f"the staff's password: expected {_SHORTEST_PASSWORD} characters or more, got {len(password)}"
             )
-        self.folder, self.seconds, self._password = folder, seconds, password.encode()
+        self.folder, self.seconds, self._max_bytes, self._password = folder, seconds, max_bytes, password.encode()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -80,15 +82,24 @@ class Gallery:
         except OSError as error:
             _log.error("%s was not kept: %s", path, error)
             path.unlink(missing_ok=True)
+        self.sweep()
 
     def delete(self, token: str) -> None:
         """Drop a visitor's picture."""
         self._drop(name for name in self.names() if name[_TOKEN] == token)
 
     def sweep(self) -> None:
-        """Drop what is over."""
+        """Drop what is over, and of too many bytes the oldest pictures."""
+        self._drop(self._over())
+
+    def _over(self) -> Iterator[str]:
         oldest = time.strftime(_TIME, time.gmtime(time.time() - self.seconds))
-        self._drop(name for name in self.names() if name < oldest)
+        left = self._max_bytes
+        for name in self.names():
+            with contextlib.suppress(FileNotFoundError):  # deleted just now
+                left -= (self.folder / name).stat().st_size
+            if name < oldest or left < 0:
+                yield name
 
     def _drop(self, names: Iterable[str]) -> None:
         try:

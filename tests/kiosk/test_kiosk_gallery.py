@@ -20,7 +20,7 @@ PASSWORD = "twelve or more, für alle"
 def test_for_the_staff_alone(tiny: Transformer, astronaut: Image8, tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     with (
-        serving(tiny, Settings(gallery=Gallery(folder, 86400, PASSWORD))) as server,
+        serving(tiny, Settings(gallery=Gallery(folder, 86400, 1e9, PASSWORD))) as server,
         Visitor(server.url) as visitor,
         httpx.Client(base_url=server.url, trust_env=False, auth=("anna", PASSWORD.encode())) as staff,
         httpx.Client(base_url=server.url, trust_env=False) as other,
@@ -57,8 +57,10 @@ def test_for_the_staff_alone(tiny: Transformer, astronaut: Image8, tmp_path: Pat
         assert httpx.get(f"{server.url}/staff", trust_env=False).status_code == 404
 
 
-def test_for_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    gallery = Gallery(tmp_path, 60, PASSWORD)
+def test_for_its_time_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gallery = Gallery(tmp_path, 60, 6, PASSWORD)
     now = 1e9
     monkeypatch.setattr(module.time, "time", lambda: now)
     monkeypatch.setattr(module.time, "gmtime", lambda seconds=None, real=module.time.gmtime: real(seconds or now))
@@ -74,7 +76,12 @@ def test_for_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: p
     assert len(gallery.names()) == 1
     gallery.add("c/" * 11, "jpg", b"1")  # cannot be written, as where the disk is full
     assert "was not kept" in caplog.text
-    gallery.delete(token)
+    for third in ("d" * 22, "e" * 22):  # with the one before them nine bytes
+        now += 1
+        gallery.add(third, "jpg", b"JPG")
+    assert [name[16:38] for name in gallery.names()] == ["e" * 22, "d" * 22]
+    for token in ("d" * 22, "e" * 22):
+        gallery.delete(token)
     assert gallery.names() == []
     (tmp_path / "holiday.jpg").unlink()
     tmp_path.rmdir()  # as a disk that is unplugged
@@ -84,7 +91,7 @@ def test_for_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: p
 
 def test_wrong_settings(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="12 characters or more, got 5"):
-        Gallery(tmp_path, 60, "short")
+        Gallery(tmp_path, 60, 1e9, "short")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="no folder that pictures can be kept in"):
-        Gallery(tmp_path / "file", 60, PASSWORD)
+        Gallery(tmp_path / "file", 60, 1e9, PASSWORD)
