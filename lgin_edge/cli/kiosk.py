@@ -159,6 +159,9 @@ def kiosk(
         ),
     ] = None,
     keep_days: Annotated[float, typer.Option(min=0.01, help="For how long.", metavar="DAYS")] = 7.0,
+    keep_mb: Annotated[
+        float, typer.Option(min=1, help="Of so many megabytes in all; of more, the oldest go.", metavar="N")
+    ] = 4000.0,
     staff_password: Annotated[
         str | None,
         typer.Option(
@@ -257,7 +260,7 @@ def kiosk(
             public_screen=public_screen,
             print_command=checked(cups(printer) if printer else _words(print_command)),
             receivers=(*map(Webhook, (webhook,) if webhook else ()), *map(Mqtt, (mqtt,) if mqtt else ())),
-            gallery=None if keep is None else Gallery(keep, 86400 * keep_days, password),
+            gallery=None if keep is None else Gallery(keep, 86400 * keep_days, 1e6 * keep_mb, password),
             credentials=Credentials(c2pa_cert, c2pa_key) if c2pa_cert and c2pa_key else None,
             logo=_overlay(logo),
             frame=_overlay(frame),

@@ -210,9 +210,9 @@ class ProcessTree:
         return found
 
     @property
-    def memory_mb(self) -> float:
-        """Resident memory, megabytes."""
-        return sum(self._number(one, "status", "VmRSS") for one in self.ids()) / 1e3
+    def memory_mb(self) -> list[float]:
+        """Resident memory of each, megabytes."""
+        return [self._number(one, "status", "VmRSS") / 1e3 for one in self.ids()]
 
     @property
     def written_bytes(self) -> int:
