@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lgin_edge.bench.machine import describe
+from benchmarks.stages.machine import describe
 
 RUN = [sys.executable, "-c", "from lgin_edge.cli.app import main; main()", "batch"]
 
