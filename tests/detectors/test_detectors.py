@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from lgin_edge.detectors.centerface import CenterFace
 from lgin_edge.detectors.yunet import YuNet
 from lgin_edge.errors import BackendError, InputError, ModelError
 from lgin_edge.faces import Face
+from lgin_edge.models import onnx_file
 
 Image8 = npt.NDArray[np.uint8]
 
@@ -305,7 +307,7 @@ def fake_cv2(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[FakeYN, P
     monkeypatch.setitem(sys.modules, "cv2", fake)
     path = tmp_path / "yunet.onnx"
     path.write_bytes(models.build().SerializeToString())  # an ONNX file, which is what is checked of it
-    monkeypatch.setattr(yunet, "_try", lambda path: None)
+    monkeypatch.setattr(yunet, "_tried", nullcontext)
     return net, path, fake
 
 
@@ -372,20 +374,31 @@ def test_a_picture_longer_than_the_kernels_cut_has_no_face(detector: CenterFace)
 
 def test_a_yunet_that_kills_opencv_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "yunet.onnx"
+
+    def tried() -> bytes:
+        with yunet._tried(path) as copy:
+            return copy.read_bytes()
+
     path.write_bytes(b"\x3a\xff damaged")
     with pytest.raises(ModelError, match="not an ONNX file"):
-        yunet._try(path)
+        tried()
     path.write_bytes(models.build().SerializeToString())
-    monkeypatch.setattr(yunet, "_TRIAL", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
-    with pytest.raises(ModelError, match="its process ended with -11"):
-        yunet._try(path)
-    monkeypatch.setattr(yunet, "_TRIAL", "raise ValueError('no such layer')")
-    with pytest.raises(ModelError, match="no such layer"):
-        yunet._try(path)
-    monkeypatch.setattr(yunet, "_TRIAL", "import time; time.sleep(60)")
-    monkeypatch.setattr(yunet, "_TRIAL_SECONDS", 0.5)
-    with pytest.raises(ModelError, match="takes more than"):
-        yunet._try(path)
+    for program, message in (
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "its process ended with -11"),
+        ("raise ValueError('no such layer')", "no such layer"),
+        ("import time; time.sleep(60)", "takes more than"),
+    ):
+        monkeypatch.setattr(yunet, "_TRIAL", program)
+        monkeypatch.setattr(yunet, "_TRIAL_SECONDS", 0.5 if "sleep" in program else 60)
+        with pytest.raises(ModelError, match=message):
+            tried()
+    # What is tried and run is what was read: what another parser could see in the file reaches OpenCV neither.
+    monkeypatch.setattr(yunet, "_TRIAL", "")
+    monkeypatch.setattr(yunet, "_TRIAL_SECONDS", 60)
+    assert tried() == onnx_file.read(path).data
+    monkeypatch.setattr(yunet.onnx_file, "read", lambda path: SimpleNamespace(external=True))
+    with pytest.raises(ModelError, match="weights in other files"):
+        tried()
 
 
 @pytest.mark.parametrize(
