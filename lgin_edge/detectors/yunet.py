@@ -22,13 +22,14 @@ from ..frames import Color, Frame, PixelFormat
 from ..kernels import resample
 from ..models import onnx_file
 
-#: Loads a file and runs it on two sizes; what it prints is of no use.
+#: Loads a file and runs it on grain in the extremes of size, every place a face: some damaged files live until the one or the other.
 _TRIAL = """
 import sys, cv2, numpy
-net = cv2.FaceDetectorYN.create(sys.argv[1], "", (320, 320), 0.7, 0.3, 5000)
-for side in (320, 64):
-    net.setInputSize((side, side))
-    net.detect(numpy.zeros((side, side, 3), numpy.uint8))
+net = cv2.FaceDetectorYN.create(sys.argv[1], "", (320, 320), 0.001, 0.3, 5000)
+grain = numpy.random.default_rng(0).integers(0, 256, (640, 640, 3), numpy.uint8)
+for width, height in ((320, 320), (1, 1), (640, 640), (1, 640), (640, 1), (320, 200), (1, 1)):
+    net.setInputSize((width, height))
+    net.detect(grain[:height, :width].copy())
 """
 _TRIAL_SECONDS = 60
 
