@@ -29,7 +29,7 @@ sys.path.append(str(Path(__file__).parent.parent / "tests"))
 import models
 from support import kiosk_server
 
-from lgin_edge.bench.machine import describe
+from benchmarks.stages.machine import describe
 
 LIMIT_MB, LIMIT_FRACTION = 4.0, 0.02  # MB of 10^6 bytes
 EVERY = 10
