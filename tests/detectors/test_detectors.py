@@ -347,12 +347,42 @@ def test_yunet_without_opencv(fake_cv2: tuple[FakeYN, Path, SimpleNamespace], mo
         YuNet(path)
 
 
-def test_yunet_through_the_real_opencv_refuses_another_file(tmp_path: Path) -> None:
+def yunet_file(path: Path, kernel: tuple[int, int] = (1, 1)) -> Path:
+    """A network with a YuNet's inputs and outputs, and one convolution's kernel of another size."""
+    random, nodes, weights, outputs = np.random.default_rng(0), [], [], []
+    for stride in (8, 16, 32):
+        sides = [stride, stride]
+        nodes.append(onnx.helper.make_node("MaxPool", ["input"], [f"pool_{stride}"], kernel_shape=sides, strides=sides))
+        for kind, channels in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
+            name = f"{kind}_{stride}"
+            size = kernel if name == "bbox_32" else (1, 1)
+            values = random.normal(0, 0.01, (channels, 3, *size)).astype(np.float32)
+            weights += [
+                onnx.numpy_helper.from_array(values, f"{name}_w"),
+                onnx.numpy_helper.from_array(np.array([1, -1, channels]), f"{name}_shape"),
+            ]
+            nodes += [
+                onnx.helper.make_node("Conv", [f"pool_{stride}", f"{name}_w"], [f"{name}_c"], kernel_shape=size),
+                onnx.helper.make_node("Transpose", [f"{name}_c"], [f"{name}_t"], perm=[0, 2, 3, 1]),
+                onnx.helper.make_node("Reshape", [f"{name}_t", f"{name}_shape"], [name]),
+            ]
+            outputs.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, None, channels]))
+    view = onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, [1, 3, 640, 640])
+    graph = onnx.helper.make_graph(nodes, "yunet", [view], outputs, weights)
+    opset = [onnx.helper.make_opsetid("", 11)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=6), path)
+    return path
+
+
+def test_yunet_through_the_real_opencv(tmp_path: Path) -> None:
     pytest.importorskip("cv2", reason="needs opencv-python-headless")
-    path = tmp_path / "other.onnx"
-    path.write_bytes(models.build().SerializeToString())  # whole, and a model of another kind
-    with pytest.raises(ModelError, match="OpenCV cannot read it as a YuNet"):
-        YuNet(path)
+    YuNet(yunet_file(tmp_path / "yunet.onnx"))(np.full((48, 64, 3), 90, np.uint8))
+    for damaged in (
+        yunet_file(tmp_path / "small.onnx", (1, 2)),  # kills OpenCV, but only where a view is one cell wide
+        models.save(tmp_path / "other.onnx"),  # whole, and a model of another kind
+    ):
+        with pytest.raises(ModelError, match="OpenCV cannot read it as a YuNet"):
+            YuNet(damaged)
 
 
 def test_the_bundled_file_is_the_one_that_training_makes() -> None:
