@@ -37,7 +37,7 @@ YOUNG_GREY, YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(11, 16)
 CHANNELS = 16
 _OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GREY, YOUNG_BLUE + 1))
 #: Own lines deepen by this in ``ageing.YEARS`` years, on face and neck; skin's detail softens by this when it gets younger.
-DEEPEN, DEEPEN_NECK, SOFTEN = 0.22, 0.55, 0.10
+DEEPEN, DEEPEN_NECK, SOFTEN = 0.22, 0.55, 0.04
 #: Skin gets lighter by no more than this where nothing is that fades, log light.
 _BRIGHTER = 0.06
 #: Sigma of the windows in which a line from skin to young skin is fitted, and the noise of light that it does not follow, squared.
@@ -46,6 +46,8 @@ _WINDOW, _NOISE = 2.5, 1e-4
 COLOUR, YOUNGER_COLOUR = 0.95, 0.85
 #: And of its hues, which are make-up as much as age: in full they turn warm and dark skin grey.
 HUE = 0.2
+#: Of the change of colours, what highlights are spared.
+SHINE = 0.75
 #: The same of the mean change of shape; what hands add to it (``moves``); and what comes back when a face gets younger.
 SHAPE, SHAPE_BY_HAND, YOUNGER_SHAPE = 1.5, 1.0, 0.8
 
@@ -220,6 +222,10 @@ def _aged_skin(subject: Subject, hair: Floats, visible: Floats, change: Floats) 
     deepen = DEEPEN * visible + DEEPEN_NECK * below
     smooth = masks.masked_blur(image, skin | neck, 3.5) * (1 - below)[..., None]
     smooth += masks.masked_blur(image, skin | neck, 6.0) * below[..., None]
+    # A highlight is the lamp's light, which no skin takes away.
+    light = image @ LUMA
+    shine = ((light - masks.masked_blur(light, skin, 14.0)) / 0.15).clip(0, 1) * visible
+    change = change * (1 - SHINE * masks.blur(shine, 1.5))[..., None]
     recoloured = _matt(subject, _recoloured(image, change, skin), skin, visible)
     # Light as a gain, which is right for dark skin and light skin alike; what is left is colour.
     gain = ((recoloured @ LUMA) / np.maximum(image @ LUMA, 0.02) - 1).clip(-0.6, 0.8)
@@ -262,7 +268,7 @@ def _young(
     colour[..., 0] += 1.2 * visible
     colour[..., 1] += 0.7 * visible
     result = _recoloured(masks.rgb(colour), -YOUNGER_COLOUR * curves.at("skin", subject.photo.age) * mean_change, skin)
-    slope, offset = _line(image, result)
+    slope, offset = line(image, result)
     dark = grey.dark_again(subject, hair)
     gain = slope - 1 - SOFTEN * visible + dark.gain
     residual = offset + SOFTEN * visible[..., None] * masks.blur(image, _WINDOW) + dark.residual
@@ -270,7 +276,7 @@ def _young(
     return uncoloured.astype(np.float32), gain.astype(np.float32), residual.transpose(2, 0, 1).astype(np.float32)
 
 
-def _line(image: Floats, wanted: Floats) -> tuple[Floats, Floats]:
+def line(image: Floats, wanted: Floats) -> tuple[Floats, Floats]:
     """Slope [SIDE, SIDE] and offset [SIDE, SIDE, 3] of the line from an image to a wanted one that fits best round each pixel.
 
     A line of the face is flattened by a slope below 1, whose place need not be known to the pixel.

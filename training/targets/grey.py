@@ -95,10 +95,11 @@ def greyed(subject: Subject, hair: Floats, skin: Mask) -> Hair:
         base = min(GREY_LIGHT + OWN_LIGHT * middle, MOST_LIGHT)
         wanted = base * shade.clip(0.3, 1.7) + (strands * (light - near)).clip(-0.25, 0.25)
         wanted = np.clip(wanted, 0.08, 0.93)
-        share, edge = _share(light, hair, core), 1 - masks.soft(masks.shrink(core, 6), 2.5)
         # Strands stand out inside hair. At its edge a pixel changes by its share of what the hair beside it changes, or what is
         # half skin would be lighter than both.
-        change = masks.masked_blur(wanted - light, _inside(core), 4.0)
+        inside, edge = masks.shrink(core, 4), 1 - masks.soft(masks.shrink(core, 6), 2.5)
+        share = _share(light, hair, inside, middle)
+        change = _beside(wanted - light, inside, base - middle)
         wanted = light + (1 - edge) * (wanted - light) + edge * change
         matte = hair * (1 + edge * (share - 1))
     brows, beard = facial_hair(subject, skin)
@@ -115,19 +116,19 @@ def greyed(subject: Subject, hair: Floats, skin: Mask) -> Hair:
     )
 
 
-def _inside(core: Mask) -> Mask:
-    """Hair without its edge, where it is wide enough to have an inside."""
-    inside = masks.shrink(core, 4)
-    return inside | (core & (masks.blur(inside, 4.0) < 0.05))
+def _beside(values: Floats, part: Mask, usual: float) -> Floats:
+    """Mean of values over a part of the picture, close by; ``usual`` where none of it is close: beside a thin strand."""
+    near = (masks.blur(part, 4.0) / 0.05).clip(0, 1)
+    return near * masks.masked_blur(values, part, 4.0) + (1 - near) * usual
 
 
-def _share(light: Floats, hair: Floats, core: Mask) -> Floats:
+def _share(light: Floats, hair: Floats, inside: Mask, middle: float) -> Floats:
     """How much of each pixel near hair's edge is hair, [SIDE, SIDE]: where its light lies between hair's and what is beside it."""
-    beside = ~masks.grow(hair > 0.3, 2)
-    inner, outer = (masks.masked_blur(light, part, 4.0) for part in (_inside(core), beside))
+    outside = ~masks.grow(hair > 0.3, 2)
+    inner, outer = _beside(light, inside, middle), masks.masked_blur(light, outside, 4.0)
     between = (outer - light) / np.where(abs(outer - inner) < 1e-3, 1e-3, outer - inner)
     # Of one light with what is beside it, hair has no edge that light could tell.
-    told = ((abs(outer - inner) - 0.05) / 0.10).clip(0, 1) * (masks.blur(beside, 4.0) > 0.02)
+    told = ((abs(outer - inner) - 0.05) / 0.10).clip(0, 1) * (masks.blur(outside, 4.0) > 0.02)
     return (1 + told * (between.clip(0, 1) - 1)).astype(np.float32)
 
 
