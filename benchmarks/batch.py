@@ -1,4 +1,4 @@
-"""How ``lgin-edge batch`` scales over the cores of one machine: ``python benchmarks/batch.py [-o FILE.json]``.
+"""How ``integrations/datasets/batch.py`` scales over the cores of one machine: ``python benchmarks/batch.py [-o FILE.json]``.
 
 One folder of pictures (scikit-image's astronaut, 512x512 JPEGs in different light) by every engine in turn, each a process of its
 own, as the command line starts it. The rate is that of the middle of a batch, by the times at which results were written: from a
@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lgin_edge.bench.machine import describe
+from benchmarks.stages.machine import describe
 
-RUN = [sys.executable, "-c", "from lgin_edge.cli.app import main; main()", "batch"]
+RUN = [sys.executable, str(Path(__file__).parents[1] / "integrations" / "datasets" / "batch.py")]
 
 
 def candidates(cores: int) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""What changed beyond the noise from one file of ``python -m lgin_edge.bench --json`` to another.
+"""What changed beyond the noise from one file of ``python -m benchmarks.stages --json`` to another.
 
     python -m benchmarks.compare before.json after.json
 
@@ -8,11 +8,11 @@ interval lies beyond a floor: 3 %, or what ResNet-18 itself moved, if that is mo
 ResNet-18 are compared, and their floor is 10 %: no two processors do everything alike.
 
 Before and after many commits, on a quiet machine, in turn and twice, with one model file that both read (what ``before1`` to ``before2``
-says is the machine's own drift):
+says is the machine's own drift; a COMMIT without benchmarks/stages/ has ``python -m lgin_edge.bench`` in its place):
 
     git worktree add ../before COMMIT && (cd ../before && ./bootstrap.sh)
     for run in 1 2; do for tree in ../before .; do
-      (cd $tree && .venv/bin/python -m lgin_edge.bench "$OLDPWD/lgin_edge/weights/lgin.onnx" --json "/tmp/$(basename $PWD)$run.json")
+      (cd $tree && .venv/bin/python -m benchmarks.stages "$OLDPWD/lgin_edge/weights/lgin.onnx" --json "/tmp/$(basename $PWD)$run.json")
     done; done
     for pair in "before1 before2" "before1 $(basename $PWD)1" "before2 $(basename $PWD)2"; do
       .venv/bin/python -m benchmarks.compare $(printf "/tmp/%s.json " $pair)
@@ -33,8 +33,8 @@ import numpy.typing as npt
 import typer
 from rich.console import Console
 
-from lgin_edge.bench import resnet18
-from lgin_edge.bench.report import KEY, Row, columns, plain, short
+from benchmarks.stages import resnet18
+from benchmarks.stages.report import KEY, Row, columns, plain, short
 from lgin_edge.cli.options import exit_on_error, print_whole, stdout
 from lgin_edge.errors import InputError
 
@@ -131,7 +131,7 @@ def _base(rows: Sequence[Row], row: Row) -> Row:
     found = [one for one in rows if one["candidate"] == resnet18.NAME and one["table"] == row["table"]]
     if not found:
         raise InputError(
-            f"the table {row['table']!r} has no {resnet18.NAME}: not written by python -m lgin_edge.bench?"
+            f"the table {row['table']!r} has no {resnet18.NAME}: not written by python -m benchmarks.stages?"
         )
     return next((one for one in found if one["threads"] == row["threads"]), found[0])
 
@@ -225,12 +225,12 @@ def read(path: Path) -> tuple[dict[str, Any], list[Row]]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a file of --json") from error
     except ValueError as error:
-        raise InputError(f"{path}: not a file of python -m lgin_edge.bench --json: {error}") from error
+        raise InputError(f"{path}: not a file of python -m benchmarks.stages --json: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("machine"), dict):
-        raise InputError(f"{path}: not a file of python -m lgin_edge.bench --json: it has no 'machine'")
+        raise InputError(f"{path}: not a file of python -m benchmarks.stages --json: it has no 'machine'")
     found = content.get("rows")
     if not isinstance(found, list) or not all(isinstance(row, dict) and _complete(row) for row in found):
-        raise InputError(f"{path}: not a file of python -m lgin_edge.bench --json: 'rows' lack {', '.join(_NUMBERS)}")
+        raise InputError(f"{path}: not a file of python -m benchmarks.stages --json: 'rows' lack {', '.join(_NUMBERS)}")
     return content["machine"], found
 
 

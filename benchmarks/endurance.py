@@ -37,8 +37,8 @@ from rich.console import Console
 from rich.progress import track
 
 import lgin_edge
+from benchmarks.stages.machine import describe
 from lgin_edge import geometry, kernels
-from lgin_edge.bench.machine import describe
 from lgin_edge.faces import FaceBatch
 from lgin_edge.frames import PixelFormat
 from lgin_edge.kernels import Edits, FacePlan

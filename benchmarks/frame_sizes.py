@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 import lgin_edge
-from lgin_edge.bench import machine, report
-from lgin_edge.bench.measure import Candidate, WrongAnswer, measure_interleaved
-from lgin_edge.bench.resnet18 import Sessions
-from lgin_edge.bench.scene import Scene
+from benchmarks.stages import machine, report
+from benchmarks.stages.measure import Candidate, WrongAnswer, measure_interleaved
+from benchmarks.stages.resnet18 import Sessions
+from benchmarks.stages.scene import Scene
 
 SIZES = ((854, 480), (1280, 720), (1920, 1080), (3840, 2160))
 

@@ -9,19 +9,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lgin_edge import geometry, kernels
-from lgin_edge.errors import BackendError, LginError
+from lgin_edge.errors import BackendError, LginError, ModelError
 from lgin_edge.faces import Face, FaceBatch
 from lgin_edge.frames import Frame, PixelFormat
 from lgin_edge.inference import graph_cache
 from lgin_edge.inference.cpu import CpuFramePath
 from lgin_edge.inference.cuda import Cuda, DeviceMemory, PinnedBuffer, Stream
-from lgin_edge.inference.device_array import DeviceFrame
+from lgin_edge.inference.device_array import DeviceFrame, device_frame
 from lgin_edge.inference.gpu import GpuFramePath
 from lgin_edge.kernels import FacePlan
 from lgin_edge.models import tensorrt_variants
@@ -113,6 +114,20 @@ def path_answers(step: Step) -> None:
                 **({"failed": True} if worst > 1 else {}),
             )
             _check_frames_in_flight(step, path, cpu, pixel_format, height, width)
+        _check_finite(step, path, engine, _noise(PixelFormat.RGB, height, width))
+
+
+def _check_finite(step: Step, path: GpuFramePath, engine: Fixed, frame: Frame) -> None:
+    """That a NaN as the last value of each output is found."""
+    where, codes = batch(frame.shape[0] / 3, *frame.shape[:2]), np.eye(len(engine.description.groups), dtype=np.float32)
+    found = []
+    for name in engine.description.outputs:
+        with engine.not_finite(name):
+            try:
+                path.change(frame, PixelFormat.RGB, where, codes[:1], [frame.copy()], nullcontext)
+            except ModelError as error:
+                found += [name] if f"gave {name} with NaN" in str(error) else []
+    step.row("NaN", found=found, **({} if found == list(engine.description.outputs) else {"failed": True}))
 
 
 def _check_frames_in_flight(
@@ -193,7 +208,7 @@ def path_times(step: Step) -> None:
     about = _description()
     engine = Fixed(step.cuda, about)
     with closing(GpuFramePath(step.cuda, Stream(step.cuda), engine)) as path:
-        _time_path(step, "frame without network", path, about, SIDES[:1] if step.quick else (100, 300, 600))
+        _time_path(step, "frame without network", path, about, (20, 60) if step.quick else (100, 300, 600))
 
 
 def whole_frame(step: Step) -> None:
@@ -221,7 +236,85 @@ def whole_frame(step: Step) -> None:
                     bytes_that_differ=int((difference != 0).sum()),
                     **({"failed": True} if difference.max() > NETWORK_LEVELS or (have == frame).all() else {}),
                 )
-        _time_path(step, "whole frame", path, about, SIDES[:1] if step.quick else (300, 600))
+        sides = SIDES[:1] if step.quick else (300, 600)
+        frame_ms = _time_path(step, "whole frame", path, about, sides)
+        for side in sides:
+            frame = _noise(PixelFormat.RGB, 720, 1280)
+            path.change(frame, PixelFormat.RGB, batch(side, 720, 1280), codes[-1:], [frame], nullcontext)
+            entry = next(reversed(path.entries.values()))
+            us = [
+                step.per_launch_us(path.stream, partial(queue, entry)) for queue in (path.queue_crop, path.queue_paste)
+            ]
+            fraction = 1e-3 * sum(us) / frame_ms[side]
+            step.row("crop and paste in a whole frame", side=side, crop_us=us[0], paste_us=us[1], fraction=fraction)
+
+
+def arrays(step: Step) -> None:
+    """Frames of PyTorch and CuPy on streams of theirs: they become what a frame from the host becomes, although the GPU is still
+    busy with what makes them when the call returns."""
+    about = _description()
+    frame, where, code = (
+        _noise(PixelFormat.RGB, *SIZES[0]),
+        batch(300, *SIZES[0]),
+        np.eye(len(about.groups), dtype="f")[0],
+    )
+    with closing(GpuFramePath(step.cuda, Stream(step.cuda), Fixed(step.cuda, about))) as path:
+        want = frame.copy()
+        path.change(frame, PixelFormat.RGB, where, code[None], [want], nullcontext)
+
+        def change(image: Any) -> None:
+            path.change_on_device(device_frame(image, "rgb"), where, code, nullcontext)
+
+        for what, changed in (("PyTorch", _in_pytorch), ("DLPack", _by_dlpack), ("CuPy", _in_cupy)):
+            if importlib.util.find_spec("cupy" if what == "CuPy" else "torch") is None:
+                step.row(what, skipped="not installed")
+                continue
+            differ = [int((changed(frame, change) != want).sum()) for _ in range(4)]
+            step.row(what, bytes_that_differ=differ, **({"failed": True} if any(differ) else {}))
+
+
+_BUSY_BYTES, _BUSY_TIMES = 1 << 28, 80  # of writing before a frame is made: 8 ms of an H100
+
+
+def _in_pytorch(frame: Frame, change: Callable[[Any], None]) -> Frame:
+    import torch
+
+    with torch.cuda.stream(torch.cuda.Stream()):
+        image = _late_tensor(frame)
+        change(image)
+        return image.clone().cpu().numpy()
+
+
+def _by_dlpack(frame: Frame, change: Callable[[Any], None]) -> Frame:
+    """An array that has nothing but DLPack is used on the default stream afterwards."""
+    import torch
+
+    with torch.cuda.stream(torch.cuda.Stream()):
+        image = _late_tensor(frame)
+        change(SimpleNamespace(__dlpack__=image.__dlpack__))
+    return image.clone().cpu().numpy()
+
+
+def _late_tensor(frame: Frame) -> Any:
+    """A frame that comes to be long after this returns."""
+    import torch
+
+    there, busy = torch.from_numpy(frame).cuda(), torch.empty(_BUSY_BYTES, dtype=torch.uint8, device="cuda")
+    for _ in range(_BUSY_TIMES):
+        busy.zero_()
+    return there.clone()
+
+
+def _in_cupy(frame: Frame, change: Callable[[Any], None]) -> Frame:
+    import cupy
+
+    with cupy.cuda.Stream(non_blocking=True):
+        there, busy = cupy.asarray(frame), cupy.empty(_BUSY_BYTES, cupy.uint8)
+        for _ in range(_BUSY_TIMES):
+            busy.fill(0)
+        image = there.copy()
+        change(image)
+        return cupy.asnumpy(image)
 
 
 def target_times(step: Step) -> None:
@@ -279,6 +372,7 @@ STEPS: dict[str, Callable[[Step], None]] = {
     "paste-times": paste_times,
     "path-times": path_times,
     "frame": whole_frame,
+    "arrays": arrays,
     "target-times": target_times,
 }
 
@@ -290,8 +384,10 @@ def find(name: str) -> Callable[[Step], None]:
     return STEPS[name]
 
 
-def _time_path(step: Step, what: str, path: GpuFramePath, about: Description, sides: Sequence[int]) -> None:
-    height, width = SIZES[0]
+def _time_path(step: Step, what: str, path: GpuFramePath, about: Description, sides: Sequence[int]) -> dict[int, float]:
+    """Median milliseconds of a frame on the device by the face's side."""
+    height, width = (side // (5 if step.quick else 1) for side in SIZES[0])
+    on_device: dict[int, float] = {}
     codes = np.eye(len(about.groups), dtype=np.float32)[-1:]
     frame = _noise(PixelFormat.RGB, height, width)
     stack = ExitStack()
@@ -308,11 +404,7 @@ def _time_path(step: Step, what: str, path: GpuFramePath, about: Description, si
 
         for record, source, run in ((True, "host", host), (False, "host", host), (True, "device", device)):
             path.record, kept = record and path.engine.capturable, path.record
-            if not record:
-                path.stream.synchronize()
-                for entry in path.entries.values():
-                    entry.close()
-                path.entries.clear()
+            _forget(path)
             samples = []
             for _ in range(4 if step.quick else FRAMES):
                 start = time.perf_counter()
@@ -323,11 +415,10 @@ def _time_path(step: Step, what: str, path: GpuFramePath, about: Description, si
             median, p95 = np.percentile(counted, (50, 95))
             step.row(what, side=side, frame_from=source, graph=graph, median_ms=float(median), p95_ms=float(p95))
             path.record = kept
+            if source == "device":
+                on_device[side] = float(median)
         for sets in (1, graph_cache.PARAMETER_SETS):
-            for entry in path.entries.values():
-                path.stream.synchronize()
-                entry.close()
-            path.entries.clear()
+            _forget(path)
             with _parameter_sets(sets):
                 frames = 4 if step.quick else FRAMES
                 for _ in range(3):
@@ -341,6 +432,15 @@ def _time_path(step: Step, what: str, path: GpuFramePath, about: Description, si
             step.row(f"{what}, one after another", side=side, frame_from="device", in_flight=sets, mean_ms=mean_ms)
     path.stream.synchronize()
     stack.close()
+    return on_device
+
+
+def _forget(path: GpuFramePath) -> None:
+    """Drop all shapes of work: one that ran without a graph is not recorded later."""
+    path.stream.synchronize()
+    for entry in path.entries.values():
+        entry.close()
+    path.entries.clear()
 
 
 @contextmanager
@@ -372,13 +472,34 @@ class Fixed:
             name: rng.uniform(*_RANGES[name], about.shape(name, self.max_faces, self._AGES)).astype(np.float16)
             for name in about.outputs
         }
-        self._buffers: dict[str, PinnedBuffer] = {}
-        with closing(Stream(cuda)) as stream:
-            for name, edits in self._edits.items():
-                buffer = self._buffers[name] = PinnedBuffer(cuda, edits.nbytes)
-                buffer.host[:] = edits.reshape(-1).view(np.uint8)
-                buffer.upload(stream.handle)
+        self._buffers = {name: PinnedBuffer(cuda, edits.nbytes) for name, edits in self._edits.items()}
+        for name in self._edits:
+            self._upload(name)
+
+    def _upload(self, name: str) -> None:
+        buffer = self._buffers[name]
+        buffer.host[:] = self._edits[name].reshape(-1).view(np.uint8)
+        with closing(Stream(self._cuda)) as stream:
+            buffer.upload(stream.handle)
             stream.synchronize()
+
+    @contextmanager
+    def not_finite(self, name: str) -> Iterator[None]:
+        """With NaN as the last value of an edit of the first face at the first age."""
+        values = self._edits[name].reshape(-1)
+        last = self._size(name, 1) // values.itemsize - 1
+        kept, values[last] = values[last], np.nan
+        self._upload(name)
+        try:
+            yield
+        finally:
+            values[last] = kept
+            self._upload(name)
+
+    def _size(self, name: str, ages: int) -> int:
+        """Bytes of a face's edits."""
+        size = self._edits[name][0].nbytes
+        return size if name == "place" else size // self._AGES * ages
 
     def bind(self, addresses: Mapping[str, int], faces: int, ages: int) -> BoundCall:
         return BoundCall(partial(self._enqueue, addresses, faces, ages))
@@ -386,8 +507,7 @@ class Fixed:
     def _enqueue(self, addresses: Mapping[str, int], faces: int, ages: int, stream: int) -> None:
         kind = self._cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         for name, buffer in self._buffers.items():
-            stride = self._edits[name][0].nbytes
-            size = stride if name == "place" else stride // self._AGES * ages
+            stride, size = self._edits[name][0].nbytes, self._size(name, ages)
             for n in range(faces):
                 to, source = addresses[name] + n * size, buffer.address + n * stride
                 self._cuda.call("cudaMemcpyAsync", to, source, size, kind, stream)

@@ -31,8 +31,8 @@ from skimage import data
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from support import kiosk_browser, kiosk_server
 
+from benchmarks.stages.machine import describe
 from lgin_edge import Transformer
-from lgin_edge.bench.machine import describe
 from lgin_edge.kiosk.state import live_jpeg
 from lgin_edge.stream import Pipeline
 

@@ -32,7 +32,7 @@ sys.path.append(str(Path(__file__).parent.parent / "tests"))
 import models
 from support import kiosk_server
 
-from lgin_edge.bench.machine import describe
+from benchmarks.stages.machine import describe
 
 LIMIT_MB = 1.0  # 10^6 bytes
 EVERY = 10

@@ -24,11 +24,11 @@ from onnx import TensorProto, helper
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.stages import machine, report, stages
+from benchmarks.stages.measure import Candidate, measure_interleaved
+from benchmarks.stages.resnet18 import GMAC, Sessions
+from benchmarks.stages.stages import Model, Target
 from lgin_edge import geometry, reference
-from lgin_edge.bench import machine, report, stages
-from lgin_edge.bench.measure import Candidate, measure_interleaved
-from lgin_edge.bench.resnet18 import GMAC, Sessions
-from lgin_edge.bench.stages import Model, Target
 from lgin_edge.transformer import INT8_WEIGHTS, WEIGHTS
 from training.evaluation.cost import macs
 

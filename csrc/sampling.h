@@ -22,6 +22,13 @@ LGIN_HD Rgb operator*(float t, const Rgb& a) { return Rgb{t * a.r, t * a.g, t * 
 LGIN_HD Rgb operator/(const Rgb& a, float t) { return Rgb{a.r / t, a.g / t, a.b / t}; }
 LGIN_HD Rgb operator-(const Rgb& a, float t) { return Rgb{a.r - t, a.g - t, a.b - t}; }
 
+// Bytes within a row. A GPU's frames are C-contiguous: 32 bits hold them, in half the registers.
+#if defined(__CUDA_ARCH__)
+using RowBytes = int;
+#else
+using RowBytes = std::ptrdiff_t;
+#endif
+
 // Packed 8-bit pixels of any channel order and any strides, also negative ones.
 struct PackedFrame {
   using Color = Rgb;
@@ -32,10 +39,11 @@ struct PackedFrame {
   std::ptrdiff_t offset[3];     // bytes from the pixel's address to its R, G and B
   int width, height;
 
-  LGIN_HD std::uint8_t* address(int y, int x) const { return data + y * y_stride + x * x_stride; }
+  LGIN_HD std::uint8_t* address(int y, int x) const { return data + y * y_stride + x * static_cast<RowBytes>(x_stride); }
   LGIN_HD Rgb pixel(int y, int x) const {
     const std::uint8_t* const p = address(y, x);
-    return Rgb{static_cast<float>(p[offset[0]]), static_cast<float>(p[offset[1]]), static_cast<float>(p[offset[2]])};
+    return Rgb{static_cast<float>(p[static_cast<RowBytes>(offset[0])]), static_cast<float>(p[static_cast<RowBytes>(offset[1])]),
+               static_cast<float>(p[static_cast<RowBytes>(offset[2])])};
   }
   LGIN_HD Rgb rgb(const Rgb& color) const { return color; }
 };

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 # Tests run in parallel, a process a core: threads inside PyTorch would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# training/ is run from a checkout and in no wheel; appended, so that the installed lgin_edge stays the one that is tested.
-sys.path.append(str(Path(__file__).parent.parent))
+# What is run from a checkout and is in no wheel; appended, so that the installed lgin_edge stays the one that is tested.
+ROOT = Path(__file__).parent.parent
+sys.path += [str(ROOT), str(ROOT / "integrations" / "datasets")]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

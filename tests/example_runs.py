@@ -1,4 +1,4 @@
-"""What the tests of the examples share: running them, and a film of the astronaut."""
+"""What the tests of the examples and integrations share: running them, and a film of the astronaut."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.films import Floats, Image8, film, move
 import lgin_edge
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = ROOT / "examples"
+EXAMPLES, INTEGRATIONS = ROOT / "examples", ROOT / "integrations"
 SERVICE = EXAMPLES / "service"
 #: A side that is no multiple of 4, so that GStreamer pads its rows.
 SIZE = 198

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lgin_edge.bench import machine
-from lgin_edge.bench.__main__ import measure, stages_of
+from benchmarks.stages import machine
+from benchmarks.stages.__main__ import measure, stages_of
 from lgin_edge.cli.options import BAD_MODEL, exit_on_error, stdout
 from lgin_edge.models.engine_file import is_engine
 from lgin_edge.transformer import INT8_WEIGHTS, WEIGHTS, model_path
@@ -34,7 +34,7 @@ def research(
     ] = False,
     json_: Annotated[Path | None, typer.Option("--json", show_default=False)] = None,
 ) -> None:
-    """What lgin_edge.bench measures, and: more faces a call, more threads, peak memory, what is installed among PyTorch,
+    """What benchmarks.stages measures, and: more faces a call, more threads, peak memory, what is installed among PyTorch,
     torch.compile (takes minutes), OpenVINO and OpenCV, and each part of the frame path on a GPU."""
     with exit_on_error():
         failed = measure(ResearchBench, models or [], stages_of(stage), threads, seconds, json_)

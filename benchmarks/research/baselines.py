@@ -6,11 +6,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+from benchmarks.stages import measure, stages
+from benchmarks.stages.measure import Candidate, Skipped
+from benchmarks.stages.resnet18 import Sessions
+from benchmarks.stages.stages import Model, Target
 from lgin_edge import geometry
-from lgin_edge.bench import measure, stages
-from lgin_edge.bench.measure import Candidate, Skipped
-from lgin_edge.bench.resnet18 import Sessions
-from lgin_edge.bench.stages import Model, Target
 
 from . import frameworks, opencv
 from .frameworks import Run, Unavailable

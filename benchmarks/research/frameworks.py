@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 import lgin_edge
-from lgin_edge.bench.measure import in_a_line
-from lgin_edge.bench.stages import Model
+from benchmarks.stages.measure import in_a_line
+from benchmarks.stages.stages import Model
 from lgin_edge.frames import Floats
 
 # By importlib: the base install has none of these packages, and type checking must not need them either.

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from lgin_edge.bench import measure, stages
-from lgin_edge.bench.measure import Candidate, Skipped
-from lgin_edge.bench.stages import FRAME_SIZE, Model, Target
+from benchmarks.stages import measure, stages
+from benchmarks.stages.measure import Candidate, Skipped
+from benchmarks.stages.stages import FRAME_SIZE, Model, Target
 from lgin_edge.inference.cuda import DeviceMemory
 from lgin_edge.inference.device_array import LEGACY_STREAM
 from lgin_edge.inference.gpu import GpuFramePath

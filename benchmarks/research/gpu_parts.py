@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lgin_edge.bench import measure
-from lgin_edge.bench.measure import Candidate, WrongAnswer
-from lgin_edge.bench.scene import HEIGHT, WIDTH
-from lgin_edge.bench.stages import Model, Target
+from benchmarks.stages import measure
+from benchmarks.stages.measure import Candidate, WrongAnswer
+from benchmarks.stages.scene import HEIGHT, WIDTH
+from benchmarks.stages.stages import Model, Target
 from lgin_edge.faces import FaceBatch
 from lgin_edge.frames import PixelFormat
 from lgin_edge.inference.gpu import GpuFramePath

@@ -13,8 +13,8 @@ from typing import Any
 
 from rich.console import Console
 
-from lgin_edge.bench.report import columns, plain
-from lgin_edge.bench.scene import Scene
+from benchmarks.stages.report import columns, plain
+from benchmarks.stages.scene import Scene
 from lgin_edge.cli.options import print_whole
 from lgin_edge.inference.onnxruntime import DEFAULT_PROVIDERS, session_options
 from lgin_edge.models.description import Description

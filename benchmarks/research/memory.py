@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import lgin_edge
-from lgin_edge.bench import stages
+from benchmarks.stages import stages
 
 _CALLS = 3
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.stages.measure import WrongAnswer
 from lgin_edge import geometry
-from lgin_edge.bench.measure import WrongAnswer
 from lgin_edge.frames import Floats, Frame
 from lgin_edge.models.description import Description
 

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from lgin_edge.bench import machine, stages
-from lgin_edge.bench.measure import LEAST_ROUNDS, Candidate, Skipped
-from lgin_edge.bench.report import Row
-from lgin_edge.bench.resnet18 import Sessions
-from lgin_edge.bench.run import Bench, Targets
-from lgin_edge.bench.stages import CPU, Model, Target
+from benchmarks.stages import machine, stages
+from benchmarks.stages.measure import LEAST_ROUNDS, Candidate, Skipped
+from benchmarks.stages.report import Row
+from benchmarks.stages.resnet18 import Sessions
+from benchmarks.stages.run import Bench, Targets
+from benchmarks.stages.stages import CPU, Model, Target
 from lgin_edge.inference.loader import open_model
 from lgin_edge.models.engine_file import is_engine
 

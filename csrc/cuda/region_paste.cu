@@ -87,14 +87,23 @@ __device__ Work work_of(const Pasting& what) {
 // The grid does not know the face: its blocks take the tiles of the face's bounding box in turns. A face has fewer than
 // 2^30 tiles, so that their numbers, and a grid added to them, fit.
 
-// Call f(row, column) for the cells of a rectangle, whose tiles the grid's blocks take in turns.
+// A rectangle of cells, in tiles.
+struct Tiles {
+  Rectangle cells;
+  unsigned columns, count;
+};
+__device__ Tiles tiles_of(const Rectangle& cells) {
+  const unsigned columns = (static_cast<unsigned>(cells.width()) + kColumns - 1) / kColumns;
+  return Tiles{cells, columns, columns * ((static_cast<unsigned>(cells.height()) + kRows - 1) / kRows)};
+}
+
+// Call f(row, column) for the cells of tiles that the grid's blocks take in turns.
 template <class F>
-__device__ void each_cell(const Rectangle& cells, const F& f) {
-  const unsigned tile_columns = (static_cast<unsigned>(cells.width()) + kColumns - 1) / kColumns;
-  const unsigned tile_rows = (static_cast<unsigned>(cells.height()) + kRows - 1) / kRows;
-  for (unsigned tile = blockIdx.x; tile < tile_columns * tile_rows; tile += gridDim.x) {
-    const int row = cells.y0 + static_cast<int>(tile / tile_columns * kRows + threadIdx.y);
-    const int column = cells.x0 + static_cast<int>(tile % tile_columns * kColumns + threadIdx.x);
+__device__ void each_cell(const Tiles& tiles, const F& f) {
+  const Rectangle& cells = tiles.cells;
+  for (unsigned tile = blockIdx.x; tile < tiles.count; tile += gridDim.x) {
+    const int row = cells.y0 + static_cast<int>(tile / tiles.columns * kRows + threadIdx.y);
+    const int column = cells.x0 + static_cast<int>(tile % tiles.columns * kColumns + threadIdx.x);
     if (row < cells.y1 && column < cells.x1) f(row, column);
   }
 }
@@ -112,7 +121,7 @@ __global__ void paste_kernel(const Frame* __restrict__ source, const PastePlan* 
   const Frame frame = moved(*source, work.age * what.age_step);
   const PlanarResiduals<T> residuals{views.face + work.row * face_elements(views),
                                      views.patches + work.row * patch_elements(views), views.face_size, views.patch_size};
-  each_cell(cells_of(frame, plan), [&](int row, int column) { change_cell(frame, plan, residuals, row, column); });
+  each_cell(tiles_of(cells_of(frame, plan)), [&](int row, int column) { change_cell(frame, plan, residuals, row, column); });
 }
 
 // ---- format 2 -----------------------------------------------------------------------------------------------------
@@ -177,15 +186,24 @@ __global__ void keep_kernel(const Frame* __restrict__ source, const PastePlan* _
   if (is_empty(plan)) return;
   const Frame frame = moved(*source, work.age * what.age_step);
   const Frame kept = at_address(frame, scratch + work.age * what.age_step);
-  each_cell(read_cells(frame, plan), [&](int row, int column) {
+  each_cell(tiles_of(read_cells(frame, plan)), [&](int row, int column) {
     if (copy_cell(frame, kept, row, column) && cell_inside(frame, plan, row, column)) coloured[work.row] = 1;
   });
 }
 
+// What a row of the grid's blocks edits, a cell each thread: pixels. Of NV12 the first row takes the Y of pixels, the second the U
+// and V of 2x2 blocks: a thread that took all of a block would work five times as long, and a small face has few threads.
+__device__ Rectangle edited_cells(const PackedFrame& frame, const PastePlan& plan) { return cells_of(frame, plan); }
+__device__ Rectangle edited_cells(const Nv12Frame& frame, const PastePlan& plan) {
+  const Rectangle cells = cells_of(frame, plan);
+  const int side = blockIdx.y == 0 ? 2 : 1;
+  return Rectangle{side * cells.x0, side * cells.y0, side * cells.x1, side * cells.y1};
+}
+
 template <class T>
-__device__ void edit_cells(const PackedFrame& frame, const PackedFrame& kept, const PastePlan& plan,
+__device__ void edit_cells(const PackedFrame& frame, const PackedFrame& kept, const Tiles& tiles, const PastePlan& plan,
                            const PlanarEdits<T>& edits, bool coloured) {
-  each_cell(cells_of(frame, plan), [&](int row, int column) {
+  each_cell(tiles, [&](int row, int column) {
     const float dx = static_cast<float>(column - plan.origin_x), dy = static_cast<float>(row - plan.origin_y);
     PixelEdit edit;
     if (!edits_at(plan, edits, dx, dy, &edit)) return;
@@ -199,16 +217,13 @@ __device__ void edit_cells(const PackedFrame& frame, const PackedFrame& kept, co
   });
 }
 
-// The blocks of the grid's first row take the Y of a pixel each thread, those of the second the U and V of a 2x2 block: a thread
-// that took all of a block would work five times as long, and a small face has few threads.
 template <class T>
-__device__ void edit_cells(const Nv12Frame& frame, const Nv12Frame& kept, const PastePlan& plan,
+__device__ void edit_cells(const Nv12Frame& frame, const Nv12Frame& kept, const Tiles& tiles, const PastePlan& plan,
                            const PlanarEdits<T>& edits, bool coloured) {
-  const Rectangle cells = cells_of(frame, plan);
   const bool luma = blockIdx.y == 0;
-  const int scale = luma ? 1 : 2, side = 3 - scale;
+  const int scale = luma ? 1 : 2;
   const float centre = luma ? 0.0f : 0.5f;
-  each_cell(Rectangle{side * cells.x0, side * cells.y0, side * cells.x1, side * cells.y1}, [&](int row, int column) {
+  each_cell(tiles, [&](int row, int column) {
     const float dx = static_cast<float>(scale * column - plan.origin_x) + centre;
     const float dy = static_cast<float>(scale * row - plan.origin_y) + centre;
     PixelEdit edit;
@@ -232,17 +247,19 @@ __global__ void __launch_bounds__(kColumns * kRows, 4)
   const Work work = work_of(what);
   const PastePlan& plan = plans[work.face];
   if (is_empty(plan)) return;
-  // Once a block: in every thread these addresses would take registers that it does not have.
+  // Once a block: in every thread these would take registers that it does not have.
   __shared__ Frame frame, kept;
+  __shared__ Tiles tiles;
   __shared__ PlanarEdits<T> edits;
   if (threadIdx.x == 0 && threadIdx.y == 0) {
     frame = moved(*source, work.age * what.age_step);
     kept = at_address(frame, scratch + work.age * what.age_step);
+    tiles = tiles_of(edited_cells(frame, plan));
     edits = views.of(static_cast<std::size_t>(work.face), static_cast<std::size_t>(work.age),
                      static_cast<std::size_t>(what.ages));
   }
   __syncthreads();
-  edit_cells(frame, kept, plan, edits, coloured[work.row] != 0);
+  edit_cells(frame, kept, tiles, plan, edits, coloured[work.row] != 0);
 }
 
 // The grid of a paste: blocks for tiles of so many pixels, rows for planes, and a depth of faces and ages.

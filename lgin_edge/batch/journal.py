@@ -109,13 +109,13 @@ class Journal:
 
     def _begin(self, question: dict[str, Any], overwrite: bool) -> None:
         asked, self.outcomes = (None, {}) if overwrite else self._read()
-        if asked is not None and asked != question and self.outcomes:
-            before = {key: asked.get(key) for key in question if asked.get(key) != question[key]}
+        before = {key: (asked or {}).get(key) for key in question if asked is None or asked.get(key) != question[key]}
+        if before and self.outcomes:
             now = {key: question[key] for key in before}
             raise InputError(
                 f"{self._folder} holds the results of {before}, and now {now} is asked for; give another folder, or --overwrite"
             )
-        if asked != question:
+        if before:
             self._lines.clear()
             self._write(question)
 

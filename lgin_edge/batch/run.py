@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,15 +45,17 @@ def run(
     settings: Settings,
     *,
     executor: Executor = local,
+    question: Mapping[str, object] | None = None,
     overwrite: bool = False,
     progress: Progress = lambda done, of: None,
 ) -> Summary:
     """Do what is missing.
 
     Args:
-        source: a folder of pictures and shards, or one of either.
-        out: folder of the results, which holds those of one question: source, age, model and column.
+        source: a folder of pictures and of ``settings.shards``, or one of either.
+        out: folder of the results, which holds those of one question: source, age, model, mark, and ``question``.
         executor: who does the tasks.
+        question: what else is asked for, in JSON's types.
         overwrite: do everything again, whatever is there.
 
     Raises:
@@ -61,21 +63,21 @@ def run(
         ImageError: the journal cannot be written.
         ModelError, BackendError: the model or a run time is not usable.
     """
-    tasks = find(source, out)
+    tasks = find(source, out, settings.shards)
     path = model_path(settings.model)
     about = read_description(path)
     if not isinstance(about, Description):
         raise ModelError(f"{path}: estimates ages; expected a model that makes faces younger or older")
     about.age_code(group=settings.group, years=settings.years)
-    question = {
+    asked = {
         "source": str(source.absolute()),
         "group": settings.group,
         "years": settings.years,
         "model": settings.sha256,
-        "column": settings.column,
         "mark": settings.mark,
+        **(question or {}),
     }
-    with Journal(out, question, overwrite=overwrite) as journal:
+    with Journal(out, asked, overwrite=overwrite) as journal:
         sweep(out)
         outcomes = journal.outcomes
         missing = [task for task in tasks if task.name not in outcomes or not outcomes[task.name].is_complete(task)]

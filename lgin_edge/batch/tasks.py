@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +10,13 @@ from .. import images, jobs
 from ..errors import InputError
 from ..jobs import Job
 
-#: Endings of files that hold many pictures.
-SHARDS = (".parquet", ".tar")
 #: Why a picture without a face has no result.
 NO_FACE = "no face"
 
 
 @dataclass(frozen=True)
 class Task:
-    """A picture file or a shard."""
+    """A picture file, or a shard: a file of many pictures."""
 
     name: str  # of the source within the folder given, with slashes
     source: str  # absolute paths, the same on all machines that work
@@ -26,8 +25,9 @@ class Task:
     mtime_ns: int
 
     @property
-    def is_shard(self) -> bool:
-        return self.source.lower().endswith(SHARDS)
+    def suffix(self) -> str:
+        """The ending of its file, in small letters."""
+        return Path(self.source).suffix.lower()
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,19 @@ def size_of(path: Path) -> int | None:
         return None
 
 
-def find(source: Path, out: Path) -> list[Task]:
-    """The tasks of a folder of pictures and shards (or of one file), mirrored in the folder ``out``.
+def find(source: Path, out: Path, shards: Collection[str] = ()) -> list[Task]:
+    """The tasks of a folder (or of one file), mirrored in the folder ``out``: its pictures, and shards of these endings.
 
     Raises InputError: nothing there, or results that would replace a source or each other.
     """
-    suffixes = (*images.SUFFIXES, *SHARDS)
+    suffixes = (*images.SUFFIXES, *shards)
     try:
         if source.is_dir():
             root, found = source, jobs.files(source, suffixes, without=out)
         elif source.is_file() and source.suffix.lower() in suffixes:
             root, found = source.parent, [source]
         else:
-            raise InputError(f"{source}: expected a folder or a file, of pictures or shards ({' '.join(suffixes)})")
+            raise InputError(f"{source}: expected a folder or a file, of pictures ({' '.join(suffixes)})")
         above = out.resolve() in root.resolve().parents
     except OSError as error:
         raise InputError(f"{source}: cannot be looked at: {error}") from error
@@ -98,19 +98,19 @@ def find(source: Path, out: Path) -> list[Task]:
         raise InputError(f"{out} lies above the sources; give another folder for the results")
     if not found:
         raise jobs.no_pictures([source], suffixes)
-    planned = [Job(file, out / target) for file, target in zip(found, _result_paths(found, root), strict=True)]
+    planned = [Job(file, out / target) for file, target in zip(found, _result_paths(found, root, shards), strict=True)]
     jobs.check(planned)
     return [_task(job, root) for job in planned]
 
 
-def _result_paths(found: list[Path], root: Path) -> list[Path]:
+def _result_paths(found: list[Path], root: Path, shards: Collection[str]) -> list[Path]:
     """Where the results stand in the folder of results. A picture in a format that is not written becomes ``a.png``; beside an
     ``a.png`` of its own it becomes ``a.gif.png``."""
     taken = {file.relative_to(root) for file in found}
     paths = []
     for file in found:
         path = file.relative_to(root)
-        if file.suffix.lower() not in SHARDS:
+        if file.suffix.lower() not in shards:
             plain = path.with_name(jobs.result_name(file))
             path = plain if plain == path or plain not in taken else path.with_name(f"{file.name}.png")
             taken.add(path)

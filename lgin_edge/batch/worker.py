@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -30,10 +30,10 @@ class Settings:
     sha256: str  # of its file: a worker whose file is another one refuses to work
     group: float | None = None  # as ``Transformer.age`` takes them, one of the two
     years: float | None = None
-    column: str = "image"  # of Parquet files, that holds the pictures
     mark: bool = False  # words in its corner say that it was changed
     device: str | None = None  # as ``Transformer`` takes them, for each worker
     threads: int | None = None
+    shards: Mapping[str, AgeShard] = field(default_factory=dict)  # by their ending, ".tar"
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Aged:
 
 #: A picture file's bytes and name to its result; None without a face. Raises ImageError, InputError.
 Age: TypeAlias = Callable[[bytes, str], Aged | None]
+#: A shard by the name of its task, its source and its target, which is replaced. Raises ImageError, BackendError, OSError.
+AgeShard: TypeAlias = Callable[[str, Path, Path, Age], Outcome]
 
 
 def sha256_of(path: Path) -> str:
@@ -83,7 +85,7 @@ class Worker:
         Raises BackendError: the run time is not there or failed: other tasks would fare no better.
         """
         try:
-            outcome = self._shard(task) if task.is_shard else self._picture(task)
+            outcome = self._shard(task) if task.suffix in self._settings.shards else self._picture(task)
         except (BackendError, ClosedError):
             raise
         except (LginError, OSError, MemoryError) as error:
@@ -115,13 +117,7 @@ class Worker:
     def _shard(self, task: Task) -> Outcome:
         source, target = Path(task.source), Path(task.target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if source.suffix.lower() == ".tar":
-            from . import webdataset
-
-            return webdataset.age_shard(task.name, source, target, self._age)
-        from . import parquet
-
-        return parquet.age_shard(task.name, source, target, self._age, self._settings.column)
+        return self._settings.shards[task.suffix](task.name, source, target, self._age)
 
     def _age(self, data: bytes, name: str) -> Aged | None:
         """``Age``: one picture in memory."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import animation, batch, engine, info, kiosk, pictures, triton, video
+from . import animation, batch, engine, info, kiosk, pictures, video
 from .options import EXIT_CODES, Command, Group
 
 app = typer.Typer(
@@ -51,7 +51,6 @@ for command in (
     pictures.demo,
     engine.build,
     engine.verify,
-    triton.export_triton,
 ):
     app.command(cls=Command, epilog=EXIT_CODES)(command)
 

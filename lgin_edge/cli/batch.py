@@ -3,86 +3,75 @@
 from __future__ import annotations
 
 from collections import Counter
-from enum import Enum
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import options
 from .options import exit_on_error, stderr, stdout
 
+if TYPE_CHECKING:
+    from ..batch.run import Executor
+    from ..batch.worker import AgeShard
 
-class ExecutorName(str, Enum):
-    """Who does the work."""
+#: Files of many pictures, and what reads them.
+_DATASETS = dict.fromkeys((".parquet", ".tar"), "integrations/datasets/batch.py reads them")
 
-    local = "local"
-    ray = "ray"
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Do everything again, whatever DST holds.")]
+OutArgument = Annotated[Path, typer.Argument(metavar="DST", help="Folder of the results, in which SRC is mirrored.")]
 
 
 def batch(
-    source: Annotated[
-        Path,
-        typer.Argument(metavar="SRC", help="A folder of pictures, Parquet files and WebDataset shards (.tar), or one."),
-    ],
-    out: Annotated[Path, typer.Argument(metavar="DST", help="Folder of the results, in which SRC is mirrored.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder of pictures, or one.")],
+    out: OutArgument,
     group: options.GroupOption = None,
     years: options.YearsOption = None,
-    executor: Annotated[
-        ExecutorName,
-        typer.Option(help="local: this process; ray: the cores of this machine, or a cluster.", metavar="local|ray"),
-    ] = ExecutorName.local,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="For ray: a cluster, like ray://HOST:10001 or HOST:6379. Default: RAY_ADDRESS, or this machine.",
-            metavar="ADDRESS",
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="For ray: processes. Default: one for each core.", metavar="N")
-    ] = None,
-    column: Annotated[
-        str, typer.Option(help="Of Parquet files: the column of the pictures.", metavar="NAME")
-    ] = "image",
     mark: options.MarkOption = False,
     model: options.ModelOption = None,
     device: options.DeviceOption = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, max=1024, help="CPU threads of a worker. Default: all cores; for ray 1.", metavar="N"),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again, whatever DST holds.")] = False,
+    threads: options.ThreadsOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Make the faces of many pictures younger or older; the same command again does what is missing.
 
-    Examples:
+    Example:
 
       lgin-edge batch photos/ older/ --years 70
 
-      lgin-edge batch shards/ older/ --years 70 --executor ray
-
-      lgin-edge batch /shared/photos /shared/older --years 70 --executor ray --address ray://head:10001
-
-    DST has a result for each picture with a face; DST/failures.csv lists the others, with the reason. Shards keep their other
-    columns and files. Ray and Parquet files need: pip install 'lgin-edge\\[ray]'
+    DST has a result for each picture with a face; DST/failures.csv lists the others, with the reason. Parquet files, WebDataset
+    shards and Ray: integrations/datasets of the repository.
     """
+    run_and_tell(source, out, group, years, mark, model, device, threads, overwrite)
+
+
+def run_and_tell(
+    source: Path,
+    out: Path,
+    group: float | None,
+    years: float | None,
+    mark: bool,
+    model: Path | None,
+    device: str | None,
+    threads: int | None,
+    overwrite: bool,
+    *,
+    shards: Mapping[str, AgeShard] | None = None,
+    executor: Executor | None = None,
+    question: Mapping[str, object] | None = None,
+) -> None:
+    """A batch with its progress, its sum and its exit code; all that is given by name is ``batch.run``'s."""
     options.check_one_age(group, years)
-    if executor is ExecutorName.local and (address or workers):
-        raise typer.BadParameter("--address and --workers belong to --executor ray")
     with exit_on_error():
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        from ..batch import ray_executor, run
+        from ..batch import run
 
         settings = run.settings(
-            model, group=group, years=years, column=column, mark=mark, device=device, threads=threads
+            model, group=group, years=years, mark=mark, device=device, threads=threads, shards=shards or {}
         )
-        chosen = (
-            run.local if executor is ExecutorName.local else partial(ray_executor.run, workers=workers, address=address)
-        )
-        _say_left_out(source)
+        _say_left_out(source, shards or {})
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=stderr, transient=True) as bar:
             task = bar.add_task("ageing", total=None)
@@ -91,7 +80,8 @@ def batch(
                     source,
                     out,
                     settings,
-                    executor=chosen,
+                    executor=executor or run.local,
+                    question=question,
                     overwrite=overwrite,
                     progress=lambda done, of: bar.update(task, completed=done, total=of),
                 )
@@ -110,15 +100,17 @@ def batch(
         raise typer.Exit(options.NO_FACE)
 
 
-def _say_left_out(source: Path) -> None:
-    """Name the kinds of films and pictures in a folder that have no result."""
+def _say_left_out(source: Path, shards: Mapping[str, AgeShard]) -> None:
+    """Name the kinds of films, pictures and data sets in a folder that have no result."""
     from importlib.util import find_spec
 
     from .. import jobs
     from ..images import HEIF_SUFFIXES, UNREAD
 
-    missing = HEIF_SUFFIXES if find_spec("pillow_heif") is None else ()
-    counts = Counter(file.suffix.lower() for file in jobs.files(source, (*UNREAD, *jobs.FILMS, *missing)))
+    why = dict.fromkeys(UNREAD, "not read") | dict.fromkeys(jobs.FILMS, "films") | _DATASETS
+    if find_spec("pillow_heif") is None:
+        why |= dict.fromkeys(HEIF_SUFFIXES, "pip install pillow-heif")
+    left_out = tuple(suffix for suffix in why if suffix not in shards)
+    counts = Counter(file.suffix.lower() for file in jobs.files(source, left_out))
     for suffix, count in sorted(counts.items()):
-        why = "films" if suffix in jobs.FILMS else "pip install pillow-heif" if suffix in missing else "not read"
-        stderr.print(f"{count} {suffix} left out: {why}")
+        stderr.print(f"{count} {suffix} left out: {why[suffix]}")

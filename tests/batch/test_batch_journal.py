@@ -124,13 +124,12 @@ def test_a_full_disk(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("place", ["first", "later"])
 def test_a_mistyped_journal(tmp_path: Path, line: str, place: str) -> None:
-    if place == "first" and (line == "null" or line.startswith("{")):
-        pytest.skip("there it is another question, or none")
+    another_question = place == "first" and (line == "null" or line.startswith("{"))
     write(tmp_path, DONE)
     path = tmp_path / FILE
     lines = path.read_text().splitlines()
     path.write_text("\n".join([line, *lines[1:]] if place == "first" else [*lines, line]) + "\n")
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match="holds the results of" if another_question else "damaged"):
         Journal(tmp_path, QUESTION)
 
 

@@ -11,8 +11,8 @@ import pytest
 import typer
 from rich.console import Console
 
-from lgin_edge.bench import report
-from lgin_edge.bench.measure import Candidate, Measured
+from benchmarks.stages import report
+from benchmarks.stages.measure import Candidate, Measured
 from lgin_edge.errors import InputError
 
 pytest.importorskip("benchmarks.compare", reason="needs a checkout")

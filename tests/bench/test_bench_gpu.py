@@ -13,9 +13,9 @@ import pytest
 from cuda_stand_in import QueuedEngine
 
 import lgin_edge.inference.loader
+from benchmarks.stages import machine, measure, resnet18, run, stages
+from benchmarks.stages.stages import Model, Target
 from lgin_edge import kernels
-from lgin_edge.bench import machine, measure, resnet18, run, stages
-from lgin_edge.bench.stages import Model, Target
 from lgin_edge.inference.cuda import Cuda, Stream
 from lgin_edge.inference.gpu import GpuFramePath
 

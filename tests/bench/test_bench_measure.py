@@ -1,4 +1,4 @@
-"""Timing of ``python -m lgin_edge.bench``: whose turn it is, what is refused, and what is said about samples. No test looks at times."""
+"""Timing of ``python -m benchmarks.stages``: whose turn it is, what is refused, and what is said about samples. No test looks at times."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lgin_edge.bench import measure, report
-from lgin_edge.bench.measure import Candidate, WrongAnswer, measure_interleaved
+from benchmarks.stages import measure, report
+from benchmarks.stages.measure import Candidate, WrongAnswer, measure_interleaved
 from lgin_edge.errors import BackendError
 
 INPUT = np.arange(4.0)

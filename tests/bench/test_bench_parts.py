@@ -1,4 +1,4 @@
-"""Parts of ``python -m lgin_edge.bench`` on their own: the machine, and what it can run."""
+"""Parts of ``python -m benchmarks.stages`` on their own: the machine, and what it can run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lgin_edge.bench import machine, run, stages
-from lgin_edge.bench.stages import CPU, Model
+from benchmarks.stages import machine, run, stages
+from benchmarks.stages.stages import CPU, Model
 
 
 @pytest.fixture

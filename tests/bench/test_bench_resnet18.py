@@ -1,4 +1,4 @@
-"""The yardstick of ``python -m lgin_edge.bench``: written without onnx, so checked against it; and the scene that is measured on."""
+"""The yardstick of ``python -m benchmarks.stages``: written without onnx, so checked against it; and the scene that is measured on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import pytest
 
+from benchmarks.stages import measure, resnet18, scene
 from lgin_edge import CenterFace, geometry
-from lgin_edge.bench import measure, resnet18, scene
 
 # Of ResNet-18: 11.69 M parameters, of which 4,800 are the shifts of batch norms, here biases; the scales are folded away.
 PARAMETERS = 11_684_712

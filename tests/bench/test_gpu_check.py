@@ -54,10 +54,12 @@ def test_no_gpu_ends_it_and_no_time_skips() -> None:
     assert [(row["what"], row["outcome"]) for row in rows] == [("card", "skipped")]
     ((row,),) = gpu_check.check({"path": step("add(what='path')")}, 0.5, None)
     assert (row["outcome"], row["skipped"]) == ("skipped", "no time was left")
+    ((row,),) = gpu_check.check({"path": step("time.sleep(60)")}, 60, None, step_seconds=0.1)
+    assert "not done after 0 s" in row["detail"]
 
 
 @needs_kernels
-@pytest.mark.parametrize(("name", "count"), [("card", 3), ("path", 6), ("paste-times", 8), ("path-times", 5)])
+@pytest.mark.parametrize(("name", "count"), [("card", 3), ("path", 7), ("paste-times", 8), ("path-times", 10)])
 def test_measurements_run(name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = cuda_stand_in.Runtime()
     cuda_stand_in.queue_launches(runtime, monkeypatch)
@@ -66,4 +68,5 @@ def test_measurements_run(name: str, count: int, tmp_path: Path, monkeypatch: py
     assert len(rows) == count
     assert not any(row.get("failed") for row in rows)
     assert all(row["bytes_that_differ"] == 0 for row in rows if "bytes_that_differ" in row)
+    assert all(row["graph"] for row in rows if row.get("frame_from") == "device" and "graph" in row)
     assert runtime.live == {}

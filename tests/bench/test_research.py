@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lgin_edge.bench import machine, measure, report, resnet18, stages
-from lgin_edge.bench.run import discover_targets
-from lgin_edge.bench.stages import CPU, Model
+from benchmarks.stages import machine, measure, report, resnet18, stages
+from benchmarks.stages.run import discover_targets
+from benchmarks.stages.stages import CPU, Model
 from lgin_edge.cli import options
 from lgin_edge.inference.loader import open_model
 from lgin_edge.transformer import WEIGHTS

@@ -108,7 +108,7 @@ def test_broken_off(
 def test_help_teaches() -> None:
     """Every command says what its exit codes are, in the same words; no type stands where a name should."""
     commands = [command.callback.__name__.replace("_", "-") for command in cli.app.registered_commands]  # type: ignore[union-attr]
-    assert {"age", "video", "export-triton"} <= set(commands)
+    assert {"age", "video", "batch"} <= set(commands)
     for name in ["", *commands]:
         text = " ".join(CliRunner().invoke(cli.app, [*name.split(), "--help"], env={"COLUMNS": "200"}).stdout.split())
         assert options.EXIT_CODES in text

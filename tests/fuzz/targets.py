@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import itertools
 import math
+import sys
 import tarfile
 import tempfile
 import time
@@ -34,7 +35,6 @@ from lgin_edge import (
     images,
     kernels,
 )
-from lgin_edge.batch import webdataset
 from lgin_edge.batch.worker import Aged
 from lgin_edge.faces import FaceBatch
 from lgin_edge.frames import PixelFormat
@@ -45,6 +45,10 @@ from lgin_edge.kiosk.security import Guard, host_name, is_loopback
 from lgin_edge.kiosk.settings import Settings
 from lgin_edge.models import engine_file, onnx_file, tensorrt_variants
 from lgin_edge.models.description import AgeDescription, Description, check_template, kind_of
+
+sys.path.append(str(Path(__file__).parents[2] / "integrations" / "datasets"))
+
+import webdataset_shards
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
 #: Seconds of CPU time that an execution may take. (Wall time would count what other processes take.)
@@ -178,7 +182,7 @@ def shard(data: bytes) -> None:
 
     members = _tar_members(data)
     try:
-        outcome = webdataset.age_shard("s", source, result, age)
+        outcome = webdataset_shards.age_shard("s", source, result, age)
     except ImageError:
         assert not result.exists()
         return
@@ -186,7 +190,9 @@ def shard(data: bytes) -> None:
     names, kept = _tar_names(source), _tar_names(result) if outcome.aged else []
     assert members in (len(names), _UNKNOWN)
     left_out = {name.removeprefix("s/") for name, _ in outcome.left_out}
-    assert {webdataset.split(name)[0] for name in names} == {webdataset.split(name)[0] for name in kept} | left_out
+    assert {webdataset_shards.split(name)[0] for name in names} == {
+        webdataset_shards.split(name)[0] for name in kept
+    } | left_out
 
 
 def _tar_names(path: Path) -> list[str]:
@@ -339,7 +345,8 @@ def native(data: bytes) -> None:
             give.array(np.zeros((n, 5, 3, p, p), np.float32)),
         )
         tapers, box = (give.real(), give.real()), tuple(give.floats((4,)).tolist())
-        height, width = frame.shape[0] * 2 // 3 if color == "nv12" else frame.shape[0], frame.shape[1]
+        rows, width = (*getattr(frame, "shape", ()), 0, 0)[:2]
+        height = rows * 2 // 3 if color == "nv12" else rows
         plan = module.FacePlan(
             affines,
             boxes,

@@ -6,10 +6,13 @@ import io
 import json
 import tarfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import parquet_shards
+import webdataset_shards
 from PIL import Image
 
 from lgin_edge import images
@@ -18,9 +21,10 @@ from lgin_edge.batch.tasks import Task
 from lgin_edge.batch.worker import Settings
 
 
-def settings(model: Path, **changes: Any) -> Settings:
-    values: dict[str, Any] = {"group": 4, "threads": 1}
-    return run.settings(model, **(values | changes))
+def settings(model: Path, *, column: str = "image", **changes: Any) -> Settings:
+    """As integrations/datasets/batch.py makes them."""
+    shards = {".parquet": partial(parquet_shards.age_shard, column=column), ".tar": webdataset_shards.age_shard}
+    return run.settings(model, **({"group": 4, "threads": 1, "shards": shards} | changes))
 
 
 def task(source: Path, target: Path) -> Task:

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import lgin_edge
+from benchmarks.stages.machine import cpu
 from lgin_edge import contact_sheet, geometry
 from lgin_edge._process import usable_cores
-from lgin_edge.bench.machine import cpu
 from lgin_edge.frames import Frame
 from lgin_edge.kernels import resample
 

@@ -1,4 +1,7 @@
-"""A model as NVIDIA Triton Inference Server takes it: a folder of its model repository.
+"""A model as NVIDIA Triton Inference Server takes it: a folder of its model repository (docs/triton.md).
+
+    python integrations/triton/export.py repository/
+    python integrations/triton/export.py repository/ --model engine.plan
 
     REPOSITORY/NAME/config.pbtxt            what the model is: tensors, batches, and its description
     REPOSITORY/NAME/1/model.onnx            or model.plan
@@ -16,14 +19,17 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
-from ..errors import ImageError, InputError, ModelError
-from ..files import write_files
-from . import engine_file, onnx_file
-from .description import Description
+from lgin_edge.cli.options import EXIT_CODES, Command, exit_on_error, stdout
+from lgin_edge.errors import ImageError, InputError, ModelError
+from lgin_edge.files import write_files
+from lgin_edge.models import engine_file, onnx_file
+from lgin_edge.models.description import Description
+from lgin_edge.transformer import model_path
 
 #: Key of the description among the ``parameters`` of the configuration; clients cut and paste faces by it.
 PARAMETER = "lgin"
@@ -32,6 +38,8 @@ VARIANT = "tensorrt"
 _TYPES = {np.dtype(np.float32): "TYPE_FP32", np.dtype(np.float16): "TYPE_FP16"}
 #: Triton takes the name into URLs.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ def config(model: Model, name: str, *, max_batch: int, delay_us: int) -> str:
         ]
 
     lines = [
-        "# Written by lgin-edge export-triton.",
+        "# Written by integrations/triton/export.py of lgin-edge.",
         f'name: "{name}"',
         f'backend: "{model.backend}"',
         f"max_batch_size: {max_batch}",
@@ -182,3 +190,52 @@ def _write_version(target: Path, model: Model) -> None:
         partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@app.command(cls=Command, epilog=EXIT_CODES)
+def main(
+    repository: Annotated[Path, typer.Argument(metavar="DIR", help="The model repository; made if missing.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="An .onnx model file, int8, or an engine of lgin-edge build --runtime tensorrt. Default: the bundled model.",
+            metavar="FILE",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="The model's name there. Default: lgin_edge_onnx or lgin_edge_plan.", metavar="NAME"),
+    ] = None,
+    version: Annotated[int, typer.Option(min=1, help="Number of this version of the model.", metavar="N")] = 1,
+    max_batch: Annotated[
+        int | None, typer.Option(min=1, help="Most faces of one call. Default: 8, or the engine's own.", metavar="N")
+    ] = None,
+    delay_us: Annotated[
+        int,
+        typer.Option(
+            "--delay-us", min=0, help="How long a request may wait for others to share its call, in µs.", metavar="US"
+        ),
+    ] = 1000,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a version that exists.")] = False,
+) -> None:
+    """Write a model repository for NVIDIA Triton Inference Server: the model and its configuration.
+
+    Triton loads engines that were built on its GPU with its version of TensorRT. client.py beside this file asks such a server.
+    """
+    with exit_on_error():
+        folder = export(
+            model_path(model),
+            repository,
+            name=name,
+            version=version,
+            max_batch=max_batch,
+            delay_us=delay_us,
+            overwrite=overwrite,
+        )
+        stdout.print(f"wrote {folder}")
+
+
+if __name__ == "__main__":
+    app()

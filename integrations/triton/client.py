@@ -1,11 +1,11 @@
 """The model on NVIDIA Triton Inference Server: faces are found, cut and pasted here, and the server computes the change.
 
-    lgin-edge export-triton repository/
+    python integrations/triton/export.py repository/
     tritonserver --model-repository=repository/
-    python examples/triton_client.py portrait.jpg older.png --years 70
+    python integrations/triton/client.py portrait.jpg older.png --years 70
 
 The server gets the square of each face, never the picture. What the model is (sizes, age groups, windows) comes from the server's
-configuration, where lgin-edge export-triton put it: no model file is needed here. Needs pip install "lgin-edge[triton]".
+configuration, where export.py put it: no model file is needed here. Needs pip install "lgin-edge[triton]".
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class TritonBackend:
         name: of the model there.
 
     Raises:
-        BackendError: no answer, no such model, or none that lgin-edge export-triton wrote.
+        BackendError: no answer, no such model, or none that export.py wrote.
         ModelError: its description is one that this version cannot read.
     """
 
@@ -50,7 +50,7 @@ class TritonBackend:
             text = config["parameters"]["lgin"]["string_value"]
         except KeyError as error:
             raise BackendError(
-                f"{name} at {address} was not written by lgin-edge export-triton: it lacks {error}"
+                f"{name} at {address} was not written by integrations/triton/export.py: it lacks {error}"
             ) from error
         except (InferenceServerException, OSError) as error:
             raise BackendError(f"{name} at {address}: {error}") from error

@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -20,10 +21,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from .._process import usable_cores
-from ..errors import BackendError, LginError
-from .tasks import Outcome, Task
-from .worker import Settings, Worker
+import parquet_shards
+import webdataset_shards
+
+from lgin_edge._process import usable_cores
+from lgin_edge.batch.tasks import Outcome, Task
+from lgin_edge.batch.worker import Settings, Worker
+from lgin_edge.errors import BackendError, LginError
 
 #: Pictures that a worker takes at a time: what is done again when it dies. More where there would be too many blocks for Ray.
 BLOCK, MOST_BLOCKS = 4, 10_000
@@ -41,6 +45,10 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
+
+
+#: What other machines have not got, unlike lgin-edge, and are sent.
+_SENT = (__name__, parquet_shards.__name__, webdataset_shards.__name__)
 
 
 class Attempts:
@@ -127,7 +135,7 @@ def _rows(tasks: Sequence[Task], settings: Settings, workers: int) -> Iterator[d
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     attempts = ray.remote(Attempts).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
     # A shard is a block of its own, and pictures are dealt so that nobody waits long for the last.
-    shards = any(task.is_shard for task in tasks)
+    shards = any(task.suffix in settings.shards for task in tasks)
     size = 1 if shards else max(1, min(BLOCK, len(tasks) // (4 * workers)), len(tasks) // MOST_BLOCKS)
     rows = [{"task": json.dumps(asdict(task))} for task in tasks]
     done = data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map(
@@ -203,6 +211,8 @@ def _session(address: str | None, cpus: int) -> Iterator[tuple[Any, bool]]:
             ray.init(address=address, **options)
         except Exception as error:
             raise BackendError(f"Ray at {address} cannot be reached: {error}") from error
+        for name in _SENT:
+            ray.cloudpickle.register_pickle_by_value(sys.modules[name])
         try:
             yield ray, address.startswith("ray://")
         finally:

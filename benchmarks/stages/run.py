@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import kernels
-from ..errors import LginError
-from ..inference.loader import open_model
-from ..inference.onnxruntime_gpu import PROVIDER as CUDA
-from ..models.engine_file import is_engine
-from ..models.tensorrt_variants import VARIANTS
+from lgin_edge import kernels
+from lgin_edge.errors import LginError
+from lgin_edge.inference.loader import open_model
+from lgin_edge.inference.onnxruntime_gpu import PROVIDER as CUDA
+from lgin_edge.models.engine_file import is_engine
+from lgin_edge.models.tensorrt_variants import VARIANTS
+
 from . import machine, report, stages
 from .measure import Candidate, Skipped, measure_interleaved
 from .report import Row

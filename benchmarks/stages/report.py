@@ -10,8 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ..cli.options import print_whole
-from ..errors import InputError
+from lgin_edge.cli.options import print_whole
+from lgin_edge.errors import InputError
+
 from . import resnet18
 from .measure import FEW, NOISY, WARM_UP_CALLS, WARM_UP_MS, Measured, Skipped, summarize
 
@@ -103,27 +104,6 @@ def show(console: Console, machine: dict[str, Any], rows: Sequence[Row], skipped
         "weights) in ONNX Runtime on as many CPU threads. MB: peak resident memory of a process that does this alone."
     )
     console.print("Not measured: " + "; ".join(NOT_MEASURED) + ".")
-    if sentence := in_words(rows):
-        console.print(f"\n{sentence}")
-
-
-def in_words(rows: Sequence[Row]) -> str:
-    """How many frames per second the fastest back end changes here, in a sentence; empty where that was not measured."""
-    stages = [row for row in rows if row["table"] == "stages"]
-    tracked = [row for row in stages if row["stage"] == "tracked frame"]
-    if not tracked:
-        return ""
-    best = min(tracked, key=lambda row: float(row["median_ms"]))
-    searched = "".join(
-        f", {row['per_second']:.0f} where it is searched in each"
-        for row in stages
-        if row["stage"] == "whole frame" and row["candidate"] == best["candidate"]
-    )
-    where = "1 CPU thread" if best["threads"] == 1 else f"{best['threads']} CPU threads"
-    return (
-        f"About {best['per_second']:.0f} frames/s at {best['size'].partition('x')[2]}p on this machine with one face that is "
-        f"followed{searched} ({best['candidate']}, {where if best['device'] == 'cpu' else best['device']})."
-    )
 
 
 def show_machine(console: Console, machine: dict[str, Any]) -> None:

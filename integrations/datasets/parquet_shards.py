@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BackendError, ImageError, InputError
-from ..files import atomic_write
-from .tasks import NO_FACE, Outcome
+from lgin_edge.batch.tasks import NO_FACE, Outcome
+from lgin_edge.errors import BackendError, ImageError, InputError
+from lgin_edge.files import atomic_write
 
 if TYPE_CHECKING:
-    from .worker import Age
+    from lgin_edge.batch.worker import Age
 
 #: Rows that are in memory at once, and bytes of their pictures.
 ROWS, _BATCH_BYTES = 64, 256_000_000
@@ -18,7 +18,7 @@ ROWS, _BATCH_BYTES = 64, 256_000_000
 _MAX_ROWS = 1_000_000
 
 
-def age_shard(name: str, source: Path, target: Path, age: Age, column: str) -> Outcome:
+def age_shard(name: str, source: Path, target: Path, age: Age, column: str = "image") -> Outcome:
     """A file with the rows whose picture has a face, that picture changed, all other columns and the schema as they were.
 
     Args:

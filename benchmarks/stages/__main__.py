@@ -1,4 +1,4 @@
-"""``python -m lgin_edge.bench``: the command line."""
+"""``python -m benchmarks.stages``: the command line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..cli.options import BAD_MODEL, EXIT_CODES, Command, exit_on_error, stderr, stdout
-from ..errors import InputError
+from lgin_edge.cli.options import BAD_MODEL, EXIT_CODES, Command, exit_on_error, stderr, stdout
+from lgin_edge.errors import InputError
 
 if TYPE_CHECKING:
     from .run import Bench
@@ -48,11 +48,11 @@ def bench(
 
     Examples:
 
-      python -m lgin_edge.bench
+      python -m benchmarks.stages
 
-      python -m lgin_edge.bench --stage model --stage crop --threads 1 --seconds 10
+      python -m benchmarks.stages --stage model --stage crop --threads 1 --seconds 10
 
-      python -m lgin_edge.bench engine.plan my.onnx --json mine.json
+      python -m benchmarks.stages engine.plan my.onnx --json mine.json
 
     Needs no network, no photograph and no GPU; ends in half a minute. Close other programs first: the table says how noisy
     it was. Every time is also given as a multiple of ResNet-18 on the same threads, so that machines can be compared.
@@ -86,7 +86,8 @@ def measure(
     """Run a bench and show what it found; whether something failed that should have worked. Raises as ``Bench.run``."""
     from rich.progress import Progress
 
-    from ..transformer import INT8_WEIGHTS, WEIGHTS, model_path
+    from lgin_edge.transformer import INT8_WEIGHTS, WEIGHTS, model_path
+
     from . import machine, report
 
     if json_ is not None and not json_.resolve().parent.is_dir():
@@ -115,4 +116,4 @@ def measure(
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m lgin_edge.bench")
+    app(prog_name="python -m benchmarks.stages")

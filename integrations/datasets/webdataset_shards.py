@@ -13,14 +13,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from ..errors import ImageError, InputError
-from ..files import atomic_write
-from ..images import SUFFIXES, WRITABLE
-from ..limits import LIMITS
-from .tasks import NO_FACE, Outcome
+from lgin_edge.batch.tasks import NO_FACE, Outcome
+from lgin_edge.errors import ImageError, InputError
+from lgin_edge.files import atomic_write
+from lgin_edge.images import SUFFIXES, WRITABLE
+from lgin_edge.limits import LIMITS
 
 if TYPE_CHECKING:
-    from .worker import Age
+    from lgin_edge.batch.worker import Age
 
 
 def split(name: str) -> tuple[str, str]:

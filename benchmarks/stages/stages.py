@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from .. import kernels
-from ..detectors.centerface import CenterFace
-from ..edits import Edits
-from ..errors import ModelError
-from ..faces import Face, FaceBatch
-from ..frames import Frame
-from ..inference.loader import open_model
-from ..kernels import FacePlan
-from ..models.description import Description
-from ..models.model_file import read_description
-from ..transformer import Transformer
+from lgin_edge import kernels
+from lgin_edge.detectors.centerface import CenterFace
+from lgin_edge.edits import Edits
+from lgin_edge.errors import ModelError
+from lgin_edge.faces import Face, FaceBatch
+from lgin_edge.frames import Frame
+from lgin_edge.inference.loader import open_model
+from lgin_edge.kernels import FacePlan
+from lgin_edge.models.description import Description
+from lgin_edge.models.model_file import read_description
+from lgin_edge.transformer import Transformer
+
 from . import measure
 from .measure import Candidate, WrongAnswer
 from .scene import HEIGHT, WIDTH, Expected, Scene

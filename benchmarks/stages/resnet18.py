@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..models.onnx_schema import MODEL
-from ..models.protobuf import Message, encode, write_varint
+from lgin_edge.models.onnx_schema import MODEL
+from lgin_edge.models.protobuf import Message, encode, write_varint
+
 from .measure import Candidate, check_logits
 
 NAME = "resnet18"
@@ -95,8 +96,8 @@ class Sessions:
         return self.run(1)
 
     def _session(self, threads: int) -> Any:
-        from ..inference.onnxruntime import open_session
-        from ..models import onnx_file
+        from lgin_edge.inference.onnxruntime import open_session
+        from lgin_edge.models import onnx_file
 
         if threads not in self._sessions:
             self._sessions[threads] = open_session(onnx_file.read(self._path), threads=threads)

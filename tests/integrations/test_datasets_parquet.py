@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import parquet_shards
 import pytest
 from support.batches import blank, encoded, is_older, settings, task
 
 from lgin_edge import BackendError
-from lgin_edge.batch import parquet
 from lgin_edge.batch.worker import Worker
 
 pa: Any = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow: pip install 'lgin-edge[ray]'")
@@ -27,7 +27,7 @@ def age(model: Path, source: Path, target: Path, **changes: Any) -> Any:
 def test_a_file(
     tmp_path: Path, tiny_model: Path, astronaut: np.ndarray, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet, "ROWS", 2)  # so that there are several batches
+    monkeypatch.setattr(parquet_shards, "ROWS", 2)  # so that there are several batches
     pictures: list[Any] = [encoded(astronaut), blank(), None, b"I am not a picture", encoded(astronaut)]
     types = {"binary": pa.binary(), "large binary": pa.large_binary()}
     if kind == "struct":
@@ -111,7 +111,7 @@ def test_without_pyarrow(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.M
 
 def test_rows_beyond_number_are_refused(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few kilobytes can hold millions of rows without a picture."""
-    monkeypatch.setattr(parquet, "_MAX_ROWS", 1000)
+    monkeypatch.setattr(parquet_shards, "_MAX_ROWS", 1000)
     source = tmp_path / "a.parquet"
     pq.write_table(pa.table({"image": pa.nulls(1001, pa.binary())}), source)
     outcome = age(tiny_model, source, tmp_path / "b.parquet")
@@ -120,9 +120,9 @@ def test_rows_beyond_number_are_refused(tmp_path: Path, tiny_model: Path, monkey
 
 
 def test_large_rows_are_read_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "_BATCH_BYTES", 110_000)
+    monkeypatch.setattr(parquet_shards, "_BATCH_BYTES", 110_000)
     source = tmp_path / "a.parquet"
     pictures = [bytes([i]) * 40_000 for i in range(8)]
     pq.write_table(pa.table({"image": pictures}), source, use_dictionary=False)
     with pq.ParquetFile(source) as file:
-        assert parquet._rows_at_once(file.metadata) == 2
+        assert parquet_shards._rows_at_once(file.metadata) == 2

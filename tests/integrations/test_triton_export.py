@@ -10,18 +10,20 @@ import models
 import numpy as np
 import onnx
 import pytest
+from example_runs import INTEGRATIONS, load
 from onnx import helper
 from typer.testing import CliRunner
 
 from lgin_edge import InputError, ModelError
-from lgin_edge.cli import app as cli
-from lgin_edge.models import engine_file, onnx_file, triton_repository
+from lgin_edge.models import engine_file, onnx_file
 from lgin_edge.models.description import Description, EngineFacts
 from lgin_edge.transformer import INT8_WEIGHTS, WEIGHTS
 
 pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="needs Triton's schema: pip install 'lgin-edge[test]'")
 
 import triton_server
+
+triton_export = load(INTEGRATIONS / "triton" / "export.py")
 
 FACTS = EngineFacts("tensorrt", "10.9.0.34", (), 4)
 
@@ -52,7 +54,7 @@ def configured(config: Any, kind: str) -> dict[str, tuple[np.dtype[Any], list[in
 @pytest.mark.parametrize("model", [WEIGHTS, INT8_WEIGHTS, None], ids=["bundled", "int8", "tiny"])
 def test_the_configuration_is_the_models(model: Path | None, tiny_model: Path, tmp_path: Path) -> None:
     path = model or tiny_model
-    folder = triton_repository.export(path, tmp_path / "repository", max_batch=16, delay_us=500)
+    folder = triton_export.export(path, tmp_path / "repository", max_batch=16, delay_us=500)
     assert folder == tmp_path / "repository" / "lgin_edge_onnx"
     assert sorted(str(one.relative_to(folder)) for one in folder.rglob("*")) == ["1", "1/model.onnx", "config.pbtxt"]
     assert (folder / "1" / "model.onnx").read_bytes() == onnx_file.read(path).data
@@ -70,15 +72,15 @@ def test_the_configuration_is_the_models(model: Path | None, tiny_model: Path, t
 def test_an_engine_beside_the_onnx(tiny_model: Path, tmp_path: Path) -> None:
     engine = write_engine(tmp_path / "engine.plan")
     repository = tmp_path / "repository"
-    triton_repository.export(tiny_model, repository)
-    folder = triton_repository.export(engine, repository, version=3)
+    triton_export.export(tiny_model, repository)
+    folder = triton_export.export(engine, repository, version=3)
     assert sorted(one.name for one in repository.iterdir()) == ["lgin_edge_onnx", "lgin_edge_plan"]
     config = triton_server.read_config(folder)
     assert (config.backend, config.max_batch_size) == ("tensorrt", FACTS.max_faces)
     assert (folder / "3" / "model.plan").read_bytes() == engine.read_bytes()
     engine_file.read(folder / "3" / "model.plan")  # its hash came along
     with pytest.raises(InputError, match="built for up to 4 faces, got 5; lgin-edge build --max-batch 5"):
-        triton_repository.export(engine, repository, version=4, max_batch=5)
+        triton_export.export(engine, repository, version=4, max_batch=5)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
@@ -89,7 +91,7 @@ def test_an_engines_types_are_those_that_it_is_built_with(tmp_path: Path, precis
     about = replace(prepared.description, engine=FACTS)
     path = tmp_path / "engine.plan"
     engine_file.write(path, b"ftrt", about)
-    config = triton_server.read_config(triton_repository.export(path, tmp_path / "repository"))
+    config = triton_server.read_config(triton_export.export(path, tmp_path / "repository"))
     for kind in ("input", "output"):
         assert configured(config, kind) == tensors(prepared.model.graph, kind)
 
@@ -99,26 +101,26 @@ def test_engines_that_triton_does_not_load(tmp_path: Path) -> None:
     path = tmp_path / "engine.plan"
     engine_file.write(path, b"vtrt", about)
     with pytest.raises(ModelError, match="an engine of tensorrt-rtx, and Triton loads those of tensorrt alone"):
-        triton_repository.export(path, tmp_path / "repository")
+        triton_export.export(path, tmp_path / "repository")
     write_engine(path)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ModelError, match="changed, damaged or cut off"):
-        triton_repository.export(path, tmp_path / "repository")
+        triton_export.export(path, tmp_path / "repository")
     assert not (tmp_path / "repository").exists()
 
 
 def test_what_is_there_stays(tiny_model: Path, tmp_path: Path) -> None:
-    folder = triton_repository.export(tiny_model, tmp_path)
+    folder = triton_export.export(tiny_model, tmp_path)
     before = (folder / "config.pbtxt").read_bytes()
     with pytest.raises(InputError, match="1 exists; give another version"):
-        triton_repository.export(tiny_model, tmp_path)
+        triton_export.export(tiny_model, tmp_path)
     with pytest.raises(InputError, match=r"config\.pbtxt says something else"):
-        triton_repository.export(tiny_model, tmp_path, version=2, max_batch=2)
+        triton_export.export(tiny_model, tmp_path, version=2, max_batch=2)
     assert sorted(one.name for one in folder.iterdir()) == ["1", "config.pbtxt"]
     assert (folder / "config.pbtxt").read_bytes() == before
-    triton_repository.export(tiny_model, tmp_path, version=2)
+    triton_export.export(tiny_model, tmp_path, version=2)
     (folder / "1" / "old").touch()
-    triton_repository.export(tiny_model, tmp_path, max_batch=2, overwrite=True)
+    triton_export.export(tiny_model, tmp_path, max_batch=2, overwrite=True)
     assert sorted(one.name for one in folder.iterdir()) == ["1", "2", "config.pbtxt"]
     assert [one.name for one in (folder / "1").iterdir()] == ["model.onnx"]
     assert triton_server.read_config(folder).max_batch_size == 2
@@ -127,21 +129,21 @@ def test_what_is_there_stays(tiny_model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "../up", "a/b", 'a"b', "a b", ".hidden"])
 def test_names_that_are_none(tiny_model: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="name: expected letters"):
-        triton_repository.config(triton_repository.read(tiny_model), name, max_batch=1, delay_us=0)
+        triton_export.config(triton_export.read(tiny_model), name, max_batch=1, delay_us=0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_description_cannot_add_to_the_configuration(tmp_path: Path) -> None:
     odd = 'x" } } max_batch_size: 77 \\" \u00e9 \U0001f600'
     path = models.save(tmp_path / "odd.onnx", description=models.describe(model=odd, training_data=odd).to_json())
-    config = triton_server.read_config(triton_repository.export(path, tmp_path / "repository"))
+    config = triton_server.read_config(triton_export.export(path, tmp_path / "repository"))
     assert config.max_batch_size == 8
     assert Description.from_json(config.parameters["lgin"].string_value).model == odd
 
 
 def test_the_command(tiny_model: Path, tiny_age_model: Path, tmp_path: Path) -> None:
     def run(*arguments: object) -> Any:
-        return CliRunner().invoke(cli.app, ["export-triton", *map(str, arguments)])
+        return CliRunner().invoke(triton_export.app, [*map(str, arguments)])
 
     done = run(tmp_path / "repository", "--model", tiny_model, "--name", "younger", "--max-batch", 3)
     assert done.exit_code == 0, done.output

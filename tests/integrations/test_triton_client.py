@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from example_runs import EXAMPLES, load
+from example_runs import INTEGRATIONS, load
 from PIL import Image
 
 from lgin_edge import LginError, Transformer, images
 from lgin_edge.faces import FaceBatch
 from lgin_edge.frames import PixelFormat
 from lgin_edge.inference.cpu import CpuFramePath
-from lgin_edge.models import triton_repository
 
 pytest.importorskip("tritonclient.http", reason="needs Triton's client: pip install 'lgin-edge[triton]'")
 pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="needs Triton's schema: pip install 'lgin-edge[test]'")
@@ -24,29 +23,26 @@ pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="needs Triton's
 import triton_server
 from tolerances import assert_close
 
-pytestmark = pytest.mark.skipif(
-    not EXAMPLES.is_dir(), reason=f"no examples at {EXAMPLES}: they are in a checkout, not in a wheel"
-)
-
 
 @pytest.fixture(scope="module")
 def example() -> Any:
-    return load(EXAMPLES / "triton_client.py")
+    return load(INTEGRATIONS / "triton" / "client.py")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     from lgin_edge.transformer import WEIGHTS
 
+    export = load(INTEGRATIONS / "triton" / "export.py").export
     repository = tmp_path_factory.mktemp("triton") / "repository"
-    triton_repository.export(WEIGHTS, repository)
-    triton_repository.export(tiny_model, repository, name="tiny", max_batch=2)
+    export(WEIGHTS, repository)
+    export(tiny_model, repository, name="tiny", max_batch=2)
     with triton_server.serving(repository) as (address, served):
         yield address, served
 
 
 def run(example: Any, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["triton_client.py", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["client.py", *map(str, arguments)])
     example.main()
 
 

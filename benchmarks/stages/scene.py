@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import geometry, reference
-from ..edits import Edits
-from ..faces import Face, FaceBatch
-from ..files import sha256
-from ..frames import Floats, Frame
-from ..inference.interfaces import Backend
-from ..inference.loader import open_model
-from ..kernels import FacePlan
-from ..models.description import Description
-from ..models.engine_file import is_engine
-from ..transformer import WEIGHTS
+from lgin_edge import geometry, reference
+from lgin_edge.edits import Edits
+from lgin_edge.faces import Face, FaceBatch
+from lgin_edge.files import sha256
+from lgin_edge.frames import Floats, Frame
+from lgin_edge.inference.interfaces import Backend
+from lgin_edge.inference.loader import open_model
+from lgin_edge.kernels import FacePlan
+from lgin_edge.models.description import Description
+from lgin_edge.models.engine_file import is_engine
+from lgin_edge.transformer import WEIGHTS
 
 HEIGHT, WIDTH = 720, 1280
 #: Side of the face's square and its centre, frame pixels; its roll as (cos, sin), 5.7 degrees: no face is quite upright.

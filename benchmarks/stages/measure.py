@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import LginError
-from ..frames import Floats, Frame
-from ..reference import psnr
+from lgin_edge.errors import LginError
+from lgin_edge.frames import Floats, Frame
+from lgin_edge.reference import psnr
+
 from .scene import digest
 
 #: A candidate is warm after these calls and these milliseconds, whichever comes last.

@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import on_ray
 import pytest
+from example_runs import INTEGRATIONS, load
 from support.batches import blank, encoded, files, journal, settings, write_tar
+from typer.testing import CliRunner
 
 from lgin_edge import BackendError, InputError, ModelError
-from lgin_edge.batch import ray_executor, run
+from lgin_edge.batch import run
 from lgin_edge.batch.tasks import Task
 
 #: Runs before everything else in a Python process that finds it: a picture of this name kills who reads it.
@@ -79,15 +82,7 @@ def env(subprocess_env: dict[str, str]) -> Iterator[dict[str, str]]:
 
 
 def command(*arguments: Any) -> list[str]:
-    return [
-        sys.executable,
-        "-c",
-        "from lgin_edge.cli.app import main; main()",
-        "batch",
-        *map(str, arguments),
-        "--executor",
-        "ray",
-    ]
+    return [sys.executable, str(INTEGRATIONS / "datasets" / "batch.py"), *map(str, arguments), "--executor", "ray"]
 
 
 def results(out: Path) -> dict[str, bytes]:
@@ -204,16 +199,16 @@ def test_shards_on_a_cluster(source: Path, tmp_path: Path, tiny_model: Path, env
 
 def test_errors_of_workers_are_raised(tmp_path: Path, tiny_model: Path) -> None:
     """As rows, which a worker sends and the batch's process reads; without a Ray."""
-    other = ray_executor.RayWorker(replace(settings(tiny_model), sha256="0" * 64), None)
+    other = on_ray.RayWorker(replace(settings(tiny_model), sha256="0" * 64), None)
     with pytest.raises(ModelError, match="is another model here"):
-        ray_executor._outcome(other({}))
+        on_ray._outcome(other({}))
     for error, kind in (
         (InputError("x"), InputError),
         (ValueError("x"), BackendError),
         (BackendError("x"), BackendError),
     ):
         with pytest.raises(kind, match="x"):
-            ray_executor._outcome({"error": ray_executor._told(error), "outcome": ""})
+            on_ray._outcome({"error": on_ray._told(error), "outcome": ""})
 
 
 def test_folders_of_killed_batches_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,11 +221,11 @@ def test_folders_of_killed_batches_go(tmp_path: Path, monkeypatch: pytest.Monkey
                 os.utime(near / name, (0, 0))
         (tmp_path / "file").touch()
         (near / "lgin-ray-link").symlink_to(tmp_path)
-        with ray_executor._locked(near / "lgin-ray-held"), ray_executor._folder() as folder:
+        with on_ray._locked(near / "lgin-ray-held"), on_ray._folder() as folder:
             assert files(tmp_path) == ["file"]
             names = {path.name for path in near.iterdir()}
             assert names == {"lgin-ray-held", "lgin-ray-new", "lgin-ray-link", "other", Path(folder).name}
-            with pytest.raises(OSError, match="temporarily unavailable"), ray_executor._locked(folder):
+            with pytest.raises(OSError, match="temporarily unavailable"), on_ray._locked(folder):
                 pass
         assert not Path(folder).exists()
     finally:
@@ -238,7 +233,7 @@ def test_folders_of_killed_batches_go(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_attempts() -> None:
-    attempts = ray_executor.Attempts()
+    attempts = on_ray.Attempts()
     assert [attempts.begin("a"), attempts.begin("a"), attempts.begin("b")] == [1, 2, 1]
     attempts.end("a")
     assert attempts.begin("a") == 1
@@ -249,5 +244,23 @@ def test_without_ray(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "environ", dict(os.environ))
     task = Task("a", "a", "a", 0, 0)
     with pytest.raises(BackendError, match=r"pip install 'lgin-edge\[ray\]'"):
-        next(ray_executor.run([task], settings(tiny_model)))
-    assert list(ray_executor.run([], settings(tiny_model))) == []  # nothing to do needs no Ray
+        next(on_ray.run([task], settings(tiny_model)))
+    assert list(on_ray.run([], settings(tiny_model))) == []  # nothing to do needs no Ray
+
+
+def test_the_command_in_one_process(source: Path, tmp_path: Path, tiny_model: Path) -> None:
+    app, (shards, out) = load(INTEGRATIONS / "datasets" / "batch.py").app, (tmp_path / "shards", tmp_path / "out")
+    shards.mkdir()
+    write_tar(shards / "a.tar", [(name, (source / name).read_bytes()) for name in ("00.jpg", "blank.png")])
+
+    def batch(*arguments: Any) -> Any:
+        return CliRunner().invoke(app, [*map(str, (shards, out, "--model", tiny_model, "--group", 4, *arguments))])
+
+    done = batch()
+    assert done.exit_code == 0, done.output
+    assert "1 pictures with 1 faces" in done.stdout
+    assert files(out) == ["a.tar", "failures.csv", "report.jsonl"]
+    other = batch("--column", "photo")
+    assert other.exit_code == 2
+    assert "{'column': 'image'}" in other.stderr
+    assert batch("--workers", 2).exit_code == batch("--address", "auto").exit_code == 2

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import lgin_edge
-
-from .. import _process
+from lgin_edge import _process
 
 #: Cores that this process may use.
 usable_cores = _process.usable_cores

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import webdataset_shards
 from support.batches import blank, encoded, is_older, read_tar, settings, task, write_tar
 
-from lgin_edge.batch import webdataset
 from lgin_edge.batch.worker import Worker
 from lgin_edge.limits import Limits
 
@@ -24,7 +24,7 @@ from lgin_edge.limits import Limits
     ],
 )
 def test_keys(name: str, key: str, ending: str) -> None:
-    assert webdataset.split(name) == (key, ending)
+    assert webdataset_shards.split(name) == (key, ending)
 
 
 def test_a_shard(tmp_path: Path, tiny_model: Path, astronaut: np.ndarray) -> None:
@@ -113,7 +113,7 @@ def test_pictures_that_are_too_large_are_not_read(
     tmp_path: Path, tiny_model: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = encoded(astronaut)
-    monkeypatch.setattr(webdataset, "LIMITS", Limits(image_bytes=len(data) - 1))
+    monkeypatch.setattr(webdataset_shards, "LIMITS", Limits(image_bytes=len(data) - 1))
     source = write_tar(tmp_path / "a.tar", [("0.png", data)])
     with Worker(settings(tiny_model)) as worker:
         outcome = worker(task(source, tmp_path / "a.out.tar"))
