@@ -27,6 +27,7 @@ cmake --install "$build" --prefix "$work/site"
 cp "$root"/tests/kernels/*.py "$root"/tests/frames.py "$root"/tests/loose.py "$root"/tests/tolerances.py \
   "$root"/tests/test_fuzz_corpus.py "$root"/tests/models.py "$work/tests/"
 cp -R "$root/tests/fuzz" "$work/tests/"
+cp -R "$root/integrations" "$work/" # of whose shards a target reads
 cp "$root/pyproject.toml" "$work/"
 
 cxx=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,13 +22,14 @@ from ..frames import Color, Frame, PixelFormat
 from ..kernels import resample
 from ..models import onnx_file
 
-#: Loads a file and runs it on two sizes; what it prints is of no use.
+#: Loads a file and runs it on grain in the extremes of size, every place a face: some damaged files live until the one or the other.
 _TRIAL = """
 import sys, cv2, numpy
-net = cv2.FaceDetectorYN.create(sys.argv[1], "", (320, 320), 0.7, 0.3, 5000)
-for side in (320, 64):
-    net.setInputSize((side, side))
-    net.detect(numpy.zeros((side, side, 3), numpy.uint8))
+net = cv2.FaceDetectorYN.create(sys.argv[1], "", (320, 320), 0.001, 0.3, 5000)
+grain = numpy.random.default_rng(0).integers(0, 256, (640, 640, 3), numpy.uint8)
+for width, height in ((320, 320), (1, 1), (640, 640), (1, 640), (640, 1), (320, 200), (1, 1)):
+    net.setInputSize((width, height))
+    net.detect(grain[:height, :width].copy())
 """
 _TRIAL_SECONDS = 60
 
@@ -38,7 +42,8 @@ class YuNet:
         max_side: longer side of the picture that is searched, pixels.
         threshold: least confidence of a face, in (0, 1).
 
-    The file is checked as every model is, and tried in a process of its own first: OpenCV's reader dies of some damaged files.
+    The file is read once and checked as every model is; OpenCV gets bytes that are written anew from what was read. They are tried in a
+    process of its own first: OpenCV's reader dies of some damaged files.
 
     Raises:
         ModelError: the file is missing, damaged, no ONNX file that is run, or OpenCV cannot read it.
@@ -60,11 +65,11 @@ class YuNet:
                 f"YuNet needs an OpenCV with FaceDetectorYN, and {cv2.__version__} has none: pip install -U "
                 "opencv-python-headless"
             )
-        _try(Path(path))
-        try:
-            self._net: Any = cv2.FaceDetectorYN.create(str(path), "", (320, 320), threshold, 0.3, 5000)
-        except cv2.error as error:
-            raise ModelError(f"{path}: OpenCV cannot read it as a YuNet: {error}") from error
+        with _tried(Path(path)) as copy:
+            try:
+                self._net: Any = cv2.FaceDetectorYN.create(str(copy), "", (320, 320), threshold, 0.3, 5000)
+            except cv2.error as error:
+                raise ModelError(f"{path}: OpenCV cannot read it as a YuNet: {error}") from error
         self._error: type[Exception] = cv2.error
         self._max_side = max_side
         self._lock = threading.Lock()  # cv2's detector keeps the input's size and its buffers between calls
@@ -95,19 +100,21 @@ class YuNet:
         return sorted(faces, key=lambda face: face.size, reverse=True)
 
 
-def _try(path: Path) -> None:
-    """Raises ModelError for a file that OpenCV could not live with."""
-    onnx_file.read(path)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _TRIAL, str(path)],
-            capture_output=True,
-            text=True,
-            timeout=_TRIAL_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise ModelError(f"{path}: OpenCV takes more than {_TRIAL_SECONDS} s for it: no YuNet") from None
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:] or [f"its process ended with {done.returncode}"]
-        raise ModelError(f"{path}: OpenCV cannot read it as a YuNet: {reason[0]}")
+@contextmanager
+def _tried(path: Path) -> Iterator[Path]:
+    """A copy, for OpenCV, of what was read of a file. Raises ModelError for one that OpenCV could not live with."""
+    file = onnx_file.read(path)
+    if file.external:
+        raise ModelError(f"{path}: keeps weights in other files, as no YuNet does")
+    with TemporaryDirectory(prefix="lgin-edge-") as folder:
+        copy = Path(folder) / "yunet.onnx"
+        copy.write_bytes(file.data)
+        trial = [sys.executable, "-c", _TRIAL, str(copy)]
+        try:
+            done = subprocess.run(trial, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise ModelError(f"{path}: OpenCV takes more than {_TRIAL_SECONDS} s for it: no YuNet") from None
+        if done.returncode:
+            reason = done.stderr.strip().splitlines()[-1:] or [f"its process ended with {done.returncode}"]
+            raise ModelError(f"{path}: OpenCV cannot read it as a YuNet: {reason[0]}")
+        yield copy

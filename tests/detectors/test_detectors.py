@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from lgin_edge.detectors.centerface import CenterFace
 from lgin_edge.detectors.yunet import YuNet
 from lgin_edge.errors import BackendError, InputError, ModelError
 from lgin_edge.faces import Face
+from lgin_edge.models import onnx_file
 
 Image8 = npt.NDArray[np.uint8]
 
@@ -305,7 +307,7 @@ def fake_cv2(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[FakeYN, P
     monkeypatch.setitem(sys.modules, "cv2", fake)
     path = tmp_path / "yunet.onnx"
     path.write_bytes(models.build().SerializeToString())  # an ONNX file, which is what is checked of it
-    monkeypatch.setattr(yunet, "_try", lambda path: None)
+    monkeypatch.setattr(yunet, "_tried", nullcontext)
     return net, path, fake
 
 
@@ -345,12 +347,42 @@ def test_yunet_without_opencv(fake_cv2: tuple[FakeYN, Path, SimpleNamespace], mo
         YuNet(path)
 
 
-def test_yunet_through_the_real_opencv_refuses_another_file(tmp_path: Path) -> None:
+def yunet_file(path: Path, kernel: tuple[int, int] = (1, 1)) -> Path:
+    """A network with a YuNet's inputs and outputs, and one convolution's kernel of another size."""
+    random, nodes, weights, outputs = np.random.default_rng(0), [], [], []
+    for stride in (8, 16, 32):
+        sides = [stride, stride]
+        nodes.append(onnx.helper.make_node("MaxPool", ["input"], [f"pool_{stride}"], kernel_shape=sides, strides=sides))
+        for kind, channels in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
+            name = f"{kind}_{stride}"
+            size = kernel if name == "bbox_32" else (1, 1)
+            values = random.normal(0, 0.01, (channels, 3, *size)).astype(np.float32)
+            weights += [
+                onnx.numpy_helper.from_array(values, f"{name}_w"),
+                onnx.numpy_helper.from_array(np.array([1, -1, channels]), f"{name}_shape"),
+            ]
+            nodes += [
+                onnx.helper.make_node("Conv", [f"pool_{stride}", f"{name}_w"], [f"{name}_c"], kernel_shape=size),
+                onnx.helper.make_node("Transpose", [f"{name}_c"], [f"{name}_t"], perm=[0, 2, 3, 1]),
+                onnx.helper.make_node("Reshape", [f"{name}_t", f"{name}_shape"], [name]),
+            ]
+            outputs.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, None, channels]))
+    view = onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, [1, 3, 640, 640])
+    graph = onnx.helper.make_graph(nodes, "yunet", [view], outputs, weights)
+    opset = [onnx.helper.make_opsetid("", 11)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=6), path)
+    return path
+
+
+def test_yunet_through_the_real_opencv(tmp_path: Path) -> None:
     pytest.importorskip("cv2", reason="needs opencv-python-headless")
-    path = tmp_path / "other.onnx"
-    path.write_bytes(models.build().SerializeToString())  # whole, and a model of another kind
-    with pytest.raises(ModelError, match="OpenCV cannot read it as a YuNet"):
-        YuNet(path)
+    YuNet(yunet_file(tmp_path / "yunet.onnx"))(np.full((48, 64, 3), 90, np.uint8))
+    for damaged in (
+        yunet_file(tmp_path / "small.onnx", (1, 2)),  # kills OpenCV, but only where a view is one cell wide
+        models.save(tmp_path / "other.onnx"),  # whole, and a model of another kind
+    ):
+        with pytest.raises(ModelError, match="OpenCV cannot read it as a YuNet"):
+            YuNet(damaged)
 
 
 def test_the_bundled_file_is_the_one_that_training_makes() -> None:
@@ -372,20 +404,31 @@ def test_a_picture_longer_than_the_kernels_cut_has_no_face(detector: CenterFace)
 
 def test_a_yunet_that_kills_opencv_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "yunet.onnx"
+
+    def tried() -> bytes:
+        with yunet._tried(path) as copy:
+            return copy.read_bytes()
+
     path.write_bytes(b"\x3a\xff damaged")
     with pytest.raises(ModelError, match="not an ONNX file"):
-        yunet._try(path)
+        tried()
     path.write_bytes(models.build().SerializeToString())
-    monkeypatch.setattr(yunet, "_TRIAL", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
-    with pytest.raises(ModelError, match="its process ended with -11"):
-        yunet._try(path)
-    monkeypatch.setattr(yunet, "_TRIAL", "raise ValueError('no such layer')")
-    with pytest.raises(ModelError, match="no such layer"):
-        yunet._try(path)
-    monkeypatch.setattr(yunet, "_TRIAL", "import time; time.sleep(60)")
-    monkeypatch.setattr(yunet, "_TRIAL_SECONDS", 0.5)
-    with pytest.raises(ModelError, match="takes more than"):
-        yunet._try(path)
+    for program, message in (
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "its process ended with -11"),
+        ("raise ValueError('no such layer')", "no such layer"),
+        ("import time; time.sleep(60)", "takes more than"),
+    ):
+        monkeypatch.setattr(yunet, "_TRIAL", program)
+        monkeypatch.setattr(yunet, "_TRIAL_SECONDS", 0.5 if "sleep" in program else 60)
+        with pytest.raises(ModelError, match=message):
+            tried()
+    # What is tried and run is what was read: what another parser could see in the file reaches OpenCV neither.
+    monkeypatch.setattr(yunet, "_TRIAL", "")
+    monkeypatch.setattr(yunet, "_TRIAL_SECONDS", 60)
+    assert tried() == onnx_file.read(path).data
+    monkeypatch.setattr(yunet.onnx_file, "read", lambda path: SimpleNamespace(external=True))
+    with pytest.raises(ModelError, match="weights in other files"):
+        tried()
 
 
 @pytest.mark.parametrize(

@@ -345,7 +345,8 @@ def native(data: bytes) -> None:
             give.array(np.zeros((n, 5, 3, p, p), np.float32)),
         )
         tapers, box = (give.real(), give.real()), tuple(give.floats((4,)).tolist())
-        height, width = frame.shape[0] * 2 // 3 if color == "nv12" else frame.shape[0], frame.shape[1]
+        rows, width = (*getattr(frame, "shape", ()), 0, 0)[:2]
+        height = rows * 2 // 3 if color == "nv12" else rows
         plan = module.FacePlan(
             affines,
             boxes,
