@@ -20,7 +20,7 @@ def rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
     inferred = onnx.shape_inference.infer_shapes(model).graph
     shapes = {one.name: [side.dim_value for side in one.type.tensor_type.shape.dim] for one in inferred.value_info}
     shapes |= {one.name: list(one.dims) for one in inferred.initializer}
-    constants = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer if one.dims == [4]}
+    constants = {one.name: numpy_helper.to_array(one).tolist() for one in model.graph.initializer if one.dims == [4]}
     model = onnx.ModelProto.FromString(model.SerializeToString())
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
@@ -28,7 +28,7 @@ def rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.op_type == "MatMul" and _is_sum(*sides):
             nodes += _sum(node)
         elif node.op_type == "Resize" and (scale := _scale(node, sides[0], constants)):
-            nodes += _broadcast(node, *sides[0][1:], scale)
+            nodes += _broadcast(node, sides[0], scale)
         else:
             nodes.append(node)
     del model.graph.node[:]
@@ -48,15 +48,13 @@ def _is_sum(left: list[int], right: list[int]) -> bool:
 def _sum(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     """[..., M, K] and [..., K, N] to [..., M, N]."""
     (a, b), name = node.input, node.name or node.output[0]
-    return [
-        *_with_axis("Unsqueeze", a, f"{name}/a", -1),
-        *_with_axis("Unsqueeze", b, f"{name}/b", -3),
-        helper.make_node("Mul", [f"{name}/a", f"{name}/b"], [f"{name}/ab"], f"{name}/ab"),
-        *_with_axis("ReduceSum", f"{name}/ab", node.output[0], -2, keepdims=0),
-    ]
+    product = helper.make_node("Mul", [f"{name}/a", f"{name}/b"], [f"{name}/ab"], f"{name}/ab")
+    total = _with("ReduceSum", f"{name}/ab", [-2], node.output[0])
+    total[1].attribute.append(helper.make_attribute("keepdims", 0))
+    return [*_with("Unsqueeze", a, [-1], f"{name}/a"), *_with("Unsqueeze", b, [-3], f"{name}/b"), product, *total]
 
 
-def _scale(node: onnx.NodeProto, shape: list[int], constants: dict[str, np.ndarray]) -> int:  # type: ignore[type-arg]
+def _scale(node: onnx.NodeProto, shape: list[int], constants: dict[str, list[float]]) -> int:
     """By how much a node enlarges both sides of pictures [N, C, H, W], a whole number; 0 where it does something else."""
     attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
     kind = [attributes.get(name) for name in ("mode", "coordinate_transformation_mode", "nearest_mode")]
@@ -64,27 +62,24 @@ def _scale(node: onnx.NodeProto, shape: list[int], constants: dict[str, np.ndarr
     if kind != [b"nearest", b"asymmetric", b"floor"] or scales is None or len(shape) != 4 or not all(shape[1:]):
         return 0
     scale = int(scales[2])
-    return scale if scales.tolist() == [1, 1, scale, scale] else 0
+    return scale if scales == [1, 1, scale, scale] else 0
 
 
-def _broadcast(node: onnx.NodeProto, channels: int, height: int, width: int, scale: int) -> list[onnx.NodeProto]:
+def _broadcast(node: onnx.NodeProto, shape: list[int], scale: int) -> list[onnx.NodeProto]:
     """[N, C, H, W] to [N, C, H * scale, W * scale]."""
-    name = node.name or node.output[0]
-    nodes = []
-    for i, (kind, source, to, sides) in enumerate(
-        (
-            ("Reshape", node.input[0], f"{name}/apart", [-1, channels, height, 1, width, 1]),
-            ("Expand", f"{name}/apart", f"{name}/repeated", [1, 1, 1, scale, 1, scale]),
-            ("Reshape", f"{name}/repeated", node.output[0], [-1, channels, height * scale, width * scale]),
-        )
-    ):
-        nodes += [_constant(f"{name}/sides{i}", sides), helper.make_node(kind, [source, f"{name}/sides{i}"], [to], to)]
-    return nodes
+    name, (channels, height, width) = node.name or node.output[0], shape[1:]
+    return [
+        *_with("Reshape", node.input[0], [-1, channels, height, 1, width, 1], f"{name}/apart"),
+        *_with("Expand", f"{name}/apart", [1, 1, 1, scale, 1, scale], f"{name}/repeated"),
+        *_with("Reshape", f"{name}/repeated", [-1, channels, height * scale, width * scale], node.output[0]),
+    ]
 
 
-def _with_axis(kind: str, source: str, to: str, axis: int, **attributes: int) -> list[onnx.NodeProto]:
-    return [_constant(f"{to}/axis", [axis]), helper.make_node(kind, [source, f"{to}/axis"], [to], to, **attributes)]
-
-
-def _constant(name: str, values: list[int]) -> onnx.NodeProto:
-    return helper.make_node("Constant", [], [name], name, value=numpy_helper.from_array(np.array(values, np.int64)))
+def _with(kind: str, source: str, values: list[int], to: str) -> list[onnx.NodeProto]:
+    """A node whose second input is a constant, after the constant's."""
+    constant = numpy_helper.from_array(np.array(values, np.int64))
+    name = f"{to}/{kind.lower()}"
+    return [
+        helper.make_node("Constant", [], [name], name, value=constant),
+        helper.make_node(kind, [source, name], [to], to),
+    ]
