@@ -208,7 +208,7 @@ def path_times(step: Step) -> None:
     about = _description()
     engine = Fixed(step.cuda, about)
     with closing(GpuFramePath(step.cuda, Stream(step.cuda), engine)) as path:
-        _time_path(step, "frame without network", path, about, SIDES[:1] if step.quick else (100, 300, 600))
+        _time_path(step, "frame without network", path, about, (20, 60) if step.quick else (100, 300, 600))
 
 
 def whole_frame(step: Step) -> None:
@@ -386,7 +386,7 @@ def find(name: str) -> Callable[[Step], None]:
 
 def _time_path(step: Step, what: str, path: GpuFramePath, about: Description, sides: Sequence[int]) -> dict[int, float]:
     """Median milliseconds of a frame on the device by the face's side."""
-    height, width = SIZES[0]
+    height, width = (side // (5 if step.quick else 1) for side in SIZES[0])
     on_device: dict[int, float] = {}
     codes = np.eye(len(about.groups), dtype=np.float32)[-1:]
     frame = _noise(PixelFormat.RGB, height, width)
@@ -404,11 +404,7 @@ def _time_path(step: Step, what: str, path: GpuFramePath, about: Description, si
 
         for record, source, run in ((True, "host", host), (False, "host", host), (True, "device", device)):
             path.record, kept = record and path.engine.capturable, path.record
-            if not record:
-                path.stream.synchronize()
-                for entry in path.entries.values():
-                    entry.close()
-                path.entries.clear()
+            _forget(path)
             samples = []
             for _ in range(4 if step.quick else FRAMES):
                 start = time.perf_counter()
@@ -422,10 +418,7 @@ def _time_path(step: Step, what: str, path: GpuFramePath, about: Description, si
             if source == "device":
                 on_device[side] = float(median)
         for sets in (1, graph_cache.PARAMETER_SETS):
-            for entry in path.entries.values():
-                path.stream.synchronize()
-                entry.close()
-            path.entries.clear()
+            _forget(path)
             with _parameter_sets(sets):
                 frames = 4 if step.quick else FRAMES
                 for _ in range(3):
@@ -440,6 +433,14 @@ def _time_path(step: Step, what: str, path: GpuFramePath, about: Description, si
     path.stream.synchronize()
     stack.close()
     return on_device
+
+
+def _forget(path: GpuFramePath) -> None:
+    """Drop all shapes of work: one that ran without a graph is not recorded later."""
+    path.stream.synchronize()
+    for entry in path.entries.values():
+        entry.close()
+    path.entries.clear()
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def test_no_gpu_ends_it_and_no_time_skips() -> None:
 
 
 @needs_kernels
-@pytest.mark.parametrize(("name", "count"), [("card", 3), ("path", 7), ("paste-times", 8), ("path-times", 5)])
+@pytest.mark.parametrize(("name", "count"), [("card", 3), ("path", 7), ("paste-times", 8), ("path-times", 10)])
 def test_measurements_run(name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = cuda_stand_in.Runtime()
     cuda_stand_in.queue_launches(runtime, monkeypatch)
@@ -68,4 +68,5 @@ def test_measurements_run(name: str, count: int, tmp_path: Path, monkeypatch: py
     assert len(rows) == count
     assert not any(row.get("failed") for row in rows)
     assert all(row["bytes_that_differ"] == 0 for row in rows if "bytes_that_differ" in row)
+    assert all(row["graph"] for row in rows if row.get("frame_from") == "device" and "graph" in row)
     assert runtime.live == {}

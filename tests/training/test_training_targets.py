@@ -99,6 +99,28 @@ def test_where_no_line_rises_the_matte_decides():
     assert np.abs(slope * light + offset - wanted).max() < 0.03
 
 
+def test_where_dark_hair_turns_into_skin_nothing_is_lighter_than_both(young):
+    """What is half skin is no strand: it got the strands' contrast, and a pale rim ran along the forehead."""
+    hair = portraits.draw(portraits.mesh_of(0), SIDE, 0)[2] > 0.5
+    light = masks.blur(np.where(hair, 0.15, 0.55), 3.0)
+    subject = replace(young)
+    subject.__dict__["image"] = np.repeat(light[..., None], 3, 2)
+    made = grey.greyed(subject, masks.soft(masks.grow(hair, 2), 1.0), np.zeros((SIDE, SIDE), bool))
+    after = (1 + made.gain) * light + made.residual @ edits.LUMA
+    assert np.median(after[masks.shrink(hair, 8)]) > 0.3
+    assert after[masks.grow(hair, 8)].max() < 0.55 + 0.02
+
+
+def test_a_line_of_the_face_goes_although_its_place_is_not_known_to_the_pixel():
+    x = np.arange(SIDE, dtype=np.float32)[None].repeat(SIDE, 0)
+    line = -0.15 * np.exp(-(((x - 192) / 2) ** 2) / 2)
+    image, wanted = (np.repeat((0.6 + line * part)[..., None], 3, 2).astype(np.float32) for part in (1.0, 0.1))
+    slope, offset = (np.roll(one, 2, 1) for one in edits.line(image, wanted))
+    assert np.abs(slope[..., None] * image + offset - 0.6).max() < 0.15 * 0.15
+    beside = np.roll(wanted - image, 2, 1)  # what it was: a difference of pictures
+    assert np.abs(image + beside - 0.6).max() > 0.5 * 0.15
+
+
 @pytest.mark.parametrize("own", [0.06, 0.2, 0.6])
 def test_hair_that_is_all_grey_is_lighter_the_lighter_it_was_but_never_white(young, own):
     matte = portraits.draw(portraits.mesh_of(0), SIDE, 0)[2]
@@ -177,6 +199,9 @@ def test_curves_rise_from_0():
         younger = [curves.younger(sign, 60, one) for one in years]
         assert (np.diff(younger) <= 0).all()
         assert (younger[0], younger[60 - 15]) == (1, 0)
+    shares = [curves.share_of_age(one) for one in years]
+    assert (np.diff(shares) >= 0).all()
+    assert (shares[20 - 15], shares[60 - 15]) == (0, 1)
 
 
 def test_layers_of_the_other_sex_never_serve(people):

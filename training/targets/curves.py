@@ -36,3 +36,8 @@ def younger(sign: str, present: float, wanted: float) -> float:
     """Share of a face's own signs of age that is taken away: all of them at 20."""
     own = at(sign, present)
     return min(1.0, max(0.0, (own - at(sign, wanted)) / own)) if own > 0.02 else 0.0
+
+
+def share_of_age(present: float) -> float:
+    """How much of what a face's skin has beyond mean young skin is age: at 30 it is freckles and moles, and stays."""
+    return min(1.0, at("lines", present) / 0.2)

@@ -37,13 +37,17 @@ YOUNG_GREY, YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(11, 16)
 CHANNELS = 16
 _OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GREY, YOUNG_BLUE + 1))
 #: Own lines deepen by this in ``ageing.YEARS`` years, on face and neck; skin's detail softens by this when it gets younger.
-DEEPEN, DEEPEN_NECK, SOFTEN = 0.22, 0.55, 0.10
+DEEPEN, DEEPEN_NECK, SOFTEN = 0.22, 0.55, 0.04
 #: Skin gets lighter by no more than this where nothing is that fades, log light.
 _BRIGHTER = 0.06
+#: Sigma of the windows in which a line from skin to young skin is fitted, and the noise of light that it does not follow, squared.
+_WINDOW, _NOISE = 2.5, 1e-4
 #: Of the mean change of colours that was measured, what is drawn: ages are estimates, which makes slopes flatter than they are.
 COLOUR, YOUNGER_COLOUR = 0.95, 0.85
 #: And of its hues, which are make-up as much as age: in full they turn warm and dark skin grey.
 HUE = 0.2
+#: Of the change of colours, what highlights are spared.
+SHINE = 0.75
 #: The same of the mean change of shape; what hands add to it (``moves``); and what comes back when a face gets younger.
 SHAPE, SHAPE_BY_HAND, YOUNGER_SHAPE = 1.5, 1.0, 0.8
 
@@ -88,7 +92,7 @@ def at_age(own: SubjectEdits, present: float, wanted: float) -> Edit:
         flow = -YOUNGER_SHAPE * curves.younger("shape", present, wanted) * curves.at("shape", present) * own.flow
     m = moved(own.maps, flow, _OLDER if wanted >= present else _YOUNGER)
     if wanted < present:
-        skin = curves.younger("lines", present, wanted)
+        skin = curves.younger("lines", present, wanted) * curves.share_of_age(present)
         residual = skin * m[YOUNG_RED : YOUNG_BLUE + 1].transpose(1, 2, 0)
         return Edit(residual, skin * m[YOUNG_GAIN], skin * m[YOUNG_GREY], m[SKIN], flow, 0.0)
     # A hair of the picture is dark or grey; lines and shape are each a part of the way.
@@ -218,6 +222,10 @@ def _aged_skin(subject: Subject, hair: Floats, visible: Floats, change: Floats) 
     deepen = DEEPEN * visible + DEEPEN_NECK * below
     smooth = masks.masked_blur(image, skin | neck, 3.5) * (1 - below)[..., None]
     smooth += masks.masked_blur(image, skin | neck, 6.0) * below[..., None]
+    # A highlight is the lamp's light, which no skin takes away.
+    light = image @ LUMA
+    shine = ((light - masks.masked_blur(light, skin, 14.0)) / 0.15).clip(0, 1) * visible
+    change = change * (1 - SHINE * masks.blur(shine, 1.5))[..., None]
     recoloured = _matt(subject, _recoloured(image, change, skin), skin, visible)
     # Light as a gain, which is right for dark skin and light skin alike; what is left is colour.
     gain = ((recoloured @ LUMA) / np.maximum(image @ LUMA, 0.02) - 1).clip(-0.6, 0.8)
@@ -260,12 +268,24 @@ def _young(
     colour[..., 0] += 1.2 * visible
     colour[..., 1] += 0.7 * visible
     result = _recoloured(masks.rgb(colour), -YOUNGER_COLOUR * curves.at("skin", subject.photo.age) * mean_change, skin)
-    softer = -SOFTEN * visible
+    slope, offset = line(image, result)
     dark = grey.dark_again(subject, hair)
-    gain = softer + dark.gain
-    residual = result - (1 + softer)[..., None] * image + dark.residual
+    gain = slope - 1 - SOFTEN * visible + dark.gain
+    residual = offset + SOFTEN * visible[..., None] * masks.blur(image, _WINDOW) + dark.residual
     uncoloured = (1 - (1 - dark.matte) / (1 + dark.gain)).clip(0, 1)
     return uncoloured.astype(np.float32), gain.astype(np.float32), residual.transpose(2, 0, 1).astype(np.float32)
+
+
+def line(image: Floats, wanted: Floats) -> tuple[Floats, Floats]:
+    """Slope [SIDE, SIDE] and offset [SIDE, SIDE, 3] of the line from an image to a wanted one that fits best round each pixel.
+
+    A line of the face is flattened by a slope below 1, whose place need not be known to the pixel.
+    """
+    x, y = image @ LUMA, wanted @ LUMA
+    near_image, near_wanted, mean_x, mean_y = (masks.blur(one, _WINDOW) for one in (image, wanted, x, y))
+    covariance, variance = masks.blur(x * y, _WINDOW) - mean_x * mean_y, masks.blur(x * x, _WINDOW) - mean_x * mean_x
+    slope = masks.blur((covariance + _NOISE) / (variance + _NOISE), 1.0).clip(0.1, 1.5)
+    return slope, masks.blur(near_wanted - slope[..., None] * near_image, 0.7)
 
 
 def _symmetrical(subject: Subject, value: Floats, mean: Float64, place: Floats) -> Floats:

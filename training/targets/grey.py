@@ -23,12 +23,11 @@ TINT = {"F": np.array((1.045, 0.983, 0.93), np.float32), "M": np.array((1.033, 0
 YOUNG_TINT = np.array((1.37, 0.89, 0.57), np.float32)
 #: Light of hair that is all grey, on average: black hair's, what each unit of light that it had adds, and the most. Black hair
 #: shows few strands: lighter than this it is a veil.
-GREY_LIGHT, OWN_LIGHT, MOST_LIGHT = 0.22, 1.5, 0.66
-#: Spread of grey hair's shading, RMS of light, and contrast of its strands (bands below 3 px of SIDE). Ours, by looking, near
-#: what hair over 66 has in the packs (strands 0.033 to 0.046; light 0.09 to 0.6 in one head: between its locks it is dark).
-SHADING, STRANDS = 0.125, 0.050
-#: Light that grey hair loses for each halving of the light in its depths.
-DEPTHS = 0.08
+GREY_LIGHT, OWN_LIGHT, MOST_LIGHT = 0.24, 1.05, 0.66
+#: Exponent of grey hair's shading, in units of what it was: between its locks it stays dark. Contrast of its strands (RMS of
+#: light, bands below 3 px of SIDE). Ours, by looking, near what hair over 66 has in the packs (strands 0.033 to 0.046; light 0.09
+#: to 0.6 in one head).
+SHADING, STRANDS = 0.8, 0.050
 #: How much of grey hair turns dark when it is young again: in full, what a network takes for fair or misses is seen as a patch.
 HOW_DARK = 0.6
 #: How far brows and beard grey, of what the hair does.
@@ -90,26 +89,47 @@ def greyed(subject: Subject, hair: Floats, skin: Mask) -> Hair:
     core = masks.shrink(hair > 0.7, 1)
     if core.sum() > 200:
         near = masks.masked_blur(light, core, 3.0)
-        low, middle, high = np.percentile(near[core], (16, 50, 84))
-        shade = (near - middle) * np.clip(2 * SHADING / (high - low + 1e-3), 0.9, 4.5)
-        shade += DEPTHS * np.log2((near + 0.01) / (middle + 0.01)).clip(-3, 0)
-        strands = float(np.clip(STRANDS / (float((light - near)[core].std()) + 1e-3), 0.9, 3.5))
+        middle = float(np.median(near[core]))
+        shade = ((near + 0.02) / (middle + 0.02)).clip(0.05, 20) ** SHADING
+        strands = float(np.clip(STRANDS / (float((light - near)[core].std()) + 1e-3), 1.0, 3.5))
         base = min(GREY_LIGHT + OWN_LIGHT * middle, MOST_LIGHT)
-        wanted = base + shade.clip(-0.36, 0.24) + (strands * (light - near)).clip(-0.25, 0.25)
+        wanted = base * shade.clip(0.3, 1.7) + (strands * (light - near)).clip(-0.25, 0.25)
         wanted = np.clip(wanted, 0.08, 0.93)
-        # Near its edge, what is much lighter than the hair round it is no strand, but light from behind it, or skin.
-        edge = 1 - masks.soft(masks.shrink(core, 6), 2.5)
-        matte = hair * np.clip(1.6 - 1.6 * edge * (light - near) / 0.16, 0, 1)
+        # Strands stand out inside hair. At its edge a pixel changes by its share of what the hair beside it changes, or what is
+        # half skin would be lighter than both.
+        inside, edge = masks.shrink(core, 4), 1 - masks.soft(masks.shrink(core, 6), 2.5)
+        share = _share(light, hair, inside, middle)
+        change = _beside(wanted - light, inside, base - middle)
+        wanted = light + (1 - edge) * (wanted - light) + edge * change
+        matte = hair * (1 + edge * (share - 1))
     brows, beard = facial_hair(subject, skin)
-    around = masks.masked_blur(light, skin, 12.0)  # no brighter than the skin, or dark skin gets white brows
-    for part, share, lift in ((brows, BROWS_GREY, 0.20), (beard, BEARD_GREY, 0.52)):
+    most = 0.95 * masks.masked_blur(
+        light, skin, 12.0
+    )  # no brighter than the skin, or dark skin gets white brows; beards do
+    for part, share, lift, floor in ((brows, BROWS_GREY, 0.20, 0.0), (beard, BEARD_GREY, 0.52, 0.42)):
         near = masks.masked_blur(light, part > 0.2, 3.0)
-        own = np.minimum(np.clip(lift + 0.55 * near, 0, 0.75), 0.95 * around) + 1.25 * (light - near)
+        own = np.minimum(np.clip(lift + 0.55 * near, 0, 0.75), np.maximum(most, floor)) + 1.25 * (light - near)
         wanted = np.where(part > matte, np.maximum(own, light), wanted)
         matte = np.maximum(matte, share * part)
     return turned(
         subject, matte.astype(np.float32), wanted.astype(np.float32), TINT["F" if subject.photo.gender == "F" else "M"]
     )
+
+
+def _beside(values: Floats, part: Mask, usual: float) -> Floats:
+    """Mean of values over a part of the picture, close by; ``usual`` where none of it is close: beside a thin strand."""
+    near = (masks.blur(part, 4.0) / 0.05).clip(0, 1)
+    return near * masks.masked_blur(values, part, 4.0) + (1 - near) * usual
+
+
+def _share(light: Floats, hair: Floats, inside: Mask, middle: float) -> Floats:
+    """How much of each pixel near hair's edge is hair, [SIDE, SIDE]: where its light lies between hair's and what is beside it."""
+    outside = ~masks.grow(hair > 0.3, 2)
+    inner, outer = _beside(light, inside, middle), masks.masked_blur(light, outside, 4.0)
+    between = (outer - light) / np.where(abs(outer - inner) < 1e-3, 1e-3, outer - inner)
+    # Of one light with what is beside it, hair has no edge that light could tell.
+    told = ((abs(outer - inner) - 0.05) / 0.10).clip(0, 1) * (masks.blur(outside, 4.0) > 0.02)
+    return (1 + told * (between.clip(0, 1) - 1)).astype(np.float32)
 
 
 def facial_hair(subject: Subject, skin: Mask) -> tuple[Floats, Floats]:
@@ -142,7 +162,7 @@ def _beard(subject: Subject, skin: Mask) -> Floats:
     hair = cv2.morphologyEx((low & (darkness > 0.24)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((4, 4))) > 0
     # A shadow is dark without being rough.
     rough = np.sqrt(masks.blur((light - masks.blur(light, 1.5)) ** 2, 4.0))
-    hair &= rough > max(1.4, 1.2 * float(np.median(rough[cheeks])))
+    hair &= rough > max(0.022 * min(left, right), 1.2 * float(np.median(rough[cheeks])))
     count, label, stats, _ = cv2.connectedComponentsWithStats(hair.astype(np.uint8))
     hair = np.isin(label, [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] > 0.02 * low.sum()])
     # A jaw's shadow lies along the outline alone; beards grow on chin and lip.
