@@ -6,7 +6,8 @@ hat matrices ``Ay`` and ``Ax`` computed from the boxes
     crop(F) = Ay F Ax^T          paste(Q) = Ay^T Q Ax          (each the other's adjoint)
 
 which is how DRAW (Gregor et al. 2015, eq. 25 to 29) reads and writes its canvas. Only MatMul and element-wise operators,
-so the same code trains, exports to ONNX and runs on tensor cores.
+so the same code trains, exports to ONNX and runs on tensor cores. Channels come last in the products, as convolutions have them on a
+GPU, and all boxes are in one: nothing is transposed or repeated for them.
 """
 
 from __future__ import annotations
@@ -46,12 +47,16 @@ def crop_matrices(boxes: Tensor, out_size: int, in_size: int) -> tuple[Tensor, T
 
 def crop(features: Tensor, ay: Tensor, ax: Tensor) -> Tensor:
     """``Ay F Ax^T``: features [N, C, H, W] -> [N, R, C, P, P]."""
-    return ay[:, :, None] @ features[:, None] @ ax[:, :, None].mT
+    last = features.permute(0, 2, 3, 1)
+    rows = ay.flatten(1, 2) @ last.flatten(2)  # [N, R P, W C]
+    return (ax[:, :, None] @ rows.unflatten(1, ay.shape[1:3]).unflatten(-1, last.shape[2:])).permute(0, 1, 4, 2, 3)
 
 
 def paste(patches: Tensor, ay: Tensor, ax: Tensor) -> Tensor:
     """``sum_r Ay^T Q Ax``: patches [N, R, C, P, P] -> [N, C, H, W]; the adjoint of ``crop``."""
-    return (ay[:, :, None].mT @ patches @ ax[:, :, None]).sum(1)
+    rows = ax[:, :, None].mT @ patches.permute(0, 1, 3, 4, 2)  # [N, R, P, W, C]
+    pasted = ay.flatten(1, 2).mT @ rows.flatten(3).flatten(1, 2)  # [N, H, W C]
+    return pasted.unflatten(-1, rows.shape[3:]).permute(0, 3, 1, 2)
 
 
 def windowed_reader(boxes: Tensor, out_size: int, patch_size: int, taper: float) -> tuple[Tensor, Tensor]:

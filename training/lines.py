@@ -63,8 +63,9 @@ class Lines(nn.Module):
 
     def texture(self, shares: Tensor, depth: Tensor) -> Tensor:
         """``L = sum_r W_r sum_k a_rk L_k``: [N, G, 1, A, A] of shares [N, 5, 2 K] and depths [N, G, 5, 1]."""
-        shares = shares * torch.rsqrt((shares * shares).sum(-1, keepdim=True))
-        k, side = self.layers.shape[0], self.layers.shape[-1]
-        own, mirrored = ((part @ self.layers.flatten(1)).unflatten(-1, (side, side)) for part in shares.split(k, -1))
+        depth = depth * torch.rsqrt((shares * shares).sum(-1))[:, None, :, None]
+        side = self.layers.shape[-1]
+        drawn = shares.unflatten(-1, (2, -1)).flatten(1, 2) @ self.layers.flatten(1)  # [N, 5 * 2, A * A]
+        own, mirrored = drawn.unflatten(-1, (side, side)).unflatten(1, (-1, 2)).unbind(2)
         drawn = (own + mirrored.flip(-1)) * self.windows  # [N, 5, A, A]
         return (depth.transpose(2, 3) @ drawn.flatten(2)[:, None]).unflatten(-1, (side, side))

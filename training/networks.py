@@ -94,8 +94,8 @@ class ResidualBlock(nn.Module):
 class Modulation(nn.Module):
     """Feature-wise affine modulation by the age code (FiLM, Perez et al. 2018): ``(1 + gamma(l)) h + beta(l)``.
 
-    ``h`` is [N, 1, C, H, W] (encoded once for all ages) or [N, G, C, H, W]; ``l`` is [N, G, K]; the result is
-    [N * G, C, H, W]: every face at each of its G ages, faces together.
+    ``h`` is [N, 1, C, H, W] (encoded once for all ages) or [N * G, C, H, W], every face at each of its G ages, faces together;
+    ``l`` is [N, G, K]; the result is [N, G, C, H, W] or [N * G, C, H, W].
     """
 
     def __init__(self, width: int, groups: int) -> None:
@@ -108,20 +108,25 @@ class Modulation(nn.Module):
 
     def forward(self, h: Tensor, l: Tensor) -> Tensor:
         gamma, beta = self.gamma(l)[..., None, None], self.beta(l)[..., None, None]
-        return (h * (1 + gamma) + beta).flatten(0, 1)
+        if h.dim() == 4:
+            gamma, beta = gamma.flatten(0, 1), beta.flatten(0, 1)
+        return h * (1 + gamma) + beta
 
 
 def edit_maps(raw: Tensor, skin: bool) -> Tensor:
-    """What a head's channels at half size mean: [N, 4 C, H, W] -> edits [N, 6 or 4, 2H, 2W].
+    """What the channels of heads at half size mean: [N, 4 C, H, W] of one head or five -> edits [N, 6 or 5 * 4, 2H, 2W].
 
     Channels in fours, the pixels of a 2x2 block: the residual's R, G and B, a mask that it is multiplied with, the gain; of a
     whole face then grey and skin. They are worked out before they are spread, which moves fewer bytes.
     """
-    parts = raw.unflatten(1, (-1, 4))
-    residual = EDIT_UNIT * torch.sigmoid(parts[:, 3:4]) * parts[:, :3]
-    gain = (EDIT_UNIT * parts[:, 4:5]).clamp(min=-1.0)
-    rest = [torch.sigmoid(parts[:, 5:7])] if skin else []
-    return F.pixel_shuffle(torch.cat([residual, gain, *rest], 1).flatten(1, 2), 2)
+    sizes = [12, 4, 4, 8] if skin else [12, 4, 4]
+    parts = []
+    for head in raw.split(sum(sizes), 1):
+        residual, mask, gain, *rest = head.split(sizes, 1)
+        masked = residual.unflatten(1, (3, 4)) * (EDIT_UNIT * torch.sigmoid(mask))[:, None]
+        parts += [masked.flatten(1, 2), (EDIT_UNIT * gain).clamp(min=-1.0)]
+        parts += [torch.sigmoid(one) for one in rest]
+    return F.pixel_shuffle(torch.cat(parts, 1), 2)
 
 
 def doubled(x: Tensor) -> Tensor:
@@ -134,11 +139,6 @@ def doubled(x: Tensor) -> Tensor:
         n, c, h, w = x.shape
         return x[:, :, :, None, :, None].expand(n, c, h, 2, w, 2).reshape(n, c, 2 * h, 2 * w)
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
-
-
-def per_age(skip: Tensor, l: Tensor) -> Tensor:
-    """Repeat the encoder's features [N, ...] for the G ages of each face: [N * G, ...], faces together."""
-    return skip[:, None].expand(-1, l.shape[1], -1, -1, -1).flatten(0, 1)
 
 
 class Position(nn.Module):
@@ -172,9 +172,11 @@ class Position(nn.Module):
 def joined(h: Tensor, skip: Tensor, position: Position | None, l: Tensor) -> Tensor:
     """Features [N * G, ...], the encoder's [N, ...] and the place's added up: [N * G, ...].
 
-    The last two first, where broadcasting repeats the encoder's for all ages without a copy of them.
+    Broadcasting repeats the encoder's for all ages without a copy of them, so it is added to the place's first.
     """
-    return h + (per_age(skip, l) if position is None else (skip[:, None] + position(l)).flatten(0, 1))
+    if position is None:
+        return (h.unflatten(0, l.shape[:2]) + skip[:, None]).flatten(0, 1)
+    return h + (skip[:, None] + position(l)).flatten(0, 1)
 
 
 class LocalGenerators(nn.Module):
@@ -204,11 +206,11 @@ class LocalGenerators(nn.Module):
 
     def forward(self, skip: Tensor, features: Tensor, l: Tensor) -> Tensor:
         """-> patch edits [N * G, 5, 4, P, P]."""
-        h = self.reduce(self.modulation(features.flatten(1, 2)[:, None], l))
-        h = doubled(h)
+        activate, reduce = self.reduce
+        # Activated before the axes are put together: so an engine has it in one kernel with the modulation.
+        h = doubled(reduce(activate(self.modulation(features.flatten(1, 2)[:, None], l)).flatten(0, 1)))
         raw = self.head(self.decode(joined(h, skip, self.position, l)))
-        r = len(geometry.REGION_NAMES)
-        return edit_maps(raw.unflatten(1, (r, -1)).flatten(0, 1), skin=False).unflatten(0, (-1, r))
+        return edit_maps(raw, skin=False).unflatten(1, (len(geometry.REGION_NAMES), -1))
 
 
 class GlobalGenerator(nn.Module):
@@ -252,17 +254,17 @@ class GlobalGenerator(nn.Module):
 
     def forward(self, e1: Tensor, e2: Tensor, e3: Tensor, l: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """-> face edits [N * G, 6, S, S], flow [N * G, 2, S/8, S/8], residuals at S/4 and S/2."""
-        h3 = self.mix(self.modulation(e3[:, None], l))
+        h3 = self.mix(self.modulation(e3[:, None], l).flatten(0, 1))
         h2 = doubled(self.reduce3(h3))
-        h2 = self.decode2(h2 + per_age(self.skip2(e2), l))
-        h2 = self.modulation2(h2.unflatten(0, l.shape[:2]), l)
+        h2 = self.decode2(joined(h2, self.skip2(e2), None, l))
+        h2 = self.modulation2(h2, l)
         h1 = doubled(self.reduce2(h2))
         h1 = self.decode1(joined(h1, e1, self.position, l))
         coarse = [F.pixel_shuffle(head(h), 2) for head, h in zip(self.coarse_heads, (h3, h2), strict=True)]
-        flow = self.flow(h3)
+        flow = self.FLOW_UNIT * self.flow(h3)
         if self.drift is not None:
-            flow = flow + self.drift(l).flatten(0, 1)
-        return edit_maps(self.head(h1), skin=True), self.FLOW_UNIT * flow, coarse
+            flow = flow + (self.FLOW_UNIT * self.drift(l)).flatten(0, 1)
+        return edit_maps(self.head(h1), skin=True), flow, coarse
 
     def locate(self, e3: Tensor) -> Tensor:
         """``q``, place in mesh space [N, 2, S/8, S/8]: where the alignment puts it, and a correction."""

@@ -1,5 +1,4 @@
-"""From the exported ONNX to an engine: the plain pixel shuffle (``pixel_shuffle``), products of one row as sums
-(``weighted_sums``), float16 (``fp16``), TensorRT (``build``).
+"""From the exported ONNX to an engine: operators that TensorRT joins (``fusable``), float16 (``fp16``), TensorRT (``build``).
 
 For the machine that prepares a model; engines are checked, and refused, in ``models.engine_file`` and ``inference.tensorrt``. Needs onnx and onnx-graphsurgeon, and onnxruntime to convert and measure; imports no torch,
 and importing the package itself imports none of them.

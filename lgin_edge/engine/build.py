@@ -16,7 +16,7 @@ from ..files import write_files
 from ..models import engine_file, onnx_file, tensorrt_variants
 from ..models.description import METADATA_KEY, Description, EngineFacts
 from ..models.tensorrt_variants import Log, Variant
-from . import pixel_shuffle, weighted_sums
+from . import fusable
 from .fp16 import description_of, lower
 
 #: Called as the build goes on: what is being done, how many of its steps are done, and of how many.
@@ -25,8 +25,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model that is ready for TensorRT: with what a GPU likes better (``pixel_shuffle``, ``weighted_sums``) and, if asked for, in
-    FP16; its description says so."""
+    """A model that is ready for TensorRT: ``fusable`` and, if asked for, in FP16; its description says so."""
 
     model: onnx.ModelProto
     description: Description
@@ -64,7 +63,7 @@ def prepare(path: Path, *, precision: str = "fp16") -> Prepared:
         about = description_of(model)
         if about.precision != "fp32":
             raise ModelError(f"is a model of precision {about.precision!r}; engines are built from the fp32 one")
-        result, psnr = weighted_sums.from_products(pixel_shuffle.from_convolutions(model)), None
+        result, psnr = fusable.rewritten(model), None
         if precision == "fp16":
             result, psnr = lower(result)
     except ModelError as error:

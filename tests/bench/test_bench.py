@@ -16,7 +16,8 @@ from lgin_edge import bench
 from lgin_edge.cli import options
 
 
-def test_rows_of_two_models(tiny_model: Path, tmp_path: Path) -> None:
+def test_rows_of_two_models(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "WARM_UP", 1)
     other, file = tmp_path / "other.onnx", tmp_path / "bench.json"
     other.write_bytes(tiny_model.read_bytes())
     arguments = [str(tiny_model), str(other), "--seconds", "0.1", "--threads", "1", "--json", str(file)]

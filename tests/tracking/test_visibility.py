@@ -113,6 +113,8 @@ def test_what_creeps_over_a_face_takes_the_age(
 #: Two faces that have nothing in common, or one and what covers it.
 PLAIN, COVERED = np.random.default_rng(0).integers(0, 255, (2, 64, 64), dtype=np.uint8)
 COVERED[:20], COVERED[40:] = PLAIN[:20], PLAIN[40:]
+#: Of which half is to be seen everywhere.
+VEILED = (PLAIN // 2 + COVERED // 2).astype(np.uint8)
 
 
 def strength(visibility: Visibility, view: Image8, score: float, seconds: float) -> float:
@@ -138,6 +140,18 @@ def test_a_covered_face_is_seen_again_in_a_good_detection() -> None:
     assert strength(visibility, COVERED, 0.82, 0.3) == 0
     assert strength(visibility, COVERED, 0.88, 0.3) == 0  # the detector takes the hand for a part of the face
     assert strength(visibility, PLAIN, 0.82, 0.3) == 0  # the hand hides little just now
+    assert strength(visibility, PLAIN, 0.86, 0.3) == 1
+
+
+def test_little_that_is_hidden_for_long_is_a_cover() -> None:
+    """A cup before a head that moves: no detection tells, but they are not nearly as good as ever one after the other."""
+    visibility = Visibility(0.9)
+    assert strength(visibility, PLAIN, 0.9, 1.0) == 1
+    assert strength(visibility, VEILED, 0.86, 1.0) == 1  # nearly as good
+    assert strength(visibility, VEILED, 0.82, 0.1) == 1
+    assert strength(visibility, PLAIN, 0.82, 0.2) == 1  # a head that turned, for a moment
+    assert strength(visibility, VEILED, 0.82, 0.3) == 1
+    assert strength(visibility, VEILED, 0.82, 0.1) == 0
     assert strength(visibility, PLAIN, 0.86, 0.3) == 1
 
 
