@@ -54,7 +54,7 @@ class Session:
     def __init__(self, socket: WebSocket, kiosk: Kiosk) -> None:
         self._socket, self._kiosk = socket, kiosk
         self._address = socket.client.host if socket.client else ""
-        self._texts = kiosk.settings.texts("")  # of words in pictures
+        self._texts = self._drawn = kiosk.settings.texts("")  # the visitor's, and those of words in pictures
         self._language = ""
         self._last_frame_s = time.monotonic()
         self._something = asyncio.Event()
@@ -106,9 +106,9 @@ class Session:
             raise Refused(Close.BAD_MESSAGE, 'expected {"type": "start", "consent": true, "years": ...} first')
         if not start.consent:
             raise Refused(Close.NO_CONSENT, "without consent no picture is looked at")
-        texts = self._kiosk.settings.texts(start.language)
+        self._texts = texts = self._kiosk.settings.texts(start.language)
         self._language = plain(texts, "language")
-        self._texts = await self._kiosk.in_thread(lambda: drawable(texts))
+        self._drawn = await self._kiosk.in_thread(lambda: drawable(texts))
         self._kiosk.metrics.sessions.inc()
         self._kiosk.tell("visit", language=self._language)
         await self._socket.send_json({"type": "started"})
@@ -289,12 +289,14 @@ class Session:
     async def _strip(self, frame: Frame, face: Face) -> None:
         transformer, image = self._kiosk.transformer, Image.fromarray(frame)
         cells = await self._kiosk.executor.run(lambda: contact_sheet.row(transformer, image, face, CELL_SIDE))
-        texts = self._texts
-        labels = [plain(texts, "original"), *(group_label(texts, group) for group in transformer.groups)]
+        labels, drawn = (
+            [plain(texts, "original"), *(group_label(texts, group) for group in transformer.groups)]
+            for texts in (self._texts, self._drawn)
+        )
 
         def files() -> tuple[list[bytes], bytes]:
             foot = _LOGO_FOOT if self._kiosk.settings.logo else _FOOT
-            strip = contact_sheet.in_two_rows(cells, labels, CELL_SIDE, plain(texts, "language"), foot)
+            strip = contact_sheet.in_two_rows(cells, drawn, CELL_SIDE, plain(self._drawn, "language"), foot)
             return [keep_jpeg(cell) for cell in cells], keep_jpeg(self._finished(strip))
 
         pictures, whole = await self._kiosk.in_thread(files)
@@ -308,7 +310,7 @@ class Session:
 
     def _finished(self, image: Image.Image) -> Image.Image:
         """With the house's logo, and the words that say that it was changed."""
-        return marked(with_logo(image, self._kiosk.settings.logo), self._texts)
+        return marked(with_logo(image, self._kiosk.settings.logo), self._drawn)
 
     async def _kept(self, data: bytes, name: str) -> dict[str, Any]:
         """Keep a picture; what the page is told of it."""

@@ -21,7 +21,7 @@ from support.kiosk_server import PATIENCE, Image8, Visitor, encoded, pixels, ser
 from websockets.exceptions import ConnectionClosed
 
 from lgin_edge import BackendError, Limits, Transformer
-from lgin_edge.kiosk import session, shot, state
+from lgin_edge.kiosk import session, shot, state, texts
 from lgin_edge.kiosk.protocol import Close
 from lgin_edge.kiosk.server import Server
 from lgin_edge.kiosk.settings import Settings
@@ -180,12 +180,16 @@ def test_a_picture_with_all_pixels(server: Server, frame: bytes, astronaut: Imag
         assert closing(visitor) == (Close.BAD_MESSAGE, "still: expected the frame that is attached next")
 
 
-def test_through_the_years(server: Server, frame: bytes, tiny: Transformer) -> None:
+def test_through_the_years(server: Server, frame: bytes, tiny: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The page speaks the visitor's language also where this machine has no font to draw it.
+    monkeypatch.setattr(texts, "can_draw", lambda *_: False)
+    japanese = texts.texts_of("ja")
     with Visitor(server.url) as visitor:
-        visitor.start().be_seen(frame)
+        visitor.start(language="ja").be_seen(frame)
         visitor.say(type="strip")
         head, files = visitor.hear()
-        assert head["labels"] == ["now", *(group.label for group in tiny.groups)]
+        labels = [texts.group_label(japanese, group) for group in tiny.groups]
+        assert head["labels"] == [texts.plain(japanese, "original"), *labels]
         assert sum(head["sizes"]) == len(files)
         ends = np.cumsum([0, *head["sizes"]])
         means = [pixels(files[a:b])[200:300, 200:300].mean() for a, b in itertools.pairwise(ends)]

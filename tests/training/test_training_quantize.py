@@ -62,7 +62,8 @@ def test_all_convolutions_but_the_first_and_the_last_ones(model, small):
         for node in convolutions
         if node.input[0] not in makers or makers[node.input[0]].op_type != "DequantizeLinear"
     ]
-    assert len(whole) == 6  # stems and heads of the global generator and of the local ones, and heads of flow and place
+    # Stems and heads of the global generator and of the local ones, heads of flow and place, and what the face's head reads.
+    assert len(whole) == 7
     assert len(convolutions) == sum(node.op_type == "Conv" for node in onnx.load(str(model)).graph.node)
     stored = [onnx.numpy_helper.to_array(t) for t in graph.initializer if t.data_type == onnx.TensorProto.INT8]
     weights = [np.abs(array).max() for array in stored if array.ndim == 4]
