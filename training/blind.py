@@ -252,7 +252,9 @@ def score(key: Json, viewers: dict[str, list[tuple[Json, Json]]]) -> Json:
     def of(kind: str, chosen: Sequence[tuple[Json, Json]]) -> list[tuple[Json, float]]:
         return [(trial, value(trial, answer)) for trial, answer in chosen if trial["kind"] == kind]
 
-    result: Json = {"kind": key["kind"], "first": key["first"], "second": key.get("second")}
+    # Names alone: the key keeps where the sources lay, and scores are passed on.
+    names = {side: key.get(side) and Path(key[side]).name for side in ("first", "second")}
+    result: Json = {"kind": key["kind"], **names}
     for kind in wanted:
         one: Json = {"all": rate(of(kind, answers))} if of(kind, answers) else {}
         one |= {f"viewer {name}": rate(chosen) for name, given in viewers.items() if (chosen := of(kind, given))}

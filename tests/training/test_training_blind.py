@@ -57,7 +57,7 @@ def answered(path, key, choose):
 
 
 def test_scores_of_viewers_who_always_or_never_choose_the_first(tmp_path, photos):
-    key = blind.make_pairs(tmp_path, (flat(100), flat(0)), ("new", "old"), photos, (30, 70), catch=2)
+    key = blind.make_pairs(tmp_path, (flat(100), flat(0)), ("/at/home/new.onnx", "old"), photos, (30, 70), catch=2)
     other = {"left": "right", "right": "left"}
     answered(tmp_path / "fan.csv", key, lambda trial: trial["first"])
     answered(tmp_path / "foe.csv", key, lambda trial: other[trial["first"]] if trial["age"] == 30 else trial["first"])
@@ -65,6 +65,7 @@ def test_scores_of_viewers_who_always_or_never_choose_the_first(tmp_path, photos
     done = CliRunner().invoke(blind.app, arguments)
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "score.json").read_text())
+    assert (found["first"], found["second"]) == ("new.onnx", "old")  # where they lay is nobody's concern
     assert found["pair"]["viewer fan"]["rate"] == found["pair"]["age 70"]["rate"] == 1
     assert found["pair"]["viewer foe"]["rate"] == found["pair"]["age 30"]["rate"] == 0.5
     assert found["pair"]["all"] == {"rate": 0.75, "low": 0.75, "high": 0.75, "people": 6, "answers": 24}

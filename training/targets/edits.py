@@ -281,11 +281,12 @@ def line(image: Floats, wanted: Floats) -> tuple[Floats, Floats]:
 
     A line of the face is flattened by a slope below 1, whose place need not be known to the pixel.
     """
-    x, y = image @ LUMA, wanted @ LUMA
-    near_image, near_wanted, mean_x, mean_y = (masks.blur(one, _WINDOW) for one in (image, wanted, x, y))
-    covariance, variance = masks.blur(x * y, _WINDOW) - mean_x * mean_y, masks.blur(x * x, _WINDOW) - mean_x * mean_x
-    slope = masks.blur((covariance + _NOISE) / (variance + _NOISE), 1.0).clip(0.1, 1.5)
-    return slope, masks.blur(near_wanted - slope[..., None] * near_image, 0.7)
+
+    def mean(values: Floats) -> Floats:
+        return masks.blur(values, _WINDOW)
+
+    slope = grey.slope_of(image @ LUMA, wanted @ LUMA, mean, _NOISE).clip(0.1, 1.5)
+    return slope, masks.blur(mean(wanted) - slope[..., None] * mean(image), 0.7)
 
 
 def _symmetrical(subject: Subject, value: Floats, mean: Float64, place: Floats) -> Floats:

@@ -8,6 +8,7 @@ grey" and "what is beside it stays": there the frame's own pixels say what is ha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -49,6 +50,15 @@ class Hair:
     residual: Floats
 
 
+def slope_of(light: Floats, wanted: Floats, mean: Callable[[Floats], Floats], noise: float) -> Floats:
+    """Slope of the line from ``light`` to ``wanted`` that fits best round each pixel, where ``mean`` is over what is round it.
+
+    Light that varies by less than ``noise`` (squared) has a slope of 1.
+    """
+    x, y = mean(light), mean(wanted)
+    return masks.blur((mean(light * wanted) - x * y + noise) / (mean(light * light) - x * x + noise), 1.0)
+
+
 def lines(light: Floats, wanted: Floats, matte: Floats) -> tuple[Floats, Floats]:
     """Slope and offset [SIDE, SIDE] of the line from ``light`` to ``wanted`` that fits best round each pixel.
 
@@ -61,8 +71,7 @@ def lines(light: Floats, wanted: Floats, matte: Floats) -> tuple[Floats, Floats]
         return masks.blur(sure * values, _WINDOW) / total
 
     x, y = mean(light), mean(wanted)
-    slope = (mean(light * wanted) - x * y + _NOISE) / (mean(light * light) - x * x + _NOISE)
-    slope = masks.blur(slope, 1.0)
+    slope = slope_of(light, wanted, mean, _NOISE)
     # No line that rises goes through hair that gets lighter than what is beside it: there the matte says where hair ends.
     rises = ((slope - 0.10) / 0.25).clip(0, 1)
     slope = slope.clip(0.05, 3.0)
@@ -103,9 +112,8 @@ def greyed(subject: Subject, hair: Floats, skin: Mask) -> Hair:
         wanted = light + (1 - edge) * (wanted - light) + edge * change
         matte = hair * (1 + edge * (share - 1))
     brows, beard = facial_hair(subject, skin)
-    most = 0.95 * masks.masked_blur(
-        light, skin, 12.0
-    )  # no brighter than the skin, or dark skin gets white brows; beards do
+    # Brows get no brighter than the skin round them, or dark skin gets white ones; beards do.
+    most = 0.95 * masks.masked_blur(light, skin, 12.0)
     for part, share, lift, floor in ((brows, BROWS_GREY, 0.20, 0.0), (beard, BEARD_GREY, 0.52, 0.42)):
         near = masks.masked_blur(light, part > 0.2, 3.0)
         own = np.minimum(np.clip(lift + 0.55 * near, 0, 0.75), np.maximum(most, floor)) + 1.25 * (light - near)
