@@ -1,4 +1,4 @@
-"""Measure a model on the held-out people: ``python -m training.evaluate lgin_edge/weights/lgin.onnx --sheet``.
+"""Measure a model on the held-out people: ``python -m training.evaluate lgin_edge/weights/lgin.onnx``.
 
 Age is read by estimators and identity by an embedder that training never saw (``training.evaluation.estimators``). Faces are given
 by their labelled landmarks, so that detection is not what is measured. What is under test is an ``Ager``, any function
@@ -29,7 +29,6 @@ import lgin_edge
 from lgin_edge import geometry
 from lgin_edge.detectors import Detector
 from lgin_edge.frames import Frame
-from lgin_edge.kernels import resample
 from lgin_edge.models.description import AgeGroup
 
 from . import data
@@ -77,14 +76,12 @@ class Judges:
     Attributes:
         bias: of each estimator on the val split, years; what a figure called "corrected" subtracts.
         pairs: descriptors of real pictures compared; see ``measures.pairs``.
-        features: of sharp real faces of the train and val splits with their ages, for KID: estimator's name -> ([N, F], [N]).
     """
 
     estimators: list[Estimator]
     embedder: Embedder
     bias: dict[str, float]
     pairs: dict[str, Pairs]
-    features: dict[str, tuple[Floats, Floats]]
 
     @property
     def threshold(self) -> float:
@@ -109,25 +106,15 @@ def prepare(rows: Sequence[Photo], limit: int | None = None, quiet: bool = False
     pictured = [row for row in rows if row in twice or row.split in ("val", "test")][:limit]
     vectors = [embedder([row.frame()], row.landmarks)[0] for row in _track(pictured, "real pairs", quiet)]
     errors: dict[str, list[float]] = defaultdict(list)
-    seen: dict[str, list[Floats]] = defaultdict(list)
-    ages: dict[str, list[float]] = defaultdict(list)
-    for row in _track([row for row in rows if row.split in ("train", "val")][:limit], "real faces", quiet):
-        if row.split == "train" and not row.sharp:
-            continue
+    for row in _track([row for row in rows if row.split == "val"][:limit], "real faces", quiet):
         frame = row.frame()
         for estimator in estimators:
-            reading = estimator([frame], row.landmarks)
-            if row.split == "val":
-                errors[estimator.name].append(float(reading.ages[0]) - row.age)
-            if row.sharp and reading.features is not None:
-                seen[estimator.name].append(reading.features[0])
-                ages[estimator.name].append(row.age)
+            errors[estimator.name].append(float(estimator([frame], row.landmarks).ages[0]) - row.age)
     return Judges(
         estimators,
         embedder,
         {estimator.name: float(np.mean(errors[estimator.name] or [0.0])) for estimator in estimators},
         measures.pairs(np.array(vectors), [row.person for row in pictured], [row.gender for row in pictured]),
-        {name: (np.array(seen[name]), np.array(ages[name])) for name in seen},
     )
 
 
@@ -139,7 +126,6 @@ def evaluate(
     quiet: bool = False,
     detector: Detector | None = None,
     moved: int = MOVED,
-    face_box: measures.Box = measures.CANONICAL,
 ) -> Json:
     """Age every portrait to every group and measure. The same arguments give the same result.
 
@@ -150,22 +136,18 @@ def evaluate(
         groups: the targets; each asks for its centre in years.
         detector: whose landmarks temporal consistency is measured with, besides the exact ones; the bundled one when not given.
         moved: at most so many sharp portraits are put in motion.
-        face_box: the canonical box in which the ager may change pixels.
 
     Returns: What ``training.evaluation.report`` writes; JSON throughout.
     """
     years = [group.center for group in groups]
     labelled = any("glasses" in row.tags for row in rows)
-    people, features = [], defaultdict(list)
-    for index, row in enumerate(_track(rows, "aged faces", quiet)):
+    people = []
+    for row in _track(rows, "aged faces", quiet):
         frame = row.frame()
         aged = ager(frame, row.landmarks, years)
         if len(aged) != len(years) or any(one.shape != frame.shape or one.dtype != np.uint8 for one in aged):
             raise ValueError(f"the ager must give {len(years)} pictures of shape {frame.shape} and dtype uint8")
         readings = {e.name: e([frame, *aged], row.landmarks) for e in judges.estimators}
-        for name, reading in readings.items():
-            if reading.features is not None:
-                features[name].append(reading.features)
         people.append(
             {
                 "file": row.file,
@@ -179,7 +161,6 @@ def evaluate(
                 "estimates": {name: summary.rounded(reading.ages) for name, reading in readings.items()},
                 **identity(judges.embedder([frame, *aged], row.landmarks)),
                 **preserved(frame, aged, row),
-                "outside": outside(ager, frame, row.landmarks, (years[0], years[-1]), index, face_box),
             }
         )
     cuts = summary.slices(people, groups)
@@ -191,11 +172,6 @@ def evaluate(
         "estimators": {e.name: summary.real_error(e, people, judges.bias[e.name]) for e in judges.estimators},
         "pairs": summary.describe_pairs(judges),
         "slices": {name: summary.summarise(chosen, years, judges) for name, chosen in cuts.items()},
-        "kid": [
-            row
-            for name in sorted(features)
-            for row in summary.kid_rows(name, np.array(features[name]), people, judges, groups)
-        ],
         "temporal_consistency": steady,
         "glasses": summary.glasses(people),
         "worst": summary.worst(people, years, steady),
@@ -231,47 +207,6 @@ def preserved(frame: Frame, aged: Sequence[Frame], row: Photo) -> Json:
     return result
 
 
-def outside(
-    ager: Ager,
-    frame: Frame,
-    landmarks: Floats,
-    years: Sequence[float],
-    seed: int,
-    face_box: measures.Box = measures.CANONICAL,
-) -> Json:
-    """Pixels outside the face's box that an ager changes, in a larger frame in which the portrait stands turned."""
-    wide, points = larger(frame, landmarks, seed)
-    mask = measures.outside_face(geometry.fit_similarity(points), *wide.shape[:2], face_box)
-    aged = ager(wide, points, years)
-    changes = [measures.change(wide, one, mask) for one in aged]
-    inside = [measures.change(wide, one, ~mask)[2] for one in aged]
-    return {
-        "changed": max(count for _, _, count in changes),
-        "levels": max(most for _, most, _ in changes),
-        "pixels": int(mask.sum()),
-        "changed_inside": min(inside),
-    }
-
-
-def larger(frame: Frame, landmarks: Floats, seed: int) -> tuple[Frame, Floats]:
-    """The portrait turned by up to 25 degrees inside a frame 1.7 times as wide, over noise; its landmarks there."""
-    rng = np.random.default_rng(seed)
-    height, width = frame.shape[:2]
-    tall, broad = round(1.7 * height), round(1.7 * width)
-    angle = np.radians(rng.uniform(-25, 25))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    center = np.array([broad, tall]) / 2 + rng.uniform(-0.05, 0.05, 2) * (broad, tall)
-    to_wide = np.column_stack([turn, center - turn @ (width / 2, height / 2)])
-    back = geometry.invert(to_wide)
-    view = np.column_stack([back[:, :2] * (broad, tall), back[:, 2]])
-    picture = np.rint((resample(frame, view, tall, broad).transpose(1, 2, 0) + 1) * 127.5).astype(np.uint8)
-    y, x = np.mgrid[:tall, :broad] + 0.5
-    at = geometry.apply(back, np.stack([x, y], -1))
-    elsewhere = ((at < 0) | (at > (width, height))).any(-1)
-    picture[elsewhere] = rng.integers(0, 256, (int(elsewhere.sum()), 3), np.uint8)
-    return picture, geometry.apply(to_wide, landmarks)
-
-
 def _track(items: Sequence[Any], what: str, quiet: bool) -> Iterable[Any]:
     return track(items, what, disable=quiet, transient=True)
 
@@ -284,32 +219,26 @@ def main(
     packs: PacksOption = None,
     split: Annotated[str, typer.Option(help="Whose portraits to age.")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many portraits, for a trial.")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Folder of the model's run: compare PyTorch with it.")] = None,
-    sheet: Annotated[bool, typer.Option("--sheet", help="Also a contact sheet of 24 people.")] = False,
     mesh: Annotated[
         Path | None, typer.Option(help="Mesh file: also the page of training.judge, of both packs.")
     ] = None,
 ) -> None:
     """Measure age, identity, preservation and temporal consistency of a model on held-out people."""
     from . import judge
-    from .evaluation import precision_parity, report
+    from .evaluation import report
 
     start = time.perf_counter()
     output = output or Path("runs/evaluate") / model.stem
     with exit_on_error("evaluate", MissingJudge):
         rows = labels.read_packs(packs or labels.default_packs())
         chosen = labels.of_split(rows, split, limit)
-        faithful = precision_parity.compare(model, chosen, checkpoint)
         judges = prepare(rows, limit and max(limit, 60))
         transformer = lgin_edge.Transformer(model, threads=1)
     with transformer:
         ager, groups = ager_of(transformer), transformer.groups
-        result = evaluate(ager, chosen, judges, groups, face_box=transformer.description.face_box)
+        result = evaluate(ager, chosen, judges, groups)
         result["model"] = {"file": model.name, "name": transformer.description.model, "split": split, "limit": limit}
-        result["precision_parity"] = faithful
         report.write(result, output)
-        if sheet:
-            report.write_sheet(result, chosen, ager, output / "sheet.png")
     typer.echo(report.headline(result))
     if mesh is not None:
         judge.main(str(model), mesh, output / "judge", data=packs, split=split, people=limit)

@@ -74,7 +74,6 @@ def markdown(
     result: Json,
     labels: Sequence[Photo],
     commands: Sequence[str],
-    spent: cost.RunCost | None = None,
     blind: Json | None = None,
 ) -> str:
     """The whole card; the same arguments give the same text.
@@ -84,7 +83,6 @@ def markdown(
         result: its report by ``training.evaluate``.
         labels: of the packs' faces.
         commands: that made report and card.
-        spent: cost of the training run, if it is known.
         blind: what viewers said, ``training.blind score`` for each question.
 
     Raises ValueError: the report or the model lacks something that the card needs.
@@ -105,8 +103,6 @@ def markdown(
             limits=_limits(result, labels),
             aims=[[one.what, one.aim, one.found, "reached" if one.reached else "**missed**"] for one in aims(result)],
             **_figures(result),
-            spent=spent,
-            phases=[[phase, spent.steps[phase], spent.images[phase]] for phase in spent.steps] if spent else [],
             commands=commands,
             blind=_blind(blind) if blind else None,
             note=blind.get("note", "") if blind else "",
@@ -283,20 +279,17 @@ def main(
         Path | None, typer.Option(help="The .onnx that was evaluated (default: the bundled one).", show_default=False)
     ] = None,
     packs: PacksOption = None,
-    run: Annotated[
-        Path | None, typer.Option(help="Folder of the run that trained it, for what it cost.", show_default=False)
-    ] = None,
     blind: Annotated[
         Path | None, typer.Option(help="What training.blind score said, a question a key.", show_default=False)
     ] = None,
 ) -> None:
-    """Write the model card: what the model is, its data, use, limits, evaluation and cost. Counted and measured, never typed.
+    """Write the model card: what the model is, its data, use, limits and evaluation. Counted and measured, never typed.
 
     Examples:
 
         python -m training.evaluate lgin_edge/weights/lgin.onnx
 
-        python -m training.model_card runs/evaluate/lgin/report.json --run runs/third
+        python -m training.model_card runs/evaluate/lgin/report.json
     """
     path = model or WEIGHTS
     with exit_on_error("model_card"):
@@ -309,10 +302,10 @@ def main(
             raise ValueError(f"{report_} is not a report.json of training.evaluate: {error}") from error
         labels = read_packs(packs or default_packs())
         commands = [f"python -m training.evaluate {_shown(path)}", f"python -m training.model_card {_shown(report_)}"]
-        commands[1] += f" --model {_shown(path)}" * (model is not None) + f" --run {_shown(run)}" * (run is not None)
+        commands[1] += f" --model {_shown(path)}" * (model is not None)
         commands[1] += f" --blind {_shown(blind)}" * (blind is not None)
         said = json.loads(blind.read_text()) if blind else None
-        text = markdown(path, result, labels, commands, cost.of_run(run) if run else None, said)
+        text = markdown(path, result, labels, commands, said)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text)
     missed = [one.what for one in aims(result) if not one.reached]

@@ -1,6 +1,4 @@
-"""Costs: of a run from what it logged, of a model from its graph."""
-
-import json
+"""What a model costs, from its graph."""
 
 import pytest
 
@@ -11,39 +9,6 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from training.evaluation import cost
-
-
-def logged(folder, rows):
-    folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({"batch": 8, "classifier_batch": 32}))
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder
-
-
-def test_cost_of_a_run_is_what_its_rows_add_up_to(tmp_path):
-    rows = [
-        {"phase": "classifier", "step": 50, "images_per_s": 80.0},  # 20 s
-        {"phase": "C on held-out faces", "step": 50, "mae_years": 4.0},
-        {"phase": "supervised", "step": 50, "images_per_s": 10.0},  # 40 s
-        {"phase": "supervised", "step": 100, "images_per_s": 20.0},  # 20 s
-        {
-            "phase": "supervised",
-            "step": 90,
-            "images_per_s": 20.0,
-        },  # resumed from an earlier checkpoint: counted already
-        {"phase": "adversarial", "step": 10, "images_per_s": 8.0},  # 10 s
-    ]
-    found = cost.of_run(logged(tmp_path, rows))
-    assert found.steps == {"classifier": 50, "supervised": 100, "adversarial": 10}
-    assert found.images == {"classifier": 1600, "supervised": 800, "adversarial": 80}
-    assert found.hours == pytest.approx(90 / 3600)
-
-
-def test_a_folder_that_is_no_run_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"config\.json"):
-        cost.of_run(tmp_path)
-    with pytest.raises(ValueError, match="not the config and metrics"):
-        cost.of_run(logged(tmp_path, [{"images_per_s": 1.0}]))
 
 
 def test_macs_of_a_graph_by_hand():

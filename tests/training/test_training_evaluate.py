@@ -65,7 +65,7 @@ class Brightness:
 
     def __call__(self, frames, landmarks):
         level = np.array([frame[50:66, 30:66].mean() for frame in frames], np.float64)
-        return estimators.Reading(level / 2, np.stack([level, level**2], -1) / 255)
+        return estimators.Reading(level / 2)
 
 
 class Colours:
@@ -121,10 +121,8 @@ def judges(rows):
     embedder = Colours()
     vectors = np.concatenate([embedder([row.frame()], row.landmarks) for row in rows])
     people = [f"p{i // 2}" for i in range(len(rows))]
-    real = np.concatenate([Brightness()([row.frame()], row.landmarks).features for row in rows])
     pairs = measures.pairs(vectors, people, [row.gender for row in rows])
-    features = {"brightness": (real, np.array([row.age for row in rows]))}
-    return evaluate.Judges([Brightness()], embedder, {"brightness": 0.0}, pairs, features)
+    return evaluate.Judges([Brightness()], embedder, {"brightness": 0.0}, pairs)
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +135,6 @@ def test_a_brightening_ager_is_measured_as_what_it_does(brightened):
     assert every["n"] == 8
     assert every["age"]["brightness"]["slope"] == pytest.approx(0.5, abs=0.02)
     assert every["age"]["brightness"]["rank"] == every["age"]["brightness"]["rising"] == 1
-    assert every["outside"]["changed"] == 0
-    assert every["outside"]["least_changed_inside"] > 1000
     assert every["skin"]["lab"][0][0] < -3
     assert every["skin"]["lab"][6][0] > 3
     assert abs(every["skin"]["lab"][3][0]) < 0.1
@@ -159,7 +155,6 @@ def test_doing_nothing_keeps_everything_and_reaches_no_age(rows, judges):
     assert every["identity"]["accepted"] == [1] * 7
     assert every["skin"]["de"] == [0] * 7
     assert every["sharpness"]["min"] == every["sharpness"]["max"] == [1] * 7
-    assert every["outside"]["least_changed_inside"] == 0
     assert len(result["worst"]["not_rising"]["brightness"]) == 8
 
 
@@ -199,33 +194,6 @@ def test_without_labels_nobody_is_said_to_wear_glasses(brightened):
     assert "Glasses: not measured; none of these portraits" in report.markdown(brightened)
 
 
-def test_one_pixel_outside_the_face_is_seen(rows):
-    row = rows[0]
-
-    def leaking(frame, landmarks, years):
-        aged = brighter(frame, landmarks, years)
-        aged[-1][0, 0] ^= 1  # a corner of the larger frame
-        return aged
-
-    found = evaluate.outside(leaking, row.frame(), row.landmarks, (30, 70), seed=3)
-    assert (found["changed"], found["levels"]) == (1, 1)
-    assert evaluate.outside(brighter, row.frame(), row.landmarks, (30, 70), seed=3)["changed"] == 0
-    smaller = (0.45, 0.45, 0.55, 0.55)
-    assert evaluate.outside(brighter, row.frame(), row.landmarks, (30, 70), 3, smaller)["changed"] > 100
-
-
-def test_the_larger_frame_shows_the_face_where_its_landmarks_say(rows):
-    row = rows[0]
-    frame = row.frame()
-    x, y = row.landmarks[2].astype(int)
-    frame[y - 3 : y + 4, x - 3 : x + 4] = (255, 0, 0)
-    wide, points = evaluate.larger(frame, row.landmarks, seed=5)
-    at_x, at_y = points[2].astype(int)
-    assert wide.shape == (163, 163, 3)
-    assert wide[at_y, at_x, 0] > 240
-    assert wide[at_y, at_x, 1] < 20
-
-
 def test_an_ager_that_gives_too_few_pictures_is_refused(rows, judges):
     with pytest.raises(ValueError, match="7 pictures"):
         evaluate.evaluate(lambda frame, *_: [frame], rows[:1], judges, quiet=True)
@@ -255,37 +223,14 @@ def test_report_round_trip(brightened, tmp_path):
         "## Age",
         "## Identity",
         "## Temporal consistency",
-        "## KID",
         "## Failures",
         "gender F",
         "not a label",
     ):
         assert wanted in text
     assert "nan" not in text
-    for name in ("age.png", "identity.png"):
-        with Image.open(tmp_path / name) as picture:
-            assert picture.width > 300
-
-
-def test_sheet_spreads_over_people(brightened, rows, tmp_path):
-    test = labels.of_split(rows, "test")
-    report.write_sheet(brightened, test, brighter, tmp_path / "sheet.png")
-    with Image.open(tmp_path / "sheet.png") as sheet:
-        picture = np.array(sheet)
-    assert picture.shape == (4 * (256 + 16), 8 * (256 + 4) - 4, 3)
-    first = [picture[16 + 100 : 16 + 150, 260 * k + 100 : 260 * k + 150].mean() for k in range(4)]
-    assert first[1] < first[2] - 15 < first[3] - 30  # 30, 50 and 70 years
-    kinds = [
-        {"tone": t, "gender": g, "group": i, "sharp": True, "file": f"{t}{g}{i}{n}"}
-        for t in "xyz"
-        for g in "FM"
-        for i in range(5)
-        for n in range(9 if t == "x" else 1)
-    ]
-    chosen = [kinds[i] for i in report.choose(kinds)]
-    assert len({one["file"] for one in chosen}) == 24
-    for name, count in (("tone", 3), ("gender", 2), ("group", 5)):
-        assert len({one[name] for one in chosen}) == count
+    with Image.open(tmp_path / "age.png") as picture:
+        assert picture.width > 300
 
 
 def test_one_row_of_each_split_and_a_missing_folder(rows, tmp_path):
@@ -301,6 +246,18 @@ def real(portraits):
     rows = labels.read(portraits[0][0].parent.parent)
     assert len(labels.of_split(rows, "test")) == len(portraits)
     return labels.of_split(rows, "val", 16)
+
+
+def turned(frame, landmarks, degrees=20):
+    """The picture turned in a frame 1.7 times as wide; its landmarks there."""
+    side, wide = len(frame), round(1.7 * len(frame))
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turn = np.array([[c, -s], [s, c]])
+    back = np.column_stack([turn.T, side / 2 - turn.T @ (wide / 2, wide / 2)])
+    picture = Image.fromarray(frame).transform(
+        (wide, wide), Image.Transform.AFFINE, back.ravel(), Image.Resampling.BICUBIC
+    )
+    return np.asarray(picture), (landmarks - side / 2) @ turn.T + wide / 2
 
 
 def judge(make):
@@ -320,7 +277,7 @@ def test_estimators_know_real_ages(make, worst, real):
 def test_estimators_read_pictures_apart_and_wherever_the_face_is(real):
     row = real[0]
     frame = row.frame()
-    wide, points = evaluate.larger(frame, row.landmarks, seed=1)
+    wide, points = turned(frame, row.landmarks)
     for make in (estimators.AgeAndGender, estimators.FaceRes):
         estimator = judge(make)
         together = estimator([frame, frame[:, ::-1].copy()], row.landmarks).ages
@@ -332,49 +289,6 @@ def test_estimators_read_pictures_apart_and_wherever_the_face_is(real):
 def test_embedder_knows_a_turned_face_from_another(real):
     embedder = judge(estimators.Embedder)
     vectors = [embedder([row.frame()], row.landmarks)[0] for row in real[:3]]
-    wide, points = evaluate.larger(real[0].frame(), real[0].landmarks, seed=1)
-    turned = embedder([wide], points)
-    assert np.linalg.norm(turned[0] - vectors[0]) < 0.3
+    wide, points = turned(real[0].frame(), real[0].landmarks)
+    assert np.linalg.norm(embedder([wide], points)[0] - vectors[0]) < 0.3
     assert np.linalg.norm(vectors[1] - vectors[0]) > 0.6
-
-
-def test_precision_parity_of_a_file_against_itself_rounded(real):
-    from lgin_edge.transformer import WEIGHTS
-    from training.evaluation import precision_parity
-
-    if not Path(WEIGHTS).is_file():
-        pytest.skip(f"no bundled weights at {WEIGHTS}")
-    (found,) = precision_parity.compare(WEIGHTS, real[:2])
-    assert found["faces"] == 2
-    assert found["psnr"] is None or found["psnr"] > 40
-    assert found["max_levels"] < 8
-
-
-@pytest.mark.slow
-def test_precision_parity_sees_whether_the_run_is_the_file_s_own(rows, tmp_path, monkeypatch):
-    import torch
-
-    from training import export
-    from training.evaluation import precision_parity
-    from training.networks import LGIN, NetworkConfig
-
-    small = NetworkConfig(
-        face_size=64, patch_size=32, global_widths=(8, 16, 16), decoder_width=8, local_widths=(8, 8), global_blocks=1,
-        local_blocks=1, layers=2, texture_size=32,
-    )  # fmt: skip
-    nets = []
-    for seed in range(2):
-        torch.manual_seed(seed)
-        nets.append(LGIN(small).eval())
-        for p in nets[-1].parameters():
-            torch.nn.init.normal_(p, std=0.05)
-    export.export(nets[0], tmp_path / "small.onnx")
-    worst = []
-    for net in nets:
-        monkeypatch.setattr(export, "load", lambda run, net=net: copy.deepcopy(net))
-        found = {one["name"]: one for one in precision_parity.compare(tmp_path / "small.onnx", rows[:2], tmp_path)}
-        assert {"PyTorch fp32", "PyTorch fp16"} <= set(found)
-        worst.append(found["PyTorch fp32"])
-    assert worst[0]["psnr"] is None or worst[0]["psnr"] > 90
-    assert worst[0]["max_levels"] < 0.01
-    assert worst[1]["max_levels"] > 1

@@ -27,31 +27,6 @@ def test_slope_and_rank_correlation():
     assert measures.rank_correlation(x, [5, 5, 5, 5, 5]) == 0
 
 
-def test_kid_of_one_distribution_is_about_zero_and_of_two_is_not():
-    rng = np.random.default_rng(SEED)
-    x, y = rng.normal(size=(2, 150, 16))
-    same = measures.kid(x, y)
-    moved = measures.kid(x, y + 1)
-    assert same.low < 0 < same.high
-    assert abs(same.value) < 0.1
-    assert moved.low > 1
-    assert moved.low < moved.value < moved.high
-    assert measures.kid(x, y) == same
-    assert measures.kid(x[:7], y) is None
-
-
-def test_kid_against_its_definition():
-    x, y = np.random.default_rng(SEED).normal(size=(2, 9, 4))
-
-    def k(a, b):
-        return (a @ b / 4 + 1) ** 3
-
-    def mean(a, b, same):
-        return np.mean([k(a[i], b[j]) for i in range(9) for j in range(9) if not same or i != j])
-
-    assert measures.kid(x, y).value == pytest.approx(mean(x, x, True) + mean(y, y, True) - 2 * mean(x, y, False))
-
-
 def test_skin_tone_bins():
     assert measures.typology_angle((50 + 10, 5, 10)) == pytest.approx(45)
     assert measures.typology_angle((50, 5, 10)) == 0

@@ -115,7 +115,6 @@ def test_a_card_says_what_was_counted(result, labels, tiny_model):
         "Training faces under 18 years: 0",
         "not for age verification",
         "median of two strangers is 0.84",
-        "Not recorded.",
         "python -m training.model_card report.json",
     ):
         assert wanted in text, wanted
@@ -144,15 +143,9 @@ def files(result, labels, tmp_path, tiny_model):
     }
 
 
-def test_the_command_writes_the_card(files, tmp_path, capsys):
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "config.json").write_text('{"batch": 8, "classifier_batch": 32}')
-    (run / "metrics.jsonl").write_text('{"phase": "warm", "step": 4500, "images_per_s": 10.0}\n')
-    model_card.main(**files, run=run)
-    text = files["output"].read_text()
-    assert "| warm | 4500 | 36000 |" in text
-    assert "1.0 hours" in text
+def test_the_command_writes_the_card(files, capsys):
+    model_card.main(**files)
+    assert "# Model card: " in files["output"].read_text()
     assert "aims missed: none" in capsys.readouterr().out
 
 

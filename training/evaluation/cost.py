@@ -1,64 +1,11 @@
-"""What a training run cost, read from its folder, and what a model file costs, counted in its graph."""
+"""What a model file costs, counted in its graph."""
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass
-from pathlib import Path
 
 import onnx
 from onnx import numpy_helper
-
-from .. import checkpoint
-
-
-@dataclass(frozen=True)
-class RunCost:
-    """Steps by phase, faces seen by each of the networks' phases, and hours of the steps themselves, as logged."""
-
-    steps: dict[str, int]
-    images: dict[str, int]
-    hours: float
-
-    def __add__(self, other: RunCost) -> RunCost:
-        def joined(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
-            return {phase: a.get(phase, 0) + b.get(phase, 0) for phase in {**a, **b}}
-
-        return RunCost(joined(self.steps, other.steps), joined(self.images, other.images), self.hours + other.hours)
-
-
-def of_run(folder: Path) -> RunCost:
-    """Cost of a run of ``training.fit``, from ``config.json`` and ``metrics.jsonl``.
-
-    Start-up, sheets and checkpoints are not in the hours; steps that were lost in an interruption count once.
-
-    Raises FileNotFoundError: the folder lacks one of the two; ValueError: they are not what ``training.fit`` writes.
-    """
-    texts = {}
-    for name in ("config.json", "metrics.jsonl"):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"no {name} in {folder}; python -m training.fit FOLDER makes such a folder")
-        texts[name] = (folder / name).read_text()
-    saved = folder / checkpoint.FILE
-    processes = len(checkpoint.load(saved, "rng.")[0]["states"]) if saved.is_file() else 1
-    steps: dict[str, int] = {}
-    images: dict[str, int] = {}
-    seconds = 0.0
-    try:
-        config = json.loads(texts["config.json"])
-        for line in texts["metrics.jsonl"].splitlines():
-            row = json.loads(line)
-            if "images_per_s" not in row:
-                continue
-            phase, batch = row["phase"], config["classifier_batch" if row["phase"] == "classifier" else "batch"]
-            new = batch * processes * max(0, row["step"] - steps.get(phase, 0))
-            steps[phase] = max(steps.get(phase, 0), row["step"])
-            images[phase] = images.get(phase, 0) + new
-            seconds += new / row["images_per_s"]
-    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        raise ValueError(f"{folder}: not the config and metrics of a run of training.fit ({error!r})") from error
-    return RunCost(steps, images, seconds / 3600)
 
 
 def parameters(model: onnx.ModelProto) -> int:

@@ -63,10 +63,9 @@ class MissingJudge(Exception):
 
 
 class Reading(NamedTuple):
-    """What an estimator makes of n pictures: ``ages`` [n] years, ``features`` [n, F] or None."""
+    """What an estimator makes of n pictures: ``ages`` [n], years."""
 
     ages: Floats
-    features: Floats | None = None
 
 
 class Estimator(Protocol):
@@ -110,7 +109,7 @@ class AgeAndGender:
 
 
 class FaceRes:
-    """Age and 1024 features of faceres.
+    """Age of faceres.
 
     It is fed as its authors feed it (HSE_FaceRec_tf, facial_analysis.py: BGR less ImageNet's mean), and its age is the
     expectation over 100 classes. human.js feeds RGB in [0, 255] and reads the likeliest class and a neighbour; on the 50
@@ -123,7 +122,7 @@ class FaceRes:
         "npm @vladmandic/human 3.3.6, model faceres (HSE-FaceRes, MIT); in no label. Input as its authors prepare it, age "
         "by expectation: human.js does both otherwise, and was wrong by 8.8 instead of 4.2 years on the val portraits"
     )
-    _outputs = ("age_pred/Softmax", "global_pooling/Mean")
+    _output = "age_pred/Softmax"
     _mean = np.array([103.939, 116.779, 123.68], np.float32)[:, None, None]  # blue, green, red
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -136,7 +135,7 @@ class FaceRes:
                 raise MissingJudge(f"no {path}: run {FETCH}")
             if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
                 raise MissingJudge(f"{path} is damaged (its SHA-256 is not the expected one): run {FETCH}")
-        model = onnx_of_faceres(folder / "faceres.json", self._outputs)
+        model = onnx_of_faceres(folder / "faceres.json", (self._output,))
         self._session = onnxruntime.InferenceSession(model.SerializeToString(), _one_thread())
 
     def __call__(self, frames: Sequence[Frame], landmarks: Floats) -> Reading:
@@ -145,8 +144,8 @@ class FaceRes:
         view = geometry.view_affine(affine, (*low, *(low + _FACERES_SIDE)))
         rgb = np.stack([resample(np.ascontiguousarray(frame), view, 224, 224) for frame in frames])
         batch = (rgb[:, ::-1] + 1) * np.float32(127.5) - self._mean
-        probability, features = self._session.run(list(self._outputs), {"input_1": batch})
-        return Reading(probability.astype(np.float64) @ np.arange(100), features.astype(np.float64))
+        (probability,) = self._session.run([self._output], {"input_1": batch})
+        return Reading(probability.astype(np.float64) @ np.arange(100))
 
 
 class Embedder:

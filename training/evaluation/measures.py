@@ -17,10 +17,6 @@ from lgin_edge.kernels import resample
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
-#: (x0, y0, x1, y1), canonical.
-Box = tuple[float, float, float, float]
-
-CANONICAL: Box = (0.0, 0.0, 1.0, 1.0)
 
 #: Skin without beard or brows, canonical (x0, y0, x1, y1): both cheeks, beside the nose and under the eyes; the forehead.
 CHEEKS = ((0.33, 0.56, 0.41, 0.64), (0.59, 0.56, 0.67, 0.64))
@@ -45,16 +41,12 @@ def slope(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
 
 def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     """Spearman's: Pearson's correlation of the ranks, ties sharing their mean rank; 0 where one of the two is constant."""
-    a, b = (_ranks(np.asarray(v, np.float64)) for v in (x, y))
+    from scipy.stats import rankdata
+
+    a, b = (rankdata(v) for v in (x, y))
     a, b = a - a.mean(), b - b.mean()
     norm = np.sqrt((a @ a) * (b @ b))
     return float(a @ b / norm) if norm > 0 else 0.0
-
-
-def _ranks(values: Floats) -> Floats:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
 
 
 def cosine(a: Floats, b: Floats) -> Floats:
@@ -80,55 +72,10 @@ def pairs(vectors: Floats, people: Sequence[str], genders: Sequence[str]) -> dic
     return {name: Pairs(both.cosine[mask], both.distance[mask]) for name, mask in chosen.items()}
 
 
-class Kid(NamedTuple):
-    """Squared maximum mean discrepancy with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-    m: int
-
-
-def kid(x: Floats, y: Floats, rounds: int = 200, seed: int = 0) -> Kid | None:
-    """Unbiased squared MMD of features [n, D] and [m, D] with the kernel (x.y / D + 1)^3 (Binkowski et al. 2018).
-
-    The interval comes from half samples without replacement: their spread about the whole sample's value estimates its
-    own (McCarthy 1969), and no picture meets its own copy as it would in a bootstrap. None with less than 8 pictures.
-    """
-    n, m = len(x), len(y)
-    if min(n, m) < 8:
-        return None
-    both = np.concatenate([x, y])
-    kernel = (both @ both.T / both.shape[1] + 1) ** 3
-    value = _mmd(kernel, np.arange(n), np.arange(n, n + m))
-    rng = np.random.default_rng(seed)
-    spread = [
-        _mmd(kernel, rng.choice(n, n // 2, replace=False), n + rng.choice(m, m // 2, replace=False)) - value
-        for _ in range(rounds)
-    ]
-    # The reflected quantiles, as in the basic bootstrap.
-    return Kid(value, value - float(np.quantile(spread, 0.975)), value - float(np.quantile(spread, 0.025)), n, m)
-
-
-def _mmd(kernel: Floats, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> float:
-    def within(index: npt.NDArray[np.int64]) -> float:
-        block, n = kernel[np.ix_(index, index)], len(index)
-        return float((block.sum() - np.trace(block)) / (n * (n - 1)))
-
-    return within(a) + within(b) - 2 * float(kernel[np.ix_(a, b)].mean())
-
-
 def canonical_positions(affine: Floats, height: int, width: int) -> Floats:
     """Canonical (x, y) of every pixel's centre, [H, W, 2]."""
     y, x = np.mgrid[:height, :width] + 0.5
     return geometry.apply(geometry.invert(affine), np.stack([x, y], -1))
-
-
-def outside_face(affine: Floats, height: int, width: int, box: Box = CANONICAL) -> Mask:
-    """Pixels whose centre lies outside the face's box, [H, W]: those that must not change."""
-    at = canonical_positions(affine, height, width)
-    return np.asarray(((at < box[:2]) | (at > box[2:])).any(-1))
 
 
 def background(affine: Floats, height: int, width: int) -> Mask:
@@ -226,11 +173,9 @@ def edges_kept(before: Floats, after: Floats) -> float:
 
 def binomial(x: Floats, step: int) -> Floats:
     """Binomial blur (1 4 6 4 1) / 16 of [H, W, ...] with holes of ``step`` pixels, reflected at the border."""
-    for axis in (0, 1):
-        pad = [(0, 0)] * x.ndim
-        pad[axis] = (2 * step, 2 * step)
-        wide = np.moveaxis(np.pad(x, pad, mode="reflect"), axis, 0)
-        n = x.shape[axis]
-        parts = [w * wide[k * step : k * step + n] for k, w in enumerate((1, 4, 6, 4, 1))]
-        x = np.moveaxis(sum(parts[1:], parts[0]) / 16, 0, axis)
-    return x
+    from scipy.ndimage import correlate1d
+
+    kernel = np.zeros(4 * step + 1)
+    kernel[::step] = np.array([1, 4, 6, 4, 1]) / 16
+    blurred: Floats = correlate1d(correlate1d(x, kernel, 0, mode="mirror"), kernel, 1, mode="mirror")
+    return blurred

@@ -1,37 +1,27 @@
-"""What ``training.evaluate`` found, as JSON, Markdown, figures and a contact sheet."""
+"""What ``training.evaluate`` found, as JSON, Markdown and a figure."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..sheets import grid
 from ..templating import listed, percent, render, table
-
-if TYPE_CHECKING:
-    from ..dataset.labels import Photo
-    from ..evaluate import Ager
 
 Json = dict[str, Any]
 
 TEMPLATES = Path(__file__).parent / "templates"
-#: People and target groups of the contact sheet, and the side of its pictures in pixels.
-_SHEET_PEOPLE, _SHEET_GROUPS, _SHEET_SIDE = 24, (0, 2, 4), 256
 
 
 def write(result: Json, folder: Path) -> None:
-    """Write ``report.json``, ``report.md``, ``age.png`` and ``identity.png``."""
+    """Write ``report.json``, ``report.md`` and ``age.png``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(result, indent=1) + "\n")
     (folder / "report.md").write_text(markdown(result))
     draw_age(result, folder / "age.png")
-    draw_identity(result, folder / "identity.png")
 
 
 def headline(result: Json) -> str:
@@ -57,7 +47,6 @@ def headline(result: Json) -> str:
         [verified, percent(min(one["accepted"]))],
         ["identity: verified at dlib's distance 0.6, worst group", percent(min(one["within_distance"]))],
         ["skin tone drift dE, worst group", max(every["skin"]["de"])],
-        ["changed pixels outside the face's square", every["outside"]["changed"]],
     ]
     if "sharpness" in every:
         rows.append(["sharpness ratio, median by group", listed(every["sharpness"]["median"])])
@@ -113,16 +102,6 @@ def markdown(result: Json) -> str:
         "sliced": sliced,
         "preserved": preserved,
         "temporal_consistency": temporal_consistency(result),
-        "kid": [
-            [row["group"], row["n_real"], *("{} [{}, {}]".format(*row[k][:3]) if row.get(k) else None for k in ("aged", "input", "real"))]
-            for row in result["kid"]
-        ],
-        "parity": [
-            [row["name"], 0, "not run", row["error"]]
-            if "error" in row
-            else [row["name"], row["faces"], "equal" if row["psnr"] is None else row["psnr"], row["max_levels"]]
-            for row in result.get("precision_parity", ())
-        ],
     }  # fmt: skip
     return render(TEMPLATES / "report.md", **values).rstrip() + "\n"
 
@@ -159,53 +138,3 @@ def draw_age(result: Json, path: Path) -> None:
     axes[0].set_ylabel("estimated age, years")
     axes[0].legend()
     figure.savefig(path, dpi=110)
-
-
-def draw_identity(result: Json, path: Path) -> None:
-    """Cosines of real pairs and of aged pictures to their inputs."""
-    from matplotlib.figure import Figure
-
-    pairs = result["pairs"]
-    bins = np.array(pairs["bins"])
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    ax = figure.subplots()
-    for name in ("same", "different"):
-        if name in pairs:
-            counts = np.array(pairs[name]["histogram"])
-            ax.stairs(counts / max(1, counts.sum()), bins, fill=True, alpha=0.4, label=f"real pairs: {name}")
-    cosines = np.array([person["cosine"] for person in result["people"]])
-    for i, group in enumerate(result["groups"]):
-        counts = np.histogram(cosines[:, i], bins)[0]
-        ax.stairs(counts / max(1, counts.sum()), bins, label=f"aged to {group['label']}", lw=1.5)
-    ax.axvline(pairs["threshold_cosine"], color="k", ls=":", label="1 % false accepts")
-    ax.set(xlabel=f"cosine ({pairs['embedder']})", ylabel="share", xlim=(0.75, 1.0))
-    ax.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
-
-
-def choose(people: Sequence[Json], count: int = _SHEET_PEOPLE) -> list[int]:
-    """Indices of people spread over age group, gender and skin tone: one of each kind in turn, sharp pictures first."""
-    kinds: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-    for i in sorted(range(len(people)), key=lambda i: (not people[i]["sharp"], people[i]["file"])):
-        kinds[people[i]["tone"], people[i]["gender"], people[i]["group"]].append(i)
-    rest = [kinds[kind] for kind in sorted(kinds)]
-    chosen: list[int] = []
-    while rest and len(chosen) < count:
-        # Every n-th kind first, so that a round which is cut short still has all tones.
-        step = max(1, -(-len(rest) // (count - len(chosen))))
-        chosen += [kind.pop(0) for kind in rest[::step][: count - len(chosen)]]
-        rest = [kind for kind in rest if kind]
-    return sorted(chosen, key=lambda i: (people[i]["group"], people[i]["gender"], people[i]["file"]))
-
-
-def write_sheet(result: Json, rows: Sequence[Photo], ager: Ager, path: Path) -> None:
-    """Contact sheet, two people a line: the input and three groups each. Portraits: never commit or publish it."""
-    groups = [i for i in _SHEET_GROUPS if i < len(result["groups"])]
-    years = [result["groups"][i]["center"] for i in groups]
-    people = []
-    for i in choose(result["people"]):
-        row, frame = rows[i], rows[i].frame()
-        captions = [f"{Path(row.file).stem} {row.gender} {row.age:.0f} {result['people'][i]['tone']}"]
-        captions += [f"{one:g}" for one in years]
-        people.append(list(zip(captions, [frame, *ager(frame, row.landmarks, years)], strict=True)))
-    grid([[*chain(*people[i : i + 2])] for i in range(0, len(people), 2)], _SHEET_SIDE, band=16, gap=4).save(path)

@@ -14,7 +14,6 @@ import numpy as np
 from lgin_edge.models.description import AgeGroup
 
 from . import measures
-from .measures import Floats
 
 if TYPE_CHECKING:
     from ..evaluate import Judges
@@ -26,7 +25,6 @@ Json = dict[str, Any]
 FALSE_ACCEPTS = 0.01
 #: Outputs named in each list of failures.
 _WORST = 8
-_BINS = np.linspace(0.5, 1.0, 51)
 
 
 def number(value: Any, digits: int = 2) -> float:
@@ -60,13 +58,12 @@ def real_error(estimator: Estimator, people: Sequence[Json], bias: float) -> Jso
 
 
 def describe_pairs(judges: Judges) -> Json:
-    """The distributions of real pairs, as quantiles and a histogram, and the thresholds."""
+    """The distributions of real pairs, as quantiles, and the thresholds."""
     result: Json = {
         "embedder": judges.embedder.name,
         "threshold_distance": judges.embedder.threshold,
         "threshold_cosine": round(judges.threshold, 4),
         "false_accepts": FALSE_ACCEPTS,
-        "bins": rounded(_BINS),
     }
     for name, pairs in judges.pairs.items():
         if len(pairs.cosine) == 0:
@@ -77,7 +74,6 @@ def describe_pairs(judges: Judges) -> Json:
             "distance": rounded(np.quantile(pairs.distance, [0.05, 0.5, 0.95]), 4),
             "accepted": number((pairs.cosine >= judges.threshold).mean(), 4),
             "within_distance": number((pairs.distance < judges.embedder.threshold).mean(), 4),
-            "histogram": np.histogram(pairs.cosine, _BINS)[0].tolist(),
         }
     return result
 
@@ -136,38 +132,7 @@ def summarise(people: Sequence[Json], years: Sequence[float], judges: Judges) ->
             "min": rounded(sharp.min(0), 3),
             "max": rounded(sharp.max(0), 3),
         }
-    frames = [p["outside"] for p in people]
-    result["outside"] = {name: max(one[name] for one in frames) for name in ("changed", "levels")}
-    result["outside"]["least_changed_inside"] = min(one["changed_inside"] for one in frames)
     return result
-
-
-def kid_rows(
-    name: str,
-    features: Floats,  # [N, 1 + G, F]
-    people: Sequence[Json],
-    judges: Judges,
-    groups: Sequence[AgeGroup],
-) -> list[Json]:
-    """KID of the sharp aged faces of each group to sharp real ones of that age, and what else lies how far from those.
-
-    "input" are the same people unaged, "real" the half of the real faces of that group against the other half.
-    """
-    real, ages = judges.features[name]
-    group = np.array([group_of(age, groups) for age in ages])
-    sharp = np.array([p["sharp"] for p in people])
-    rows = []
-    for i, target in enumerate(groups):
-        there = real[group == i]
-        halves = np.random.default_rng(i).permutation(len(there))
-        candidates = {
-            "aged": measures.kid(features[sharp, 1 + i], there),
-            "input": measures.kid(features[sharp, 0], there),
-            "real": measures.kid(there[halves[::2]], there[halves[1::2]]),
-        }
-        found = {key: [*rounded(k[:3], 4), k.n, k.m] for key, k in candidates.items() if k is not None}
-        rows.append({"features": name, "group": target.label, "n_real": len(there), **found})
-    return rows
 
 
 def glasses(people: Sequence[Json]) -> Json | None:

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from training.dataset.labels import Photo
+from ..dataset.labels import Photo
+from ..evaluation.measures import to_lab
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -192,14 +193,6 @@ def canonical_view(frame: Frame) -> Floats:
     """An aligned picture as [SIDE, SIDE, 3] in [0, 1]."""
     small = Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     return np.asarray(small, np.float64) / 255
-
-
-def to_lab(picture: Floats) -> Floats:
-    """sRGB in [0, 1] to CIELAB under D65."""
-    from skimage.color import rgb2lab
-
-    result: Floats = rgb2lab(picture)
-    return result
 
 
 def _resized(mask: Frame) -> Floats:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .anatomy import EYE_CORNERS, REGIONS, SIDE, Anatomy, Floats, Mask, Meshes, to_lab
+from ..evaluation.measures import to_lab
+from .anatomy import EYE_CORNERS, REGIONS, SIDE, Anatomy, Floats, Mask, Meshes
 
 Json = dict[str, Any]
 
