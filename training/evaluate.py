@@ -47,11 +47,6 @@ Json = dict[str, Any]
 MOVED = 8
 
 
-def ager_from_model(path: Path | None = None, threads: int = 1) -> Ager:
-    """The model in an ``.onnx`` file as it runs in the product. Errors: as for ``lgin_edge.Transformer``."""
-    return ager_of(lgin_edge.Transformer(path, threads=threads))
-
-
 def ager_of(transformer: lgin_edge.Transformer) -> Ager:
     """A Transformer as an Ager; all its groups at once are one timeline."""
     centers = [group.center for group in transformer.groups]

@@ -18,15 +18,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import multiprocessing
-import os
 import platform
-import signal
-import threading
 from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -96,7 +91,6 @@ def prepare(options: Options, out: Path, workers: int = 1) -> Json:
     Raises:
         InputError: nothing usable in the source, or OUT cannot be used.
         OSError: OUT cannot be written any more.
-        BrokenProcessPool: a worker was killed.
     """
     source, out = options.source.resolve(), out.resolve()
     if out.is_relative_to(source) or source.is_relative_to(out):
@@ -136,31 +130,12 @@ def look(jobs: Sequence[Job], journal: Journal, workers: int) -> None:
 
 
 def align_all(jobs: Sequence[Job], workers: int) -> Generator[Json, None, None]:
-    """Verdicts on pictures as they come. Closing the generator stops the workers after what they have at hand."""
-    if min(workers, len(jobs)) <= 1:
+    """Verdicts on pictures, in their order. Closing the generator stops the threads after what they have at hand."""
+    if workers == 1:
         yield from map(align, jobs)
         return
-    # Not forked: this process has threads (the progress bar).
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=spawn, initializer=_start_worker)
-    try:
-        for future in as_completed([pool.submit(align, job) for job in jobs]):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Ctrl-C is the parent's to handle, and a worker whose parent was killed must not stay behind."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(align, jobs)
 
 
 def split_of(identity: str, val: float, test: float) -> str:
@@ -290,7 +265,7 @@ def main(
     test: Annotated[float, typer.Option(min=0, max=1, help="Share of the people in the split test.")] = Options.test,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=256, help="Processes. Default: as many as there are cores.", show_default=False),
+        typer.Option(min=1, max=256, help="Threads. Default: as many as there are cores.", show_default=False),
     ] = None,
 ) -> None:
     """Turn a folder of photographs with known ages into training data: aligned, labelled, split.
@@ -315,7 +290,7 @@ def main(
     From a set of tightly cropped faces much is left out as cut off by the border: take the uncropped pictures if there are
     any, or raise --max-outside.
 
-    Exit codes: 0 done, 2 wrong usage or no usable picture, 4 OUT could not be written or a worker died, 130 interrupted.
+    Exit codes: 0 done, 2 wrong usage or no usable picture, 4 OUT could not be written, 130 interrupted.
     """
     try:
         options = Options(
@@ -325,9 +300,6 @@ def main(
     except InputError as error:
         _err.print(f"error: {error}")
         raise typer.Exit(WRONG_USAGE) from None
-    except BrokenProcessPool:
-        _err.print("error: a worker was killed (too little memory?); the same command goes on, with fewer --workers")
-        raise typer.Exit(FAILED) from None
     except OSError as error:
         _err.print(f"error: {error}; once that is mended, the same command goes on")
         raise typer.Exit(FAILED) from None

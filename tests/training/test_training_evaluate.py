@@ -127,7 +127,7 @@ def judges(rows):
 
 @pytest.fixture(scope="module")
 def brightened(rows, judges):
-    return evaluate.evaluate(brighter, labels.of_split(rows, "test"), judges, quiet=True)
+    return evaluate.evaluate(brighter, labels.of_split(rows, "test"), judges, quiet=True, moved=1)
 
 
 def test_a_brightening_ager_is_measured_as_what_it_does(brightened):
@@ -146,7 +146,7 @@ def test_a_brightening_ager_is_measured_as_what_it_does(brightened):
 
 
 def test_doing_nothing_keeps_everything_and_reaches_no_age(rows, judges):
-    result = evaluate.evaluate(evaluate.do_nothing, labels.of_split(rows, "test"), judges, quiet=True)
+    result = evaluate.evaluate(evaluate.do_nothing, labels.of_split(rows, "test"), judges, quiet=True, moved=1)
     every = result["slices"]["all"]
     age = every["age"]["brightness"]
     assert age["slope"] == age["rank"] == age["rising"] == 0
