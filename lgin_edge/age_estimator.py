@@ -32,7 +32,7 @@ class AgeEstimate:
     """The age that one face seems to have."""
 
     #: Expected age, the mean of the groups' centres weighted by their probabilities. It never leaves the first and the last
-    #: centre (30 and 70 in the bundled model), and where the model is in doubt it leans to the middle.
+    #: centre (20 and 80 in the bundled model), and where the model is in doubt it leans to the middle.
     years: float
     group: int  #: Index of the likeliest group; ``years`` may lie in a neighbour of it.
     label: str  #: That group in words.

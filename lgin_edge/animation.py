@@ -164,14 +164,13 @@ def _picture(clip: Animation, suffix: str, quality: int) -> bytes:
 
 
 def _film(clip: Animation, suffix: str) -> bytes:
-    from .video.writer import BT601, LIMITED, VideoWriter
+    from .video.writer import VideoWriter
 
     file = io.BytesIO()
     with closing(VideoWriter(f"clip{suffix}", into=file)) as writer:
         writer.add_video(Fraction(1000, min(clip.times_ms)))
         width, height = clip.frames[0].size
-        color = {"colorspace": BT601, "color_range": LIMITED}
-        writer.begin(width, height, time_base=Fraction(1, 1000), color=color)
+        writer.begin(width, height, time_base=Fraction(1, 1000))
         starts = [0, *accumulate(clip.times_ms)]
         # The last frame comes once more at the end: a player has nothing else that tells how long it is shown.
         for frame, start in zip([*clip.frames, clip.frames[-1]], [*starts[:-1], starts[-1] - 1], strict=True):

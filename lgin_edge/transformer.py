@@ -66,7 +66,7 @@ class Transformer:
 
     Args:
         model: an ``.onnx`` model file, or an engine that ``lgin-edge build`` made of one; the bundled model when not given, and
-            "int8" for its twin in 8 bits: on a CPU 1.3 to 1.6 times as fast, for pictures that differ by about 50 dB. An
+            "int8" for its twin in 8 bits: on a CPU about 1.2 times as fast, for pictures that differ by about 50 dB. An
             engine is native code: load only one that you built or trust. It is refused unless its SHA-256 is the one in the
             file beside it.
         device: where frames are changed: "cpu", or a GPU by its number, "cuda" or "cuda:1". When not given, the CPU for
@@ -124,7 +124,11 @@ class Transformer:
     @property
     def frame_path(self) -> CpuFramePath | GpuFramePath:
         """What cuts, changes and pastes faces. Raises ClosedError after ``close``, BackendError in a forked process."""
-        return self._open_path()
+        path = self._path
+        if path is None:
+            raise ClosedError("this Transformer was closed; make a new one")
+        self._origin.check()
+        return path
 
     @property
     def last_call(self) -> CallStats:
@@ -217,7 +221,7 @@ class Transformer:
         if on_device:
             if out is not None:
                 raise InputError("out: a frame on the device is changed in place; copy it first to keep it")
-            path = self._open_path()
+            path = self.frame_path
             if isinstance(path, CpuFramePath):
                 raise InputError("image: lies on a GPU, and this Transformer works on the CPU; make it with device=0")
             frame = device_frame(image, color, stream)
@@ -238,10 +242,8 @@ class Transformer:
         color: Color | None = None,
     ) -> list[ImageT]:
         """The picture at each of the K age groups, by rising age. Each face is encoded once. Args, errors: as for ``age``."""
-        given = given_faces(faces, landmarks)
-        return self._change(
-            picture_of(image, self._limits), np.eye(len(self.groups), dtype=np.float32), given, 1.0, color, None
-        )
+        codes, given = np.eye(len(self.groups), dtype=np.float32), given_faces(faces, landmarks)
+        return self._change(picture_of(image, self._limits), codes, given, 1.0, color, None)
 
     def strip(self, image: Any, *, faces: Sequence[Face] | None = None) -> Image.Image:
         """A labelled strip to look at, one row a face: as it is, and at every age group. A notebook shows it.
@@ -322,7 +324,7 @@ class Transformer:
     ) -> list[AgeEstimate]:
         """How old the faces of a picture look, by the age model. Its first call loads that model.
 
-        A rough estimate, not a measurement: it lies between the centres of the first and the last age group (30 and 70 in
+        A rough estimate, not a measurement: it lies between the centres of the first and the last age group (20 and 80 in
         the bundled model) and leans to the middle; children and the very old come out wrong by decades.
 
         Args, errors: as for ``age``, and ModelError: the age model is missing, damaged, or a model of another kind.
@@ -332,7 +334,7 @@ class Transformer:
         frame, order, _ = to_frame(picture_of(image, self._limits), color)
         given = given_faces(faces, landmarks)
         with self._age_lock:
-            self._open_path()
+            self.frame_path  # noqa: B018 - raises after ``close``
             model = self._age_model = self._age_model or AgeModel(
                 self._age_path, providers=self._providers, threads=self._threads, limits=self._limits
             )
@@ -390,7 +392,7 @@ class Transformer:
         )
 
     def __enter__(self) -> Self:
-        self._open_path()
+        self.frame_path  # noqa: B018 - raises after ``close``
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -413,17 +415,10 @@ class Transformer:
             )
         return code
 
-    def _open_path(self) -> CpuFramePath | GpuFramePath:
-        path = self._path
-        if path is None:
-            raise ClosedError("this Transformer was closed; make a new one")
-        self._origin.check()
-        return path
-
     @contextmanager
     def _call(self) -> Iterator[tuple[CpuFramePath | GpuFramePath, CallStats]]:
         """A call of this thread, timed: the frame path, and what becomes ``last_call``."""
-        path = self._open_path()
+        path = self.frame_path
         stats = self._local.stats = CallStats()
         with stats.stage("total"):
             yield path, stats

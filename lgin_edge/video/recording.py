@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..frames import Frame
 from ..provenance import marked
-from .writer import BT601, LIMITED, VideoWriter
+from .writer import VideoWriter
 
 #: Ticks of a second, and what a player is told of the frame rate; frames are written at the times at which they came.
 _TICKS = 90_000
@@ -47,13 +47,11 @@ class Recording(VideoWriter):
         if self._last < 0:
             self._start = time
             self.add_video(_RATE)
-            color = {"colorspace": BT601, "color_range": LIMITED}
-            self.begin(frame.shape[1], frame.shape[0], time_base=Fraction(1, _TICKS), color=color)
+            self.begin(frame.shape[1], frame.shape[0], time_base=Fraction(1, _TICKS))
         self._last = max(self._last + 1, round((time - self._start) * _TICKS))
         if self._mark:
-            frame = np.asarray(
-                marked(Image.fromarray(frame))
-            )  # black and white: the order of the channels does not matter
+            # In black and white: the order of the channels does not matter.
+            frame = np.asarray(marked(Image.fromarray(frame)))
         self.write_array(frame, self._last, color=self._color)
 
     def finish(self) -> None:

@@ -178,7 +178,8 @@ class VideoWriter:
             time_base: seconds of one tick of the frames' times.
             pixels: pixel format of the source; kept if players know it.
             aspect: width of a pixel to its height.
-            color: what the codec context tells of the colours: color_range, colorspace, color_primaries, color_trc.
+            color: what the codec context tells of the colours: color_range, colorspace, color_primaries, color_trc. When not given,
+                BT.601 in limited range, as ``write_array`` writes unless it is told otherwise.
 
         Raises StreamError: the encoder does not take it.
         """
@@ -195,7 +196,7 @@ class VideoWriter:
             stream.codec_context.thread_type = "AUTO"
             if aspect:
                 stream.codec_context.sample_aspect_ratio = aspect
-            for name, value in (color or {}).items():
+            for name, value in (color or {"colorspace": BT601, "color_range": LIMITED}).items():
                 setattr(stream.codec_context, name, value)
             stream.metadata.update(metadata or {})
             self.size = (stream.width, stream.height)
