@@ -5,10 +5,9 @@ frames of scikit-image's astronaut until her face is changed, a picture (three s
 its QR code and file, a print by a command, the end. The tests' tiny model stands in for the network; all else is the real one.
 
 Every ten visits: memory (resident, in all and of each process, the kiosk first), bytes written to disks and open files of the kiosk and of its decoders, and what lies in its
-working and temporary folder. A visit can be cut off by the kiosk's limits of time where the machine is busy. The kiosk has two arenas of
-memory (``MALLOC_ARENA_MAX``): with one for each thread what glibc keeps in them hides a growth for hundreds of visits. The exit code
-is 1 where a byte was written, a file lies there, files stayed open, or memory grew over the second half, along the line of least
-squares, by ``LIMIT_MB`` or more.
+working and temporary folder. A visit can be cut off by the kiosk's limits of time where the machine is busy. ``ALLOCATOR`` makes resident
+memory that which is in use. The exit code is 1 where a byte was written, a file lies there, files stayed open, or memory grew over the
+second half by ``LIMIT_MB`` or more (``growth_mb``).
 """
 
 from __future__ import annotations
@@ -35,6 +34,10 @@ from support import kiosk_server
 from benchmarks.stages.machine import describe
 
 LIMIT_MB = 1.0  # 10^6 bytes
+#: glibc raises its threshold of mmap to the largest buffer that was freed. Then frames lie among small objects, and how long the heap is
+#: depends on the order in which they come and go. With a threshold that stays, a buffer's memory is the system's again when it is
+#: freed. And of two arenas less lies idle than of one for each thread.
+ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 EVERY = 10
 KINDS = ("still", "strip") * 4 + ("still", "clip")
 LANGUAGES = ("en", "de", "ja", "ar")
@@ -46,9 +49,18 @@ def measure(visits: int) -> list[dict[str, Any]]:
     photo = kiosk_server.encoded(data.astronaut())
     with tempfile.TemporaryDirectory() as model_folder, tempfile.TemporaryDirectory() as folder:
         model = models.save(Path(model_folder) / "tiny.onnx")
-        words = ["--model", str(model), "--print-command", "cat {file}", "--prints-per-hour", "10000"]
+        words = [
+            "--model",
+            str(model),
+            "--print-command",
+            "cat {file}",
+            "--prints-per-hour",
+            "10000",
+            "--still-minutes",
+            "1440",
+        ]
         began, cut_off = time.monotonic(), 0
-        with kiosk_server.command(Path(folder), *words, MALLOC_ARENA_MAX="2") as (process, url):
+        with kiosk_server.command(Path(folder), *words, **ALLOCATOR) as (process, url):
             used = kiosk_server.ProcessTree(process.pid)
             for number in track(range(visits + 1), console=Console(stderr=True), transient=True):
                 if number:
@@ -74,29 +86,40 @@ def measure(visits: int) -> list[dict[str, Any]]:
     return samples
 
 
+def growth_mb(samples: list[dict[str, Any]]) -> float:
+    """By how much memory grew in the second half: along the line of least squares through the lowest of each three samples in a row.
+
+    Some samples find 2.4 MB more, which the next does not: three frames of a visit are that much. What a visit leaves is in every sample.
+    """
+    second_half = samples[len(samples) // 2 :]
+    times, memory_mb = ([sample[name] for sample in second_half] for name in ("visits", "memory_mb"))
+    lowest = [min(three) for three in zip(memory_mb, memory_mb[1:], memory_mb[2:], strict=False)]
+    return float(np.polyfit(times[1:-1], lowest, 1)[0] * (times[-1] - times[0]))
+
+
 def main(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the figures as JSON.")] = None,
     visits: Annotated[int, typer.Option(min=40, help="How many.")] = 500,
 ) -> None:
     about = describe()
     samples = measure(visits)
-    first, second_half, last = samples[0], samples[len(samples) // 2 :], samples[-1]
-    times, memory_mb = ([sample[name] for sample in second_half] for name in ("visits", "memory_mb"))
-    growth_mb = float(np.polyfit(times, memory_mb, 1)[0] * (times[-1] - times[0]))
+    first, middle, last = samples[0], samples[len(samples) // 2], samples[-1]
+    growth = growth_mb(samples)
     Console().print(
-        f"{visits} visits, {last['cut_off']} cut off, in {last['seconds']:g} s; memory {np.mean(memory_mb):.1f} MB in the second half, in which it grew by {growth_mb:.2f}; "
+        f"{visits} visits, {last['cut_off']} cut off, in {last['seconds']:g} s; memory {middle['memory_mb']:.1f} MB at half and {last['memory_mb']:.1f} at the end, "
+        f"a growth of {growth:.2f}; "
         f"{last['written_bytes']} bytes written; open files before and after: {first['descriptors']}, {last['descriptors']}",
         soft_wrap=True,
     )
     if out:
         out.write_text(
             json.dumps(
-                {"visits": visits, "growth_mb": round(growth_mb, 3), "samples": samples, "machine": about}, indent=1
+                {"visits": visits, "growth_mb": round(growth, 3), "samples": samples, "machine": about}, indent=1
             )
             + "\n"
         )
     left = any(sample["written_bytes"] > first["written_bytes"] or sample["files"] for sample in samples)
-    if growth_mb >= LIMIT_MB or left or last["descriptors"] > first["descriptors"] + 2:
+    if growth >= LIMIT_MB or left or last["descriptors"] > first["descriptors"] + 2:
         raise typer.Exit(1)
 
 

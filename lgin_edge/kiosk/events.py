@@ -171,15 +171,12 @@ class Events:
     def _work(self) -> None:
         has_failed = False
         while (event := self._events.get()) is not None:
-            error = self._send(*event)
-            if error is not None and not has_failed:  # of a receiver that is away the log has one line
-                _log.error("%s failed: %s", self._receiver, error)
-            has_failed = error is not None
+            try:
+                self._receiver.send(*event)
+            except (OSError, http.client.HTTPException) as error:  # also urllib's errors
+                if not has_failed:  # of a receiver that is away the log has one line
+                    _log.error("%s failed: %s", self._receiver, error)
+                has_failed = True
+            else:
+                has_failed = False
             self._counted("failed" if has_failed else "sent")
-
-    def _send(self, event: str, body: bytes) -> Exception | None:
-        try:
-            self._receiver.send(event, body)
-        except (OSError, http.client.HTTPException) as error:  # also urllib's errors
-            return error
-        return None

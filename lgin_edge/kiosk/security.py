@@ -104,17 +104,16 @@ def is_loopback(name: str) -> bool:
 
 async def _discard(receive: Receive) -> None:
     """Read a refused request's body, within bounds: a connection that closes on unread bytes is reset, and the answer lost."""
+
+    async def read() -> None:
+        left, more = _DISCARD_BYTES, True
+        while left > 0 and more:
+            message = await receive()
+            left -= len(message.get("body", b""))
+            more = message.get("more_body", False)
+
     with contextlib.suppress(TimeoutError, asyncio.TimeoutError):  # two names of one error from Python 3.11 on
-        await asyncio.wait_for(_read(receive), _DISCARD_S)
-
-
-async def _read(receive: Receive) -> None:
-    left = _DISCARD_BYTES
-    while left > 0:
-        message = await receive()
-        left -= len(message.get("body", b""))
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return
+        await asyncio.wait_for(read(), _DISCARD_S)
 
 
 def error_body(code: str, message: str) -> bytes:

@@ -96,19 +96,12 @@ class Kiosk:
             events.tell(event, **facts)
 
     @property
-    def is_busy(self) -> bool:
-        """Whether another picture given to the API would be refused, whoever sent it."""
-        return any(places.taken >= places.total for places in (self.uploads, self.pixels))
-
-    @property
     def status(self) -> str:
-        """One of "ok", "busy" while more pictures would be refused, and "stalled" when the model does not come back from one."""
-        return "stalled" if self.stalled_s > _STALL_S else "busy" if self.is_busy else "ok"
-
-    @property
-    def stalled_s(self) -> float:
-        """Seconds for which the transformer has been at one piece of work."""
-        return max(self.executor.seconds, self.upload_executor.seconds)
+        """One of "ok", "busy" while more pictures given to the API would be refused, and "stalled" when the model does not come back
+        from one."""
+        if max(self.executor.seconds, self.upload_executor.seconds) > _STALL_S:
+            return "stalled"
+        return "busy" if any(places.taken >= places.total for places in (self.uploads, self.pixels)) else "ok"
 
     async def upload_size(self, data: bytes, address: str) -> tuple[int, int]:
         """Width and height of a picture given to the API. Raises ImageError."""

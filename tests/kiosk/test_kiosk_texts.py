@@ -64,6 +64,7 @@ def test_a_language_has_every_text(language: str) -> None:
         assert plain(texts, name).strip() == plain(texts, name) != "", name
         assert placeholders(plain(texts, name)) == placeholders(plain(ENGLISH, name)), name
         assert placeholders(text) == placeholders(ENGLISH[name]), name
+        assert not re.search(r" [:;?!»]|« ", plain(texts, name)), f"{name}: a line could end there"
     if language != "en":
         same = {name for name, text in texts.items() if text == ENGLISH[name]} - _SAME - {"direction"}
         assert len(same) <= 1, same  # a word may be the same by chance
