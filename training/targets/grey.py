@@ -174,9 +174,10 @@ def _beard(subject: Subject, skin: Mask) -> Floats:
     darkness = (cheek - masks.blur(light, 1.0)) / np.maximum(cheek, 20)  # relative: dark skin's beard is as far from it
     hair = cv2.morphologyEx((low & (darkness > 0.24)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((4, 4))) > 0
     # A shadow is dark without being rough.
-    rough = np.sqrt(masks.blur((light - masks.blur(light, 1.5)) ** 2, 4.0))
-    rough = rough > max(0.022 * min(left, right), 1.2 * float(np.median(rough[cheeks])))
-    hair &= rough
+    detail = (light - masks.blur(light, 1.5)) ** 2
+    rough = np.sqrt(masks.blur(detail, 4.0))
+    least = max(0.022 * min(left, right), 1.2 * float(np.median(rough[cheeks])))
+    hair &= rough > least
     count, label, stats, _ = cv2.connectedComponentsWithStats(hair.astype(np.uint8))
     hair = np.isin(label, [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] > 0.02 * low.sum()])
     # A jaw's shadow lies along the outline alone; beards grow on chin and lip.
@@ -185,7 +186,10 @@ def _beard(subject: Subject, skin: Mask) -> Floats:
         return nothing
     # A beard's lower end hangs below the chin, where the mesh ends, and so does the chin's shadow, which is smooth.
     below = masks.grow(hair, round(0.22 * subject.half_width)) & (subject.person > 0.6) & (y > chin - 6)
-    below &= cv2.morphologyEx(rough.astype(np.uint8), cv2.MORPH_OPEN, np.ones((21, 21))) > 0
+    below &= (
+        cv2.morphologyEx((np.sqrt(masks.blur(detail, 2.0)) > least).astype(np.uint8), cv2.MORPH_OPEN, np.ones((15, 15)))
+        > 0
+    )
     below &= (y < chin + 0.25 * subject.half_width) & (abs(x - nose[0]) < 0.75 * subject.half_width)
     sigmoid = 1 / (1 + np.exp(-(darkness - 0.27) / 0.07))
     return (masks.soft(masks.grow(hair, 3) & (low | below) & ~lips | (below & (darkness > 0.3)), 1.6) * sigmoid).astype(
