@@ -21,9 +21,10 @@ of type "clip", ``{"type": "printed"}``, and ``{"type": "problem", "code", "mess
 "print_visit", "print_hour", "print_failed"); and binary messages: the length of a JSON head (uint32, big-endian), the head, then JPEG files one after the
 other:
 
-- ``{"type": "frame", "number", "width", "height", "faces": [{"id", "box": [x0, y0, x1, y1], "strength"}], "years"}``: the
-  changed frame. Boxes are in its pixels; ``strength`` is how much of the change a face got, 0 to 1; ``years`` is the age that
-  is used, of those that the model reaches.
+- ``{"type": "frame", "number", "width", "height", "faces": [{"id", "box": [x0, y0, x1, y1], "strength"}], "full",
+  "years"}``: the changed frame. Boxes are in its pixels; ``strength`` is how much of the change a face got, 0 to 1; ``full`` says
+  whether the largest has all of it, so that a picture can be taken; ``years`` is the age that is used, of those that the model
+  reaches.
 - ``{"type": "strip", "labels": [...], "sizes": [...], "token", "seconds", "address", "reachable"}``: square pictures, the
   original first, ``sizes`` bytes long each; ``token`` is the whole strip, kept like a still.
 

@@ -227,7 +227,7 @@ class Session:
             metrics.seconds.labels(stage).observe(seconds)
         metrics.frames.inc()
         metrics.faces.inc(sum(one.strength > 0 for one in faces))
-        self._last = Shot(frame, processed.image, largest_first(faces))
+        self._last = shot = Shot(frame, processed.image, largest_first(faces))
         head = {
             "type": "frame",
             "number": number,
@@ -237,6 +237,7 @@ class Session:
                 {"id": one.id, "box": [round(x, 1) for x in one.face.box.tolist()], "strength": round(one.strength, 3)}
                 for one in faces
             ],
+            "full": shot.is_full,
             "years": pipeline.years,
         }
         await self._socket.send_bytes(protocol.packed(head, jpeg))

@@ -13,6 +13,7 @@ const CAMERA_RETRY = 3; // seconds
 const READ = 1; // seconds that a screen is shown before a key goes on: nobody agrees by pressing twice
 const WARN = 6; // seconds before the end for which it is announced
 const SEEN = 0.5; // a face that gets so much of the change is there
+const FADE_MS = 2000; // a picture waits so long for a face that has just come to have all of its change
 
 const byId = (id) => document.getElementById(id);
 const stage = new Stage();
@@ -174,6 +175,7 @@ async function photographed(source) {
   }
 }
 
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const encoded = (canvas, quality) => new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", quality));
 
 async function showFrame(head, original, file) {
@@ -184,6 +186,7 @@ async function showFrame(head, original, file) {
     const count = head.faces.filter((face) => face.strength >= SEEN).length;
     if (count && mine.source.camera) mine.seen = performance.now();
     mine.faces = count;
+    mine.fading = head.faces.length > 0 && !head.full;
     mine.frames = (mine.frames ?? 0) + 1;
     document.body.dataset.frames = mine.frames;
     tellFaces(mine);
@@ -254,12 +257,12 @@ function setSplit(on) {
   byId("compare").ariaPressed = on;
 }
 
-/** Ask for a strip or a clip; of a camera after a countdown, so that people look into it. */
+/** Ask for a strip or a clip. */
 async function ask(type) {
   if (byId(type).ariaDisabled === "true") return;
   const mine = visit;
   working(true);
-  if (!(await countDown(mine, about.countdown_seconds, "look"))) return;
+  if (!(await getReady(mine, about.countdown_seconds, "look"))) return;
   if (!mine.connection.say({ type })) unconnected();
 }
 
@@ -272,7 +275,7 @@ async function takePictures() {
   working(true);
   for (let i = 1; i <= count; i++) {
     const seconds = i === 1 ? about.countdown_seconds : Math.min(1, about.countdown_seconds);
-    if (!(await countDown(mine, seconds, count > 1 ? "shot_left" : "look", { number: i, count }))) return;
+    if (!(await getReady(mine, seconds, count > 1 ? "shot_left" : "look", { number: i, count }))) return;
     const jpeg = await photographed(mine.source);
     const answer = new Promise((resolve) => (mine.answer = resolve));
     if (visit !== mine) return;
@@ -296,20 +299,31 @@ async function takePictures() {
   kept.open("still", taken[chosen], [{ url: `/stills/${token}.jpg`, alt: text("still_alt") }]);
 }
 
-/** Count down before the camera, with that text, and flash; false if the visit ended meanwhile. */
-async function countDown(mine, seconds, name, values = {}) {
-  if (!mine.source.camera || !seconds) return true;
-  setStatus(name, values, Infinity);
-  for (let left = seconds; left > 0; left--) {
+/**
+ * Of a camera count down, with that text, so that people look into it; wait until the face has all of its change, and flash.
+ * False if the visit ended meanwhile.
+ */
+async function getReady(mine, seconds, name, values = {}) {
+  const counted = mine.source.camera ? seconds : 0;
+  if (counted) setStatus(name, values, Infinity);
+  for (let left = counted; left > 0; left--) {
     byId("count").textContent = number(left);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await pause(1000);
     if (visit !== mine) return false;
   }
-  byId("flash").classList.remove("on");
-  void byId("flash").offsetWidth; // so that it begins anew
-  byId("flash").classList.add("on");
   working(true);
+  const end = performance.now() + FADE_MS;
+  while (visit === mine && mine.fading && performance.now() < end) await pause(50);
+  if (visit !== mine) return false;
+  if (counted) flash();
   return true;
+}
+
+function flash() {
+  const { classList } = byId("flash");
+  classList.remove("on");
+  void byId("flash").offsetWidth; // so that it begins anew
+  classList.add("on");
 }
 
 function unconnected() {
@@ -406,7 +420,7 @@ while (!about) {
   try {
     about = await (await fetch("/page.json")).json();
   } catch {
-    await new Promise((resolve) => setTimeout(resolve, 1000)); // the kiosk restarts just now
+    await pause(1000); // the kiosk restarts just now
   }
 }
 prepare();
