@@ -64,6 +64,21 @@ def test_a_network_that_guesses_is_uncertain():
     assert hair.uncertainty(np.zeros((8, 8), np.float32)) == 0
 
 
+def test_a_fringe_that_was_drawn_is_hair(young, monkeypatch):
+    """The network takes a fringe in the skin's colour for skin."""
+    seen = hair.predict(hair.load(), hair.net_input(young)[None])[0]
+    middle, brows = young.mesh[NOSE_TIP, 0], young.height_of(BROWS)
+    corners = [[middle + dx, brows + dy] for dx, dy in ((-30, -30), (30, -30), (30, -8), (-30, -8))]
+    fringe = masks.shrink(masks.polygon(np.array(corners)), 4)
+    without = hair.matte(young, seen)
+    monkeypatch.setattr(hair, "fringes", lambda: {young.photo.key: [corners]})
+    drawn = hair.matte(young, seen)
+    assert without[fringe].mean() < 0.2
+    assert drawn[fringe].mean() > 0.8
+    below = np.arange(SIDE) > brows
+    np.testing.assert_allclose(drawn[below], without[below], atol=0.02)
+
+
 def test_grey_hair_keeps_its_strands(young, targets):
     core = masks.shrink(portraits.draw(portraits.mesh_of(0), SIDE, 0)[2] > 0.5, 8)
     after = at(targets, young, 80)

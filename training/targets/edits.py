@@ -37,7 +37,7 @@ YOUNG_GREY, YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(11, 16)
 CHANNELS = 16
 _OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GREY, YOUNG_BLUE + 1))
 #: Own lines deepen by this in ``ageing.YEARS`` years, on face and neck; skin's detail softens by this when it gets younger.
-DEEPEN, DEEPEN_NECK, SOFTEN = 0.12, 0.55, 0.06
+DEEPEN, DEEPEN_NECK, SOFTEN = 0.12, 0.55, 0.04
 #: Skin gets lighter by no more than this where nothing is that fades, log light.
 _BRIGHTER = 0.06
 #: Sigma of the windows in which a line from skin to young skin is fitted, and the noise of light that it does not follow, squared.
@@ -258,7 +258,7 @@ def _young(
     low = masks.masked_blur(light, skin, 9.0)
     middle = light - fine - low
     excess = middle - (normal - masks.blur(normal, 9.0))
-    excess = np.where(excess < 0, 0.95 * excess, 0.65 * excess)
+    excess = np.where(excess < 0, 0.85 * excess, 0.55 * excess)
     # Bags and folds: what of the coarse band is dark on both sides of the face.
     coarse = low - masks.masked_blur(light, skin, 26.0) - masks.blur(normal, 9.0)
     both = _symmetrical(subject, coarse * visible, mean, there)

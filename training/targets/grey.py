@@ -24,7 +24,7 @@ TINT = {"F": np.array((1.045, 0.983, 0.93), np.float32), "M": np.array((1.033, 0
 YOUNG_TINT = np.array((1.37, 0.89, 0.57), np.float32)
 #: Light of hair that is all grey, on average: black hair's, what each unit of light that it had adds, and the most. Black hair
 #: shows few strands: lighter than this it is a veil.
-GREY_LIGHT, OWN_LIGHT, MOST_LIGHT = 0.19, 1.35, 0.66
+GREY_LIGHT, OWN_LIGHT, MOST_LIGHT = 0.22, 1.2, 0.66
 #: Exponent of grey hair's shading, in units of what it was: between its locks it stays dark. Contrast of its strands (RMS of
 #: light, bands below 3 px of SIDE). Ours, by looking, near what hair over 66 has in the packs (strands 0.033 to 0.046; light 0.09
 #: to 0.6 in one head).
