@@ -100,7 +100,7 @@ def markdown(
             result=result,
             model=_about(loaded, about, model),
             **_data(labels),
-            limits=_limits(result, labels),
+            **_limits(result, labels),
             aims=[[one.what, one.aim, one.found, "reached" if one.reached else "**missed**"] for one in aims(result)],
             **_figures(result),
             commands=commands,
@@ -187,54 +187,28 @@ def _data(labels: Sequence[Photo]) -> Json:
     }
 
 
-def _limits(result: Json, labels: Sequence[Photo]) -> list[str]:
-    train = [row for row in labels if row.split == "train"]
+def _limits(result: Json, labels: Sequence[Photo]) -> Json:
+    """What is said of kinds of people that are few: in training, and to test on."""
+    train, slices = [row for row in labels if row.split == "train"], result["slices"]
     kinds = Counter(f"gender {row.gender}" for row in train) + Counter(f"age {_group(row)}" for row in train)
-    equal = {f"age {group.label}": 1 / len(data.GROUPS) for group in data.GROUPS} | {
-        "gender F": 1 / 2,
-        "gender M": 1 / 2,
+    equal = {f"age {group.label}": 1 / len(data.GROUPS) for group in data.GROUPS} | {"gender F": 0.5, "gender M": 0.5}
+    known = [f"input {g.label}" for g in data.GROUPS] + ["gender F", "gender M"] + [f"tone {t}" for t, _ in TONES]
+    counted = {cut: one for cut, one in slices.items() if cut != "all" and one["n"] >= FEW}
+    worst = {
+        name: max((one["age"][name]["mae_overall"], cut) for cut, one in counted.items())
+        for name in slices["all"]["age"]
+        if counted
     }
-    rare = [(name, kinds[name]) for name, share in equal.items() if kinds[name] < RARE * share * len(train)]
-    few = [(name, one["n"]) for name, one in result["slices"].items() if one["n"] < FEW]
-    known = [
-        *(f"input {g.label}" for g in data.GROUPS),
-        *(f"gender {g}" for g in "FM"),
-        *(f"tone {t}" for t, _ in TONES),
-    ]
-    none = [name for name in known if name not in result["slices"]]
-    children = sum(row.age < 18 for row in train)
-    lines = [
-        "Adults in formal portraits, in studio light, facing the camera: expect worse elsewhere.",
-        f"Training faces under 18 years: {children}. Do not use it on children.",
-        (
-            f"Of {len(train)} training faces {kinds['gender F']} are of women and {kinds['gender M']} of men. "
-            f"Under-represented, by less than half of an equal share: {_listed(rare) or 'no gender or age group'}."
-        ),
-        "Ethnicity is not labelled; skin tones of the test people are measured from their pictures, light and camera included.",
-        (
-            f"Fewer than {FEW} test people, so that the figures below are uncertain: {_listed(few) or 'in no slice'}. "
-            f"No test person at all: {', '.join(none) or 'in no slice'}."
-        ),
-    ]
-    return [*lines, *_worst_slices(result)]
-
-
-def _worst_slices(result: Json) -> list[str]:
-    """For each estimator the slice, of at least ``FEW`` people, with the largest error to the age asked for."""
-    found = []
-    for name, every in result["slices"]["all"]["age"].items():
-        cuts = {
-            cut: one["age"][name]["mae_overall"]
-            for cut, one in result["slices"].items()
-            if cut != "all" and one["n"] >= FEW
-        }
-        if cuts:
-            worst = max(cuts, key=lambda cut: cuts[cut])
-            found.append(
-                f"Worst slice of at least {FEW} people by {name}: {worst}, {cuts[worst]:g} years off the age asked for, where "
-                f"all are {every['mae_overall']:g} off."
-            )
-    return found
+    return {
+        "train": len(train),
+        "children": sum(row.age < 18 for row in train),
+        "kinds": kinds,
+        "rare": [f"{name} ({kinds[name]})" for name, share in equal.items() if kinds[name] < RARE * share * len(train)],
+        "few": [f"{name} ({one['n']})" for name, one in slices.items() if one["n"] < FEW],
+        "untested": [name for name in known if name not in slices],
+        "least": FEW,
+        "worst": worst,
+    }
 
 
 def _figures(result: Json) -> Json:
@@ -266,10 +240,6 @@ def _group(row: Photo) -> str:
 
 def _years(age: Json) -> str:
     return f"{age['mae_overall']:g} ({age['nothing_mae_overall']:g})"
-
-
-def _listed(counts: Sequence[tuple[str, int]]) -> str:
-    return ", ".join(f"{name} ({n})" for name, n in counts)
 
 
 def main(

@@ -120,11 +120,14 @@ def test_worker_processes_make_the_same_batches(faces):
         assert torch.equal(value, getattr(there, name)), name
 
 
-def test_faces_of_rare_decades_are_drawn_more_often(faces):
+def test_faces_of_rare_decades_and_drawn_fringes_come_more_often(faces, monkeypatch):
     many = replace(faces, age=np.array([25.0, 26.0, 27.0, 28.0, 29.0, 71.0], np.float32), sharp=np.ones(6, bool))
     assert len(set(examples.likelihood(many, 0.0))) == 1
     balanced = examples.likelihood(many, 1.0)
     assert balanced[:5].sum() == pytest.approx(balanced[5])
+    monkeypatch.setattr(examples.hair, "fringes", lambda: {faces.photos[1].key: []})
+    drawn = examples.likelihood(many, 0.0)
+    assert drawn[1] == pytest.approx(4 * drawn[0])
 
 
 def test_missing_targets_are_explained(made_up, targets, tmp_path):

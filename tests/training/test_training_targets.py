@@ -64,6 +64,21 @@ def test_a_network_that_guesses_is_uncertain():
     assert hair.uncertainty(np.zeros((8, 8), np.float32)) == 0
 
 
+def test_a_fringe_that_was_drawn_is_hair(young, monkeypatch):
+    """The network takes a fringe in the skin's colour for skin."""
+    seen = hair.predict(hair.load(), hair.net_input(young)[None])[0]
+    middle, brows = young.mesh[NOSE_TIP, 0], young.height_of(BROWS)
+    corners = [[middle + dx, brows + dy] for dx, dy in ((-30, -30), (30, -30), (30, -8), (-30, -8))]
+    fringe = masks.shrink(masks.polygon(np.array(corners)), 4)
+    without = hair.matte(young, seen)
+    monkeypatch.setattr(hair, "fringes", lambda: {young.photo.key: [corners]})
+    drawn = hair.matte(young, seen)
+    assert without[fringe].mean() < 0.2
+    assert drawn[fringe].mean() > 0.8
+    below = np.arange(SIDE) > brows
+    np.testing.assert_allclose(drawn[below], without[below], atol=0.02)
+
+
 def test_grey_hair_keeps_its_strands(young, targets):
     core = masks.shrink(portraits.draw(portraits.mesh_of(0), SIDE, 0)[2] > 0.5, 8)
     after = at(targets, young, 80)
@@ -111,6 +126,22 @@ def test_where_dark_hair_turns_into_skin_nothing_is_lighter_than_both(young):
     assert after[masks.grow(hair, 8)].max() < 0.55 + 0.02
 
 
+@pytest.mark.parametrize("redder", [0.0, 0.3])
+def test_skin_gets_darker_as_its_own_shades_are(young, redder):
+    """Darkened in proportion, skin turned grey; a grey picture's stays grey."""
+    x = np.arange(SIDE, dtype=np.float32)[None].repeat(SIDE, 0)
+    light = 0.35 + 0.25 * x / SIDE  # shaded from left to right
+    slopes = np.array([1 - redder, 1.0, 1 + redder], np.float32)
+    image = light[..., None] ** slopes
+    skin = np.full((SIDE, SIDE), True)
+    subject = replace(young)
+    subject.__dict__["image"] = image
+    darker = edits._recoloured(subject, np.full((SIDE, SIDE, 3), -0.2, np.float32), skin)
+    ratio = np.log((darker / image)[100:-100, 100:-100]).mean((0, 1))
+    assert ratio == pytest.approx(-0.2 * slopes * ratio[1] / -0.2, abs=0.02)
+    assert ratio[1] == pytest.approx(-0.2, abs=0.04)
+
+
 def test_a_line_of_the_face_goes_although_its_place_is_not_known_to_the_pixel():
     x = np.arange(SIDE, dtype=np.float32)[None].repeat(SIDE, 0)
     line = -0.15 * np.exp(-(((x - 192) / 2) ** 2) / 2)
@@ -144,6 +175,16 @@ def test_a_beard_is_found_on_a_man_alone(people):
     bearded.__dict__["image"] = image  # cached, as if read
     found = grey.facial_hair(bearded, masks.skin(bearded))[1]
     assert found[masks.shrink(low & ~masks.feature(man, grey.LIPS, 6), 4)].mean() > 0.7
+    # Its lower end hangs over the neck; a shadow there is as dark, and smooth.
+    y, x = np.mgrid[0:SIDE, 0:SIDE]
+    neck = (y > man.mesh[grey.CHIN, 1] + 14) & (abs(x - man.mesh[NOSE_TIP, 0]) < 0.5 * man.half_width)
+    covered = []
+    for what in (bristles, np.full_like(bristles, 0.12)):
+        hangs = replace(man)
+        hangs.__dict__["image"] = np.where(neck[..., None], what[..., None], image).astype(np.float32)
+        covered.append(grey.facial_hair(hangs, masks.skin(hangs))[1][neck].sum())
+    assert covered[0] > 100
+    assert covered[1] < 0.1 * covered[0], covered
     for subject in (man, replace(bearded, photo=replace(man.photo, gender="F")), woman):
         assert not grey.facial_hair(subject, masks.skin(subject))[1].any()
 

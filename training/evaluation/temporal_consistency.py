@@ -1,4 +1,4 @@
-"""Steadiness: how much an ager's change flickers on a face that does nothing but move in front of the camera.
+"""Temporal consistency: how much an ager's change flickers on a face that does nothing but move in front of the camera.
 
 There are no films of the portraits, so a still is panned and zoomed (``sequence``). What an ager adds to each frame is brought
 back to the face: it should stand still there. ``flicker`` is what does not. Measured twice, with the face's exact landmarks
@@ -21,6 +21,7 @@ from lgin_edge.kernels import resample
 
 from . import measures
 from .measures import Floats, binomial
+from .summary import number, rounded
 
 if TYPE_CHECKING:
     from ..dataset.labels import Photo
@@ -143,7 +144,7 @@ def measure(
     detector: Detector | None = None,
     frames: int = FRAMES,
 ) -> Json | None:
-    """Steadiness over some people, who must be sharp; None without any.
+    """Temporal consistency over some people, who must be sharp; None without any.
 
     Args:
         years: ages asked for; ``groups`` are their indices among the target groups.
@@ -163,21 +164,16 @@ def measure(
     result: Json = {"n": len(everyone), "frames": frames, "groups": list(groups)}
     for kind in ("exact", "detected"):
         value, signal = (np.mean([one[kind][name] for one in everyone], axis=0) for name in ("flicker", "signal"))
-        result[kind] = {
-            "flicker": [round(float(v), 3) for v in value],
-            "signal": [round(float(v), 3) for v in signal],
-            "ratio": [round(float(v / s), 4) if s > 0 else None for v, s in zip(value, signal, strict=True)],
-        }
+        ratio = [round(float(v / s), 4) if s > 0 else None for v, s in zip(value, signal, strict=True)]
+        result[kind] = {"flicker": rounded(value, 3), "signal": rounded(signal, 3), "ratio": ratio}
     jitter = [one["jitter"] for one in everyone if one["jitter"] is not None]
-    result["missed"] = sum(one["missed"] for one in everyone)
-    result["jitter"] = round(float(np.mean(jitter)), 2) if jitter else None
-    result["source"] = round(float(np.mean([one["source"] for one in everyone])), 3)
-    result["people"] = [
-        {
-            "file": one["file"],
-            "missed": one["missed"],
-            **{kind: [round(value, 3) for value in one[kind]["flicker"]] for kind in ("exact", "detected")},
-        }
-        for one in everyone
-    ]
-    return result
+    return result | {
+        "missed": sum(one["missed"] for one in everyone),
+        "jitter": number(np.mean(jitter)) if jitter else None,
+        "source": number(np.mean([one["source"] for one in everyone]), 3),
+        "people": [
+            {key: one[key] for key in ("file", "missed")}
+            | {kind: rounded(one[kind]["flicker"], 3) for kind in ("exact", "detected")}
+            for one in everyone
+        ],
+    }

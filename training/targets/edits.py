@@ -37,17 +37,19 @@ YOUNG_GREY, YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(11, 16)
 CHANNELS = 16
 _OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GREY, YOUNG_BLUE + 1))
 #: Own lines deepen by this in ``ageing.YEARS`` years, on face and neck; skin's detail softens by this when it gets younger.
-DEEPEN, DEEPEN_NECK, SOFTEN = 0.22, 0.55, 0.04
+DEEPEN, DEEPEN_NECK, SOFTEN = 0.12, 0.55, 0.04
 #: Skin gets lighter by no more than this where nothing is that fades, log light.
 _BRIGHTER = 0.06
 #: Sigma of the windows in which a line from skin to young skin is fitted, and the noise of light that it does not follow, squared.
 _WINDOW, _NOISE = 2.5, 1e-4
 #: Of the mean change of colours that was measured, what is drawn: ages are estimates, which makes slopes flatter than they are.
 COLOUR, YOUNGER_COLOUR = 0.95, 0.85
-#: And of its hues, which are make-up as much as age: in full they turn warm and dark skin grey.
-HUE = 0.2
+#: And of its hues, which are make-up as much as age: in full they turn warm and dark skin grey. Lips lose their own.
+HUE, LIP_HUE = 0.2, 0.8
 #: Of the change of colours, what highlights are spared.
-SHINE = 0.75
+SHINE = 0.4
+#: Smallest and greatest slope of a colour's log over light's that skin's own shades are believed to have.
+_SLOPES = (0.6, 1.5)
 #: The same of the mean change of shape; what hands add to it (``moves``); and what comes back when a face gets younger.
 SHAPE, SHAPE_BY_HAND, YOUNGER_SHAPE = 1.5, 1.0, 0.8
 
@@ -172,32 +174,32 @@ def _mean_change(subject: Subject, hair: Floats, place: Floats) -> Floats:
     fades = masks.soft(masks.features(subject, 3) | below, 2.0)[..., None]
     change = np.minimum(change, _BRIGHTER + fades * np.maximum(change, 0))
     light = (change @ LUMA)[..., None]
-    return (light + HUE * (change - light)) * on_face[..., None]
+    hue = HUE + (LIP_HUE - HUE) * masks.soft(masks.feature(subject, LIPS), 1.5)[..., None]
+    return (light + hue * (change - light)) * on_face[..., None]
 
 
-def _recoloured(image: Floats, change: Floats, skin: Mask) -> Floats:
-    """An image whose log colours change; nothing gets lighter than the skin round it: a brow that is not there needs no fading."""
-    result = (image + ageing.DARK) * np.exp(change) - ageing.DARK
+def _recoloured(subject: Subject, change: Floats, skin: Mask) -> Floats:
+    """A subject's picture whose log colours change; nothing gets lighter than the skin round it: a brow that is not there needs no fading."""
+    image = subject.image
+    result = (image + ageing.DARK) * np.exp(change * _as_shaded(subject, skin)) - ageing.DARK
     light, wanted = image @ LUMA, result @ LUMA
     most = np.maximum(light, 1.02 * masks.masked_blur(light, skin, 10.0))
     return result * (np.minimum(wanted, most) / np.maximum(wanted, 1e-3))[..., None].clip(0, 1)
 
 
-def _matt(subject: Subject, image: Floats, skin: Mask, visible: Floats) -> Floats:
-    """An image of darker skin, whose highlights get back the colour that skin of their new light has on this face.
+def _as_shaded(subject: Subject, skin: Mask) -> Floats:
+    """How much each colour changes where skin's log light changes by 1, [SIDE, SIDE, 3]: as it does between this face's own lights and shades.
 
-    A highlight is pale. One that is only darkened is grey, as if it were painted.
+    Skin's shades are redder than its lights, and highlights are pale: what only gets darker in proportion looks grey.
     """
-    light = subject.lab[..., 0]
-    bright = skin & (light > np.median(light[skin])) if skin.any() else skin
-    if bright.sum() < 500:
-        return image
-    slopes = [np.polyfit(light[bright], subject.lab[..., i][bright], 1)[0].clip(-1.2, 0) for i in (1, 2)]
-    after = masks.lab(image)
-    darker = (light - np.maximum(after[..., 0], np.median(light[skin]))).clip(0, None) * visible
-    for i, slope in zip((1, 2), slopes, strict=True):
-        after[..., i] -= slope * darker
-    return image + masks.rgb(after) - masks.rgb(masks.lab(image))
+    ones = np.ones((SIDE, SIDE, 3), np.float32)
+    if skin.sum() < 500:
+        return ones
+    smooth = masks.masked_blur(subject.image, skin, 1.5)[skin]
+    colours, light = np.log(smooth + ageing.DARK), np.log(smooth @ LUMA + ageing.DARK)
+    off = light - light.mean()
+    slopes = (off @ colours / max(float(off @ off), 1e-3)).clip(*_SLOPES).astype(np.float32)
+    return ones + masks.soft(skin, 1.5)[..., None] * (slopes - 1)
 
 
 def _aged_skin(subject: Subject, hair: Floats, visible: Floats, change: Floats) -> tuple[Floats, Floats, Floats]:
@@ -226,7 +228,7 @@ def _aged_skin(subject: Subject, hair: Floats, visible: Floats, change: Floats) 
     light = image @ LUMA
     shine = ((light - masks.masked_blur(light, skin, 14.0)) / 0.15).clip(0, 1) * visible
     change = change * (1 - SHINE * masks.blur(shine, 1.5))[..., None]
-    recoloured = _matt(subject, _recoloured(image, change, skin), skin, visible)
+    recoloured = _recoloured(subject, change, skin)
     # Light as a gain, which is right for dark skin and light skin alike; what is left is colour.
     gain = ((recoloured @ LUMA) / np.maximum(image @ LUMA, 0.02) - 1).clip(-0.6, 0.8)
     residual = tone - deepen[..., None] * smooth + recoloured - (1 + gain)[..., None] * image
@@ -261,13 +263,8 @@ def _young(
     coarse = low - masks.masked_blur(light, skin, 26.0) - masks.blur(normal, 9.0)
     both = _symmetrical(subject, coarse * visible, mean, there)
     change = -(excess + 0.25 * fine * np.clip(np.abs(fine) / 0.03 - 0.5, 0, 1)) - 0.6 * both.clip(-0.22, 0.06)
-    # Of lightness alone: a shadow that is multiplied away leaves its colour behind, and cheeks turn orange.
-    colour = subject.lab.copy()
-    colour[..., 0] = (colour[..., 0] + 4) * np.exp(change * visible) - 4
-    # A little blood under the skin; grey hair of people who are old enough takes a young hair's colour.
-    colour[..., 0] += 1.2 * visible
-    colour[..., 1] += 0.7 * visible
-    result = _recoloured(masks.rgb(colour), -YOUNGER_COLOUR * curves.at("skin", subject.photo.age) * mean_change, skin)
+    fades = -YOUNGER_COLOUR * curves.at("skin", subject.photo.age) * mean_change
+    result = _recoloured(subject, (change * visible)[..., None] + fades, skin)
     slope, offset = line(image, result)
     dark = grey.dark_again(subject, hair)
     gain = slope - 1 - SOFTEN * visible + dark.gain

@@ -24,15 +24,17 @@ TINT = {"F": np.array((1.045, 0.983, 0.93), np.float32), "M": np.array((1.033, 0
 YOUNG_TINT = np.array((1.37, 0.89, 0.57), np.float32)
 #: Light of hair that is all grey, on average: black hair's, what each unit of light that it had adds, and the most. Black hair
 #: shows few strands: lighter than this it is a veil.
-GREY_LIGHT, OWN_LIGHT, MOST_LIGHT = 0.24, 1.05, 0.66
+GREY_LIGHT, OWN_LIGHT, MOST_LIGHT = 0.22, 1.2, 0.66
 #: Exponent of grey hair's shading, in units of what it was: between its locks it stays dark. Contrast of its strands (RMS of
 #: light, bands below 3 px of SIDE). Ours, by looking, near what hair over 66 has in the packs (strands 0.033 to 0.046; light 0.09
 #: to 0.6 in one head).
-SHADING, STRANDS = 0.8, 0.050
+SHADING, STRANDS = 1.2, 0.050
+#: How much more contrast strands of dark hair get at most, and how steep a line may be: more would be a photograph's noise.
+_MOST_STRANDS, _STEEPEST = 7.0, 6.0
 #: How much of grey hair turns dark when it is young again: in full, what a network takes for fair or misses is seen as a patch.
 HOW_DARK = 0.6
 #: How far brows and beard grey, of what the hair does.
-BROWS_GREY, BEARD_GREY = 0.55, 1.0
+BROWS_GREY, BEARD_GREY = 0.55, 0.9
 #: Sigma of the windows in which a line is fitted, and the noise of light that it does not follow, squared.
 _WINDOW, _NOISE = 3.0, 2.5e-4
 
@@ -74,7 +76,7 @@ def lines(light: Floats, wanted: Floats, matte: Floats) -> tuple[Floats, Floats]
     slope = slope_of(light, wanted, mean, _NOISE)
     # No line that rises goes through hair that gets lighter than what is beside it: there the matte says where hair ends.
     rises = ((slope - 0.10) / 0.25).clip(0, 1)
-    slope = slope.clip(0.05, 3.0)
+    slope = slope.clip(0.05, _STEEPEST)
     offset = masks.blur(y - slope * x, 0.7)
     return 1 + rises * (slope - 1), rises * offset + (1 - rises) * (wanted - light)
 
@@ -100,24 +102,27 @@ def greyed(subject: Subject, hair: Floats, skin: Mask) -> Hair:
         near = masks.masked_blur(light, core, 3.0)
         middle = float(np.median(near[core]))
         shade = ((near + 0.02) / (middle + 0.02)).clip(0.05, 20) ** SHADING
-        strands = float(np.clip(STRANDS / (float((light - near)[core].std()) + 1e-3), 1.0, 3.5))
+        strands = float(np.clip(STRANDS / (float((light - near)[core].std()) + 1e-3), 1.0, _MOST_STRANDS))
         base = min(GREY_LIGHT + OWN_LIGHT * middle, MOST_LIGHT)
-        wanted = base * shade.clip(0.3, 1.7) + (strands * (light - near)).clip(-0.25, 0.25)
-        wanted = np.clip(wanted, 0.08, 0.93)
+        wanted = base * shade.clip(0.3, 1.5) + (strands * (light - near)).clip(-0.25, 0.25)
+        wanted = np.clip(wanted, 0.04, 0.93)
         # Strands stand out inside hair. At its edge a pixel changes by its share of what the hair beside it changes, or what is
         # half skin would be lighter than both.
-        inside, edge = masks.shrink(core, 4), 1 - masks.soft(masks.shrink(core, 6), 2.5)
+        inside, edge = masks.shrink(core, 6), 1 - masks.soft(masks.shrink(core, 6), 2.5)
         share = _share(light, hair, inside, middle)
         change = _beside(wanted - light, inside, base - middle)
         wanted = light + (1 - edge) * (wanted - light) + edge * change
         matte = hair * (1 + edge * (share - 1))
     brows, beard = facial_hair(subject, skin)
-    # Brows get no brighter than the skin round them, or dark skin gets white ones; beards do.
+    # Brows get no brighter than the skin round them, or dark skin gets white ones; a beard may a little. Both stay rough.
     most = 0.95 * masks.masked_blur(light, skin, 12.0)
-    for part, share, lift, floor in ((brows, BROWS_GREY, 0.20, 0.0), (beard, BEARD_GREY, 0.52, 0.42)):
+    for part, share, lift, slope, contrast, floor in (
+        (brows, BROWS_GREY, 0.20, 0.55, 1.25, 0.0),
+        (beard, BEARD_GREY, 0.27, 0.80, 2.00, 0.34),
+    ):
         near = masks.masked_blur(light, part > 0.2, 3.0)
-        own = np.minimum(np.clip(lift + 0.55 * near, 0, 0.75), np.maximum(most, floor)) + 1.25 * (light - near)
-        wanted = np.where(part > matte, np.maximum(own, light), wanted)
+        own = np.minimum(lift + slope * near, np.maximum(most, floor)) + contrast * (light - near)
+        wanted = np.where(part > matte, np.maximum(own, 0.8 * light), wanted)
         matte = np.maximum(matte, share * part)
     return turned(
         subject, matte.astype(np.float32), wanted.astype(np.float32), TINT["F" if subject.photo.gender == "F" else "M"]
@@ -169,18 +174,24 @@ def _beard(subject: Subject, skin: Mask) -> Floats:
     darkness = (cheek - masks.blur(light, 1.0)) / np.maximum(cheek, 20)  # relative: dark skin's beard is as far from it
     hair = cv2.morphologyEx((low & (darkness > 0.24)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((4, 4))) > 0
     # A shadow is dark without being rough.
-    rough = np.sqrt(masks.blur((light - masks.blur(light, 1.5)) ** 2, 4.0))
-    hair &= rough > max(0.022 * min(left, right), 1.2 * float(np.median(rough[cheeks])))
+    detail = (light - masks.blur(light, 1.5)) ** 2
+    rough = np.sqrt(masks.blur(detail, 4.0))
+    least = max(0.022 * min(left, right), 1.2 * float(np.median(rough[cheeks])))
+    hair &= rough > least
     count, label, stats, _ = cv2.connectedComponentsWithStats(hair.astype(np.uint8))
     hair = np.isin(label, [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] > 0.02 * low.sum()])
     # A jaw's shadow lies along the outline alone; beards grow on chin and lip.
     middle = hair & (abs(x - nose[0]) < 0.42 * subject.half_width)
     if middle.sum() < (0.025 if "beard" in subject.photo.tags else 0.08) * low.sum():
         return nothing
-    # A beard's lower end hangs below the chin, where the mesh ends.
+    # A beard's lower end hangs below the chin, where the mesh ends, and so does the chin's shadow, which is smooth.
     below = masks.grow(hair, round(0.22 * subject.half_width)) & (subject.person > 0.6) & (y > chin - 6)
+    below &= (
+        cv2.morphologyEx((np.sqrt(masks.blur(detail, 2.0)) > least).astype(np.uint8), cv2.MORPH_OPEN, np.ones((15, 15)))
+        > 0
+    )
     below &= (y < chin + 0.25 * subject.half_width) & (abs(x - nose[0]) < 0.75 * subject.half_width)
-    sigmoid = 1 / (1 + np.exp(-(darkness - 0.17) / 0.07))
+    sigmoid = 1 / (1 + np.exp(-(darkness - 0.27) / 0.07))
     return (masks.soft(masks.grow(hair, 3) & (low | below) & ~lips | (below & (darkness > 0.3)), 1.6) * sigmoid).astype(
         np.float32
     )

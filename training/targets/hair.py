@@ -28,6 +28,8 @@ from .subject import EYES, SIDE, Floats, Subject
 NET = Path(__file__).with_name("hair_net.safetensors")
 #: What was seen of the sharp faces for training: keys of those whose mattes were right, or wrong, and of those who have no hair on top.
 CHECKED = Path(__file__).with_name("hair_checked.json")
+#: Fringes that the network took for skin, as they were seen: polygons [[x, y], ...] in pixels of the canonical square, by key.
+FRINGES = Path(__file__).with_name("fringes.json")
 #: Side at which the network works.
 NET_SIDE = 128
 #: Fewest pixels of sure hair, of SIDE^2, by whose colour a fringe is found.
@@ -207,6 +209,8 @@ def matte(subject: Subject, probability: Floats) -> Floats:
         fringe = cv2.morphologyEx(fringe.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2))) > 0
         _, label = cv2.connectedComponents((fringe | (large > 0.5)).astype(np.uint8))
         large = np.maximum(large, fringe & np.isin(label, np.unique(label[core])))
+    for corners in fringes().get(subject.photo.key, ()):
+        large = np.maximum(large, masks.soft(masks.polygon(np.array(corners), hull=False), 1.0))
     return refine(subject, large.astype(np.float32))
 
 
@@ -214,6 +218,12 @@ def uncertainty(probability: Floats) -> float:
     """Mean of ``4 p (1 - p)`` over what may be hair: near 0 where the network is sure, above 0.5 where it guesses."""
     maybe = probability > 0.1
     return float((4 * probability * (1 - probability))[maybe].mean()) if maybe.any() else 0.0
+
+
+@cache
+def fringes() -> dict[str, list[list[tuple[float, float]]]]:
+    """The polygons of ``FRINGES``."""
+    return json.loads(FRINGES.read_text())
 
 
 @cache

@@ -22,6 +22,8 @@ _DETAIL, _COARSE, _PORES = 28.0, 4.5, 0.8
 #: How much of each band a layer has at full depth: an age of 80 on a smooth face. More of the coarse band looks like bruises under
 #: the eyes, and shiny beside them.
 FINE_GAIN, COARSE_GAIN, PORES_GAIN = 1.0, 0.20, 0.40
+#: And of the fine band's two sides: ridges as bright as furrows are dark look embossed, and like veins on a shiny cheek.
+DARK_GAIN, BRIGHT_GAIN = 1.25, 0.4
 #: No line is deeper than this, log light; and every layer's fine band has this RMS where the donor's skin is seen: a donor with
 #: folds like a relief gives lines as deep as one with few.
 _DEEPEST, _FINE_RMS = 0.30, 0.050
@@ -109,6 +111,7 @@ def layer(own: Detail, young: Floats) -> Floats:
     coarse = coarse.clip(-0.22, 0.10) * _faded(own.seen | own.seen[:, ::-1])
     edge = _faded(own.seen)
     fine *= _FINE_RMS / max(1e-3, float(fine[own.seen].std()))
+    fine *= np.where(fine > 0, BRIGHT_GAIN, DARK_GAIN)
     return (FINE_GAIN * fine * edge + COARSE_GAIN * coarse).astype(np.float32)
 
 

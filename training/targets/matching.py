@@ -28,8 +28,8 @@ _LENGTHS: tuple[tuple[tuple[int, int], ...], ...] = (
 )
 #: Sharpness of the choice: the best layer gets most, a second one some of it.
 _TEMPERATURE = 0.22
-#: Share of the depth that a woman's lines have of a man's, by region.
-_WOMEN = np.array([0.7, 0.9, 0.9, 0.9, 0.9])
+#: How deep a man's and a woman's lines are, by region. Of a nose's detail most is the donor's light on the donor's nose.
+_DEPTH = {"M": np.array([1.0, 1.0, 0.5, 1.0, 1.0]), "F": np.array([0.85, 0.9, 0.5, 0.9, 0.9])}
 
 
 def measures(subject: Subject) -> Float64:
@@ -75,7 +75,7 @@ def choose(subjects: Sequence[Subject], donors: Sequence[Subject]) -> Choice:
             ]
     left = np.array([leans_left(s) for s in subjects])
     both = np.concatenate([shares * ~left[:, None, None], shares * left[:, None, None]], -1)
-    depth = np.where((sexes == "F")[:, None], _WOMEN, 1.0)
+    depth = np.stack([_DEPTH["F" if sex == "F" else "M"] for sex in sexes])
     return Choice(both.astype(np.float32), depth.astype(np.float32))
 
 
