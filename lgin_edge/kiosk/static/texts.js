@@ -38,11 +38,11 @@ export function text(name, values = {}) {
 export const number = (value, options = {}) =>
   new Intl.NumberFormat(texts.language, { numberingSystem: "latn", maximumFractionDigits: 1, ...options }).format(value);
 
-/** A time in words: seconds, minutes from two of them on, days from one on. */
+/** A time in words, on one line: seconds, minutes from two of them on, days from one on. */
 export function duration(seconds) {
   const [length, unit] = seconds < 120 ? [1, "second"] : seconds < 86400 ? [60, "minute"] : [86400, "day"];
   const value = seconds / length;
-  return number(value, { style: "unit", unit, unitDisplay: "long" });
+  return number(value, { style: "unit", unit, unitDisplay: "long" }).replaceAll(" ", "\u00a0");
 }
 
 /** A time as clocks show it, minutes and seconds. */
