@@ -18,15 +18,15 @@ from .subject import BELOW_NOSE, NOSE_TIP, OVAL, SIDE, Floats, Mask, Subject
 #: Side of a texture: 410 texels over a canonical unit, a little finer than the donors' pictures at 384.
 TEXTURE_SIDE = 320
 #: Width of the widest detail of a layer, of the coarse and of the fine band, and of pores and noise, texels.
-_DETAIL, _COARSE, _PORES = 28.0, 4.5, 0.8
+_DETAIL, _COARSE, _PORES = 28.0, 3.6, 0.8
 #: How much of each band a layer has at full depth: an age of 80 on a smooth face. More of the coarse band looks like bruises under
 #: the eyes, and shiny beside them.
-FINE_GAIN, COARSE_GAIN, PORES_GAIN = 1.0, 0.20, 0.40
+FINE_GAIN, COARSE_GAIN, PORES_GAIN = 1.0, 0.15, 0.40
 #: And of the fine band's two sides: ridges as bright as furrows are dark look embossed, and like veins on a shiny cheek.
 DARK_GAIN, BRIGHT_GAIN = 1.25, 0.4
-#: No line is deeper than this, log light; and every layer's fine band has this RMS where the donor's skin is seen: a donor with
+#: Before that no line is deeper than this, log light; and every layer's fine band has this RMS where the donor's skin is seen: a donor with
 #: folds like a relief gives lines as deep as one with few.
-_DEEPEST, _FINE_RMS = 0.30, 0.050
+_DEEPEST, _FINE_RMS = 0.30, 0.052
 #: The donors, chosen by looking at all 73 synthetic faces of 55 and more: even light, no glasses, no hat over the brows, lines that differ.
 DONORS = (
     "sync3184cbf", "syndeffd33d", "syn6525c721", "syn191659e4", "syne0513f44", "synfb1cd470", "syn6dc0e62a", "syn047a6cbb",
@@ -34,11 +34,11 @@ DONORS = (
     "synb0640d6e", "synd376e4f9", "syn6feedd17", "syndf17cd08",
 )  # fmt: skip
 
-#: Donors whose skin looked well and whose layers do not: scribbles on the forehead, a shadow beside the nose. Who has chosen them gets
-#: another of the same sex; numbers are those of ``DONORS``, which trained networks know.
-INSTEAD = {14: 12, 18: 15}
+#: Donors whose skin looked well and whose layers do not: scribbles on the forehead, a shadow beside the nose, webs and stains on the
+#: cheeks. Who has chosen them gets another of the same sex; numbers are those of ``DONORS``, which trained networks know.
+INSTEAD = {9: 6, 11: 7, 14: 12, 17: 16, 18: 15}
 #: The same of foreheads alone: lines that run in all directions look like scribbles on another face.
-FOREHEAD_INSTEAD = {2: 6, 9: 8, 17: 16}
+FOREHEAD_INSTEAD = {2: 6, 9: 8}
 
 
 @dataclass(frozen=True)
