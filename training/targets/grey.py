@@ -34,7 +34,7 @@ _MOST_STRANDS, _STEEPEST = 7.0, 6.0
 #: How much of grey hair turns dark when it is young again: in full, what a network takes for fair or misses is seen as a patch.
 HOW_DARK = 0.6
 #: How far brows and beard grey, of what the hair does.
-BROWS_GREY, BEARD_GREY = 0.55, 0.9
+BROWS_GREY, BEARD_GREY = 0.75, 0.9
 #: Sigma of the windows in which a line is fitted, and the noise of light that it does not follow, squared.
 _WINDOW, _NOISE = 3.0, 2.5e-4
 
@@ -117,7 +117,7 @@ def greyed(subject: Subject, hair: Floats, skin: Mask) -> Hair:
     # Brows get no brighter than the skin round them, or dark skin gets white ones; a beard may a little. Both stay rough.
     most = 0.95 * masks.masked_blur(light, skin, 12.0)
     for part, share, lift, slope, contrast, floor in (
-        (brows, BROWS_GREY, 0.20, 0.55, 1.25, 0.0),
+        (brows, BROWS_GREY, 0.22, 0.60, 1.25, 0.0),
         (beard, BEARD_GREY, 0.27, 0.80, 2.00, 0.34),
     ):
         near = masks.masked_blur(light, part > 0.2, 3.0)
