@@ -22,11 +22,11 @@ _DETAIL, _COARSE, _PORES = 28.0, 3.6, 0.8
 #: How much of each band a layer has at full depth: an age of 80 on a smooth face. More of the coarse band looks like bruises under
 #: the eyes, and shiny beside them.
 FINE_GAIN, COARSE_GAIN, PORES_GAIN = 1.0, 0.15, 0.40
-#: And of the fine band's two sides: ridges as bright as furrows are dark look embossed, and like veins on a shiny cheek.
-DARK_GAIN, BRIGHT_GAIN = 1.25, 0.4
+#: And of the ridges of the fine band: as bright as furrows are dark they look embossed, and like veins on a shiny cheek.
+BRIGHT_GAIN = 0.32
 #: Before that no line is deeper than this, log light; and every layer's fine band has this RMS where the donor's skin is seen: a donor with
 #: folds like a relief gives lines as deep as one with few.
-_DEEPEST, _FINE_RMS = 0.30, 0.052
+_DEEPEST, _FINE_RMS = 0.30, 0.046
 #: The donors, chosen by looking at all 73 synthetic faces of 55 and more: even light, no glasses, no hat over the brows, lines that differ.
 DONORS = (
     "sync3184cbf", "syndeffd33d", "syn6525c721", "syn191659e4", "syne0513f44", "synfb1cd470", "syn6dc0e62a", "syn047a6cbb",
@@ -110,8 +110,9 @@ def layer(own: Detail, young: Floats) -> Floats:
     coarse = (low * weight + (low * weight)[:, ::-1]) / np.maximum(both, 1e-3)
     coarse = coarse.clip(-0.22, 0.10) * _faded(own.seen | own.seen[:, ::-1])
     edge = _faded(own.seen)
+    fine *= np.where(fine > 0, BRIGHT_GAIN, 1.0)
+    fine -= masks.masked_blur(fine, own.seen, _COARSE)  # rough skin is no stain: it gets no darker on the whole
     fine *= _FINE_RMS / max(1e-3, float(fine[own.seen].std()))
-    fine *= np.where(fine > 0, BRIGHT_GAIN, DARK_GAIN)
     return (FINE_GAIN * fine * edge + COARSE_GAIN * coarse).astype(np.float32)
 
 
