@@ -221,7 +221,7 @@ def uncertainty(probability: Floats) -> float:
 
 
 @cache
-def fringes() -> dict[str, list[list[tuple[float, float]]]]:
+def fringes() -> dict[str, list[list[list[int]]]]:
     """The polygons of ``FRINGES``."""
     return json.loads(FRINGES.read_text())
 
