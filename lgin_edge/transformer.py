@@ -66,7 +66,7 @@ class Transformer:
 
     Args:
         model: an ``.onnx`` model file, or an engine that ``lgin-edge build`` made of one; the bundled model when not given, and
-            "int8" for its twin in 8 bits: on a CPU about 1.2 times as fast, for pictures that differ by about 50 dB. An
+            "int8" for its twin in 8 bits: on a CPU about 1.1 times as fast, for pictures that differ by about 50 dB. An
             engine is native code: load only one that you built or trust. It is refused unless its SHA-256 is the one in the
             file beside it.
         device: where frames are changed: "cpu", or a GPU by its number, "cuda" or "cuda:1". When not given, the CPU for
