@@ -293,6 +293,21 @@ def test_the_coarse_band_of_a_layer_is_symmetrical():
     assert low[120, 100] < 0.4 * low.min() < 0
 
 
+def test_furrows_are_deeper_than_ridges_and_rough_skin_gets_no_darker():
+    """Ridges fainter than furrows are a stain where skin is rough, unless the mean is taken away."""
+    side = layers.TEXTURE_SIDE
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
+    rough = np.hypot(x - 100, y - 200) < 40
+    grain = masks.blur(np.random.default_rng(SEED).normal(0, 0.5, (side, side)), 1.5)
+    furrows = 0.15 * np.sin(2 * np.pi * y / 12) * (y < 100)
+    value = (rough * grain + furrows).astype(np.float32)
+    made = layers.layer(layers.Detail(value, np.ones((side, side), bool)), np.zeros((side, side), np.float32))
+    inside = masks.shrink(rough, 8)
+    assert abs(made[inside].mean()) < 0.1 * made[inside].std()
+    lines = made[30:80, 60:-60]
+    assert -lines.min() > 1.2 * lines.max()
+
+
 def test_a_texture_is_its_layers_where_their_regions_are():
     random = np.random.default_rng(SEED)
     bank = random.normal(0, 0.1, (2, 16, 16)).astype(np.float32)

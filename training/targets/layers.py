@@ -91,13 +91,6 @@ def mean_of(details: list[Detail]) -> Floats:
     return ((mean + mean[:, ::-1]) / 2).astype(np.float32)
 
 
-def evenness(own: Detail, young: Floats) -> float:
-    """How uneven a donor's light is: RMS of the antisymmetric coarse band, log light. Hard light is above 0.15."""
-    low = masks.masked_blur(own.value - young, own.seen, _COARSE)
-    both = own.seen & own.seen[:, ::-1]
-    return float(np.sqrt(np.mean(((low - low[:, ::-1])[both] / 2) ** 2)))
-
-
 def layer(own: Detail, young: Floats) -> Floats:
     """An age layer at full depth, log light [side, side], 0 where the donor's skin is not seen."""
     value = (own.value - young) * own.seen
