@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 CELL = 256
 _GAP = 6
+#: ``--ground`` of the kiosk's style.css.
+_DARK = (11, 13, 18)
 #: Side of the part that is shown, in sides of the face square.
 _ROOM = 1.25
 
@@ -56,14 +58,15 @@ def in_two_rows(
 ) -> Image.Image:
     """Pictures as ``draw`` shows one row, the second half below the first: the shape of paper and of phones.
 
-    ``foot`` is the height of what stays white below them, in cells.
+    ``foot`` is the height of the band below them, in cells. It is dark, as the kiosk's screens are: a house's logo is made for one ground.
     """
-    half = -(-len(pictures) // 2)
-    upper, lower = (draw([pictures[i : i + half]], labels[i : i + half], cell, language) for i in (0, half))
-    sheet = Image.new("RGB", (upper.width, upper.height + lower.height + round(foot * cell)), "white")
-    sheet.paste(upper, (0, 0))
-    sheet.paste(lower, (0, upper.height))
-    return sheet
+    sheet = draw([pictures], labels, cell, language)
+    start = -(-len(pictures) // 2) * (cell + _GAP)  # of the second half
+    folded = Image.new("RGB", (start + _GAP, 2 * sheet.height + round(foot * cell)), "white")
+    folded.paste(sheet, (0, 0))
+    folded.paste(sheet.crop((start, 0, sheet.width, sheet.height)), (0, sheet.height))
+    folded.paste(_DARK, (0, 2 * sheet.height, start + _GAP, folded.height))
+    return folded
 
 
 def row(transformer: Transformer, image: Image.Image, face: Face, cell: int) -> list[Image.Image]:

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from ..errors import InputError
 
@@ -69,6 +70,7 @@ class Printer:
         if len(self._times) >= self._per_hour:
             raise PrintError("print_hour", f"{self._per_hour} pictures were printed in an hour")
         try:
+            _check_printer(self._command)
             _run(self._command, data)
         except subprocess.CalledProcessError as error:
             why = error.stderr.decode(errors="replace").strip()[-500:] or f"it ended with {error.returncode}"
@@ -79,6 +81,19 @@ class Printer:
             return
         _log.error("the print command %s failed: %s", self._command[0], why)
         raise PrintError("print_failed", "the printer did not take the picture")
+
+
+def _check_printer(command: Sequence[str]) -> None:
+    """Raises OSError: CUPS has stopped the printer of an ``lp``, which takes pictures all the same. They would lie in its spool,
+    and come out one after the other when somebody resumes the printer."""
+    if Path(command[0]).name != "lp" or "-d" not in command[:-1]:
+        return
+    name = command[command.index("-d") + 1]
+    told = subprocess.run(
+        ("lpstat", "-p", name), env=os.environ | {"LC_ALL": "C"}, timeout=_TIMEOUT_S, capture_output=True, text=True
+    )
+    if f"printer {name} disabled" in told.stdout:
+        raise OSError(f"CUPS has stopped the printer {name}; see to it, then: cupsenable {name}")
 
 
 def _run(command: Sequence[str], data: bytes) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from support.kiosk_server import Image8, Visitor, encoded, pixels, serving
 
 from lgin_edge import Transformer
+from lgin_edge.contact_sheet import in_two_rows
 from lgin_edge.kiosk import state
 from lgin_edge.kiosk.branding import framed, with_logo
 from lgin_edge.kiosk.settings import Settings
@@ -31,6 +32,16 @@ def test_where_they_are() -> None:
     assert (frame[:25] == (255, 0, 255)).all()
     assert frame[50:350, 50:750].max() == 0
     assert with_logo(picture, None) is framed(picture, None) is picture
+
+
+def test_a_strip_has_one_font_and_a_dark_foot() -> None:
+    """Under the second half stands an umlaut, which Pillow's own font has not; the logo is made for the kiosk's dark screens."""
+    strip = np.asarray(in_two_rows([Image.new("RGB", (60, 60), "red")] * 4, ["x", "x", "x", "ä"], 60, "de", foot=0.5))
+    upper, lower = strip[:-30].reshape(2, 86, *strip.shape[1:])
+    assert (upper[:20, :66] == lower[:20, :66]).all()
+    assert upper[:20, :66].min() < 128 < lower[:20, 66:].max()
+    assert (upper[20:80] == lower[20:80]).all()
+    assert strip[-30:].max() < 32
 
 
 def test_on_what_is_taken_away(tiny: Transformer, astronaut: Image8, monkeypatch: pytest.MonkeyPatch) -> None:

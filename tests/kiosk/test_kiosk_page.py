@@ -568,6 +568,9 @@ def test_everything_can_be_touched(opened: Callable[..., Page], server: Server) 
                 assert max(0, area[0]) <= left <= right <= min(width, area[2]), (within, width)
                 if within == "#kept" and (width, height) in LARGE:
                     assert max(0, area[1]) <= top <= bottom <= min(height, area[3]), (within, width)
+            if within == "#attract" and width < height:
+                (picture,), (words,) = (page.locator(part).evaluate_all(_BOXES) for part in (".ages", ".pitch"))
+                assert picture[3] <= words[1], width
             if within == "#live":
                 stage, panel = page.locator("#stage").bounding_box(), page.locator(".panel").bounding_box()
                 assert stage is not None

@@ -56,6 +56,25 @@ def test_so_many_an_hour(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     printer.print(b"3")
 
 
+def test_a_printer_that_cups_has_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its spool would take the picture, and the visitor wait for it."""
+    for name, line in (("lp", f"cat >> {tmp_path}/spool"), ("lpstat", f"cat {tmp_path}/state")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    printer = Printer(cups("photo"), 9)
+    (tmp_path / "state").write_text("printer photo disabled since Thu Nov 26 23:16:48 2026 -\n\tPaused\n")
+    with caplog.at_level(logging.ERROR), pytest.raises(PrintError) as failed:
+        printer.print(b"1")
+    assert failed.value.code == "print_failed"
+    assert "cupsenable photo" in caplog.text
+    (tmp_path / "state").write_text("printer photo is idle.  enabled since Thu Nov 26 23:16:48 2026\n")
+    printer.print(b"2")
+    assert (tmp_path / "spool").read_bytes() == b"2"
+
+
 def test_a_program_that_is_not_there() -> None:
     with pytest.raises(InputError, match="'no-such-program' is no program of this machine"):
         checked(("no-such-program", "{file}"))

@@ -37,7 +37,8 @@ function show(name) {
 function trouble(name, values, again) {
   byId("trouble-title").textContent = text(`trouble_${name}_title`);
   const hint = about.public_screen ? "trouble_public" : `trouble_${name}_desk`;
-  byId("trouble-text").textContent = `${text(`trouble_${name}`, values)} ${text(hint)}`;
+  const words = `${text(`trouble_${name}`, values)} ${text(hint)}`;
+  byId("trouble-text").textContent = words.replace("。 ", "。");
   byId("again").onclick = again;
   show("trouble");
 }
