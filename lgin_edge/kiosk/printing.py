@@ -89,10 +89,9 @@ def _check_printer(command: Sequence[str]) -> None:
     if Path(command[0]).name != "lp" or "-d" not in command[:-1]:
         return
     name = command[command.index("-d") + 1]
-    told = subprocess.run(
-        ("lpstat", "-p", name), env=os.environ | {"LC_ALL": "C"}, timeout=_TIMEOUT_S, capture_output=True, text=True
-    )
-    if f"printer {name} disabled" in told.stdout:
+    english = os.environ | {"LC_ALL": "C"}
+    told = subprocess.run(("lpstat", "-p", name), env=english, timeout=_TIMEOUT_S, capture_output=True, check=False)
+    if f"printer {name} disabled".encode() in told.stdout:
         raise OSError(f"CUPS has stopped the printer {name}; see to it, then: cupsenable {name}")
 
 
