@@ -56,6 +56,7 @@ def display_orientation(frame: Any) -> Orientation:
     return Orientation(True, c < 0, b < 0)
 
 
-def has_alpha(pixel_format: Any) -> bool:
-    """Whether a pixel format of PyAV has transparency."""
-    return any(part.is_alpha for part in pixel_format.components)
+def is_transparent(frame: Any) -> bool:
+    """Whether a frame of PyAV has transparent parts. One whose format could have them, a GIF's for instance, need not."""
+    could_be = any(part.is_alpha for part in frame.format.components)
+    return could_be and bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)

@@ -20,12 +20,13 @@ from ..images import SUFFIXES
 from ..provenance import marked
 from ..stream.pipeline import Pipeline
 from ..transformer import Transformer
-from .orientation import UPRIGHT, Orientation, display_orientation, has_alpha
+from .orientation import UPRIGHT, Orientation, display_orientation, is_transparent
 from .sound import SoundEncoder
 from .writer import BT601, BT709, FULL, LIMITED, SWS, UNKNOWN, VideoWriter, plain_name, pyav
 
 #: ``progress(done, total)`` in seconds of the film; the total is None where the file does not tell.
 Progress = Callable[[float, float | None], None]
+_MADE_OPAQUE = "the film has transparent parts; they were written opaque"
 #: Films this high have the colours of HD where they do not say which.
 _HD = 720
 #: Seconds by which a film may be shorter than its head tells.
@@ -303,6 +304,8 @@ class _Job:
             self._shape = rgb.shape
         elif rgb.shape != self._shape:
             self._note("the film changes its size; all of it was written at its first")
+        if is_transparent(frame):
+            self._note(_MADE_OPAQUE)
         seconds = float(pts * time_base)
         if self._sweep is not None:
             self._pipeline.years = float(np.interp(seconds, (0, self._length), self._sweep))
@@ -338,8 +341,8 @@ class _Job:
         if orientation != UPRIGHT:
             how = "as it is shown" if orientation.is_mirrored else "upright"
             self._note(f"the film is {orientation} when it is shown; it was written {how}")
-        if has_alpha(frame.format) or video.metadata.get("alpha_mode") == "1":
-            self._note("the film has transparent parts; they were written opaque")
+        if video.metadata.get("alpha_mode") == "1":  # of WebM, whose decoder leaves it out
+            self._note(_MADE_OPAQUE)
         self._writer.begin(
             rgb.shape[1] * (2 if self._side_by_side else 1),
             rgb.shape[0],

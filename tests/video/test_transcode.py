@@ -223,18 +223,24 @@ def test_a_film_without_times_lasts_as_long_as_its_frames(tiny: Transformer, tmp
     assert np.allclose(np.diff(Seen(tmp_path / "older.mp4").times), 1 / 25, atol=1e-4)
 
 
-def test_transparency_that_is_lost_is_told(tiny: Transformer, tmp_path: Path, shots: list[Shot]) -> None:
+@pytest.mark.parametrize(
+    ("lowest", "notes"), [(0, ["the film has transparent parts; they were written opaque"]), (255, [])]
+)
+def test_transparency_that_is_lost_is_told(
+    tiny: Transformer, tmp_path: Path, shots: list[Shot], lowest: int, notes: list[str]
+) -> None:
+    """And only that: GIFs have a format with transparency, and mostly no transparent pixel."""
     source = tmp_path / "logo.mov"
     with av.open(str(source), "w") as container:
         video = container.add_stream("qtrle", rate=10)
         video.height, video.width, video.pix_fmt = SIZE, SIZE, "argb"
         for shot in shots[:3]:
-            rgba = np.dstack([shot.frame, np.where(np.arange(SIZE) < 20, 0, 255)[None].repeat(SIZE, 0)])
+            rgba = np.dstack([shot.frame, np.where(np.arange(SIZE) < 20, lowest, 255)[None].repeat(SIZE, 0)])
             frame = av.VideoFrame.from_ndarray(rgba.astype(np.uint8), format="rgba")
             container.mux(video.encode(frame.reformat(format="argb")))
         container.mux(video.encode())
     outcome = age_video(source, tmp_path / "older.mov", tiny, group=4)
-    assert outcome.notes == ["the film has transparent parts; they were written opaque"]
+    assert outcome.notes == notes
 
 
 @pytest.mark.parametrize("name", ["12:30.mp4", "http:film.mp4", "a ! b.mp4", "50%d.mp4"])
