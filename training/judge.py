@@ -163,7 +163,7 @@ def _about(photo: Photo, anatomy: Anatomy) -> Json:
 
 def _read(estimators: Sequence[Any], frame: Any, pictures: Sequence[Any], photo: Photo) -> list[dict[str, float]]:
     """Ages that the estimators read of pictures that are aligned as the input is."""
-    readings = {e.name: e([frame, *pictures], photo.landmarks).ages[1:] for e in estimators}
+    readings = {e.name: e([frame, *pictures], photo.landmarks)[1:] for e in estimators}
     return [{name: round(float(ages[i]), 1) for name, ages in readings.items()} for i in range(len(pictures))]
 
 

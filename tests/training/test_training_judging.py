@@ -61,9 +61,7 @@ def photos(tmp_path_factory):
         age = (30.0, 70.0)[i % 2]
         split = "test" if i < 4 else "train"
         found.append(
-            labels.Photo(
-                path, path.name, SIDE, split, f"p{i}", "MF"[i % 2], age, "stated", ("us", "vol")[i // 2 % 2], 94.0
-            )
+            labels.Photo(path, path.name, SIDE, split, f"p{i}", "MF"[i % 2], age, "stated", ("us", "vol")[i // 2 % 2])
         )
     return found
 

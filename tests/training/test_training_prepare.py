@@ -118,7 +118,7 @@ def contents(folder):
 
 
 def points(row):
-    return np.array([[float(row[f"{name}_{axis}"]) for axis in "xy"] for name in alignment.POINTS])
+    return np.array([[float(row[f"{name}_{axis}"]) for axis in "xy"] for name in labels.POINTS])
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,6 @@ def test_limits(astronaut):
 
 
 def test_training_reads_it(prepared):
-    assert alignment.SIZES["A"] == labels.SHARP_SIZE
     rows, photos = rows_of(prepared / "labels.csv"), labels.read(prepared)
     assert [photo.age for photo in photos] == [float(row["age"]) for row in rows]
     assert [photo.sharp for photo in photos] == [row["tier"] == "A" for row in rows]

@@ -21,17 +21,18 @@ from lgin_edge.errors import ImageError, InputError
 from lgin_edge.frames import Frame
 from lgin_edge.kernels import resample
 
+from .labels import POINTS, SHARP_SIZE
+
 Json = dict[str, Any]
 
-#: Side of the stored picture by tier, pixels; A is ``labels.SHARP_SIZE``.
-SIZES = {"A": 384, "B": 192}
+#: Side of the stored picture by tier, pixels.
+SIZES = {"A": SHARP_SIZE, "B": SHARP_SIZE // 2}
 #: Source pixels per pixel of tier A that count as real detail there; the portraits' own bound.
 SHARP = 0.7
 #: A face is the picture's subject if it is so many times as large as every other, or the others are so many times as far from
 #: the middle.
 CLEARLY_LARGER = 1.5
 CLEARLY_NEARER = 2.0
-POINTS = ("leye", "reye", "nose", "lmouth", "rmouth")
 #: Why a photograph is not used.
 NOT_AN_IMAGE, CORRUPT, UNSUITABLE, UNREADABLE = "not an image", "corrupt", "not one photograph", "unreadable"
 NO_FACE, SEVERAL_FACES, TOO_SMALL = "no face", "several faces", "face too small"
