@@ -81,7 +81,7 @@ def prepare(rows: Sequence[Photo], limit: int | None = None, quiet: bool = False
 
     Args:
         rows: of all splits.
-        limit: at most so many real portraits in each comparison, for a trial.
+        limit: at most this many real portraits in each comparison, for a trial.
 
     Raises MissingJudge: a package or a file is not here; says how to get it.
     """
@@ -120,7 +120,7 @@ def evaluate(
         rows: the portraits to age, held out from its training.
         judges: from ``prepare``.
         groups: the targets; each asks for its centre in years.
-        moved: at most so many sharp portraits are put in motion.
+        moved: at most this many sharp portraits are put in motion.
 
     Returns: What ``training.evaluation.report`` writes; JSON throughout.
     """
@@ -202,7 +202,7 @@ def main(
     ] = None,
     packs: PacksOption = None,
     split: Annotated[str, typer.Option(help="Whose portraits to age.")] = "test",
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many portraits, for a trial.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many portraits, for a trial.")] = None,
     mesh: Annotated[
         Path | None, typer.Option(help="Mesh file: also the page of training.judge, of both packs.")
     ] = None,

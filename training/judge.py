@@ -1,6 +1,6 @@
 """Judge aged pictures, and look at them: ``python -m training.judge MODEL_OR_FOLDER --mesh mesh.npz``.
 
-Measures pairs (input, output) whoever made the output: a model, a folder of pictures, the training's own targets, or ``input``,
+Measures pairs (input, output), whatever made the output: a model, a folder of pictures, the training's own targets, or ``input``,
 the unaltered pictures. ``training.judging.measures`` says what each measure is, ``training.blind`` asks viewers, which is what
 counts. ``report.html`` shows every person, worst first; it shows real people: never commit or publish it.
 """

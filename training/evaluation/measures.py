@@ -152,7 +152,7 @@ def rim_edges(frame: Frame, affine: Floats) -> Floats:
 
 
 def edges_kept(before: Floats, after: Floats) -> float:
-    """Share of a picture's edges that is left in another, 0 to 1: gradients ``after`` [H, W, 2] projected on those before.
+    """Fraction of a picture's edges that is left in another, 0 to 1: gradients ``after`` [H, W, 2] projected on those before.
 
     Contrast, blur and shift count alike: half the contrast is 0.5. New edges elsewhere, wrinkles or noise, hardly count.
     A tile whose edges grew counts as kept, so that darker brows do not make up for rims that fade. (The correlation of
