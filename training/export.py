@@ -31,7 +31,8 @@ from . import checkpoint, data
 from .command import exit_on_error, run_command
 from .critics import AgeClassifier
 from .detector import store_weights, weights_of
-from .lines import Lines
+from .greying import Greying
+from .lines import Lines, shown
 from .networks import FACE_BOX, LGIN, Modulation, NetworkConfig, Position, count_macs, example_inputs
 from .trainer import CLASSIFIER_SIDE
 
@@ -51,15 +52,19 @@ TRAINING_DATA = (
 
 
 class Exported(nn.Module):
-    """T without the coarse images that only L_I needs."""
+    """T without the coarse images that only L_I needs, with hair that greys along its strands."""
 
     def __init__(self, net: LGIN) -> None:
         super().__init__()
         self.net = net
+        self.greying = Greying(net.config.face_size)
 
     def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> tuple[Tensor, ...]:
         edits = self.net(face, patches, boxes, age).edits
-        return edits.face_edit, edits.patch_edit, edits.flow, edits.place, edits.lines
+        residual, gain, grey, skin = edits.face_edit.split((3, 1, 1, 1), 2)
+        skin = shown(face, skin[:, :, 0])[:, :, None]
+        face_edit = self.greying(face, torch.cat([residual, gain, grey, skin], 2))
+        return face_edit, edits.patch_edit, edits.flow, edits.place, edits.lines
 
 
 class ExportedClassifier(nn.Module):
