@@ -101,7 +101,9 @@ def growth_mb(samples: list[dict[str, Any]]) -> float:
 
 def main(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the figures as JSON.")] = None,
-    visits: Annotated[int, typer.Option(min=40, help="How many.")] = 500,
+    visits: Annotated[
+        int, typer.Option(min=160, help="How many; the pictures that are kept fill up in the first 70.")
+    ] = 500,
 ) -> None:
     about = describe()
     samples = measure(visits)
