@@ -329,7 +329,7 @@ def target_times(step: Step) -> None:
             except LginError as error:  # noqa: PERF203
                 step.row(name, failed=True, detail=str(error))
             else:
-                called.frame_path.record = False  # type: ignore[union-attr]
+                called.frame_path().record = False  # type: ignore[union-attr]
                 candidates |= {name: recorded, f"{name}, without graph": called}
         samples: dict[str, list[float]] = {name: [] for name in candidates}
         for i in range(WARM_UP + FRAMES):

@@ -20,9 +20,9 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _MAX_NAME = 255
 
 
-def partial_path(path: Path, suffix: str = "") -> Path:
+def partial_path(path: Path) -> Path:
     """A name beside ``path`` for what becomes it later: hidden, ``.NAME.01234567.tmp``, and never too long."""
-    tail = f".{secrets.token_hex(4)}.tmp{suffix}"
+    tail = f".{secrets.token_hex(4)}.tmp"
     name = os.fsencode(path.name)[: _MAX_NAME - 1 - len(tail)]
     return path.with_name(f".{name.decode(errors='ignore')}{tail}")
 
@@ -69,20 +69,8 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
             stack.enter_context(atomic_write(path)).write_bytes(contents[path])
 
 
-def is_file(path: Path) -> bool:
-    """Whether there is such a file; False for a name that no file can have, too."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def exists(path: Path) -> bool:
-    """Whether there is such a file or folder; False for a name that none can have, too."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
+#: Whether there is such a file, or such a file or folder. For a name that none can have, too, they say no; ``Path``'s raise.
+is_file, exists = os.path.isfile, os.path.exists
 
 
 def sha256(path: Path) -> str:

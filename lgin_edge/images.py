@@ -278,7 +278,7 @@ def _encoded(image: Image.Image, kind: str, source: Picture | None, changed: boo
 def _to_save(
     image: Image.Image, kind: str, source: Picture | None, changed: bool
 ) -> tuple[Image.Image, dict[str, Any]]:
-    """The picture as a format can hold it, and what Pillow's ``save`` is to be told."""
+    """The picture as a format can hold it, and the options of Pillow's ``save``."""
     options = dict(source.metadata) if source else {}
     text, xmp = options.pop("text", None), options.pop("xmp", b"")
     xmp = provenance.xmp(xmp) if changed else xmp
@@ -303,7 +303,7 @@ def to_plain(image: Image.Image, bits: int | None = None) -> Image.Image:
     Args:
         bits: of a grey channel of more than 8, where a file says it.
 
-    Raises ImageError: floating-point or 32-bit pixels, whose range nobody knows.
+    Raises ImageError: floating-point or 32-bit pixels, whose range is not known.
     """
     mode = image.mode
     transparent = "transparency" in image.info

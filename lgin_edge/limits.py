@@ -45,5 +45,5 @@ class Limits:
 
 #: Brackets, and strings, in which brackets are none. A string without an end goes to the text's end: time stays linear.
 _TOKENS = re.compile(r'[\[{\]}]|"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
-#: What is taken where nobody says otherwise.
+#: The default limits.
 LIMITS = Limits()

@@ -121,7 +121,6 @@ class Transformer:
         """What the model file says of itself."""
         return self._description
 
-    @property
     def frame_path(self) -> CpuFramePath | GpuFramePath:
         """What cuts, changes and pastes faces. Raises ClosedError after ``close``, BackendError in a forked process."""
         path = self._path
@@ -221,7 +220,7 @@ class Transformer:
         if on_device:
             if out is not None:
                 raise InputError("out: a frame on the device is changed in place; copy it first to keep it")
-            path = self.frame_path
+            path = self.frame_path()
             if isinstance(path, CpuFramePath):
                 raise InputError("image: lies on a GPU, and this Transformer works on the CPU; make it with device=0")
             frame = device_frame(image, color, stream)
@@ -276,7 +275,7 @@ class Transformer:
             start, end: ages in years, 0 to 130; the youngest and the oldest that the model reaches when not given.
             seconds: from the one to the other, 0.1 to 60; both stay half a second longer.
             fps: frames per second, 1 to 60; each has its own age.
-            side: a larger picture is reduced to so many pixels on its longer side; None keeps it.
+            side: a larger picture is reduced to this many pixels on its longer side; None keeps it.
 
         Raises InputError: there is no face in the picture, or an argument is out of range; warns and raises as ``age``.
         """
@@ -334,7 +333,7 @@ class Transformer:
         frame, order, _ = to_frame(picture_of(image, self._limits), color)
         given = given_faces(faces, landmarks)
         with self._age_lock:
-            self.frame_path  # noqa: B018 - raises after ``close``
+            self.frame_path()  # raises after ``close``
             model = self._age_model = self._age_model or AgeModel(
                 self._age_path, providers=self._providers, threads=self._threads, limits=self._limits
             )
@@ -363,7 +362,7 @@ class Transformer:
     def warm_up(self, image: Any = None, *, faces: int = 1, color: Color | None = None) -> None:
         """Load and prepare what the first call would, so that it is as quick as the others: model, detector, age model and GPU.
 
-        A GPU is prepared for frames like ``image``, which stays as it is (256 x 256 in RGB when not given), with so many faces
+        A GPU is prepared for frames like ``image``, which stays as it is (256 x 256 in RGB when not given), with ``faces`` faces
         that are apart from one another. Args, errors: as for ``age``.
         """
         blank = np.full((256, 256, 3), 128, np.uint8)
@@ -392,14 +391,14 @@ class Transformer:
         )
 
     def __enter__(self) -> Self:
-        self.frame_path  # noqa: B018 - raises after ``close``
+        self.frame_path()  # raises after ``close``
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             self.close()
         except BackendError:
-            if kind is None:  # otherwise what went wrong first is told
+            if kind is None:  # otherwise what went wrong first is raised
                 raise
 
     def _code(self, group: float | None, years: Any) -> NDArray[np.float32]:
@@ -418,7 +417,7 @@ class Transformer:
     @contextmanager
     def _call(self) -> Iterator[tuple[CpuFramePath | GpuFramePath, CallStats]]:
         """A call of this thread, timed: the frame path, and what becomes ``last_call``."""
-        path = self.frame_path
+        path = self.frame_path()
         stats = self._local.stats = CallStats()
         with stats.stage("total"):
             yield path, stats

@@ -222,8 +222,8 @@ def test_threads_agree_bit_for_bit(tmp_path: Path, astronaut: Image8) -> None:
 
 def test_close_frees(tiny_model: Path, noise: Image8) -> None:
     t = Transformer(tiny_model)
-    assert isinstance(t.frame_path, CpuFramePath)
-    backend = t.frame_path._backend
+    assert isinstance(t.frame_path(), CpuFramePath)
+    backend = t.frame_path()._backend
     sessions = [weakref.ref(backend._session), weakref.ref(t._detector._session)]  # type: ignore[union-attr]
     t.age(noise, group=1)
     t.close()

@@ -41,7 +41,7 @@ SINGLES = 3
 _BAND, _GAP = 30, 8
 #: Contrast of the catch trial, about the mean; gain of the lightness of hair made darker (younger) in the other.
 CONTRAST, DARKER = 1.25, 0.7
-#: A real photograph stands for an age up to so many years away.
+#: A real photograph stands for an age up to this many years away.
 NEAR_YEARS = 5.0
 #: Least part of the picture that is hair for a catch trial of hair.
 LEAST_HAIR = 0.08

@@ -1,4 +1,4 @@
-"""Everything that a training run can be told, as typed dataclasses saved with the run."""
+"""Every setting of a training run, as typed dataclasses saved with the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class LossWeights:
     """Weights of the generators' losses; 0 switches one off. The first five are the paper's, what follows is ours.
 
     ``identity_lambda`` weighs the second term inside L_I. ``picture`` and what follows it compare with the targets: the picture,
-    then the maps of the edit. ``adversarial`` is what D pulls at the picture, as a share of what ``picture`` pulls (without
+    then the maps of the edit. ``adversarial`` is what D pulls at the picture, as a fraction of what ``picture`` pulls (without
     that loss: as a weight).
     """
 
@@ -53,7 +53,7 @@ class TrainConfig:
         spectral: spectral normalisation of D (Miyato et al. 2018).
         d_augment: differentiable augmentation of all that D sees (Zhao et al. 2020), without which D learns a few
             hundred faces by heart.
-        d_knows_kind: D is told where a picture is from and the sex, beside the age; the paper's is not.
+        d_knows_kind: D knows where a picture is from and the sex, beside the age; the paper's is not.
         d_ramp: steps over which the adversarial weight rises to its full value.
         hold: what is left in the GAN's phase of the weights that hold picture, gain, residual and flow to their targets.
         augment: strength of the augmentation of the inputs; 0 leaves pictures as they are.

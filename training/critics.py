@@ -53,7 +53,7 @@ class Discriminator(nn.Module):
 
     One judge looks at the whole face, at a side at which small photographs are as sharp as large ones: what it sees is shape,
     hair, shade. The other one looks at crops of the five regions at the canvas' own resolution: patches make many examples out
-    of few faces. Both are told what a face's age cannot change, sex and where the picture is from: what differs between sources
+    of few faces. Both know what a face's age cannot change, sex and where the picture is from: what differs between sources
     is not taken for age. The codes add up, so that a source without old people is judged by what it has and by what age is
     elsewhere.
     """

@@ -27,7 +27,6 @@ from rich.progress import track
 
 import lgin_edge
 from lgin_edge import geometry
-from lgin_edge.detectors import Detector
 from lgin_edge.frames import Frame
 from lgin_edge.models.description import AgeGroup
 
@@ -48,15 +47,8 @@ MOVED = 8
 
 
 def ager_of(transformer: lgin_edge.Transformer) -> Ager:
-    """A Transformer as an Ager; all its groups at once are one timeline."""
-    centers = [group.center for group in transformer.groups]
-
-    def age(frame: Frame, landmarks: Floats, years: Sequence[float]) -> list[Frame]:
-        if list(years) == centers:
-            return transformer.timeline(frame, landmarks=landmarks)
-        return [transformer.age(frame, landmarks=landmarks, years=one) for one in years]
-
-    return age
+    """A Transformer as an Ager; each face is encoded once for all its ages."""
+    return lambda frame, landmarks, years: transformer.age(frame, landmarks=landmarks, years=list(years))
 
 
 def do_nothing(frame: Frame, landmarks: Floats, years: Sequence[float]) -> list[Frame]:
@@ -89,7 +81,7 @@ def prepare(rows: Sequence[Photo], limit: int | None = None, quiet: bool = False
 
     Args:
         rows: of all splits.
-        limit: at most so many real portraits in each comparison, for a trial.
+        limit: at most this many real portraits in each comparison, for a trial.
 
     Raises MissingJudge: a package or a file is not here; says how to get it.
     """
@@ -104,7 +96,7 @@ def prepare(rows: Sequence[Photo], limit: int | None = None, quiet: bool = False
     for row in _track([row for row in rows if row.split == "val"][:limit], "real faces", quiet):
         frame = row.frame()
         for estimator in estimators:
-            errors[estimator.name].append(float(estimator([frame], row.landmarks).ages[0]) - row.age)
+            errors[estimator.name].append(float(estimator([frame], row.landmarks)[0]) - row.age)
     return Judges(
         estimators,
         embedder,
@@ -119,7 +111,6 @@ def evaluate(
     judges: Judges,
     groups: Sequence[AgeGroup] = data.GROUPS,
     quiet: bool = False,
-    detector: Detector | None = None,
     moved: int = MOVED,
 ) -> Json:
     """Age every portrait to every group and measure. The same arguments give the same result.
@@ -129,8 +120,7 @@ def evaluate(
         rows: the portraits to age, held out from its training.
         judges: from ``prepare``.
         groups: the targets; each asks for its centre in years.
-        detector: whose landmarks temporal consistency is measured with, besides the exact ones; the bundled one when not given.
-        moved: at most so many sharp portraits are put in motion.
+        moved: at most this many sharp portraits are put in motion.
 
     Returns: What ``training.evaluation.report`` writes; JSON throughout.
     """
@@ -142,7 +132,6 @@ def evaluate(
         aged = ager(frame, row.landmarks, years)
         if len(aged) != len(years) or any(one.shape != frame.shape or one.dtype != np.uint8 for one in aged):
             raise ValueError(f"the ager must give {len(years)} pictures of shape {frame.shape} and dtype uint8")
-        readings = {e.name: e([frame, *aged], row.landmarks) for e in judges.estimators}
         people.append(
             {
                 "file": row.file,
@@ -153,14 +142,14 @@ def evaluate(
                 "age_kind": row.age_kind,
                 "group": summary.group_of(row.age, groups),
                 **({"glasses": "glasses" in row.tags} if labelled else {}),
-                "estimates": {name: summary.rounded(reading.ages) for name, reading in readings.items()},
+                "estimates": {e.name: summary.rounded(e([frame, *aged], row.landmarks)) for e in judges.estimators},
                 **identity(judges.embedder([frame, *aged], row.landmarks)),
                 **preserved(frame, aged, row),
             }
         )
     cuts = summary.slices(people, groups)
     movers = _track(labels.spread([row for row in rows if row.sharp], moved), "moving faces", quiet)
-    steady = temporal_consistency.measure(ager, movers, (years[0], years[-1]), (0, len(years) - 1), detector)
+    steady = temporal_consistency.measure(ager, movers, (years[0], years[-1]), (0, len(years) - 1))
     return {
         "groups": [{"label": group.label, "center": group.center} for group in groups],
         "people": people,
@@ -193,7 +182,7 @@ def preserved(frame: Frame, aged: Sequence[Frame], row: Photo) -> Json:
         "ita": round(angle, 1),
         "tone": measures.tone(angle),
         "skin_drift": [summary.rounded(one) for one in drift],  # (dL, da, db) each
-        "background": summary.rounded([measures.change(frame, one, behind)[0] for one in aged], 3),
+        "background": summary.rounded([measures.change(frame, one, behind) for one in aged], 3),
         "rims": summary.rounded([measures.edges_kept(rims, measures.rim_edges(one, affine)) for one in aged], 3),
     }
     if row.sharp:  # the others have no detail to keep
@@ -213,7 +202,7 @@ def main(
     ] = None,
     packs: PacksOption = None,
     split: Annotated[str, typer.Option(help="Whose portraits to age.")] = "test",
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many portraits, for a trial.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many portraits, for a trial.")] = None,
     mesh: Annotated[
         Path | None, typer.Option(help="Mesh file: also the page of training.judge, of both packs.")
     ] = None,

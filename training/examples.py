@@ -36,7 +36,7 @@ MAPS, COARSE = 64, 32
 YOUNGEST, OLDEST = 20.0, 80.0
 #: How much oftener than others a face is drawn whose fringe somebody drew: they are few, and a brown one in grey hair is seen first.
 _FRINGES = 4.0
-#: What D is told of a picture beside the age: where it is from, and the sex. Others have zeros.
+#: What D knows of a picture beside the age: where it is from, and the sex. Others have zeros.
 KINDS = ("bio_guide", "congress", "wiki", "us", "vol", "syn", "M", "F")
 
 

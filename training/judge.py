@@ -1,6 +1,6 @@
 """Judge aged pictures, and look at them: ``python -m training.judge MODEL_OR_FOLDER --mesh mesh.npz``.
 
-Measures pairs (input, output) whoever made the output: a model, a folder of pictures, the training's own targets, or ``input``,
+Measures pairs (input, output), whatever made the output: a model, a folder of pictures, the training's own targets, or ``input``,
 the unaltered pictures. ``training.judging.measures`` says what each measure is, ``training.blind`` asks viewers, which is what
 counts. ``report.html`` shows every person, worst first; it shows real people: never commit or publish it.
 """
@@ -163,7 +163,7 @@ def _about(photo: Photo, anatomy: Anatomy) -> Json:
 
 def _read(estimators: Sequence[Any], frame: Any, pictures: Sequence[Any], photo: Photo) -> list[dict[str, float]]:
     """Ages that the estimators read of pictures that are aligned as the input is."""
-    readings = {e.name: e([frame, *pictures], photo.landmarks).ages[1:] for e in estimators}
+    readings = {e.name: e([frame, *pictures], photo.landmarks)[1:] for e in estimators}
     return [{name: round(float(ages[i]), 1) for name, ages in readings.items()} for i in range(len(pictures))]
 
 

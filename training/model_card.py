@@ -31,7 +31,7 @@ Json = dict[str, Any]
 
 TEMPLATE = Path(__file__).parent / "evaluation" / "templates" / "model_card.md"
 
-#: Test people of a slice below which its figures are called uncertain, and share of an equal share of the training faces
+#: Test people of a slice below which its figures are called uncertain, and fraction of an equal part of the training faces
 #: (half of them for a gender, a K-th for an age group) below which a kind of people is called under-represented.
 FEW, RARE = 10, 0.5
 
@@ -203,7 +203,7 @@ def _limits(result: Json, labels: Sequence[Photo]) -> Json:
         "train": len(train),
         "children": sum(row.age < 18 for row in train),
         "kinds": kinds,
-        "rare": [f"{name} ({kinds[name]})" for name, share in equal.items() if kinds[name] < RARE * share * len(train)],
+        "rare": [f"{name} ({kinds[name]})" for name, part in equal.items() if kinds[name] < RARE * part * len(train)],
         "few": [f"{name} ({one['n']})" for name, one in slices.items() if one["n"] < FEW],
         "untested": [name for name in known if name not in slices],
         "least": FEW,

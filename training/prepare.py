@@ -141,7 +141,7 @@ def align_all(jobs: Sequence[Job], workers: int) -> Generator[Json, None, None]:
 def split_of(identity: str, val: float, test: float) -> str:
     """The split of a person or picture: its id draws a fixed number in [0, 1), and the lowest are tested.
 
-    So it depends on nothing else, and a larger ``val`` moves nobody out of the test split.
+    So it depends on nothing else, and a larger ``val`` moves no person out of the test split.
     """
     digest = hashlib.sha256(b"lgin-edge split\0" + identity.encode("utf-8", "surrogateescape")).digest()
     drawn = int.from_bytes(digest[:8], "big") / 2**64
@@ -230,7 +230,9 @@ def print_report(report: Json, out: Path) -> None:
     _out.print(f"{out}: {report['kept']} faces, {tiers}; rejected.csv and report.json there say more")
     empty = [split for split, counts in report["splits"].items() if not counts["pictures"]]
     if report["kept"] and empty:
-        _err.print(f"no picture fell to {' and '.join(empty)}: for so few people give larger shares (and another OUT)")
+        _err.print(
+            f"no picture fell to {' and '.join(empty)}: for so few people give larger fractions (and another OUT)"
+        )
 
 
 def main(
@@ -256,13 +258,13 @@ def main(
         typer.Option(min=0, help="How far the nose may be off the midline, eye distances; 0.22 is some 30 degrees."),
     ] = Options.max_turn,
     max_outside: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the face's square that may lie outside the photograph.")
+        float, typer.Option(min=0, max=1, help="Fraction of the face's square that may lie outside the photograph.")
     ] = Options.max_outside,
     min_confidence: Annotated[
         float, typer.Option(min=0, max=1, help="ffhq-aging: how sure an age group must be, and a gender to be used.")
     ] = Options.min_confidence,
-    val: Annotated[float, typer.Option(min=0, max=1, help="Share of the people in the split val.")] = Options.val,
-    test: Annotated[float, typer.Option(min=0, max=1, help="Share of the people in the split test.")] = Options.test,
+    val: Annotated[float, typer.Option(min=0, max=1, help="Fraction of the people in the split val.")] = Options.val,
+    test: Annotated[float, typer.Option(min=0, max=1, help="Fraction of the people in the split test.")] = Options.test,
     workers: Annotated[
         int | None,
         typer.Option(min=1, max=256, help="Threads. Default: as many as there are cores.", show_default=False),

@@ -197,7 +197,7 @@ def main(
     faces: Annotated[
         int, typer.Option(min=1, help="Training faces to take ranges from; half as many are compared.")
     ] = 96,
-    floor: Annotated[float, typer.Option(help="Write nothing if a picture falls below so many dB.")] = FLOOR,
+    floor: Annotated[float, typer.Option(help="Write nothing if a picture falls below this many dB.")] = FLOOR,
 ) -> None:
     """Quantise a model's convolutions to int8, and say what the pictures of held-out faces lose by it.
 

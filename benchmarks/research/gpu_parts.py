@@ -156,6 +156,6 @@ class Parts:
 
 def path_of(model: Model, target: Target) -> GpuFramePath:
     """The frame path of a model on a GPU."""
-    path = target.transformer(model).frame_path
+    path = target.transformer(model).frame_path()
     assert isinstance(path, GpuFramePath)
     return path

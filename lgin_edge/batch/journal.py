@@ -66,7 +66,7 @@ class JsonLines:
         self._end += len(line)
 
     def close(self) -> None:
-        with suppress(OSError):  # of a line that could not be written, which was told
+        with suppress(OSError):  # of a line that could not be written, which was reported
             self._file.close()
 
 

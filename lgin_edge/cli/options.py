@@ -1,4 +1,4 @@
-"""What the commands share: the two consoles, the exit codes, options, and errors told in one line."""
+"""What the commands share: the two consoles, the exit codes, options, and errors in one line."""
 
 from __future__ import annotations
 

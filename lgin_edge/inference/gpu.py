@@ -182,7 +182,7 @@ class GpuFramePath:
             raise InputError(f"image: lies on GPU {device}, and this Transformer works on GPU {self.device}")
 
     def _entry(self, key: GraphKey, size: int, copies: int) -> GraphCacheEntry:
-        """The entry of a shape, with room for ``size`` bytes of pixels and so many copies of them.
+        """The entry of a shape, with room for ``size`` bytes of pixels and ``copies`` copies of them.
 
         Nothing is running unless it was recorded, or tried to be, with this memory.
         """

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -150,22 +150,7 @@ class Description:
     @staticmethod
     def from_json(text: str, limits: Limits = LIMITS) -> Description:
         """Parse and check a description. Raises ModelError, naming what is wrong."""
-        raw = _parse(text, "transformer", Description, limits)
-        try:
-            raw["fp32_islands"] = _names("fp32_islands", raw.get("fp32_islands", []))
-            if raw.get("engine") is not None:
-                raw["engine"] = EngineFacts(**raw["engine"] | {"targets": _names("targets", raw["engine"]["targets"])})
-            if "face_box" in raw:
-                raw["face_box"] = tuple(float(side) for side in raw["face_box"])
-            description = Description(**raw)
-            _check(description, "face_size", "patch_size")
-            _check_format(description)
-            _check_texts(description, "onnx_sha256")
-            for name in ("face_taper", "region_taper"):
-                _check_number(name, raw[name], _MIN_TAPER, 0.5)
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
-            raise ModelError(f"the model's description cannot be read: {error}") from error
-        return description
+        return cast(Description, parse(text, limits, "transformer"))
 
     def used_years(self, years: float) -> float:
         """The age that is used where this one is asked for: none beyond the first and the last centre."""
@@ -229,17 +214,11 @@ class AgeDescription:
     @staticmethod
     def from_json(text: str, limits: Limits = LIMITS) -> AgeDescription:
         """Parse and check a description. Raises ModelError, naming what is wrong."""
-        raw = _parse(text, "age", AgeDescription, limits)
-        try:
-            description = AgeDescription(**raw)
-            _check(description, "face_size")
-        except (ValueError, TypeError) as error:
-            raise ModelError(f"the model's description cannot be read: {error}") from error
-        return description
+        return cast(AgeDescription, parse(text, limits, "age"))
 
 
-def kind_of(text: str, limits: Limits = LIMITS) -> str:
-    """The kind of model that a description is of, one of ``KINDS``. Raises ModelError."""
+def parse(text: str, limits: Limits = LIMITS, expected: str | None = None) -> Description | AgeDescription:
+    """Parse and check a description of the ``expected`` kind, or of any. Raises ModelError, naming what is wrong."""
     try:
         limits.check_json(text)
         raw = json.loads(text)
@@ -250,21 +229,14 @@ def kind_of(text: str, limits: Limits = LIMITS) -> str:
     kind = raw.get("kind", "transformer")
     if not isinstance(kind, str) or kind not in KINDS:
         raise ModelError(f"the model's description is of kind {kind!r:.200}; this version knows {' and '.join(KINDS)}")
-    known = FORMATS if kind == "transformer" else (FORMAT,)
+    into, known = (Description, FORMATS) if kind == "transformer" else (AgeDescription, (FORMAT,))
     if type(raw.get("format")) is not int or raw["format"] not in known:
         raise ModelError(
             f"the model's description has format {raw.get('format')!r:.200}; this version of lgin-edge reads format "
             f"{' and '.join(map(str, known))}: export the model again, or install the lgin-edge that it was made for"
         )
-    return kind
-
-
-def _parse(text: str, kind: str, into: type[Description | AgeDescription], limits: Limits) -> dict[str, Any]:
-    """The fields of a description of this kind. Raises ModelError."""
-    found = kind_of(text, limits)
-    if found != kind:
-        raise ModelError(f"a model of kind {found!r}, expected {kind!r}: {KINDS[found]}")
-    raw: dict[str, Any] = json.loads(text)
+    if expected not in (None, kind):
+        raise ModelError(f"a model of kind {kind!r}, expected {expected!r}: {KINDS[kind]}")
     unknown = sorted(raw.keys() - {field.name for field in fields(into)})
     if unknown:
         raise ModelError(
@@ -274,9 +246,17 @@ def _parse(text: str, kind: str, into: type[Description | AgeDescription], limit
     try:
         raw["groups"] = tuple(AgeGroup(**group) for group in raw["groups"])
         raw["template"] = tuple((float(x), float(y)) for x, y in raw["template"])
+        if "fp32_islands" in raw:
+            raw["fp32_islands"] = _names("fp32_islands", raw["fp32_islands"])
+        if raw.get("engine") is not None:
+            raw["engine"] = EngineFacts(**raw["engine"] | {"targets": _names("targets", raw["engine"]["targets"])})
+        if "face_box" in raw:
+            raw["face_box"] = tuple(float(side) for side in raw["face_box"])
+        description = into(**raw)
+        _check(description)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise ModelError(f"the model's description cannot be read: {error}") from error
-    return raw
+    return description
 
 
 def _check_format(description: Description) -> None:
@@ -301,10 +281,10 @@ def _names(name: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _check(description: Description | AgeDescription, *sizes: str) -> None:
+def _check(description: Description | AgeDescription) -> None:
     """Raises ValueError, or TypeError where a value is no number."""
     _check_texts(description, "model", "precision", "training_data")
-    for name in sizes:
+    for name in ("face_size", "patch_size") if isinstance(description, Description) else ("face_size",):
         size = getattr(description, name)
         if not isinstance(size, int) or not 16 <= size <= 1024:
             raise ValueError(f"{name} must be a whole number from 16 to 1024, got {size!r}")
@@ -315,6 +295,11 @@ def _check(description: Description | AgeDescription, *sizes: str) -> None:
         raise ValueError(f"template must have 5 points, got {len(description.template)}")
     if not all(math.isfinite(one) for point in description.template for one in point):
         raise ValueError(f"template must have finite numbers, got {description.template}")
+    if isinstance(description, Description):
+        _check_format(description)
+        _check_texts(description, "onnx_sha256")
+        for name in ("face_taper", "region_taper"):
+            _check_number(name, getattr(description, name), _MIN_TAPER, 0.5)
 
 
 def _check_texts(owner: object, *names: str) -> None:

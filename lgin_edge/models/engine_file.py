@@ -1,6 +1,6 @@
 """Engine files: a raw TensorRT engine, and beside it one ``.json`` with its SHA-256 and its description.
 
-An engine is native code: whoever makes TensorRT load one runs it. So everything that can be checked is checked on the
+An engine is native code: to load one in TensorRT is to run it. So everything that can be checked is checked on the
 bytes, before TensorRT sees one of them.
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..limits import LIMITS, Limits
 from . import engine_file, onnx_file
-from .description import AgeDescription, Description, kind_of
+from .description import AgeDescription, Description, parse
 
 
 def read_description(path: Path, limits: Limits = LIMITS) -> Description | AgeDescription:
@@ -17,11 +17,6 @@ def read_description(path: Path, limits: Limits = LIMITS) -> Description | AgeDe
     if engine_file.is_engine(path):
         return engine_file.read(path, limits=limits)[1]
     file = onnx_file.read(path, limits=limits)
-    kind = onnx_file.read_description(file, kind_of, limits)
-    about: Description | AgeDescription
-    if kind == "age":
-        about = onnx_file.read_description(file, AgeDescription.from_json, limits)
-    else:
-        about = onnx_file.read_description(file, Description.from_json, limits)
+    about = onnx_file.read_description(file, parse, limits)
     onnx_file.check_interface(file, about.inputs, about.outputs)
     return about

@@ -174,7 +174,7 @@ def _value(value: Message) -> Value:
 
 
 def _count(sides: list[int], name: str) -> int:
-    """Elements of a tensor. Raises ValueError if there cannot be so many."""
+    """Elements of a tensor. Raises ValueError for more than a tensor can have."""
     if any(not 0 <= side <= _MAX_ELEMENTS for side in sides) or math.prod(sides) > _MAX_ELEMENTS:
         raise ValueError(f"{name[:80]!r} has the shape {sides[:8]}; at most {_MAX_ELEMENTS} elements are taken")
     return math.prod(sides)

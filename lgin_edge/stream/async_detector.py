@@ -44,7 +44,7 @@ class AsyncDetector:
         self._running = Future()
         try:
             self._running.set_result(self._detect(frame))
-        except Exception as error:  # noqa: BLE001 - told to whoever takes the faces, as from a thread
+        except Exception as error:  # noqa: BLE001 - raised where the faces are taken, as from a thread
             self._running.set_exception(error)
 
     def take(self, *, wait: bool) -> tuple[Frame, list[Face]] | None:

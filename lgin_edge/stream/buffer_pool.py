@@ -1,4 +1,4 @@
-"""Arrays for results, used again when nobody holds them any more.
+"""Arrays for results, used again once they are no longer held.
 
 The system clears every page of a fresh array of some megabytes: of a frame of 1280x720 that costs as much as following the
 face in it (``benchmarks/stream.py``, "copy"), and a stream would need one for each frame.
@@ -17,7 +17,7 @@ _KEPT = 5
 
 
 class BufferPool:
-    """A few arrays of one shape; whoever gets one may keep it as long as he likes, and views of it."""
+    """A few arrays of one shape; a caller may keep one as long as needed, and views of it."""
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
@@ -26,7 +26,7 @@ class BufferPool:
         self._free = _references([np.empty(1, np.uint8)], 0) if counts else -1
 
     def acquire(self, frame: Frame) -> Frame:
-        """A C-contiguous array of the frame's shape, of any content, that nobody else holds."""
+        """A C-contiguous array of the frame's shape, of any content, that is held nowhere else."""
         if self.frames and self.frames[0].shape != frame.shape:
             self.frames.clear()
         for i in range(len(self.frames)):

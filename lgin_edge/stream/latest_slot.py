@@ -13,7 +13,7 @@ class Ended(Exception):
 
 
 class LatestSlot(Generic[T]):
-    """Whoever puts never waits and replaces what nobody took; whoever takes waits for something new."""
+    """``put`` never waits and replaces what was not taken; ``take`` waits for something new."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -69,7 +69,7 @@ class LatestSlot(Generic[T]):
             return not self._ended
 
     def wait_until_wanted(self, timeout: float) -> None:
-        """Wait until somebody waits to take, but no longer than ``timeout`` seconds."""
+        """Wait until a taker waits, but no longer than ``timeout`` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._takers > 0 or self._ended, timeout)
 

@@ -40,13 +40,13 @@ _MIN_VISIBLE_STRENGTH = 0.01
 class ProcessedFrame:
     """A frame that went through, and what was seen in it."""
 
-    image: Frame  #: The frame with its faces changed, in an array that nobody else holds.
+    image: Frame  #: The frame with its faces changed, in an array that is held nowhere else.
     faces: tuple[TrackedFace, ...]  #: Those that are followed in it, with the strength that each got.
     changed: bool  #: Whether any of them was changed; if not, ``image`` is a copy of the frame.
 
 
 class Pipeline:
-    """Frames in, changed frames out, one at a time. ``Stream`` gives it a source; whoever gets frames pushed calls it.
+    """Frames in, changed frames out, one at a time. ``Stream`` gives it a source; code that gets frames pushed calls it.
 
     >>> with Pipeline(transformer, years=70) as pipeline:
     ...     older = pipeline(frame, time).image
@@ -105,7 +105,7 @@ class Pipeline:
         self._asked_lost = 0
         self._closed = False
         self.detections = self.scenes = 0
-        #: The faces of the last frame, for whoever watches a pipeline that others feed.
+        #: The faces of the last frame, for code that watches a pipeline that others feed.
         self.faces: tuple[TrackedFace, ...] = ()
 
     @property
@@ -128,7 +128,7 @@ class Pipeline:
         self._aim(self._to_position(None, value))
 
     def __call__(self, frame: Frame, time: float) -> ProcessedFrame:
-        """The next frame, changed; its array is the caller's as long as he keeps it.
+        """The next frame, changed; its array is the caller's as long as it is kept.
 
         Args:
             frame: uint8 in the order ``color``, [H, W, 3 or 4] or NV12 [H * 3/2, W]. It is only read; what is needed of it
@@ -232,8 +232,8 @@ class Pipeline:
     def _eased(self, dt: float) -> float:
         """The age of this frame: an exponential approach, so that a slider which moves on is followed at once."""
         target = self.group
-        share = 1.0 - math.exp(-3.0 * dt / self._ease) if self._ease > 0 else 1.0
-        self._position += share * (target - self._position)
+        fraction = 1.0 - math.exp(-3.0 * dt / self._ease) if self._ease > 0 else 1.0
+        self._position += fraction * (target - self._position)
         if abs(target - self._position) < _AGE_TOLERANCE_GROUPS:
             self._position = target
         return self._position

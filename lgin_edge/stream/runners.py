@@ -93,8 +93,8 @@ class SequentialRunner:
 class LatestFrameRunner:
     """The newest frame: one thread captures, another works a frame ahead of the consumer.
 
-    To a consumer who takes his time (he encodes and sends each frame, say) the frame that is made ahead would be old when
-    he comes for it. So how long he stays away is watched, and the work begins as late as it can to be done by then.
+    To a consumer that is slow (it encodes and sends each frame, say) the frame that is made ahead would be old when
+    it comes for it. So how long it stays away is watched, and the work begins as late as it can to be done by then.
 
     Args:
         frames: the source; closed by the thread that reads it.
@@ -111,7 +111,7 @@ class LatestFrameRunner:
         self._done: LatestSlot[TimedFrame] = LatestSlot()
         self._stale = 0
         self._gave: float | None = None  # when the consumer got the last frame
-        self._away = 0.0  # how long he stays away at least, seconds
+        self._away = 0.0  # how long it stays away at least, seconds
         self._spent = 0.0  # what a frame takes, seconds
         self.frames_in = 0
         self._threads = [
@@ -127,7 +127,7 @@ class LatestFrameRunner:
 
     @property
     def dropped(self) -> int:
-        """Frames that nobody was quick enough to take."""
+        """Frames that were not taken in time."""
         return self._captured.replaced + self._stale
 
     def next(self) -> TimedFrame:

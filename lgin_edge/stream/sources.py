@@ -39,7 +39,7 @@ def open_source(source: Source, color: Color, size: tuple[int, int] | None = Non
 
     Args:
         source: number of a camera; a file; an address ("rtsp://..."); a GStreamer pipeline that ends in ``appsink`` and is
-            told by its " ! "; or an iterable of frames.
+            recognised by its " ! "; or an iterable of frames.
         color: channel order of the frames; what OpenCV reads is brought to it, frames of an iterable must have it.
         size: width and height to ask a camera for; it may give others.
 
@@ -130,7 +130,7 @@ class OpenCvFrames:
                     "iterator of frames"
                 )
         log = getattr(getattr(cv2, "utils", None), "logging", None)
-        level = log.setLogLevel(log.LOG_LEVEL_SILENT) if log else None  # what it would print is told by our errors
+        level = log.setLogLevel(log.LOG_LEVEL_SILENT) if log else None  # what it would print is in our errors
         try:
             capture = cv2.VideoCapture(source, backend)
         except cv2.error as error:

@@ -32,7 +32,7 @@ class Stream:
 
     Faces are found when it is needed, and followed from frame to frame; who comes or goes is faded in or out, and so is who
     is covered by a hand or turns away (``pose.YAW_LIMITS``). A *live* source (a camera, an address, a pipeline) gives its
-    newest frame: capture, detection and the model run in threads of their own, and what nobody was quick enough to take is
+    newest frame: capture, detection and the model run in threads of their own, and what was not taken in time is
     dropped. Of a file or an iterable every frame comes, in order, worked on when it is asked for.
 
     Iterate in one thread; ``years``, ``group``, ``stats`` and ``close`` are for any. It ends with its source, and what went
@@ -46,7 +46,7 @@ class Stream:
         color: channel order of the frames that come out, and of those that an iterable gives: "rgb" or "bgr"; of an iterable
             also "rgba", "bgra" or "nv12".
         size: width and height to ask a camera for, pixels; it may give others.
-        fps: frames a second of an iterable, which tells how fast faces fade; above 0.
+        fps: frames per second of an iterable, by which faces fade; above 0.
         live: whether only the newest frame counts; when not given, it does for cameras, addresses and pipelines.
         detect_every, ease, detector, inline: as for ``Pipeline``.
         timeout: seconds without a frame after which a live source counts as gone, above 0.
@@ -167,7 +167,7 @@ class Stream:
         return f"<lgin_edge.Stream {'live' if self.live else 'in order'}, to {self.years:g} years>"
 
     def close(self) -> None:
-        """Free the source and end the threads. Whoever waits for a frame gets no more; the transformer stays open."""
+        """Free the source and end the threads. A caller that waits for a frame gets no more; the transformer stays open."""
         self._close()
 
     def __enter__(self) -> Self:

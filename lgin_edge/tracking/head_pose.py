@@ -13,7 +13,7 @@ import numpy as np
 
 from ..geometry import TEMPLATE, Float64
 
-#: How far the tip of the nose stands out of the plane of the eyes and the corners of the mouth, as a share of the canonical
+#: How far the tip of the nose stands out of the plane of the eyes and the corners of the mouth, as a fraction of the canonical
 #: square: 23 mm where the eyes are 63 mm apart.
 _NOSE = 0.09
 #: The canonical face in space, [5, 3]: x to the right, y down, z away from the viewer. It looks at the viewer.
@@ -57,7 +57,7 @@ def head_pose(landmarks: Float64) -> Pose:
 
 
 def pose_strength(pose: Pose) -> float:
-    """Share of the change that a face in this pose gets, 0 to 1 (``YAW_LIMITS``, ``PITCH_LIMITS``; roll is undone by the
+    """Fraction of the change that a face in this pose gets, 0 to 1 (``YAW_LIMITS``, ``PITCH_LIMITS``; roll is undone by the
     fit and costs nothing)."""
     return falling(abs(pose.yaw), *YAW_LIMITS) * falling(abs(pose.pitch), *PITCH_LIMITS)
 

@@ -20,7 +20,7 @@ _OVAL = (
     ((_CENTERS[None, :] - OVAL_CENTER[0]) / OVAL_AXES[0]) ** 2
     + ((_CENTERS[:, None] - OVAL_CENTER[1]) / OVAL_AXES[1]) ** 2
 ) <= 1
-#: A cell shows something else if it differs by more than this share of the face's own contrast, or by this many levels.
+#: A cell shows something else if it differs by more than this fraction of the face's own contrast, or by this many levels.
 _CONTRAST, _LEVELS = 0.8, 14.0
 #: A feature is this square round a landmark, half its side; it is looked for this far from its place, pixels of the view.
 _FEATURE, _SEARCH = 8, 5
@@ -101,7 +101,7 @@ def lie_near(cells: npt.NDArray[np.bool_], points: Float64) -> npt.NDArray[np.bo
 
 
 def in_frame_fraction(affine: Float64, width: int, height: int) -> float:
-    """Share of a face's cells that lie in a frame of this size, 0 to 1."""
+    """Fraction of a face's cells that lie in a frame of this size, 0 to 1."""
     v, u = np.nonzero(_OVAL)
     points = np.column_stack([_CENTERS[u], _CENTERS[v]]) @ affine[:, :2].T + affine[:, 2]
     return float(((points >= 0) & (points < (width, height))).all(axis=1).mean())

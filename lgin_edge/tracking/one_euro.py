@@ -44,9 +44,9 @@ class OneEuro:
             self._value, self._speed = points.copy(), np.zeros_like(points)
         elif dt > 0:
             step = points - self._value
-            self._speed = self._speed + _share(self._derivative_cutoff, dt) * (step / dt - self._speed)
+            self._speed = self._speed + _fraction(self._derivative_cutoff, dt) * (step / dt - self._speed)
             cutoff = self._min_cutoff + self._beta * np.linalg.norm(self._speed, axis=-1, keepdims=True) / unit
-            self._value = self._value + _share(cutoff, dt) * step
+            self._value = self._value + _fraction(cutoff, dt) * step
         smoothed: Float64 = self._value.copy()
         return smoothed
 
@@ -58,6 +58,6 @@ class OneEuro:
             self._speed = self._speed @ affine[:, :2].T
 
 
-def _share(cutoff: float | Float64, dt: float) -> float | Float64:
+def _fraction(cutoff: float | Float64, dt: float) -> float | Float64:
     """``a`` of the formula: how much of a step is taken."""
     return 1.0 / (1.0 + 1.0 / (2.0 * math.pi * cutoff * dt))

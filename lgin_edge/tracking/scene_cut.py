@@ -9,12 +9,12 @@ from ..geometry import Float64
 from .opencv import opencv
 
 #: Another scene has other colours *and* another arrangement: a lamp changes the colours alone, a swift pan the
-#: arrangement alone. Share of the pixels that change their colour bin; correlation of two thumbnails.
+#: arrangement alone. Fraction of the pixels that change their colour bin; correlation of two thumbnails.
 _COLORS, _ALIKE = 0.3, 0.6
 #: Where every face was lost too, the arrangement is enough.
 _ALIKE_LOST = 0.7
 _THUMBNAIL = (32, 18)
-#: About so many samples of the longer side are looked at.
+#: About this many samples of the longer side are looked at.
 _SAMPLES = 160
 _BINS = 4
 
@@ -51,7 +51,7 @@ class SceneCutDetector:
         return self._alike < _ALIKE_LOST
 
     def _summary(self, frame: Frame) -> tuple[Float64, Float64]:
-        """Shares of the colour bins, and brightness in a thumbnail without its mean."""
+        """Fractions of the colour bins, and brightness in a thumbnail without its mean."""
         step = max(1, max(frame.shape[:2]) // _SAMPLES)
         if self._format.is_nv12:
             height, _ = self._format.size(frame)

@@ -65,7 +65,7 @@ class _Track:
     patch: Patch | None = None
     points: FacePoints = field(default_factory=FacePoints)
     in_frame: float = 1.0
-    drift: Float64 = field(default_factory=lambda: np.zeros(2))  # frame pixels a second
+    drift: Float64 = field(default_factory=lambda: np.zeros(2))  # frame pixels per second
     lost_for: float | None = None
     misses: int = 0
     unseen_for: float = 0.0  # seconds since a detector saw it

@@ -22,7 +22,7 @@ from .occlusion import Looks, changed_cells, features_kept, lie_near
 #: that the detector did not contradict, the second of one that it contradicts or was not asked about yet.
 _OCCLUDED = (0.15, 0.35)
 _CHANGED_CONTRADICTED, _HIDDEN_CONTRADICTED = (0.10, 0.20), (0.32, 0.45)
-#: Limits of ``falling`` for the fraction of lost points, from which on nobody knows where the face is.
+#: Limits of ``falling`` for the fraction of lost points, from which on the face's place is unknown.
 _POINTS_LOST = (0.6, 0.85)
 #: Doubts that call the detector: occluded fraction, and fraction of lost points.
 _DOUBTED_OCCLUDED, _DOUBTED_POINTS = 0.1, 0.4

@@ -12,7 +12,7 @@ from ..frames import Frame
 from ..provenance import marked
 from .writer import VideoWriter
 
-#: Ticks of a second, and what a player is told of the frame rate; frames are written at the times at which they came.
+#: Ticks per second, and the frame rate that the header states; frames are written at the times at which they came.
 _TICKS = 90_000
 _RATE = Fraction(30)
 

@@ -11,7 +11,7 @@ _RATES = {
     "libopus": (48000, 24000, 16000, 12000, 8000),
 }
 _RATE = 48_000
-#: Bits a second for each channel: what both encoders need for sound that nobody tells from the original.
+#: Bits per second for each channel, at which neither encoder's sound can be told from the original.
 _BITS_PER_CHANNEL = 96_000
 _MOST_CHANNELS = 8
 

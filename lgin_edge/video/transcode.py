@@ -24,16 +24,16 @@ from .orientation import UPRIGHT, Orientation, display_orientation, is_transpare
 from .sound import SoundEncoder
 from .writer import BT601, BT709, FULL, LIMITED, SWS, UNKNOWN, VideoWriter, plain_name, pyav
 
-#: ``progress(done, total)`` in seconds of the film; the total is None where the file does not tell.
+#: ``progress(done, total)`` in seconds of the film; the total is None where the file does not say.
 Progress = Callable[[float, float | None], None]
 _MADE_OPAQUE = "the film has transparent parts; they were written opaque"
 #: Films this high have the colours of HD where they do not say which.
 _HD = 720
-#: Seconds by which a film may be shorter than its head tells.
+#: Seconds by which a film may be shorter than its header says.
 _SHORT = 0.25
-#: Frames a second of a film that tells no rate.
+#: Frames per second of a film that states no rate.
 _FALLBACK_RATE = Fraction(25)
-#: Metadata of a stream that describes how it was encoded or is turned, and is told anew.
+#: Metadata of a stream that describes how it was encoded or is turned, and is written anew.
 _OLD_STREAM = re.compile("encoder|rotate|handler_name|vendor_id|BPS|DURATION|NUMBER_OF_(FRAMES|BYTES)")
 
 
@@ -78,7 +78,7 @@ def age_video(
         mark: words in its corner say that it was changed; its metadata says so anyhow.
         codec: name of an encoder of FFmpeg; H.264 or, in WebM, VP9 when not given.
         overwrite: False refuses a ``target`` that exists.
-        progress: is told how far it is, once a frame.
+        progress: called with how far it is, once a frame.
 
     Raises:
         InputError: an argument out of range.
@@ -136,14 +136,14 @@ class _Film:
 
     @property
     def seconds(self) -> float | None:
-        """Length as the file tells it."""
+        """Length as the file states it, seconds."""
         if self.video.duration:
             return float(self.video.duration * self.video.time_base)
         return self.container.duration / 1e6 if self.container.duration else None
 
     @property
     def frame_ticks(self) -> int:
-        """Length of a frame in ticks of the video, by the rate that the file tells or FFmpeg guesses."""
+        """Length of a frame in ticks of the video, by the rate that the file states or FFmpeg guesses."""
         rate = self.video.average_rate or self.video.guessed_rate or _FALLBACK_RATE
         ticks: Fraction = 1 / (rate * self.video.time_base)
         return max(1, round(ticks))
@@ -178,7 +178,7 @@ class _Job:
         self._end = 0.0  # of all that was read, seconds
         self._last = -1  # the last frame's time, ticks
         self._step = self._nominal_step = film.frame_ticks  # its length
-        self._is_timed = False  # whether the film tells times that rise
+        self._is_timed = False  # whether the film states times that rise
         self._shape: tuple[int, ...] = ()  # of the first frame
 
     def run(self) -> Outcome:
@@ -289,7 +289,7 @@ class _Job:
             pts = self._last + self._step if self._last >= 0 else 0
         else:
             pts -= film.shift(time_base)
-        if pts <= self._last:  # a file may tell times that do not rise, or none; one that is written must
+        if pts <= self._last:  # a file may state times that do not rise, or none; one that is written must
             pts = self._last + (1 if self._is_timed else self._nominal_step)
         elif self._last >= 0:
             self._is_timed = self._is_timed or frame.pts is not None
@@ -359,13 +359,13 @@ class _Job:
 
     def _damage(self) -> str:
         """What is missing of the film, as far as it can be known."""
-        container, told = self._film.container, self._film.video.frames  # 0 where the file does not tell
-        # A Matroska file that breaks off just ends, but its head tells how long it was.
+        container, stated = self._film.container, self._film.video.frames  # 0 where the file does not say
+        # A Matroska file that breaks off just ends, but its header says how long it was.
         exact = "matroska" in container.format.name and container.duration
         short = bool(exact) and self._end < (container.start_time + container.duration) / 1e6 - _SHORT
-        if not self._errors and self._packets >= told and not short:
+        if not self._errors and self._packets >= stated and not short:
             return ""
-        many = f" of {told}" if told > self._writer.frames else ""
+        many = f" of {stated}" if stated > self._writer.frames else ""
         return f"{self._film.path} is cut off or damaged: {self._writer.frames}{many} frames could be read, which were written"
 
 

@@ -25,7 +25,7 @@ WRITABLE = {
     ".mkv": ("matroska", ("libx264", "libopenh264", "mpeg4")),
     ".webm": ("webm", ("libvpx-vp9", "libvpx")),
 }
-#: How the encoders are told to keep what can be seen.
+#: Options by which the encoders keep what can be seen.
 _OPTIONS = {
     "libx264": {"crf": "18", "preset": "fast"},
     "libx265": {"crf": "20", "preset": "fast"},
@@ -36,7 +36,7 @@ _OPTIONS = {
 }
 #: Pixel formats that players know, and their parents with full range; whatever else a film has is written as the first.
 _FORMATS = {"yuv420p": "yuv420p", "yuvj420p": "yuv420p", "nv12": "yuv420p", "yuv422p": "yuv422p", "yuv444p": "yuv444p"}
-#: FFmpeg's numbers: the matrices of BT.601 and BT.709, "not told", and the two ranges.
+#: FFmpeg's numbers: the matrices of BT.601 and BT.709, "not stated", and the two ranges.
 BT601, BT709, UNKNOWN = 6, 1, 2
 LIMITED, FULL = 1, 2
 
@@ -47,7 +47,7 @@ def pyav() -> Any:
         module = importlib.import_module("av")
     except ImportError as error:
         raise BackendError(f"videos are read and written by PyAV ({error}): pip install 'lgin-edge[video]'") from error
-    importlib.import_module("av.logging").set_level(None)  # what matters is told by our errors
+    importlib.import_module("av.logging").set_level(None)  # what matters is in our errors
     return module
 
 
@@ -63,7 +63,7 @@ class VideoWriter:
     that, as after an error, nothing remains.
 
     Args:
-        target: the file; its ending tells the container (``WRITABLE``).
+        target: the file; its ending names the container (``WRITABLE``).
         overwrite: False refuses a file that exists.
         codec: name of an encoder of FFmpeg; one that suits the container when not given.
         into: where it is written instead of into a file, in memory; ``target`` then only names it.
@@ -178,8 +178,8 @@ class VideoWriter:
             time_base: seconds of one tick of the frames' times.
             pixels: pixel format of the source; kept if players know it.
             aspect: width of a pixel to its height.
-            color: what the codec context tells of the colours: color_range, colorspace, color_primaries, color_trc. When not given,
-                BT.601 in limited range, as ``write_array`` writes unless it is told otherwise.
+            color: what the codec context says of the colours: color_range, colorspace, color_primaries, color_trc. When not given,
+                BT.601 in limited range, as ``write_array`` writes by default.
 
         Raises StreamError: the encoder does not take it.
         """
@@ -222,7 +222,7 @@ class VideoWriter:
             frame: the picture; of another size than the video it is scaled, but an odd row or column is cut off.
             pts: its time in ticks.
             color: "rgb" or "bgr".
-            matrix, full_range: of the YUV that is written: what ``begin`` was told of it.
+            matrix, full_range: of the YUV that is written: as given to ``begin``.
         """
         width, height = self.size
         if frame.shape[0] - height in (0, 1) and frame.shape[1] - width in (0, 1):

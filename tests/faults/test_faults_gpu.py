@@ -64,7 +64,7 @@ def test_a_gpu_that_is_lost(make: Make, astronaut: Image8, calls: int, after: in
             np.testing.assert_array_equal(picture, astronaut)
     assert len(failures) >= 3
     assert all(failure.startswith("CUDA: cuda") and "failed with error 999" in failure for failure in failures)
-    engine = t.frame_path.engine  # type: ignore[union-attr]
+    engine = t.frame_path().engine  # type: ignore[union-attr]
     with pytest.raises(BackendError, match="CUDA: "):
         t.close()
     assert engine.closed == 1  # type: ignore[attr-defined]

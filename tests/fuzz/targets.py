@@ -44,7 +44,7 @@ from lgin_edge.kiosk import protocol
 from lgin_edge.kiosk.security import Guard, host_name, is_loopback
 from lgin_edge.kiosk.settings import Settings
 from lgin_edge.models import engine_file, onnx_file, tensorrt_variants
-from lgin_edge.models.description import AgeDescription, Description, check_template, kind_of
+from lgin_edge.models.description import Description, check_template, parse
 
 sys.path.append(str(Path(__file__).parents[2] / "integrations" / "datasets"))
 
@@ -89,8 +89,7 @@ def description(data: bytes) -> None:
     """The JSON inside a model. What is accepted means the same when it is written again, and can be used."""
     text = data.decode("utf-8", "replace")
     try:
-        kind = kind_of(text)
-        about = (AgeDescription if kind == "age" else Description).from_json(text)
+        about = parse(text)
     except ModelError:
         return
     assert type(about).from_json(about.to_json()) == about

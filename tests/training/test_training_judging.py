@@ -61,9 +61,7 @@ def photos(tmp_path_factory):
         age = (30.0, 70.0)[i % 2]
         split = "test" if i < 4 else "train"
         found.append(
-            labels.Photo(
-                path, path.name, SIDE, split, f"p{i}", "MF"[i % 2], age, "stated", ("us", "vol")[i // 2 % 2], 94.0
-            )
+            labels.Photo(path, path.name, SIDE, split, f"p{i}", "MF"[i % 2], age, "stated", ("us", "vol")[i // 2 % 2])
         )
     return found
 
@@ -189,9 +187,7 @@ class Warmth:
     name = "warmth"
 
     def __call__(self, frames, landmarks):
-        from types import SimpleNamespace
-
-        return SimpleNamespace(ages=np.array([20 + frame[40:60, 150:230].mean() / 2 for frame in frames]))
+        return np.array([20 + frame[40:60, 150:230].mean() / 2 for frame in frames])
 
 
 def test_a_source_is_judged_and_the_worst_come_first(photos, meshes, tmp_path):

@@ -28,7 +28,6 @@ def test_landmarks_are_pixels_of_the_stored_picture_in_both_kinds(tmp_path):
         "source": "syn",
         "person": "syn-1",
         "tags": "old grey",
-        "eye_px": 120,
         "pad": 0,
     }
     write(tmp_path / "faces", [common | faces | points])
@@ -38,14 +37,13 @@ def test_landmarks_are_pixels_of_the_stored_picture_in_both_kinds(tmp_path):
         "tier": "B",
         "source": "wiki",
         "bioguide": "B000001",
-        "src_eye_px": 30,
     }
     write(tmp_path / "portraits", [common | portraits | {name: 192 * value for name, value in points.items()}])
     face, portrait = labels.read_packs([tmp_path / "faces", tmp_path / "portraits"])
     np.testing.assert_allclose(face.landmarks, 512 * geometry.TEMPLATE)
     np.testing.assert_allclose(portrait.landmarks, 192 * geometry.TEMPLATE)
     assert (face.person, face.tags, face.sharp, face.key) == ("syn-1", {"old", "grey"}, True, "faces/images/a.jpg")
-    assert (portrait.person, portrait.tags, portrait.sharp, portrait.eye_px) == ("B000001", set(), False, 30)
+    assert (portrait.person, portrait.tags, portrait.sharp) == ("B000001", set(), False)
 
 
 def test_what_cannot_be_read_is_named(tmp_path):

@@ -118,7 +118,7 @@ def contents(folder):
 
 
 def points(row):
-    return np.array([[float(row[f"{name}_{axis}"]) for axis in "xy"] for name in alignment.POINTS])
+    return np.array([[float(row[f"{name}_{axis}"]) for axis in "xy"] for name in labels.POINTS])
 
 
 @pytest.fixture(scope="module")
@@ -205,13 +205,12 @@ def test_limits(astronaut):
     with pytest.raises(alignment.Rejected, match=alignment.TOO_SMALL):
         alignment.cut(astronaut, ANY._replace(min_eye_px=50))
     # 1.0 is the share of a square that lies wholly outside.
-    assert alignment.outside_share(np.array([[10.0, 0, 90], [0, 10, 0]]), 100, 100) == 0
-    assert alignment.outside_share(np.array([[10.0, 0, 95], [0, 10, 0]]), 100, 100) == pytest.approx(0.5)
-    assert alignment.outside_share(np.array([[10.0, 0, 200], [0, 10, 0]]), 100, 100) == 1
+    assert alignment.outside_fraction(np.array([[10.0, 0, 90], [0, 10, 0]]), 100, 100) == 0
+    assert alignment.outside_fraction(np.array([[10.0, 0, 95], [0, 10, 0]]), 100, 100) == pytest.approx(0.5)
+    assert alignment.outside_fraction(np.array([[10.0, 0, 200], [0, 10, 0]]), 100, 100) == 1
 
 
 def test_training_reads_it(prepared):
-    assert alignment.SIZES["A"] == labels.SHARP_SIZE
     rows, photos = rows_of(prepared / "labels.csv"), labels.read(prepared)
     assert [photo.age for photo in photos] == [float(row["age"]) for row in rows]
     assert [photo.sharp for photo in photos] == [row["tier"] == "A" for row in rows]

@@ -35,7 +35,10 @@ def at(targets, subject, years):
     """The subject's picture at an age."""
     own = build.load(targets, subject)
     edit = edits.at_age(own, subject.photo.age, years)
-    return edits.apply(subject.image, edit, build.load_lines(targets, subject), own.place)
+    with np.load(targets / "choice.npz") as choice, np.load(targets / "layers.npz") as bank:
+        (row,) = np.flatnonzero(choice["name"] == subject.photo.key)
+        lines = layers.texture(bank["layers"], choice["shares"][row] * choice["depth"][row][:, None], bank["windows"])
+    return edits.apply(subject.image, edit, lines, own.place)
 
 
 def contrast(picture, where):
@@ -227,7 +230,7 @@ def test_background_stays(young, targets):
 
 def test_curves_rise_from_0():
     years = np.arange(15, 91)
-    for sign in curves.SIGNS:
+    for sign in curves._CURVES:
         values = [curves.at(sign, one) for one in years]
         assert values[0] == 0
         assert 0.5 < values[-1] <= 1.2

@@ -171,7 +171,7 @@ def test_measure_sums_up_and_the_report_says_it(tmp_path):
         Image.fromarray(frame).save(tmp_path / f"{name}.png")
         rows.append(
             labels.Photo(
-                tmp_path / f"{name}.png", name, 384, "test", name, "F", 40.0, "dated", "us", 94.0, landmarks=landmarks
+                tmp_path / f"{name}.png", name, 384, "test", name, "F", 40.0, "dated", "us", landmarks=landmarks
             )
         )
     film = temporal_consistency.sequence(frame, landmarks, FRAMES)

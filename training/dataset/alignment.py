@@ -21,17 +21,18 @@ from lgin_edge.errors import ImageError, InputError
 from lgin_edge.frames import Frame
 from lgin_edge.kernels import resample
 
+from .labels import POINTS, SHARP_SIZE
+
 Json = dict[str, Any]
 
-#: Side of the stored picture by tier, pixels; A is ``labels.SHARP_SIZE``.
-SIZES = {"A": 384, "B": 192}
+#: Side of the stored picture by tier, pixels.
+SIZES = {"A": SHARP_SIZE, "B": SHARP_SIZE // 2}
 #: Source pixels per pixel of tier A that count as real detail there; the portraits' own bound.
 SHARP = 0.7
-#: A face is the picture's subject if it is so many times as large as every other, or the others are so many times as far from
+#: A face is the picture's subject if it is this many times as large as every other, or the others are this many times as far from
 #: the middle.
 CLEARLY_LARGER = 1.5
 CLEARLY_NEARER = 2.0
-POINTS = ("leye", "reye", "nose", "lmouth", "rmouth")
 #: Why a photograph is not used.
 NOT_AN_IMAGE, CORRUPT, UNSUITABLE, UNREADABLE = "not an image", "corrupt", "not one photograph", "unreadable"
 NO_FACE, SEVERAL_FACES, TOO_SMALL = "no face", "several faces", "face too small"
@@ -39,7 +40,7 @@ TURNED, CUT_OFF = "head turned too far", "face cut off by the border"
 
 
 class Limits(NamedTuple):
-    """What a face must be: eye distance in source pixels, nose off the midline in eye distances, share out of the picture."""
+    """What a face must be: eye distance in source pixels, nose off the midline in eye distances, fraction out of the picture."""
 
     min_eye_px: float
     max_turn: float
@@ -100,7 +101,7 @@ def cut(frame: Frame, limits: Limits) -> tuple[Frame, Json]:
     scale = float(np.linalg.norm(affine[:, 0]))
     eye_px = scale * float(np.linalg.norm(eyes))
     turn = float((canonical[2] - canonical[:2].mean(axis=0)) @ eyes / (eyes @ eyes))
-    outside = outside_share(affine, width, height)
+    outside = outside_fraction(affine, width, height)
     if eye_px < limits.min_eye_px:
         raise Rejected(TOO_SMALL, f"{eye_px:.1f} px between the eyes")
     if abs(turn) > limits.max_turn:
@@ -156,8 +157,8 @@ def stamp(path: Path) -> list[int] | None:
     return [state.st_size, state.st_mtime_ns]
 
 
-def outside_share(affine: geometry.Float64, width: int, height: int) -> float:
-    """Share of the face's square that lies outside the picture, where its border is repeated."""
+def outside_fraction(affine: geometry.Float64, width: int, height: int) -> float:
+    """Fraction of the face's square that lies outside the picture, where its border is repeated."""
     steps = (np.arange(64) + 0.5) / 64
     points = geometry.apply(affine, np.stack(np.meshgrid(steps, steps), axis=-1))
     return 1.0 - float(((points >= 0) & (points <= (width, height))).all(axis=-1).mean())

@@ -116,7 +116,7 @@ def pictures(folder: Path) -> list[Path]:
 def _utkface(folder: Path) -> Iterator[Sample | Problem]:
     """``[age]_[gender]_[race]_[date].jpg``, gender 0 male, 1 female; the race is not read, persons are unknown."""
     for path in pictures(folder):
-        # A handful of the set's own files lack a field; which one, nobody can tell.
+        # A handful of the set's own files lack a field; which one is unknown.
         match = re.match(r"(\d{1,3})_([01])_[0-4]_\d+\.", path.name, re.ASCII)
         if match is None or int(match[1]) > _OLDEST:
             yield Problem(path.as_posix(), MALFORMED_NAME, "expected [age]_[gender 0 or 1]_[race 0 to 4]_[date].jpg")

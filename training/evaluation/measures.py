@@ -86,12 +86,9 @@ def background(affine: Floats, height: int, width: int) -> Mask:
     return np.asarray(beside & (x >= 0) & (x <= 1) & (y >= 0) & (y < 0.70))
 
 
-def change(before: Frame, after: Frame, mask: Mask) -> tuple[float, int, int]:
-    """Mean and largest absolute change in levels of a byte, and the number of changed pixels, inside ``mask`` [H, W]."""
-    difference = np.abs(after[mask].astype(np.int16) - before[mask])
-    if not difference.size:
-        return 0.0, 0, 0
-    return float(difference.mean()), int(difference.max()), int(difference.any(-1).sum())
+def change(before: Frame, after: Frame, mask: Mask) -> float:
+    """Mean absolute change inside ``mask`` [H, W], levels of a byte."""
+    return float(np.abs(after[mask].astype(np.int16) - before[mask]).mean()) if mask.any() else 0.0
 
 
 def to_lab(picture: Floats) -> Floats:
@@ -155,7 +152,7 @@ def rim_edges(frame: Frame, affine: Floats) -> Floats:
 
 
 def edges_kept(before: Floats, after: Floats) -> float:
-    """Share of a picture's edges that is left in another, 0 to 1: gradients ``after`` [H, W, 2] projected on those before.
+    """Fraction of a picture's edges that is left in another, 0 to 1: gradients ``after`` [H, W, 2] projected on those before.
 
     Contrast, blur and shift count alike: half the contrast is 0.5. New edges elsewhere, wrinkles or noise, hardly count.
     A tile whose edges grew counts as kept, so that darker brows do not make up for rims that fade. (The correlation of

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-#: Share of pairs of different people that a verification threshold of our own lets through.
+#: Fraction of the pairs of different people that a verification threshold of our own lets through.
 FALSE_ACCEPTS = 0.01
 #: Outputs named in each list of failures.
 _WORST = 8
@@ -136,8 +136,8 @@ def summarise(people: Sequence[Json], years: Sequence[float], judges: Judges) ->
 
 
 def glasses(people: Sequence[Json]) -> Json | None:
-    """Share of the edges that is left where rims run, by target group: of wearers of glasses, and of the others, in whom
-    these edges are folds and lines. None where nobody knows who wears glasses."""
+    """Fraction of the edges that is left where rims run, by target group: of wearers of glasses, and of the others, in whom
+    these edges are folds and lines. None where it is not known who wears glasses."""
     wearers = [p for p in people if p.get("glasses")]
     if not wearers:
         return None

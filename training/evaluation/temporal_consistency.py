@@ -34,7 +34,7 @@ FRAMES = 12
 #: Pixels of the still for one of the frames, which makes a face's square of 384 px one of 256; size of the frames against
 #: the whole still.
 _REDUCTION, _MARGIN = 1.5, 1.25
-#: Amplitude of the pan as a share of the frame's sides, and of the zoom.
+#: Amplitude of the pan as a fraction of the frame's sides, and of the zoom.
 _PAN, _ZOOM = 0.02, 0.03
 #: Side of the canonical view in which residuals are compared.
 _VIEW = 192

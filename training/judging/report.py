@@ -16,7 +16,7 @@ _PLOT, _YOUNGEST, _OLDEST = 260, 15.0, 90.0
 
 
 def write(result: Json, folder: Path) -> None:
-    """Write ``report.json`` and ``report.html``, whose pictures lie in ``strips/``; git is told to ignore the folder."""
+    """Write ``report.json`` and ``report.html``, whose pictures lie in ``strips/``; a ``.gitignore`` keeps the folder out of git."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".gitignore").write_text("*\n")
     (folder / "report.json").write_text(json.dumps(result, indent=1) + "\n")

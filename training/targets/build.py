@@ -173,17 +173,6 @@ def load(folder: Path, subject: Subject) -> edits.SubjectEdits:
     return edits.SubjectEdits(np.stack(large), flow, place)
 
 
-def load_lines(folder: Path, subject: Subject) -> Floats:
-    """A subject's texture of lines at full depth, as ``edits.apply`` takes it. Raises ValueError if no layers are chosen for them."""
-    with np.load(folder / "choice.npz") as file:
-        rows = np.flatnonzero(file["name"] == subject.photo.key)
-        if not len(rows):
-            raise ValueError(f"{folder} / choice.npz has no layers for {subject.photo.key}")
-        amounts = file["shares"][rows[0]] * file["depth"][rows[0]][:, None]
-    with np.load(folder / "layers.npz") as file:
-        return layers.texture(file["layers"], amounts, file["windows"])
-
-
 def _sheets(people: list[Subject], folder: Path, bank: dict[str, Floats], choice: matching.Choice) -> None:
     shown = [i for i, s in enumerate(people) if s.photo.split in ("train", "val") and s.photo.sharp]
     shown = shown[:: max(1, len(shown) // 24)][:24]
