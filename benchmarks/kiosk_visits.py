@@ -4,10 +4,12 @@
 frames of scikit-image's astronaut until her face is changed, a picture (three shots), a strip or a clip, the page for the phone with
 its QR code and file, a print by a command, the end. The tests' tiny model stands in for the network; all else is the real one.
 
-Every ten visits: memory (resident, in all and of each process, the kiosk first), bytes written to disks and open files of the kiosk and of its decoders, and what lies in its
-working and temporary folder. A visit can be cut off by the kiosk's limits of time where the machine is busy. ``ALLOCATOR`` makes resident
-memory that which is in use. The exit code is 1 where a byte was written, a file lies there, files stayed open, or memory grew over the
-second half by ``LIMIT_MB`` or more (``growth_mb``).
+Every ten visits: memory (resident, in all and of each process, the kiosk first), bytes written to disks and open files of the kiosk
+and of its decoders, and what lies in its working and temporary folder. Bytes count from the tenth visit on, when there has been one of
+each kind: where a file is read for the first time, Linux writes when that was (``relatime``), and counts it as the reader's. A visit
+can be cut off by the kiosk's limits of time where the machine is busy. ``ALLOCATOR`` makes resident memory that which is in use. The
+exit code is 1 where a byte was written, a file lies there, files stayed open, or memory grew over the second half by ``LIMIT_MB`` or
+more (``growth_mb``).
 """
 
 from __future__ import annotations
@@ -99,16 +101,19 @@ def growth_mb(samples: list[dict[str, Any]]) -> float:
 
 def main(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the figures as JSON.")] = None,
-    visits: Annotated[int, typer.Option(min=40, help="How many.")] = 500,
+    visits: Annotated[
+        int, typer.Option(min=160, help="How many; the pictures that are kept fill up in the first 70.")
+    ] = 500,
 ) -> None:
     about = describe()
     samples = measure(visits)
-    first, middle, last = samples[0], samples[len(samples) // 2], samples[-1]
+    first, tenth, middle, last = *samples[:2], samples[len(samples) // 2], samples[-1]
+    written_bytes = last["written_bytes"] - tenth["written_bytes"]
     growth = growth_mb(samples)
     Console().print(
         f"{visits} visits, {last['cut_off']} cut off, in {last['seconds']:g} s; memory {middle['memory_mb']:.1f} MB at half and {last['memory_mb']:.1f} at the end, "
         f"a growth of {growth:.2f}; "
-        f"{last['written_bytes']} bytes written; open files before and after: {first['descriptors']}, {last['descriptors']}",
+        f"{written_bytes} bytes written; open files before and after: {first['descriptors']}, {last['descriptors']}",
         soft_wrap=True,
     )
     if out:
@@ -118,8 +123,8 @@ def main(
             )
             + "\n"
         )
-    left = any(sample["written_bytes"] > first["written_bytes"] or sample["files"] for sample in samples)
-    if growth >= LIMIT_MB or left or last["descriptors"] > first["descriptors"] + 2:
+    left = any(sample["files"] for sample in samples)
+    if growth >= LIMIT_MB or written_bytes or left or last["descriptors"] > first["descriptors"] + 2:
         raise typer.Exit(1)
 
 
