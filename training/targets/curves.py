@@ -15,7 +15,6 @@ _CURVES = {
     "shape": (0.0, 0.08, 0.23, 0.45, 0.70, 0.94, 1.14),
     "skin": (0.0, 0.02, 0.20, 0.45, 0.70, 0.95, 1.2),
 }
-SIGNS = tuple(_CURVES)
 
 
 def at(sign: str, years: float) -> float:
