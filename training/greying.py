@@ -25,14 +25,16 @@ from .edits import LUMA, luma
 #: Directions of streaks.
 DIRECTIONS = 8
 #: Light of strands, standard deviation in [0, 1] where hair is all grey; and of specks, of that.
-AMOUNT, SPECKS = 0.055, 0.5
+AMOUNT, SPECKS = 0.05, 0.5
 #: Length and width (sigma) of a streak, its distance from its neighbours, and the same of a speck, pixels of the face's view.
-_LENGTH, _WIDTH, _APART = 14.0, 0.6, 3.5
+_LENGTH, _WIDTH, _APART = 11.0, 0.6, 3.5
 _SPECK, _SPECKS_APART = 0.6, 1.6
 #: White hairs are fewer than dark ones: noise below this (in standard deviations) is dark.
 _FEW = 0.6
 #: Hair gets all its strands where it gets lighter by this.
 LIGHTER = 0.10
+#: Light of hair that is all grey: it gets no lighter than this, unless it was.
+LIGHTEST = 0.70
 #: Sigma of the structure tensor's window, pixels of half the side; gradients, in light per pixel, that are noise.
 _WINDOW, _NOISE = 2.0, 0.004
 #: Coherence of directions below which hair has none, and above which it has one.
@@ -145,6 +147,9 @@ class Greying(nn.Module):
         share = self.hairline(light, half, grey[:, :, 0], skin[:, :, 0])[:, :, None]
         residual, gain, grey = share * residual, share * gain, share * grey
         lighter = gain[:, :, 0] * light + (residual * self.luma).sum(2) / 2
+        # What is as light as grey hair already, as a hairline's skin, a collar or a wall, is no hair that gets lighter.
+        excess = torch.minimum(lighter, light + lighter - LIGHTEST).clamp(min=0) * (6 * grey[:, :, 0]).clamp(max=1.0)
+        residual = residual - 2 * excess[:, :, None]
         lighter = (across(self.larger, across(self.blocks, lighter)) / LIGHTER).clamp(0, 1)
         white = grey[:, :, 0] * lighter * self.strands(light, half, grey[:, :, 0])
         return torch.cat([residual + 2 * AMOUNT * white[:, :, None], gain, grey, skin], 2)

@@ -69,6 +69,16 @@ def test_hair_that_gets_darker_gets_no_white_hairs(greying: Greying) -> None:
     assert torch.allclose(after[..., : HAIRLINE - 24, :], before[..., : HAIRLINE - 24, :], atol=1e-5)
 
 
+def test_what_is_as_light_as_grey_hair_gets_no_lighter(greying: Greying) -> None:
+    before = edit()
+    wall = (..., slice(0, 60), slice(0, 80))
+    face = view()
+    face[wall] = 2 * 0.8 - 1
+    after = greying(face, before)[0, 0, 0]
+    assert after[4:50, 4:70].abs().mean() < 0.1 * before[0, 0, 0, 4:50, 4:70].mean()
+    assert after[4:50, 100:].mean() > 0.9 * before[0, 0, 0, 4:50, 100:].mean()
+
+
 def test_a_blurred_picture_shows_no_single_hairs(greying: Greying) -> None:
     spread = [greying(view(blur=blur), edit())[0, 0, 0, 20 : HAIRLINE - 20].std() for blur in (1, 8)]
     assert spread[0] > AMOUNT
