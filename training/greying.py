@@ -150,7 +150,7 @@ class Greying(nn.Module):
         # What is as light as grey hair already, as a hairline's skin, a collar or a wall, is no hair that gets lighter.
         excess = torch.minimum(lighter, light + lighter - LIGHTEST).clamp(min=0) * (6 * grey[:, :, 0]).clamp(max=1.0)
         residual = residual - 2 * excess[:, :, None]
-        lighter = (across(self.larger, across(self.blocks, lighter)) / LIGHTER).clamp(0, 1)
+        lighter = (across(self.larger, across(self.blocks, lighter - excess)) / LIGHTER).clamp(0, 1)
         white = grey[:, :, 0] * lighter * self.strands(light, half, grey[:, :, 0])
         return torch.cat([residual + 2 * AMOUNT * white[:, :, None], gain, grey, skin], 2)
 
