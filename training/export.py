@@ -25,21 +25,20 @@ from torch import Tensor, nn
 
 from lgin_edge import geometry
 from lgin_edge.files import atomic_write
-from lgin_edge.models.description import METADATA_KEY, AgeDescription, Description
+from lgin_edge.models.description import ANY, METADATA_KEY, AgeDescription, Description
 
 from . import checkpoint, data
 from .command import exit_on_error, run_command
 from .critics import AgeClassifier
 from .detector import store_weights, weights_of
-from .lines import Lines
-from .networks import FACE_BOX, LGIN, Modulation, NetworkConfig, Position, count_macs, example_inputs
+from .evaluation import cost
+from .greying import Greying
+from .lines import Lines, shown
+from .networks import FACE_BOX, LGIN, Modulation, NetworkConfig, Position, example_inputs
 from .trainer import CLASSIFIER_SIDE
 
 OPSET = 20  # the newest that TensorRT 10.3 (JetPack 6) reads
-INPUTS = ("face", "patches", "boxes", "age")
-OUTPUTS = ("face_edit", "patch_edit", "flow", "place", "lines")
 CONFIG = "config.json"
-CRITIC_SIZE = CLASSIFIER_SIDE
 
 TRAINING_DATA = (
     "1,219 faces of people of 18 and more: 775 official portraits of members of the US Congress (mostly presumed US-government "
@@ -51,15 +50,19 @@ TRAINING_DATA = (
 
 
 class Exported(nn.Module):
-    """T without the coarse images that only L_I needs."""
+    """T without the coarse images that only L_I needs, with hair that greys along its strands."""
 
     def __init__(self, net: LGIN) -> None:
         super().__init__()
         self.net = net
+        self.greying = Greying(net.config.face_size)
 
     def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> tuple[Tensor, ...]:
         edits = self.net(face, patches, boxes, age).edits
-        return edits.face_edit, edits.patch_edit, edits.flow, edits.place, edits.lines
+        residual, gain, grey, skin = edits.face_edit.split((3, 1, 1, 1), 2)
+        skin = shown(face, skin[:, :, 0])[:, :, None]
+        face_edit = self.greying(face, torch.cat([residual, gain, grey, skin], 2))
+        return face_edit, edits.patch_edit, edits.flow, edits.place, edits.lines
 
 
 class ExportedClassifier(nn.Module):
@@ -75,34 +78,22 @@ class ExportedClassifier(nn.Module):
 
 def describe(config: NetworkConfig, name: str) -> Description:
     return Description(
-        model=name,
-        groups=data.GROUPS,
+        **_common(name),
         face_size=config.face_size,
         patch_size=config.patch_size,
         face_taper=geometry.FACE_TAPER,
         region_taper=geometry.REGION_TAPER,
-        template=canonical_template(),
-        precision="fp32",
-        training_data=TRAINING_DATA,
         format=2,
         face_box=FACE_BOX,
         lines_size=config.texture_size,
     )
 
 
-def canonical_template() -> tuple[tuple[float, float], ...]:
-    return tuple((float(x), float(y)) for x, y in geometry.TEMPLATE)
-
-
-def describe_classifier(name: str) -> AgeDescription:
-    return AgeDescription(
-        model=name,
-        groups=data.GROUPS,
-        face_size=CRITIC_SIZE,
-        template=canonical_template(),
-        precision="fp32",
-        training_data=TRAINING_DATA,
-    )
+def _common(name: str) -> dict[str, Any]:
+    """What the descriptions of both kinds of models say."""
+    template = tuple((float(x), float(y)) for x, y in geometry.TEMPLATE)
+    facts = {"model": name, "groups": data.GROUPS, "template": template, "precision": "fp32"}
+    return facts | {"training_data": TRAINING_DATA}
 
 
 def export(net: LGIN, path: Path, name: str = "lgin") -> onnx.ModelProto:
@@ -114,27 +105,11 @@ def export(net: LGIN, path: Path, name: str = "lgin") -> onnx.ModelProto:
     config = net.config
     faces, ages = torch.export.Dim("faces"), torch.export.Dim("ages")
     shapes = ({0: faces}, {0: faces}, {0: faces}, {0: faces, 1: ages})
-    model = to_onnx(Exported(net), example_inputs(config, faces=2, ages=3), shapes, INPUTS, OUTPUTS)
-    name_shapes(model, tensor_shapes(config))
+    about = describe(config, name)
+    model = to_onnx(Exported(net), example_inputs(config, faces=2, ages=3), shapes, about)
     store_textures(model)
-    save(model, describe(config, name), path)
+    save(model, about, path)
     return model
-
-
-def tensor_shapes(config: NetworkConfig) -> dict[str, list[int | str]]:
-    """Shapes of the inputs and outputs of format 2."""
-    s, p, k, a = config.face_size, config.patch_size, config.groups, config.texture_size
-    return {
-        "face": ["N", 3, s, s],
-        "patches": ["N", 5, 3, p, p],
-        "boxes": ["N", 5, 4],
-        "age": ["N", "G", k],
-        "face_edit": ["N", "G", 6, s, s],
-        "patch_edit": ["N", "G", 5, 4, p, p],
-        "flow": ["N", "G", 2, s // 8, s // 8],
-        "place": ["N", 2, s // 8, s // 8],
-        "lines": ["N", "G", 1, a, a],
-    }
 
 
 #: Fewest numbers of what is a texture and no weight of a layer.
@@ -164,20 +139,19 @@ def store_textures(model: onnx.ModelProto) -> None:
 
 
 def export_classifier(classifier: AgeClassifier, path: Path, name: str = "lgin") -> onnx.ModelProto:
-    """Export C to ``path``: ``face`` [N, 3, CRITIC_SIZE, CRITIC_SIZE] in [-1, 1] -> ``probability`` [N, K].
+    """Export C to ``path``: ``face`` [N, 3, CLASSIFIER_SIDE, CLASSIFIER_SIDE] in [-1, 1] -> ``probability`` [N, K].
 
     Its kernels are stored as float16 behind a Cast and run as float32.
 
     Args:
         classifier: on the CPU, in evaluation mode.
     """
-    side, groups = CRITIC_SIZE, len(data.GROUPS)
-    example = (torch.zeros(2, 3, side, side),)
+    example = (torch.zeros(2, 3, CLASSIFIER_SIDE, CLASSIFIER_SIDE),)
     shapes = ({0: torch.export.Dim("faces")},)
-    model = to_onnx(ExportedClassifier(classifier), example, shapes, ("face",), ("probability",))
+    about = AgeDescription(**_common(name), face_size=CLASSIFIER_SIDE)
+    model = to_onnx(ExportedClassifier(classifier), example, shapes, about)
     store_weights(model, weights_of(model), half=True)
-    name_shapes(model, {"face": ["N", 3, side, side], "probability": ["N", groups]})
-    save(model, describe_classifier(name), path)
+    save(model, about, path)
     return model
 
 
@@ -185,8 +159,7 @@ def to_onnx(
     module: nn.Module,
     example: tuple[Tensor, ...],
     shapes: tuple[dict[int, Any], ...],
-    inputs: tuple[str, ...],
-    outputs: tuple[str, ...],
+    about: Description | AgeDescription,
 ) -> onnx.ModelProto:
     """The exporter's graph as it is; ``shapes`` names the dynamic dimensions of each input."""
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
@@ -199,8 +172,8 @@ def to_onnx(
             dynamo=True,
             opset_version=OPSET,
             dynamic_shapes=shapes,
-            input_names=inputs,
-            output_names=outputs,
+            input_names=tuple(about.inputs),
+            output_names=tuple(about.outputs),
             external_data=False,
             verbose=False,
         )
@@ -210,6 +183,7 @@ def to_onnx(
 
 def save(model: onnx.ModelProto, description: Description | AgeDescription, path: Path) -> None:
     """Write a checked model with its description, under its final name only when it is whole."""
+    name_shapes(model, description)
     forget_source(model)
     helper.set_model_props(model, {METADATA_KEY: description.to_json()})
     model.producer_name, model.doc_string = "lgin-edge training.export", ""
@@ -218,11 +192,16 @@ def save(model: onnx.ModelProto, description: Description | AgeDescription, path
         onnx.save(model, str(partial))
 
 
-def name_shapes(model: onnx.ModelProto, wanted: dict[str, list[int | str]]) -> None:
-    """Give the graph's inputs and outputs, all float, these shapes."""
-    graph = model.graph
+def name_shapes(model: onnx.ModelProto, about: Description | AgeDescription) -> None:
+    """Give the graph's inputs and outputs, all float, the shapes that the description says, for N faces at G ages each."""
+    graph, shapes = model.graph, about.inputs | about.outputs
     for values in (graph.input, graph.output):
-        named = [helper.make_tensor_value_info(v.name, TensorProto.FLOAT, wanted[v.name]) for v in values]
+        named = [
+            helper.make_tensor_value_info(
+                v.name, TensorProto.FLOAT, ["N", *("G" if side == ANY else side for side in shapes[v.name])]
+            )
+            for v in values
+        ]
         del values[:]
         values.extend(named)
     del graph.value_info[:]  # they name the exporter's own dimensions
@@ -333,8 +312,8 @@ def compare(net: LGIN, path: Path, seed: int = 0) -> float:
         age = rng.dirichlet(np.ones(age.shape[-1]), (n, g)).astype(np.float32)
         with torch.no_grad():
             expected = Exported(net)(*(torch.from_numpy(a) for a in (face, patches, boxes, age)))
-        feeds = dict(zip(INPUTS, (face, patches, boxes, age), strict=True))
-        for have, want in zip(session.run(list(OUTPUTS), feeds), expected, strict=True):
+        feeds = {"face": face, "patches": patches, "boxes": boxes, "age": age}
+        for have, want in zip(session.run(None, feeds), expected, strict=True):
             worst = max(worst, float(np.abs(have - want.numpy()).max()))
     return worst
 
@@ -349,7 +328,7 @@ def compare_classifier(classifier: AgeClassifier, path: Path, seed: int = 0) -> 
     for n in (1, 2, 5):
         # From smooth to noisy: a single kind of picture may be one group's for certain, and then nothing differs.
         coarse = torch.from_numpy(rng.uniform(-1, 1, (n, 3, 12 * n, 12 * n)).astype(np.float32))
-        face = nn.functional.interpolate(coarse, size=(CRITIC_SIZE, CRITIC_SIZE), mode="bilinear")
+        face = nn.functional.interpolate(coarse, size=(CLASSIFIER_SIDE, CLASSIFIER_SIDE), mode="bilinear")
         with torch.no_grad():
             expected = ExportedClassifier(classifier)(face).numpy()
         (have,) = session.run(["probability"], {"face": face.numpy()})
@@ -385,20 +364,16 @@ def main(
         if years:
             calibrate(net, [float(one) for one in years.split(",")])
         c = load_classifier(run) if classifier is not None else None
-    model = export(net, output, name)
-    macs = count_macs(Exported(net), *example_inputs(net.config))
-    report(output, model, macs, compare(net, output))
+    report(output, export(net, output, name), compare(net, output))
     if start is not None:
         checkpoint.save_start(run / checkpoint.FILE, start)
     if c is not None and classifier is not None:
-        model = export_classifier(c, classifier, name)
-        macs = count_macs(ExportedClassifier(c), torch.zeros(1, 3, CRITIC_SIZE, CRITIC_SIZE))
-        report(classifier, model, macs, compare_classifier(c, classifier))
+        report(classifier, export_classifier(c, classifier, name), compare_classifier(c, classifier))
 
 
-def report(path: Path, model: onnx.ModelProto, macs: int, difference: float) -> None:
+def report(path: Path, model: onnx.ModelProto, difference: float) -> None:
     size = path.stat().st_size / 1e6
-    typer.echo(f"{path}: {size:.1f} MB, {len(model.graph.node)} nodes, {macs / 1e9:.2f} GMAC")
+    typer.echo(f"{path}: {size:.1f} MB, {len(model.graph.node)} nodes, {cost.macs(model) / 1e9:.2f} GMAC")
     typer.echo(f"largest difference to PyTorch: {difference:.1e}")
 
 

@@ -8,6 +8,11 @@ from torch import Tensor, nn
 
 from lgin_edge import geometry
 
+from .edits import luma
+
+#: Skin this bright (light in [0, 1]) begins to show its lines less, and from there on shows least, by so much: cameras clip it.
+_BRIGHT, _BRIGHTEST, _FADES = 0.82, 0.98, 0.65
+
 
 class Lines(nn.Module):
     """How deep the local generators draw each age layer, ``a_rk``, and what comes of it in mesh space (design section 2).
@@ -69,3 +74,9 @@ class Lines(nn.Module):
         own, mirrored = drawn.unflatten(-1, (side, side)).unflatten(1, (-1, 2)).unbind(2)
         drawn = (own + mirrored.flip(-1)) * self.windows  # [N, 5, A, A]
         return (depth.transpose(2, 3) @ drawn.flatten(2)[:, None]).unflatten(-1, (side, side))
+
+
+def shown(face: Tensor, skin: Tensor) -> Tensor:
+    """Skin that shows lines, [N, G, S, S], of views [N, 3, S, S] in [-1, 1] and of visible skin: less of it where it is nearly white."""
+    light = (luma(face) + 1) / 2
+    return skin * (1 - _FADES * ((light - _BRIGHT) / (_BRIGHTEST - _BRIGHT)).clamp(0, 1))

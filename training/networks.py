@@ -1,7 +1,7 @@
 """The generators of LGIN: five local ones, a global one, and their interaction. (The two critics: ``training.critics``.)
 
-Sizes are chosen so that the whole ``T`` at S = 256, P = 128 costs less than a ResNet-18 at 256x256 (2.37 GMAC):
-``python -m training.networks`` counts and prints it. What keeps it cheap on every device:
+Sizes are chosen so that the whole ``T`` at S = 256, P = 128 costs less than a ResNet-18 at 256x256 (2.37 GMAC), as
+``training.export`` counts it. What keeps it cheap on every device:
 
 - pictures enter by a convolution of stride 2 and leave by depth-to-space, so no convolution runs at full resolution;
 - residual blocks are narrower inside (He et al. 2015 call them bottlenecks), where most of the multiplications are;
@@ -381,32 +381,9 @@ class LGIN(nn.Module):
         return Transformation(edits, which, depth[..., 0], coarse)
 
 
-def count_macs(module: nn.Module, *inputs: Tensor) -> int:
-    """Multiply-accumulates of one forward pass: convolutions, linear layers and matrix products."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(*inputs)
-    return counter.get_total_flops() // 2
-
-
 def example_inputs(config: NetworkConfig, faces: int = 1, ages: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Zeros of the shapes that ``LGIN.forward`` takes, with template boxes."""
     boxes = torch.tensor(geometry.REGION_BOXES, dtype=torch.float32).expand(faces, -1, -1)
     s, p = config.face_size, config.patch_size
     age = torch.zeros(faces, ages, config.groups)
     return torch.zeros(faces, 3, s, s), torch.zeros(faces, 5, 3, p, p), boxes.contiguous(), age
-
-
-def main() -> None:
-    config = NetworkConfig()
-    model = LGIN(config)
-    parameters = sum(p.numel() for p in model.parameters())
-    one, six = (count_macs(model, *example_inputs(config, 1, ages)) for ages in (1, 6))
-    print(f"T at S = {config.face_size}, P = {config.patch_size}: {parameters / 1e6:.2f} M parameters")
-    print(f"  one age:                {one / 1e9:.2f} GMAC (ResNet-18 at 256x256: 2.37)")
-    print(f"  timeline of six ages:   {six / 1e9:.2f} GMAC, {six / one:.2f} times one age")
-
-
-if __name__ == "__main__":
-    main()

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 import onnx
 import onnxruntime
 from safetensors.torch import save_file
+from support.macs import count_macs
 from typer.testing import CliRunner
 
 from lgin_edge.age_estimator import AgeModel
@@ -22,7 +23,8 @@ from training import checkpoint, data, export
 from training.config import TrainConfig
 from training.critics import AgeClassifier
 from training.evaluation import cost
-from training.networks import FACE_BOX, LGIN, NetworkConfig, count_macs, example_inputs
+from training.networks import FACE_BOX, LGIN, NetworkConfig, example_inputs
+from training.trainer import CLASSIFIER_SIDE
 
 SEED = 5
 SMALL = NetworkConfig(
@@ -153,21 +155,19 @@ def test_onnx_equals_pytorch(whole, exported):
 
 def test_its_costs_are_the_network_s(exported):
     macs = cost.macs(onnx.load(exported / "t.onnx"))
-    assert macs == pytest.approx(count_macs(LGIN(SMALL), *example_inputs(SMALL)), rel=0.02)
+    assert macs == pytest.approx(count_macs(export.Exported(LGIN(SMALL)), *example_inputs(SMALL)), rel=0.02)
 
 
 def test_onnx_outputs_are_not_trivial(exported):
     session = onnxruntime.InferenceSession(str(exported / "t.onnx"), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(SEED)
-    feeds = {name: t.numpy() for name, t in zip(export.INPUTS, example_inputs(SMALL, 2, 3), strict=True)}
+    about = read_description(exported / "t.onnx")
+    feeds = {name: t.numpy() for name, t in zip(about.inputs, example_inputs(SMALL, 2, 3), strict=True)}
     feeds |= {name: rng.uniform(-1, 1, feeds[name].shape).astype(np.float32) for name in ("face", "patches")}
     feeds["age"] = rng.dirichlet(np.ones(7), (2, 3)).astype(np.float32)
-    outputs = dict(zip(export.OUTPUTS, session.run(list(export.OUTPUTS), feeds), strict=True))
+    outputs = dict(zip(about.outputs, session.run(list(about.outputs), feeds), strict=True))
     assert all(output.std() > 1e-4 for output in outputs.values())
-    assert {name: list(o.shape) for name, o in outputs.items()} == {
-        name: [{"N": 2, "G": 3}.get(side, side) for side in export.tensor_shapes(SMALL)[name]]
-        for name in export.OUTPUTS
-    }
+    assert {name: o.shape for name, o in outputs.items()} == {name: about.shape(name, 2, 3) for name in about.outputs}
 
 
 def test_the_model_describes_itself(exported):
@@ -208,7 +208,7 @@ def test_the_age_model_is_c(whole, exported):
     classifier = export.load_classifier(whole)
     # Kernels are stored as float16, eleven bits of every weight.
     assert export.compare_classifier(classifier, exported / "age.onnx", SEED) < 2e-3
-    side = export.CRITIC_SIZE
+    side = CLASSIFIER_SIDE
     face = torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(SEED)) * 2 - 1
     with torch.no_grad():
         p = classifier(face).exp().numpy()
@@ -220,7 +220,7 @@ def test_the_age_model_is_c(whole, exported):
 
 def test_the_age_model_describes_itself(exported):
     about = AgeModel(exported / "age.onnx").description
-    assert (about.model, about.face_size, about.groups) == ("small-1", export.CRITIC_SIZE, data.GROUPS)
+    assert (about.model, about.face_size, about.groups) == ("small-1", CLASSIFIER_SIDE, data.GROUPS)
     assert "Congress" in about.training_data
 
 

@@ -7,11 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
 
+from support.macs import count_macs
+
 from lgin_edge import geometry
 from training import networks
 from training.config import PRESETS
 from training.critics import AgeClassifier, Discriminator
-from training.networks import LGIN, NetworkConfig, Position, count_macs, example_inputs
+from training.networks import LGIN, NetworkConfig, Position, example_inputs
 
 SEED = 11
 SMALL = NetworkConfig(

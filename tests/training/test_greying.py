@@ -1,0 +1,118 @@
+"""Hair that greys by the picture's own edges and strands."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from training.greying import AMOUNT, Greying, streaks
+from training.lines import shown
+
+SIDE = 256
+HAIRLINE = 120  # rows above it are hair, below skin
+
+
+@pytest.fixture(scope="module")
+def greying() -> Greying:
+    return Greying(SIDE).eval()
+
+
+def view(angle: float = 0.0, blur: int = 1) -> Tensor:
+    """Dark hair of fine strands at an angle to the vertical, over light skin: [1, 3, SIDE, SIDE] in [-1, 1]."""
+    random = torch.Generator().manual_seed(4)
+    y, x = torch.meshgrid(torch.arange(SIDE) + 0.0, torch.arange(SIDE) + 0.0, indexing="ij")
+    across = x * torch.cos(torch.tensor(angle)) + y * torch.sin(torch.tensor(angle))
+    strands = torch.rand(2 * SIDE, generator=random)[(across + SIDE / 2).long().clamp(0, 2 * SIDE - 1)]
+    light = torch.where(y < HAIRLINE, 0.06 + 0.10 * strands, 0.65 + 0.02 * torch.rand(SIDE, SIDE, generator=random))
+    face = (2 * light - 1).expand(1, 3, -1, -1)
+    if blur > 1:
+        face = torch.nn.functional.interpolate(
+            torch.nn.functional.avg_pool2d(face, blur), scale_factor=blur, mode="bilinear"
+        )
+    return face.contiguous()
+
+
+def edit(spread: float = 0.5, lighter: float = 0.2) -> Tensor:
+    """Hair that greys and gets lighter, which ends within ``spread`` rows of the hairline: [1, 1, 6, SIDE, SIDE]."""
+    rows = torch.arange(SIDE)[:, None].expand(SIDE, SIDE) + 0.5
+    share = ((HAIRLINE + spread - rows) / (2 * spread)).clamp(0, 1)
+    result = torch.zeros(1, 1, 6, SIDE, SIDE)
+    result[:, :, :3] = 2 * lighter * share
+    result[:, :, 4] = 0.8 * share
+    result[:, :, 5, HAIRLINE + 20 :] = 1.0
+    return result
+
+
+def test_grey_keeps_to_the_edge_of_hair_beside_skin(greying: Greying) -> None:
+    before = edit(spread=10)
+    after = greying(view(), before)
+    beyond, inside = (..., slice(HAIRLINE + 2, HAIRLINE + 10), slice(None)), (..., slice(HAIRLINE - 12), slice(None))
+    for channel in (0, 4):
+        assert after[:, :, channel][beyond].mean() < 0.65 * before[:, :, channel][beyond].mean()
+    assert after[:, :, 4][inside].mean() > 0.98 * before[:, :, 4][inside].mean()
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.7, 1.57])
+def test_white_hairs_lie_along_the_hair(greying: Greying, angle: float) -> None:
+    light = greying(view(angle), edit())[0, 0, 0, 20 : HAIRLINE - 20, 20:-20]
+    gy, gx = (d.flatten() for d in torch.gradient(light))
+    # The energy of changes along the strands against that across them, whose direction is (cos, sin) of the angle.
+    c, s = torch.cos(torch.tensor(angle)), torch.sin(torch.tensor(angle))
+    along, across = (c * gy - s * gx).square().mean(), (c * gx + s * gy).square().mean()
+    assert along < 0.25 * across
+
+
+def test_hair_that_gets_darker_gets_no_white_hairs(greying: Greying) -> None:
+    before = edit(lighter=-0.05)
+    after = greying(view(), before)
+    assert torch.allclose(after[..., : HAIRLINE - 24, :], before[..., : HAIRLINE - 24, :], atol=1e-5)
+
+
+def test_what_is_as_light_as_grey_hair_gets_no_lighter(greying: Greying) -> None:
+    before = edit()
+    wall = (..., slice(0, 60), slice(0, 80))
+    face = view()
+    face[wall] = 2 * 0.8 - 1
+    after = greying(face, before)[0, 0, 0]
+    assert after[4:50, 4:70].abs().mean() < 0.1 * before[0, 0, 0, 4:50, 4:70].mean()
+    assert after[4:50, 100:].mean() > 0.9 * before[0, 0, 0, 4:50, 100:].mean()
+
+
+def test_a_blurred_picture_shows_no_single_hairs(greying: Greying) -> None:
+    spread = [greying(view(blur=blur), edit())[0, 0, 0, 20 : HAIRLINE - 20].std() for blur in (1, 8)]
+    assert spread[0] > AMOUNT
+    assert spread[1] < 0.02 * spread[0]
+
+
+def test_brows_grey_as_they_are(greying: Greying) -> None:
+    before = edit()
+    brow = (..., slice(160, 170), slice(60, 110))
+    face = view()
+    face[..., 160:170, 60:110] = -0.6
+    before[:, :, 5][brow], before[:, :, 4][brow] = 0.0, 0.6
+    after = greying(face, before)
+    inside = (..., slice(162, 168), slice(66, 104))
+    assert after[:, :, 4][inside].mean() > 0.85 * 0.6
+
+
+def test_each_age_is_as_alone(greying: Greying) -> None:
+    both = torch.cat([edit(spread=6), edit(lighter=0.1)], 1)
+    made = greying(view(0.3), both)
+    for k in (0, 1):
+        assert torch.allclose(made[:, k], greying(view(0.3), both[:, k : k + 1])[:, 0], atol=1e-5)
+
+
+def test_streaks_are_the_same_on_every_machine_and_of_mean_0() -> None:
+    made = streaks(64)
+    assert torch.equal(made, streaks(64))
+    assert torch.allclose(made.mean((1, 2)), torch.zeros(len(made)), atol=1e-5)
+    assert torch.allclose(made.std((1, 2)), torch.ones(len(made)), atol=1e-2)
+
+
+def test_lines_fade_where_a_picture_is_nearly_white() -> None:
+    skin = torch.ones(1, 1, 4, 4)
+    faces = [torch.full((1, 3, 4, 4), 2 * light - 1) for light in (0.2, 0.8, 0.9, 1.0)]
+    kept = [float(shown(face, skin).mean()) for face in faces]
+    assert kept[0] == kept[1] == 1
+    assert 1 > kept[2] > kept[3] == pytest.approx(0.35)

@@ -1,0 +1,199 @@
+"""Hair that greys by its own strands: what is worked out from the picture, not learnt.
+
+A network says where hair greys as it says everything: as a mean of what might be. So an edge of hair is a haze, and grey
+over black hair, which shows no strands, is a veil. Both are mended here, by the picture's own edges and directions.
+
+- *Hairline*: beside skin, grey keeps to the hair's edge in the picture (guided filter of He et al. 2010, at a quarter of the
+  side as in He & Sun 2015's fast one).
+- *Strands*: where hair gets lighter, white hairs lie along the hair that is there. Their texture is noise, streaked in
+  ``DIRECTIONS`` directions; the structure tensor (Bigün & Granlund 1987) of the picture chooses among them. Hair without one direction, tight curls,
+  gets specks. A blurred picture gets none.
+
+Nothing here has weights: the same picture always gets the same strands, which move with the face.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import canonical
+from .edits import LUMA, luma
+
+#: Directions of streaks.
+DIRECTIONS = 8
+#: Light of strands, standard deviation in [0, 1] where hair is all grey; and of specks, of that.
+AMOUNT, SPECKS = 0.05, 0.5
+#: Length and width (sigma) of a streak, its distance from its neighbours, and the same of a speck, pixels of the face's view.
+_LENGTH, _WIDTH, _APART = 11.0, 0.6, 3.5
+_SPECK, _SPECKS_APART = 0.6, 1.6
+#: White hairs are fewer than dark ones: noise below this (in standard deviations) is dark.
+_FEW = 0.6
+#: Hair gets all its strands where it gets lighter by this.
+LIGHTER = 0.10
+#: Light of hair that is all grey: it gets no lighter than this, unless it was.
+LIGHTEST = 0.70
+#: Sigma of the structure tensor's window, pixels of half the side; gradients, in light per pixel, that are noise.
+_WINDOW, _NOISE = 2.0, 0.004
+#: Coherence of directions below which hair has none, and above which it has one.
+_CURLED, _STRAIGHT = 0.25, 0.6
+#: Ratio of the finest detail to coarser detail, squared, of a picture that is too blurred to show a hair, and of one that shows all.
+_BLURRED, _SHARP = 0.25, 0.49
+#: The guided filter's radius, pixels of a quarter of the side; its noise, squared light; and how much of grey it takes for haze.
+_RADIUS, _EPSILON, _HAZE = 1, 3e-4, 0.3
+#: Side of the maps of what lies near skin, and of how much lighter hair gets.
+_BLOCKS = 32
+
+
+def streaks(side: int, seed: int = 3) -> Tensor:
+    """Noise of mean 0 and variance 1 streaked in each direction, and specks: [DIRECTIONS + 1, side, side], without seams."""
+    random = np.random.default_rng(seed)
+    frequency = np.fft.fftfreq(side)
+    fy, fx = np.meshgrid(frequency, frequency, indexing="ij")
+
+    def kept(sigma: float, f: np.ndarray) -> np.ndarray:
+        return np.exp(-2 * (np.pi * sigma * f) ** 2)
+
+    white = np.fft.fft2(random.standard_normal((side, side)))
+    bands = []
+    for angle in np.pi * np.arange(DIRECTIONS) / DIRECTIONS:
+        along, across = fx * np.cos(angle) + fy * np.sin(angle), fy * np.cos(angle) - fx * np.sin(angle)
+        bands.append(kept(_LENGTH, along) * kept(_WIDTH, across) * (1 - kept(_APART, across)))
+    radius = np.hypot(fx, fy)
+    bands.append(kept(_SPECK, radius) * (1 - kept(_SPECKS_APART, radius)))
+    noise = np.stack([np.fft.ifft2(white * band).real for band in bands])
+    noise /= noise.std((1, 2), keepdims=True)
+    noise = np.maximum(noise - _FEW, 0)
+    noise -= noise.mean((1, 2), keepdims=True)
+    return torch.from_numpy((noise / noise.std((1, 2), keepdims=True)).astype(np.float32))
+
+
+def means(side: int, kernel: int) -> Tensor:
+    """[side, side]: means over windows of ``kernel``, of what lies in the picture."""
+    at = torch.arange(side)
+    inside = ((at[:, None] - at).abs() <= kernel // 2).float()
+    return inside / inside.sum(1, keepdim=True)
+
+
+def gaussian(side: int, sigma: float) -> Tensor:
+    """[side, side]: means weighted by a Gaussian."""
+    at = torch.arange(side)
+    weight = torch.exp(-0.5 * ((at[:, None] - at) / sigma) ** 2)
+    return weight / weight.sum(1, keepdim=True)
+
+
+def reduced(side: int, to: int) -> Tensor:
+    """[to, side]: means of what falls on each pixel of a smaller side."""
+    return torch.eye(to).repeat_interleave(side // to, 1) * (to / side)
+
+
+def enlarged(side: int, to: int) -> Tensor:
+    """[to, side]: bilinear reading of maps at a larger side, half-pixel centres, border replicated."""
+    return canonical.hat(torch.tensor(0.0), torch.tensor(1.0), to, side)
+
+
+def across(reader: Tensor, maps: Tensor) -> Tensor:
+    """Maps [..., h, h] read along both axes by a matrix [k, h]: [..., k, k].
+
+    Products of small matrices, which every device is quick at; a mean over windows of one channel is slow on most.
+    """
+    return reader @ maps @ reader.mT
+
+
+class Greying(nn.Module):
+    """Edits of faces whose hair greys along its own edges and strands."""
+
+    bank: Tensor
+    window: Tensor
+    spread: Tensor
+    blocks: Tensor
+    larger: Tensor
+    orient: Tensor
+    sobel: Tensor
+    detail: Tensor
+    turns: Tensor
+    luma: Tensor
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        window = means(side // 4, 2 * _RADIUS + 1)
+        angles = torch.pi * torch.arange(DIRECTIONS) / DIRECTIONS
+        rows = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
+        spot = torch.zeros(1, 1, 7, 7)
+        spot[..., 3, 3] = 1
+        fine = F.avg_pool2d(spot, 3, 1, 1)
+        coarse = F.avg_pool2d(fine, 5, 1, 2, count_include_pad=True)
+        for name, value in {
+            "bank": F.pixel_unshuffle(streaks(side)[:, None], 2).flatten(1, 2),  # [DIRECTIONS + 1, 4 * S/2, S/2]
+            "window": window,
+            "spread": enlarged(side // 4, side) @ window,
+            "blocks": reduced(side, _BLOCKS),
+            "larger": enlarged(_BLOCKS, side),
+            "orient": gaussian(side // 2, _WINDOW),
+            "sobel": torch.stack([rows, rows.T])[:, None] / _NOISE,
+            "detail": torch.cat([spot - fine, fine - coarse]),
+            "turns": torch.stack([torch.cos(2 * angles), torch.sin(2 * angles)], 1)[..., None, None],
+            "luma": torch.tensor(LUMA)[:, None, None],
+        }.items():
+            self.register_buffer(name, value.contiguous(), persistent=False)
+
+    def forward(self, face: Tensor, face_edit: Tensor) -> Tensor:
+        """Face edits [N, G, 6, S, S] of the views ``face`` [N, 3, S, S] in [-1, 1] -> the same shape."""
+        light = (luma(face) + 1) / 2  # [N, 1, S, S]
+        half = F.avg_pool2d(light, 2)
+        residual, gain, grey, skin = face_edit.split((3, 1, 1, 1), 2)
+        share = self.hairline(light, half, grey[:, :, 0], skin[:, :, 0])[:, :, None]
+        residual, gain, grey = share * residual, share * gain, share * grey
+        lighter = gain[:, :, 0] * light + (residual * self.luma).sum(2) / 2
+        # What is as light as grey hair already, as a hairline's skin, a collar or a wall, is no hair that gets lighter.
+        excess = torch.minimum(lighter, light + lighter - LIGHTEST).clamp(min=0) * (6 * grey[:, :, 0]).clamp(max=1.0)
+        residual = residual - 2 * excess[:, :, None]
+        lighter = (across(self.larger, across(self.blocks, lighter)) / LIGHTER).clamp(0, 1)
+        white = grey[:, :, 0] * lighter * self.strands(light, half, grey[:, :, 0])
+        return torch.cat([residual + 2 * AMOUNT * white[:, :, None], gain, grey, skin], 2)
+
+    def hairline(self, light: Tensor, half: Tensor, grey: Tensor, skin: Tensor) -> Tensor:
+        """How much of each edit is left, [N, G, S, S]: less than 1 beside skin, where grey spreads past the edge of hair."""
+        p, q = F.avg_pool2d(half, 2), F.avg_pool2d(grey, 4)
+        x, y = across(self.window, p), across(self.window, q)
+        # About the means at each pixel, not over each window: nearly the same, and no difference of squares that FP16 would lose.
+        dx, dy = p - x, q - y
+        slope = across(self.window, dx * dy) / (across(self.window, dx * dx) + _EPSILON)
+        line = across(self.spread, slope) * light + across(self.spread, y - slope * x)
+        left = ((line - _HAZE) / (1 - _HAZE) / (grey + 1e-3)).clamp(0, 1)
+        # Only what greys, and only round the face: hair before a dark wall has no edge that light could tell. Brows, holes in
+        # skin that a closing fills, grey as they are.
+        coarse = across(self.blocks, skin)
+        grown = F.max_pool2d(coarse, 5, 1, 2)
+        holes = (-F.max_pool2d(-grown, 5, 1, 2) - coarse).clamp(min=0)
+        near = across(self.larger, grown * (1 - holes)) * (6 * grey).clamp(max=1.0)
+        return 1 + near * (left - 1)
+
+    def strands(self, light: Tensor, half: Tensor, grey: Tensor) -> Tensor:
+        """Light of white hairs along the picture's own directions, [N, G, S, S], of variance 1 in straight hair of a sharp picture."""
+        # What is seen well inside hair: its outline, far steeper than its strands, has a direction of its own.
+        inside = F.avg_pool2d(grey, 2)
+        inside = inside / (inside.amax((2, 3), keepdim=True) + 0.05)
+        inside = inside * inside
+        gx, gy = F.conv2d(half, self.sobel, padding=1).chunk(2, 1)
+        # The double angle along the strands, which lie across the gradient; and the gradients' energy.
+        tensor = torch.stack([gy * gy - gx * gx, -2 * gx * gy, gx * gx + gy * gy], 2)
+        tensor = across(self.orient, tensor * (inside * inside)[:, :, None]).flatten(0, 1)  # [N * G, 3, S/2, S/2]
+        direction = tensor[:, :2] / (tensor[:, 2:] + 1)
+        coherence = torch.sqrt((direction * direction).sum(1, keepdim=True) + 1e-6)
+        straight = ((coherence - _CURLED) / (_STRAIGHT - _CURLED)).clamp(0, 1)
+        weight = F.relu(F.conv2d(direction, self.turns) + 0.05)
+        weight = weight * weight
+        weight = straight * weight * torch.rsqrt((weight * weight).sum(1, keepdim=True) + 1e-6)
+        weight = torch.cat([weight, SPECKS * (1 - straight)], 1)  # [N * G, DIRECTIONS + 1, S/2, S/2]
+        bank = self.bank.unflatten(1, (4, -1))  # the pixels of each 2 x 2 block
+        white = F.pixel_shuffle((weight[:, :, None] * bank).sum(1), 2)
+        return white.unflatten(0, grey.shape[:2])[:, :, 0] * self.sharpness(light)
+
+    def sharpness(self, light: Tensor) -> Tensor:
+        """1 of a sharp view, 0 of one whose finest detail is far weaker than the next coarser one, [N, 1, 1, 1]."""
+        detail = F.conv2d(light, self.detail, stride=2)
+        finest, next_one = (detail * detail).mean((2, 3), keepdim=True).chunk(2, 1)
+        return ((finest / (next_one + 1e-8) - _BLURRED) / (_SHARP - _BLURRED)).clamp(0, 1)
