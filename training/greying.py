@@ -33,8 +33,10 @@ _SPECK, _SPECKS_APART = 0.6, 1.6
 _FEW = 0.6
 #: Hair gets all its strands where it gets lighter by this.
 LIGHTER = 0.10
-#: Light of hair that is all grey: it gets no lighter than this, unless it was.
-LIGHTEST = 0.70
+#: Light of hair that shows its own strands, and of hair that shows few.
+_FAIR, _DARK = 0.42, 0.20
+#: Light of hair that is all grey, and how much of what it would get lighter than this (and than it was) is spared: all of it would be flat.
+LIGHTEST, _SPARED = 0.72, 0.5
 #: Sigma of the structure tensor's window, pixels of half the side; gradients, in light per pixel, that are noise.
 _WINDOW, _NOISE = 2.0, 0.004
 #: Coherence of directions below which hair has none, and above which it has one.
@@ -147,11 +149,12 @@ class Greying(nn.Module):
         share = self.hairline(light, half, grey[:, :, 0], skin[:, :, 0])[:, :, None]
         residual, gain, grey = share * residual, share * gain, share * grey
         lighter = gain[:, :, 0] * light + (residual * self.luma).sum(2) / 2
-        # What is as light as grey hair already, as a hairline's skin, a collar or a wall, is no hair that gets lighter.
+        # What is as light as grey hair already, as a hairline's skin, a collar or a wall, may be no hair that gets lighter.
         excess = torch.minimum(lighter, light + lighter - LIGHTEST).clamp(min=0) * (6 * grey[:, :, 0]).clamp(max=1.0)
-        residual = residual - 2 * excess[:, :, None]
-        lighter = (across(self.larger, across(self.blocks, lighter - excess)) / LIGHTER).clamp(0, 1)
-        white = grey[:, :, 0] * lighter * self.strands(light, half, grey[:, :, 0])
+        residual = residual - 2 * _SPARED * excess[:, :, None]
+        lighter = (across(self.larger, across(self.blocks, lighter - _SPARED * excess)) / LIGHTER).clamp(0, 1)
+        dark = ((across(self.larger, across(self.blocks, light)) - _FAIR) / (_DARK - _FAIR)).clamp(0, 1)
+        white = grey[:, :, 0] * lighter * dark * self.strands(light, half, grey[:, :, 0])
         return torch.cat([residual + 2 * AMOUNT * white[:, :, None], gain, grey, skin], 2)
 
     def hairline(self, light: Tensor, half: Tensor, grey: Tensor, skin: Tensor) -> Tensor:
