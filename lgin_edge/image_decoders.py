@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 from . import images
@@ -283,8 +284,7 @@ def serve(connection: int, memory: int) -> None:
 
 def _data_bytes() -> int:
     """What this process has of what ``RLIMIT_DATA`` bounds."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[5]) * resource.getpagesize()
+    return int(Path("/proc/self/statm").read_text("ascii").split()[5]) * resource.getpagesize()
 
 
 def _answer(data: bytes, request: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
