@@ -24,6 +24,8 @@ MAX_SEGMENTS = 4096
 
 # A marker in the coded data of a JPEG: 00 is a data byte, D0 to D7 are restarts, FF is fill.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+# What begins a block of a GIF: an extension, a picture, the trailer.
+_GIF_BLOCK = re.compile(rb"[!,;]")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _NO_LENGTH = {0x01, 0xD8, *range(0xD0, 0xD8)}
 
@@ -102,8 +104,11 @@ def _check_gif(data: bytes) -> None:
             at += 11 + table(data[at + 9])
         elif data[at] == 0x21:
             at += 2
+        elif not pictures and (block := _GIF_BLOCK.search(data, at)):  # Pillow passes over what is no block
+            at = block.start()
+            continue
         else:
-            return  # damaged: Pillow looks no further
+            return  # damaged behind the picture: Pillow looks no further
         while size := data[at]:
             comments += size if comment else 0
             at += size + 1

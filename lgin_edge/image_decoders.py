@@ -1,4 +1,5 @@
-"""Image files of strangers, decoded in processes that are ended when a file takes too long, whatever holds them up.
+"""Image files of strangers, decoded in processes that are ended when a file takes too long, whatever holds them up, and that get no
+more memory than the largest picture needs.
 
 A decoder is Python with Pillow, and nothing else. The file and its pixels go through memory that both processes share, which
 has no name and goes with them; lengths go over a socket. A decoder that was ended, or died of its file, is replaced.
@@ -10,6 +11,7 @@ import json
 import math
 import os
 import queue
+import resource
 import signal
 import socket
 import struct
@@ -19,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 from . import images
@@ -34,6 +37,9 @@ _PROGRAM = (
 )
 #: Seconds until a decoder that was started can work.
 _START_TIMEOUT_S = 60.0
+#: Memory that a decoder may take for a file: this much, and by the byte of the file and the pixel that the limits allow. (A few
+#: kilobytes of EXIF can claim the same bytes a thousand times.)
+_MEMORY_BYTES, _MEMORY_PER_FILE_BYTE, _MEMORY_PER_PIXEL = 512 << 20, 8, 32
 #: A request: bytes of the file and of the JSON behind it. An answer: bytes of the pixels and of the JSON behind them.
 _LENGTHS = struct.Struct("<QQ")
 
@@ -173,6 +179,7 @@ class _Decoder:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,  # a Ctrl-C is for us
+                    env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # NumPy's threads would take memory, each
                 )
                 self._socket, self._memory = ours.dup(), os.dup(memory)
         except OSError as error:
@@ -199,7 +206,9 @@ class _Decoder:
                 raise BackendError(f"the process for decoding pictures does not start ({error})") from error
             self._is_ready = True
         deadline = time.monotonic() + timeout_s
-        text = json.dumps(request | {"alarm_s": math.ceil(timeout_s) + 1}).encode()
+        pixels_bytes = _MEMORY_PER_PIXEL * request["limits"]["image_pixels"]
+        memory_bytes = _MEMORY_BYTES + _MEMORY_PER_FILE_BYTE * len(data) + pixels_bytes
+        text = json.dumps(request | {"alarm_s": math.ceil(timeout_s) + 1, "memory_bytes": memory_bytes}).encode()
         _put(self._memory, data, text)
         self._socket.send(_LENGTHS.pack(len(data), len(text)))
         size, length = _LENGTHS.unpack(self._receive(deadline - time.monotonic()))
@@ -255,17 +264,27 @@ def serve(connection: int, memory: int) -> None:
     from PIL import Image
 
     Image.init()
+    used_bytes = _data_bytes()
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
     with socket.socket(fileno=connection) as asked:
         asked.send(b"ready")
         while message := asked.recv(_LENGTHS.size):
             size, length = _LENGTHS.unpack(message)
             request = json.loads(os.pread(memory, length, size))
             signal.alarm(request["alarm_s"])  # ends this process, should the other be gone
+            limit = used_bytes + request["memory_bytes"]
+            limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
             pixels, answer = _answer(os.pread(memory, size, 0), request)
             text = json.dumps(answer, default=float).encode()  # Pillow's fractions are numbers
             _put(memory, pixels, text)
             signal.alarm(0)
             asked.send(_LENGTHS.pack(len(pixels), len(text)))
+
+
+def _data_bytes() -> int:
+    """What this process has of what ``RLIMIT_DATA`` bounds."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[5]) * resource.getpagesize()
 
 
 def _answer(data: bytes, request: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:

@@ -404,6 +404,10 @@ BOMBS = {
         b"GIF89a\x01\0\x01\0\x80\0\0" + bytes(6) + (b"!\xfe\xff" + b"x" * 255 + b"\0") * 10_000,
         "comments of more than",
     ),
+    "comments of a GIF behind what is no block": (
+        b"GIF89a\x01\0\x01\0\x80\0\0" + bytes(7) + (b"!\xfe\xff" + b"x" * 255 + b"\0") * 10_000,
+        "comments of more than",
+    ),
     "comments of a PPM": (b"P6\n#" + b"x" * 5_000_000 + b"\n1 1\n255\n123", "comments of more than"),
 }
 
