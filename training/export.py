@@ -32,9 +32,8 @@ from .command import exit_on_error, run_command
 from .critics import AgeClassifier
 from .detector import store_weights, weights_of
 from .evaluation import cost
-from .greying import Greying
-from .lines import Lines, shown
-from .networks import FACE_BOX, LGIN, Modulation, NetworkConfig, Position, example_inputs
+from .lines import Lines
+from .networks import FACE_BOX, LGIN, Exported, Modulation, NetworkConfig, Position, example_inputs
 from .trainer import CLASSIFIER_SIDE
 
 OPSET = 20  # the newest that TensorRT 10.3 (JetPack 6) reads
@@ -47,22 +46,6 @@ TRAINING_DATA = (
     "119 AI-generated faces (SFHQ-T2I, Beniaguev 2024, MIT), of which 18 more lend the lines of old skin. Few are over 65. Ages: "
     "congress-legislators (CC0), FiveThirtyEight (CC BY 4.0), stated by volunteers, else estimated."
 )
-
-
-class Exported(nn.Module):
-    """T without the coarse images that only L_I needs, with hair that greys along its strands."""
-
-    def __init__(self, net: LGIN) -> None:
-        super().__init__()
-        self.net = net
-        self.greying = Greying(net.config.face_size)
-
-    def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> tuple[Tensor, ...]:
-        edits = self.net(face, patches, boxes, age).edits
-        residual, gain, grey, skin = edits.face_edit.split((3, 1, 1, 1), 2)
-        skin = shown(face, skin[:, :, 0])[:, :, None]
-        face_edit = self.greying(face, torch.cat([residual, gain, grey, skin], 2))
-        return face_edit, edits.patch_edit, edits.flow, edits.place, edits.lines
 
 
 class ExportedClassifier(nn.Module):

@@ -69,7 +69,10 @@ def streaks(side: int, seed: int = 3) -> Tensor:
     noise /= noise.std((1, 2), keepdims=True)
     noise = np.maximum(noise - _FEW, 0)
     noise -= noise.mean((1, 2), keepdims=True)
-    return torch.from_numpy((noise / noise.std((1, 2), keepdims=True)).astype(np.float32))
+    noise /= noise.std((1, 2), keepdims=True)
+    # In the steps of int8 in which an exported file has them (``export.store_textures``).
+    step = abs(noise).max((1, 2), keepdims=True) / 127
+    return torch.from_numpy((np.rint(noise / step) * step).astype(np.float32))
 
 
 def means(side: int, kernel: int) -> Tensor:

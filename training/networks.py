@@ -23,7 +23,8 @@ from lgin_edge import geometry
 
 from . import canonical
 from .edits import Edits
-from .lines import Lines
+from .greying import Greying
+from .lines import Lines, shown
 
 #: Box of view 0 of new models, canonical: a little more than the square, so that hair greys to a portrait's border.
 FACE_BOX = (-0.08, -0.12, 1.08, 1.04)
@@ -379,6 +380,22 @@ class LGIN(nn.Module):
             face_edit.unflatten(0, (n, g)), patch_edit.unflatten(0, (n, g)), flow.unflatten(0, (n, g)), place, lines
         )
         return Transformation(edits, which, depth[..., 0], coarse)
+
+
+class Exported(nn.Module):
+    """T without the coarse images that only L_I needs, with hair that greys along its strands."""
+
+    def __init__(self, net: LGIN) -> None:
+        super().__init__()
+        self.net = net
+        self.greying = Greying(net.config.face_size)
+
+    def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> tuple[Tensor, ...]:
+        edits = self.net(face, patches, boxes, age).edits
+        residual, gain, grey, skin = edits.face_edit.split((3, 1, 1, 1), 2)
+        skin = shown(face, skin[:, :, 0])[:, :, None]
+        face_edit = self.greying(face, torch.cat([residual, gain, grey, skin], 2))
+        return face_edit, edits.patch_edit, edits.flow, edits.place, edits.lines
 
 
 def example_inputs(config: NetworkConfig, faces: int = 1, ages: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:

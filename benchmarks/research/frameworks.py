@@ -63,7 +63,7 @@ def torch_module(model: Model) -> Any:
     if unknown or wrong:
         raise Unavailable(f"{model.path.name} is no plain export of training.networks: {(unknown + wrong)[0]} differs")
     net.load_state_dict({name: torch.tensor(array) for name, array in weights.items()}, strict=False)
-    return net.eval()
+    return networks.Exported(net).eval()
 
 
 def eager(net: Any, threads: int) -> Run:
@@ -75,10 +75,10 @@ def eager(net: Any, threads: int) -> Run:
             torch.set_num_threads(threads)
         with torch.inference_mode():
             arrays = (face, patches, boxes, age.reshape(len(face), -1, age.shape[-1]))
-            made = net(*(torch.from_numpy(array) for array in arrays)).edits
-        rows = (made.face_edit, made.patch_edit, made.flow, made.lines)
+            face_edit, patch_edit, flow, place, lines = net(*(torch.from_numpy(array) for array in arrays))
+        rows = (face_edit, patch_edit, flow, lines)
         face_edit, patch_edit, flow, lines = (part.flatten(0, 1).numpy() for part in rows)
-        return face_edit, patch_edit, flow, made.place.numpy(), lines
+        return face_edit, patch_edit, flow, place.numpy(), lines
 
     return run
 

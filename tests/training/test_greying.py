@@ -112,7 +112,7 @@ def test_each_age_is_as_alone(greying: Greying) -> None:
 def test_streaks_are_the_same_on_every_machine_and_of_mean_0() -> None:
     made = streaks(64)
     assert torch.equal(made, streaks(64))
-    assert torch.allclose(made.mean((1, 2)), torch.zeros(len(made)), atol=1e-5)
+    assert torch.allclose(made.mean((1, 2)), torch.zeros(len(made)), atol=0.02)  # half a step of int8
     assert torch.allclose(made.std((1, 2)), torch.ones(len(made)), atol=1e-2)
 
 
