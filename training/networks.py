@@ -392,9 +392,9 @@ class Exported(nn.Module):
 
     def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> tuple[Tensor, ...]:
         edits = self.net(face, patches, boxes, age).edits
-        residual, gain, grey, skin = edits.face_edit.split((3, 1, 1, 1), 2)
+        others, skin = edits.face_edit.split((5, 1), 2)
         skin = shown(face, skin[:, :, 0])[:, :, None]
-        face_edit = self.greying(face, torch.cat([residual, gain, grey, skin], 2))
+        face_edit = self.greying(face, torch.cat([others, skin], 2))
         return face_edit, edits.patch_edit, edits.flow, edits.place, edits.lines
 
 
