@@ -691,6 +691,8 @@ def test_a_gallery_for_the_staff(browser: Browser, tiny: Transformer, astronaut:
         page.click("#begin")
         expect(page.locator("#consent-kept")).to_contain_text("is kept here for 7 days, where the staff")
         page.goto(f"{server.url}/staff")
+        expect(page.get_by_role("heading")).to_have_text("Kept for the staff")
+        expect(page.locator("#gallery img")).to_be_visible()
         kiosk_browser.settled(page.locator("#gallery"))
         accessible(page)
         for width, height in (PHONE, (3840, 2160)):
