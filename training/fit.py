@@ -28,6 +28,7 @@ from . import checkpoint, data, examples, sheets
 from .config import PRESETS, TrainConfig, override
 from .dataset.labels import default_packs, read_packs
 from .networks import LGIN
+from .precision import fast_dtype
 from .trainer import PHASES, Trainer, classifier_view, some_of
 
 
@@ -104,7 +105,7 @@ def make_fabric(device: str, devices: int, nodes: int) -> Fabric:
     """Fabric for ``device`` ("auto", "cpu", "cuda"); bfloat16 where the arithmetic is fast, which needs no loss scaling."""
     keep_memory()
     cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    fast = cuda or torch.cpu._is_avx512_bf16_supported()
+    fast = fast_dtype("cuda" if cuda else "cpu") is torch.bfloat16
     many = devices * nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
     # Ablations leave networks out of a step, and spectral norm writes its buffers in every forward pass.
     strategy: Any = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if many else "auto"

@@ -29,8 +29,9 @@ AMOUNT, SPECKS = 0.05, 0.5
 #: Length and width (sigma) of a streak, its distance from its neighbours, and the same of a speck, pixels of the face's view.
 _LENGTH, _WIDTH, _APART = 11.0, 0.6, 3.5
 _SPECK, _SPECKS_APART = 0.6, 1.6
-#: White hairs are fewer than dark ones: noise below this (in standard deviations) is dark.
-_FEW = 0.6
+#: White hairs are fewer than dark ones: noise below this (in standard deviations) is dark. And none is whiter than all others:
+#: alone in dark hair it looks like a scratch.
+_FEW, _WHITEST = 0.6, 2.2
 #: Hair gets all its strands where it gets lighter by this.
 LIGHTER = 0.10
 #: Light of hair that shows its own strands, and of hair that shows few.
@@ -67,7 +68,7 @@ def streaks(side: int, seed: int = 3) -> Tensor:
     bands.append(kept(_SPECK, radius) * (1 - kept(_SPECKS_APART, radius)))
     noise = np.stack([np.fft.ifft2(white * band).real for band in bands])
     noise /= noise.std((1, 2), keepdims=True)
-    noise = np.maximum(noise - _FEW, 0)
+    noise = noise.clip(_FEW, _WHITEST)
     noise -= noise.mean((1, 2), keepdims=True)
     noise /= noise.std((1, 2), keepdims=True)
     # In the steps of int8 in which an exported file has them (``export.store_textures``).

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .precision import fast_dtype
+
 #: Newton-Schulz coefficients of Jordan et al. 2024: five rounds take singular values from (0, 1] to about 0.7 to 1.2.
 _A, _B, _C, _ROUNDS = 3.4445, -4.7750, 2.0315, 5
 
@@ -20,8 +22,8 @@ _A, _B, _C, _ROUNDS = 3.4445, -4.7750, 2.0315, 5
 def orthogonal(update: Tensor) -> Tensor:
     """The nearest matrices with equal singular values, roughly: [..., rows, columns], same shape."""
     wide = update.shape[-2] <= update.shape[-1]
-    x = (update if wide else update.mT).bfloat16()
-    x = x / (x.float().norm(dim=(-2, -1), keepdim=True) + 1e-7).bfloat16()
+    x = (update if wide else update.mT).to(fast_dtype(update.device))
+    x = x / (x.float().norm(dim=(-2, -1), keepdim=True) + 1e-7).to(x.dtype)
     for _ in range(_ROUNDS):
         gram = x @ x.mT
         x = _A * x + (_B * gram + _C * gram @ gram) @ x

@@ -53,6 +53,13 @@ def test_grey_keeps_to_the_edge_of_hair_beside_skin(greying: Greying) -> None:
     assert after[:, :, 4][inside].mean() > 0.98 * before[:, :, 4][inside].mean()
 
 
+def test_no_hair_is_whiter_than_all_others() -> None:
+    """One alone in dark hair looks like a scratch."""
+    bank = streaks(128)
+    assert bank.amax((1, 2)).max() < 5
+    assert (bank > 3).float().mean() > 0.01
+
+
 @pytest.mark.parametrize("angle", [0.0, 0.7, 1.57])
 def test_white_hairs_lie_along_the_hair(greying: Greying, angle: float) -> None:
     light = greying(view(angle), edit())[0, 0, 0, 20 : HAIRLINE - 20, 20:-20]

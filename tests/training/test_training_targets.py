@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support import portraits
 
-pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
+torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
 pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edge[train]'")
 
 from training.dataset import labels
@@ -80,6 +80,45 @@ def test_a_fringe_that_was_drawn_is_hair(young, monkeypatch):
     assert drawn[fringe].mean() > 0.8
     below = np.arange(SIDE) > brows
     np.testing.assert_allclose(drawn[below], without[below], atol=0.02)
+
+
+def test_half_of_the_heads_wear_the_hair_of_others():
+    """Hair, person and picture are of one mind; what is covered nowhere stays as it was."""
+    torch.manual_seed(SEED)
+    side = hair.NET_SIDE
+    x, own = torch.full((32, 6, side, side), -0.5), torch.zeros(32, 1, side, side)
+    other = torch.full((32, 4, side, side), 0.8)
+    other[:, 3] = 0
+    other[:, 3, 8:40, 30:98] = 1  # a cap of hair
+    seen, wanted = hair._wearing(x, own, other)
+    worn = wanted.amax((1, 2, 3)) > 0.5
+    assert 6 <= worn.sum() <= 26
+    everywhere = wanted.expand(-1, 4, -1, -1)
+    assert (seen[:, :4][everywhere > 0.99] > 0.7).all()
+    assert (seen[:, :4][everywhere == 0] == -0.5).all()
+    assert (seen[:, 4:] == -0.5).all()
+    # Lower than it grew, on most.
+    rows = torch.arange(side)[:, None]
+    centre = [(rows * w[0]).sum() / w.sum() for w in wanted[worn]]
+    assert torch.stack(centre).median() > 30
+
+
+def test_the_forehead_goes_on_above_the_mesh(young):
+    """Where the face's own skin does, and no hair hangs."""
+    mean = mean_face.load()
+    bare = np.zeros((SIDE, SIDE), np.float32)
+    # This mesh ends below hair that is drawn; the same head bald has skin there.
+    skin_colour = np.median(young.image[masks.skin(young)], 0)
+    bald = replace(young)
+    above = masks.polygon(masks.above_mesh(young.mesh), hull=False)
+    bald.__dict__["image"] = np.where(above[..., None], skin_colour, young.image).astype(np.float32)
+    found = masks.forehead(bald, bare)
+    new = above & ~masks.oval(bald)
+    assert found[masks.shrink(new, 3)].mean() > 0.9
+    assert not found[masks.grow(above, 3) == 0].any()
+    assert not masks.forehead(bald, np.ones((SIDE, SIDE), np.float32)).any()
+    assert not masks.forehead(young, bare)[masks.shrink(new, 3)].any()
+    assert layers.face_in_texture(mean).mean() > 1.1 * masks.polygon(mean[list(OVAL)] * SIDE, hull=False).mean()
 
 
 def test_grey_hair_keeps_its_strands(young, targets):
@@ -340,7 +379,7 @@ def test_place_undoes_the_grid_of_textures(young):
     there = mean_face.texture_grid(mean, young, 40)
     back = mean_face.look_up(mean_face.place_of(young, mean), there)
     t = (np.arange(40) + 0.5) / 40
-    inside = layers.polygon_in_texture(mean)[4 :: layers.TEXTURE_SIDE // 40, 4 :: layers.TEXTURE_SIDE // 40]
+    inside = layers.face_in_texture(mean)[4 :: layers.TEXTURE_SIDE // 40, 4 :: layers.TEXTURE_SIDE // 40]
     off = np.abs(back - np.stack(np.meshgrid(t, t), -1)).max(-1)
     assert np.median(off[inside]) < 0.005
     assert masks.polygon(young.mesh[list(OVAL)], hull=False).mean() > 0.1

@@ -57,7 +57,7 @@ def main(
     fit_hair: Annotated[
         bool,
         typer.Option(
-            "--fit-hair", help="Train the hair network anew (ten minutes) instead of taking the one kept here."
+            "--fit-hair", help="Train the hair network on, from the one kept here (ten minutes), before it is taken."
         ),
     ] = False,
     processes: Annotated[int, typer.Option(help="Processes that make edits.")] = os.cpu_count() or 1,
@@ -72,7 +72,7 @@ def main(
     (folder / "edits").mkdir(parents=True, exist_ok=True)
     (folder / "sheets").mkdir(exist_ok=True)
     probability = _hair(people, folder, fit_hair)
-    bank = _layers(people, folder)
+    bank = _layers(people, probability, folder)
     choice = _choice(people, folder)
     todo = [i for i, s in enumerate(people) if s.photo.split != "donor" and not edits_file(folder, s).is_file()]
     jobs = [(people[i], probability[i], bank["young"], folder) for i in todo]
@@ -99,21 +99,23 @@ def _hair(people: list[Subject], folder: Path, fit: bool) -> Floats:
     net = hair.load()
     probability = hair.predict(net, inputs)
     if fit:
-        net = hair.train(people, dict(zip((s.photo.key for s in people), probability, strict=True)))
+        net = hair.train(people, dict(zip((s.photo.key for s in people), probability, strict=True)), net)
         save_file({k: v.half().contiguous() for k, v in net.state_dict().items()}, folder / hair.NET.name)
         probability = hair.predict(net, inputs)
     np.savez_compressed(path, name=[s.photo.key for s in people], probability=probability.astype(np.float16))
     return probability
 
 
-def _layers(people: list[Subject], folder: Path) -> dict[str, Floats]:
+def _layers(people: list[Subject], probability: Floats, folder: Path) -> dict[str, Floats]:
     path = folder / "layers.npz"
     if not path.is_file():
         mean = mean_face.load()
+        said = dict(zip(people, probability, strict=True))
         youth = [s for s in people if s.photo.split == "train" and s.photo.age < YOUNG_YEARS and s.photo.sharp]
         youth = [s for s in youth if not {"glasses", "beard"} & s.photo.tags][:120]
-        young = layers.mean_of([layers.detail(s, mean) for s in track(youth, "young skin")])
-        bank = np.stack([layers.layer(layers.detail(d, mean, layers.beard(d)), young) for d in donors(people)])
+        young = layers.mean_of([layers.detail(s, mean, hair.matte(s, said[s])) for s in track(youth, "young skin")])
+        old = [layers.detail(d, mean, hair.matte(d, said[d]), layers.beard(d)) for d in donors(people)]
+        bank = np.stack([layers.layer(one, young) for one in old])
         windows = matching.region_windows(layers.TEXTURE_SIDE, mean, mean_face.TEXTURE_BOX)
         bank = layers.replaced(bank, windows[0]).astype(np.float32)
         np.savez_compressed(path, layers=bank, young=young, windows=windows)

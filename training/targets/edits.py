@@ -146,7 +146,7 @@ def make(subject: Subject, hair: Floats, mean: Float64, young: Floats) -> Subjec
     skin = masks.skin(subject) & (hair < 0.5)
     maps = np.zeros((CHANNELS, SIDE, SIDE), np.float32)
     visible = masks.soft(masks.shrink(skin, 1), 1.6)
-    maps[SKIN] = visible
+    maps[SKIN] = masks.soft(masks.shrink(skin | masks.forehead(subject, hair), 1), 1.6)
     place = mean_face.place_of(subject, mean)
     greyed = grey.greyed(subject, hair, skin)
     maps[MATTE], maps[HAIR_GAIN] = greyed.matte, greyed.gain

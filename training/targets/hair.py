@@ -2,7 +2,8 @@
 
 The network's teachers are mattes that a person looked at and found right (``hair_checked.json``; the first network, which made
 them, learnt from a colour model of each picture). In training heads are dyed, from black to white, and clothes take the hair's
-colour, so that the network sees shape and texture. Its answer is sharpened along the picture's edges (guided filter, He et al. 2010).
+colour, so that the network sees shape and texture; and heads wear the hair of others, lower and askew, so that it knows hair over
+foreheads and cheeks, where its teachers have hardly any. Its answer is sharpened along the picture's edges (guided filter, He et al. 2010).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from training.precision import fast_dtype
 
 from . import masks
 from .subject import EYES, SIDE, Floats, Subject
@@ -118,27 +121,49 @@ def _tensor(inputs: Tensor) -> Tensor:
     return torch.cat([inputs.float() / 127.5 - 1, height], 1)
 
 
-def fit(inputs: Bytes, mattes: Bytes, epochs: int = 36, batch: int = 16, seed: int = 1) -> HairNet:
+def hair_alone(subject: Subject, matte: Floats) -> Bytes:
+    """[3, NET_SIDE, NET_SIDE] uint8: R, G and B of the hair, at its edge as they are beside it, inside."""
+    inside = matte > 0.95
+    filled = np.where(inside[..., None], subject.image, masks.masked_blur(subject.image, inside, 3.0))
+    small = cv2.resize(filled, (NET_SIDE, NET_SIDE), interpolation=cv2.INTER_AREA)
+    return (small.clip(0, 1) * 255).round().astype(np.uint8).transpose(2, 0, 1)
+
+
+def fit(
+    inputs: Bytes,
+    mattes: Bytes,
+    hair: Bytes,
+    start: HairNet | None = None,
+    epochs: int = 22,
+    batch: int = 16,
+    seed: int = 1,
+) -> HairNet:
     """Train a network on mattes.
 
-    Colours are shuffled, scaled and turned about, so that the network cannot say "dark is hair". The fifth of each batch that
-    it contradicts most does not count after the first epochs.
+    Colours are shuffled, scaled and turned about, so that the network cannot say "dark is hair", and half of the heads wear another's hair over
+    their own. The fifth of each batch that it contradicts most does not count after the first epochs.
 
     Args:
-        inputs: [N, 5, NET_SIDE, NET_SIDE] (``net_input``). mattes: [N, NET_SIDE, NET_SIDE] uint8.
+        inputs: [N, 5, NET_SIDE, NET_SIDE] (``net_input``). mattes: [N, NET_SIDE, NET_SIDE] uint8. hair: [N, 3, NET_SIDE, NET_SIDE]
+            (``hair_alone``).
+        start: a network to go on from.
     """
     torch.manual_seed(seed)
     x, y = torch.from_numpy(inputs), torch.from_numpy(mattes)[:, None].float() / 255
+    worn = torch.cat([torch.from_numpy(hair).float() / 127.5 - 1, y], 1)
     net = HairNet().to(memory_format=torch.channels_last)
+    if start is not None:
+        net.load_state_dict(start.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=1e-3)
     steps = max(1, len(x) // batch) * epochs
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
     for step in range(steps):
         index = torch.randint(len(x), (batch,))
-        seen, wanted = _jittered(_tensor(x[index]), y[index]), y[index]
+        seen, wanted = _wearing(_tensor(x[index]), y[index], worn[torch.randint(len(x), (batch,))])
+        seen = _jittered(seen, wanted)
         if torch.rand(()) < 0.5:
             seen, wanted = seen.flip(-1), wanted.flip(-1)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast_dtype("cpu") is torch.bfloat16):
             logit = net(seen.contiguous(memory_format=torch.channels_last)).float()
         loss = F.binary_cross_entropy_with_logits(logit, wanted, reduction="none").mean((1, 2, 3))
         if step > steps // 4:
@@ -151,6 +176,34 @@ def fit(inputs: Bytes, mattes: Bytes, epochs: int = 36, batch: int = 16, seed: i
             print(f"\rhair network: step {step} of {steps}, loss {loss.mean():.4f}", end="", file=sys.stderr)
     print(file=sys.stderr)
     return net.eval()
+
+
+def _wearing(x: Tensor, matte: Tensor, worn: Tensor) -> tuple[Tensor, Tensor]:
+    """Half of the heads [N, 6, H, W] with another's hair over their own, and the mattes [N, 1, H, W] of both.
+
+    Args:
+        worn: [N, 4, H, W], R, G and B in [-1, 1] and matte.
+    """
+    n, side = len(x), x.shape[-1]
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.empty(n).uniform_(low, high)
+
+    # Lower than it grew, so that it hangs over forehead and cheeks; turned, to either side, larger or smaller.
+    turn, scale = uniform(-0.25, 0.25), torch.exp(uniform(-0.2, 0.25))
+    mirror = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
+    cos, sin = torch.cos(turn) / scale, torch.sin(turn) / scale
+    rows = [torch.stack([mirror * cos, mirror * sin, uniform(-0.3, 0.3)], 1), torch.stack([-sin, cos, uniform(-0.5, 0.1)], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), [n, 1, side, side], align_corners=False)
+    # Ends that are no arc: columns hang as far down as smooth and rough noise says.
+    for waves, high in ((5, 0.12), (24, 0.10)):
+        ends = F.interpolate(torch.randn(n, 1, waves), size=side, mode="linear")[:, 0]
+        grid[..., 1] += (ends * uniform(0, high)[:, None])[:, None]
+    moved = F.grid_sample(worn, grid, align_corners=False, padding_mode="zeros")
+    alpha = moved[:, 3:] * (torch.rand(n, 1, 1, 1) < 0.5)
+    person = torch.maximum(x[:, 3:4], 2 * alpha - 1)
+    picture = x[:, :3] + alpha * (moved[:, :3] - x[:, :3])
+    return torch.cat([picture, person, x[:, 4:]], 1), 1 - (1 - matte) * (1 - alpha)
 
 
 def _jittered(x: Tensor, matte: Tensor) -> Tensor:
@@ -232,13 +285,16 @@ def checked() -> dict[str, frozenset[str]]:
     return {verdict: frozenset(keys) for verdict, keys in json.loads(CHECKED.read_text()).items()}
 
 
-def train(subjects: Sequence[Subject], probability: Mapping[str, Floats]) -> HairNet:
-    """A network from the subjects that were checked, with what an earlier network said of them by their keys."""
-    right, bald = (checked()[verdict] for verdict in ("right", "bald"))
-    teachers = [s for s in subjects if s.photo.key in right | bald]
+def train(subjects: Sequence[Subject], probability: Mapping[str, Floats], start: HairNet | None = None) -> HairNet:
+    """A network from the subjects that were checked or drawn, with what an earlier network said of them by their keys."""
+    bald = checked()["bald"]
+    teachers = [s for s in subjects if s.photo.key in checked()["right"] | bald | fringes().keys()]
     mattes = [
-        matte(s, probability[s.photo.key]) if s.photo.key in right else np.zeros((SIDE, SIDE), np.float32)
+        np.zeros((SIDE, SIDE), np.float32) if s.photo.key in bald else matte(s, probability[s.photo.key])
         for s in teachers
     ]
     wanted = [cv2.resize(m, (NET_SIDE, NET_SIDE), interpolation=cv2.INTER_AREA) for m in mattes]
-    return fit(np.stack([net_input(s) for s in teachers]), (np.stack(wanted) * 255).astype(np.uint8))
+    hair = [hair_alone(s, m) for s, m in zip(teachers, mattes, strict=True)]
+    return fit(
+        np.stack([net_input(s) for s in teachers]), (np.stack(wanted) * 255).astype(np.uint8), np.stack(hair), start
+    )

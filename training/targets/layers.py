@@ -35,10 +35,15 @@ DONORS = (
 )  # fmt: skip
 
 #: Donors whose skin looked well and whose layers do not: scribbles on the forehead, a shadow beside the nose, webs and stains on the
-#: cheeks. Who has chosen them gets another of the same sex; numbers are those of ``DONORS``, which trained networks know.
+#: cheeks. Who has chosen them gets another of the same sex, seen in a mirror and bent; numbers are those of ``DONORS``, which trained
+#: networks know.
 INSTEAD = {9: 6, 11: 7, 14: 12, 17: 16, 18: 15}
 #: The same of foreheads alone: lines that run in all directions look like scribbles on another face.
 FOREHEAD_INSTEAD = {2: 6, 9: 8}
+#: How far a bent layer's lines lie from where they lay, at most about twice this, across and down, texels: each on its own way, so that two
+#: people with the lines of one donor do not share them. A forehead's lines may lie anywhere on it, a fold may not.
+_BENT = (4.0, 2.0)
+_BENT_FOREHEAD = (6.0, 6.0)
 
 
 @dataclass(frozen=True)
@@ -53,25 +58,26 @@ def log_light(image: Floats) -> Floats:
     return np.log(image @ np.array((0.299, 0.587, 0.114), np.float32) + 0.04)
 
 
-def detail(subject: Subject, mean: mean_face.Float64, hidden: Mask | None = None) -> Detail:
-    """Detail of a face in mesh space. ``hidden`` [SIDE, SIDE]: glasses, hats and the like, beside what is not skin."""
-    skin = masks.skin(subject)
+def detail(subject: Subject, mean: mean_face.Float64, hair: Floats, hidden: Mask | None = None) -> Detail:
+    """Detail of a face in mesh space. ``hair``: its matte [SIDE, SIDE]. ``hidden`` [SIDE, SIDE]: beards and the like, beside what is not skin."""
+    skin = masks.skin(subject) | masks.forehead(subject, hair)
     if hidden is not None:
         skin &= ~hidden
     grid = mean_face.texture_grid(mean, subject, TEXTURE_SIDE)
     light = mean_face.look_up(log_light(subject.image), grid, cv2.INTER_CUBIC)
     # Off the face a warp may fold back onto it.
-    on_face = polygon_in_texture(mean)
-    seen = (mean_face.look_up(skin.astype(np.float32), grid) > 0.95) & on_face
+    seen = (mean_face.look_up(skin.astype(np.float32), grid) > 0.95) & face_in_texture(mean)
     return Detail((light - masks.masked_blur(light, seen, _DETAIL)) * seen, seen)
 
 
-def polygon_in_texture(mean: mean_face.Float64) -> Mask:
-    """The mean face's oval in the texture."""
+def face_in_texture(mean: mean_face.Float64) -> Mask:
+    """The mean face's oval and forehead in the texture."""
     x0, y0, x1, y1 = mean_face.TEXTURE_BOX
-    corners = (mean[list(OVAL)] - (x0, y0)) / (x1 - x0, y1 - y0) * TEXTURE_SIDE
     canvas = np.zeros((TEXTURE_SIDE, TEXTURE_SIDE), np.uint8)
-    return cv2.fillPoly(canvas, [corners.round().astype(np.int32)], 1) > 0
+    for outline in (mean[list(OVAL)], masks.above_mesh(mean)):
+        corners = (outline - (x0, y0)) / (x1 - x0, y1 - y0) * TEXTURE_SIDE
+        cv2.fillPoly(canvas, [corners.round().astype(np.int32)], 1)
+    return canvas > 0
 
 
 def beard(subject: Subject) -> Mask | None:
@@ -111,9 +117,27 @@ def layer(own: Detail, young: Floats) -> Floats:
 
 def replaced(bank: Floats, forehead: Floats) -> Floats:
     """The bank [K, side, side] with what serves in place of layers, and of foreheads (a window [side, side]), that do not look well."""
-    whole = np.stack([bank[INSTEAD.get(k, k)] for k in range(len(bank))])
-    brows_up = np.stack([whole[FOREHEAD_INSTEAD.get(k, k)] for k in range(len(bank))])
+
+    def serving(layers: Floats, instead: dict[int, int], bent: tuple[float, float]) -> Floats:
+        return np.stack(
+            [_bent(layers[instead[k]][:, ::-1], bent, k) if k in instead else layers[k] for k in range(len(layers))]
+        )
+
+    whole = serving(bank, INSTEAD, _BENT)
+    brows_up = serving(serving(bank, INSTEAD, _BENT_FOREHEAD), FOREHEAD_INSTEAD, _BENT_FOREHEAD)
     return whole + forehead * (brows_up - whole)
+
+
+def _bent(layer: Floats, distance: tuple[float, float], seed: int) -> Floats:
+    """A layer whose lines lie about ``distance`` (across, down; texels) from where they lay, neighbours alike."""
+    side = len(layer)
+    random = np.random.default_rng(seed)
+    across, down = (
+        size * cv2.resize(random.standard_normal((4, 4)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+        for size in distance
+    )
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
+    return cv2.remap(np.ascontiguousarray(layer), x + across, y + down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)
 
 
 def _faded(seen: Mask) -> Floats:

@@ -13,6 +13,7 @@ from .subject import (
     BELOW_NOSE,
     BROWS,
     CHIN,
+    FOREHEAD_EDGE,
     LEFT_BROW,
     LEFT_EYE,
     LIPS,
@@ -25,6 +26,9 @@ from .subject import (
     Mask,
     Subject,
 )
+
+#: How far the forehead goes on above the mesh, of its height below (textures end there).
+FOREHEAD_ABOVE = 0.55
 
 
 def lab(image: Floats) -> Floats:
@@ -92,6 +96,28 @@ def features(subject: Subject, radius: int = 2, brows: bool = True) -> Mask:
 
 def oval(subject: Subject) -> Mask:
     return polygon(subject.mesh[list(OVAL)], hull=False)
+
+
+def above_mesh(mesh: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Outline [n, 2] of the forehead above the mesh, which ends halfway up: its upper edge, a little lower, and the same moved up."""
+    edge = mesh[list(FOREHEAD_EDGE)]
+    up = mesh[FOREHEAD_EDGE[len(FOREHEAD_EDGE) // 2]] - mesh[list(BROWS)].mean(0)
+    return np.concatenate([edge - 0.1 * up, edge[::-1] + FOREHEAD_ABOVE * up])
+
+
+def forehead(subject: Subject, hair: Floats) -> Mask:
+    """Visible skin of the forehead above the mesh: of the face's colour, no hair, and joined to the skin below."""
+    face = skin(subject)
+    if not face.any():
+        return face
+    colour = blur(subject.lab, 1.5)
+    near = face & (np.arange(SIDE)[:, None] < subject.height_of(BROWS))
+    off = colour - np.median(colour[near if near.any() else face], 0)
+    like = (np.hypot(off[..., 1], off[..., 2]) < 8) & (off[..., 0] > -14) & (off[..., 0] < 18)
+    found = polygon(above_mesh(subject.mesh), hull=False) & (subject.person > 0.6) & (hair < 0.1) & like
+    found = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_OPEN, _disk(2)) > 0
+    _, label = cv2.connectedComponents((found | grow(face, 2)).astype(np.uint8))
+    return found & np.isin(label, np.unique(label[face]))
 
 
 def neck(subject: Subject, hair: Floats) -> Mask:
