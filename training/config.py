@@ -57,7 +57,7 @@ class TrainConfig:
         d_ramp: steps over which the adversarial weight rises to its full value.
         hold: what is left in the GAN's phase of the weights that hold picture, gain, residual and flow to their targets.
         augment: strength of the augmentation of the inputs; 0 leaves pictures as they are.
-        balance: 0 draws faces as they come, 1 all decades (and sharp and soft faces) equally often.
+        balance: 0 draws faces as they come, 1 all decades (women and men, sharp and soft faces) equally often.
         reuse: steps an example is used for, at about as many different times: where making examples takes longer than learning from
             them, as on a GPU. A resumed run starts with new ones.
         workers: processes that make examples; 0 makes them between the steps.

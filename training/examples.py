@@ -344,9 +344,10 @@ def batches(examples: Examples, start: int, batch: int, rank: int, world: int, w
 
 
 def likelihood(faces: Faces, balance: float) -> npt.NDArray[np.float64]:
-    """How likely each face is drawn, [N]: by decade and sharpness, between as they come (0) and evenly (1); fringes more often."""
-    group = np.clip(faces.age // 10, 2, 7).astype(int) * 2 + faces.sharp
-    counts = np.bincount(group, minlength=16)
+    """How likely each face is drawn, [N]: by decade, sharpness and sex, between as they come (0) and evenly (1); fringes more often."""
+    women = np.array([photo.gender == "F" for photo in faces.photos])
+    group = np.clip(faces.age // 10, 2, 7).astype(int) * 4 + 2 * faces.sharp + women
+    counts = np.bincount(group, minlength=32)
     fringe = np.array([photo.key in hair.fringes() for photo in faces.photos])
     rare = np.where(fringe, _FRINGES, np.where(faces.sharp, 1.0, 0.5))
     return (1 / counts[group].astype(np.float64)) ** balance * rare

@@ -44,8 +44,10 @@ _WINDOW, _NOISE = 2.0, 0.004
 _CURLED, _STRAIGHT = 0.25, 0.6
 #: Ratio of the finest detail to coarser detail, squared, of a picture that is too blurred to show a hair, and of one that shows all.
 _BLURRED, _SHARP = 0.25, 0.49
-#: The guided filter's radius, pixels of a quarter of the side; its noise, squared light; and how much of grey it takes for haze.
+#: The guided filter's radius, pixels of a quarter of the side; its noise, squared light; and how much of the most grey nearby it takes for haze.
 _RADIUS, _EPSILON, _HAZE = 1, 3e-4, 0.3
+#: Variance of light in the filter's window that is an edge, squared light.
+_EDGE = 4e-3
 #: Side of the maps of what lies near skin, and of how much lighter hair gets.
 _BLOCKS = 32
 
@@ -167,15 +169,18 @@ class Greying(nn.Module):
         x, y = across(self.window, p), across(self.window, q)
         # About the means at each pixel, not over each window: nearly the same, and no difference of squares that FP16 would lose.
         dx, dy = p - x, q - y
-        slope = across(self.window, dx * dy) / (across(self.window, dx * dx) + _EPSILON)
-        line = across(self.spread, slope) * light + across(self.spread, y - slope * x)
-        left = ((line - _HAZE) / (1 - _HAZE) / (grey + 1e-3)).clamp(0, 1)
-        # Only what greys, and only round the face: hair before a dark wall has no edge that light could tell. Brows, holes in
+        variance = across(self.window, dx * dx)
+        slope = across(self.window, dx * dy) / (variance + _EPSILON)
+        haze = _HAZE * F.max_pool2d(q, 5, 1, 2)
+        line = across(self.spread, slope) * light + across(self.spread, y - slope * x - haze)
+        left = (line / (1 - _HAZE) / (grey + 1e-3)).clamp(0, 1)
+        # Only what greys, and only round the face or where light has an edge: hair before a dark wall has none. Brows, holes in
         # skin that a closing fills, grey as they are.
         coarse = across(self.blocks, skin)
         grown = F.max_pool2d(coarse, 5, 1, 2)
         holes = (-F.max_pool2d(-grown, 5, 1, 2) - coarse).clamp(min=0)
-        near = across(self.larger, grown * (1 - holes)) * (6 * grey).clamp(max=1.0)
+        edges = F.avg_pool2d(variance / (variance + _EDGE), variance.shape[-1] // _BLOCKS)
+        near = across(self.larger, torch.maximum(grown, edges) * (1 - holes)) * (6 * grey).clamp(max=1.0)
         return 1 + near * (left - 1)
 
     def strands(self, light: Tensor, half: Tensor, grey: Tensor) -> Tensor:

@@ -120,9 +120,14 @@ def test_worker_processes_make_the_same_batches(faces):
         assert torch.equal(value, getattr(there, name)), name
 
 
-def test_faces_of_rare_decades_and_drawn_fringes_come_more_often(faces, monkeypatch):
-    many = replace(faces, age=np.array([25.0, 26.0, 27.0, 28.0, 29.0, 71.0], np.float32), sharp=np.ones(6, bool))
+def test_faces_of_rare_decades_and_sexes_and_drawn_fringes_come_more_often(faces, monkeypatch):
+    photos = [replace(photo, gender="F") for photo in faces.photos]
+    ages = np.array([25.0, 26.0, 27.0, 28.0, 29.0, 71.0], np.float32)
+    many = replace(faces, photos=photos, age=ages, sharp=np.ones(6, bool))
     assert len(set(examples.likelihood(many, 0.0))) == 1
+    one_man = replace(many, photos=[replace(photos[0], gender="M"), *photos[1:]])
+    of_sexes = examples.likelihood(one_man, 1.0)
+    assert of_sexes[0] == pytest.approx(of_sexes[1:5].sum())
     balanced = examples.likelihood(many, 1.0)
     assert balanced[:5].sum() == pytest.approx(balanced[5])
     monkeypatch.setattr(examples.hair, "fringes", lambda: {faces.photos[1].key: []})
