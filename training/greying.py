@@ -3,8 +3,9 @@
 A network says where hair greys as it says everything: as a mean of what might be. So an edge of hair is a haze, and grey
 over black hair, which shows no strands, is a veil. Both are mended here, by the picture's own edges and directions.
 
-- *Hairline*: beside skin, grey keeps to the hair's edge in the picture (guided filter of He et al. 2010, at a quarter of the
-  side as in He & Sun 2015's fast one).
+- *Hairline*: beside skin, and wherever light has an edge, grey keeps to the hair's edge in the picture (guided filter of He et al.
+  2010, at a quarter of the side as in He & Sun 2015's fast one).
+- *Brows* keep half of their colour, which is the skin's between their hairs.
 - *Strands*: where hair gets lighter, white hairs lie along the hair that is there. Their texture is noise, streaked in
   ``DIRECTIONS`` directions; the structure tensor (Bigün & Granlund 1987) of the picture chooses among them. Hair without one direction, tight curls,
   gets specks. A blurred picture gets none.
@@ -44,8 +45,10 @@ _WINDOW, _NOISE = 2.0, 0.004
 _CURLED, _STRAIGHT = 0.25, 0.6
 #: Ratio of the finest detail to coarser detail, squared, of a picture that is too blurred to show a hair, and of one that shows all.
 _BLURRED, _SHARP = 0.25, 0.49
-#: The guided filter's radius, pixels of a quarter of the side; its noise, squared light; and how much of the most grey nearby it takes for haze.
-_RADIUS, _EPSILON, _HAZE = 1, 3e-4, 0.3
+#: The guided filter's radius, pixels of a quarter of the side; its noise, squared light; and how much of the most grey nearby is haze, and how much is hair.
+_RADIUS, _EPSILON, _HAZE, _WHOLE = 1, 3e-4, 0.35, 0.8
+#: Of the grey of brows, what is left out: skin shows between their hairs, and without its colour they look blue.
+_BROWS = 0.5
 #: Variance of light in the filter's window that is an edge, squared light.
 _EDGE = 4e-3
 #: Side of the maps of what lies near skin, and of how much lighter hair gets.
@@ -152,8 +155,8 @@ class Greying(nn.Module):
         light = (luma(face) + 1) / 2  # [N, 1, S, S]
         half = F.avg_pool2d(light, 2)
         residual, gain, grey, skin = face_edit.split((3, 1, 1, 1), 2)
-        share = self.hairline(light, half, grey[:, :, 0], skin[:, :, 0])[:, :, None]
-        residual, gain, grey = share * residual, share * gain, share * grey
+        share, brows = (x[:, :, None] for x in self.hairline(light, half, grey[:, :, 0], skin[:, :, 0]))
+        residual, gain, grey = share * residual, share * gain, share * (1 - _BROWS * brows) * grey
         lighter = gain[:, :, 0] * light + (residual * self.luma).sum(2) / 2
         # What is as light as grey hair already, as a hairline's skin, a collar or a wall, may be no hair that gets lighter.
         excess = torch.minimum(lighter, light + lighter - LIGHTEST).clamp(min=0) * (6 * grey[:, :, 0]).clamp(max=1.0)
@@ -163,8 +166,8 @@ class Greying(nn.Module):
         white = grey[:, :, 0] * lighter * dark * self.strands(light, half, grey[:, :, 0])
         return torch.cat([residual + 2 * AMOUNT * white[:, :, None], gain, grey, skin], 2)
 
-    def hairline(self, light: Tensor, half: Tensor, grey: Tensor, skin: Tensor) -> Tensor:
-        """How much of each edit is left, [N, G, S, S]: less than 1 beside skin, where grey spreads past the edge of hair."""
+    def hairline(self, light: Tensor, half: Tensor, grey: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
+        """How much of each edit is left, [N, G, S, S]: less than 1 at the edge of hair, where grey spreads past it; and where brows are."""
         p, q = F.avg_pool2d(half, 2), F.avg_pool2d(grey, 4)
         x, y = across(self.window, p), across(self.window, q)
         # About the means at each pixel, not over each window: nearly the same, and no difference of squares that FP16 would lose.
@@ -173,15 +176,15 @@ class Greying(nn.Module):
         slope = across(self.window, dx * dy) / (variance + _EPSILON)
         haze = _HAZE * F.max_pool2d(q, 5, 1, 2)
         line = across(self.spread, slope) * light + across(self.spread, y - slope * x - haze)
-        left = (line / (1 - _HAZE) / (grey + 1e-3)).clamp(0, 1)
+        left = (line / (_WHOLE - _HAZE) / (grey + 1e-3)).clamp(0, 1)
         # Only what greys, and only round the face or where light has an edge: hair before a dark wall has none. Brows, holes in
-        # skin that a closing fills, grey as they are.
+        # skin that a closing fills, have no edge of their own.
         coarse = across(self.blocks, skin)
         grown = F.max_pool2d(coarse, 5, 1, 2)
         holes = (-F.max_pool2d(-grown, 5, 1, 2) - coarse).clamp(min=0)
         edges = F.avg_pool2d(variance / (variance + _EDGE), variance.shape[-1] // _BLOCKS)
         near = across(self.larger, torch.maximum(grown, edges) * (1 - holes)) * (6 * grey).clamp(max=1.0)
-        return 1 + near * (left - 1)
+        return 1 + near * (left - 1), across(self.larger, (2 * holes).clamp(max=1.0))
 
     def strands(self, light: Tensor, half: Tensor, grey: Tensor) -> Tensor:
         """Light of white hairs along the picture's own directions, [N, G, S, S], of variance 1 in straight hair of a sharp picture."""

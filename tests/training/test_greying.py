@@ -112,15 +112,16 @@ def test_a_blurred_picture_shows_no_single_hairs(greying: Greying) -> None:
     assert spread[1] < 0.02 * spread[0]
 
 
-def test_brows_grey_as_they_are(greying: Greying) -> None:
+def test_brows_get_lighter_and_keep_half_of_their_colour(greying: Greying) -> None:
     before = edit()
     brow = (..., slice(160, 170), slice(60, 110))
     face = view()
     face[..., 160:170, 60:110] = -0.6
-    before[:, :, 5][brow], before[:, :, 4][brow] = 0.0, 0.6
+    before[:, :, 5][brow], before[:, :, 4][brow], before[:, :, 0][brow] = 0.0, 0.6, 0.1
     after = greying(face, before)
     inside = (..., slice(162, 168), slice(66, 104))
-    assert after[:, :, 4][inside].mean() > 0.85 * 0.6
+    assert 0.45 * 0.6 < after[:, :, 4][inside].mean() < 0.65 * 0.6
+    assert after[:, :, 0][inside].mean() > 0.95 * before[:, :, 0][inside].mean()
 
 
 def test_each_age_is_as_alone(greying: Greying) -> None:
