@@ -46,11 +46,11 @@ _CURLED, _STRAIGHT = 0.25, 0.6
 #: Ratio of the finest detail to coarser detail, squared, of a picture that is too blurred to show a hair, and of one that shows all.
 _BLURRED, _SHARP = 0.25, 0.49
 #: The guided filter's radius, pixels of a quarter of the side; its noise, squared light; and how much of the most grey nearby is haze, and how much is hair.
-_RADIUS, _EPSILON, _HAZE, _WHOLE = 1, 3e-4, 0.35, 0.8
+_RADIUS, _EPSILON, _HAZE, _WHOLE = 1, 3e-4, 0.4, 0.8
 #: Of the grey of brows, what is left out: skin shows between their hairs, and without its colour they look blue.
 _BROWS = 0.5
-#: Variance of light in the filter's window that is an edge, squared light.
-_EDGE = 4e-3
+#: Variance of light in the filter's window that is an edge, squared light; and light from which on a wall is lighter than grey hair.
+_EDGE, _WALL = 4e-3, 0.42
 #: Side of the maps of what lies near skin, and of how much lighter hair gets.
 _BLOCKS = 32
 
@@ -177,13 +177,15 @@ class Greying(nn.Module):
         haze = _HAZE * F.max_pool2d(q, 5, 1, 2)
         line = across(self.spread, slope) * light + across(self.spread, y - slope * x - haze)
         left = (line / (_WHOLE - _HAZE) / (grey + 1e-3)).clamp(0, 1)
-        # Only what greys, and only round the face or where light has an edge: hair before a dark wall has none. Brows, holes in
-        # skin that a closing fills, have no edge of their own.
+        # Only what greys; only round the face, or where light has an edge and is lighter than grey hair: hair before a dark wall has
+        # no edge, and its outline is no darker than its inside. Brows, holes in skin that a closing fills, have no edge of their own.
         coarse = across(self.blocks, skin)
         grown = F.max_pool2d(coarse, 5, 1, 2)
         holes = (-F.max_pool2d(-grown, 5, 1, 2) - coarse).clamp(min=0)
         edges = F.avg_pool2d(variance / (variance + _EDGE), variance.shape[-1] // _BLOCKS)
-        near = across(self.larger, torch.maximum(grown, edges) * (1 - holes)) * (6 * grey).clamp(max=1.0)
+        bright = ((light - _WALL) / (LIGHTEST - _WALL)).clamp(0, 1)
+        near = torch.maximum(across(self.larger, grown * (1 - holes)), across(self.larger, edges * (1 - holes)) * bright)
+        near = near * (6 * grey).clamp(max=1.0)
         return 1 + near * (left - 1), across(self.larger, (2 * holes).clamp(max=1.0))
 
     def strands(self, light: Tensor, half: Tensor, grey: Tensor) -> Tensor:
