@@ -95,11 +95,6 @@ def gaussian(side: int, sigma: float) -> Tensor:
     return weight / weight.sum(1, keepdim=True)
 
 
-def reduced(side: int, to: int) -> Tensor:
-    """[to, side]: means of what falls on each pixel of a smaller side."""
-    return torch.eye(to).repeat_interleave(side // to, 1) * (to / side)
-
-
 def enlarged(side: int, to: int) -> Tensor:
     """[to, side]: bilinear reading of maps at a larger side, half-pixel centres, border replicated."""
     return canonical.hat(torch.tensor(0.0), torch.tensor(1.0), to, side)
@@ -113,13 +108,17 @@ def across(reader: Tensor, maps: Tensor) -> Tensor:
     return reader @ maps @ reader.mT
 
 
+def blocks(maps: Tensor) -> Tensor:
+    """Means of maps [N, G, h, h] over ``_BLOCKS`` x ``_BLOCKS`` blocks."""
+    return F.avg_pool2d(maps, maps.shape[-1] // _BLOCKS)
+
+
 class Greying(nn.Module):
     """Edits of faces whose hair greys along its own edges and strands."""
 
     bank: Tensor
     window: Tensor
     spread: Tensor
-    blocks: Tensor
     larger: Tensor
     orient: Tensor
     sobel: Tensor
@@ -140,7 +139,6 @@ class Greying(nn.Module):
             "bank": F.pixel_unshuffle(streaks(side)[:, None], 2).flatten(1, 2),  # [DIRECTIONS + 1, 4 * S/2, S/2]
             "window": window,
             "spread": enlarged(side // 4, side) @ window,
-            "blocks": reduced(side, _BLOCKS),
             "larger": enlarged(_BLOCKS, side),
             "orient": gaussian(side // 2, _WINDOW),
             "sobel": torch.stack([rows, rows.T])[:, None] / _NOISE,
@@ -161,32 +159,38 @@ class Greying(nn.Module):
         # What is as light as grey hair already, as a hairline's skin, a collar or a wall, may be no hair that gets lighter.
         excess = torch.minimum(lighter, light + lighter - LIGHTEST).clamp(min=0) * (6 * grey[:, :, 0]).clamp(max=1.0)
         residual = residual - 2 * _SPARED * excess[:, :, None]
-        lighter = (across(self.larger, across(self.blocks, lighter - _SPARED * excess)) / LIGHTER).clamp(0, 1)
-        dark = ((across(self.larger, across(self.blocks, light)) - _FAIR) / (_DARK - _FAIR)).clamp(0, 1)
-        white = grey[:, :, 0] * lighter * dark * self.strands(light, half, grey[:, :, 0])
-        return torch.cat([residual + 2 * AMOUNT * white[:, :, None], gain, grey, skin], 2)
+        dark = ((blocks(half) - _FAIR) / (_DARK - _FAIR)).clamp(0, 1)
+        amount = AMOUNT * across(self.larger, dark * (blocks(lighter - _SPARED * excess) / LIGHTER).clamp(0, 1))
+        white = grey[:, :, 0] * amount * self.strands(light, half, grey[:, :, 0])
+        return torch.cat([residual + 2 * white[:, :, None], gain, grey, skin], 2)
 
     def hairline(self, light: Tensor, half: Tensor, grey: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
-        """How much of each edit is left, [N, G, S, S]: less than 1 at the edge of hair, where grey spreads past it; and where brows are."""
+        """How much of each edit is left, less than 1 at the edge of hair, where grey spreads past it; and where brows are: [N, G, S, S].
+
+        Maps that are read by the same matrix are read together.
+        """
         p, q = F.avg_pool2d(half, 2), F.avg_pool2d(grey, 4)
-        x, y = across(self.window, p), across(self.window, q)
+        mean = across(self.window, torch.cat([p, q], 1))
+        x, y = mean[:, :1], mean[:, 1:]
         # About the means at each pixel, not over each window: nearly the same, and no difference of squares that FP16 would lose.
         dx, dy = p - x, q - y
-        variance = across(self.window, dx * dx)
-        slope = across(self.window, dx * dy) / (variance + _EPSILON)
+        products = across(self.window, dx * torch.cat([dx, dy], 1))
+        variance = products[:, :1]
+        slope = products[:, 1:] / (variance + _EPSILON)
         haze = _HAZE * F.max_pool2d(q, 5, 1, 2)
-        line = across(self.spread, slope) * light + across(self.spread, y - slope * x - haze)
-        left = (line / (_WHOLE - _HAZE) / (grey + 1e-3)).clamp(0, 1)
+        slope, offset = across(self.spread, torch.stack([slope, y - slope * x - haze])).unbind()
+        left = ((slope * light + offset) / (_WHOLE - _HAZE) / (grey + 1e-3)).clamp(0, 1)
         # Only what greys; only round the face, or where light has an edge and is lighter than grey hair: hair before a dark wall has
         # no edge, and its outline is no darker than its inside. Brows, holes in skin that a closing fills, have no edge of their own.
-        coarse = across(self.blocks, skin)
+        coarse = blocks(skin)
         grown = F.max_pool2d(coarse, 5, 1, 2)
         holes = (-F.max_pool2d(-grown, 5, 1, 2) - coarse).clamp(min=0)
-        edges = F.avg_pool2d(variance / (variance + _EDGE), variance.shape[-1] // _BLOCKS)
+        edges = blocks(variance / (variance + _EDGE)) * (1 - holes)
+        maps = [grown * (1 - holes), edges, (2 * holes).clamp(max=1.0)]
+        round_face, edges, brows = across(self.larger, torch.stack(maps)).unbind()
         bright = ((light - _WALL) / (LIGHTEST - _WALL)).clamp(0, 1)
-        near = torch.maximum(across(self.larger, grown * (1 - holes)), across(self.larger, edges * (1 - holes)) * bright)
-        near = near * (6 * grey).clamp(max=1.0)
-        return 1 + near * (left - 1), across(self.larger, (2 * holes).clamp(max=1.0))
+        near = torch.maximum(round_face, edges * bright) * (6 * grey).clamp(max=1.0)
+        return 1 + near * (left - 1), brows
 
     def strands(self, light: Tensor, half: Tensor, grey: Tensor) -> Tensor:
         """Light of white hairs along the picture's own directions, [N, G, S, S], of variance 1 in straight hair of a sharp picture."""
