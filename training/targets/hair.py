@@ -193,7 +193,10 @@ def _wearing(x: Tensor, matte: Tensor, worn: Tensor) -> tuple[Tensor, Tensor]:
     turn, scale = uniform(-0.25, 0.25), torch.exp(uniform(-0.2, 0.25))
     mirror = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
     cos, sin = torch.cos(turn) / scale, torch.sin(turn) / scale
-    rows = [torch.stack([mirror * cos, mirror * sin, uniform(-0.3, 0.3)], 1), torch.stack([-sin, cos, uniform(-0.5, 0.1)], 1)]
+    rows = [
+        torch.stack([mirror * cos, mirror * sin, uniform(-0.3, 0.3)], 1),
+        torch.stack([-sin, cos, uniform(-0.5, 0.1)], 1),
+    ]
     grid = F.affine_grid(torch.stack(rows, 1), [n, 1, side, side], align_corners=False)
     # Ends that are no arc: columns hang as far down as smooth and rough noise says.
     for waves, high in ((5, 0.12), (24, 0.10)):

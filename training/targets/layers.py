@@ -133,7 +133,8 @@ def _bent(layer: Floats, distance: tuple[float, float], seed: int) -> Floats:
     side = len(layer)
     random = np.random.default_rng(seed)
     across, down = (
-        size * cv2.resize(random.standard_normal((4, 4)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+        size
+        * cv2.resize(random.standard_normal((4, 4)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
         for size in distance
     )
     y, x = np.mgrid[0:side, 0:side].astype(np.float32)
