@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import models
 import numpy as np
@@ -40,6 +40,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("LGIN_REQUIRE_CUDA") == "1":
             pytest.fail(f"{reason}, and LGIN_REQUIRE_CUDA=1")
         pytest.skip(reason)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Neighbours run in one process, which makes what they share once; a process that is done takes over half of another's."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getvalue("dist") == "load" else None
 
 
 @pytest.fixture(scope="session")
@@ -127,7 +135,8 @@ def no_thread_is_left() -> Iterator[None]:
     from support.streams import our_threads, wait_for
 
     yield
-    gc.collect()
+    if our_threads():  # of a stream that only the garbage collector finds; it takes a second
+        gc.collect()
     wait_for(lambda: not our_threads())
 
 

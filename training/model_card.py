@@ -16,7 +16,6 @@ from typing import Annotated, Any
 import onnx
 import typer
 
-from lgin_edge.models.description import Description
 from lgin_edge.models.model_file import read_description
 from lgin_edge.transformer import WEIGHTS
 
@@ -98,64 +97,18 @@ def markdown(
             split=evaluated.get("split", "test"),
             limit=evaluated.get("limit"),
             result=result,
-            model=_about(loaded, about, model),
+            file=model.name,
+            megabytes=model.stat().st_size / 1e6,
+            millions=cost.parameters(loaded) / 1e6,
+            gmacs=cost.macs(loaded) / 1e9,
             **_data(labels),
             **_limits(result, labels),
             aims=[[one.what, one.aim, one.found, "reached" if one.reached else "**missed**"] for one in aims(result)],
-            **_figures(result),
             commands=commands,
-            blind=_blind(blind) if blind else None,
-            note=blind.get("note", "") if blind else "",
+            blind=blind,
         )
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"the report, the labels or the model lack what the card needs ({error!r})") from error
-
-
-def _blind(said: Json) -> list[list[str]]:
-    """Rows of the table of what viewers said: the question, all answers, those at each age."""
-
-    def shown(one: Json) -> str:
-        return f"{percent(one['rate'])} [{100 * one['low']:.0f}, {100 * one['high']:.0f}]"
-
-    rows = []
-    for question, answer in said.items():
-        if not isinstance(answer, dict):
-            continue
-        about = answer["pair" if answer["kind"] == "pairs" else "aged"]
-        ages = [f"at {cut.removeprefix('age ')} {shown(one)}" for cut, one in about.items() if cut.startswith("age ")]
-        what = f"preferred {question}" if answer["kind"] == "pairs" else f"taken for real ({question})"
-        rows.append([what, shown(about["all"]), about["all"]["people"], "; ".join(ages) if len(ages) > 1 else ""])
-        if answer["kind"] == "singles":
-            years = answer["years read less years asked"]
-            rows.append(
-                [
-                    "real ones beside them taken for real",
-                    shown(answer["real"]["all"]),
-                    answer["real"]["all"]["people"],
-                    "",
-                ]
-            )
-            rows.append(
-                [
-                    "years read less years asked, aged ones; real ones",
-                    f"{years['aged']:+.0f}; {years['real']:+.0f}",
-                    "",
-                    "",
-                ]
-            )
-    return rows
-
-
-def _about(model: onnx.ModelProto, about: Description, path: Path) -> list[list[str]]:
-    patches = f"five patches {about.patch_size}x{about.patch_size}"
-    return [
-        ["file", f"`{path.name}`, {path.stat().st_size / 1e6:.1f} MB"],
-        ["numbers stored", f"{cost.parameters(model) / 1e6:.2f} million, {about.precision}"],
-        ["cost of one face at one age", f"{cost.macs(model) / 1e9:.2f} GMAC"],
-        ["input", f"face {about.face_size}x{about.face_size}, {patches}, an age"],
-        ["output", "edits that are applied to the picture inside the square of the face"],
-        ["age groups (years that each stands for)", ", ".join(f"{g.label} ({g.center:g})" for g in about.groups)],
-    ]
 
 
 def _data(labels: Sequence[Photo]) -> Json:
@@ -209,29 +162,6 @@ def _limits(result: Json, labels: Sequence[Photo]) -> Json:
         "least": FEW,
         "worst": worst,
     }
-
-
-def _figures(result: Json) -> Json:
-    """The table of the slices."""
-    names = list(result["estimators"])
-    head = ["people", "n", *(f"error, {name}" for name in names), *(f"slope, {name}" for name in names)]
-    rows = []
-    for cut, one in result["slices"].items():
-        age, same = one["age"], one["identity"]
-        sharp = one["sharpness"]["median"] if "sharpness" in one else None
-        rows.append(
-            [
-                cut,
-                one["n"],
-                *(_years(age[name]) for name in names),
-                *(f"{age[name]['slope']:g}" for name in names),
-                f"{min(same['cosine']):g}",
-                percent(min(same["accepted"])),
-                f"{min(sharp):g} to {max(sharp):g}" if sharp else None,
-                f"{max(one['skin']['de']):g}",
-            ]
-        )
-    return {"head": [*head, "cosine", "verified", "sharpness", "skin drift, dE"], "figures": rows}
 
 
 def _group(row: Photo) -> str:

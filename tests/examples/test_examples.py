@@ -49,15 +49,15 @@ def test_the_readme_names_every_example() -> None:
 
 @pytest.fixture
 def window(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """OpenCV's window, which the headless OpenCV lacks: keeps what is shown, and has Esc pressed after ``keys`` frames.
+    """OpenCV's window, which the headless OpenCV lacks: keeps what is shown, and has Esc pressed once a frame is as it is to become.
 
     It takes its time, as a camera does: faces are found beside the frames, and fade in by the clock.
     """
-    seen = SimpleNamespace(frames=[], keys=1000)
+    seen = SimpleNamespace(frames=[], complete=lambda frame: False)
 
     def wait_key(_: int) -> int:
-        time.sleep(0.03)
-        return 27 if len(seen.frames) >= seen.keys else -1
+        time.sleep(0.01)
+        return 27 if seen.frames and seen.complete(seen.frames[-1]) else -1
 
     monkeypatch.setattr(cv2, "imshow", lambda _, frame: seen.frames.append(frame.copy()), raising=False)
     monkeypatch.setattr(cv2, "waitKey", wait_key, raising=False)
@@ -73,10 +73,9 @@ def test_opencv_loop(
     monkeypatch: pytest.MonkeyPatch, window: Any, movie: Path, shot: tuple[Image8, Floats], tiny_model: Path
 ) -> None:
     monkeypatch.setattr("lgin_edge.transformer.WEIGHTS", tiny_model)
-    window.keys = 80
-    opencv_loop(monkeypatch, str(movie))
-    assert len(window.frames) == 80
     picture, landmarks = shot
+    window.complete = lambda frame: middle(frame, landmarks) < middle(picture, landmarks) - SHIFT + 4
+    opencv_loop(monkeypatch, str(movie))
     assert middle(window.frames[-1], landmarks) == pytest.approx(middle(picture, landmarks) - SHIFT, abs=4)
     assert np.abs(window.frames[-1][-8:, ..., ::-1].astype(int) - picture[-8:]).mean() < 6  # BGR stayed BGR
 

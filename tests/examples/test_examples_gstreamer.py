@@ -109,7 +109,7 @@ def test_gstreamer_film(
     chroma = i420[SIZE:].reshape(2, -1).T.reshape(SIZE // 2, SIZE)
     frame = np.concatenate([i420[:SIZE], chroma])
     padded = np.pad(frame, ((0, 0), (0, -SIZE % 4)))
-    (tmp_path / "in.nv12").write_bytes(padded.tobytes() * 45)
+    (tmp_path / "in.nv12").write_bytes(padded.tobytes() * 75)
     source = (
         f"filesrc location={tmp_path}/in.nv12 ! rawvideoparse format=nv12 width={SIZE} height={SIZE} framerate=30/1"
     )

@@ -99,14 +99,15 @@ def test_service_as_a_program(
                 assert status == 200
                 assert json.loads(body)["faces"] == 1
                 capture = cv2.VideoCapture(f"{url}/stream.mjpg")
-                seen = [capture.read() for _ in range(40)]
-                assert all(there for there, _ in seen)
-                assert middle(seen[-1][1], landmarks) == pytest.approx(was - SHIFT, abs=5)
-                assert ask(f"{url}/years", b"30") == (200, b"30\n")
-                for _ in range(60):
+
+                def comes_to(level: float) -> bool:
                     there, frame = capture.read()
                     assert there
-                assert middle(frame, landmarks) == pytest.approx(was + SHIFT, abs=5)
+                    return bool(abs(middle(frame, landmarks) - level) <= 5)
+
+                wait_for(lambda: comes_to(was - SHIFT))
+                assert ask(f"{url}/years", b"30") == (200, b"30\n")
+                wait_for(lambda: comes_to(was + SHIFT))
                 capture.release()
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(15) == 0

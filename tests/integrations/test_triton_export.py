@@ -87,7 +87,7 @@ def test_an_engine_beside_the_onnx(tiny_model: Path, tmp_path: Path) -> None:
 def test_an_engines_types_are_those_that_it_is_built_with(tmp_path: Path, precision: str) -> None:
     from lgin_edge.engine import build
 
-    prepared = build.prepare(WEIGHTS, precision=precision)
+    prepared = build.prepare(models.save_edits(tmp_path / "edits.onnx", gain=0.1), precision=precision)
     about = replace(prepared.description, engine=FACTS)
     path = tmp_path / "engine.plan"
     engine_file.write(path, b"ftrt", about)

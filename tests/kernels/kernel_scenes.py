@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lgin_edge.frames import Color
 
 #: Fewer under the sanitizers (tests/sanitizers.sh).
-EXAMPLES = int(os.environ.get("LGIN_TEST_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("LGIN_TEST_EXAMPLES", "50"))
 properties = settings(
     max_examples=EXAMPLES,
     deadline=None,

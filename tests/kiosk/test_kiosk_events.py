@@ -131,9 +131,9 @@ def test_what_is_told(receiver: Receiver, broker: Broker, tiny: Transformer, ast
         for _ in range(2):
             visitor.say(type="print", token=token)
             visitor.hear()
-        wait_for(lambda: len(receiver.heard) == len(broker.heard) == 5)
-        metrics = httpx.get(f"{server.url}/metrics", trust_env=False).text
-        assert 'lgin_kiosk_events_total{result="sent"} 10.0' in metrics
+        sent = 'lgin_kiosk_events_total{result="sent"} 10.0'  # counted when it was confirmed
+        wait_for(lambda: sent in httpx.get(f"{server.url}/metrics", trust_env=False).text)
+        assert len(receiver.heard) == len(broker.heard) == 5
         assert broker.line is not None
         broker.line.shutdown(socket.SHUT_RDWR)
         wait_for(lambda: len(broker.heard) == 6)  # connected again; the broker had said "gone"

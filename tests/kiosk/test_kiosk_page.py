@@ -65,7 +65,14 @@ def browser(playwright: Playwright, camera: Path) -> Iterator[Browser]:
 def server(tiny: Transformer) -> Iterator[Server]:
     with serving(
         tiny,
-        Settings(public_url="http://192.168.7.7:8000", countdown_seconds=0, print_command=("true",), side=480, shots=1),
+        Settings(
+            public_url="http://192.168.7.7:8000",
+            countdown_seconds=0,
+            print_command=("true",),
+            side=480,
+            shots=1,
+            idle_seconds=PATIENCE,
+        ),
     ) as running:
         yield running
 
@@ -335,6 +342,8 @@ def test_all_places_of_an_address_taken(opened: Callable[..., Page], tiny: Trans
         expect(second.locator("#status")).to_contain_text("All places for your network are taken")
         first.click("#finish")
         expect(second.locator("#status")).to_have_text("1 face")
+        second.click("#finish")  # before the server ends, which a page that is live complains of
+        expect(second.locator("#attract")).to_be_visible()
 
 
 def test_the_server_restarts(opened: Callable[..., Page], tiny: Transformer) -> None:
@@ -398,33 +407,34 @@ def plug_in(page: Page) -> None:
     page.evaluate("delete navigator.mediaDevices.getUserMedia")
 
 
-def test_no_screen_stays_and_the_camera_is_tried_again(opened: Callable[..., Page], server: Server) -> None:
-    page = opened(server.url)
-    page.clock.install()
-    page.reload()
-    page.click("#begin")
-    expect(page.locator("#consent")).to_be_visible()
-    page.clock.fast_forward(50_000)
-    expect(page.locator("#consent")).to_be_visible()
-    page.clock.fast_forward(15_000)
-    expect(page.locator("#attract")).to_be_visible()
-    unplug(page)
-    page.click("#begin")
-    page.click("#agree")
-    expect(page.locator("#trouble")).to_contain_text("There is no camera")
-    page.clock.fast_forward(5_000)
-    expect(page.locator("#trouble")).to_be_visible()
-    plug_in(page)
-    page.clock.fast_forward(5_000)
-    expect(page.locator("#status")).to_have_text("1 face")
-    page.evaluate("document.getElementById('still').ariaDisabled = true")  # as while a clip is made
-    page.clock.fast_forward(25_000)
-    expect(page.locator("#live")).to_be_visible()
-    page.evaluate("document.getElementById('video').srcObject.getTracks()[0].onended()")
-    expect(page.locator("#trouble")).to_contain_text("There is no camera")
-    unplug(page)
-    page.clock.fast_forward(65_000)
-    expect(page.locator("#attract")).to_be_visible()
+def test_no_screen_stays_and_the_camera_is_tried_again(opened: Callable[..., Page], tiny: Transformer) -> None:
+    with serving(tiny) as server:
+        page = opened(server.url)
+        page.clock.install()
+        page.reload()
+        page.click("#begin")
+        expect(page.locator("#consent")).to_be_visible()
+        page.clock.fast_forward(50_000)
+        expect(page.locator("#consent")).to_be_visible()
+        page.clock.fast_forward(15_000)
+        expect(page.locator("#attract")).to_be_visible()
+        unplug(page)
+        page.click("#begin")
+        page.click("#agree")
+        expect(page.locator("#trouble")).to_contain_text("There is no camera")
+        page.clock.fast_forward(5_000)
+        expect(page.locator("#trouble")).to_be_visible()
+        plug_in(page)
+        page.clock.fast_forward(5_000)
+        expect(page.locator("#status")).to_have_text("1 face")
+        page.evaluate("document.getElementById('still').ariaDisabled = true")  # as while a clip is made
+        page.clock.fast_forward(25_000)
+        expect(page.locator("#live")).to_be_visible()
+        page.evaluate("document.getElementById('video').srcObject.getTracks()[0].onended()")
+        expect(page.locator("#trouble")).to_contain_text("There is no camera")
+        unplug(page)
+        page.clock.fast_forward(65_000)
+        expect(page.locator("#attract")).to_be_visible()
 
 
 def test_a_public_screen_prints_and_reaches_no_disk(
@@ -586,6 +596,7 @@ def test_everything_can_be_touched(opened: Callable[..., Page], server: Server) 
     check("#live")
     page.click("#strip")
     expect(page.locator("#pictures img")).to_have_count(6)
+    kiosk_browser.settled(page.locator("#kept"))
     check("#kept")
     page.click("#done")
     page.click("#still")
@@ -605,6 +616,20 @@ _CUT_OFF = """() => [...document.querySelectorAll("button, a, p, li, h1, h2, spa
   })
   .map((element) => `${element.id || element.className || element.tagName}: ${element.textContent.trim()}`)"""
 _SET_LANGUAGE = "async (code) => (await import('/static/app.js')).setLanguage(code)"
+#: What does not fit of a screen, by language.
+_FAULTS = f"""async ([codes, screen]) => {{
+  const {{ setLanguage }} = await import("/static/app.js"), cutOff = {_CUT_OFF}, faults = {{}};
+  for (const code of codes) {{
+    setLanguage(code);
+    const found = cutOff();
+    if (screen === "#live") {{
+      if (document.querySelector(".panel").getBoundingClientRect().bottom > innerHeight + 1) found.push("the panel is too low");
+      if (document.getElementById("stage").clientHeight < 0.3 * innerHeight) found.push("the stage is too small");
+    }}
+    if (found.length) faults[code] = found;
+  }}
+  return faults;
+}}"""
 
 
 def test_every_language_fits(opened: Callable[..., Page], server: Server) -> None:
@@ -615,15 +640,10 @@ def test_every_language_fits(opened: Callable[..., Page], server: Server) -> Non
     def check(within: str) -> None:
         for size in (PHONE, (1920, 1080), (3840, 2160)):
             page.set_viewport_size({"width": size[0], "height": size[1]})
-            for language in LANGUAGES:
+            assert page.evaluate(_FAULTS, [list(LANGUAGES), within]) == {}, (within, size)
+            for language in ("en", "ar") if size == PHONE else ():
                 page.evaluate(_SET_LANGUAGE, language)
-                assert page.evaluate(_CUT_OFF) == [], (within, language, size)
-                if within == "#live":
-                    panel = page.locator(".panel").evaluate("panel => panel.getBoundingClientRect().bottom")
-                    assert panel <= size[1] + 1, (language, size)
-                    assert page.locator("#stage").evaluate("stage => stage.clientHeight") >= 0.3 * size[1], language
-                if language in ("en", "ar") and size == PHONE:
-                    accessible(page)
+                accessible(page)
 
     check("#attract")
     page.click("#language")
@@ -637,6 +657,7 @@ def test_every_language_fits(opened: Callable[..., Page], server: Server) -> Non
     for button, count in (("#still", 1), ("#strip", 6)):
         page.click(button)
         expect(page.locator("#pictures img")).to_have_count(count)
+        kiosk_browser.settled(page.locator("#kept"))
         check("#kept")
         page.click("#done")
     page.evaluate("document.getElementById('video').srcObject.getTracks()[0].onended()")
@@ -685,6 +706,7 @@ def test_a_gallery_for_the_staff(browser: Browser, tiny: Transformer, astronaut:
         accessible(page)
         page.goto(f"{server.url}/staff")
         expect(page.get_by_role("heading")).to_have_text("محفوظ للموظفين")
+        kiosk_browser.settled(page.locator("#gallery"))
         accessible(page)
         page.context.close()
         page = open_page(browser, server.url, http_credentials=staff)
@@ -692,7 +714,6 @@ def test_a_gallery_for_the_staff(browser: Browser, tiny: Transformer, astronaut:
         expect(page.locator("#consent-kept")).to_contain_text("is kept here for 7 days, where the staff")
         page.goto(f"{server.url}/staff")
         expect(page.get_by_role("heading")).to_have_text("Kept for the staff")
-        expect(page.locator("#gallery img")).to_be_visible()
         kiosk_browser.settled(page.locator("#gallery"))
         accessible(page)
         for width, height in (PHONE, (3840, 2160)):

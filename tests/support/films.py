@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +69,11 @@ def mirrored(still: Image8) -> tuple[Image8, Floats]:
 
 def background(size: int = SIZE) -> Image8:
     """Something smooth with nothing in it, [size, size, 3]."""
+    return _background(size).copy()
+
+
+@cache
+def _background(size: int) -> Image8:
     y, x = np.mgrid[:size, :size] / size
     waves = [np.sin(9 * x + 4 * y + k) + np.sin(13 * y - 6 * x + 2 * k) for k in range(3)]
     return np.clip(110 + 25 * np.stack(waves, axis=-1), 0, 255).astype(np.uint8)

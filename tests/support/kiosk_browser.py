@@ -96,7 +96,8 @@ def frames(page: Page) -> int:
 
 
 def settled(locator: Locator) -> None:
-    """Wait until all pictures in it are there."""
+    """Wait until there are pictures in it, and until they are loaded."""
+    expect(locator.locator("img:visible")).not_to_have_count(0)
     for image in locator.locator("img:visible").all():
         image.evaluate("image => image.decode()")
 

@@ -5,7 +5,7 @@ The frames [300, 300, 3] are 25 a second. Movements are warps that move the midd
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cache
 
 import cv2
 import numpy as np
@@ -22,9 +22,6 @@ _CHIN = np.add(_MOUTH, (0, 0.25 * _EYES))
 _Y, _COLUMN = np.mgrid[:_SIDE, :_SIDE].astype(np.float64)
 #: How far each pixel stands out of the plane of the head's rim, 0 to 1.
 _DEPTH: Floats = np.exp(-(((((_COLUMN - _NOSE[0]) / 1.1) ** 2 + ((_Y - _NOSE[1]) / 1.5) ** 2) / _EYES**2) ** 2))
-
-#: A frame for a time in seconds, and how much of the way a cover has come, 0 to 1.
-Motion = Callable[[float], tuple[Image8, float]]
 
 
 class Motions:
@@ -102,10 +99,9 @@ class Motions:
         """A frame as a camera with little bandwidth sends it."""
         return cv2.imdecode(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
 
-    def hand(self, frame: Image8, time: float, kind: str, coming_s: float = 0.5) -> tuple[Image8, float]:
-        """A frame with a hand (or a cup) that comes from 0.6 s on, stays for 1.3 s, and goes within 0.5 s."""
-        there = 0.6 + coming_s
-        way = float(np.interp(time, [0.6, there, there + 1.3, there + 1.8], [0, 1, 1, 0]))
+    def hand(self, frame: Image8, time: float, kind: str, coming_s: float = 0.5) -> Image8:
+        """A frame with a hand (or a cup) on its way."""
+        way = hand_way(time, coming_s)
         x, y = _NOSE
         center, size = {
             "on one half": ((x + (2.1 * way - 2.6) * _EYES, y), (1.0, 1.4)),
@@ -118,23 +114,42 @@ class Motions:
         folds = cv2.warpAffine(self._texture, moved, (_SIDE, _SIDE), borderMode=cv2.BORDER_REFLECT)
         u, v = (_COLUMN - center[0]) / (size[0] * _EYES), (_Y - center[1]) / (size[1] * _EYES)
         folds = folds - 28 * np.exp(-(((np.mod(4 * u + 0.5, 1) - 0.5) / 0.06) ** 2)) * (v < 0.1) - 30 * u
-        return _over(frame, _ellipse(center, *size, 8), np.array(color) + folds[..., None]), way
+        return _over(frame, _ellipse(center, *size, 8), np.array(color) + folds[..., None])
 
-    def passer(self, frame: Image8, time: float) -> tuple[Image8, float]:
-        """A frame with someone else's head that passes before the face from 0.5 s to 3 s; 1 while it hides the face."""
+    def passer(self, frame: Image8, time: float) -> Image8:
+        """A frame with someone else's head that passes before the face from 0.5 s to 3 s."""
         other = np.clip(frame[:, ::-1].astype(np.float64) * (0.75, 0.8, 0.95) + (0, 5, 20), 0, 255)
-        shift = float(np.interp(time, [0.5, 3.0], [-3.2, 3.2])) * _EYES
+        shift = passer_shift(time)
         moved = np.array([[1, 0, _NOSE[0] + shift - (_SIDE - _NOSE[0])], [0, 1, 0.15 * _EYES]])
         other = cv2.warpAffine(other, moved, (_SIDE, _SIDE), borderMode=cv2.BORDER_REPLICATE)
         head = _ellipse((_NOSE[0] + shift, _NOSE[1] + 0.1 * _EYES), 1.3, 1.85, 10)
-        return _over(frame, head, other), float(abs(shift) < _EYES)
+        return _over(frame, head, other)
+
+
+def hand_way(time: float, coming_s: float = 0.5) -> float:
+    """How much of its way a hand has come, 0 to 1: it comes from 0.6 s on, stays for 1.3 s, and goes within 0.5 s."""
+    there = 0.6 + coming_s
+    return float(np.interp(time, [0.6, there, there + 1.3, there + 1.8], [0, 1, 1, 0]))
+
+
+def passer_shift(time: float) -> float:
+    """How far the passer is from the face, pixels."""
+    return float(np.interp(time, [0.5, 3.0], [-3.2, 3.2])) * _EYES
+
+
+def passer_hides(time: float) -> bool:
+    """Whether the passer is before the face."""
+    return abs(passer_shift(time)) < _EYES
 
 
 def _bump(center: Floats, width: float, height: float) -> Floats:
     """1 at a place, falling to 0 over so many eye distances."""
-    bump: Floats = np.exp(
-        -(((_COLUMN - center[0]) / (width * _EYES)) ** 2) - ((_Y - center[1]) / (height * _EYES)) ** 2
-    )
+    return _bump_at(*center, width, height)
+
+
+@cache
+def _bump_at(x: float, y: float, width: float, height: float) -> Floats:
+    bump: Floats = np.exp(-(((_COLUMN - x) / (width * _EYES)) ** 2) - ((_Y - y) / (height * _EYES)) ** 2)
     return bump
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from support.films import Floats, Image8
-from support.motions import FPS, Motions
+from support.motions import FPS, Motions, hand_way, passer_hides
 
 from lgin_edge import CenterFace
 from lgin_edge.frames import PixelFormat
@@ -17,7 +17,7 @@ from lgin_edge.tracking.occlusion import appearance
 from lgin_edge.tracking.optical_flow import Patch
 from lgin_edge.tracking.visibility import Visibility
 
-FRAMES = 75
+FRAMES = 62
 #: A detection is there this many frames after it was asked for, as in ``Pipeline`` where every frame counts.
 LAG = 3
 
@@ -79,10 +79,10 @@ def test_a_face_that_lives_keeps_its_age(motions: Motions, detector: CenterFace,
 
 @pytest.mark.parametrize("kind", ["on one half", "on the mouth", "on the eyes", "cup"])
 def test_a_hand_takes_the_age_within_half_a_second(motions: Motions, detector: CenterFace, kind: str) -> None:
-    way = np.array([motions.hand(motions.talk(0), i / FPS, kind)[1] for i in range(FRAMES)])
+    way = np.array([hand_way(i / FPS) for i in range(FRAMES)])
 
     def film(time: float) -> Image8:
-        return motions.hand(motions.live(time, 0.5), time, kind)[0]
+        return motions.hand(motions.live(time, 0.5), time, kind)
 
     seen = strengths(follow(film, detector))
     covered = np.flatnonzero(way == 1)
@@ -102,7 +102,7 @@ def test_what_creeps_over_a_face_takes_the_age(
 
     def film(time: float) -> Image8:
         time += 0.4 * seconds  # nothing is near the face before
-        return motions.hand(motions.live(time, moves) if moves else still, time, kind, seconds)[0]
+        return motions.hand(motions.live(time, moves) if moves else still, time, kind, seconds)
 
     there = 0.6 + 0.6 * seconds
     seen = strengths(follow(film, detector, round((there + 1) * FPS)))
@@ -156,9 +156,8 @@ def test_little_that_is_hidden_for_long_is_a_cover() -> None:
 
 
 def test_a_passer_before_a_face_does_not_get_its_age(motions: Motions, detector: CenterFace) -> None:
-    seen = strengths(follow(lambda time: motions.passer(motions.live(time, 0.5), time)[0], detector, 100))
-    hidden = np.array([motions.passer(motions.talk(0), i / FPS)[1] for i in range(100)])
-    covered = np.flatnonzero(hidden)
+    seen = strengths(follow(lambda time: motions.passer(motions.live(time, 0.5), time), detector, 100))
+    covered = np.flatnonzero([passer_hides(i / FPS) for i in range(100)])
     assert seen[: round(0.6 * FPS)].min() > 0.9
     assert seen[covered[0] + 3 : covered[-1]].max() < 0.1
     assert seen[-1] > 0.9

@@ -13,8 +13,9 @@ from training.dataset import labels
 
 
 @pytest.fixture
-def photos(made_up):
-    """People of the made-up pack, sharp ones; the file is a person there."""
+def photos(made_up, monkeypatch):
+    """People of the made-up pack, sharp ones, on small sheets; the file is a person there."""
+    monkeypatch.setattr(blind, "SIDE", 64)
     return [photo for photo in labels.read(made_up) if photo.sharp][:6]
 
 
