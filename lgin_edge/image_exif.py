@@ -7,12 +7,13 @@ it is hidden there until the file is open. A JPEG's table of further pictures is
 from __future__ import annotations
 
 import re
-import struct
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from .errors import raised_by_caller
 from .image_checks import MAX_SEGMENTS, check_exif
+
+T = TypeVar("T")
 
 _ORIENTATION, _X_RESOLUTION, _RESOLUTION_UNIT, _CENTIMETRE = 0x0112, 0x011A, 0x0128, 3
 _RAW_PROFILE = "Raw profile type exif"  # in which ImageMagick keeps it in a PNG
@@ -41,33 +42,44 @@ def restore(file: Any, data: bytes) -> None:
         data: the file as it was before ``hide``.
     """
     info = file.info
-    try:
-        if file.format == "JPEG":
-            parts = [body[len(_EXIF) :] for _, body in file.applist if body.startswith(_HIDDEN)]
-            exif: Any = _EXIF + b"".join(parts) if parts else None
-        elif file.format in _BOXES:
-            exif = _of_boxes(data) or info.get("exif")
-        elif "exif" not in info and _RAW_PROFILE in info:
-            exif = bytes.fromhex("".join(info[_RAW_PROFILE].split("\n")[3:]))
-        else:
-            exif = info.get("exif")
-        if exif is not None:
-            check_exif(exif)
-        if file.format in _BOXES and exif is not None:
-            exif = _turned_as(info.get("exif"), exif)
-    except Exception as error:  # damaged EXIF fails in many ways; the picture is still a picture
-        if raised_by_caller(error):
-            raise
-        exif = info.get("exif") if file.format in _BOXES else None  # what Pillow has made of how it is turned
+    exif = _unless_damaged(lambda: _checked(_as_read(file)))
+    if file.format in _BOXES:
+        exif = _unless_damaged(lambda: _turned_as(exif, _checked(_of_boxes(data)))) or exif
     for key in ("exif", _RAW_PROFILE):
         info.pop(key, None)
     if exif is not None:
         info["exif"] = exif
-    if file.format == "JPEG" and exif is not None and "dpi" not in info:
-        with suppress(LookupError, OSError, SyntaxError, TypeError, ValueError, ArithmeticError, struct.error):
-            tags = file.getexif()
-            dpi = float(tags[_X_RESOLUTION]) * (2.54 if tags.get(_RESOLUTION_UNIT) == _CENTIMETRE else 1.0)
+        if file.format == "JPEG" and "dpi" not in info and (dpi := _unless_damaged(lambda: _dpi(file.getexif()))):
             info["dpi"] = dpi, dpi
+
+
+def _unless_damaged(read: Callable[[], T]) -> T | None:
+    """What is read; None where EXIF is damaged, which fails in many ways. The picture is still a picture."""
+    try:
+        return read()
+    except Exception as error:
+        if raised_by_caller(error):
+            raise
+        return None
+
+
+def _checked(exif: Any) -> bytes | None:
+    if exif is not None:
+        check_exif(exif)
+    return exif  # type: ignore[no-any-return]
+
+
+def _as_read(file: Any) -> Any:
+    if file.format == "JPEG":
+        parts = [body[len(_EXIF) :] for _, body in file.applist if body.startswith(_HIDDEN)]
+        return _EXIF + b"".join(parts) if parts else None
+    if "exif" not in file.info and _RAW_PROFILE in file.info:
+        return bytes.fromhex("".join(file.info[_RAW_PROFILE].split("\n")[3:]))
+    return file.info.get("exif")
+
+
+def _dpi(tags: Any) -> float:
+    return float(tags[_X_RESOLUTION]) * (2.54 if tags.get(_RESOLUTION_UNIT) == _CENTIMETRE else 1.0)
 
 
 def _of_boxes(data: bytes) -> bytes | None:
@@ -101,10 +113,12 @@ def _of_boxes(data: bytes) -> bytes | None:
     return None
 
 
-def _turned_as(pillows: bytes | None, exif: bytes) -> bytes:
+def _turned_as(pillows: bytes | None, exif: bytes | None) -> bytes | None:
     """EXIF with the orientation that Pillow has found elsewhere in the file."""
     from PIL import Image
 
+    if exif is None:
+        return None
     turned, tags = Image.Exif(), Image.Exif()
     turned.load(pillows or b"")
     tags.load(exif)

@@ -389,7 +389,9 @@ def test_the_programs_warnings_are_left_alone(scene: Image8) -> None:
     assert list(warnings.filters) == before
 
 
-@pytest.mark.parametrize("where", ["images.to_plain", "image_metadata._exif"])
+@pytest.mark.parametrize(
+    "where", ["images.to_plain", "image_metadata._exif", "image_exif.check_exif", "image_exif._dpi"]
+)
 def test_an_exception_of_a_signal_handler_is_the_callers(
     scene: Image8, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,7 +405,11 @@ def test_an_exception_of_a_signal_handler_is_the_callers(
         f"lgin_edge.{where}", interrupted
     )  # as a handler of the caller's would, in the midst of the work
     with pytest.raises(TimeLimitError):
-        images.decode(images.encode(Image.fromarray(scene), "PNG"))
+        images.decode(
+            images.encode(
+                Image.fromarray(scene), "JPEG", images.Picture(Image.fromarray(scene), {"exif": exif_bytes()})
+            )
+        )
 
 
 # ---- what is no longer true ----
