@@ -1,6 +1,7 @@
-"""What an image file costs, looked at before Pillow decodes it: its scans, pages, frames and comments.
+"""What an image file costs, looked at before Pillow decodes it: its scans, pages, frames, chunks, tags and comments.
 
-A few kilobytes can ask for minutes of decoding. Each check here goes over the bytes once.
+A few kilobytes can ask for minutes of decoding. Each check here goes over the bytes once, and reads them as Pillow does: what one
+reader skips and the other one takes would not be counted.
 """
 
 from __future__ import annotations
@@ -19,15 +20,29 @@ MAX_SCANS = 20
 MAX_COMMENTS = 1 << 20
 MAX_PPM_HEADER = 1 << 16
 MAX_JPEG_HEADER = 64 << 20
-#: Segments of a JPEG, tags of a TIFF.
+#: Bytes before the picture of a GIF, of which Pillow may take each on its own.
+MAX_GIF_HEADER = 4 << 20
+#: Segments of a JPEG; tags of a TIFF or of EXIF; chunks of a PNG, and one more for each so many bytes.
 MAX_SEGMENTS = 4096
+PNG_CHUNK_BYTES = 1024
+#: Numbers in the tags of a TIFF or of EXIF, each an object in Python; a fraction counts as so many.
+MAX_TIFF_NUMBERS, MAX_EXIF_NUMBERS, FRACTION_COST = 1 << 20, 1 << 16, 16
 
 # A marker in the coded data of a JPEG: 00 is a data byte, D0 to D7 are restarts, FF is fill.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 # What begins a block of a GIF: an extension, a picture, the trailer.
 _GIF_BLOCK = re.compile(rb"[!,;]")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
-_NO_LENGTH = {0x01, 0xD8, *range(0xD0, 0xD8)}
+#: Markers without a length; Pillow takes none of the reserved ones either, and goes on behind an end that comes before the picture.
+_NO_LENGTH = {0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)}
+#: How a TIFF may begin for Pillow, which allows the number in the wrong order, too.
+_TIFF = (b"II*\0", b"MM\0*", b"MM*\0", b"II\0*", b"II+\0", b"MM\0+")
+_ORDERS: dict[bytes, Literal["<", ">"]] = {b"II": "<", b"MM": ">"}
+#: Bytes of one value of a tag, by its type; of other types Pillow skips it. Texts and bytes are taken as they are.
+_UNIT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+_AS_IT_IS, _FRACTIONS, _PLACES = (1, 2, 7), (5, 10), (4, 13)
+#: Tags of EXIF that are the place of a further table.
+_TABLES = {0x8769, 0x8825, 0xA005}
 
 
 def check_cost(name: object, data: bytes, max_pixels: int) -> None:
@@ -40,7 +55,9 @@ def check_cost(name: object, data: bytes, max_pixels: int) -> None:
     try:
         if data[:2] == b"\xff\xd8":
             _check_jpeg(data, max_pixels)
-        elif data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        elif data[:8] == b"\x89PNG\r\n\x1a\n":
+            _check_png(data)
+        elif data[:4] in _TIFF:
             _check_tiff(data)
         elif data[:6] in (b"GIF87a", b"GIF89a"):
             _check_gif(data)
@@ -56,7 +73,7 @@ def _check_jpeg(data: bytes, max_pixels: int) -> None:
     at, scans, segments, pixels = 2, 0, 0, 0
     while (found := _MARKER.search(data, at)) is not None:
         marker, at = data[found.end() - 1], found.end()
-        if marker == _END_OF_IMAGE:
+        if marker == _END_OF_IMAGE and scans:
             break
         if marker in _NO_LENGTH:
             continue
@@ -76,18 +93,91 @@ def _check_jpeg(data: bytes, max_pixels: int) -> None:
             )
 
 
+def _check_png(data: bytes) -> None:
+    at, chunks = 8, 0
+    while data[at + 4 : at + 8] not in (b"IEND", b""):
+        at += 12 + int(struct.unpack_from(">I", data, at)[0])
+        chunks += 1
+        if chunks > MAX_SEGMENTS + at // PNG_CHUNK_BYTES:
+            raise ValueError(f"a PNG of {chunks} chunks in {at} bytes: save it again first")
+
+
 def _check_tiff(data: bytes) -> None:
-    order: Literal["<", ">"] = "<" if data[:2] == b"II" else ">"
-    if data[2 if order == ">" else 3] == 0 and 43 in data[2:4]:
-        first, entry, count, link = struct.unpack_from(order + "Q", data, 8)[0], 20, "Q", "Q"
-    else:
-        first, entry, count, link = struct.unpack_from(order + "I", data, 4)[0], 12, "H", "I"
-    entries = struct.unpack_from(order + count, data, first)[0]
-    if entries > MAX_SEGMENTS:
-        raise ValueError(f"a TIFF of {entries} tags; at most {MAX_SEGMENTS} are read")
-    following = struct.unpack_from(order + link, data, first + struct.calcsize(order + count) + entries * entry)[0]
-    if following:
+    if data[:4] == b"MM\0+":
+        raise ValueError("a BigTIFF with the high byte first is not read: save it again first")
+    order, wide = _ORDERS[data[:2]], data[2] == 43
+    first = struct.unpack_from(order + "Q", data, 8)[0] if wide else struct.unpack_from(order + "I", data, 4)[0]
+    if _Tags(data, MAX_TIFF_NUMBERS).read(first, wide):
         raise ValueError("expected one picture, got a TIFF of several pages: extract one first")
+
+
+def check_exif(exif: bytes) -> None:
+    """Raises ValueError for EXIF that would take Pillow far longer than its size.
+
+    Its tags may claim the same bytes, a thousand times over. Of its first table, and of those of the camera and the place; the one
+    of the thumbnail is not read.
+    """
+    data = re.sub(b"^(Exif\0\0){1,2}", b"", exif)
+    order = _ORDERS.get(data[:2])
+    if order is None or len(data) < 8:
+        return  # Pillow refuses it, at once
+    tags = _Tags(data, MAX_EXIF_NUMBERS)
+    tags.read(struct.unpack_from(order + "I", data, 4)[0], wide=False)
+    for _ in range(2):  # in the table of the camera there may be one more
+        places, tags.places = tags.places, []
+        for kind, values, place in places:
+            if kind not in _PLACES or values != 1:
+                raise ValueError("expected the place of a table")
+            tags.read(place, wide=False)
+
+
+class _Tags:
+    """What the tags of a TIFF or of EXIF cost, counted over all tables.
+
+    Args:
+        data: from the header on.
+        most_numbers: that their values may be.
+    """
+
+    def __init__(self, data: bytes, most_numbers: int) -> None:
+        self._data = data
+        self._most_numbers = most_numbers
+        self._order = _ORDERS[data[:2]]
+        self._entries = self._claimed = self._numbers = 0
+        self.places: list[tuple[int, int, int]] = []  # of further tables: type, count, value
+
+    def read(self, at: int, wide: bool) -> int:
+        """The place of the table that follows the one at this place; 0 if there is none, or the table is cut off.
+
+        Args:
+            wide: it is of a BigTIFF.
+
+        Raises ValueError: the tables cost too much.
+        """
+        data, inline, number = self._data, 8 if wide else 4, self._order + ("Q" if wide else "I")
+        count, entry = (struct.Struct(self._order + one) for one in (("Q", "HHQQ") if wide else ("H", "HHII")))
+        if at + count.size > len(data):
+            return 0
+        (entries,) = count.unpack_from(data, at)
+        at += count.size
+        entries = min(entries, (len(data) - at) // entry.size)
+        end = at + entries * entry.size
+        self._entries += entries
+        if self._entries > MAX_SEGMENTS:
+            raise ValueError(f"{self._entries} tags and more; at most {MAX_SEGMENTS} are read")
+        for tag, kind, values, place in entry.iter_unpack(data[at:end]):
+            size = values * _UNIT_BYTES.get(kind, 0)
+            if not size or (size > inline and place + size > len(data)):
+                continue  # Pillow does not take what it does not know, or what is not there
+            self._claimed += size if size > inline else 0
+            self._numbers += 0 if kind in _AS_IT_IS else values * (FRACTION_COST if kind in _FRACTIONS else 1)
+            if tag in _TABLES:
+                self.places.append((kind, values, place))
+        if self._claimed > len(data) or self._numbers > self._most_numbers:
+            raise ValueError(
+                f"tags that claim {self._claimed} of {len(data)} bytes, and {self._numbers} numbers: save it again first"
+            )
+        return struct.unpack_from(number, data, end)[0] if end + struct.calcsize(number) <= len(data) else 0
 
 
 def _check_gif(data: bytes) -> None:
@@ -96,6 +186,8 @@ def _check_gif(data: bytes) -> None:
 
     at, comments, pictures = 13 + table(data[10]), 0, 0
     while data[at] != 0x3B:  # the trailer
+        if not pictures and at > MAX_GIF_HEADER:
+            raise ValueError(f"a GIF of more than {MAX_GIF_HEADER} bytes before its picture: save it again first")
         comment = data[at] == 0x21 and data[at + 1] == 0xFE
         if data[at] == 0x2C:
             pictures += 1

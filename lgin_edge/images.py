@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import provenance
+from . import image_exif, provenance
 from .errors import ImageError, raised_by_caller
 from .files import atomic_write, exists
 from .image_checks import check_cost
@@ -117,7 +117,9 @@ def decode(
     _check_bytes(name, len(data), limits)
     with _explained(name, formats):
         check_cost(name, data, limits.image_pixels)
-        file = _load(data, _open(data, name, limits, formats))
+        shown = image_exif.hide(data)
+        file = _load(shown, _open(shown, name, limits, formats))
+        image_exif.restore(file, data)
         jpeg = _jpeg_settings(file)
         turned = False
         try:
@@ -133,7 +135,7 @@ def decode(
             jpeg["subsampling"] = 0  # 4:2:2 halves the columns, which the turn has made rows
         plain = to_plain(image, _grey_bits(file))
         metadata = kept_metadata(file, image, plain.mode)
-        return Picture(plain, metadata, jpeg, "JPEG" if file.format == "MPO" else str(file.format))
+        return Picture(plain, metadata, jpeg, str(file.format))
 
 
 def size(
@@ -149,7 +151,7 @@ def size(
     _check_bytes(name, len(data), limits)
     with _explained(name, formats):
         check_cost(name, data, limits.image_pixels)
-        width, height = _open(data, name, limits, formats).size
+        width, height = _open(image_exif.hide(data), name, limits, formats).size
         return width, height
 
 
@@ -164,7 +166,8 @@ def _open(data: bytes, name: Path | str, limits: Limits, formats: Sequence[str])
     """The file, no pixel of it decoded."""
     from PIL import Image
 
-    known = [kind for kind in formats if kind != "HEIF"]
+    Image.init()  # of AVIF Pillow knows from 11.3 on, and it fails on a name that it does not know
+    known = [kind for kind in formats if kind != "HEIF" and kind in Image.OPEN]
     if "HEIF" in formats and data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         _register_heif(name)
         known.append("HEIF")
@@ -177,7 +180,7 @@ def _open(data: bytes, name: Path | str, limits: Limits, formats: Sequence[str])
         )
     # Of a GIF and a TIFF check_cost has counted them; Pillow takes a time that grows with their square.
     frames = 1 if file.format in ("GIF", "TIFF") else getattr(file, "n_frames", 1)
-    if frames > 1 and file.format != "MPO":  # a phone's MPO holds the photograph first, then its depth map
+    if frames > 1:
         raise ImageError(f"{name}: expected one picture, got {frames} (an animation or pages): extract one first")
     return file
 
@@ -201,7 +204,7 @@ def _completed(data: bytes, kind: str) -> Any:
     """
     from PIL import Image
 
-    if kind not in ("JPEG", "MPO"):
+    if kind != "JPEG":
         return None
     found = []
     for tail in (b"\0" * 64, b"\x55" * 64):
@@ -358,7 +361,7 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 def _jpeg_settings(file: Any) -> dict[str, Any]:
     """Quantisation tables and chroma subsampling of an opened JPEG, as ``save`` takes them."""
-    if file.format not in ("JPEG", "MPO") or file.mode not in ("L", "RGB"):
+    if file.format != "JPEG" or file.mode not in ("L", "RGB"):
         return {}
     from PIL import JpegImagePlugin
 

@@ -19,11 +19,9 @@ _DESCRIPTION = (
 ).encode()
 _RDF = b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">' + _DESCRIPTION + b"</rdf:RDF>"
 #: What else a file may say of where it comes from: a camera, say.
-_OTHER_TYPE = re.compile(
-    rb"\s[\w.-]+:DigitalSourceType\s*=\s*(?:\"[^\"]*\"|'[^']*')"
-    rb"|<([\w.-]+:DigitalSourceType)(?:\s[^<>]*)?(?:/>|>.*?</\1\s*>)",
-    re.DOTALL,
-)
+_OTHER_TYPE = re.compile(rb"\s[\w.-]+:DigitalSourceType\s*=\s*(?:\"[^\"]*\"|'[^']*')")
+_OTHER_TYPE_ELEMENT = rb"[\w.-]+:DigitalSourceType"
+_END = re.compile(rb"</([\w.:-]+)\s*>")
 _JPEG_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_MOST = 0xFFFF - 2 - len(_JPEG_HEAD)
 _MP4_TYPE = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
@@ -50,13 +48,29 @@ def marked(image: Image.Image, words: str = MARK, language: str = "en") -> Image
 
 def xmp(before: bytes = b"") -> bytes:
     """XMP that says that a picture was changed by AI, with the rest of what it had."""
-    before = _OTHER_TYPE.sub(b"", before)
+    before = without_elements(_OTHER_TYPE.sub(b"", before), _OTHER_TYPE_ELEMENT)
     for end, more in ((b"</rdf:RDF>", _DESCRIPTION), (b"</x:xmpmeta>", _RDF)):
         head, found, tail = before.rpartition(end)
         if found:
             return head + more + found + tail
     head = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'.encode()
     return head + b'<x:xmpmeta xmlns:x="adobe:ns:meta/">' + _RDF + b'</x:xmpmeta><?xpacket end="w"?>'
+
+
+def without_elements(xmp: bytes, names: bytes) -> bytes:
+    """XMP without the elements of these names (a pattern) and what they hold; b"" if one has no end. Its time is in proportion to its
+    length: one pattern from an element's begin to its end would look for the end anew from each that has none."""
+    kept, at = [], 0
+    for tag in re.finditer(rb"<(" + names + rb")(?:\s[^<>]*)?>", xmp):
+        if tag.start() < at:
+            continue
+        kept.append(xmp[at : tag.start()])
+        at = tag.end()
+        if not tag[0].endswith(b"/>"):
+            at = next((end.end() for end in _END.finditer(xmp, at) if end[1] == tag[1]), -1)
+            if at < 0:
+                return b""
+    return b"".join([*kept, xmp[at:]])
 
 
 def jpeg_segment(metadata: bytes) -> bytes:

@@ -43,6 +43,9 @@ _UNLIKE_DETECTIONS = 2
 #: moves hides a little for long, a head that turns a lot for a moment. (Of 57 films of living faces none fades more by it; of 72 of
 #: covers before heads that move, 9 keep the age where 13 did.)
 _UNSURE_DETECTIONS, _FEATURES_SURE = 3, 0.8
+#: A covered face is seen again in a detection that is nearly as good as ever only if it keeps this much of the features: behind a cup,
+#: detections of a head that moves kept 0.58 and 0.66; those of a head that turned back 0.71 and more.
+_FEATURES_BACK = 0.7
 #: Points are chosen anew when more of them than this fraction were lost.
 _WORN_POINTS = 0.15
 #: The looks are learnt anew at most once in this time, seconds: a hand that comes would be learnt bit by bit.
@@ -157,14 +160,14 @@ class Visibility:
         """
         drop = self._best_score - score
         self._poor = drop > _SCORE_DROP
-        (like, kept), best = self._likeness(), drop <= _BEST_DROP
+        (like, kept), best, nearly = self._likeness(), drop <= _BEST_DROP, drop <= _NEARLY_BEST_DROP
         if self._changed_s > _FOUND_ACCEPTED_S or (best and (like or self._unlike_s > _USUAL_ACCEPTED_S)):
             self._best_looks, self._unlike_detections = None, 0  # those of the next frame
-        elif like and (self._unlike_detections < _UNLIKE_DETECTIONS or drop <= _NEARLY_BEST_DROP):
+        elif like and (self._unlike_detections < _UNLIKE_DETECTIONS or (nearly and kept >= _FEATURES_BACK)):
             self._unlike_detections = 0
         elif not (like or best):
             self._unlike_detections += 1
-        sure = drop <= _NEARLY_BEST_DROP or kept >= _FEATURES_SURE
+        sure = nearly or kept >= _FEATURES_SURE
         self._unsure_detections = 0 if sure else self._unsure_detections + 1
         if self._unsure_detections >= _UNSURE_DETECTIONS:
             self._unlike_detections = max(self._unlike_detections, _UNLIKE_DETECTIONS)

@@ -116,6 +116,9 @@ COVERED[:20], COVERED[40:] = PLAIN[:20], PLAIN[40:]
 #: Of which half is to be seen everywhere.
 VEILED = (PLAIN // 2 + COVERED // 2).astype(np.uint8)
 
+#: Of which a little less is to be seen of one.
+HALF_HIDDEN = (0.45 * PLAIN + 0.55 * COVERED).astype(np.uint8)
+
 
 def strength(visibility: Visibility, view: Image8, score: float, seconds: float) -> float:
     """What is left of the change when a face has looked like this for so long, in detections of this score."""
@@ -140,6 +143,10 @@ def test_a_covered_face_is_seen_again_in_a_good_detection() -> None:
     assert strength(visibility, COVERED, 0.82, 0.3) == 0
     assert strength(visibility, COVERED, 0.88, 0.3) == 0  # the detector takes the hand for a part of the face
     assert strength(visibility, PLAIN, 0.82, 0.3) == 0  # the hand hides little just now
+    assert strength(visibility, HALF_HIDDEN, 0.82, 0.1) == 0
+    assert (
+        strength(visibility, HALF_HIDDEN, 0.86, 0.3) == 0
+    )  # nearly as good, and lets too little be seen of eyes, nose and mouth
     assert strength(visibility, PLAIN, 0.86, 0.3) == 1
 
 
