@@ -51,8 +51,8 @@ _RADIUS, _EPSILON, _HAZE, _WHOLE = 1, 3e-4, 0.4, 0.8
 _BROWS = 0.5
 #: Variance of light in the filter's window that is an edge, squared light; and light from which on a wall is lighter than grey hair.
 _EDGE, _WALL = 4e-3, 0.42
-#: Side of the maps of what lies near skin, and of how much lighter hair gets.
-_BLOCKS = 32
+#: Side of a block, pixels of the view, in which is worked out what lies near skin and how much lighter hair gets.
+_BLOCK = 8
 
 
 def streaks(side: int, seed: int = 3) -> Tensor:
@@ -108,9 +108,9 @@ def across(reader: Tensor, maps: Tensor) -> Tensor:
     return reader @ maps @ reader.mT
 
 
-def blocks(maps: Tensor) -> Tensor:
-    """Means of maps [N, G, h, h] over ``_BLOCKS`` x ``_BLOCKS`` blocks."""
-    return F.avg_pool2d(maps, maps.shape[-1] // _BLOCKS)
+def blocks(maps: Tensor, step: int = 1) -> Tensor:
+    """Means over blocks of maps [N, G, h, h], whose pixels are ``step`` of the view's: [N, G, S / _BLOCK, S / _BLOCK]."""
+    return F.avg_pool2d(maps, _BLOCK // step)
 
 
 class Greying(nn.Module):
@@ -139,7 +139,7 @@ class Greying(nn.Module):
             "bank": F.pixel_unshuffle(streaks(side)[:, None], 2).flatten(1, 2),  # [DIRECTIONS + 1, 4 * S/2, S/2]
             "window": window,
             "spread": enlarged(side // 4, side) @ window,
-            "larger": enlarged(_BLOCKS, side),
+            "larger": enlarged(side // _BLOCK, side),
             "orient": gaussian(side // 2, _WINDOW),
             "sobel": torch.stack([rows, rows.T])[:, None] / _NOISE,
             "detail": torch.cat([spot - fine, fine - coarse]),
@@ -159,7 +159,7 @@ class Greying(nn.Module):
         # What is as light as grey hair already, as a hairline's skin, a collar or a wall, may be no hair that gets lighter.
         excess = torch.minimum(lighter, light + lighter - LIGHTEST).clamp(min=0) * (6 * grey[:, :, 0]).clamp(max=1.0)
         residual = residual - 2 * _SPARED * excess[:, :, None]
-        dark = ((blocks(half) - _FAIR) / (_DARK - _FAIR)).clamp(0, 1)
+        dark = ((blocks(half, 2) - _FAIR) / (_DARK - _FAIR)).clamp(0, 1)
         amount = AMOUNT * across(self.larger, dark * (blocks(lighter - _SPARED * excess) / LIGHTER).clamp(0, 1))
         white = grey[:, :, 0] * amount * self.strands(light, half, grey[:, :, 0])
         return torch.cat([residual + 2 * white[:, :, None], gain, grey, skin], 2)
@@ -185,7 +185,7 @@ class Greying(nn.Module):
         coarse = blocks(skin)
         grown = F.max_pool2d(coarse, 5, 1, 2)
         holes = (-F.max_pool2d(-grown, 5, 1, 2) - coarse).clamp(min=0)
-        edges = blocks(variance / (variance + _EDGE)) * (1 - holes)
+        edges = blocks(variance / (variance + _EDGE), 4) * (1 - holes)
         maps = [grown * (1 - holes), edges, (2 * holes).clamp(max=1.0)]
         round_face, edges, brows = across(self.larger, torch.stack(maps)).unbind()
         bright = ((light - _WALL) / (LIGHTEST - _WALL)).clamp(0, 1)
