@@ -26,8 +26,7 @@ def test_the_pictures_are_of_the_bundled_model() -> None:
         image.save(file, **script.WEBP)
         new, kept = (np.asarray(Image.open(one).convert("RGB"), np.float64) for one in (file, path))
         assert kept.shape == new.shape, path
-        # Another processor finds the face a fraction of a pixel away, which is 0.84 here; weights 1.4 after 1.3 were 1.4 and more.
-        assert np.abs(kept - new).mean() < 1, path
+        assert np.abs(kept - new).mean() < 0.5, path  # another version of the encoder, or of the processor's arithmetic
 
 
 def test_the_moving_picture_shows_the_ages_of_the_bundled_model_and_comes_back() -> None:
