@@ -58,6 +58,7 @@ class TrainConfig:
         hold: what is left in the GAN's phase of the weights that hold picture, gain, residual and flow to their targets.
         augment: strength of the augmentation of the inputs; 0 leaves pictures as they are.
         balance: 0 draws faces as they come, 1 all decades (women and men, sharp and soft faces) equally often.
+        dressed: fraction of the supervised phase's faces that are drawn in other hair and before other walls (``targets.dressed``).
         reuse: steps an example is used for, at about as many different times: where making examples takes longer than learning from
             them, as on a GPU. A resumed run starts with new ones.
         workers: processes that make examples; 0 makes them between the steps.
@@ -83,6 +84,7 @@ class TrainConfig:
     hold: float = 0.3
     augment: float = 1.0
     balance: float = 0.5
+    dressed: float = 0.5
     reuse: int = 1
     workers: int = 1
     embedder: str = ""
@@ -121,6 +123,7 @@ def paper() -> TrainConfig:
         d_ramp=0,
         augment=0.0,
         balance=0.0,
+        dressed=0.0,
         weights=weights,
         network=NetworkConfig(position=False),
     )
@@ -143,6 +146,19 @@ def smoke() -> TrainConfig:
 
 
 PRESETS: dict[str, Callable[[], TrainConfig]] = {"default": TrainConfig, "paper": paper, "smoke": smoke}
+
+
+def restored(values: dict[str, Any]) -> TrainConfig:
+    """The settings that a checkpoint keeps; what an older one does not know has its default.
+
+    Raises ValueError: it has settings that this version does not know.
+    """
+    try:
+        network = {key: tuple(value) if isinstance(value, list) else value for key, value in values["network"].items()}
+        parts = {"weights": LossWeights(**values["weights"]), "network": NetworkConfig(**network)}
+        return TrainConfig(**values | parts)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"its settings are not those of this version ({error}); begin a new run with --init") from None
 
 
 def override(config: Any, assignments: list[str]) -> Any:

@@ -34,6 +34,8 @@ CANVAS = 256
 #: Side of the supervised maps of grey and skin, and of flow and place.
 MAPS, COARSE = 64, 32
 YOUNGEST, OLDEST = 20.0, 80.0
+#: Fraction of the examples in which nothing is to change.
+UNCHANGED = 0.06
 #: How much oftener than others a face is drawn whose fringe somebody drew: they are few, and a brown one in grey hair is seen first.
 _FRINGES = 4.0
 #: What D knows of a picture beside the age: where it is from, and the sex. Others have zeros.
@@ -42,11 +44,12 @@ KINDS = ("bio_guide", "congress", "wiki", "us", "vol", "syn", "M", "F")
 
 @dataclass
 class Faces:
-    """The faces of one split with their edits, in memory: about 2.5 MB a face.
+    """The faces of one split with their edits, in memory: about 2.5 MB a face. A face that is also kept dressed is here twice.
 
     Attributes:
         pixels: [N, SIDE, SIDE, 3] uint8. maps: [N, CHANNELS, MAP_SIDE, MAP_SIDE] float16. flow, place: [N, GRID, GRID, 2].
         shares: [N, 5, 2 K] of the age layers, of sum 1 for each region. depth: [N, 5]. hair_is_known: [N] bool.
+        dressed: [N] bool, in other hair or before another wall than the photo's (``targets.dressed``).
         age: [N]. landmarks: [N, 5, 2] canonical. sharp: [N] bool, real detail at SIDE.
         bank: [K, A, A]. windows: [5, A, A].
     """
@@ -59,6 +62,7 @@ class Faces:
     shares: Floats
     depth: Floats
     hair_is_known: npt.NDArray[np.bool_]
+    dressed: npt.NDArray[np.bool_]
     age: Floats
     landmarks: npt.NDArray[np.float64]
     sharp: npt.NDArray[np.bool_]
@@ -69,8 +73,8 @@ class Faces:
         return len(self.photos)
 
 
-def load(targets: Path, photos: list[Photo], limit: int | None = None) -> Faces:
-    """The photos that have targets.
+def load(targets: Path, photos: list[Photo], limit: int | None = None, dressed: bool = False) -> Faces:
+    """The photos that have targets; ``dressed``: and those of them that were dressed, once more.
 
     Raises FileNotFoundError: no targets in the folder. ValueError: none of these photos has any.
     """
@@ -85,6 +89,11 @@ def load(targets: Path, photos: list[Photo], limit: int | None = None) -> Faces:
         raise ValueError(
             f"{targets} has edits of none of the {len(photos)} photos; python -m training.targets.build makes them"
         )
+    files = [build.edits_file(targets, s) for s in people]
+    plain = len(people)
+    if dressed:
+        again = [s for s in people if build.dressed_file(targets, s).is_file()]
+        people, files = people + again, files + [build.dressed_file(targets, s) for s in again]
     with np.load(targets / "choice.npz") as file:
         row = {str(name): i for i, name in enumerate(file["name"])}
         chosen = [row[s.photo.key] for s in people]
@@ -94,11 +103,13 @@ def load(targets: Path, photos: list[Photo], limit: int | None = None) -> Faces:
     pixels = np.empty((len(people), SIDE, SIDE, 3), np.uint8)
     maps = np.empty((len(people), edits.CHANNELS, build.MAP_SIDE, build.MAP_SIDE), np.float16)
     flow, place = (np.empty((len(people), mean_face.GRID, mean_face.GRID, 2), np.float32) for _ in range(2))
-    known = np.empty(len(people), bool)
+    known = np.ones(len(people), bool)
     for i, s in enumerate(people):
-        pixels[i] = (s.image * 255).round().clip(0, 255)
-        with np.load(build.edits_file(targets, s)) as file:
-            maps[i], flow[i], place[i], known[i] = (file[name] for name in ("maps", "flow", "place", "hair_is_known"))
+        with np.load(files[i]) as file:
+            maps[i], flow[i], place[i] = (file[name] for name in ("maps", "flow", "place"))
+            if i < plain:
+                known[i] = file["hair_is_known"]
+            pixels[i] = (s.image * 255).round().clip(0, 255) if i < plain else file["pixels"]
     return Faces(
         [s.photo for s in people],
         pixels,
@@ -108,6 +119,7 @@ def load(targets: Path, photos: list[Photo], limit: int | None = None) -> Faces:
         shares,
         depth,
         known,
+        np.arange(len(people)) >= plain,
         np.array([s.photo.age for s in people], np.float32),
         np.stack([s.photo.landmarks / s.photo.size for s in people]),
         np.array([s.photo.sharp for s in people]),
@@ -166,7 +178,7 @@ class Examples(Dataset[dict[str, Any]]):
         config: NetworkConfig,
         seed: int,
         strength: float,
-        unchanged: float = 0.06,
+        unchanged: float = UNCHANGED,
     ) -> None:
         self.faces, self.config, self.seed, self.strength, self.unchanged = faces, config, seed, strength, unchanged
         self.likelihood = likelihood / likelihood.sum()
@@ -343,14 +355,22 @@ def batches(examples: Examples, start: int, batch: int, rank: int, world: int, w
     )
 
 
-def likelihood(faces: Faces, balance: float) -> npt.NDArray[np.float64]:
-    """How likely each face is drawn, [N]: by decade, sharpness and sex, between as they come (0) and evenly (1); fringes more often."""
+def likelihood(faces: Faces, balance: float, dressed: float = 0.0) -> npt.NDArray[np.float64]:
+    """How likely each face is drawn, [N]: by decade, sharpness and sex, between as they come (0) and evenly (1); fringes more often.
+
+    Args:
+        dressed: how often a face that is dressed is drawn, of all draws, where there is any.
+    """
     women = np.array([photo.gender == "F" for photo in faces.photos])
     group = np.clip(faces.age // 10, 2, 7).astype(int) * 4 + 2 * faces.sharp + women
     counts = np.bincount(group, minlength=32)
     fringe = np.array([photo.key in hair.fringes() for photo in faces.photos])
     rare = np.where(fringe, _FRINGES, np.where(faces.sharp, 1.0, 0.5))
-    return (1 / counts[group].astype(np.float64)) ** balance * rare
+    often = (1 / counts[group].astype(np.float64)) ** balance * rare
+    if not faces.dressed.any():
+        return often
+    parts = [often * mask / often[mask].sum() for mask in (~faces.dressed, faces.dressed)]
+    return (1 - dressed) * parts[0] + dressed * parts[1]
 
 
 def only(photos: list[Photo], split: str) -> list[Photo]:

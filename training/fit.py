@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from . import checkpoint, data, examples, sheets
-from .config import PRESETS, TrainConfig, override
+from .config import PRESETS, TrainConfig, override, restored
 from .dataset.labels import default_packs, read_packs
 from .networks import LGIN
 from .precision import fast_dtype
@@ -101,6 +101,18 @@ def keep_memory() -> None:
             mallopt(option, value)
 
 
+def settings(folder: Path, preset: str) -> TrainConfig:
+    """What a run goes by: the settings of its checkpoint, or a preset's where it is new. Raises ValueError: as ``restored``."""
+    saved = folder / checkpoint.FILE
+    if not saved.is_file():
+        return PRESETS[preset]()
+    _, counters = checkpoint.load(saved, "settings alone: no tensor is called so")
+    try:
+        return restored(counters["config"])
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{saved}: {error}") from None
+
+
 def make_fabric(device: str, devices: int, nodes: int) -> Fabric:
     """Fabric for ``device`` ("auto", "cpu", "cuda"); bfloat16 where the arithmetic is fast, which needs no loss scaling."""
     keep_memory()
@@ -145,7 +157,7 @@ def run(
         (folder / "config.json").write_text(json.dumps(asdict(config), indent=2))
     fabric.barrier()
     photos = read_packs(packs)
-    faces = examples.load(targets, examples.only(photos, "train"), limit)
+    faces = examples.load(targets, examples.only(photos, "train"), limit, dressed=config.dressed > 0)
     held_out = examples.load(targets, examples.only(photos, "val"), limit)
     trainer = Trainer(config, faces, fabric, compiled)
     saved_at = folder / checkpoint.FILE
@@ -225,7 +237,12 @@ def main(
     folder: Annotated[
         Path, typer.Argument(metavar="RUN", help="Folder of this run; made if missing, resumed if it has a checkpoint.")
     ],
-    preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)} (training.config).")] = "default",
+    preset: Annotated[
+        str,
+        typer.Option(
+            help=f"Settings of a new run: {', '.join(PRESETS)} (training.config). A resumed one keeps its own."
+        ),
+    ] = "default",
     targets: Annotated[Path, typer.Option(help="What python -m training.targets.build made.")] = Path("runs/targets"),
     packs: Annotated[
         list[Path] | None,
@@ -269,7 +286,7 @@ def main(
             raise ValueError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
         if device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"device is {device!r}; it can be auto, cpu or cuda")
-        config = override(PRESETS[preset](), set_ or [])
+        config = override(settings(folder, preset), set_ or [])
         if bool(config.weights.embedding) != bool(config.embedder):
             raise ValueError("weights.embedding and embedder (a file of torch.export.save) belong together: set both")
         if preset == "smoke" and limit is None:

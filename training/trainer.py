@@ -46,11 +46,16 @@ class Trainer:
     def __init__(self, config: TrainConfig, faces: examples.Faces, fabric: Fabric, compiled: bool = False) -> None:
         torch.manual_seed(config.seed)
         self.config, self.fabric, self.device = config, fabric, fabric.device
-        likelihood = examples.likelihood(faces, config.balance)
-        drawn = (faces, likelihood, config.network, config.seed, config.augment)
-        # C looks at faces as they are.
-        self.examples = dict.fromkeys(PHASES, examples.Examples(*drawn)) | {
-            "classifier": examples.Examples(*drawn, unchanged=1.0)
+
+        def drawn(dressed: float = 0.0, unchanged: float = examples.UNCHANGED) -> examples.Examples:
+            likelihood = examples.likelihood(faces, config.balance, dressed)
+            return examples.Examples(faces, likelihood, config.network, config.seed, config.augment, unchanged)
+
+        # The critics look at faces as they are.
+        self.examples = {
+            "classifier": drawn(unchanged=1.0),
+            "supervised": drawn(config.dressed),
+            "adversarial": drawn(),
         }
         k = config.network.groups
         last = {"memory_format": torch.channels_last}

@@ -135,6 +135,18 @@ def test_faces_of_rare_decades_and_sexes_and_drawn_fringes_come_more_often(faces
     assert drawn[1] == pytest.approx(4 * drawn[0])
 
 
+def test_dressed_faces_are_drawn_as_often_as_is_asked(made_up, targets, faces):
+    photos = examples.only(labels.read(made_up), "train")
+    both = examples.load(targets, photos, dressed=True)
+    plain = np.flatnonzero(~both.dressed)
+    assert [both.photos[i] for i in plain] == faces.photos
+    assert both.dressed.sum() == faces.hair_is_known.sum() > 0
+    assert both.hair_is_known[both.dressed].all()
+    for fraction in (0.0, 0.4):
+        often = examples.likelihood(both, 0.5, fraction)
+        assert often[both.dressed].sum() / often.sum() == pytest.approx(fraction)
+
+
 def test_missing_targets_are_explained(made_up, targets, tmp_path):
     photos = labels.read(made_up)
     with pytest.raises(FileNotFoundError, match=r"no mesh\.npz in .*training\.targets\.build"):

@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from lgin_edge import geometry
 from training import augment, checkpoint, data, examples, export, fit, trainer
-from training.config import PRESETS, LossWeights, TrainConfig, override
+from training.config import PRESETS, LossWeights, TrainConfig, override, restored
 from training.dataset import labels
 from training.trainer import PHASES, Trainer
 
@@ -138,6 +138,13 @@ def test_resumed_equals_uninterrupted(run, first, tmp_path):
     assert {key.split(".")[0] for key in whole} == {"net", "average", "d", "c", "optimiser", "rng"}
     for key, value in whole.items():
         torch.testing.assert_close(parts[key], value, rtol=0, atol=0, msg=key)
+
+
+def test_a_resumed_run_keeps_its_own_settings(first):
+    assert fit.settings(first, "default") == steps(1, 2, 2)
+    assert fit.settings(first / "new", "paper") == PRESETS["paper"]()
+    with pytest.raises(ValueError, match=r"not those of this version.*speed"):
+        restored(asdict(TrainConfig()) | {"speed": 1})
 
 
 def test_bad_settings_are_explained():

@@ -1,13 +1,14 @@
 """Make the targets of whole packs: python -m training.targets.build runs/targets
 
 Needs the meshes of ``training/targets/mesh.py``. Four stages, each kept and not repeated by the next run: hair mattes, age
-layers of the donors, the choice of layers for each face, and each face's edits (a quarter of a second a face and core).
+layers of the donors, the choice of layers for each face, and each face's edits (half a second a face and core); faces for
+training are made a second time, in other hair and before other walls.
 Contact sheets of 24 faces are written at the end: look at them.
 
     hair.npz      probability of hair for each face
     layers.npz    layers [K, A, A], the mean of young skin, windows [5, A, A]
     choice.npz    fractions of each layer for each face
-    edits/*.npz   one file a face
+    edits/*.npz   one file a face, and NAME.dressed.npz with the picture of a face that is dressed
     sheets/*.jpg  input | 50 | 70 | 80 | 22 years
     report.json   what was left out, and why
 """
@@ -18,6 +19,7 @@ import json
 import multiprocessing
 import os
 import sys
+import zlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +34,7 @@ from safetensors.torch import save_file
 
 from training.dataset.labels import default_packs, read_packs
 
-from . import edits, hair, layers, masks, matching, mean_face
+from . import dressed, edits, hair, layers, masks, matching, mean_face
 from .subject import SIDE, Floats, Subject, subjects
 
 #: Side at which maps are kept: theirs is the network's resolution, not the picture's.
@@ -79,6 +81,7 @@ def main(
     with multiprocessing.get_context("spawn").Pool(processes, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         for _ in track(pool.imap_unordered(_make, jobs, chunksize=4), "edits", total=len(jobs), disable=not jobs):
             pass
+    _dress(people, probability, bank["young"], folder, processes)
     report = _report(people, probability)
     (folder / "report.json").write_text(json.dumps(report, indent=2))
     _sheets(people, folder, bank, choice)
@@ -87,6 +90,10 @@ def main(
 
 def edits_file(folder: Path, subject: Subject) -> Path:
     return folder / "edits" / f"{subject.photo.name}.npz"
+
+
+def dressed_file(folder: Path, subject: Subject) -> Path:
+    return folder / "edits" / f"{subject.photo.name}.dressed.npz"
 
 
 def _hair(people: list[Subject], folder: Path, fit: bool) -> Floats:
@@ -144,12 +151,49 @@ def _make(job: tuple[Subject, Floats, Floats, Path]) -> None:
     subject, probability, young, folder = job
     sure = _is_known(subject, probability)
     matte = hair.matte(subject, probability) if sure else np.zeros((SIDE, SIDE), np.float32)
-    made = edits.make(subject, matte, mean_face.load(), young)
+    _keep(edits_file(folder, subject), edits.make(subject, matte, mean_face.load(), young), hair_is_known=sure)
+
+
+def _dress(people: list[Subject], probability: Floats, young: Floats, folder: Path, processes: int) -> None:
+    """Edits and pictures of the faces for training in other hair; whose hair is not known stays as it is."""
+    known = [i for i, s in enumerate(people) if s.photo.split == "train" and _is_known(s, probability[i])]
+    if not (todo := [i for i in known if not dressed_file(folder, people[i]).is_file()]):
+        return
+    wearable = [i for i in known if people[i].photo.key in hair.checked()["right"]]
+    jobs = []
+    for i in todo:
+        random = np.random.default_rng(zlib.crc32(people[i].photo.key.encode()))
+        # Hair of several, as not all hair serves; mostly of the own sex, whose cuts are worn.
+        own = [j for j in wearable if people[j].photo.gender == people[i].photo.gender]
+        chosen = random.permutation(own if own and random.random() < 0.85 else wearable)[:8]
+        walls = random.choice(known, 2)
+        jobs.append(
+            (people[i], probability[i], [(people[j], probability[j]) for j in chosen], [people[j] for j in walls],
+             young, folder, random)
+        )  # fmt: skip
+    with multiprocessing.get_context("spawn").Pool(processes, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        for _ in track(pool.imap_unordered(_make_dressed, jobs, chunksize=4), "dressed", total=len(jobs)):
+            pass
+
+
+def _make_dressed(
+    job: tuple[Subject, Floats, list[tuple[Subject, Floats]], list[Subject], Floats, Path, np.random.Generator],
+) -> None:
+    subject, probability, wearable, walls, young, folder, random = job
+    tried = (dressed.wig_of(other, hair.matte(other, said)) for other, said in wearable)
+    wig = next((wig for wig in tried if wig is not None), None)
+    seen, matte = dressed.dressed(
+        subject, hair.matte(subject, probability), wig, [wall.image for wall in walls], random
+    )
+    pixels = (seen.image * 255).round().astype(np.uint8)
+    _keep(dressed_file(folder, subject), edits.make(seen, matte, mean_face.load(), young), pixels=pixels)
+
+
+def _keep(path: Path, made: edits.SubjectEdits, **others: Any) -> None:
     maps = np.stack([cv2.resize(m, (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_AREA) for m in made.maps])
-    path = edits_file(folder, subject)
     partial = path.with_suffix(".partial.npz")
     arrays: dict[str, npt.NDArray[Any]] = {"maps": maps, "flow": made.flow, "place": made.place}
-    np.savez(partial, hair_is_known=sure, **{name: value.astype(np.float16) for name, value in arrays.items()})
+    np.savez(partial, **others, **{name: value.astype(np.float16) for name, value in arrays.items()})
     partial.replace(path)
 
 

@@ -61,6 +61,11 @@ class Subject:
         how = cv2.INTER_AREA if frame.shape[0] > SIDE else cv2.INTER_CUBIC
         return np.ascontiguousarray(cv2.resize(frame, (SIDE, SIDE), interpolation=how)).astype(np.float32) / 255
 
+    def showing(self, image: Floats) -> Subject:
+        """This subject with another picture [SIDE, SIDE, 3] in place of the photo's."""
+        self.__dict__["image"] = np.clip(image, 0, 1).astype(np.float32)  # where ``image`` is kept once it was read
+        return self
+
     @cached_property
     def lab(self) -> Floats:
         """The image in CIE L*a*b*, L in [0, 100]."""

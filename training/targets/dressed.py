@@ -1,0 +1,136 @@
+"""Subjects with other hair and before other walls, so that a network learns what hair is and not whose.
+
+Some 1,200 faces are few: a network knows them by heart, and on others errs three times as far in where hair is as on its own. So a subject is
+seen a second time: before another wall, with another person's hair over the own (lower than it grew: fringes, and hair over
+cheeks, of which the packs have few), and dyed. Its edits are then made as any subject's; the matte is known, because it was put there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from . import masks
+from .grey import LUMA
+from .subject import SIDE, Floats, Subject
+
+#: How often each thing is done.
+_WALL, _WIG, _DYE = 0.6, 0.6, 0.7
+#: A wig has at least this fraction of the square, and its light spans no more than this: else its matte has the wall between curls in it.
+_LEAST_HAIR, _WIDEST_LIGHT = 0.08, 0.45
+#: Colours of hair: black, three browns, red, fair, ash. What is between two neighbours is hair's colour too.
+_COLOURS = np.array(
+    ((0.05, 0.045, 0.045), (0.13, 0.09, 0.07), (0.24, 0.16, 0.11), (0.36, 0.25, 0.17), (0.46, 0.25, 0.14), (0.62, 0.48, 0.33), (0.72, 0.64, 0.52)),
+    np.float32,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Wig:
+    """A head's hair. ``image`` [SIDE, SIDE, 3], beyond its edge as it is inside; ``matte`` [SIDE, SIDE]."""
+
+    image: Floats
+    matte: Floats
+
+
+def wig_of(subject: Subject, matte: Floats) -> Wig | None:
+    """The hair of a head, where there is enough of it and nothing else seems to be in it."""
+    if matte.mean() < _LEAST_HAIR:
+        return None
+    dark, bright = np.percentile((subject.image @ LUMA)[matte > 0.9], (5, 95))
+    return Wig(_alone(subject.image, matte), matte) if bright - dark < _WIDEST_LIGHT else None
+
+
+def dressed(
+    subject: Subject, matte: Floats, wig: Wig | None, walls: Sequence[Floats], random: np.random.Generator
+) -> tuple[Subject, Floats]:
+    """A subject as it might have been photographed otherwise, and its hair's matte.
+
+    Args:
+        matte: of the subject's own hair, [SIDE, SIDE]. wig: None if there is none that it could wear. walls: pictures [SIDE, SIDE, 3] whose blurred colours make a wall.
+    """
+    image, person, tags = subject.image, subject.person, subject.photo.tags
+    colour = _colour(random) if random.random() < _DYE else None
+    if random.random() < _WALL:
+        # The person's mask is coarse: hair's matte is the outline wherever there is hair.
+        person = np.maximum(((masks.blur(person, 1.0) - 0.55) / 0.35).clip(0, 1), matte)
+        image = _over(_wall(walls, random), _alone(image, person), person)
+    if colour is not None:
+        wide = cv2.dilate(matte, np.ones((3, 3)))  # what is half hair would keep its colour
+        image, tags = _over(image, _dyed(_alone(image, matte), matte, colour), wide), tags - {"grey"}
+    if random.random() < _WIG and wig is not None:
+        worn = wig.image if colour is None else _dyed(wig.image, wig.matte, colour)
+        worn, over = _moved(Wig(worn, wig.matte), random)
+        below = cv2.warpAffine(over, np.array([[1, 0, 0], [0, 1, 5]], np.float32), (SIDE, SIDE))
+        image = image * (1 - random.uniform(0.1, 0.4) * masks.blur(below, 4.0))[..., None]  # hair's shadow on the skin
+        image = _over(image, worn, over)
+        person, matte = np.maximum(person, over), 1 - (1 - matte) * (1 - over)
+    photo = replace(subject.photo, tags=tags)
+    return Subject(photo, subject.mesh, person.astype(np.float32)).showing(image), matte.astype(np.float32)
+
+
+def _alone(image: Floats, matte: Floats) -> Floats:
+    """An image whose colours beyond a matte's edge are those inside."""
+    inside = matte > 0.95
+    near, far = (masks.masked_blur(image, inside, sigma) for sigma in (3.0, 12.0))
+    beyond = np.where((masks.blur(inside, 3.0) > 0.02)[..., None], near, far)
+    return np.where(inside[..., None], image, beyond)
+
+
+def _over(under: Floats, image: Floats, matte: Floats) -> Floats:
+    return under + matte[..., None] * (image - under)
+
+
+def _wall(walls: Sequence[Floats], random: np.random.Generator) -> Floats:
+    """Something out of focus, or a plain wall with the light falling off, and a camera's noise."""
+    other = walls[int(random.integers(len(walls)))]
+    if random.random() < 0.5:
+        turned = other[:: random.choice((-1, 1)), :: random.choice((-1, 1))]
+        wall = masks.blur(turned, random.uniform(4, 30))
+    else:
+        wall = np.full_like(other, other[tuple(random.integers(0, SIDE, 2))])
+    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j].astype(np.float32)
+    slope = random.normal(0, 0.12, 2)
+    wall = wall * (1 + slope[0] * x + slope[1] * y)[..., None] * random.uniform(0.6, 1.3)
+    return (wall + random.normal(0, 0.008, wall.shape)).clip(0, 1).astype(np.float32)
+
+
+def _moved(wig: Wig, random: np.random.Generator) -> tuple[Floats, Floats]:
+    """Picture and matte of a wig mirrored, turned, larger or smaller, and lower; its ends are ragged, and no two alike."""
+    turn, scale = random.uniform(-0.12, 0.12), np.exp(random.uniform(-0.12, 0.15))
+    mirror = random.choice((-1.0, 1.0))
+    linear = np.array([[mirror * np.cos(turn), -np.sin(turn)], [mirror * np.sin(turn), np.cos(turn)]]) / scale
+    shift = np.array((0.5 + random.uniform(-0.04, 0.04), 0.5 - random.uniform(-0.03, 0.11))) * SIDE
+    y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) - np.float32(SIDE / 2)
+    there_x, there_y = (linear[i, 0] * x + linear[i, 1] * y + shift[i] for i in (0, 1))
+
+    def seen(plane: Floats, waves: int, most: float) -> Floats:
+        ends = random.normal(0, random.uniform(0, most) * SIDE, (1, waves)).astype(np.float32)
+        there_y[...] += cv2.resize(ends, (SIDE, 1), interpolation=cv2.INTER_CUBIC)
+        there = there_x.astype(np.float32), there_y.astype(np.float32)
+        return cv2.remap(plane, *there, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    # Wide waves move strands; narrow ones would fold them, and move where they end alone.
+    image = seen(wig.image, 4, 0.04)
+    return image, seen(wig.matte, 40, 0.02)
+
+
+def _colour(random: np.random.Generator) -> Floats:
+    """A colour of hair, RGB in [0, 1]."""
+    at = random.uniform(0, len(_COLOURS) - 1)
+    before, part = int(at), at - int(at)
+    colour = _COLOURS[before] + part * (_COLOURS[min(before + 1, len(_COLOURS) - 1)] - _COLOURS[before])
+    return (colour * np.exp(random.normal(0, 0.15) + random.normal(0, 0.04, 3))).astype(np.float32)
+
+
+def _dyed(image: Floats, matte: Floats, colour: Floats) -> Floats:
+    """Hair of another colour, with its own shading and strands."""
+    light = image @ LUMA
+    core = matte > 0.8
+    middle = float(np.median(light[core])) if core.any() else 0.5
+    # Black hair's lights are many times as bright as its darks, fair hair's are not.
+    shade = ((light + 0.02) / (middle + 0.02)).clip(0, 8) ** np.clip(0.35 + 1.3 * middle, 0.4, 1.0)
+    return (shade[..., None] * colour).clip(0, 1).astype(np.float32)
