@@ -37,8 +37,7 @@ _PROGRAM = (
 )
 #: Seconds until a decoder that was started can work.
 _START_TIMEOUT_S = 60.0
-#: Memory that a decoder may take for a file: this much, and by the byte of the file and the pixel that the limits allow. (A few
-#: kilobytes of EXIF can claim the same bytes a thousand times.)
+#: Memory that a decoder may take for a file: this much, and by the byte of the file and the pixel that the limits allow.
 _MEMORY_BYTES, _MEMORY_PER_FILE_BYTE, _MEMORY_PER_PIXEL = 512 << 20, 8, 32
 #: A request: bytes of the file and of the JSON behind it. An answer: bytes of the pixels and of the JSON behind them.
 _LENGTHS = struct.Struct("<QQ")

@@ -87,7 +87,7 @@ def test_what_takes_too_long_is_ended(decoders: ImageDecoders) -> None:
 
 
 def test_memory_is_bounded(decoders: ImageDecoders) -> None:
-    """A few kilobytes of EXIF can claim the same bytes a thousand times: a decoder gets what the largest picture needs, and no more."""
+    """A decoder gets what the largest picture needs, and no more."""
     bounds = []
     for pixels in (64 * 48, 4_000_000):
         decoders.decode(saved("WEBP"), limits=Limits(image_pixels=pixels))

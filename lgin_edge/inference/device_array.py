@@ -13,8 +13,8 @@ from ..errors import InputError
 from ..frames import Color, PixelFormat
 from ..kernels import MAX_ADDRESS
 
-#: Handles of the two default streams, as CUDA and both protocols number them.
-LEGACY_STREAM, PER_THREAD_STREAM = 1, 2
+#: Handle of the default stream that waits for all others, as CUDA and both protocols number it.
+LEGACY_STREAM = 1
 
 _DLPACK_CUDA, _DLPACK_UNSIGNED = 2, 1
 
