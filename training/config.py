@@ -84,7 +84,7 @@ class TrainConfig:
     hold: float = 0.3
     augment: float = 1.0
     balance: float = 0.5
-    dressed: float = 0.5
+    dressed: float = 0.3
     reuse: int = 1
     workers: int = 1
     embedder: str = ""

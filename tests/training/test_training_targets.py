@@ -11,7 +11,7 @@ pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edg
 
 from training.dataset import labels
 from training.targets import ageing, build, curves, dressed, edits, grey, hair, layers, masks, matching, mean_face
-from training.targets.subject import BROWS, NOSE_TIP, OVAL, SIDE, subjects
+from training.targets.subject import BROWS, LEFT_BROW, NOSE_TIP, OVAL, SIDE, subjects
 
 SEED = 2
 
@@ -138,6 +138,29 @@ def test_dyed_hair_is_no_longer_known_to_be_grey(young, all_of_it):
     seen, _ = dressed.dressed(grey_haired, matte, None, [young.image], np.random.default_rng(SEED))
     assert seen.photo.tags == {"glasses"}
     assert grey_haired.photo.tags == {"grey", "glasses"}
+
+
+def test_a_bald_head_wears_no_wig(young, all_of_it):
+    """Light: the wig's is 0.9, and nothing else is so bright."""
+    dim = replace(young).showing(0.3 * young.image)
+    for hair_on_top, wears in ((20, False), (120, True)):
+        own = np.zeros((SIDE, SIDE), np.float32)
+        own[:hair_on_top, 100:200] = 1
+        _, matte = dressed.dressed(dim, own, wig(0.9), [0 * young.image], np.random.default_rng(SEED))
+        assert (matte.sum() > own.sum() + 1000) == wears
+
+
+def test_a_red_brow_as_light_as_the_skin_is_a_brow(young):
+    lab = young.lab.copy()
+    skin = masks.skin(young)
+    brow = masks.feature(young, LEFT_BROW)
+    lab[brow] = np.median(lab[skin], 0)
+    bare = grey.facial_hair(replace(young).showing(masks.rgb(lab)), skin)[0]
+    lab[brow, 2] += 14
+    red = grey.facial_hair(replace(young).showing(masks.rgb(lab)), skin)[0]
+    inside = masks.shrink(brow, 2)
+    assert bare[inside].mean() < 0.3
+    assert red[inside].mean() > 0.6
 
 
 def test_hair_with_the_wall_between_its_curls_is_no_wig(young):

@@ -21,6 +21,9 @@ from .subject import SIDE, Floats, Subject
 _WALL, _WIG, _DYE = 0.6, 0.6, 0.7
 #: A wig has at least this fraction of the square, and its light spans no more than this: else its matte has the wall between curls in it.
 _LEAST_HAIR, _WIDEST_LIGHT = 0.08, 0.45
+#: With less hair than this, a fraction of the square, a head is bald on top and wears no wig: the network has to see that such heads exist.
+#: Where every other one wore hair, it drew white patches on bald crowns.
+_BALD = 0.035
 #: Colours of hair: black, three browns, red, fair, ash. What is between two neighbours is hair's colour too.
 _COLOURS = np.array(
     ((0.05, 0.045, 0.045), (0.13, 0.09, 0.07), (0.24, 0.16, 0.11), (0.36, 0.25, 0.17), (0.46, 0.25, 0.14), (0.62, 0.48, 0.33), (0.72, 0.64, 0.52)),
@@ -52,7 +55,7 @@ def dressed(
     Args:
         matte: of the subject's own hair, [SIDE, SIDE]. wig: None if there is none that it could wear. walls: pictures [SIDE, SIDE, 3] whose blurred colours make a wall.
     """
-    image, person, tags = subject.image, subject.person, subject.photo.tags
+    image, person, tags, bald = subject.image, subject.person, subject.photo.tags, matte.mean() < _BALD
     colour = _colour(random) if random.random() < _DYE else None
     if random.random() < _WALL:
         # The person's mask is coarse: hair's matte is the outline wherever there is hair.
@@ -61,7 +64,7 @@ def dressed(
     if colour is not None:
         wide = cv2.dilate(matte, np.ones((3, 3)))  # what is half hair would keep its colour
         image, tags = _over(image, _dyed(_alone(image, matte), matte, colour), wide), tags - {"grey"}
-    if random.random() < _WIG and wig is not None:
+    if random.random() < _WIG and wig is not None and not bald:
         worn = wig.image if colour is None else _dyed(wig.image, wig.matte, colour)
         worn, over = _moved(Wig(worn, wig.matte), random)
         below = cv2.warpAffine(over, np.array([[1, 0, 0], [0, 1, 5]], np.float32), (SIDE, SIDE))

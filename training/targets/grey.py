@@ -147,11 +147,13 @@ def _share(light: Floats, hair: Floats, inside: Mask, middle: float) -> Floats:
 
 def facial_hair(subject: Subject, skin: Mask) -> tuple[Floats, Floats]:
     """Soft masks of brows and beard [SIDE, SIDE]; no beard where the lower face is as light as the cheeks."""
-    light = subject.lab[..., 0]
-    bright = np.median(light[skin]) if skin.any() else 60.0
-    dark = 1 / (1 + np.exp(-(bright - 13 - masks.blur(light, 0.8)) / 3.5))
-    brows = masks.soft(masks.feature(subject, LEFT_BROW, 4) | masks.feature(subject, RIGHT_BROW, 4), 2.0) * dark
-    return brows.astype(np.float32), _beard(subject, skin)
+    colour = subject.lab
+    bright, _, yellow = np.median(colour[skin], 0) if skin.any() else (60.0, 0.0, 99.0)
+    smooth = masks.blur(colour, 0.8)
+    dark = 1 / (1 + np.exp(-(bright - 13 - smooth[..., 0]) / 3.5))
+    red = 1 / (1 + np.exp(-(smooth[..., 2] - yellow - 5) / 1.5))  # a red brow may be as light as the skin
+    around = masks.soft(masks.feature(subject, LEFT_BROW, 4) | masks.feature(subject, RIGHT_BROW, 4), 2.0)
+    return (around * np.maximum(dark, red)).astype(np.float32), _beard(subject, skin)
 
 
 def _beard(subject: Subject, skin: Mask) -> Floats:
