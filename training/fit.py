@@ -222,6 +222,8 @@ def _run_phase(
             log.row("C on held-out faces", step, evaluate_classifier(trainer.raw()["c"], held_out))
         if phase != "classifier" and (now - sampled > sample_seconds or last):
             log.sheet(phase, step, trainer.average, held_out, folder)
+            if fabric.is_global_zero:
+                log.row("held-out faces", step, trainer.losses_on(held_out))
             sampled = time.monotonic()
         # The clock of the first process decides, or the others would wait for it for ever.
         out_of_time, save_now = fabric.broadcast((now > deadline, last or now - saved > 120))
@@ -266,7 +268,9 @@ def main(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the steps first: two minutes, then 1.5 to 2 times as fast.")
     ] = False,
-    sample_minutes: Annotated[float, typer.Option(help="Minutes between sheets of the same held-out faces.")] = 30.0,
+    sample_minutes: Annotated[
+        float, typer.Option(help="Minutes between sheets of the same held-out faces, and their losses.")
+    ] = 30.0,
 ) -> None:
     """Train LGIN: C on real faces where it is asked for, the generators on their targets, then the whole GAN.
 

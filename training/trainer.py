@@ -32,6 +32,8 @@ OPTIMISERS = {"net": ("net", "hidden"), "d": ("d",), "c": ("c",)}
 CROP_SIDE, WHOLE_SIDE = 96, 128
 #: Batches that are kept on the device to be used again.
 KEPT_BATCHES = 48
+#: Batches of held-out faces on which losses are compared.
+COMPARED = 12
 #: Losses that hold the GAN's phase to its targets; D may move what they hold.
 HELD = ("picture", "gain", "residual", "flow")
 #: D's pull is never made stronger than this, however little it says.
@@ -118,16 +120,19 @@ class Trainer:
         self._update("c", loss)
         return {"L_c(real)": loss.item()}
 
-    def transform(self, batch: examples.Batch, forced: bool = False) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def transform(
+        self, batch: examples.Batch, forced: bool = False, net: Any = None
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """``T``: the edited canvas in [0, 1], the age code, and all losses but what the critics say.
 
         Args:
+            net: in place of the generators that learn, e.g. their average.
             forced: draw the target's lines, not the network's own. Lines a little beside the target's cost more L1 than none, so
                 the picture's loss would teach to draw none.
         """
         code = data.age_codes(batch.wanted)
         face = batch.face.contiguous(memory_format=torch.channels_last)
-        said = self.net(face, batch.patches, batch.boxes, code[:, None])
+        said = (net or self.net)(face, batch.patches, batch.boxes, code[:, None])
         if forced and self.average.lines is not None:
             lines = self.average.lines.texture(batch.which, batch.depth[:, None, :, None])
             said = replace(said, edits=replace(said.edits, lines=lines))
@@ -189,6 +194,23 @@ class Trainer:
         self._update("net", self._weigh(parts))
         self._average()
         return {name: value.item() for name, value in parts.items()}
+
+    @torch.no_grad()
+    def losses_on(self, faces: examples.Faces) -> dict[str, float]:
+        """The averaged generators' losses on other faces than those that are learnt, always the same ``COMPARED`` batches of examples.
+
+        They say what the training's own losses do not: on its own faces a network knows by heart where hair is.
+        """
+        c = self.config
+        drawn = examples.Examples(faces, examples.likelihood(faces, c.balance), c.network, c.seed, c.augment)
+        sums: dict[str, float] = {}
+        for start in range(0, COMPARED * c.batch, c.batch):
+            batch = examples.collate([drawn[i] for i in range(start, start + c.batch)]).to(self.device)
+            with self.fabric.autocast():
+                _, _, parts = self.transform(batch, forced=True, net=self.average)
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + value.item() / COMPARED
+        return sums
 
     def adversarial_step(self) -> dict[str, float]:
         batch = self.batch("adversarial")

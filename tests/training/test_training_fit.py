@@ -64,8 +64,14 @@ def first(run, tmp_path_factory):
 
 def test_all_phases_and_what_the_export_takes_of_them(first):
     rows = [json.loads(line) for line in (first / "metrics.jsonl").read_text().splitlines()]
-    assert {row["phase"] for row in rows} == {"classifier", "C on held-out faces", "supervised", "adversarial"}
-    last = rows[-1]
+    assert {row["phase"] for row in rows} == {
+        "classifier",
+        "C on held-out faces",
+        "supervised",
+        "adversarial",
+        "held-out faces",
+    }
+    last = [row for row in rows if row["phase"] == "adversarial"][-1]
     every = {"picture", "grey", "skin", "flow", "place", "which", "depth", "local", "identity", "variation"}
     assert every | {"adversarial", "pull", "classification", "L_d"} <= last.keys()
     assert all(np.isfinite(value) for value in last.values() if isinstance(value, float))
@@ -84,6 +90,19 @@ def test_training_learns_a_batch_by_heart(faces, monkeypatch):
     weights = chosen.config.weights
     first, *_, last = (sum(getattr(weights, name) * value for name, value in one.items()) for one in history)
     assert last < 0.9 * first, (history[0], history[-1])
+
+
+def test_losses_on_other_faces_are_those_of_the_average_and_of_the_same_examples(faces, monkeypatch):
+    monkeypatch.setattr(trainer, "COMPARED", 1)
+    chosen = Trainer(steps(0, 1, 0), faces, fit.make_fabric("cpu", 1, 1))
+    said = chosen.losses_on(faces)
+    with torch.no_grad():
+        for weight in chosen.net.parameters():  # what learns is not asked
+            weight.add_(0.1)
+    assert chosen.losses_on(faces) == said
+    with torch.no_grad():
+        chosen.average.whole.head.weight.add_(0.1)
+    assert chosen.losses_on(faces)["picture"] > said["picture"]
 
 
 def test_d_sees_the_regions_at_the_canvas_own_resolution(faces):
