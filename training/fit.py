@@ -158,6 +158,10 @@ def run(
     fabric.barrier()
     photos = read_packs(packs)
     faces = examples.load(targets, examples.only(photos, "train"), limit, dressed=config.dressed > 0)
+    if config.dressed and not faces.dressed.any() and fabric.is_global_zero:
+        print(
+            f"no face in {targets} is dressed; python -m training.targets.build {targets} dresses them", file=sys.stderr
+        )
     held_out = examples.load(targets, examples.only(photos, "val"), limit)
     trainer = Trainer(config, faces, fabric, compiled)
     saved_at = folder / checkpoint.FILE

@@ -1,6 +1,6 @@
 """Subjects with other hair and before other walls, so that a network learns what hair is and not whose.
 
-Some 1,200 faces are few: a network knows them by heart, and on others errs three times as far in where hair is as on its own. So a subject is
+Some 1,200 faces are few: a network knows them by heart, and on others errs four times as far in where hair greys. So a subject is
 seen a second time: before another wall, with another person's hair over the own (lower than it grew: fringes, and hair over
 cheeks, of which the packs have few), and dyed. Its edits are then made as any subject's; the matte is known, because it was put there.
 """
