@@ -7,7 +7,7 @@ number ``i`` of a seed is always the same, so a run can be resumed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lgin_edge import geometry
 
-from . import cameras
+from . import augment, cameras
 from .dataset.labels import Photo
 from .networks import FACE_BOX, NetworkConfig
 from .targets import build, edits, hair, layers, mean_face
@@ -31,8 +31,8 @@ Bytes = npt.NDArray[np.uint8]
 
 #: Side of the canvas on which pictures are compared, the square of view 0: where the edits of the whole face need no resize.
 CANVAS = 256
-#: Side of the supervised maps of grey and skin, and of flow and place.
-MAPS, COARSE = 64, 32
+#: Side of the supervised maps of grey and skin, of flow and place, and of what bends a face's surroundings.
+MAPS, COARSE, BENDS = 64, 32, 96
 YOUNGEST, OLDEST = 20.0, 80.0
 #: Fraction of the examples in which nothing is to change.
 UNCHANGED = 0.06
@@ -202,9 +202,15 @@ class Examples(Dataset[dict[str, Any]]):
         edit = edits.at_age(own, present, wanted)
         deepest = f.shares[n] * f.depth[n][:, None]
         lines = layers.texture(f.bank, deepest, f.windows) if edit.depth else np.zeros((1, 1), np.float32)
-        image = f.pixels[n]
-        target = _large(image, edit, lines, own.place) if wanted != present else image
-        known = None if f.hair_is_known[n] else _near_face(own.maps[edits.SKIN])
+        image, place, near = f.pixels[n], own.place, _near_face(own.maps[edits.SKIN])
+        target = _large(image, edit, lines, place) if wanted != present else image
+        if self.strength > 0:
+            coarse = cv2.resize(near, (BENDS, BENDS), interpolation=cv2.INTER_AREA)
+            shift = augment.bend(coarse, random, self.strength)
+            image, target, place, near = (augment.bent(values, shift) for values in (image, target, place, near))
+            maps = {name: getattr(edit, name) for name in ("residual", "gain", "grey", "skin", "flow")}
+            edit = replace(edit, **{name: augment.bent(values, shift) for name, values in maps.items()})
+        known = None if f.hair_is_known[n] else near
         pair, hidden, softness = cameras.both(image, target, random, self.strength)
         mirrored = bool(may_mirror and random.random() < 0.5)
         views = self._views(pair, self.faces.landmarks[n], random, mirrored)
@@ -217,13 +223,13 @@ class Examples(Dataset[dict[str, Any]]):
         clear = cv2.resize(seen, edit.skin.shape, interpolation=cv2.INTER_AREA)
         small = square(np.dstack([edit.grey, edit.skin, edit.gain]) * clear[..., None], MAPS)
         weight = np.ones((CANVAS, CANVAS, 1), np.float32) if known is None else square(known[..., None], CANVAS)
-        place = square(own.place, COARSE)
+        place = square(place, COARSE)
         which = self.faces.shares[n]
         if mirrored:
             place[..., 0] = 1 - place[..., 0]
             which = np.roll(which, which.shape[-1] // 2, axis=-1)
         flow = square(edit.flow, COARSE) * ((-1, 1) if mirrored else (1, 1))
-        on_face = square(_near_face(own.maps[edits.SKIN])[..., None], COARSE)
+        on_face = square(near[..., None], COARSE)
         arrays: dict[str, npt.NDArray[Any]] = {
             "grey": small[..., :1],
             "skin": small[..., 1:2],

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edg
 from lgin_edge import geometry
 from lgin_edge.faces import FaceBatch
 from lgin_edge.kernels import FacePlan, region_crop
-from training import examples
+from training import augment, examples
 from training.dataset import labels
 from training.networks import NetworkConfig
 from training.targets.subject import SIDE
@@ -153,3 +154,29 @@ def test_missing_targets_are_explained(made_up, targets, tmp_path):
         examples.load(tmp_path, photos)
     with pytest.raises(ValueError, match="edits of none of the 2 photos"):
         examples.load(targets, examples.only(photos, "donor"))
+
+
+def test_a_bend_moves_hair_holds_face_and_border_and_folds_nothing():
+    side = examples.BENDS
+    t = (np.arange(side, dtype=np.float32) + 0.5) / side
+    plain = np.stack(np.meshgrid(t, t), -1)
+    away = np.hypot(*(plain - 0.5).transpose(2, 0, 1))
+    hair = (away > 0.36) & (away < 0.40)
+    face = (away < 0.22).astype(np.float32)
+    of_hair, of_face = [], []
+    for seed in range(20):
+        shift = augment.bend(face, np.random.default_rng(seed), 1.0)
+        moved = np.hypot(*shift.transpose(2, 0, 1)) * SIDE
+        of_hair.append(moved[hair].mean())
+        of_face.append(moved[away < 0.12].mean())
+        assert max(edge.max() for edge in (moved[0], moved[-1], moved[:, 0], moved[:, -1])) < 3, seed
+        there = plain + shift
+        assert np.diff(there[..., 0], axis=1).min() > 0, seed
+        assert np.diff(there[..., 1], axis=0).min() > 0, seed
+        inside = (slice(5, -5),) * 2
+        np.testing.assert_allclose(augment.bent(plain, shift)[inside], there[inside], atol=1e-3)
+        large = augment.bent(cv2.resize(plain, (SIDE, SIDE)), shift)  # a picture bends as its maps do
+        small = cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA)
+        np.testing.assert_allclose(small[inside], there[inside], atol=4e-3)
+    assert np.mean(of_hair) > max(3.0, 3 * np.mean(of_face))
+    assert not augment.bend(face, np.random.default_rng(0), 0.0).any()
