@@ -443,6 +443,16 @@ def test_mesh_space_and_back():
     np.testing.assert_allclose(still, np.stack(np.meshgrid(t, t), -1), atol=1e-3)
 
 
+def test_thin_lips_get_no_notch(young):
+    """Lips thin out as they age: where they are thin already, rows of the mesh that all but meet move unlike each other."""
+    mesh, shift = young.mesh.copy(), np.zeros_like(young.mesh, dtype=np.float64)
+    outer, inner, down = [38, 12, 268], [82, 13, 312], 2.0
+    mesh[outer] = mesh[inner] - (0, 0.5)
+    shift[outer, 1] = down / SIDE
+    flow = edits._flow(replace(young, mesh=mesh), shift) * SIDE
+    assert 0.3 < np.abs(flow).max() < down / 2  # exact at every point, it would overshoot
+
+
 def test_place_undoes_the_grid_of_textures(young):
     mean = mean_face.load()
     there = mean_face.texture_grid(mean, young, 40)
