@@ -42,6 +42,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(reason)
 
 
+def pytest_collection_finish() -> None:
+    """What was imported by now stays, and no later garbage collection looks through it again: that took a second each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Neighbours run in one process, which makes what they share once; a process that is done takes over half of another's."""
@@ -135,7 +141,7 @@ def no_thread_is_left() -> Iterator[None]:
     from support.streams import our_threads, wait_for
 
     yield
-    if our_threads():  # of a stream that only the garbage collector finds; it takes a second
+    if our_threads():  # of a stream that only the garbage collector finds
         gc.collect()
     wait_for(lambda: not our_threads())
 
