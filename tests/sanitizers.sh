@@ -26,7 +26,7 @@ rm -f "$work"/site/lgin_edge/_native*.so
 cmake --install "$build" --prefix "$work/site"
 cp "$root"/tests/kernels/*.py "$root"/tests/frames.py "$root"/tests/loose.py "$root"/tests/tolerances.py \
   "$root"/tests/test_fuzz_corpus.py "$root"/tests/models.py "$work/tests/"
-cp -R "$root/tests/fuzz" "$work/tests/"
+cp -R "$root/tests/fuzz" "$root/tests/support" "$work/tests/"
 cp -R "$root/integrations" "$work/" # of whose shards a target reads
 cp "$root/pyproject.toml" "$work/"
 
