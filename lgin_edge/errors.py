@@ -41,6 +41,14 @@ class AgeRangeWarning(UserWarning):
     """An age was asked for that lies outside the centres of the model's groups: the nearest centre was used."""
 
 
+def not_copied(what: str) -> InputError:
+    """That ``what`` was to be pickled or copied, for its ``__reduce_ex__``."""
+    return InputError(
+        f"{what} holds native memory and threads, and cannot be pickled or copied: threads share one; a worker process "
+        "makes its own, once, as in Pool(initializer=...)"
+    )
+
+
 def shown(value: object) -> str:
     """What was given, for a message: its ``repr``, which Python refuses for a number of more than 4300 digits."""
     try:
@@ -58,12 +66,25 @@ def raised_by_caller(error: BaseException) -> bool:
         return False  # the system's
     trace = error.__traceback__
     while trace is not None:
-        package = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package not in _LIBRARIES and package not in sys.stdlib_module_names:
+        names = trace.tb_frame.f_globals
+        package = str(names.get("__name__", "")).partition(".")[0]
+        is_python = "__builtins__" in names  # what Cython compiled, as in PyAV, has no names to go by
+        if is_python and package not in _LIBRARIES and package not in sys.stdlib_module_names:
             return True
         trace = trace.tb_next
     return False
 
 
 #: Whose frames may be on the way to an exception that we explain.
-_LIBRARIES = ("lgin_edge", "PIL", "numpy", "onnxruntime", "cv2", "cuda", "tensorrt", "tensorrt_rtx", "pillow_heif")
+_LIBRARIES = (
+    "lgin_edge",
+    "PIL",
+    "numpy",
+    "onnxruntime",
+    "cv2",
+    "av",
+    "cuda",
+    "tensorrt",
+    "tensorrt_rtx",
+    "pillow_heif",
+)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import images
-from .errors import BackendError, ClosedError, ImageError
+from .errors import BackendError, ClosedError, ImageError, raised_by_caller
 from .limits import LIMITS, Limits
 
 T = TypeVar("T")
@@ -119,13 +119,14 @@ class ImageDecoders:
                 return understood(*decoder.ask(data, request, most_bytes, timeout_s))
             except ImageError:
                 raise  # the answer
-            except TimeoutError:
+            except (TimeoutError, _Died, ConnectionError, ValueError, KeyError, TypeError, AttributeError) as error:
                 decoder.stop()
-                raise ImageError(
-                    f"{name}: takes more than {timeout_s:g} s to decode; save it again first, as a plain JPEG say"
-                ) from None
-            except (_Died, ConnectionError, ValueError, KeyError, TypeError, AttributeError) as error:
-                decoder.stop()
+                if raised_by_caller(error):
+                    raise
+                if isinstance(error, TimeoutError):
+                    raise ImageError(
+                        f"{name}: takes more than {timeout_s:g} s to decode; save it again first, as a plain JPEG say"
+                    ) from None
                 if self._closed:
                     raise ClosedError("these ImageDecoders were closed") from None
                 raise ImageError(f"{name}: its decoder died of it ({error}): damaged, or made to harm") from error
@@ -202,6 +203,8 @@ class _Decoder:
                 self._receive(_START_TIMEOUT_S)
             except (_Died, OSError) as error:
                 self.stop()
+                if raised_by_caller(error):
+                    raise
                 raise BackendError(f"the process for decoding pictures does not start ({error})") from error
             self._is_ready = True
         deadline = time.monotonic() + timeout_s
@@ -225,6 +228,8 @@ class _Decoder:
         if not message:
             assert self._process is not None
             code = self._process.wait()
+            if code == -signal.SIGALRM:  # it was faster than we, on a machine that has other things to do
+                raise TimeoutError
             raise _Died(signal.Signals(-code).name if code < 0 else f"exit code {code}")
         return message
 

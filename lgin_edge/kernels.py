@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ._process import native_call
 from .arguments import check_floats, check_integer
 from .edits import Edits
-from .errors import BackendError, InputError
+from .errors import BackendError, InputError, raised_by_caller
 from .faces import FaceBatch
 from .frames import Floats, Frame, PixelFormat, Rectangle, check_result, same_elements, shares_memory
 from .geometry import MAX_VIEW_SIDE, ViewSpec
@@ -293,10 +293,10 @@ def _call(function: Callable[..., _Result], *arguments: Any, **named: Any) -> _R
     try:
         with native_call():
             return function(*arguments, **named)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    except RuntimeError as error:
-        raise BackendError(str(error)) from error
+    except (ValueError, RuntimeError) as error:
+        if raised_by_caller(error):
+            raise
+        raise (InputError if isinstance(error, ValueError) else BackendError)(str(error)) from error
 
 
 def _launch(

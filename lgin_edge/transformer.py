@@ -21,7 +21,7 @@ from .arguments import check_integer
 from .call_stats import CallStats
 from .detectors import Detector
 from .detectors.centerface import CenterFace
-from .errors import AgeRangeWarning, BackendError, ClosedError, InputError
+from .errors import AgeRangeWarning, BackendError, ClosedError, InputError, not_copied
 from .faces import Face
 from .files import is_file
 from .frames import Color, Frame, PixelFormat
@@ -385,10 +385,7 @@ class Transformer:
         return f"<lgin_edge.Transformer {about.model}, {where}, {years}>"
 
     def __reduce_ex__(self, protocol: object) -> Any:
-        raise InputError(
-            "a Transformer holds native memory and threads, and cannot be pickled or copied: threads share one; a worker process "
-            "makes its own, once, as in Pool(initializer=...)"
-        )
+        raise not_copied("a Transformer")
 
     def __enter__(self) -> Self:
         self.frame_path()  # raises after ``close``

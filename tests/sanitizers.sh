@@ -29,6 +29,7 @@ cmake --install "$build" --prefix "$work/site"
 cp "$root"/tests/kernels/*.py "$root"/tests/frames.py "$root"/tests/loose.py "$root"/tests/tolerances.py \
   "$root"/tests/test_fuzz_corpus.py "$root"/tests/models.py "$work/tests/"
 copy "$root/tests" fuzz "$work/tests"
+copy "$root/tests" support "$work/tests" # seeds are built with it
 copy "$root" integrations "$work" # of whose shards a target reads
 cp "$root/pyproject.toml" "$work/"
 

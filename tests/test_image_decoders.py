@@ -18,7 +18,7 @@ import pytest
 from PIL import Image, ImageCms
 from support.bombs import progressive_jpeg
 
-from lgin_edge import BackendError, ClosedError, ImageError, Limits, images
+from lgin_edge import BackendError, ClosedError, ImageError, LginError, Limits, images
 from lgin_edge import image_decoders as module
 from lgin_edge.image_decoders import ImageDecoders
 
@@ -113,19 +113,30 @@ def test_a_decoder_that_dies_is_replaced(decoders: ImageDecoders) -> None:
     assert decoders.decode(saved("PNG")).image.size == (64, 48)
 
 
-def test_an_answer_that_nobody_waited_for_is_nobodys(decoders: ImageDecoders) -> None:
+def test_a_decoder_whose_own_alarm_came_first_took_too_long(decoders: ImageDecoders) -> None:
+    decoders.decode(saved("PNG"))
+    process = decoders._all[0]._process
+    assert process is not None
+    threading.Timer(0.2, os.kill, (process.pid, signal.SIGALRM)).start()
+    with pytest.raises(ImageError, match="to decode; save it again first"):
+        decoders.decode(BOMB)
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, TimeoutError, ValueError])
+def test_an_answer_that_nobody_waited_for_is_nobodys(decoders: ImageDecoders, kind: type[Exception]) -> None:
     """A signal handler of the program's leaves a picture in the midst; the next one is the next one."""
 
     def leave(*_: object) -> None:
-        raise RuntimeError("time is up")
+        raise kind("time is up")
 
     decoders.decode(saved("PNG"))
     slow = progressive_jpeg(2000, 2000, scans=60)
     before = signal.signal(signal.SIGALRM, leave)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
-        with pytest.raises(RuntimeError, match="time is up"):
+        with pytest.raises(kind, match="time is up") as caught:
             decoders.decode(slow)
+        assert not isinstance(caught.value, LginError)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -85,6 +85,8 @@ def _column(source: Path, schema: Any, column: str) -> int:
     from pyarrow import types
 
     where: int = schema.get_field_index(column)
+    if (count := schema.names.count(column)) > 1:
+        raise ImageError(f"{source}: {count} columns are called {column!r}: rename all but one")
     if where < 0:
         raise ImageError(
             f"{source}: no column {column!r}; there are {', '.join(schema.names)}: choose one with --column"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from .. import images, jobs
-from ..errors import BackendError, ClosedError, LginError, ModelError
+from ..errors import BackendError, ClosedError, LginError, ModelError, raised_by_caller
 from ..image_decoders import ImageDecoders
 from ..limits import Limits
 from ..transformer import Transformer, model_path
@@ -89,6 +89,10 @@ class Worker:
         except (BackendError, ClosedError):
             raise
         except (LginError, OSError, MemoryError) as error:
+            if isinstance(error, TimeoutError) and raised_by_caller(
+                error
+            ):  # no other OSError: a shard's reader is not ours
+                raise
             reason = str(error) or type(error).__name__
             outcome = Outcome(task.name, 0, 0, ((task.name, reason),), complete=False)
         if outcome.complete and not outcome.aged:  # of an earlier source of this name

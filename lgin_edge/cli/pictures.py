@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..age_estimator import AgeEstimate
     from ..faces import Face
+    from ..images import Picture
     from ..jobs import Job
     from ..limits import Limits
     from ..transformer import Transformer
@@ -35,8 +36,8 @@ def age(
         typer.Option(
             "--out",
             "-o",
-            help="A file for one picture; else a folder, in which folders given as IN are mirrored. Default: beside each "
-            "picture, as NAME.group3.jpg. A folder given as IN needs it.",
+            help="A file for one picture, - for stdout; else a folder, in which folders given as IN are mirrored. Default: "
+            "beside each picture, as NAME.group3.jpg. A folder given as IN needs it.",
             metavar="PATH",
         ),
     ] = None,
@@ -81,13 +82,14 @@ def age(
     if (group is not None) + (years is not None) + timeline != 1:
         raise typer.BadParameter("give exactly one of --group, --years and --timeline")
     stdout.quiet = quiet or json_
-    piped = inputs == [_PIPE]
+    to_stdout = out == _PIPE or (out is None and inputs == [_PIPE])
     with exit_on_error():
+        _check_pipes(inputs, out)
         from .. import jobs
         from ..transformer import Transformer
 
         label = "timeline" if timeline else options.label_of(group, years)
-        planned = [] if piped else jobs.plan(inputs, out, label)
+        planned = [] if to_stdout else jobs.plan(inputs, out, label)
         limits = options.limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
         detector = options.detector_of(tiles, threads, max_faces)
         with Transformer(
@@ -97,9 +99,9 @@ def age(
                 transformer.description.age_code(group=group, years=years)
             if years is not None and (used := options.reached(transformer, years)) != years:
                 years = used
-                planned = [] if piped else jobs.plan(inputs, out, options.label_of(group, years))
-            if piped:
-                _through(transformer, group, years, out, mark, limits)
+                planned = [] if to_stdout else jobs.plan(inputs, out, options.label_of(group, years))
+            if to_stdout:
+                _through(transformer, inputs[0], group, years, mark, limits)
                 return
             _say_left_out(inputs)
             done = _run(transformer, planned, group, years, overwrite, mark, limits)
@@ -115,7 +117,7 @@ def age(
 
 
 def estimate(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN", help="Pictures, or folders of pictures.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN", help="Pictures, or folders of pictures; - for stdin.")],
     json_: Annotated[
         bool, typer.Option("--json", help="A JSON array, one object a picture, with boxes and probabilities.")
     ] = False,
@@ -143,6 +145,7 @@ def estimate(
         from .. import images, jobs
 
         advice.check_estimated(inputs)
+        _check_pipes(inputs)
         found_in = [jobs.files(path, images.SUFFIXES) if path.is_dir() else [path] for path in inputs]
         files = [file for found in found_in for file in found]
         if not files:
@@ -207,13 +210,11 @@ def _estimate_files(
     """The faces of each picture that could be read, and how many could not."""
     from rich.progress import Progress
 
-    from .. import images
-
     found, failures = [], 0
     with Progress(console=stderr, transient=True, disable=len(files) == 1) as progress:
         for file in progress.track(files, description="looking"):
             try:
-                estimates = transformer.estimate_age(images.read(file, limits=limits).image)
+                estimates = transformer.estimate_age(_read(file, limits=limits).image)
             except (ImageError, InputError) as error:
                 failures += 1
                 stderr.print(f"error: {error}")
@@ -306,7 +307,14 @@ def _run(
             one: dict[str, Any] = {"file": str(job.source), "out": None, "faces": 0}
             try:
                 found = jobs.age_file(
-                    transformer, job, group=group, years=years, overwrite=overwrite, mark=mark, limits=limits
+                    transformer,
+                    job,
+                    group=group,
+                    years=years,
+                    overwrite=overwrite,
+                    mark=mark,
+                    limits=limits,
+                    read=_read,
                 )
             except KeyboardInterrupt:
                 if len(planned) > 1:
@@ -328,31 +336,53 @@ def _run(
     return done
 
 
+def _check_pipes(inputs: Sequence[Path], out: Path | None = None) -> None:
+    """Raises InputError where stdin or stdout stands for more than one picture, or a result of stdin has no name."""
+    from .. import images
+
+    if _PIPE in inputs and len(inputs) > 1:
+        raise InputError("-: one picture comes from stdin, and IN is several; do the others apart")
+    if out == _PIPE and (len(inputs) > 1 or inputs[0].is_dir()):
+        raise InputError("-o -: one picture goes to stdout, and IN is several; give a folder")
+    named = out is None or out == _PIPE or (out.suffix.lower() in images.WRITABLE and not out.is_dir())
+    if _PIPE in inputs and not named:
+        raise InputError(
+            f"-o {out}: what comes from stdin needs the name of a file, with one of the endings {', '.join(images.WRITABLE)}"
+        )
+
+
+def _read(path: Path, *, limits: Limits) -> Picture:
+    """``images.read``, also of stdin."""
+    import sys
+
+    from .. import images
+
+    if path != _PIPE:
+        return images.read(path, limits=limits)
+    if sys.stdin.isatty():
+        raise InputError("-: a picture is expected from a file or another program: < FILE")
+    data = sys.stdin.buffer.read(limits.image_bytes + 1)
+    if not data:
+        raise ImageError("stdin: nothing came from it")
+    return images.decode(data, "stdin", limits=limits)
+
+
 def _through(
-    transformer: Transformer, group: float | None, years: float | None, out: Path | None, mark: bool, limits: Limits
+    transformer: Transformer, source: Path, group: float | None, years: float | None, mark: bool, limits: Limits
 ) -> None:
-    """A picture from stdin, to stdout or a file."""
+    """A picture from a file or stdin, to stdout."""
     import sys
 
     from .. import images, jobs
 
-    if out is None and sys.stdout.isatty():
+    if sys.stdout.isatty():
         raise InputError("-: the picture would go to the terminal; send it on: > FILE, or -o FILE")
-    if sys.stdin.isatty():
-        raise InputError("-: a picture is expected from a file or another program: lgin-edge age - < FILE")
-    data = sys.stdin.buffer.read(limits.image_bytes + 1)
-    if not data:
-        raise ImageError("stdin: nothing came from it")
-    picture = images.decode(data, "stdin", limits=limits)
-    result, faces = jobs.age_picture(transformer, picture, group=group, years=years, mark=mark)
+    picture = _read(source, limits=limits)
+    result, _ = jobs.age_picture(transformer, picture, group=group, years=years, mark=mark)
     if result is None:
-        stderr.print("stdin: no face found, nothing written")
+        stderr.print(f"{'stdin' if source == _PIPE else source}: no face found, nothing written")
         raise typer.Exit(options.NO_FACE)
-    source = None if group is years is None else picture
-    if out is not None and out != _PIPE:
-        images.write(out, result, source, overwrite=True)
-        stderr.print(f"stdin -> {out} ({faces} face{'s' if faces > 1 else ''})")
-        return
-    kind = picture.format if source is not None and picture.format in images.WRITABLE.values() else "PNG"
-    sys.stdout.buffer.write(images.encode(result, kind, source))
+    original = None if group is years is None else picture
+    kind = picture.format if original is not None and picture.format in images.WRITABLE.values() else "PNG"
+    sys.stdout.buffer.write(images.encode(result, kind, original))
     sys.stdout.buffer.flush()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .._process import native_call
-from ..errors import BackendError, ModelError
+from ..errors import BackendError, ModelError, not_copied
 from ..faces import Face, face_or_none
 from ..files import is_file
 from ..frames import Color, Frame, PixelFormat
@@ -73,6 +73,9 @@ class YuNet:
         self._error: type[Exception] = cv2.error
         self._max_side = max_side
         self._lock = threading.Lock()  # cv2's detector keeps the input's size and its buffers between calls
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise not_copied("a YuNet")
 
     def __call__(self, frame: Frame, color: Color = "rgb") -> list[Face]:
         """Faces of a frame, the largest first; as ``CenterFace``."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._process import ForkGuard, keep_in_children, native_call
 from ..edits import all_finite
-from ..errors import BackendError, ClosedError, ModelError, raised_by_caller
+from ..errors import BackendError, ClosedError, ModelError, not_copied, raised_by_caller
 from ..frames import Floats
 from ..limits import LIMITS, Limits
 from ..models import onnx_file
@@ -56,6 +56,9 @@ class Session:
         self.raw = raw
         self._origin = ForkGuard("this model")
         keep_in_children(raw)
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise not_copied("a loaded model (a detector's, too)")
 
     def run(self, what: str, outputs: Sequence[str] | None, feed: Mapping[str, Any]) -> list[Any]:
         """Outputs by their names, all when None. ``what`` is in it, for the message. Raises BackendError."""

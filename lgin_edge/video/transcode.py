@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..errors import StreamError
+from ..errors import StreamError, raised_by_caller
 from ..frames import Frame
 from ..images import SUFFIXES
 from ..provenance import marked
@@ -114,6 +114,8 @@ class _Film:
             except UnicodeDecodeError:
                 self.container = self._av.open(plain_name(path), metadata_errors="replace")
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
+            if raised_by_caller(error):
+                raise
             raise StreamError(f"{path}: {_why(self._av, error)}") from error
         if _is_picture(self.container, path):
             self.container.close()
@@ -265,7 +267,9 @@ class _Job:
                 if start is not None:
                     self._end = max(self._end, float((start + (packet.duration or 0)) * packet.time_base))
                 yield packet
-        except (self._av.error.FFmpegError, OSError):
+        except (self._av.error.FFmpegError, OSError) as error:
+            if raised_by_caller(error):
+                raise
             self._errors += 1
         yield None
 
@@ -274,7 +278,9 @@ class _Job:
             frames: list[Any] = self._film.video.decode(packet)
         except self._av.error.EOFError:
             return []
-        except (self._av.error.FFmpegError, OSError):
+        except (self._av.error.FFmpegError, OSError) as error:
+            if raised_by_caller(error):
+                raise
             self._errors += 1
             return []
         return frames

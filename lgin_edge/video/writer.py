@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import provenance
-from ..errors import BackendError, InputError, StreamError
+from ..errors import BackendError, InputError, StreamError, raised_by_caller
 from ..files import atomic_write
 from ..frames import Frame
 from .sound import SoundEncoder, encoder
@@ -133,6 +133,8 @@ class VideoWriter:
         try:
             return SoundEncoder(self._av, source, self._container, name)
         except (self._av.error.FFmpegError, ValueError) as error:
+            if raised_by_caller(error):
+                raise
             raise StreamError(
                 f"{self.target}: its container does not take the film's sound, and {name} does not encode it: {error}"
             ) from error
@@ -268,6 +270,8 @@ class VideoWriter:
         try:
             yield
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
+            if raised_by_caller(error):
+                raise
             raise StreamError(f"{self.target}: cannot be written with {self.codec}: {error}") from error
 
 

@@ -96,6 +96,20 @@ def test_a_picture_that_takes_too_long_fails(
     assert "takes more than 1 s" in rows["b.tar/0"]
 
 
+def test_a_time_limit_of_the_callers_ends_the_batch(
+    source: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the exception of its signal handler is an OSError, too: no picture failed of it."""
+
+    def interrupted(*_: object, **__: object) -> int:
+        raise TimeoutError("time is up")
+
+    monkeypatch.setattr(worker.jobs, "age_file", interrupted)
+    with pytest.raises(TimeoutError, match="time is up"):
+        run.run(source, tmp_path / "out", settings(tiny_model))
+    assert not [row for row in journal(tmp_path / "out") if "name" in row]
+
+
 def test_the_same_again_does_what_is_missing(
     source: Path, tmp_path: Path, tiny_model: Path, astronaut: np.ndarray
 ) -> None:

@@ -12,8 +12,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from support.command_line import Run
+from typer.testing import CliRunner
 
 import lgin_edge
+from lgin_edge.cli import app as cli
 from lgin_edge.cli import options, pictures
 
 Image8 = npt.NDArray[np.uint8]
@@ -36,6 +38,16 @@ def test_estimate(run: Run, portrait: Path, album: Path) -> None:
     assert re.fullmatch(r"The 4 faces look roughly \d\d( to \d\d)? years old(, \d\d on average)?\.", sentence)
     assert pictures._in_words([44.6]) == "The face looks roughly 45 years old."
     assert pictures._in_words([33.0, 60.0, 45.0]) == "The 3 faces look roughly 33 to 60 years old, 46 on average."
+
+
+def test_estimate_of_stdin(run: Run, portrait: Path) -> None:
+    words = ["estimate", "-", "--json", "--age-model", str(run.age_model)]
+    result = CliRunner().invoke(cli.app, words, input=portrait.read_bytes())
+    assert result.exit_code == 0, result.output
+    (told,) = json.loads(result.stdout)
+    assert told["file"] == "-"
+    assert told["faces"] == json.loads(run("estimate", portrait, "--json").stdout)[0]["faces"]
+    assert "one picture comes from stdin" in run("estimate", "-", portrait).stderr
 
 
 def test_estimate_as_json(run: Run, album: Path, tmp_path: Path, astronaut: Image8) -> None:

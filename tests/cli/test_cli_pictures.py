@@ -223,6 +223,44 @@ def test_stdin_to_stdout(run: Run, portrait: Path) -> None:
     assert "stdin: nothing came from it" in empty.stderr
 
 
+def test_a_dash_is_stdin_or_stdout_in_every_place(run: Run, portrait: Path) -> None:
+    data, out = portrait.read_bytes(), portrait.with_name("new.jpg")
+
+    def piped(*words: object) -> Any:
+        return CliRunner().invoke(cli.app, [*map(str, words)], input=data)
+
+    age = ("--group", 4, "--model", run.model)
+    aged = piped("age", portrait, "-o", "-", *age).stdout_bytes
+    assert aged == piped("age", "-", *age).stdout_bytes == piped("age", "-", "-o", "-", *age).stdout_bytes
+    assert images.decode(aged).format == "JPEG"
+    assert json.loads(piped("age", "-", "-o", out, "--json", *age).stdout) == [
+        {"file": "-", "out": str(out), "faces": 1}
+    ]
+    assert out.read_bytes() == aged
+    out.write_bytes(b"mine")
+    assert "exists already" in piped("age", "-", "-o", out, *age).stderr
+    assert out.read_bytes() == b"mine"
+    assert files(portrait.parent) == [out.name, portrait.name]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("age - {portrait}", "one picture comes from stdin"),
+        ("age {portrait} {portrait} -o -", "one picture goes to stdout"),
+        ("age {folder} -o -", "one picture goes to stdout"),
+        ("age - -o {folder}", "needs the name of a file"),
+        ("age - -o new", "needs the name of a file"),
+    ],
+)
+def test_a_dash_is_one_picture(run: Run, portrait: Path, words: str, told: str) -> None:
+    command = words.format(portrait=portrait, folder=portrait.parent).split()
+    result = run(*command, "--years", 70)
+    assert result.exit_code == options.WRONG_USAGE
+    assert told in result.stderr
+    assert files(portrait.parent) == [portrait.name]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

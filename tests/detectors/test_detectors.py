@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -330,6 +331,12 @@ def test_yunet_scales_to_the_frame(fake_cv2: tuple[FakeYN, Path, SimpleNamespace
 def test_yunet_without_a_face(fake_cv2: tuple[FakeYN, Path, SimpleNamespace]) -> None:
     _, path, _ = fake_cv2
     assert YuNet(path)(np.zeros((48, 64, 3), np.uint8), "bgr") == []
+
+
+def test_detectors_are_not_pickled(detector: CenterFace, fake_cv2: tuple[FakeYN, Path, SimpleNamespace]) -> None:
+    for one in (detector, YuNet(fake_cv2[1])):
+        with pytest.raises(InputError, match="a worker process makes its own"):
+            pickle.dumps(one)
 
 
 def test_yunet_missing_file(tmp_path: Path) -> None:

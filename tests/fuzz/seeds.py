@@ -14,6 +14,7 @@ import models
 import onnx as library
 from kiosk_alone import Model
 from PIL import Image
+from support import bombs
 
 from lgin_edge import images
 
@@ -46,7 +47,7 @@ def seeds(name: str) -> list[bytes]:
             made = picture.convert("L").convert(mode) if mode == "I;16" else picture.convert(mode)
             made.save(file, kind, **options)
             found.append(file.getvalue())
-        return found
+        return found + _exif_bombs()
     if name == "description":
         return [
             text.encode(),
@@ -118,6 +119,13 @@ def seeds(name: str) -> list[bytes]:
             frame,
         ]
     return [bytes(range(256)), bytes([128]) * 400, bytes([200]) * 200 + bytes([3, 40, 7]) * 60]
+
+
+def _exif_bombs() -> list[bytes]:
+    """Of some 22 kB: every kind in a JPEG, and one kind in every place. Pillow alone takes more than the two seconds for the worst of them."""
+    kinds = bombs.costly_exif(1000, 10_000)
+    places = [bombs.IN_A_FILE[place] for place in bombs.IN_A_FILE if place != "JPEG"]
+    return [bombs.as_jpeg(exif) for exif in kinds.values()] + [place(kinds["fractions"]) for place in places]
 
 
 def _shards() -> list[bytes]:

@@ -69,11 +69,12 @@ def test_a_file(
         ({"photo": [b"x"]}, "no column 'image'; there are photo: choose one with --column"),
         ({"image": ["a.jpg"]}, "column 'image' is string; expected binary"),
         ({"image": [{"path": "a.jpg"}]}, "expected binary, or a struct with a binary field 'bytes'"),
+        (pa.table([[b"x"], [b"y"]], ["image", "image"]), "2 columns are called 'image'"),
     ],
 )
 def test_columns_that_hold_no_pictures(tmp_path: Path, tiny_model: Path, columns: Any, message: str) -> None:
     source = tmp_path / "a.parquet"
-    pq.write_table(pa.table(columns), source)
+    pq.write_table(columns if isinstance(columns, pa.Table) else pa.table(columns), source)
     outcome = age(tiny_model, source, tmp_path / "b.parquet")
     assert not outcome.complete
     assert message in outcome.left_out[0][1]

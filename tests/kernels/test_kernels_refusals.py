@@ -10,7 +10,7 @@ import pytest
 from frames import face_affine, template_boxes
 
 from lgin_edge import kernels
-from lgin_edge.errors import BackendError, InputError
+from lgin_edge.errors import BackendError, InputError, LginError
 
 GOOD_AFFINE = face_affine((10.0, 10.0), 8.0)
 BAD_AFFINES = {
@@ -193,8 +193,29 @@ def test_the_binding_checks_threads_itself(threads: int) -> None:
     for call in (
         lambda: native.region_crop(plan.native, frame, FACE.copy(), PATCHES.copy(), threads, -1),
         lambda: native.region_paste(plan.native, frame, FACE, PATCHES, threads, -1),
+        lambda: native.edit_paste(
+            plan.native,
+            frame,
+            np.zeros((1, 6, 4, 4), np.float32),
+            np.zeros((1, 5, 4, 4, 4), np.float32),
+            None,
+            None,
+            None,
+            threads,
+            -1,
+        ),
         lambda: native.resample(frame, "rgb", GOOD_AFFINE, FACE[0].copy(), threads),
     ):
         with pytest.raises(ValueError, match="threads: expected a whole number from 1 to 1024"):
             call()
     assert not frame.any()
+
+
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError])
+def test_an_exception_of_a_signal_handler_is_the_callers(kind: type[Exception]) -> None:
+    def interrupted() -> None:
+        raise kind("time is up")
+
+    with pytest.raises(kind, match="time is up") as caught:
+        vars(kernels)["_call"](interrupted)
+    assert not isinstance(caught.value, LginError)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from support.movies import TICKS, TIMES, Seen, files, make
 from lgin_edge import BackendError, InputError, Transformer
 from lgin_edge.provenance import SOURCE_TYPE
 from lgin_edge.stream import Stream, StreamError
+from lgin_edge.video import transcode
 from lgin_edge.video.transcode import age_video
 
 av = pytest.importorskip("av", reason="films need PyAV: pip install 'lgin-edge[video]'")
@@ -387,6 +389,47 @@ def test_files_that_cannot_be_written(tiny: Transformer, movie: Path) -> None:
     with pytest.raises(StreamError, match="cannot be written with libvpx-vp9"):
         age_video(movie, movie.with_name("out.mov"), tiny, group=4, codec="libvpx-vp9")
     assert files(movie.parent) == ["film.mp4", "taken.mp4"]
+
+
+class Interrupted:
+    """A container or a stream whose work a signal handler of the program's breaks off."""
+
+    def __init__(self, whole: Any) -> None:
+        self._whole = whole
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+    def demux(self) -> None:
+        time_is_up()
+
+    def decode(self, _: Any) -> None:
+        time_is_up()
+
+
+def time_is_up(*_: object) -> None:
+    raise TimeoutError("time is up")
+
+
+@pytest.mark.parametrize("where", ["container", "video", "transcode.plain_name", "writer.plain_name"])
+def test_an_exception_of_a_signal_handler_is_the_callers(
+    tiny: Transformer, movie: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is an OSError, too: the film is neither damaged nor cut off."""
+
+    class Film(transcode._Film):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            if where in ("container", "video"):
+                setattr(self, where, Interrupted(getattr(self, where)))
+
+    monkeypatch.setattr(transcode, "_Film", Film)
+    if where.endswith("plain_name"):
+        monkeypatch.setattr(f"lgin_edge.video.{where}", time_is_up)
+    with pytest.raises(TimeoutError, match="time is up") as caught:
+        age_video(movie, movie.with_name("out.mp4"), tiny, group=4)
+    assert not isinstance(caught.value, StreamError)
+    assert files(movie.parent) == ["film.mp4"]
 
 
 def test_overwriting_is_one_step(tiny: Transformer, movie: Path, monkeypatch: pytest.MonkeyPatch) -> None:
