@@ -60,7 +60,9 @@ def read(path: Path, sha256: str | None = None, limits: Limits = LIMITS) -> tupl
     if not data:
         raise ModelError(f"{path}: the file is empty; {rebuild(path)}")
     if data[:4] not in {variant.magic for variant in VARIANTS.values()}:
-        raise ModelError(f"{path}: not a TensorRT engine (it begins with {data[:4]!r}); {rebuild(path)}")
+        # What has nothing of ours beside it may be anything, a picture say: it is not advised to be replaced.
+        advice = rebuild(path) if json_file(path).is_file() else "lgin-edge build MODEL.onnx -o engine.plan makes one"
+        raise ModelError(f"{path}: not a TensorRT engine (it begins with {data[:4]!r}); {advice}")
     beside = _read_json(path, limits)
     wanted, where = (
         (beside["sha256"], f"{json_file(path).name} says") if sha256 is None else (sha256, "sha256= asks for")

@@ -60,6 +60,14 @@ def test_damage_is_found(engine: Path, change, message: str) -> None:
     assert f"lgin-edge build MODEL.onnx -o {engine}" in str(caught.value)
 
 
+def test_a_picture_given_as_an_engine_is_not_advised_to_be_replaced(tmp_path: Path) -> None:
+    picture = tmp_path / "portrait.jpg"
+    picture.write_bytes(b"\xff\xd8\xff\xe0 and so on")
+    with pytest.raises(ModelError, match=r"not a TensorRT engine .* -o engine\.plan makes one") as caught:
+        engine_file.read(picture)
+    assert f"-o {picture}" not in str(caught.value)
+
+
 def test_missing(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such engine; build one with lgin-edge build"):
         engine_file.read(tmp_path / "none.plan")
