@@ -45,6 +45,26 @@ def check_estimated(inputs: Sequence[Path]) -> None:
             raise InputError(f"{path} is a film, and ages are estimated of pictures: save some of its frames first")
 
 
+def check_animated(source: Path) -> None:
+    """As ``check_pictures``, for ``lgin-edge animate``."""
+    from ..jobs import FILMS
+
+    _check_address(source, _SOME_AGE)
+    if source.suffix.lower() in FILMS:
+        raise InputError(
+            f"{source} is a film, and clips are made of one picture: save a frame first. The film at an age: "
+            f"{_command('video', source)} {_SOME_AGE}"
+        )
+
+
+def check_batch(source: Path, group: float | None, years: float | None) -> None:
+    """As ``check_pictures``, for ``lgin-edge batch``."""
+    from ..jobs import FILMS
+
+    if source.suffix.lower() in FILMS and not source.is_dir():
+        raise InputError(f"{source} is a film: {_command('video', source)} {_age(group, years)}")
+
+
 def check_film(films: Sequence[Path], group: float | None, years: str | None) -> None:
     """As ``check_pictures``, for ``lgin-edge video``."""
     from ..jobs import PICTURES

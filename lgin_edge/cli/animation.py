@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import BackendError, InputError
-from . import options
+from . import advice, options
 from .options import exit_on_error, stderr, stdout
 
 
@@ -63,6 +63,7 @@ def animate(
         from ..provenance import marked
         from ..transformer import Transformer
 
+        advice.check_animated(source)
         ends = options.ages_of(years)
         if ends is not None and len(ends) == 1:
             raise InputError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import options
+from . import advice, options
 from .options import exit_on_error, stderr, stdout
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def run_and_tell(
     """A batch with its progress, its sum and its exit code; all that is given by name is ``batch.run``'s."""
     options.check_one_age(group, years)
     with exit_on_error():
+        advice.check_batch(source, group, years)
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         from ..batch import run

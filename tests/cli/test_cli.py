@@ -181,6 +181,12 @@ def test_version_and_short_help(run: Run) -> None:
         ("age {portrait} older.jpg", "To write there: lgin-edge age {portrait} -o older.jpg --years 70"),
         ("age {portrait} {portrait} younger --years 30", "{portrait} -o younger --years 30"),
         ("age {portrait} -o {folder}/older.gif --years 70", "'.gif' is not one that is written"),
+        ("batch film.mp4 out --group 4", "film.mp4 is a film: lgin-edge video film.mp4 --group 4"),
+        (
+            "animate film.mp4",
+            "made of one picture: save a frame first. The film at an age: lgin-edge video film.mp4 --years 70",
+        ),
+        ("animate https://x.org/a.jpg", "curl -O https://x.org/a.jpg"),
         ("estimate film.mp4", "film.mp4 is a film, and ages are estimated of pictures"),
         ("estimate https://x.org/a.jpg", "an address"),
         ("video {portrait}", "is a picture, not a film: lgin-edge age {portrait} --years 70"),
