@@ -89,9 +89,8 @@ class Worker:
         except (BackendError, ClosedError):
             raise
         except (LginError, OSError, MemoryError) as error:
-            if isinstance(error, TimeoutError) and raised_by_caller(
-                error
-            ):  # no other OSError: a shard's reader is not ours
+            # No other OSError of a caller's: a shard's reader is not ours either.
+            if isinstance(error, TimeoutError) and raised_by_caller(error):
                 raise
             reason = str(error) or type(error).__name__
             outcome = Outcome(task.name, 0, 0, ((task.name, reason),), complete=False)
