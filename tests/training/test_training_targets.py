@@ -276,8 +276,8 @@ def test_hair_that_is_all_grey_is_lighter_the_lighter_it_was_but_never_white(you
     assert np.median(after) == pytest.approx(wanted, abs=0.08)
 
 
-def test_a_beard_is_found_on_a_man_alone(people):
-    man, woman = people[0], people[1]
+def test_a_beard_is_found_where_an_eye_saw_one(people):
+    man = replace(people[0], photo=replace(people[0].photo, tags=frozenset({"beard"})))
     low = masks.shrink(masks.oval(man), 6) & (np.arange(SIDE)[:, None] > man.mesh[grey.BELOW_NOSE, 1] + 6)
     random = np.random.default_rng(SEED)
     bristles = 0.12 + 0.05 * masks.blur(random.normal(0, 1, (SIDE, SIDE)), 0.8)
@@ -290,14 +290,22 @@ def test_a_beard_is_found_on_a_man_alone(people):
     y, x = np.mgrid[0:SIDE, 0:SIDE]
     neck = (y > man.mesh[grey.CHIN, 1] + 14) & (abs(x - man.mesh[NOSE_TIP, 0]) < 0.5 * man.half_width)
     covered = []
-    for what in (bristles, np.full_like(bristles, 0.12)):
+    for what, edge in ((bristles, 0.5), (np.full_like(bristles, 0.12), 6.0)):
         hangs = replace(man)
-        hangs.__dict__["image"] = np.where(neck[..., None], what[..., None], image).astype(np.float32)
+        there = masks.soft(neck, edge)[..., None]
+        hangs.__dict__["image"] = (image + there * (what[..., None] - image)).astype(np.float32)
         covered.append(grey.facial_hair(hangs, masks.skin(hangs))[1][neck].sum())
     assert covered[0] > 100
     assert covered[1] < 0.1 * covered[0], covered
-    for subject in (man, replace(bearded, photo=replace(man.photo, gender="F")), woman):
-        assert not grey.facial_hair(subject, masks.skin(subject))[1].any()
+    unseen = replace(bearded, photo=people[0].photo)
+    moustache = replace(bearded, photo=replace(man.photo, tags=frozenset({"moustache"})))
+    for subject in (unseen, moustache):
+        subject.__dict__["image"] = image
+    assert not grey.facial_hair(unseen, masks.skin(unseen))[1].any()
+    upper = grey.facial_hair(moustache, masks.skin(moustache))[1]
+    chin = low & (y > man.mesh[grey.LOWER_LIP, 1] + 8)
+    assert upper[chin].max() < 0.1
+    assert upper.sum() > 100
 
 
 @pytest.mark.parametrize("tags", [{"grey"}, set()])

@@ -218,9 +218,9 @@ def _aged_skin(subject: Subject, hair: Floats, visible: Floats, change: Floats) 
     )
     eyes = masks.soft(masks.feature(subject, LEFT_EYE) | masks.feature(subject, RIGHT_EYE), 1.0)
     aged = colour.copy()
-    aged[..., 0] += -0.9 * visible - 2.0 * below - 3.0 * teeth - eyes * np.clip((colour[..., 0] - 50) * 0.08, 0, 4)
+    aged[..., 0] += -0.9 * visible - 2.0 * below - 5.0 * teeth - eyes * np.clip((colour[..., 0] - 50) * 0.08, 0, 4)
     aged[..., 1] += -0.3 * visible
-    aged[..., 2] += 0.3 * visible + 0.8 * below + 3.0 * teeth + 0.8 * eyes
+    aged[..., 2] += 0.3 * visible + 0.8 * below + 5.0 * teeth + 0.8 * eyes
     tone = masks.rgb(aged) - image
     grey = 0.15 * (lips - teeth).clip(0, 1)
     deepen = DEEPEN * visible + DEEPEN_NECK * below
@@ -309,13 +309,13 @@ def moves(gender: str, mean: Float64) -> Float64:
             shift[:, 1] += down / SIDE * weight
 
     man = gender == "M"
-    pull(172, 0.6, 5.0, 16)  # jowls
-    pull(136, 0.6, 5.0, 14)
-    pull(205, -0.4, 3.0, 18)  # cheeks sag
+    pull(172, 1.0, 6.5, 15)  # jowls
+    pull(136, 0.8, 6.5, 13)
+    pull(205, -0.4, 3.8, 18)  # cheeks sag
     pull(61, 0.4, 1.8, 12)  # corners of the mouth
-    pull(46, 0.2, 3.0, 11)  # outer brows
-    pull(159, 0.0, 1.6, 5)  # upper lids hang
-    pull(33, 0.0, 1.6, 5)  # and their outer corners
+    pull(46, 0.3, 3.8, 11)  # outer brows
+    pull(159, 0.0, 2.2, 6)  # upper lids hang
+    pull(33, 0.0, 2.2, 6)  # and their outer corners
     pull(NOSE_TIP, 0.0, 1.4, 10)  # tip of the nose; on the midline both sides pull
     pull(129, 1.6, 1.2, 8)  # wings of the nose
     pull(103, 0.9 if man else 0.0, -11.0 if man else -3.0, 16)  # hairline at the temples

@@ -13,13 +13,30 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from . import masks
-from .subject import BELOW_NOSE, CHIN, EYES, LEFT_BROW, LIPS, NOSE_TIP, RIGHT_BROW, SIDE, Floats, Mask, Subject
+from .subject import (
+    BELOW_NOSE,
+    CHIN,
+    EYES,
+    LEFT_BROW,
+    LIPS,
+    LOWER_LIP,
+    MOUTH_OPENING,
+    NOSE_TIP,
+    RIGHT_BROW,
+    SIDE,
+    Floats,
+    Mask,
+    Subject,
+)
 
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 #: Colour of grey hair for a luma of 1, a little warm, women's more: so it is in the packs, where many dye theirs. Ours, by looking.
 TINT = {"F": np.array((1.045, 0.983, 0.93), np.float32), "M": np.array((1.033, 0.988, 0.945), np.float32)}
+#: The same of brows and beards.
+FACIAL_TINT = np.array((1.075, 0.985, 0.88), np.float32)
 #: Colour of hair that is young again, for a luma of 1.
 YOUNG_TINT = np.array((1.37, 0.89, 0.57), np.float32)
 #: Light of hair that is all grey, on average: black hair's, what each unit of light that it had adds, and the most. Black hair
@@ -34,7 +51,9 @@ _MOST_STRANDS, _STEEPEST = 7.0, 6.0
 #: How much of grey hair turns dark when it is young again: in full, what a network takes for fair or misses is seen as a patch.
 HOW_DARK = 0.6
 #: How far brows and beard grey, of what the hair does.
-BROWS_GREY, BEARD_GREY = 0.75, 0.9
+BROWS_GREY, BEARD_GREY = 0.75, 0.95
+#: Pixels of cheeks or beard below which nothing is told of them.
+_FEW = 60
 #: Sigma of the windows in which a line is fitted, and the noise of light that it does not follow, squared.
 _WINDOW, _NOISE = 3.0, 2.5e-4
 
@@ -82,14 +101,14 @@ def lines(light: Floats, wanted: Floats, matte: Floats) -> tuple[Floats, Floats]
 
 
 def turned(subject: Subject, matte: Floats, wanted: Floats, tint: Floats) -> Hair:
-    """Hair that has the light ``wanted`` [SIDE, SIDE] and the colour of ``tint`` [3] where the matte is 1."""
+    """Hair that has the light ``wanted`` [SIDE, SIDE] and the colour of ``tint`` ([3] or for each pixel) where the matte is 1."""
     light = subject.image @ LUMA
     there = light + matte * (wanted - light)
     slope, offset = lines(light, there, matte)
     # Colour follows the matte: a picture may have colours on both sides of an edge, and the eye sees them less sharply.
     colour = subject.image - light[..., None]
     left = np.minimum(0, matte + slope - 1)[..., None]
-    residual = offset[..., None] + (matte * wanted)[..., None] * (tint - tint @ LUMA) - left * colour
+    residual = offset[..., None] + (matte * wanted)[..., None] * (tint - (tint @ LUMA)[..., None]) - left * colour
     return Hair(matte, (slope - 1).astype(np.float32), residual.astype(np.float32))
 
 
@@ -115,18 +134,21 @@ def greyed(subject: Subject, hair: Floats, skin: Mask) -> Hair:
         matte = hair * (1 + edge * (share - 1))
     brows, beard = facial_hair(subject, skin)
     # Brows get no brighter than the skin round them, or dark skin gets white ones; a beard may a little. Both stay rough.
-    most = 0.95 * masks.masked_blur(light, skin, 12.0)
-    for part, share, lift, slope, contrast, floor in (
-        (brows, BROWS_GREY, 0.22, 0.60, 1.25, 0.0),
-        (beard, BEARD_GREY, 0.27, 0.80, 2.00, 0.34),
+    around = masks.masked_blur(light, skin, 12.0)
+    tint = TINT["F" if subject.photo.gender == "F" else "M"]
+    for part, share, lift, slope, contrast, highest, floor in (
+        (brows, BROWS_GREY, 0.22, 0.60, 1.25, 0.95, 0.0),
+        (beard, BEARD_GREY, 0.38, 0.80, 1.80, 1.12, 0.45),
     ):
         near = masks.masked_blur(light, part > 0.2, 3.0)
-        own = np.minimum(lift + slope * near, np.maximum(most, floor)) + contrast * (light - near)
+        own = np.minimum(lift + slope * near, np.maximum(highest * around, floor)) + (contrast * (light - near)).clip(
+            -0.2, 0.25
+        )
         wanted = np.where(part > matte, np.maximum(own, 0.8 * light), wanted)
         matte = np.maximum(matte, share * part)
-    return turned(
-        subject, matte.astype(np.float32), wanted.astype(np.float32), TINT["F" if subject.photo.gender == "F" else "M"]
-    )
+    # Beside skin, what is as neutral as hair looks blue.
+    tint = tint + np.maximum(brows, beard)[..., None] * (FACIAL_TINT - tint)
+    return turned(subject, matte.astype(np.float32), wanted.astype(np.float32), tint)
 
 
 def _beside(values: Floats, part: Mask, usual: float) -> Floats:
@@ -146,7 +168,7 @@ def _share(light: Floats, hair: Floats, inside: Mask, middle: float) -> Floats:
 
 
 def facial_hair(subject: Subject, skin: Mask) -> tuple[Floats, Floats]:
-    """Soft masks of brows and beard [SIDE, SIDE]; no beard where the lower face is as light as the cheeks."""
+    """Soft masks of brows and beard [SIDE, SIDE]."""
     colour = subject.lab
     bright, _, yellow = np.median(colour[skin], 0) if skin.any() else (60.0, 0.0, 99.0)
     smooth = masks.blur(colour, 0.8)
@@ -157,46 +179,86 @@ def facial_hair(subject: Subject, skin: Mask) -> tuple[Floats, Floats]:
 
 
 def _beard(subject: Subject, skin: Mask) -> Floats:
+    """Soft mask of the beard of a man who was seen to have one (tag "beard", or "moustache" alone), [SIDE, SIDE].
+
+    Two normal distributions of colour and roughness, cheeks' skin and beard, fitted in turns (Dempster et al. 1977); what is like
+    neither, a collar, is none. Only an eye tells stubble from a jaw's shadow, so nobody else has a beard.
+    """
     nothing = np.zeros((SIDE, SIDE), np.float32)
-    if subject.photo.gender == "F":
+    if not {"beard", "moustache"} & subject.photo.tags:
         return nothing
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
-    light, nose = subject.lab[..., 0], subject.mesh[NOSE_TIP]
-    # As light as the cheek of its own side: a face may be lit from one.
-    cheeks = masks.shrink(masks.oval(subject), 6) & ~masks.features(subject, 4)
+    nose, chin, half = subject.mesh[NOSE_TIP], subject.mesh[CHIN, 1], subject.half_width
+    aside, oval = abs(x - nose[0]) / half, masks.oval(subject)
+    cheeks = masks.shrink(oval, 6) & ~masks.features(subject, 4) & skin
     cheeks &= (y > subject.height_of(EYES) + 6) & (y < subject.mesh[BELOW_NOSE, 1])
     sides = [cheeks & (x < nose[0] - 8), cheeks & (x > nose[0] + 8)]
-    if min(side.sum() for side in sides) < 60:
+    if min(side.sum() for side in sides) < _FEW:
         return nothing
-    left, right = (float(np.median(light[side])) for side in sides)
-    cheek = left + (right - left) * ((x - nose[0]) / subject.half_width * 0.6 + 0.5).clip(0, 1)
-    chin = subject.mesh[CHIN, 1]
-    lips = masks.feature(subject, LIPS, 2)
-    low = masks.oval(subject) & (y > subject.mesh[BELOW_NOSE, 1] + 1) & ~lips
-    darkness = (cheek - masks.blur(light, 1.0)) / np.maximum(cheek, 20)  # relative: dark skin's beard is as far from it
-    hair = cv2.morphologyEx((low & (darkness > 0.24)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((4, 4))) > 0
-    # A shadow is dark without being rough.
-    detail = (light - masks.blur(light, 1.5)) ** 2
-    rough = np.sqrt(masks.blur(detail, 4.0))
-    least = max(0.022 * min(left, right), 1.2 * float(np.median(rough[cheeks])))
-    hair &= rough > least
-    count, label, stats, _ = cv2.connectedComponentsWithStats(hair.astype(np.uint8))
-    hair = np.isin(label, [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] > 0.02 * low.sum()])
-    # A jaw's shadow lies along the outline alone; beards grow on chin and lip.
-    middle = hair & (abs(x - nose[0]) < 0.42 * subject.half_width)
-    if middle.sum() < (0.025 if "beard" in subject.photo.tags else 0.08) * low.sum():
-        return nothing
-    # A beard's lower end hangs below the chin, where the mesh ends, and so does the chin's shadow, which is smooth.
-    below = masks.grow(hair, round(0.22 * subject.half_width)) & (subject.person > 0.6) & (y > chin - 6)
-    below &= (
-        cv2.morphologyEx((np.sqrt(masks.blur(detail, 2.0)) > least).astype(np.uint8), cv2.MORPH_OPEN, np.ones((15, 15)))
-        > 0
+    told = _beside_cheeks(subject, sides, cheeks)
+    low = oval & (y > subject.mesh[BELOW_NOSE, 1] + 1)
+    # It grows over the jaw's outline and hangs below the chin, where no mesh tells: there it fades.
+    person = subject.person > 0.6
+    near = person & masks.grow(oval, round(0.1 * half)) & (y > subject.height_of(EYES))
+    near &= (y > subject.height_of(LIPS)) | (aside > 0.72)
+    hangs = (1.25 - 3.2 * (y - chin) / half).clip(0, 1) * person * (aside < 0.9) * (y >= chin - 6)
+    hangs = np.maximum(hangs, near).astype(np.float32)
+    # A moustache hangs over the upper lip, far darker than lips are.
+    lips = masks.feature(subject, LIPS, 1) & (told[..., 0] > -24)
+    lips |= masks.polygon(subject.mesh[list(MOUTH_OPENING)], hull=False)
+    where = (low | near | (hangs > 0)) & ~lips
+    sure = where & oval & (aside < 0.6)
+    unlike = -told[..., 0] / 9 + np.hypot(told[..., 1], told[..., 2]) / 12 + told[..., 3] / 8
+    found = sure & (unlike > max(1.5, np.quantile(unlike[sure], 0.65)))
+    for _ in range(5):
+        if found.sum() < _FEW:
+            return nothing
+        spread, of_beard = _normal(told, found, 1.0)
+        _, of_skin = _normal(told, cheeks, 1.5)
+        of_other = -0.5 * np.log(np.linalg.det(spread)) - 8.0
+        most = np.maximum(np.maximum(of_skin, of_beard), of_other)
+        share = np.exp(of_beard - most)
+        share /= share + np.exp(of_skin - most) + np.exp(of_other - most)
+        share = masks.blur(share, 1.0)
+        found = sure & (share > 0.6)
+    lip = subject.mesh[LOWER_LIP, 1]
+    on_chin = where & oval & (y > lip + 2) & (aside < 0.3)
+    if "moustache" in subject.photo.tags or share[on_chin].mean() < 0.35:
+        where &= (y < lip) & (aside < 0.45)
+    # Off the face a shadow is as dark, and smooth but for its edge.
+    rough = told[..., 3] / max(2.0, float(np.median(told[..., 3][found])))
+    rough = cv2.morphologyEx((2.5 * rough - 0.5).clip(0, 1), cv2.MORPH_OPEN, np.ones((13, 13)))
+    hangs *= masks.blur(rough, 2.0)
+    share *= masks.soft(where, 1.5) * np.maximum(masks.soft((low | near) & oval, 2.0), hangs)
+    whole = cv2.morphologyEx((share > 0.5).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
+    count, label, stats, _ = cv2.connectedComponentsWithStats(whole)
+    large = np.isin(label, [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] > 0.015 * low.sum()])
+    return (share * masks.soft(masks.grow(large, 2), 1.5)).astype(np.float32)
+
+
+def _beside_cheeks(subject: Subject, sides: list[Mask], cheeks: Mask) -> Floats:
+    """How far colour and roughness are from the cheek of the same side (a face may be lit from one), [SIDE, SIDE, 4]."""
+    lab = subject.lab
+    colour = masks.blur(lab, 0.8)
+    left, right = (np.median(colour[side], 0) for side in sides)
+    x = np.arange(SIDE, dtype=np.float32)[:, None]
+    cheek = left + (right - left) * ((x - subject.mesh[NOSE_TIP, 0]) / subject.half_width * 0.6 + 0.5).clip(0, 1)
+    off = colour - cheek
+    off[..., 0] *= 60 / np.maximum(cheek[:, 0], 25)  # relative: dark skin's beard is as far from it
+    light = lab[..., 0]
+    rough = (
+        np.sqrt(masks.blur((light - masks.blur(light, 1.5)) ** 2, 3.0)) * 60 / np.maximum(masks.blur(light, 4.0), 20)
     )
-    below &= (y < chin + 0.25 * subject.half_width) & (abs(x - nose[0]) < 0.75 * subject.half_width)
-    sigmoid = 1 / (1 + np.exp(-(darkness - 0.27) / 0.07))
-    return (masks.soft(masks.grow(hair, 3) & (low | below) & ~lips | (below & (darkness > 0.3)), 1.6) * sigmoid).astype(
-        np.float32
-    )
+    rough = np.log(rough + 0.3)
+    return np.dstack([off, 8 * (rough - np.median(rough[cheeks]))]).astype(np.float32)
+
+
+def _normal(values: Floats, part: Mask, wide: float) -> tuple[npt.NDArray[np.float64], Floats]:
+    """Covariance of a part's values, and each pixel's log density under the normal distribution of that part."""
+    spread = wide * np.cov(values[part].T) + np.diag((16.0, 4.0, 4.0, 6.0))
+    off = values - np.median(values[part], 0)
+    density = -0.5 * np.einsum("...i,ij,...j", off, np.linalg.inv(spread), off) - 0.5 * np.log(np.linalg.det(spread))
+    return spread, density.astype(np.float32)
 
 
 def dark_again(subject: Subject, hair: Floats) -> Hair:
