@@ -1,0 +1,158 @@
+"""Small work on maps [N, C, H, W] in operators that TensorRT joins with what is around them: rules for ``rewriting``.
+
+Pools, convolutions and matrix products are kernels of their own; slices, sums, broadcasts and resizes are not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from .products import FEW
+from .rewriting import Graph, Replacement, attributes
+
+#: Most values that a convolution sums up where it is written value by value.
+_TAPS = 9
+
+
+def enlarged(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Enlarging by nearest neighbours as a broadcast."""
+    if node.op_type != "Resize" or len(node.input) != 3:
+        return None
+    settings, shape = attributes(node), graph.shapes.get(node.input[0], [])
+    kind = [settings.get(name) for name in ("mode", "coordinate_transformation_mode", "nearest_mode")]
+    scales = graph.constants.get(node.input[2])
+    if kind != [b"nearest", b"asymmetric", b"floor"] or scales is None or len(shape) != 4 or not all(shape[1:]):
+        return None
+    by, (c, h, w) = int(scales[2]), shape[1:]
+    if scales.tolist() != [1, 1, by, by]:
+        return None
+    new = Replacement(graph, node)
+    apart = new.add("Reshape", node.input[0], [-1, c, h, 1, w, 1])
+    new.add("Reshape", new.add("Expand", apart, [1, 1, 1, by, 1, by]), [-1, c, h * by, w * by], to=node.output[0])
+    return new.nodes
+
+
+def halved(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Means over blocks of 2 x 2 as sums of slices."""
+    if node.op_type != "AveragePool":
+        return None
+    settings, shape = attributes(node), graph.shapes.get(node.input[0], [])
+    if settings["kernel_shape"] != [2, 2] or settings.get("strides") != [2, 2] or any(settings.get("pads", ())):
+        return None
+    if len(shape) != 4 or not all(side and side % 2 == 0 for side in shape[2:]):
+        return None
+    new = Replacement(graph, node)
+    corners = [
+        new.add("Slice", node.input[0], [y, x], shape[2:], [2, 3], [2, 2]) for y, x in ((0, 0), (0, 1), (1, 0), (1, 1))
+    ]
+    new.add("Mul", new.total(corners), np.float32(0.25), to=node.output[0])
+    return new.nodes
+
+
+def convolved(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """A convolution of few values, without a bias, as a sum of what it reads."""
+    kernel = graph.constants.get(node.input[1]) if node.op_type == "Conv" and len(node.input) == 2 else None
+    shape = graph.shapes.get(node.input[0], [])
+    if kernel is None or kernel.ndim != 4 or kernel[0].size > _TAPS or len(shape) != 4 or not all(shape[2:]):
+        return None
+    settings, (inputs, rows, columns) = attributes(node), kernel.shape[1:]
+    around = [rows // 2, columns // 2]
+    if settings.get("group", 1) != 1 or any(one != 1 for one in settings.get("strides", ())):
+        return None
+    if (
+        settings.get("pads", [0] * 4) != around * 2
+        or not rows % 2
+        or not columns % 2
+        or np.count_nonzero(kernel.any(0)) < 2
+    ):
+        return None
+    new = Replacement(graph, node)
+    source = new.add("Pad", node.input[0], [0, 0, *around] * 2) if any(around) else node.input[0]
+    terms = []
+    for i, y, x in np.argwhere(kernel.any(0)).tolist():
+        part = source if inputs == 1 else new.part(source, i, 1)
+        if any(around):
+            part = new.add("Slice", part, [y, x], [y + shape[2], x + shape[3]], [2, 3])
+        terms.append(new.add("Mul", part, kernel[None, :, i, y, x, None, None]))
+    new.total(terms, node.output[0])
+    return new.nodes
+
+
+def over_channels(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """A sum over few channels, term by term."""
+    if node.op_type != "ReduceSum" or len(node.input) != 2 or not attributes(node).get("keepdims", 1):
+        return None
+    shape, axes = graph.shapes.get(node.input[0], []), graph.constants.get(node.input[1])
+    if axes is None or axes.tolist() != [1] or len(shape) != 4 or not 1 < shape[1] <= FEW:
+        return None
+    new = Replacement(graph, node)
+    new.total([new.part(node.input[0], i, 1) for i in range(shape[1])], node.output[0])
+    return new.nodes
+
+
+def largest(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """The largest value of each map, row by row first: at once TensorRT-RTX needs counters and what it does before on its own."""
+    axes = graph.constants.get(node.input[1]) if node.op_type == "ReduceMax" and len(node.input) == 2 else None
+    if axes is None or axes.tolist() != [2, 3] or not attributes(node).get("keepdims", 1):
+        return None
+    new = Replacement(graph, node)
+    new.add("ReduceMax", new.add("ReduceMax", node.input[0], [3]), [2], to=node.output[0])
+    return new.nodes
+
+
+def read(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """``R M R^T`` with a constant R that takes means over windows of 3 x 3, enlarges bilinearly, or both, as what it is."""
+    first = graph.maker(node.input[0], "MatMul") if node.op_type == "MatMul" else None
+    if first is None:
+        return None
+    reader, other = graph.constants.get(first.input[0]), graph.constants.get(node.input[1])
+    if reader is None or other is None or reader.ndim != 2 or not np.array_equal(reader, other.T):
+        return None
+    (to, side), source = reader.shape, first.input[1]
+    scale, rank, enlarging = to // side, len(graph.shapes.get(source, [])), _enlarging(to, side)
+    blurs = np.allclose(reader, enlarging @ _means(side), atol=1e-6)
+    if to % side or rank < 4 or not (blurs or (scale > 1 and np.allclose(reader, enlarging, atol=1e-6))):
+        return None
+    new = Replacement(graph, node)
+    flat = source if rank == 4 else new.add("Reshape", source, [-1, 1, side, side])
+    out = node.output[0] if rank == 4 else ""
+    if blurs:
+        last = out if scale == 1 else ""
+        flat = new.add("AveragePool", flat, to=last, kernel_shape=[3, 3], pads=[1] * 4, count_include_pad=0)
+    if scale > 1:
+        flat = new.add("Resize", flat, "", np.array([1.0, 1.0, scale, scale]), to=out, mode="linear")
+    if rank > 4:
+        shape = new.add("Concat", new.add("Shape", source, end=rank - 2), [to, to], axis=0)
+        new.add("Reshape", flat, shape, to=node.output[0])
+    return new.nodes
+
+
+def turned(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Channels of several regions that are put last: first all of them together, as convolutions have them, then apart."""
+    apart = graph.maker(node.input[0], "Reshape") if node.op_type == "Transpose" else None
+    shape = graph.shapes.get(node.input[0], [])
+    if apart is None or attributes(node).get("perm") != [0, 1, 3, 4, 2] or len(shape) != 5 or not all(shape[1:]):
+        return None
+    (regions, channels, h, w), source = shape[1:], apart.input[0]
+    if graph.shapes.get(source, [])[1:] != [regions * channels, h, w]:
+        return None
+    new = Replacement(graph, node)
+    last = new.add("Reshape", new.add("Transpose", source, perm=[0, 2, 3, 1]), [-1, h, w, regions, channels])
+    new.add("Transpose", last, to=node.output[0], perm=[0, 3, 1, 2, 4])
+    return new.nodes
+
+
+def _means(side: int) -> npt.NDArray[np.float64]:
+    """[side, side]: means over 3 values, of what lies in the map."""
+    at = np.arange(side)
+    inside = abs(at[:, None] - at) <= 1
+    means: npt.NDArray[np.float64] = inside / inside.sum(1, keepdims=True)
+    return means
+
+
+def _enlarging(to: int, side: int) -> npt.NDArray[np.float64]:
+    """[to, side]: bilinear reading, half-pixel centres, border replicated; nothing for the same side."""
+    position = ((np.arange(to) + 0.5) * side / to - 0.5).clip(0, side - 1)
+    return (1 - abs(position[:, None] - np.arange(side))).clip(0)
