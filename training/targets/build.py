@@ -81,8 +81,9 @@ def main(
     with multiprocessing.get_context("spawn").Pool(processes, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         for _ in track(pool.imap_unordered(_make, jobs, chunksize=4), "edits", total=len(jobs), disable=not jobs):
             pass
+        seen = list(pool.imap(_skin_seen, people, chunksize=32))
     _dress(people, probability, bank["young"], folder, processes)
-    report = _report(people, probability)
+    report = _report(people, probability, seen)
     (folder / "report.json").write_text(json.dumps(report, indent=2))
     _sheets(people, folder, bank, choice)
     print(json.dumps({key: value if isinstance(value, int) else len(value) for key, value in report.items()}))
@@ -202,12 +203,16 @@ def _is_known(subject: Subject, probability: Floats) -> bool:
     return hair.uncertainty(probability) <= MOST_UNCERTAIN and subject.photo.key not in hair.checked()["wrong"]
 
 
-def _report(people: list[Subject], probability: Floats) -> dict[str, Any]:
-    kept = [(s, p) for s, p in zip(people, probability, strict=True) if s.photo.split != "donor"]
+def _skin_seen(subject: Subject) -> float:
+    return float(masks.skin(subject).mean())
+
+
+def _report(people: list[Subject], probability: Floats, seen: list[float]) -> dict[str, Any]:
+    kept = [one for one in zip(people, probability, seen, strict=True) if one[0].photo.split != "donor"]
     return {
         "faces": len(kept),
-        "hair not known": [s.photo.key for s, p in kept if not _is_known(s, p)],
-        "skin hardly seen": [s.photo.key for s, _ in kept if masks.skin(s).mean() < 0.06],
+        "hair not known": [s.photo.key for s, p, _ in kept if not _is_known(s, p)],
+        "skin hardly seen": [s.photo.key for s, _, share in kept if share < 0.06],
     }
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,23 +49,30 @@ class Subject:
     Attributes:
         photo: its row in the pack. mesh: [468, 2] (x, y) in pixels of the square of ``SIDE``.
         person: [SIDE, SIDE] float32, 1 where the person is.
+        shown: [SIDE, SIDE, 3] RGB in [0, 1], a picture in place of the photo's.
     """
 
     photo: Photo
     mesh: npt.NDArray[np.float64]
     person: Floats
+    shown: Floats | None = None
 
     @cached_property
     def image(self) -> Floats:
         """[SIDE, SIDE, 3] RGB in [0, 1]."""
+        if self.shown is not None:
+            return self.shown
         frame = self.photo.frame()
         how = cv2.INTER_AREA if frame.shape[0] > SIDE else cv2.INTER_CUBIC
         return np.ascontiguousarray(cv2.resize(frame, (SIDE, SIDE), interpolation=how)).astype(np.float32) / 255
 
     def showing(self, image: Floats) -> Subject:
-        """This subject with another picture [SIDE, SIDE, 3] in place of the photo's."""
-        self.__dict__["image"] = np.clip(image, 0, 1).astype(np.float32)  # where ``image`` is kept once it was read
-        return self
+        """The same subject with another picture [SIDE, SIDE, 3] in place of the photo's."""
+        return replace(self, shown=np.clip(image, 0, 1).astype(np.float32))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What was read and computed of a picture is ten times as large as all else, and goes to no other process.
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @cached_property
     def lab(self) -> Floats:
