@@ -12,7 +12,18 @@ pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edg
 
 from training.dataset import labels
 from training.targets import ageing, build, curves, dressed, edits, grey, hair, layers, masks, matching, mean_face
-from training.targets.subject import BROWS, LEFT_BROW, NOSE_TIP, OVAL, SIDE, subjects
+from training.targets.subject import (
+    BELOW_NOSE,
+    BROWS,
+    CHIN,
+    LEFT_BROW,
+    LIPS,
+    LOWER_LIP,
+    NOSE_TIP,
+    OVAL,
+    SIDE,
+    subjects,
+)
 
 SEED = 2
 
@@ -285,15 +296,15 @@ def test_a_subject_that_shows_another_picture_is_another(young):
 
 def test_a_beard_is_found_where_an_eye_saw_one(people):
     man = replace(people[0], photo=replace(people[0].photo, tags=frozenset({"beard"})))
-    low = masks.shrink(masks.oval(man), 6) & (np.arange(SIDE)[:, None] > man.mesh[grey.BELOW_NOSE, 1] + 6)
+    low = masks.shrink(masks.oval(man), 6) & (np.arange(SIDE)[:, None] > man.mesh[BELOW_NOSE, 1] + 6)
     random = np.random.default_rng(SEED)
     bristles = 0.12 + 0.05 * masks.blur(random.normal(0, 1, (SIDE, SIDE)), 0.8)
     bearded = man.showing(np.where(low[..., None], bristles[..., None], man.image))
     found = grey.facial_hair(bearded, masks.skin(bearded))[1]
-    assert found[masks.shrink(low & ~masks.feature(man, grey.LIPS, 6), 4)].mean() > 0.7
+    assert found[masks.shrink(low & ~masks.feature(man, LIPS, 6), 4)].mean() > 0.7
     # Its lower end hangs over the neck; a shadow there is as dark, and smooth.
     y, x = np.mgrid[0:SIDE, 0:SIDE]
-    neck = (y > man.mesh[grey.CHIN, 1] + 14) & (abs(x - man.mesh[NOSE_TIP, 0]) < 0.5 * man.half_width)
+    neck = (y > man.mesh[CHIN, 1] + 14) & (abs(x - man.mesh[NOSE_TIP, 0]) < 0.5 * man.half_width)
     covered = []
     for what, edge in ((bristles, 0.5), (np.full_like(bristles, 0.12), 6.0)):
         there = masks.soft(neck, edge)[..., None]
@@ -305,7 +316,7 @@ def test_a_beard_is_found_where_an_eye_saw_one(people):
     moustache = replace(bearded, photo=replace(man.photo, tags=frozenset({"moustache"})))
     assert not grey.facial_hair(unseen, masks.skin(unseen))[1].any()
     upper = grey.facial_hair(moustache, masks.skin(moustache))[1]
-    chin = low & (y > man.mesh[grey.LOWER_LIP, 1] + 8)
+    chin = low & (y > man.mesh[LOWER_LIP, 1] + 8)
     assert upper[chin].max() < 0.1
     assert upper.sum() > 100
 

@@ -11,26 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-from . import masks
-from .subject import (
-    BELOW_NOSE,
-    CHIN,
-    EYES,
-    LEFT_BROW,
-    LIPS,
-    LOWER_LIP,
-    MOUTH_OPENING,
-    NOSE_TIP,
-    RIGHT_BROW,
-    SIDE,
-    Floats,
-    Mask,
-    Subject,
-)
+from . import beard, masks
+from .subject import LEFT_BROW, RIGHT_BROW, Floats, Mask, Subject
 
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 #: Colour of grey hair for a luma of 1, a little warm, women's more: so it is in the packs, where many dye theirs. Ours, by looking.
@@ -52,8 +36,6 @@ _MOST_STRANDS, _STEEPEST = 7.0, 6.0
 HOW_DARK = 0.6
 #: How far brows and beard grey, of what the hair does.
 BROWS_GREY, BEARD_GREY = 0.75, 0.95
-#: Pixels of cheeks or beard below which nothing is told of them.
-_FEW = 60
 #: Sigma of the windows in which a line is fitted, and the noise of light that it does not follow, squared.
 _WINDOW, _NOISE = 3.0, 2.5e-4
 
@@ -132,13 +114,13 @@ def greyed(subject: Subject, hair: Floats, skin: Mask) -> Hair:
         change = _beside(wanted - light, inside, base - middle)
         wanted = light + (1 - edge) * (wanted - light) + edge * change
         matte = hair * (1 + edge * (share - 1))
-    brows, beard = facial_hair(subject, skin)
+    brows, bristles = facial_hair(subject, skin)
     # Brows get no brighter than the skin round them, or dark skin gets white ones; a beard may a little. Both stay rough.
     around = masks.masked_blur(light, skin, 12.0)
     tint = TINT["F" if subject.photo.gender == "F" else "M"]
     for part, share, lift, slope, contrast, highest, floor in (
         (brows, BROWS_GREY, 0.22, 0.60, 1.25, 0.95, 0.0),
-        (beard, BEARD_GREY, 0.38, 0.80, 1.80, 1.12, 0.45),
+        (bristles, BEARD_GREY, 0.38, 0.80, 1.80, 1.12, 0.45),
     ):
         near = masks.masked_blur(light, part > 0.2, 3.0)
         own = np.minimum(lift + slope * near, np.maximum(highest * around, floor)) + (contrast * (light - near)).clip(
@@ -147,7 +129,7 @@ def greyed(subject: Subject, hair: Floats, skin: Mask) -> Hair:
         wanted = np.where(part > matte, np.maximum(own, 0.8 * light), wanted)
         matte = np.maximum(matte, share * part)
     # Beside skin, what is as neutral as hair looks blue.
-    tint = tint + np.maximum(brows, beard)[..., None] * (FACIAL_TINT - tint)
+    tint = tint + np.maximum(brows, bristles)[..., None] * (FACIAL_TINT - tint)
     return turned(subject, matte.astype(np.float32), wanted.astype(np.float32), tint)
 
 
@@ -175,90 +157,7 @@ def facial_hair(subject: Subject, skin: Mask) -> tuple[Floats, Floats]:
     dark = 1 / (1 + np.exp(-(bright - 13 - smooth[..., 0]) / 3.5))
     red = 1 / (1 + np.exp(-(smooth[..., 2] - yellow - 5) / 1.5))  # a red brow may be as light as the skin
     around = masks.soft(masks.feature(subject, LEFT_BROW, 4) | masks.feature(subject, RIGHT_BROW, 4), 2.0)
-    return (around * np.maximum(dark, red)).astype(np.float32), _beard(subject, skin)
-
-
-def _beard(subject: Subject, skin: Mask) -> Floats:
-    """Soft mask of the beard of a man who was seen to have one (tag "beard", or "moustache" alone), [SIDE, SIDE].
-
-    Two normal distributions of colour and roughness, cheeks' skin and beard, fitted in turns (Dempster et al. 1977); what is like
-    neither, a collar, is none. Only an eye tells stubble from a jaw's shadow, so nobody else has a beard.
-    """
-    nothing = np.zeros((SIDE, SIDE), np.float32)
-    if not {"beard", "moustache"} & subject.photo.tags:
-        return nothing
-    y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
-    nose, chin, half = subject.mesh[NOSE_TIP], subject.mesh[CHIN, 1], subject.half_width
-    aside, oval = abs(x - nose[0]) / half, masks.oval(subject)
-    cheeks = masks.shrink(oval, 6) & ~masks.features(subject, 4) & skin
-    cheeks &= (y > subject.height_of(EYES) + 6) & (y < subject.mesh[BELOW_NOSE, 1])
-    sides = [cheeks & (x < nose[0] - 8), cheeks & (x > nose[0] + 8)]
-    if min(side.sum() for side in sides) < _FEW:
-        return nothing
-    told = _beside_cheeks(subject, sides, cheeks)
-    low = oval & (y > subject.mesh[BELOW_NOSE, 1] + 1)
-    # It grows over the jaw's outline and hangs below the chin, where no mesh tells: there it fades.
-    person = subject.person > 0.6
-    near = person & masks.grow(oval, round(0.1 * half)) & (y > subject.height_of(EYES))
-    near &= (y > subject.height_of(LIPS)) | (aside > 0.72)
-    hangs = (1.25 - 3.2 * (y - chin) / half).clip(0, 1) * person * (aside < 0.9) * (y >= chin - 6)
-    hangs = np.maximum(hangs, near).astype(np.float32)
-    # A moustache hangs over the upper lip, far darker than lips are.
-    lips = masks.feature(subject, LIPS, 1) & (told[..., 0] > -24)
-    lips |= masks.polygon(subject.mesh[list(MOUTH_OPENING)], hull=False)
-    where = (low | near | (hangs > 0)) & ~lips
-    sure = where & oval & (aside < 0.6)
-    unlike = -told[..., 0] / 9 + np.hypot(told[..., 1], told[..., 2]) / 12 + told[..., 3] / 8
-    found = sure & (unlike > max(1.5, np.quantile(unlike[sure], 0.65)))
-    for _ in range(5):
-        if found.sum() < _FEW:
-            return nothing
-        spread, of_beard = _normal(told, found, 1.0)
-        _, of_skin = _normal(told, cheeks, 1.5)
-        of_other = -0.5 * np.log(np.linalg.det(spread)) - 8.0
-        most = np.maximum(np.maximum(of_skin, of_beard), of_other)
-        share = np.exp(of_beard - most)
-        share /= share + np.exp(of_skin - most) + np.exp(of_other - most)
-        share = masks.blur(share, 1.0)
-        found = sure & (share > 0.6)
-    lip = subject.mesh[LOWER_LIP, 1]
-    on_chin = where & oval & (y > lip + 2) & (aside < 0.3)
-    if "moustache" in subject.photo.tags or share[on_chin].mean() < 0.35:
-        where &= (y < lip) & (aside < 0.45)
-    # Off the face a shadow is as dark, and smooth but for its edge.
-    rough = told[..., 3] / max(2.0, float(np.median(told[..., 3][found])))
-    rough = cv2.morphologyEx((2.5 * rough - 0.5).clip(0, 1), cv2.MORPH_OPEN, np.ones((13, 13)))
-    hangs *= masks.blur(rough, 2.0)
-    share *= masks.soft(where, 1.5) * np.maximum(masks.soft((low | near) & oval, 2.0), hangs)
-    whole = cv2.morphologyEx((share > 0.5).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
-    count, label, stats, _ = cv2.connectedComponentsWithStats(whole)
-    large = np.isin(label, [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] > 0.015 * low.sum()])
-    return (share * masks.soft(masks.grow(large, 2), 1.5)).astype(np.float32)
-
-
-def _beside_cheeks(subject: Subject, sides: list[Mask], cheeks: Mask) -> Floats:
-    """How far colour and roughness are from the cheek of the same side (a face may be lit from one), [SIDE, SIDE, 4]."""
-    lab = subject.lab
-    colour = masks.blur(lab, 0.8)
-    left, right = (np.median(colour[side], 0) for side in sides)
-    x = np.arange(SIDE, dtype=np.float32)[:, None]
-    cheek = left + (right - left) * ((x - subject.mesh[NOSE_TIP, 0]) / subject.half_width * 0.6 + 0.5).clip(0, 1)
-    off = colour - cheek
-    off[..., 0] *= 60 / np.maximum(cheek[:, 0], 25)  # relative: dark skin's beard is as far from it
-    light = lab[..., 0]
-    rough = (
-        np.sqrt(masks.blur((light - masks.blur(light, 1.5)) ** 2, 3.0)) * 60 / np.maximum(masks.blur(light, 4.0), 20)
-    )
-    rough = np.log(rough + 0.3)
-    return np.dstack([off, 8 * (rough - np.median(rough[cheeks]))]).astype(np.float32)
-
-
-def _normal(values: Floats, part: Mask, wide: float) -> tuple[npt.NDArray[np.float64], Floats]:
-    """Covariance of a part's values, and each pixel's log density under the normal distribution of that part."""
-    spread = wide * np.cov(values[part].T) + np.diag((16.0, 4.0, 4.0, 6.0))
-    off = values - np.median(values[part], 0)
-    density = -0.5 * np.einsum("...i,ij,...j", off, np.linalg.inv(spread), off) - 0.5 * np.log(np.linalg.det(spread))
-    return spread, density.astype(np.float32)
+    return (around * np.maximum(dark, red)).astype(np.float32), beard.found(subject, skin)
 
 
 def dark_again(subject: Subject, hair: Floats) -> Hair:
