@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +17,10 @@ from typer.testing import CliRunner
 import lgin_edge
 from lgin_edge.errors import ModelError
 from lgin_edge.models.model_file import read_description
-from training import examples, export, quantize
+from lgin_edge.transformer import WEIGHTS
+from training import examples, quantize
 from training.dataset import labels
-from training.networks import LGIN, NetworkConfig
 
-SEED = 6
 app = quantize.typer.Typer()
 app.command()(quantize.main)
 
@@ -30,23 +31,13 @@ def packs(made_up, targets):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A small network with random weights, whose edits can be seen."""
-    torch.manual_seed(SEED)
-    config = NetworkConfig(global_blocks=1, local_blocks=1, decoder_width=16, layers=2, texture_size=64)
-    net = LGIN(config).eval()
-    with torch.no_grad():
-        for p in net.parameters():
-            if not p.any():
-                p.normal_(std=0.02)
-        net.lines.layers.normal_(std=0.05)
-    path = tmp_path_factory.mktemp("quantize") / "small.onnx"
-    export.export(net, path, "small")
-    return path
+    """The bundled model, in a folder of its own."""
+    return Path(shutil.copy(WEIGHTS, tmp_path_factory.mktemp("quantize")))
 
 
 @pytest.fixture(scope="module")
 def small(model, made_up, targets):
-    path = model.with_name("small-int8.onnx")
+    path = model.with_name("int8.onnx")
     result = CliRunner().invoke(app, [str(model), str(path), *packs(made_up, targets), "--faces", "6"])
     assert result.exit_code == 0, result.output
     assert "dB in the worst picture" in result.output
@@ -62,9 +53,9 @@ def test_all_convolutions_but_the_first_and_the_last_ones(model, small):
         for node in convolutions
         if node.input[0] not in makers or makers[node.input[0]].op_type != "DequantizeLinear"
     ]
-    # Stems and heads of the global generator and of the local ones, heads of flow and place, what the face's head reads, two of the
-    # interaction, a block and one where the streams are mixed, and three of ``Greying``; this small network has no fifth block.
-    assert len(whole) == 15
+    # Stems and heads of both generators, heads of flow and place, what the face's head reads, two of the interaction, seven of blocks and
+    # where the streams are mixed, and those of ``Greying``.
+    assert len(whole) == 19
     assert len(convolutions) == sum(node.op_type == "Conv" for node in onnx.load(str(model)).graph.node)
     stored = [onnx.numpy_helper.to_array(t) for t in graph.initializer if t.data_type == onnx.TensorProto.INT8]
     weights = [np.abs(array).max() for array in stored if array.ndim == 4]
