@@ -47,7 +47,7 @@ def found(subject: Subject, skin: Mask) -> Floats:
     share, rough = _likeness(told, cheeks, where & oval & (aside < 0.6))
     lip = subject.mesh[LOWER_LIP, 1]
     on_chin = where & oval & (y > lip + 2) & (aside < 0.3)
-    if "moustache" in subject.photo.tags or share[on_chin].mean() < _CHIN:
+    if "moustache" in subject.photo.tags or share[on_chin].sum() < _CHIN * on_chin.sum():
         where &= (y < lip) & (aside < 0.45)
     # Off the face a shadow is as dark, and smooth but for its edge.
     rough = cv2.morphologyEx((2.5 * rough - 0.5).clip(0, 1), cv2.MORPH_OPEN, np.ones((13, 13)))
@@ -79,9 +79,11 @@ def _likeness(told: Floats, cheeks: Mask, sure: Mask) -> tuple[Floats, Floats]:
 
     Normal distributions of cheeks and of beard, fitted in turns (Dempster et al. 1977). ``sure``: where beard may be looked for.
     """
+    share = np.zeros(told.shape[:2], np.float32)
+    if sure.sum() < _FEW:
+        return share, share
     unlike = -told[..., 0] / 9 + np.hypot(told[..., 1], told[..., 2]) / 12 + told[..., 3] / 8
     beard = sure & (unlike > max(1.5, np.quantile(unlike[sure], 0.65)))
-    share = np.zeros(told.shape[:2], np.float32)
     for _ in range(_ROUNDS):
         if beard.sum() < _FEW:
             break
