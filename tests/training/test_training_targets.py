@@ -11,7 +11,20 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edge[train]'")
 
 from training.dataset import labels
-from training.targets import ageing, build, curves, dressed, edits, grey, hair, layers, masks, matching, mean_face
+from training.targets import (
+    ageing,
+    beard,
+    build,
+    curves,
+    dressed,
+    edits,
+    grey,
+    hair,
+    layers,
+    masks,
+    matching,
+    mean_face,
+)
 from training.targets.subject import (
     BELOW_NOSE,
     BROWS,
@@ -319,6 +332,9 @@ def test_a_beard_is_found_where_an_eye_saw_one(people):
     chin = low & (y > man.mesh[LOWER_LIP, 1] + 8)
     assert upper[chin].max() < 0.1
     assert upper.sum() > 100
+    down = np.array((0, SIDE + 2 - man.mesh[BELOW_NOSE, 1]))
+    cut = replace(bearded, mesh=man.mesh + down)
+    assert not beard.found(cut, np.full((SIDE, SIDE), True)).any(), "the picture ends under the nose"
 
 
 @pytest.mark.parametrize("tags", [{"grey"}, set()])
