@@ -14,11 +14,13 @@ import cv2
 import numpy as np
 
 from . import masks
-from .grey import LUMA
+from .grey import GREY, LUMA
 from .subject import SIDE, Floats, Subject
 
 #: How often each thing is done.
 _WALL, _WIG, _DYE = 0.6, 0.6, 0.7
+#: How many of those that are dyed are dyed grey, which few of the packs' women are, and how light that is.
+_GREY, _GREY_LIGHT = 0.25, (0.3, 0.72)
 #: A wig has at least this fraction of the square, and its light spans no more than this: else its matte has the wall between curls in it.
 _LEAST_HAIR, _WIDEST_LIGHT = 0.08, 0.45
 #: With less hair than this, a fraction of the square, a head is bald on top and wears no wig: the network has to see that such heads exist.
@@ -33,10 +35,11 @@ _COLOURS = np.array(
 
 @dataclass(frozen=True)
 class Wig:
-    """A head's hair. ``image`` [SIDE, SIDE, 3], beyond its edge as it is inside; ``matte`` [SIDE, SIDE]."""
+    """A head's hair. ``image`` [SIDE, SIDE, 3], beyond its edge as it is inside; ``matte`` [SIDE, SIDE]; ``tags``: of ``grey.GREY``."""
 
     image: Floats
     matte: Floats
+    tags: frozenset[str] = frozenset()
 
 
 def wig_of(subject: Subject, matte: Floats) -> Wig | None:
@@ -44,7 +47,7 @@ def wig_of(subject: Subject, matte: Floats) -> Wig | None:
     if matte.mean() < _LEAST_HAIR:
         return None
     dark, bright = np.percentile((subject.image @ LUMA)[matte > 0.9], (5, 95))
-    return Wig(_alone(subject.image, matte), matte) if bright - dark < _WIDEST_LIGHT else None
+    return Wig(_alone(subject.image, matte), matte, GREY & subject.photo.tags) if bright - dark < _WIDEST_LIGHT else None
 
 
 def dressed(
@@ -56,16 +59,22 @@ def dressed(
         matte: of the subject's own hair, [SIDE, SIDE]. wig: None if there is none that it could wear. walls: pictures [SIDE, SIDE, 3] whose blurred colours make a wall.
     """
     image, person, tags, bald = subject.image, subject.person, subject.photo.tags, matte.mean() < _BALD
-    colour = _colour(random) if random.random() < _DYE else None
+    colour, turns_grey = None, False
+    if random.random() < _DYE:
+        turns_grey = bool(random.random() < _GREY)
+        colour = _grey(random) if turns_grey else _colour(random)
     if random.random() < _WALL:
         # The person's mask is coarse: hair's matte is the outline wherever there is hair.
         person = np.maximum(((masks.blur(person, 1.0) - 0.55) / 0.35).clip(0, 1), matte)
         image = _over(_wall(walls, random), _alone(image, person), person)
     if colour is not None:
         wide = cv2.dilate(matte, np.ones((3, 3)))  # what is half hair would keep its colour
-        image, tags = _over(image, _dyed(_alone(image, matte), matte, colour), wide), tags - {"grey"}
+        image = _over(image, _dyed(_alone(image, matte), matte, colour), wide)
+        tags = tags - GREY | ({"grey"} if turns_grey else set())
     if random.random() < _WIG and wig is not None and not bald:
         worn = wig.image if colour is None else _dyed(wig.image, wig.matte, colour)
+        if colour is None and wig.tags != GREY & tags:  # grey hair beside hair that is not
+            tags = tags - GREY | {"greying"}
         worn, over = _moved(Wig(worn, wig.matte), random)
         below = cv2.warpAffine(over, np.array([[1, 0, 0], [0, 1, 5]], np.float32), (SIDE, SIDE))
         image = image * (1 - random.uniform(0.1, 0.4) * masks.blur(below, 4.0))[..., None]  # hair's shadow on the skin
@@ -127,6 +136,12 @@ def _colour(random: np.random.Generator) -> Floats:
     before, part = int(at), at - int(at)
     colour = _COLOURS[before] + part * (_COLOURS[min(before + 1, len(_COLOURS) - 1)] - _COLOURS[before])
     return (colour * np.exp(random.normal(0, 0.15) + random.normal(0, 0.04, 3))).astype(np.float32)
+
+
+def _grey(random: np.random.Generator) -> Floats:
+    """A grey of hair, RGB in [0, 1]."""
+    tint = np.array((1.03, 0.99, 0.95)) * np.exp(random.normal(0, 0.02, 3))
+    return (random.uniform(*_GREY_LIGHT) * tint).astype(np.float32)
 
 
 def _dyed(image: Floats, matte: Floats, colour: Floats) -> Floats:

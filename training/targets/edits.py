@@ -51,7 +51,7 @@ SHINE = 0.4
 #: Smallest and greatest slope of a colour's log over light's that skin's own shades are believed to have.
 _SLOPES = (0.6, 1.5)
 #: The same of the mean change of shape; what hands add to it (``moves``); and what comes back when a face gets younger.
-SHAPE, SHAPE_BY_HAND, YOUNGER_SHAPE = 1.5, 1.0, 0.8
+SHAPE, SHAPE_BY_HAND, YOUNGER_SHAPE = 1.5, 1.0, 1.0
 #: Smoothing of the warp. Lips nearly touch: with a hundredth of it, points of one lip that move unlike those of the other notch the teeth.
 _STIFF = 1e-4
 
@@ -268,7 +268,7 @@ def _young(
     fades = -YOUNGER_COLOUR * curves.at("skin", subject.photo.age) * mean_change
     result = _recoloured(subject, (change * visible)[..., None] + fades, skin)
     slope, offset = line(image, result)
-    dark = grey.dark_again(subject, hair)
+    dark = grey.dark_again(subject, hair, skin)
     gain = slope - 1 - SOFTEN * visible + dark.gain
     residual = offset + SOFTEN * visible[..., None] * masks.blur(image, _WINDOW) + dark.residual
     uncoloured = (1 - (1 - dark.matte) / (1 + dark.gain)).clip(0, 1)

@@ -21,8 +21,17 @@ LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 TINT = {"F": np.array((1.045, 0.983, 0.93), np.float32), "M": np.array((1.033, 0.988, 0.945), np.float32)}
 #: The same of brows and beards.
 FACIAL_TINT = np.array((1.075, 0.985, 0.88), np.float32)
-#: Colour of hair that is young again, for a luma of 1.
-YOUNG_TINT = np.array((1.37, 0.89, 0.57), np.float32)
+#: Hair that is young again: its light on average, its colour for a luma of 1, and the same of dark skin's. As faces under 36 have
+#: it in the packs (light 0.16 and 0.12), a little redder, for not all of the grey goes.
+YOUNG_LIGHT, YOUNG_TINT = 0.165, np.array((1.24, 0.94, 0.72), np.float32)
+DARK_LIGHT, DARK_TINT = 0.12, np.array((1.05, 0.985, 0.955), np.float32)
+#: What is lighter than this stays so by a part: white hair as dark as most people's has white rims, wherever a matte misses some.
+_NOT_SO_LIGHT, LIGHTER = 0.25, 0.3
+#: The same of beards, whose light is added to a part of their own.
+BEARD_LIGHT, BEARD_TINT = 0.13, np.array((1.25, 0.93, 0.72), np.float32)
+#: How far its shading varies, in units of its light: young heads' 0.5, less what grey strands leave of it. Where hair was grey in
+#: parts these are not its shades: an exponent. Contrast of its strands.
+YOUNG_SHADING, MIXED_SHADING, YOUNG_STRANDS = 0.35, 0.55, 0.037
 #: Light of hair that is all grey, on average: black hair's, what each unit of light that it had adds, and the most. Black hair
 #: shows few strands: lighter than this it is a veil.
 GREY_LIGHT, OWN_LIGHT, MOST_LIGHT = 0.22, 1.2, 0.66
@@ -33,9 +42,11 @@ SHADING, STRANDS = 1.2, 0.050
 #: How much more contrast strands of dark hair get at most, and how steep a line may be: more would be a photograph's noise.
 _MOST_STRANDS, _STEEPEST = 7.0, 6.0
 #: How much of grey hair turns dark when it is young again: in full, what a network takes for fair or misses is seen as a patch.
-HOW_DARK = 0.6
+HOW_DARK = 0.9
 #: How far brows and beard grey, of what the hair does.
 BROWS_GREY, BEARD_GREY = 0.75, 0.95
+#: Tags of hair that an eye saw to be grey nearly all over or in parts: colours cannot tell it from fair hair.
+GREY = frozenset({"grey", "greying"})
 #: Sigma of the windows in which a line is fitted, and the noise of light that it does not follow, squared.
 _WINDOW, _NOISE = 3.0, 2.5e-4
 
@@ -160,22 +171,30 @@ def facial_hair(subject: Subject, skin: Mask) -> tuple[Floats, Floats]:
     return (around * np.maximum(dark, red)).astype(np.float32), beard.found(subject, skin)
 
 
-def dark_again(subject: Subject, hair: Floats) -> Hair:
-    """Grey hair that is young again; nothing where hair is not grey."""
+def dark_again(subject: Subject, hair: Floats, skin: Mask) -> Hair:
+    """Grey hair, and a beard with it, that are young again; nothing gets lighter, and nothing changes where none was seen to be grey."""
     light = subject.image @ LUMA
-    matte = HOW_DARK * _grey_of(subject, hair) * hair
+    wanted, matte = light.copy(), np.zeros_like(light)
+    usual, tint = (DARK_LIGHT, DARK_TINT) if "dark" in subject.photo.tags else (YOUNG_LIGHT, YOUNG_TINT)
     core = masks.shrink(hair > 0.7, 1)
-    near = masks.masked_blur(light, core, 3.0)
-    middle = float(np.median(light[core])) if core.any() else 0.5
-    wanted = np.clip(0.19 + 0.45 * (near - middle) + 0.9 * (light - near), 0.03, 0.6)
-    return turned(subject, matte.astype(np.float32), wanted.astype(np.float32), YOUNG_TINT)
-
-
-def _grey_of(subject: Subject, hair: Floats) -> float:
-    """How grey the hair is that is there, 0 to 1. Whether it is grey or fair was seen by eye; how far, its colours say."""
-    inside = hair > 0.6
-    if "grey" not in subject.photo.tags or inside.sum() < 400:
-        return 0.0
-    colour = subject.lab[inside]
-    chroma, light = float(np.median(np.hypot(colour[:, 1], colour[:, 2]))), float(np.median(colour[:, 0]))
-    return float(np.clip((18 - chroma) / 6, 0.3, 1) * np.clip((light - 18) / 18, 0.3, 1))
+    if GREY & subject.photo.tags and core.sum() > 200:
+        near = masks.masked_blur(light, core, 3.0)
+        middle = float(np.median(near[core]))
+        shading = MIXED_SHADING
+        if "grey" in subject.photo.tags:
+            shading = np.clip(YOUNG_SHADING * middle / (float(near[core].std()) + 1e-3), 0.7, 2.2)
+        # Light grey was brown or fair, dark grey was black.
+        tint = DARK_TINT + np.float32(np.clip((middle - 0.12) / 0.12, 0, 1)) * (tint - DARK_TINT)
+        shade = ((near + 0.02) / (middle + 0.02)).clip(0.05, 20) ** shading
+        strands = min(1.2, YOUNG_STRANDS / (float((light - near)[core].std()) + 1e-3))
+        mean = usual + LIGHTER * max(0.0, middle - _NOT_SO_LIGHT)
+        wanted = mean * shade.clip(0.3, 2.2) + strands * (light - near)
+        matte = HOW_DARK * hair
+    if (GREY | {"grey beard"}) & subject.photo.tags and (bristles := beard.found(subject, skin)).any():
+        near = masks.masked_blur(light, bristles > 0.2, 3.0)
+        own = BEARD_LIGHT + 0.25 * near + 0.8 * (light - near)
+        wanted = np.where(bristles > matte, own, wanted)
+        matte = np.maximum(matte, HOW_DARK * bristles)
+        tint = tint + bristles[..., None] * (BEARD_TINT * (DARK_TINT if usual == DARK_LIGHT else 1) - tint)
+    wanted = np.minimum(wanted.clip(0.03, 0.6), light)
+    return turned(subject, matte.astype(np.float32), wanted.astype(np.float32), tint)

@@ -1,0 +1,115 @@
+"""Age layers, who gets which, and the mesh space that they lie in."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
+pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edge[train]'")
+
+from training.targets import build, layers, masks, matching, mean_face
+from training.targets.subject import NOSE_TIP, OVAL
+
+SEED = 2
+
+
+def test_layers_of_the_other_sex_never_serve(people):
+    choice = matching.choose(people, people[:4])
+    assert choice.shares.shape == (len(people), 5, 8)
+    np.testing.assert_allclose(choice.shares.sum(-1), 1, atol=1e-6)
+    for i, one in enumerate(people):
+        for k, donor in enumerate(people[:4]):
+            if donor.photo.gender != one.photo.gender:
+                assert not choice.shares[i][:, [k, 4 + k]].any()
+
+
+def test_every_layer_serves_as_many(people):
+    choice = matching.choose(people, people[:4])
+    served = (choice.shares[..., :4] + choice.shares[..., 4:]).sum(0)  # [5, K]
+    np.testing.assert_allclose(served, len(people) / 4, rtol=0.12)
+
+
+def test_who_leans_left_gets_mirrored_layers(people):
+    choice = matching.choose(people, people[:4])
+    for one, shares in zip(people, choice.shares, strict=True):
+        assert shares[:, 4:].any() == matching.leans_left(one)
+        assert shares[:, :4].any() != matching.leans_left(one)
+
+
+def test_windows_of_the_regions_sum_to_1():
+    windows = matching.region_windows(96, mean_face.load(), mean_face.TEXTURE_BOX)
+    assert windows.shape == (5, 96, 96)
+    assert windows.min() >= 0
+    np.testing.assert_allclose(windows.sum(0), 1, atol=1e-5)
+    x0, y0, x1, y1 = mean_face.TEXTURE_BOX
+    spots = ((0.5, 0.3), (0.33, 0.47), (0.5, 0.6), (0.5, 0.72), (0.25, 0.7))  # forehead, eyes, nose, mouth, cheek
+    for region, (x, y) in enumerate(spots):
+        column, row = int((x - x0) / (x1 - x0) * 96), int((y - y0) / (y1 - y0) * 96)
+        assert windows[:, row, column].argmax() == region
+
+
+def test_the_coarse_band_of_a_layer_is_symmetrical():
+    """Light from one side is the donor's; bags on both sides are the age's."""
+    side = layers.TEXTURE_SIDE
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
+    bags = sum(np.exp(-0.5 * (((x - center) / 22) ** 2 + ((y - 120) / 12) ** 2)) for center in (100, side - 101))
+    pores = masks.blur(np.random.default_rng(SEED).normal(0, 0.4, (side, side)), 1.5)
+    value = (-0.15 * bags + 0.2 * (x - side / 2) / side + pores + pores[:, ::-1]).astype(np.float32)
+    made = layers.layer(layers.Detail(value, np.ones((side, side), bool)), np.zeros((side, side), np.float32))
+    low = masks.blur(made, 9.0)
+    assert np.abs(low - low[:, ::-1]).max() < 0.1 * np.abs(low).max()
+    assert low[120, 100] < 0.4 * low.min() < 0
+
+
+def test_furrows_are_deeper_than_ridges_and_rough_skin_gets_no_darker():
+    """Ridges fainter than furrows are a stain where skin is rough, unless the mean is taken away."""
+    side = layers.TEXTURE_SIDE
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
+    rough = np.hypot(x - 100, y - 200) < 40
+    grain = masks.blur(np.random.default_rng(SEED).normal(0, 0.5, (side, side)), 1.5)
+    furrows = 0.15 * np.sin(2 * np.pi * y / 12) * (y < 100)
+    value = (rough * grain + furrows).astype(np.float32)
+    made = layers.layer(layers.Detail(value, np.ones((side, side), bool)), np.zeros((side, side), np.float32))
+    inside = masks.shrink(rough, 8)
+    assert abs(made[inside].mean()) < 0.1 * made[inside].std()
+    lines = made[30:80, 60:-60]
+    assert -lines.min() > 1.2 * lines.max()
+
+
+def test_a_texture_is_its_layers_where_their_regions_are():
+    random = np.random.default_rng(SEED)
+    bank = random.normal(0, 0.1, (2, 16, 16)).astype(np.float32)
+    windows = np.full((5, 16, 16), 0.2, np.float32)
+    first = np.zeros((5, 4), np.float32)
+    first[:, 0] = 1
+    np.testing.assert_allclose(layers.texture(bank, first, windows), bank[0], atol=1e-6)
+    np.testing.assert_allclose(layers.texture(bank, np.roll(first, 2, 1), windows), bank[0, :, ::-1], atol=1e-6)
+    np.testing.assert_allclose(layers.texture(bank, 0.3 * first, windows), 0.3 * bank[0], atol=1e-6)
+    # A mixture of two layers is as deep as one of them: their squares add up.
+    mixed = layers.texture(bank, np.float32([[0.5, 0.5, 0, 0]] * 5), windows)
+    np.testing.assert_allclose(mixed, (bank[0] + bank[1]) / np.sqrt(2), atol=1e-6)
+
+
+def test_mesh_space_and_back():
+    """Place says where a point lies on the mean face; the texture's grid says where that lies on the subject."""
+    mean = mean_face.load()
+    reflected = mean * (-1, 1) + (2 * mean[NOSE_TIP, 0], 0)
+    assert np.abs(reflected - mean[mean_face.mirrored_points(mean)]).max() < 0.004
+    t = (np.arange(mean_face.GRID) + 0.5) / mean_face.GRID
+    still = mean_face.warp(mean, mean)
+    np.testing.assert_allclose(still, np.stack(np.meshgrid(t, t), -1), atol=1e-3)
+
+
+def test_place_undoes_the_grid_of_textures(young):
+    mean = mean_face.load()
+    there = mean_face.texture_grid(mean, young, 40)
+    back = mean_face.look_up(mean_face.place_of(young, mean), there)
+    t = (np.arange(40) + 0.5) / 40
+    inside = layers.face_in_texture(mean)[4 :: layers.TEXTURE_SIDE // 40, 4 :: layers.TEXTURE_SIDE // 40]
+    off = np.abs(back - np.stack(np.meshgrid(t, t), -1)).max(-1)
+    assert np.median(off[inside]) < 0.005
+    assert masks.polygon(young.mesh[list(OVAL)], hull=False).mean() > 0.1
+
+
+def test_a_pack_without_donors_is_explained(people):
+    with pytest.raises(ValueError, match="lack these donors of age layers: sync3184cbf"):
+        build.donors(people)
