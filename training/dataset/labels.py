@@ -40,7 +40,7 @@ class Photo:
         split: "train", "val", "test"; "donor" in ``faces``. person: an id, "" when unknown.
         gender: "M", "F" or "". age: years. age_kind: how the age is known ("dated", "stated", "estimated", "apparent", ...).
         source: where the picture comes from ("congress", "us", "vol", "syn", ...). rights: who allows it, "" when not stated.
-        tags: what was seen on it ("glasses", "beard", "bald", "grey", ...).
+        tags: what was seen on it ("glasses", "beard", "bald", "grey", "greying", "grey beard", ...).
         landmarks: [5, 2], pixels of the stored picture.
     """
 

@@ -47,7 +47,9 @@ def wig_of(subject: Subject, matte: Floats) -> Wig | None:
     if matte.mean() < _LEAST_HAIR:
         return None
     dark, bright = np.percentile((subject.image @ LUMA)[matte > 0.9], (5, 95))
-    return Wig(_alone(subject.image, matte), matte, GREY & subject.photo.tags) if bright - dark < _WIDEST_LIGHT else None
+    return (
+        Wig(_alone(subject.image, matte), matte, GREY & subject.photo.tags) if bright - dark < _WIDEST_LIGHT else None
+    )
 
 
 def dressed(
