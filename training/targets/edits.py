@@ -38,6 +38,8 @@ CHANNELS = 16
 _OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GREY, YOUNG_BLUE + 1))
 #: Own lines deepen by this in ``ageing.YEARS`` years, on face and neck; skin's detail softens by this when it gets younger.
 DEEPEN, DEEPEN_NECK, SOFTEN = 0.12, 0.55, 0.04
+#: When younger: how much of the detail of a neck goes, how much lighter teeth get (L*), and what share of their yellow goes.
+_SOFTEN_NECK, _TEETH_LIGHTER, _TEETH_WHITER = 0.45, 5.0, 0.5
 #: Skin gets lighter by no more than this where nothing is that fades, log light.
 _BRIGHTER = 0.06
 #: Sigma of the windows in which a line from skin to young skin is fitted, and the noise of light that it does not follow, squared.
@@ -204,18 +206,20 @@ def _as_shaded(subject: Subject, skin: Mask) -> Floats:
     return ones + masks.soft(skin, 1.5)[..., None] * (slopes - 1)
 
 
+def _teeth(subject: Subject, most_yellow: float) -> Floats:
+    """Soft mask [SIDE, SIDE] of what is light in the open mouth, and no more coloured than this."""
+    opening = masks.soft(masks.polygon(subject.mesh[list(MOUTH_OPENING)], hull=False), 0.8)
+    lightness, a, b = subject.lab.transpose(2, 0, 1)
+    return opening / (1 + np.exp(-(lightness - 55) / 4)) / (1 + np.exp(-(most_yellow - np.hypot(a, b)) / 3))
+
+
 def _aged_skin(subject: Subject, hair: Floats, visible: Floats, change: Floats) -> tuple[Floats, Floats, Floats]:
     """Grey, gain and residual [3, SIDE, SIDE] of skin, lips, teeth and eyes, with the mean ``change`` of log colours."""
     image, skin, neck = subject.image, masks.skin(subject), masks.neck(subject, hair)
     below = masks.soft(neck, 2.5)  # of the neck no mesh tells: its own folds deepen, and it gets a little darker
     lips = masks.soft(masks.feature(subject, LIPS), 1.5)
     colour = subject.lab
-    opening = masks.soft(masks.polygon(subject.mesh[list(MOUTH_OPENING)], hull=False), 0.8)
-    teeth = (
-        opening
-        / (1 + np.exp(-(colour[..., 0] - 55) / 4))
-        / (1 + np.exp(-(18 - np.hypot(colour[..., 1], colour[..., 2])) / 3))
-    )
+    teeth = _teeth(subject, 18)
     eyes = masks.soft(masks.feature(subject, LEFT_EYE) | masks.feature(subject, RIGHT_EYE), 1.0)
     aged = colour.copy()
     aged[..., 0] += -0.9 * visible - 2.0 * below - 5.0 * teeth - eyes * np.clip((colour[..., 0] - 50) * 0.08, 0, 4)
@@ -260,19 +264,31 @@ def _young(
     low = masks.masked_blur(light, skin, 9.0)
     middle = light - fine - low
     excess = middle - (normal - masks.blur(normal, 9.0))
-    excess = np.where(excess < 0, 0.85 * excess, 0.55 * excess)
+    excess = np.where(excess < 0, 0.95 * excess, 0.6 * excess)
     # Bags and folds: what of the coarse band is dark on both sides of the face.
     coarse = low - masks.masked_blur(light, skin, 26.0) - masks.blur(normal, 9.0)
     both = _symmetrical(subject, coarse * visible, mean, there)
-    change = -(excess + 0.25 * fine * np.clip(np.abs(fine) / 0.03 - 0.5, 0, 1)) - 0.6 * both.clip(-0.22, 0.06)
+    change = -(excess + 0.25 * fine * np.clip(np.abs(fine) / 0.03 - 0.5, 0, 1)) - 0.85 * both.clip(-0.3, 0.06)
     fades = -YOUNGER_COLOUR * curves.at("skin", subject.photo.age) * mean_change
     result = _recoloured(subject, (change * visible)[..., None] + fades, skin)
     slope, offset = line(image, result)
     dark = grey.dark_again(subject, hair, skin)
-    gain = slope - 1 - SOFTEN * visible + dark.gain
-    residual = offset + SOFTEN * visible[..., None] * masks.blur(image, _WINDOW) + dark.residual
+    neck = masks.neck(subject, hair)
+    below = _SOFTEN_NECK * masks.soft(neck, 2.5)
+    smooth = SOFTEN * visible[..., None] * masks.blur(image, _WINDOW)
+    smooth += below[..., None] * masks.masked_blur(image, skin | neck, 6.0)
+    gain = slope - 1 - SOFTEN * visible - below + dark.gain
+    residual = offset + smooth + dark.residual + _whiter(subject)
     uncoloured = (1 - (1 - dark.matte) / (1 + dark.gain)).clip(0, 1)
     return uncoloured.astype(np.float32), gain.astype(np.float32), residual.transpose(2, 0, 1).astype(np.float32)
+
+
+def _whiter(subject: Subject) -> Floats:
+    """What makes teeth younger, [SIDE, SIDE, 3]."""
+    teeth, colour = _teeth(subject, 34), subject.lab.copy()
+    colour[..., 0] += _TEETH_LIGHTER * teeth
+    colour[..., 2] -= _TEETH_WHITER * teeth * np.maximum(colour[..., 2] - 2, 0)
+    return masks.rgb(colour) - subject.image
 
 
 def line(image: Floats, wanted: Floats) -> tuple[Floats, Floats]:

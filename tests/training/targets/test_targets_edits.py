@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edg
 pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edge[train]'")
 
 from training.targets import ageing, build, curves, edits, hair, layers, masks, matching, mean_face
-from training.targets.subject import BROWS, OVAL, SIDE
+from training.targets.subject import BROWS, CHIN, MOUTH_OPENING, OVAL, SIDE
 
 SEED = 2
 
@@ -194,3 +194,29 @@ def test_the_mean_change_that_is_kept_is_symmetrical_and_of_both_sexes():
         upper, lower = kept.shape[[159, 386], 1], kept.shape[[145, 374], 1]
         assert (lower < upper).all()  # eyes get narrower
         assert kept.shape[17, 1] < kept.shape[0, 1]  # and lips thinner
+
+
+def test_yellow_teeth_get_whiter_and_a_neck_smoother_with_youth(old, targets):
+    """Lips and what is dark in the mouth stay as the mean change has them."""
+    mouth = masks.shrink(masks.polygon(old.mesh[list(MOUTH_OPENING)], hull=False), 1)
+    assert mouth.sum() > 20
+    lab = old.lab.copy()
+    lab[mouth] = (70, 2, 22)
+    hair_ = np.zeros((SIDE, SIDE), np.float32)
+    y, x = np.mgrid[0:SIDE, 0:SIDE]
+    neck = (y > old.mesh[CHIN, 1] + 12) & (y < old.mesh[CHIN, 1] + 50) & (abs(x - old.mesh[CHIN, 0]) < 40)
+    folds = 3 * np.sin(y[neck])
+    lab[neck] = np.median(lab[masks.skin(old)], 0) + np.outer(folds, (1, 0, 0))
+    subject = replace(old.showing(masks.rgb(lab)), person=np.maximum(old.person, neck))
+    neck = masks.shrink(neck, 6)
+    with np.load(targets / "layers.npz") as bank:
+        own = edits.make(subject, hair_, mean_face.load(), bank["young"])
+    edit = edits.at_age(own, 60, 25)
+    planes = np.ascontiguousarray(subject.image.transpose(2, 0, 1))
+    there = edits.moved(planes, edit.flow, range(3)).transpose(1, 2, 0)
+    younger = edits.apply(subject.image, edit, np.zeros((1, 1), np.float32), own.place)
+    before, after = masks.lab(there), masks.lab(younger)
+    inside = masks.shrink(edits.moved(mouth[None].astype(np.float32), edit.flow, [0])[0] > 0.9, 1)
+    assert (after - before)[inside].mean(0)[0] > 2
+    assert (after - before)[inside].mean(0)[2] < -5
+    assert contrast(younger, neck) < 0.8 * contrast(there, neck)
