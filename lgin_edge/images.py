@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from . import image_exif, provenance
 from .errors import ImageError, raised_by_caller
 from .files import atomic_write, exists
-from .image_checks import check_cost
-from .image_metadata import kept_metadata, png_text, tiff_exif
+from .image_checks import check_cost, without_long_texts
+from .image_metadata import PNG_XMP, jpeg_metadata, kept_metadata, png_text, tiff_metadata
 from .limits import LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ UNREAD = (
     ".ico",
 )
 
-_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
+_BITS_PER_SAMPLE = 258
+#: By EXIF's orientation, how Pillow turns a picture upright (``Image.Transpose``).
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -68,7 +70,7 @@ class Picture:
     Attributes:
         image: upright, mode L, LA, RGB or RGBA.
         metadata: what Pillow's ``save`` takes: exif (orientation reset, no thumbnail: it would show the old face),
-            icc_profile, dpi, xmp, comment, and the text of a PNG.
+            icc_profile, dpi, xmp, comment, the text of a PNG, and iptc, which it does not take.
         jpeg: of a JPEG its quantisation tables and chroma subsampling: written with the same ones, what is not touched
             changes least.
         format: the file's, one of ``READABLE``.
@@ -117,24 +119,19 @@ def decode(
     _check_bytes(name, len(data), limits)
     with _explained(name, formats):
         check_cost(name, data, limits.image_pixels)
-        shown = image_exif.hide(data)
+        shown = image_exif.hide(without_long_texts(data))
         file = _load(shown, _open(shown, name, limits, formats))
         image_exif.restore(file, data)
         jpeg = _jpeg_settings(file)
-        turned = False
-        try:
-            from PIL import ImageOps
-
-            turned = file.getexif().get(_ORIENTATION, 1) in range(2, 9)
-            image = ImageOps.exif_transpose(file)
-        except Exception as error:  # damaged EXIF fails in many ways; the picture is still a picture
-            if raised_by_caller(error):
-                raise
-            image = file.copy()
-        if turned and jpeg.get("subsampling") == 1:
+        orientation = image_exif.orientation(file)
+        if orientation > 1 and jpeg.get("subsampling") == 1:
             jpeg["subsampling"] = 0  # 4:2:2 halves the columns, which the turn has made rows
+        image = file.copy() if orientation == 1 else file.transpose(_TURNS[orientation])
         plain = to_plain(image, _grey_bits(file))
         metadata = kept_metadata(file, image, plain.mode)
+        for key in ("exif", "xmp", PNG_XMP):  # which would say once more how it is to be turned
+            plain.info.pop(key, None)
+        plain.info |= {key: metadata[key] for key in ("exif", "xmp") if key in metadata}
         return Picture(plain, metadata, jpeg, str(file.format))
 
 
@@ -151,7 +148,7 @@ def size(
     _check_bytes(name, len(data), limits)
     with _explained(name, formats):
         check_cost(name, data, limits.image_pixels)
-        width, height = _open(image_exif.hide(data), name, limits, formats).size
+        width, height = _open(image_exif.hide(without_long_texts(data)), name, limits, formats).size
         return width, height
 
 
@@ -283,10 +280,10 @@ def _to_save(
 ) -> tuple[Image.Image, dict[str, Any]]:
     """The picture as a format can hold it, and the options of Pillow's ``save``."""
     options = dict(source.metadata) if source else {}
-    text, xmp = options.pop("text", None), options.pop("xmp", b"")
+    text, xmp, iptc = options.pop("text", None), options.pop("xmp", b""), options.pop("iptc", b"")
     xmp = provenance.xmp(xmp) if changed else xmp
     if kind == "JPEG":
-        options["extra"] = provenance.jpeg_segment(xmp) if xmp else b""
+        options |= jpeg_metadata(options.pop("exif", b""), options.pop("comment", b""), xmp, iptc)
         same = source is not None and bool(source.jpeg) and source.image.mode == image.mode
         options |= source.jpeg if same and source else {"quality": 95, "subsampling": 0}
     elif kind == "PNG":
@@ -294,7 +291,7 @@ def _to_save(
     elif kind == "WEBP":
         options |= {"quality": 95, "xmp": xmp}
     elif kind == "TIFF":
-        options |= {"compression": "tiff_lzw", "exif": tiff_exif(options.get("exif"), xmp)}
+        options |= tiff_metadata(options.pop("exif", b""), xmp, iptc)
     if kind in ("JPEG", "BMP") and image.mode in ("LA", "RGBA"):
         image = _over_white(image)
     return image, options
