@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -58,6 +59,10 @@ UNREAD = (
 )
 
 _BITS_PER_SAMPLE = 258
+#: Characters of a path, as file systems take them.
+_MAX_PATH = 4096
+#: What people take for a path: addresses, and pictures in base64 as pages have them.
+_ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|file)://|data:", re.IGNORECASE)
 #: By EXIF's orientation, how Pillow turns a picture upright (``Image.Transpose``).
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -94,6 +99,11 @@ def read(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> Picture:
 
 def file_bytes(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> bytes:
     """An image file, not decoded. Raises ImageError: missing, a folder, or larger than ``limits`` allow."""
+    text = os.fspath(path)
+    if _ADDRESS.match(text) and not exists(path):
+        raise ImageError(f"{text[:80]}: an address, and only files are read: fetch it first")
+    if len(text) > _MAX_PATH:
+        raise ImageError(f"{text[:80]}...: expected a path, got {len(text)} characters")
     path = Path(path)
     with _explained(path):
         status = path.stat()
@@ -293,7 +303,7 @@ def _to_save(
     elif kind == "TIFF":
         options |= tiff_metadata(options.pop("exif", b""), xmp, iptc)
     if kind in ("JPEG", "BMP") and image.mode in ("LA", "RGBA"):
-        image = _over_white(image)
+        image = over_white(image)
     return image, options
 
 
@@ -319,7 +329,9 @@ def to_plain(image: Image.Image, bits: int | None = None) -> Image.Image:
         converted = _cmyk_to_srgb(image)
         if converted is not None:
             return converted
-    if mode in ("PA", "RGBa", "La") or transparent:
+    if mode == "La":
+        return image.convert("LA")
+    if mode in ("PA", "RGBa") or transparent:
         return image.convert("RGBA")
     return image.convert("L" if mode == "1" else "RGB")
 
@@ -348,7 +360,10 @@ def _cmyk_to_srgb(image: Image.Image) -> Image.Image | None:
         return None
 
 
-def _over_white(image: Image.Image) -> Image.Image:
+def over_white(image: Image.Image) -> Image.Image:
+    """A picture of mode LA or RGBA without transparency, as L or RGB; others as they are."""
+    if image.mode not in ("LA", "RGBA"):
+        return image
     from PIL import Image
 
     rgba = image.convert("RGBA")

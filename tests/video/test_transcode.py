@@ -520,5 +520,5 @@ def test_an_animated_webp_is_no_single_picture(tiny: Transformer, tmp_path: Path
     first, second = (Image.fromarray(shot.frame) for shot in shots[:2])
     source = tmp_path / "film.webp"
     first.save(source, save_all=True, append_images=[second])
-    with pytest.raises(StreamError, match="animated WebP.*GIF"):
+    with pytest.raises(StreamError, match=r"animated WebP.*GIF"):
         age_video(source, tmp_path / "older.mp4", tiny, years=70)
