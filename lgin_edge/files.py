@@ -9,7 +9,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from .errors import ModelError, shown
@@ -51,7 +51,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield partial
         if partial.exists():
             if mode is not None:
-                partial.chmod(mode)
+                with suppress(PermissionError):  # file systems of networks may have permissions of their own
+                    partial.chmod(mode)
             with partial.open("rb+") as written:
                 os.fsync(written.fileno())  # else a power failure leaves an empty file of this name
             partial.replace(target)
