@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ def partial_path(path: Path) -> Path:
     """A name beside ``path`` for what becomes it later: hidden, ``.NAME.01234567.tmp``, and never too long."""
     tail = f".{secrets.token_hex(4)}.tmp"
     name = os.fsencode(path.name)[: _MAX_NAME - 1 - len(tail)]
-    return path.with_name(f".{name.decode(errors='ignore')}{tail}")
+    return path.with_name(f".{name.decode(sys.getfilesystemencoding(), 'ignore')}{tail}")
 
 
 def sweep(path: Path) -> None:

@@ -9,8 +9,9 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,7 +179,7 @@ def _open(data: bytes, name: Path | str, limits: Limits, formats: Sequence[str])
     if "HEIF" in formats and data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         _register_heif(name)
         known.append("HEIF")
-    file: Any = Image.open(io.BytesIO(data), formats=known)
+    file = _identified(data, known)
     width, height = file.size
     if width * height > limits.image_pixels:
         raise ImageError(
@@ -190,6 +191,19 @@ def _open(data: bytes, name: Path | str, limits: Limits, formats: Sequence[str])
     if frames > 1:
         raise ImageError(f"{name}: expected one picture, got {frames} (an animation or pages): extract one first")
     return file
+
+
+def _identified(data: bytes, kinds: Iterable[str]) -> Any:
+    """As Pillow's ``open``, but for its limit of pixels, which is one for the whole program."""
+    from PIL import Image, UnidentifiedImageError
+
+    for kind in kinds:
+        factory, accepts = Image.OPEN[kind]
+        accepted = accepts is None or accepts(data[:16])
+        if accepted and not isinstance(accepted, str):  # which says what would have to be installed
+            with suppress(SyntaxError, IndexError, TypeError, struct.error):  # which mean that it is of another kind
+                return factory(io.BytesIO(data), "")
+    raise UnidentifiedImageError
 
 
 def _load(data: bytes, file: Any) -> Any:
@@ -209,13 +223,11 @@ def _completed(data: bytes, kind: str) -> Any:
 
     What follows the coded data decides only pixels that are missing: with two other tails the picture is the same.
     """
-    from PIL import Image
-
     if kind != "JPEG":
         return None
     found = []
     for tail in (b"\0" * 64, b"\x55" * 64):
-        file = Image.open(io.BytesIO(data + tail + b"\xff\xd9"), formats=("JPEG",))
+        file = _identified(data + tail + b"\xff\xd9", ("JPEG",))
         file.load()
         found.append(file)
     return found[0] if found[0].tobytes() == found[1].tobytes() else None
@@ -398,11 +410,9 @@ def _explained(path: Path | str, formats: Sequence[str] = READABLE) -> Iterator[
     except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
         if raised_by_caller(error):
             raise
-        from PIL import Image, UnidentifiedImageError
+        from PIL import UnidentifiedImageError
 
         if isinstance(error, UnidentifiedImageError):
             kinds = ", ".join(formats)
             raise ImageError(f"{path}: not an image that can be read; expected one of {kinds}") from error
-        if isinstance(error, Image.DecompressionBombError):
-            raise ImageError(f"{path}: too large to be a photograph ({error}): reduce it first") from error
         raise ImageError(f"{path}: {str(error) or type(error).__name__}") from error

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import sys
 from pathlib import Path
 
 import pytest
 
 from lgin_edge.batch.journal import JsonLines
-from lgin_edge.files import atomic_write
+from lgin_edge.files import atomic_write, partial_path
 
 
 def test_a_file_is_replaced_where_permissions_cannot_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,3 +42,11 @@ def test_a_journal_is_written_where_there_are_no_locks(
     again = JsonLines(tmp_path / "report.jsonl")
     assert again.rows() == [{"a": 1}]
     again.close()
+
+
+def test_a_name_in_another_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under LC_ALL=C with PYTHONUTF8=0: names are ASCII, and other bytes are kept as they are."""
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+    name = partial_path(tmp_path / "é.jpg").name
+    assert name.isascii()
+    assert (name.startswith("."), name.endswith(".tmp")) == (True, True)
