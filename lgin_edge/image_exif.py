@@ -71,15 +71,20 @@ def to_bytes(tags: Image.Exif, most: int | None = None) -> bytes:
         most: bytes, for which the longest tags give way.
     """
     keep_texts(tags)
+    written: list[tuple[int, Any, int]] = []  # bytes of each tag, its table, and itself
     for place, table in _tables(tags):
         for tag in [tag for tag in table if tag not in (_EXIF_IFD, _GPS_IFD)]:
-            if not _can_be_written(place, tag, table[tag]):
+            size = _bytes_of(place, tag, table[tag])
+            if size:
+                written.append((size, table, tag))
+            else:
                 del table[tag]
     exif = tags.tobytes()
-    while most is not None and len(exif) > most:
-        every = [(table, tag) for _, table in _tables(tags) for tag in table]
-        table, tag = max(every, key=lambda one: len(repr(one[0][one[1]])))
-        del table[tag]
+    if most is not None and len(exif) > most:
+        for size, table, tag in sorted(written, key=lambda one: one[0]):
+            most -= size
+            if most < 0:
+                del table[tag]
         exif = tags.tobytes()
     return exif
 
@@ -97,12 +102,13 @@ def _tables(tags: Image.Exif) -> list[tuple[int | None, Any]]:
     return [(None, tags), *((place, tags.get_ifd(place)) for place in (_EXIF_IFD, _GPS_IFD) if place in tags)]
 
 
-def _can_be_written(place: int | None, tag: int, value: Any) -> bool:
+def _bytes_of(place: int | None, tag: int, value: Any) -> int:
+    """Bytes of EXIF that has this tag alone; 0 if it cannot be written."""
     from PIL import Image
 
     one = Image.Exif()
     (one if place is None else one.get_ifd(place))[tag] = value
-    return _unless_damaged(one.tobytes) is not None
+    return len(_unless_damaged(one.tobytes) or b"")
 
 
 def _unless_damaged(read: Callable[[], T]) -> T | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +139,17 @@ def test_a_text_of_a_png_that_is_too_long_for_pillow_is_left_out(
     np.testing.assert_array_equal(np.asarray(picture.image), np.asarray(scene))
     assert picture.metadata["text"] == {"Author": "somebody"}
     assert images.size(path.read_bytes()) == (80, 48)
+
+
+def test_many_long_tags_give_way_at_once(scene: Image.Image) -> None:
+    """One after the other, each with all that remain, would take minutes."""
+    exif = Image.Exif()
+    for tag in range(60_000, 62_000):
+        exif[tag] = "x" * 1000
+    exif[COPYRIGHT] = "(c) me"
+    start = time.monotonic()
+    data = images.encode(scene, "JPEG", Picture(scene, {"exif": exif.tobytes()}))
+    assert time.monotonic() - start < 5
+    again = Image.open(io.BytesIO(data)).getexif()
+    assert again[COPYRIGHT] == "(c) me"
+    assert 55 < len(again) < 66
