@@ -144,7 +144,7 @@ def test_a_text_of_a_png_that_is_too_long_for_pillow_is_left_out(
 def test_many_long_tags_give_way_at_once(scene: Image.Image) -> None:
     """One after the other, each with all that remain, would take minutes."""
     exif = Image.Exif()
-    for tag in range(60_000, 62_000):
+    for tag in range(60_000, 61_000):
         exif[tag] = "x" * 1000
     exif[COPYRIGHT] = "(c) me"
     start = time.monotonic()
