@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from .errors import BackendError
 
 #: Seconds that the end of the interpreter waits for calls of daemon threads.
 _PATIENCE = 10.0
+
+#: Where Linux tells a process its control group, and what each of them may take (version 2).
+_MY_CGROUP, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 _changed = threading.Condition()
 _running = 0  # calls of daemon threads
@@ -50,8 +55,19 @@ def native_call() -> Iterator[None]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Cores that this process may use: those that it is bound to, or fewer where a container has less time than they have."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        (group,) = (line[3:] for line in _MY_CGROUP.read_text("utf-8").splitlines() if line.startswith("0::"))
+    except (OSError, ValueError):
+        return cores
+    folder = _CGROUPS / group.lstrip("/")
+    for one in (folder, *folder.parents):
+        if one.is_relative_to(_CGROUPS):
+            with suppress(OSError, ValueError):  # "max" is no limit
+                quota, period = (one / "cpu.max").read_text("ascii").split()
+                cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
+    return cores
 
 
 class ForkGuard:

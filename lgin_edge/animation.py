@@ -18,7 +18,8 @@ from . import provenance
 from .errors import ImageError, InputError, shown
 from .faces import Face
 from .files import atomic_write, exists
-from .frames import Frame
+from .frames import Frame, PixelFormat
+from .images import over_white, to_plain
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -109,6 +110,8 @@ def animate(
     for name, value, least in (("seconds", seconds, 0.1), ("fps", fps, 1)):
         if not isinstance(value, (int, float)) or not least <= value <= 60:
             raise InputError(f"{name}: expected {least:g} to 60, got {shown(value)}")
+    if isinstance(image, np.ndarray):
+        PixelFormat.of(None, image.shape).check("image", image)
     picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     picture, chosen = reduced(picture, side or max(picture.size), faces)
     chosen = transformer.detect(picture) if chosen is None else chosen
@@ -123,7 +126,7 @@ def parts(
     transformer: Transformer, image: Image.Image, faces: Sequence[Face], years: Sequence[float]
 ) -> Iterator[list[Image.Image]]:
     """The picture at each of these ages, in RGB, a few at a time."""
-    picture = image.convert("RGB")
+    picture = over_white(to_plain(image)).convert("RGB")
     for start in range(0, len(years), _AGES_AT_ONCE):
         yield transformer.age(picture, years=years[start : start + _AGES_AT_ONCE], faces=faces)
 

@@ -12,6 +12,7 @@ from . import geometry
 from .faces import Face
 from .fonts import font_for
 from .frames import Frame
+from .images import over_white, to_plain
 
 if TYPE_CHECKING:
     from .transformer import Transformer
@@ -88,4 +89,4 @@ def row(transformer: Transformer, image: Image.Image, face: Face, cell: int) -> 
     pictures = [part, *transformer.timeline(part, landmarks=face.landmarks - low)]
     box = tuple((shown - np.tile(low, 2)).tolist())
     reducing = Image.Resampling.LANCZOS
-    return [one.convert("RGB").resize((cell, cell), reducing, box=box) for one in pictures]
+    return [over_white(to_plain(one)).convert("RGB").resize((cell, cell), reducing, box=box) for one in pictures]

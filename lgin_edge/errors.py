@@ -57,10 +57,13 @@ def shown(value: object) -> str:
         return "a number of thousands of digits"
 
 
-def raised_by_caller(error: BaseException) -> bool:
+def raised_by_caller(error: BaseException, *libraries: str) -> bool:
     """Whether an exception came from a signal handler of the caller's, in the midst of a library's work.
 
     A time limit is such a one. It belongs to the caller, and is not turned into an error of ours.
+
+    Args:
+        libraries: packages beside ours that may have raised it on their own.
     """
     if isinstance(error, OSError) and error.errno is not None:
         return False  # the system's
@@ -69,7 +72,7 @@ def raised_by_caller(error: BaseException) -> bool:
         names = trace.tb_frame.f_globals
         package = str(names.get("__name__", "")).partition(".")[0]
         is_python = "__builtins__" in names  # what Cython compiled, as in PyAV, has no names to go by
-        if is_python and package not in _LIBRARIES and package not in sys.stdlib_module_names:
+        if is_python and package not in (*_LIBRARIES, *libraries) and package not in sys.stdlib_module_names:
             return True
         trace = trace.tb_next
     return False

@@ -8,8 +8,9 @@ import os
 import re
 import secrets
 import stat
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from .errors import ModelError, shown
@@ -24,7 +25,7 @@ def partial_path(path: Path) -> Path:
     """A name beside ``path`` for what becomes it later: hidden, ``.NAME.01234567.tmp``, and never too long."""
     tail = f".{secrets.token_hex(4)}.tmp"
     name = os.fsencode(path.name)[: _MAX_NAME - 1 - len(tail)]
-    return path.with_name(f".{name.decode(errors='ignore')}{tail}")
+    return path.with_name(f".{name.decode(sys.getfilesystemencoding(), 'ignore')}{tail}")
 
 
 def sweep(path: Path) -> None:
@@ -51,7 +52,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield partial
         if partial.exists():
             if mode is not None:
-                partial.chmod(mode)
+                with suppress(PermissionError):  # file systems of networks may have permissions of their own
+                    partial.chmod(mode)
             with partial.open("rb+") as written:
                 os.fsync(written.fileno())  # else a power failure leaves an empty file of this name
             partial.replace(target)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from typing import Literal
 
 from .errors import ImageError
@@ -35,6 +36,9 @@ _GIF_BLOCK = re.compile(rb"[!,;]")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 #: Markers without a length; Pillow takes none of the reserved ones either, and goes on behind an end that comes before the picture.
 _NO_LENGTH = {0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)}
+_PNG = b"\x89PNG\r\n\x1a\n"
+#: What stands before the text of a compressed chunk of a PNG.
+_BEFORE_TEXT = {b"zTXt": re.compile(rb"[^\0]*\0\0"), b"iTXt": re.compile(rb"[^\0]*\0[^\0]\0[^\0]*\0[^\0]*\0")}
 #: How a TIFF may begin for Pillow, which allows the number in the wrong order, too.
 _TIFF = (b"II*\0", b"MM\0*", b"MM*\0", b"II\0*", b"II+\0", b"MM\0+")
 _ORDERS: dict[bytes, Literal["<", ">"]] = {b"II": "<", b"MM": ">"}
@@ -55,7 +59,7 @@ def check_cost(name: object, data: bytes, max_pixels: int) -> None:
     try:
         if data[:2] == b"\xff\xd8":
             _check_jpeg(data, max_pixels)
-        elif data[:8] == b"\x89PNG\r\n\x1a\n":
+        elif data[:8] == _PNG:
             _check_png(data)
         elif data[:4] in _TIFF:
             _check_tiff(data)
@@ -100,6 +104,29 @@ def _check_png(data: bytes) -> None:
         chunks += 1
         if chunks > MAX_SEGMENTS + at // PNG_CHUNK_BYTES:
             raise ValueError(f"a PNG of {chunks} chunks in {at} bytes: save it again first")
+
+
+def without_long_texts(data: bytes) -> bytes:
+    """A PNG without the texts that are too long for Pillow, in which programs keep how they made it; other files as they are."""
+    kept, at, start = [], 8, 0
+    while data[:8] == _PNG and at + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + size
+        if kind in _BEFORE_TEXT and _is_long(data[at + 8 : end - 4], _BEFORE_TEXT[kind]):
+            kept.append(data[start:at])
+            start = end
+        at = end
+    return b"".join([*kept, data[start:]]) if kept else data
+
+
+def _is_long(chunk: bytes, before: re.Pattern[bytes]) -> bool:
+    from PIL import PngImagePlugin
+
+    most, head = PngImagePlugin.MAX_TEXT_CHUNK, before.match(chunk)
+    try:
+        return head is not None and len(zlib.decompressobj().decompress(chunk[head.end() :], most + 1)) > most
+    except zlib.error:
+        return False  # which Pillow passes over
 
 
 def _check_tiff(data: bytes) -> None:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import raised_by_caller
 from .image_checks import MAX_SEGMENTS, check_exif
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 T = TypeVar("T")
 
+_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _ORIENTATION, _X_RESOLUTION, _RESOLUTION_UNIT, _CENTIMETRE = 0x0112, 0x011A, 0x0128, 3
 _RAW_PROFILE = "Raw profile type exif"  # in which ImageMagick keeps it in a PNG
 _BOXES = ("AVIF", "HEIF")
@@ -51,6 +55,60 @@ def restore(file: Any, data: bytes) -> None:
         info["exif"] = exif
         if file.format == "JPEG" and "dpi" not in info and (dpi := _unless_damaged(lambda: _dpi(file.getexif()))):
             info["dpi"] = dpi, dpi
+
+
+def orientation(file: Any) -> int:
+    """How an opened image file is to be turned, 1 to 8; 1, not at all, where it says nothing that is known."""
+    found = _unless_damaged(lambda: file.getexif().get(_ORIENTATION))
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def to_bytes(tags: Image.Exif, most: int | None = None) -> bytes:
+    """EXIF with all that can be written of it.
+
+    Args:
+        tags: changed, as ``keep_texts`` does, and without the tags that cannot be written: one that is damaged takes no other with it.
+        most: bytes, for which the longest tags give way.
+    """
+    keep_texts(tags)
+    written: list[tuple[int, Any, int]] = []  # bytes of each tag, its table, and itself
+    for place, table in _tables(tags):
+        for tag in [tag for tag in table if tag not in (_EXIF_IFD, _GPS_IFD)]:
+            size = _bytes_of(place, tag, table[tag])
+            if size:
+                written.append((size, table, tag))
+            else:
+                del table[tag]
+    exif = tags.tobytes()
+    if most is not None and len(exif) > most:
+        for size, table, tag in sorted(written, key=lambda one: one[0]):
+            most -= size
+            if most < 0:
+                del table[tag]
+        exif = tags.tobytes()
+    return exif
+
+
+def keep_texts(tags: Image.Exif) -> None:
+    """Texts as the bytes that they are, in UTF-8 mostly. Pillow reads them as Latin-1, and writes "?" for all that is not ASCII."""
+    for _, table in _tables(tags):
+        for tag, value in list(table.items()):
+            if isinstance(value, str) and not value.isascii():
+                table[tag] = value.encode("latin-1", "replace")
+
+
+def _tables(tags: Image.Exif) -> list[tuple[int | None, Any]]:
+    """Places and tags of the first table, and of those of the camera and the position."""
+    return [(None, tags), *((place, tags.get_ifd(place)) for place in (_EXIF_IFD, _GPS_IFD) if place in tags)]
+
+
+def _bytes_of(place: int | None, tag: int, value: Any) -> int:
+    """Bytes of EXIF that has this tag alone; 0 if it cannot be written."""
+    from PIL import Image
+
+    one = Image.Exif()
+    (one if place is None else one.get_ifd(place))[tag] = value
+    return len(_unless_damaged(one.tobytes) or b"")
 
 
 def _unless_damaged(read: Callable[[], T]) -> T | None:
@@ -123,4 +181,4 @@ def _turned_as(pillows: bytes | None, exif: bytes | None) -> bytes | None:
     turned.load(pillows or b"")
     tags.load(exif)
     tags[_ORIENTATION] = turned.get(_ORIENTATION, 1)
-    return tags.tobytes()
+    return to_bytes(tags)

@@ -7,18 +7,22 @@ since they are not written. An orientation that was applied is reset.
 from __future__ import annotations
 
 import re
+import struct
 from typing import TYPE_CHECKING, Any
 
-from . import provenance
+from . import image_exif, provenance
 from .errors import raised_by_caller
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_ORIENTATION, _SUB_IFDS, _EXIF_IFD = 0x0112, 0x014A, 0x8769
+_ORIENTATION, _SUB_IFDS, _EXIF_IFD, _GPS_IFD = 0x0112, 0x014A, 0x8769, 0x8825
 _MAKER_NOTE, _WIDTH, _HEIGHT = 0x927C, 0xA002, 0xA003
-_XMP = 700  # of a TIFF
+_XMP, _IPTC = 700, 33723  # of a TIFF
+_PHOTOSHOP, _PHOTOSHOP_IPTC = b"Photoshop 3.0\0", 0x0404  # of a JPEG: what begins its segment, and the part of it
+_MOST_IN_SEGMENT = 0xFFFF - 2
 _MOST_DPI = 0xFFFF
+_JPEG_START = b"\xff\xd8\xff"
 #: Tags of a TIFF that describe the picture; the others describe how the file is laid out.
 _TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)
 PNG_XMP = "XML:com.adobe.xmp"
@@ -38,7 +42,7 @@ _EMBEDDED = re.compile(rb"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/=]{2000}")
 
 
 def kept_metadata(file: Any, image: Image.Image, mode: str) -> dict[str, Any]:
-    """What Pillow's ``save`` takes of the metadata of ``file``, an opened image file.
+    """What Pillow's ``save`` takes of the metadata of ``file``, an opened image file; and iptc, the captions of picture agencies.
 
     Args:
         image: the picture, upright, as it was read.
@@ -53,10 +57,13 @@ def kept_metadata(file: Any, image: Image.Image, mode: str) -> dict[str, Any]:
     xmp = image.info.get("xmp") or image.info.get(PNG_XMP)
     if xmp and (clean := clean_xmp(xmp.encode() if isinstance(xmp, str) else xmp)):
         kept["xmp"] = clean
+    iptc = _iptc(file)
+    if isinstance(iptc, bytes) and _JPEG_START not in iptc:  # a preview
+        kept["iptc"] = iptc
     try:
         exif = _exif(file, image)
         if len(exif):
-            kept["exif"] = exif.tobytes()
+            kept["exif"] = image_exif.to_bytes(exif)
     except Exception as error:  # damaged EXIF fails in many ways; it cannot be kept
         if raised_by_caller(error):
             raise
@@ -73,8 +80,14 @@ def _profile_fits(profile: Any, mode: str) -> bool:
     return space == (b"GRAY" if mode in ("L", "LA") else b"RGB ")
 
 
+def _iptc(file: Any) -> Any:
+    if file.format == "TIFF":
+        return file.tag_v2.get(_IPTC)
+    return file.info.get("photoshop", {}).get(_PHOTOSHOP_IPTC)
+
+
 def _exif(file: Any, image: Image.Image) -> Any:
-    exif = image.getexif()
+    exif = file.getexif()
     if file.format == "TIFF":  # here the tags are the file's own, and Pillow drops them when it turns the picture
         exif = type(exif)()
         for tag in set(_TIFF_TAGS) & set(file.tag_v2):
@@ -87,7 +100,7 @@ def _exif(file: Any, image: Image.Image) -> Any:
         return exif
     details = exif.get_ifd(_EXIF_IFD)
     note = details.get(_MAKER_NOTE)
-    if isinstance(note, bytes) and b"\xff\xd8\xff" in note:  # a camera's preview
+    if isinstance(note, bytes) and _JPEG_START in note:  # a camera's preview
         del details[_MAKER_NOTE]
     for tag, side in ((_WIDTH, image.width), (_HEIGHT, image.height)):
         if tag in details:
@@ -96,7 +109,8 @@ def _exif(file: Any, image: Image.Image) -> Any:
 
 
 def clean_xmp(xmp: bytes) -> bytes:
-    """XMP without thumbnails and without claims about parts of the file that are not written; b"" if that cannot be done."""
+    """XMP without thumbnails, without claims about parts of the file that are not written, and without a turn, which was made; b"" if that
+    cannot be done."""
     prefixes = {
         re.escape(prefix)
         for prefix, _, uri in re.findall(rb"xmlns:([\w.-]+)\s*=\s*(['\"])(.*?)\2", xmp)
@@ -104,7 +118,8 @@ def clean_xmp(xmp: bytes) -> bytes:
     }
     if len(prefixes) > _MOST_PREFIXES:
         return b""  # each would be looked for everywhere
-    elements = [rb"[\w.-]+:Thumbnails"]
+    xmp = re.sub(rb"\stiff:Orientation\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", xmp)
+    elements = [rb"[\w.-]+:Thumbnails", rb"tiff:Orientation"]
     if prefixes:
         stale = b"(?:" + b"|".join(sorted(prefixes)) + b")"
         xmp = re.sub(rb"\s" + stale + rb":[\w.-]+\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", xmp)
@@ -115,16 +130,42 @@ def clean_xmp(xmp: bytes) -> bytes:
     return xmp
 
 
-def tiff_exif(exif: bytes | None, xmp: bytes) -> Any:
-    """EXIF and XMP of a TIFF, which are tags of one table, as ``save`` takes them."""
+def tiff_metadata(exif: bytes, xmp: bytes, iptc: bytes) -> dict[str, Any]:
+    """Metadata of a TIFF, which are tags of one table, as ``save`` takes it, and how the pixels are then compressed."""
     from PIL import Image
 
     tags = Image.Exif()
     if exif:
         tags.load(exif)
+        image_exif.keep_texts(tags)
     if xmp:
         tags[_XMP] = xmp
-    return tags
+    if iptc:
+        tags[_IPTC] = iptc
+    # Pillow leaves compression to libtiff, and libtiff does not take the further tables of EXIF from it.
+    return {"exif": tags, "compression": "raw" if set(tags) & {_EXIF_IFD, _GPS_IFD} else "tiff_lzw"}
+
+
+def jpeg_metadata(exif: bytes, comment: bytes, xmp: bytes, iptc: bytes) -> dict[str, bytes]:
+    """Metadata of a JPEG as ``save`` takes it. Each kind has one segment: of EXIF the longest tags give way, and comments are cut."""
+    from PIL import Image
+
+    extra = provenance.jpeg_segment(xmp) if xmp else b""
+    if len(exif) > _MOST_IN_SEGMENT:
+        tags = Image.Exif()
+        tags.load(exif)
+        exif = image_exif.to_bytes(tags, _MOST_IN_SEGMENT)
+    if iptc:
+        block = struct.pack(">4sHHI", b"8BIM", _PHOTOSHOP_IPTC, 0, len(iptc)) + iptc + bytes(len(iptc) % 2)
+        extra += _segment(0xED, _PHOTOSHOP + block)
+    if comment:  # here, because Pillow makes no room for a long one
+        extra += _segment(0xFE, comment[:_MOST_IN_SEGMENT])
+    return {"exif": exif, "comment": b"", "extra": extra}
+
+
+def _segment(marker: int, body: bytes) -> bytes:
+    """A segment of a JPEG; b"" if it is too long for one."""
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body if len(body) <= _MOST_IN_SEGMENT else b""
 
 
 def png_text(text: dict[str, str], xmp: bytes) -> Any:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from . import image_exif, provenance
 from .errors import ImageError, raised_by_caller
 from .files import atomic_write, exists
-from .image_checks import check_cost
-from .image_metadata import kept_metadata, png_text, tiff_exif
+from .image_checks import check_cost, without_long_texts
+from .image_metadata import PNG_XMP, jpeg_metadata, kept_metadata, png_text, tiff_metadata
 from .limits import LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -57,7 +59,13 @@ UNREAD = (
     ".ico",
 )
 
-_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
+_BITS_PER_SAMPLE = 258
+#: Characters of a path, as file systems take them.
+_MAX_PATH = 4096
+#: What people take for a path: addresses, and pictures in base64 as pages have them.
+_ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|file)://|data:", re.IGNORECASE)
+#: By EXIF's orientation, how Pillow turns a picture upright (``Image.Transpose``).
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -68,7 +76,7 @@ class Picture:
     Attributes:
         image: upright, mode L, LA, RGB or RGBA.
         metadata: what Pillow's ``save`` takes: exif (orientation reset, no thumbnail: it would show the old face),
-            icc_profile, dpi, xmp, comment, and the text of a PNG.
+            icc_profile, dpi, xmp, comment, the text of a PNG, and iptc, which it does not take.
         jpeg: of a JPEG its quantisation tables and chroma subsampling: written with the same ones, what is not touched
             changes least.
         format: the file's, one of ``READABLE``.
@@ -92,6 +100,11 @@ def read(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> Picture:
 
 def file_bytes(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> bytes:
     """An image file, not decoded. Raises ImageError: missing, a folder, or larger than ``limits`` allow."""
+    text = os.fspath(path)
+    if _ADDRESS.match(text) and not exists(path):
+        raise ImageError(f"{text[:80]}: an address, and only files are read: fetch it first")
+    if len(text) > _MAX_PATH:
+        raise ImageError(f"{text[:80]}...: expected a path, got {len(text)} characters")
     path = Path(path)
     with _explained(path):
         status = path.stat()
@@ -117,24 +130,19 @@ def decode(
     _check_bytes(name, len(data), limits)
     with _explained(name, formats):
         check_cost(name, data, limits.image_pixels)
-        shown = image_exif.hide(data)
+        shown = image_exif.hide(without_long_texts(data))
         file = _load(shown, _open(shown, name, limits, formats))
         image_exif.restore(file, data)
         jpeg = _jpeg_settings(file)
-        turned = False
-        try:
-            from PIL import ImageOps
-
-            turned = file.getexif().get(_ORIENTATION, 1) in range(2, 9)
-            image = ImageOps.exif_transpose(file)
-        except Exception as error:  # damaged EXIF fails in many ways; the picture is still a picture
-            if raised_by_caller(error):
-                raise
-            image = file.copy()
-        if turned and jpeg.get("subsampling") == 1:
+        orientation = image_exif.orientation(file)
+        if orientation > 1 and jpeg.get("subsampling") == 1:
             jpeg["subsampling"] = 0  # 4:2:2 halves the columns, which the turn has made rows
+        image = file.copy() if orientation == 1 else file.transpose(_TURNS[orientation])
         plain = to_plain(image, _grey_bits(file))
         metadata = kept_metadata(file, image, plain.mode)
+        for key in ("exif", "xmp", PNG_XMP):  # which would say once more how it is to be turned
+            plain.info.pop(key, None)
+        plain.info |= {key: metadata[key] for key in ("exif", "xmp") if key in metadata}
         return Picture(plain, metadata, jpeg, str(file.format))
 
 
@@ -151,7 +159,7 @@ def size(
     _check_bytes(name, len(data), limits)
     with _explained(name, formats):
         check_cost(name, data, limits.image_pixels)
-        width, height = _open(image_exif.hide(data), name, limits, formats).size
+        width, height = _open(image_exif.hide(without_long_texts(data)), name, limits, formats).size
         return width, height
 
 
@@ -171,7 +179,7 @@ def _open(data: bytes, name: Path | str, limits: Limits, formats: Sequence[str])
     if "HEIF" in formats and data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         _register_heif(name)
         known.append("HEIF")
-    file: Any = Image.open(io.BytesIO(data), formats=known)
+    file = _identified(data, known)
     width, height = file.size
     if width * height > limits.image_pixels:
         raise ImageError(
@@ -183,6 +191,19 @@ def _open(data: bytes, name: Path | str, limits: Limits, formats: Sequence[str])
     if frames > 1:
         raise ImageError(f"{name}: expected one picture, got {frames} (an animation or pages): extract one first")
     return file
+
+
+def _identified(data: bytes, kinds: Iterable[str]) -> Any:
+    """As Pillow's ``open``, but for its limit of pixels, which is one for the whole program."""
+    from PIL import Image, UnidentifiedImageError
+
+    for kind in kinds:
+        factory, accepts = Image.OPEN[kind]
+        accepted = accepts is None or accepts(data[:16])
+        if accepted and not isinstance(accepted, str):  # which says what would have to be installed
+            with suppress(SyntaxError, IndexError, TypeError, struct.error):  # which mean that it is of another kind
+                return factory(io.BytesIO(data), "")
+    raise UnidentifiedImageError
 
 
 def _load(data: bytes, file: Any) -> Any:
@@ -202,13 +223,11 @@ def _completed(data: bytes, kind: str) -> Any:
 
     What follows the coded data decides only pixels that are missing: with two other tails the picture is the same.
     """
-    from PIL import Image
-
     if kind != "JPEG":
         return None
     found = []
     for tail in (b"\0" * 64, b"\x55" * 64):
-        file = Image.open(io.BytesIO(data + tail + b"\xff\xd9"), formats=("JPEG",))
+        file = _identified(data + tail + b"\xff\xd9", ("JPEG",))
         file.load()
         found.append(file)
     return found[0] if found[0].tobytes() == found[1].tobytes() else None
@@ -283,10 +302,10 @@ def _to_save(
 ) -> tuple[Image.Image, dict[str, Any]]:
     """The picture as a format can hold it, and the options of Pillow's ``save``."""
     options = dict(source.metadata) if source else {}
-    text, xmp = options.pop("text", None), options.pop("xmp", b"")
+    text, xmp, iptc = options.pop("text", None), options.pop("xmp", b""), options.pop("iptc", b"")
     xmp = provenance.xmp(xmp) if changed else xmp
     if kind == "JPEG":
-        options["extra"] = provenance.jpeg_segment(xmp) if xmp else b""
+        options |= jpeg_metadata(options.pop("exif", b""), options.pop("comment", b""), xmp, iptc)
         same = source is not None and bool(source.jpeg) and source.image.mode == image.mode
         options |= source.jpeg if same and source else {"quality": 95, "subsampling": 0}
     elif kind == "PNG":
@@ -294,9 +313,9 @@ def _to_save(
     elif kind == "WEBP":
         options |= {"quality": 95, "xmp": xmp}
     elif kind == "TIFF":
-        options |= {"compression": "tiff_lzw", "exif": tiff_exif(options.get("exif"), xmp)}
+        options |= tiff_metadata(options.pop("exif", b""), xmp, iptc)
     if kind in ("JPEG", "BMP") and image.mode in ("LA", "RGBA"):
-        image = _over_white(image)
+        image = over_white(image)
     return image, options
 
 
@@ -322,7 +341,9 @@ def to_plain(image: Image.Image, bits: int | None = None) -> Image.Image:
         converted = _cmyk_to_srgb(image)
         if converted is not None:
             return converted
-    if mode in ("PA", "RGBa", "La") or transparent:
+    if mode == "La":
+        return image.convert("LA")
+    if mode in ("PA", "RGBa") or transparent:
         return image.convert("RGBA")
     return image.convert("L" if mode == "1" else "RGB")
 
@@ -351,7 +372,10 @@ def _cmyk_to_srgb(image: Image.Image) -> Image.Image | None:
         return None
 
 
-def _over_white(image: Image.Image) -> Image.Image:
+def over_white(image: Image.Image) -> Image.Image:
+    """A picture of mode LA or RGBA without transparency, as L or RGB; others as they are."""
+    if image.mode not in ("LA", "RGBA"):
+        return image
     from PIL import Image
 
     rgba = image.convert("RGBA")
@@ -386,11 +410,9 @@ def _explained(path: Path | str, formats: Sequence[str] = READABLE) -> Iterator[
     except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
         if raised_by_caller(error):
             raise
-        from PIL import Image, UnidentifiedImageError
+        from PIL import UnidentifiedImageError
 
         if isinstance(error, UnidentifiedImageError):
             kinds = ", ".join(formats)
             raise ImageError(f"{path}: not an image that can be read; expected one of {kinds}") from error
-        if isinstance(error, Image.DecompressionBombError):
-            raise ImageError(f"{path}: too large to be a photograph ({error}): reduce it first") from error
         raise ImageError(f"{path}: {str(error) or type(error).__name__}") from error

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from . import geometry
 from .arguments import floats
-from .errors import ImageError, InputError, shown
+from .errors import ImageError, InputError, raised_by_caller, shown
 from .faces import Face, FaceBatch
 from .frames import Color, Frame, PixelFormat, check_result
 from .limits import Limits
@@ -75,9 +75,19 @@ def to_frame(image: Any, color: Color | None) -> tuple[Frame, PixelFormat, Calla
     from .images import to_plain
 
     try:
+        image.load()
         plain = to_plain(image)
     except ImageError as error:
         raise InputError(f"image: {error}") from error
+    except (MemoryError, ImportError):
+        raise
+    except (
+        Exception
+    ) as error:  # Pillow reads a file when its pixels are first needed: it may be damaged, or closed by then
+        if raised_by_caller(error):
+            raise
+        why = str(error) or "was its file closed before they were needed?"
+        raise InputError(f"image: its pixels cannot be read: {why}") from error
     order = PixelFormat.RGBA if plain.mode in ("RGBA", "LA") else PixelFormat.RGB
 
     def restore(result: Frame) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,10 @@ PICTURES = frozenset((*images.SUFFIXES, *images.UNREAD))
 FILMS = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts", ".m2ts"))
 
 
+#: What the name of a file ends with, rather than that of a folder.
+_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,3}")
+
+
 @dataclass(frozen=True)
 class Job:
     """One file to read and the file to write."""
@@ -44,10 +49,13 @@ def plan(inputs: Sequence[Path], out: Path | None, label: str) -> list[Job]:
     Raises InputError: places that contradict each other, no pictures, or as ``check``.
     """
     one_file = out is not None and out.suffix.lower() in images.WRITABLE and not out.is_dir()
-    if out is not None and not one_file and out.suffix.lower() in PICTURES and not exists(out):
-        raise InputError(
-            f"-o {out}: the ending {out.suffix!r} is not one that is written: {', '.join(images.WRITABLE)}"
-        )
+    if out is not None and not one_file and not exists(out):
+        one_picture = len(inputs) == 1 and not inputs[0].is_dir()
+        if out.suffix.lower() in PICTURES or (one_picture and _ENDING.fullmatch(out.suffix)):
+            raise InputError(
+                f"-o {out}: the ending {out.suffix!r} is not one that is written: {', '.join(images.WRITABLE)}; "
+                "a folder of such a name must be there"
+            )
     if one_file and (len(inputs) > 1 or inputs[0].is_dir()):
         raise InputError(f"-o {out} is one picture, and IN is several; give a folder")
     jobs = []
@@ -80,7 +88,7 @@ def result_name(path: Path, label: str = "", *, beside: bool = False) -> str:
 
 
 def files(folder: Path, suffixes: Iterable[str], *, without: Path | None = None) -> list[Path]:
-    """The files with these endings in a folder and the folders in it, in order, without hidden ones.
+    """The files with these endings in a folder and the folders in it, in order, without hidden ones and what lies in hidden folders.
 
     Args:
         without: a folder of results; where it lies inside ``folder``, an earlier run wrote what is in it.
@@ -89,17 +97,50 @@ def files(folder: Path, suffixes: Iterable[str], *, without: Path | None = None)
     inside = without is not None and without.resolve() != folder.resolve()
     return [
         file
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-        and file.suffix.lower() in wanted
-        and not file.name.startswith(".")
+        for file in _walk(folder)
+        if file.suffix.lower() in wanted
+        and file.is_file()
         and not (inside and without is not None and file.resolve().is_relative_to(without.resolve()))
     ]
 
 
 def left_out(folder: Path) -> list[Path]:
-    """The films in a folder, and the pictures that are of kinds that are not read."""
-    return files(folder, (*images.UNREAD, *FILMS))
+    """The films in a folder, the pictures that are of kinds that are not read, and folders that cannot be looked into."""
+    return [*closed_folders(folder), *files(folder, (*images.UNREAD, *FILMS))]
+
+
+def closed_folders(folder: Path) -> list[Path]:
+    """The folders in a folder that cannot be looked into."""
+    return [path for path in _walk(folder) if path.is_dir()]
+
+
+def why_left_out(path: Path) -> str:
+    """Of one of ``left_out``."""
+    if path.is_dir():
+        return "no permission to look into it"
+    return "a film" if path.suffix.lower() in FILMS else f"{path.suffix} is not read"
+
+
+def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """What is no folder in a folder and in those in it, in order, without what is hidden; and folders that cannot be looked into.
+
+    Links to folders are followed, but for those that lead back to one of ``above``.
+    """
+    try:
+        found = sorted(folder.iterdir())
+    except PermissionError:
+        yield folder
+        return
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    above = (*above, folder.resolve())
+    for path in found:
+        if path.name.startswith("."):
+            continue
+        if not path.is_dir():
+            yield path
+        elif not (path.is_symlink() and path.resolve() in above):
+            yield from _walk(path, above)
 
 
 def check(jobs: Sequence[Job]) -> None:

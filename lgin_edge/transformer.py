@@ -211,10 +211,11 @@ class Transformer:
         on_device = not isinstance(image, np.ndarray) and is_on_device(image)
         if stream is not None and not on_device:
             raise InputError("stream: belongs to a frame on the GPU, and this one is in the host's memory")
-        if isinstance(years, (list, tuple, range, np.ndarray)):
-            if group is not None or out is not None or not len(years):
+        several: Any = years
+        if isinstance(years, (list, tuple, range)) or np.ndim(several):
+            if group is not None or out is not None or not len(several):
                 raise InputError("years: a list of one or more ages goes with neither group= nor out=")
-            codes = np.stack([self._code(None, one) for one in years])
+            codes = np.stack([self._code(None, one) for one in several])
             return self._change(image, codes, given, strength, color, None)
         code = self._code(group, years)
         if on_device:
@@ -401,6 +402,7 @@ class Transformer:
     def _code(self, group: float | None, years: Any) -> NDArray[np.float32]:
         """The code of an age, [K]. Warns of one that the model does not reach."""
         about = self._description
+        years = years.item() if isinstance(years, np.ndarray) and not years.ndim else years
         code = about.age_code(group=group, years=years)
         if years is not None and (used := about.used_years(years)) != years:
             warnings.warn(

@@ -124,3 +124,25 @@ def test_the_command(tiny_model: Path, astronaut: Image8, tmp_path: Path) -> Non
     ):
         refused = run(picture, *options, *words)
         assert (refused.exit_code, message in refused.output) == (2, True), refused.output
+
+
+def test_what_is_transparent_is_white(tiny: Transformer, astronaut: Image8) -> None:
+    """A portrait that was cut out keeps colours where nothing is to be seen."""
+    (face,) = tiny.detect(astronaut)
+    alpha = np.full((*astronaut.shape[:2], 1), 255, np.uint8)
+    alpha[: round(face.box[1])] = 0
+    for picture in (np.dstack([astronaut, alpha]), Image.fromarray(np.dstack([astronaut, alpha]))):
+        frame = np.asarray(tiny.animate(picture, 30, 40, 0.1, fps=10, faces=[face]).frames[0])
+        assert (frame[:20] == 255).all()
+        assert np.array_equal(frame[-50:], astronaut[-50:])
+    strip = np.asarray(tiny.strip(Image.fromarray(np.dstack([astronaut, alpha * 0])), faces=[face]))
+    opaque = np.asarray(tiny.strip(astronaut, faces=[face]))
+    rows = np.flatnonzero((opaque != 255).any(axis=(1, 2)))
+    middle = (rows[0] + rows[-1]) // 2
+    assert (strip[middle] == 255).mean() > 0.9 > (opaque[middle] == 255).mean()
+
+
+def test_arrays_that_are_no_pictures(tiny: Transformer, astronaut: Image8) -> None:
+    for image in (astronaut / 255, astronaut[..., 0]):
+        with pytest.raises(InputError, match="image: expected"):
+            tiny.animate(image)

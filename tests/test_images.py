@@ -492,3 +492,16 @@ def test_a_pillow_without_avif(kind: str, monkeypatch: pytest.MonkeyPatch) -> No
     file = io.BytesIO()
     Image.new("RGB", (64, 48)).save(file, kind)
     assert images.decode(file.getvalue()).format == kind
+
+
+def test_the_limit_of_pixels_is_ours(tmp_path: Path, scene: Image8, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow has one, too, for the whole program: it would refuse what our limit allows, and warn of half as much."""
+    path = tmp_path / "in.png"
+    Image.fromarray(scene).save(path)
+    for most in (48 * 80 - 1, 48 * 80 // 3):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert images.read(path).image.size == (80, 48)
+        with pytest.raises(ImageError, match=r"80 x 48 pixels; at most 0\.001 million"):
+            images.read(path, limits=Limits(image_pixels=1000))

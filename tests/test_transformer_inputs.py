@@ -220,3 +220,40 @@ def test_results_that_cannot_be_written_are_refused(tiny: Transformer, noise: Im
     with pytest.raises(InputError, match="share one byte"):
         tiny.age(noise, group=4, landmarks=LANDMARKS, out=out)
     assert (memory == 7).all()
+
+
+def test_pillow_images_whose_file_is_closed_or_damaged(tiny: Transformer, astronaut: Image8, tmp_path: Path) -> None:
+    """Pillow reads the pixels when they are first needed."""
+    path, cut = tmp_path / "in.jpg", tmp_path / "cut.jpg"
+    Image.fromarray(astronaut).save(path)
+    cut.write_bytes(path.read_bytes()[:9000])
+    with Image.open(path) as closed:
+        pass
+    with Image.open(cut) as damaged:
+        for image, why in ((closed, "closed"), (damaged, "truncated")):
+            for call in (tiny.detect, tiny.timeline):
+                with pytest.raises(InputError, match=f"pixels cannot be read: .*{why}"):
+                    call(image)
+
+
+def test_a_path_is_no_address_and_no_picture(tiny: Transformer) -> None:
+    base64 = "/9j/" * 4000
+    for address in ("https://example.com/a.jpg", "S3://bucket/a.jpg", "data:image/jpeg;base64," + base64):
+        with pytest.raises(ImageError, match="an address, and only files are read: fetch it") as caught:
+            tiny.detect(address)
+        assert str(caught.value).startswith(address[:40])
+        assert len(str(caught.value)) < 200
+    with pytest.raises(ImageError) as caught:
+        tiny.detect(base64)
+    assert len(str(caught.value)) < 200
+
+
+def test_an_age_that_numpy_made(tiny: Transformer, noise: Image8) -> None:
+    wanted = tiny.age(noise, years=70, landmarks=LANDMARKS)
+    np.testing.assert_array_equal(tiny.age(noise, years=np.array(70.0), landmarks=LANDMARKS), wanted)
+
+
+def test_premultiplied_grey_comes_back_as_grey(tiny: Transformer, noise: Image8) -> None:
+    grey = Image.fromarray(noise).convert("L").convert("LA")
+    out = tiny.age(grey.convert("La"), years=70, landmarks=LANDMARKS)
+    assert np.array_equal(np.asarray(out), np.asarray(tiny.age(grey, years=70, landmarks=LANDMARKS)))

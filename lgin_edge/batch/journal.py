@@ -6,6 +6,7 @@ The first line says what is asked for, so that one folder never holds the result
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import io
 import json
@@ -23,11 +24,14 @@ from .tasks import Outcome
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+#: What file systems of networks say that have no locks; there nothing keeps two processes apart.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 FILE, FAILURES = "report.jsonl", "failures.csv"
 
 
 class JsonLines:
-    """Rows of JSON in a file, a line each, to which one process at a time may append: an interruption loses nothing.
+    """Rows of JSON in a file, a line each, to which one process at a time may append, where the file system has locks: an interruption
+    loses nothing.
 
     Half a line at the end, of a process that was killed, does not count; it is cut off before the next row is written.
 
@@ -40,7 +44,11 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         self._file = path.open("a+b")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
             self._file.seek(0)
             self.data = self._file.read()
         except BaseException:

@@ -89,8 +89,9 @@ class Worker:
         except (BackendError, ClosedError):
             raise
         except (LginError, OSError, MemoryError) as error:
-            # No other OSError of a caller's: a shard's reader is not ours either.
-            if isinstance(error, TimeoutError) and raised_by_caller(error):
+            # No other OSError of a caller's: a shard's reader is not ours either, and may itself have waited for too long.
+            reader = getattr(self._settings.shards.get(task.suffix), "__module__", "").partition(".")[0]
+            if isinstance(error, TimeoutError) and raised_by_caller(error, reader):
                 raise
             reason = str(error) or type(error).__name__
             outcome = Outcome(task.name, 0, 0, ((task.name, reason),), complete=False)

@@ -112,6 +112,8 @@ def _say_left_out(source: Path, shards: Mapping[str, AgeShard]) -> None:
     if find_spec("pillow_heif") is None:
         why |= dict.fromkeys(HEIF_SUFFIXES, "pip install pillow-heif")
     left_out = tuple(suffix for suffix in why if suffix not in shards)
+    for folder in jobs.closed_folders(source):
+        stderr.print(f"{folder}: {jobs.why_left_out(folder)}, left out")
     counts = Counter(file.suffix.lower() for file in jobs.files(source, left_out))
     for suffix, count in sorted(counts.items()):
         stderr.print(f"{count} {suffix} left out: {why[suffix]}")

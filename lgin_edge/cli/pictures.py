@@ -283,8 +283,7 @@ def _say_left_out(inputs: Sequence[Path]) -> None:
 
     for folder in filter(Path.is_dir, inputs):
         for file in jobs.left_out(folder):
-            why = "a film" if file.suffix.lower() in jobs.FILMS else f"{file.suffix} is not read"
-            stderr.print(f"{file}: {why}, left out")
+            stderr.print(f"{file}: {jobs.why_left_out(file)}, left out")
 
 
 def _run(
@@ -359,6 +358,8 @@ def _read(path: Path, *, limits: Limits) -> Picture:
 
     if path != _PIPE:
         return images.read(path, limits=limits)
+    if sys.stdin is None:
+        raise InputError("-: a picture is expected from stdin, which is closed")
     if sys.stdin.isatty():
         raise InputError("-: a picture is expected from a file or another program: < FILE")
     data = sys.stdin.buffer.read(limits.image_bytes + 1)
@@ -375,6 +376,8 @@ def _through(
 
     from .. import images, jobs
 
+    if sys.stdout is None:
+        raise InputError("-: the picture would go to stdout, which is closed: -o FILE")
     if sys.stdout.isatty():
         raise InputError("-: the picture would go to the terminal; send it on: > FILE, or -o FILE")
     picture = _read(source, limits=limits)

@@ -51,6 +51,8 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        if scope.get("method") == "HEAD":  # as monitors ask; the server sends no body then
+            scope = {**scope, "method": "GET"}
         problem = self._problem(Headers(scope=scope))
         if problem is None:
             await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else _with_reason(send))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..stream.pipeline import Pipeline
 from ..transformer import Transformer
 from .orientation import UPRIGHT, Orientation, display_orientation, is_transparent
 from .sound import SoundEncoder
+from .timeline import Timeline
 from .writer import BT601, BT709, FULL, LIMITED, SWS, UNKNOWN, VideoWriter, plain_name, pyav
 
 #: ``progress(done, total)`` in seconds of the film; the total is None where the file does not say.
@@ -31,6 +33,8 @@ _MADE_OPAQUE = "the film has transparent parts; they were written opaque"
 _HD = 720
 #: Seconds by which a film may be shorter than its header says.
 _SHORT = 0.25
+#: Seconds from which on a last frame that is longer than the others is no mere jitter.
+_STANDS_S = 0.5
 #: Frames per second of a film that states no rate.
 _FALLBACK_RATE = Fraction(25)
 #: Metadata of a stream that describes how it was encoded or is turned, and is written anew.
@@ -119,6 +123,8 @@ class _Film:
             raise StreamError(f"{path}: {_why(self._av, error)}") from error
         if _is_picture(self.container, path):
             self.container.close()
+            if _is_animated_webp(path):
+                raise StreamError(f"{path}: an animated WebP, which FFmpeg does not read: save it as a GIF first")
             raise StreamError(f"{path}: is a picture, not a film: lgin-edge age {path}")
         videos = [one for one in self.container.streams.video if not _is_cover(one)]
         if not videos:
@@ -179,7 +185,9 @@ class _Job:
         self._packets = self._errors = 0
         self._end = 0.0  # of all that was read, seconds
         self._last = -1  # the last frame's time, ticks
-        self._step = self._nominal_step = film.frame_ticks  # its length
+        self._step = self._nominal_step = film.frame_ticks  # from the one before to it
+        self._held = self._step  # its length
+        self._write: Callable[[int], None]  # the last frame, at a time
         self._is_timed = False  # whether the film states times that rise
         self._shape: tuple[int, ...] = ()  # of the first frame
 
@@ -189,7 +197,6 @@ class _Job:
             if packet is None or packet.stream.index == self._film.video.index:
                 if packet is not None:
                     self._packets += 1
-                    self._errors += bool(packet.is_corrupt)
                 for frame in self._decode(packet):
                     self._frame(frame)
             elif packet.stream.index in self._copies and packet.dts is not None:
@@ -205,11 +212,18 @@ class _Job:
         outcome.frames = self._writer.frames
         if not outcome.frames:
             raise StreamError(f"{self._film.path}: no frame of its video can be decoded")
-        outcome.seconds = float((self._last + self._step) * self._film.video.time_base)
+        outcome.seconds = float((self._last + self._held) * self._film.video.time_base)
         outcome.damage = self._damage()
+        self._hold()
         if outcome.with_faces:
             self._writer.finish()
         return outcome
+
+    def _hold(self) -> None:
+        """Show the last frame for as long as the film does: written once more, because encoders give it the length of the others."""
+        held = self._held * self._film.video.time_base
+        if held > _STANDS_S and self._held > 1.5 * self._step:
+            self._write(max(self._last + 1, self._last + self._held - self._nominal_step))
 
     def _choose_copies(self) -> None:
         for stream in self._film.container.streams:
@@ -259,10 +273,12 @@ class _Job:
 
     def _demux(self) -> Iterator[Any]:
         """The packets as far as they can be read, and None, at which the decoder gives its last frames."""
+        timeline = Timeline(self._film.container, self._film.video.index)
         try:
             for packet in self._film.container.demux():
                 if not packet.size:
                     continue
+                timeline.place(packet)
                 start = packet.pts if packet.pts is not None else packet.dts
                 if start is not None:
                     self._end = max(self._end, float((start + (packet.duration or 0)) * packet.time_base))
@@ -271,6 +287,7 @@ class _Job:
             if raised_by_caller(error):
                 raise
             self._errors += 1
+        self._errors += timeline.damaged
         yield None
 
     def _decode(self, packet: Any) -> list[Any]:
@@ -301,6 +318,7 @@ class _Job:
             self._is_timed = self._is_timed or frame.pts is not None
         if self._last >= 0:
             self._step = pts - self._last
+        self._held = getattr(frame, "duration", None) or self._step
         matrix = frame.colorspace if frame.colorspace in (1, 4, 5, 6, 7, 9) else BT709 if frame.height >= _HD else BT601
         full_range = frame.color_range == FULL or frame.format.name.startswith("yuvj")
         source = {"src_colorspace": SWS[matrix], "src_color_range": FULL if full_range else LIMITED}
@@ -321,10 +339,10 @@ class _Job:
             image = np.concatenate([rgb, processed.image], axis=1) if self._side_by_side else processed.image
             if self._mark:
                 image = np.asarray(marked(Image.fromarray(image)))
-            writer.write_array(image, pts, matrix=matrix, full_range=full_range)
+            self._write = partial(writer.write_array, image, matrix=matrix, full_range=full_range)
         else:  # as it was decoded: not even rounded
-            frame.pts = pts
-            writer.write(frame)
+            self._write = partial(_write_decoded, writer, frame)
+        self._write(pts)
         self._outcome.with_faces += processed.changed
         self._last = pts
         if self._progress is not None:
@@ -375,12 +393,23 @@ class _Job:
         return f"{self._film.path} is cut off or damaged: {self._writer.frames}{many} frames could be read, which were written"
 
 
+def _write_decoded(writer: VideoWriter, frame: Any, pts: int) -> None:
+    frame.pts = pts
+    writer.write(frame)
+
+
 def _is_picture(container: Any, path: Path) -> bool:
     """Whether a file holds a single picture, which FFmpeg takes for a film of one frame."""
     if container.format.name == "image2" or container.format.name.endswith("_pipe"):
         return True
     videos = container.streams.video
     return path.suffix.lower() in SUFFIXES and len(videos) == 1 and videos[0].frames == 1
+
+
+def _is_animated_webp(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(21)
+    return head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
 
 
 def _is_cover(stream: Any) -> bool:

@@ -28,7 +28,7 @@ WRITABLE = {
 #: Options by which the encoders keep what can be seen.
 _OPTIONS = {
     "libx264": {"crf": "18", "preset": "fast"},
-    "libx265": {"crf": "20", "preset": "fast"},
+    "libx265": {"crf": "20", "preset": "fast", "x265-params": "log-level=error"},
     "libvpx-vp9": {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"},
     "libvpx": {"crf": "10", "b": "20M", "deadline": "good", "cpu-used": "4"},
     "libopenh264": {"b": "12M"},
@@ -36,6 +36,8 @@ _OPTIONS = {
 }
 #: Pixel formats that players know, and their parents with full range; whatever else a film has is written as the first.
 _FORMATS = {"yuv420p": "yuv420p", "yuvj420p": "yuv420p", "nv12": "yuv420p", "yuv422p": "yuv422p", "yuv444p": "yuv444p"}
+#: FFmpeg's number of H.265.
+_HEVC = 173
 #: FFmpeg's numbers: the matrices of BT.601 and BT.709, "not stated", and the two ranges.
 BT601, BT709, UNKNOWN = 6, 1, 2
 LIMITED, FULL = 1, 2
@@ -110,6 +112,7 @@ class VideoWriter:
             self._container.metadata["DIGITAL_SOURCE_TYPE"] = provenance.SOURCE_TYPE
         self._video: Any = None
         self._pending: list[tuple[Any, Any]] = []
+        self._copied: dict[int, int] = {}  # the last times of decoding, by streams
         self._begun, self._open = False, True
         self.size = (0, 0)  # width and height, once it has begun
         self.frames = 0
@@ -145,6 +148,11 @@ class VideoWriter:
             self._pending.append((packet, stream))
             return
         packet.stream = stream
+        if stream.type == "audio" and packet.dts is not None:  # where recordings were joined they overlap a little
+            self._copied[stream.index] = packet.dts = max(
+                packet.dts, self._copied.get(stream.index, packet.dts - 1) + 1
+            )
+            packet.pts = packet.pts if packet.pts is None else max(packet.pts, packet.dts)
         with self._explained():
             self._container.mux(packet)
 
@@ -196,6 +204,8 @@ class VideoWriter:
             stream.pix_fmt = self.pixels
             stream.time_base = stream.codec_context.time_base = time_base
             stream.codec_context.thread_type = "AUTO"
+            if self.form in ("mp4", "mov") and stream.codec.id == _HEVC:
+                stream.codec_context.codec_tag = "hvc1"  # Apple's players take no other
             if aspect:
                 stream.codec_context.sample_aspect_ratio = aspect
             for name, value in (color or {"colorspace": BT601, "color_range": LIMITED}).items():

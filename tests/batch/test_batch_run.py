@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
+import types
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -297,3 +298,15 @@ def test_results_never_stand_above_the_sources(tmp_path: Path, where: str) -> No
 def test_names_that_no_file_system_takes(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         tasks.find(tmp_path / ("x" * 5000), tmp_path / "out")
+
+
+def test_a_reader_of_shards_that_waited_for_too_long_fails_alone(tmp_path: Path, tiny_model: Path) -> None:
+    """It is no time limit of the caller's, which a signal handler in another module raises."""
+    reader = types.ModuleType("reader")
+    exec("def age_shard(*_): raise TimeoutError('the store did not answer')", vars(reader))  # noqa: S102 - code of its own
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    (source / "a.tar").touch()
+    done = run.run(source, out, run.settings(tiny_model, years=70, shards={".tar": reader.age_shard}))
+    assert (done.aged, done.failed) == (0, 1)
+    assert "the store did not answer" in (out / "failures.csv").read_text()

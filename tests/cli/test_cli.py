@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,10 @@ from support.command_line import Run, files
 from typer.testing import CliRunner
 
 import lgin_edge
-from lgin_edge import transformer
+from lgin_edge import InputError, transformer
 from lgin_edge.cli import app as cli
-from lgin_edge.cli import options
+from lgin_edge.cli import options, pictures
+from lgin_edge.limits import LIMITS
 
 Image8 = npt.NDArray[np.uint8]
 
@@ -201,3 +203,28 @@ def test_the_right_command_is_told(run: Run, portrait: Path, words: str, message
     assert result.exit_code == options.WRONG_USAGE
     assert message.format(**places) in result.stderr
     assert files(portrait.parent) == ["portrait.jpg"]
+
+
+def test_a_process_that_is_ended_leaves_nothing_half_written(tmp_path: Path) -> None:
+    """By a service manager, or with its terminal; it dies of the signal, as others do."""
+    program = (
+        "import os, sys, time; from pathlib import Path; from lgin_edge.cli import app as cli; from lgin_edge.files import atomic_write\n"
+        "def work():\n"
+        "    with atomic_write(Path(sys.argv[1])) as partial:\n"
+        "        partial.write_bytes(b'half'); os.kill(os.getpid(), int(sys.argv[2])); time.sleep(9)\n"
+        "cli.app = work; cli.main()"
+    )
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.mp4"), str(int(number))], check=False)
+        assert done.returncode == -number
+        assert not list(tmp_path.iterdir())
+
+
+def test_streams_that_are_closed_are_said_to_be(monkeypatch: pytest.MonkeyPatch, tiny: Any) -> None:
+    """As under cron and service managers."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="stdin, which is closed"):
+        pictures._read(Path("-"), limits=LIMITS)
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(InputError, match="stdout, which is closed"):
+        pictures._through(tiny, Path("a.jpg"), None, 70, False, LIMITS)

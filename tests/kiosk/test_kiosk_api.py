@@ -247,3 +247,12 @@ def test_pixels_in_flight_are_counted(client: httpx.Client, server: Server, astr
         assert client.get("/healthz").json()["status"] == "busy"
     assert post().status_code == 200
     assert kiosk.pixels.taken == 0
+
+
+def test_monitors_may_ask_for_heads(client: httpx.Client) -> None:
+    for path in ("/", "/healthz", "/metrics", "/static/app.js"):
+        head, whole = client.head(path), client.get(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == whole.headers["content-type"]
+    assert client.head("/nothing").status_code == 404
+    assert client.head("/v1/age").status_code == 405

@@ -468,3 +468,57 @@ def test_without_pyav(tiny: Transformer, movie: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(BackendError, match=r"pip install 'lgin-edge\[video\]'"):
         age_video(movie, movie.with_name("older.mp4"), tiny, group=4)
+
+
+def joined(path: Path, frames: Sequence[Image8], sound: str | None) -> Path:
+    """Two recordings of a camera, one behind the other, as cat joins them."""
+    one = make(path, frames, times=[3000 * i for i in range(len(frames))], sound=sound, options={"muxdelay": "0"})
+    one.write_bytes(2 * one.read_bytes())
+    return one
+
+
+@pytest.mark.parametrize("sound", [None, "aac"])
+def test_recordings_that_were_joined_go_on(
+    tiny: Transformer, tmp_path: Path, shots: list[Shot], sound: str | None
+) -> None:
+    source = joined(tmp_path / "joined.ts", [shot.frame for shot in shots[:15]], sound)
+    outcome = age_video(source, tmp_path / "older.mp4", tiny, years=70)
+    assert (outcome.frames, outcome.notes, outcome.damage) == (30, [], "")
+    after = Seen(tmp_path / "older.mp4")
+    assert np.allclose(np.delete(np.diff(after.times), 14), 1 / 30, atol=1e-3)
+    assert np.diff(after.times)[14] == pytest.approx(1 / 30, abs=0.05)  # sound may be a little longer than what is seen
+    if sound:
+        assert len(after.sound) == len(Seen(source).sound)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_a_last_picture_stands_as_long_as_it_did(
+    tiny: Transformer, tmp_path: Path, shots: list[Shot], suffix: str
+) -> None:
+    frames = [Image.fromarray(shot.frame) for shot in shots[:3]]
+    source, target = tmp_path / "film.gif", tmp_path / f"older{suffix}"
+    frames[0].save(source, save_all=True, append_images=frames[1:], duration=[100, 100, 2000])
+    outcome = age_video(source, target, tiny, years=70)
+    assert (outcome.frames, outcome.seconds) == (3, pytest.approx(2.2))
+    with av.open(str(target)) as container:
+        ends = [float((one.pts + one.duration) * one.time_base) for one in container.demux() if one.size]
+    assert max(ends) == pytest.approx(2.2, abs=0.01)
+
+
+def test_apple_plays_h265(
+    tiny: Transformer, tmp_path: Path, shots: list[Shot], capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = make(tmp_path / "film.mp4", [shot.frame for shot in shots[:3]])
+    for suffix in (".mp4", ".mov"):
+        target = tmp_path / f"older{suffix}"
+        age_video(source, target, tiny, years=70, codec="libx265")
+        assert b"hvc1" in target.read_bytes()
+    assert capfd.readouterr().err == ""  # the encoder is quiet
+
+
+def test_an_animated_webp_is_no_single_picture(tiny: Transformer, tmp_path: Path, shots: list[Shot]) -> None:
+    first, second = (Image.fromarray(shot.frame) for shot in shots[:2])
+    source = tmp_path / "film.webp"
+    first.save(source, save_all=True, append_images=[second])
+    with pytest.raises(StreamError, match=r"animated WebP.*GIF"):
+        age_video(source, tmp_path / "older.mp4", tiny, years=70)

@@ -1,0 +1,155 @@
+"""What photographs bring with them beside their pixels, as cameras, agencies and programs that draw write it."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from lgin_edge import images
+from lgin_edge.images import Picture
+
+MAKE, ORIENTATION, ARTIST, COPYRIGHT, DESCRIPTION = 0x010F, 0x0112, 0x013B, 0x8298, 0x010E
+EXIF_IFD, GPS_IFD, TAKEN, LENS, BRIGHTNESS = 0x8769, 0x8825, 0x9003, 0xA434, 0x9203
+SHORT, LONG = 3, 4
+
+
+@pytest.fixture
+def scene() -> Image.Image:
+    y, x = np.mgrid[:48, :80]
+    return Image.fromarray(np.stack([3 * x, 5 * y, x + y], axis=-1).astype(np.uint8))
+
+
+def saved(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def rewritten(data: bytes, kind: str) -> Image.Image:
+    """A file that was read and written once more, opened."""
+    picture = images.decode(data)
+    file = Image.open(io.BytesIO(images.encode(picture.image, kind, picture)))
+    file.load()
+    return file
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_names_in_exif_keep_their_letters(scene: Image.Image, kind: str) -> None:
+    artist, lens, latin = "José Łuk", "Objectif éà", "Größe".encode("latin-1")
+    exif = Image.Exif()
+    exif[ARTIST], exif[DESCRIPTION], exif[COPYRIGHT] = artist.encode(), latin, "© me".encode()
+    details, place = exif.get_ifd(EXIF_IFD), exif.get_ifd(GPS_IFD)
+    details[LENS], details[BRIGHTNESS], details[TAKEN] = lens.encode(), -2.5, "2024:01:02 03:04:05"
+    place[1], place[2] = "N", (48.0, 12.0, 3.5)
+    again = rewritten(saved(scene, exif=exif), kind).getexif()
+    assert again[ARTIST].encode("latin-1").decode() == artist
+    assert again[COPYRIGHT].encode("latin-1").decode() == "© me"
+    assert again[DESCRIPTION].encode("latin-1") == latin
+    written = again.get_ifd(EXIF_IFD)
+    text = written[LENS]
+    assert (text if isinstance(text, bytes) else text.encode("latin-1")).decode() == lens
+    assert (written[BRIGHTNESS], written[TAKEN]) == (-2.5, "2024:01:02 03:04:05")
+    assert again.get_ifd(GPS_IFD) == {1: "N", 2: (48.0, 12.0, 3.5)}
+
+
+def test_a_tag_that_cannot_be_written_takes_no_other_with_it(scene: Image.Image) -> None:
+    """A compression, which is a short number, of 100,000."""
+    entries = [(0x0103, LONG, 1, 100_000), (ORIENTATION, SHORT, 1, 6), (MAKE, 2, 4, int.from_bytes(b"Cam\0", "little"))]
+    table = b"".join(struct.pack("<HHII", *one) for one in sorted(entries))
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + table + bytes(4)
+    data = saved(scene, "PNG", exif=exif)
+    picture = images.decode(data)
+    np.testing.assert_array_equal(np.asarray(picture.image), np.rot90(np.asarray(scene), -1))
+    again = rewritten(data, "JPEG").getexif()
+    assert dict(again) == {MAKE: "Cam", ORIENTATION: 1}
+    assert picture.image.getexif().get(ORIENTATION, 1) == 1
+
+
+def test_a_turn_that_was_made_is_in_no_metadata(scene: Image.Image) -> None:
+    turn = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><r:D tiff:Orientation="6" a:b="c"/>%s</x:xmpmeta>'
+    xmp = (turn % "<tiff:Orientation>6</tiff:Orientation>").encode()
+    data = saved(scene, xmp=xmp)
+    picture = images.decode(data)
+    assert picture.image.size == (48, 80)
+    assert picture.image.getexif().get(ORIENTATION, 1) == 1
+    again = rewritten(data, "JPEG")
+    assert again.getexif().get(ORIENTATION, 1) == 1
+    assert b'a:b="c"' in again.info["xmp"]
+
+
+def test_metadata_that_is_too_long_for_a_jpeg_gives_way(scene: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[DESCRIPTION], exif[ARTIST], exif[COPYRIGHT] = "a workflow" * 7000, "b" * 40_000, "(c) me"
+    again = rewritten(saved(scene, "PNG", exif=exif), "JPEG")
+    assert dict(again.getexif()) == {ARTIST: "b" * 40_000, COPYRIGHT: "(c) me", ORIENTATION: 1}
+    comment = rewritten(saved(scene, "GIF", comment=b"c" * 70_000), "JPEG").info["comment"]
+    assert comment == b"c" * 65_533
+
+
+def test_all_long_metadata_at_once(scene: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[COPYRIGHT] = "c" * 65_000
+    metadata = {
+        "exif": exif.tobytes(),
+        "comment": b"x" * 100_000,
+        "iptc": b"z" * 65_000,
+        "icc_profile": os.urandom(300_000),
+    }
+    again = Image.open(io.BytesIO(images.encode(scene, "JPEG", Picture(scene, metadata))))
+    again.load()
+    assert [len(again.info[key]) for key in ("comment", "icc_profile")] == [65_533, 300_000]
+    assert again.info["photoshop"] == {0x0404: b"z" * 65_000}
+    assert again.getexif()[COPYRIGHT] == "c" * 65_000
+
+
+def iptc_jpeg(scene: Image.Image, iptc: bytes) -> bytes:
+    body = b"Photoshop 3.0\0" + struct.pack(">4sHHI", b"8BIM", 0x0404, 0, len(iptc)) + iptc + bytes(len(iptc) % 2)
+    data = saved(scene)
+    return data[:2] + struct.pack(">HH", 0xFFED, len(body) + 2) + body + data[2:]
+
+
+def test_captions_of_agencies_are_kept(scene: Image.Image) -> None:
+    iptc = b"\x1c\x02\x78\x00\x07caption" + b"\x1c\x02\x74\x00\x06(c) me"
+    data = iptc_jpeg(scene, iptc)
+    assert rewritten(data, "JPEG").info["photoshop"] == {0x0404: iptc}
+    tiff: Any = rewritten(data, "TIFF")
+    assert tiff.tag_v2[33723] == iptc
+    assert rewritten(saved(tiff, "TIFF"), "JPEG").info["photoshop"] == {0x0404: iptc}
+    assert "photoshop" not in rewritten(iptc_jpeg(scene, iptc + b"\xff\xd8\xff\xe0"), "JPEG").info  # a preview
+
+
+@pytest.mark.parametrize("international", [False, True])
+def test_a_text_of_a_png_that_is_too_long_for_pillow_is_left_out(
+    tmp_path: Path, scene: Image.Image, international: bool
+) -> None:
+    text = PngImagePlugin.PngInfo()
+    (text.add_itxt if international else text.add_text)("workflow", "{} " * 400_000, zip=True)
+    text.add_text("Author", "somebody", zip=True)
+    path = tmp_path / "drawn.png"
+    scene.save(path, pnginfo=text)
+    picture = images.read(path)
+    np.testing.assert_array_equal(np.asarray(picture.image), np.asarray(scene))
+    assert picture.metadata["text"] == {"Author": "somebody"}
+    assert images.size(path.read_bytes()) == (80, 48)
+
+
+def test_many_long_tags_give_way_at_once(scene: Image.Image) -> None:
+    """One after the other, each with all that remain, would take minutes."""
+    exif = Image.Exif()
+    for tag in range(60_000, 61_000):
+        exif[tag] = "x" * 1000
+    exif[COPYRIGHT] = "(c) me"
+    start = time.monotonic()
+    data = images.encode(scene, "JPEG", Picture(scene, {"exif": exif.tobytes()}))
+    assert time.monotonic() - start < 5
+    again = Image.open(io.BytesIO(data)).getexif()
+    assert again[COPYRIGHT] == "(c) me"
+    assert 55 < len(again) < 66
