@@ -107,26 +107,35 @@ def _check_png(data: bytes) -> None:
 
 
 def without_long_texts(data: bytes) -> bytes:
-    """A PNG without the texts that are too long for Pillow, in which programs keep how they made it; other files as they are."""
-    kept, at, start = [], 8, 0
-    while data[:8] == _PNG and at + 8 <= len(data):
+    """A PNG without the texts that are too long for Pillow, in which programs keep how they made it; other files as they are.
+
+    No more text is looked at than Pillow takes of one file: what follows it refuses.
+    """
+    if data[:8] != _PNG:
+        return data
+    from PIL import PngImagePlugin
+
+    kept, at, start, left = [], 8, 0, PngImagePlugin.MAX_TEXT_MEMORY
+    while left > 0 and at + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, at)
         end = at + 12 + size
-        if kind in _BEFORE_TEXT and _is_long(data[at + 8 : end - 4], _BEFORE_TEXT[kind]):
-            kept.append(data[start:at])
-            start = end
+        if kind in _BEFORE_TEXT:
+            length = _text_length(data[at + 8 : end - 4], _BEFORE_TEXT[kind], PngImagePlugin.MAX_TEXT_CHUNK + 1)
+            left -= length
+            if length > PngImagePlugin.MAX_TEXT_CHUNK:
+                kept.append(data[start:at])
+                start = end
         at = end
     return b"".join([*kept, data[start:]]) if kept else data
 
 
-def _is_long(chunk: bytes, before: re.Pattern[bytes]) -> bool:
-    from PIL import PngImagePlugin
-
-    most, head = PngImagePlugin.MAX_TEXT_CHUNK, before.match(chunk)
+def _text_length(chunk: bytes, before: re.Pattern[bytes], most: int) -> int:
+    """Bytes of a compressed text, counted up to ``most``; 0 of one that is damaged, which Pillow passes over."""
+    head = before.match(chunk)
     try:
-        return head is not None and len(zlib.decompressobj().decompress(chunk[head.end() :], most + 1)) > most
+        return 0 if head is None else len(zlib.decompressobj().decompress(chunk[head.end() :], most))
     except zlib.error:
-        return False  # which Pillow passes over
+        return 0
 
 
 def _check_tiff(data: bytes) -> None:

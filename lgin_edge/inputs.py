@@ -81,9 +81,8 @@ def to_frame(image: Any, color: Color | None) -> tuple[Frame, PixelFormat, Calla
         raise InputError(f"image: {error}") from error
     except (MemoryError, ImportError):
         raise
-    except (
-        Exception
-    ) as error:  # Pillow reads a file when its pixels are first needed: it may be damaged, or closed by then
+    # Pillow reads a file when its pixels are first needed: it may be damaged, or closed by then.
+    except Exception as error:
         if raised_by_caller(error):
             raise
         why = str(error) or "was its file closed before they were needed?"

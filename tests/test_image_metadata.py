@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from lgin_edge import images
+from lgin_edge import ImageError, image_checks, images
 from lgin_edge.images import Picture
 
 MAKE, ORIENTATION, ARTIST, COPYRIGHT, DESCRIPTION = 0x010F, 0x0112, 0x013B, 0x8298, 0x010E
@@ -139,6 +139,24 @@ def test_a_text_of_a_png_that_is_too_long_for_pillow_is_left_out(
     np.testing.assert_array_equal(np.asarray(picture.image), np.asarray(scene))
     assert picture.metadata["text"] == {"Author": "somebody"}
     assert images.size(path.read_bytes()) == (80, 48)
+
+
+def test_no_more_text_of_a_png_is_looked_at_than_pillow_takes(
+    scene: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of a megabyte may hold a gigabyte of them."""
+    text = PngImagePlugin.PngInfo()
+    for i in range(100):
+        text.add_text(f"workflow {i}", " " * (1 << 20) + "{}", zip=True)
+    data = saved(scene, "PNG", pnginfo=text)
+    looked_at: list[int] = []
+    original = image_checks._text_length
+    monkeypatch.setattr(
+        image_checks, "_text_length", lambda *chunk: looked_at.append(original(*chunk)) or looked_at[-1]
+    )
+    with pytest.raises(ImageError, match="MAX_TEXT_CHUNK"):
+        images.decode(data, "a.png")
+    assert PngImagePlugin.MAX_TEXT_MEMORY <= sum(looked_at) <= PngImagePlugin.MAX_TEXT_MEMORY + (2 << 20)
 
 
 def test_many_long_tags_give_way_at_once(scene: Image.Image) -> None:
