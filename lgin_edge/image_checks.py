@@ -37,8 +37,9 @@ _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 #: Markers without a length; Pillow takes none of the reserved ones either, and goes on behind an end that comes before the picture.
 _NO_LENGTH = {0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)}
 _PNG = b"\x89PNG\r\n\x1a\n"
-#: What stands before the text of a compressed chunk of a PNG.
-_BEFORE_TEXT = {b"zTXt": re.compile(rb"[^\0]*\0\0"), b"iTXt": re.compile(rb"[^\0]*\0[^\0]\0[^\0]*\0[^\0]*\0")}
+#: What stands before what is compressed in the chunks of a PNG, of texts and of a colour profile.
+_NAMED = re.compile(rb"[^\0]*\0\0")
+_BEFORE = {b"iCCP": _NAMED, b"zTXt": _NAMED, b"iTXt": re.compile(rb"[^\0]*\0[^\0]\0[^\0]*\0[^\0]*\0")}
 #: How a TIFF may begin for Pillow, which allows the number in the wrong order, too.
 _TIFF = (b"II*\0", b"MM\0*", b"MM*\0", b"II\0*", b"II+\0", b"MM\0+")
 _ORDERS: dict[bytes, Literal["<", ">"]] = {b"II": "<", b"MM": ">"}
@@ -107,35 +108,39 @@ def _check_png(data: bytes) -> None:
 
 
 def without_long_texts(data: bytes) -> bytes:
-    """A PNG without the texts that are too long for Pillow, in which programs keep how they made it; other files as they are.
+    """A PNG without the texts that are damaged, or too long for Pillow, in which programs keep how they made it; other files as they are.
 
-    No more text is looked at than Pillow takes of one file: what follows it refuses.
+    Raises ValueError: there is more of them in all, and of colour profiles, than Pillow takes of texts.
     """
     if data[:8] != _PNG:
         return data
     from PIL import PngImagePlugin
 
     kept, at, start, left = [], 8, 0, PngImagePlugin.MAX_TEXT_MEMORY
-    while left > 0 and at + 8 <= len(data):
+    while at + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"IEND":
+            break
         end = at + 12 + size
-        if kind in _BEFORE_TEXT:
-            length = _text_length(data[at + 8 : end - 4], _BEFORE_TEXT[kind], PngImagePlugin.MAX_TEXT_CHUNK + 1)
+        if kind in _BEFORE:
+            length = _unpacked_length(data[at + 8 : end - 4], _BEFORE[kind], PngImagePlugin.MAX_TEXT_CHUNK + 1)
             left -= length
-            if length > PngImagePlugin.MAX_TEXT_CHUNK:
+            if left < 0:
+                raise ValueError("a PNG with too many long or damaged texts: save it again first")
+            if length > PngImagePlugin.MAX_TEXT_CHUNK and kind != b"iCCP":
                 kept.append(data[start:at])
                 start = end
         at = end
     return b"".join([*kept, data[start:]]) if kept else data
 
 
-def _text_length(chunk: bytes, before: re.Pattern[bytes], most: int) -> int:
-    """Bytes of a compressed text, counted up to ``most``; 0 of one that is damaged, which Pillow passes over."""
+def _unpacked_length(chunk: bytes, before: re.Pattern[bytes], most: int) -> int:
+    """Bytes of what is compressed, counted up to ``most``; ``most`` of what is damaged, since it may be damaged at its end."""
     head = before.match(chunk)
     try:
         return 0 if head is None else len(zlib.decompressobj().decompress(chunk[head.end() :], most))
     except zlib.error:
-        return 0
+        return most
 
 
 def _check_tiff(data: bytes) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _ORIENTATION, _SUB_IFDS, _EXIF_IFD, _GPS_IFD = 0x0112, 0x014A, 0x8769, 0x8825
-_MAKER_NOTE, _WIDTH, _HEIGHT = 0x927C, 0xA002, 0xA003
+_WIDTH, _HEIGHT = 0xA002, 0xA003
 _XMP, _IPTC = 700, 33723  # of a TIFF
 _PHOTOSHOP, _PHOTOSHOP_IPTC = b"Photoshop 3.0\0", 0x0404  # of a JPEG: what begins its segment, and the part of it
 _MOST_IN_SEGMENT = 0xFFFF - 2
@@ -37,8 +37,10 @@ _STALE_NAMESPACES = (
     b"http://ns.google.com/photos/1.0/",
 )
 _MOST_PREFIXES = 16
-#: A value of XMP that is longer without a space is a file.
-_EMBEDDED = re.compile(rb"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/=]{2000}")
+#: A value of XMP that is longer without a space, or is in so many lines, is a file.
+_EMBEDDED = re.compile(rb"(?<![A-Za-z0-9+/=])(?:[A-Za-z0-9+/=]{2000}|(?:[A-Za-z0-9+/=]{60,}(?:\s+|&#x[aAdD];)){20})")
+#: What begins a preview, or the picture itself, in IPTC (2:202 and 8:10), in any format.
+_PREVIEW_IN_IPTC = re.compile(rb"\x1c(?:\x02\xca|\x08\x0a)")
 
 
 def kept_metadata(file: Any, image: Image.Image, mode: str) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def kept_metadata(file: Any, image: Image.Image, mode: str) -> dict[str, Any]:
     if xmp and (clean := clean_xmp(xmp.encode() if isinstance(xmp, str) else xmp)):
         kept["xmp"] = clean
     iptc = _iptc(file)
-    if isinstance(iptc, bytes) and _JPEG_START not in iptc:  # a preview
+    if isinstance(iptc, bytes) and _JPEG_START not in iptc and not _PREVIEW_IN_IPTC.search(iptc):
         kept["iptc"] = iptc
     try:
         exif = _exif(file, image)
@@ -96,12 +98,12 @@ def _exif(file: Any, image: Image.Image) -> Any:
         return exif
     exif[_ORIENTATION] = 1
     exif.pop(_SUB_IFDS, None)  # places in the old file
+    for table in image_exif.tables(exif):
+        for tag in [tag for tag, value in table.items() if isinstance(value, bytes) and _JPEG_START in value]:
+            del table[tag]  # a preview, mostly in a camera's own notes
     if _EXIF_IFD not in exif:
         return exif
     details = exif.get_ifd(_EXIF_IFD)
-    note = details.get(_MAKER_NOTE)
-    if isinstance(note, bytes) and _JPEG_START in note:  # a camera's preview
-        del details[_MAKER_NOTE]
     for tag, side in ((_WIDTH, image.width), (_HEIGHT, image.height)):
         if tag in details:
             details[tag] = side

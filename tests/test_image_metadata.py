@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import struct
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from lgin_edge import ImageError, image_checks, images
+from lgin_edge.image_metadata import clean_xmp
 from lgin_edge.images import Picture
 
 MAKE, ORIENTATION, ARTIST, COPYRIGHT, DESCRIPTION = 0x010F, 0x0112, 0x013B, 0x8298, 0x010E
@@ -150,13 +153,49 @@ def test_no_more_text_of_a_png_is_looked_at_than_pillow_takes(
         text.add_text(f"workflow {i}", " " * (1 << 20) + "{}", zip=True)
     data = saved(scene, "PNG", pnginfo=text)
     looked_at: list[int] = []
-    original = image_checks._text_length
+    original = image_checks._unpacked_length
     monkeypatch.setattr(
-        image_checks, "_text_length", lambda *chunk: looked_at.append(original(*chunk)) or looked_at[-1]
+        image_checks, "_unpacked_length", lambda *chunk: looked_at.append(original(*chunk)) or looked_at[-1]
     )
-    with pytest.raises(ImageError, match="MAX_TEXT_CHUNK"):
+    with pytest.raises(ImageError, match="too many long or damaged texts"):
         images.decode(data, "a.png")
     assert PngImagePlugin.MAX_TEXT_MEMORY <= sum(looked_at) <= PngImagePlugin.MAX_TEXT_MEMORY + (2 << 20)
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_damaged_texts_and_many_profiles_of_a_png_end_at_once(scene: Image.Image, kind: bytes) -> None:
+    """Of a damaged one Pillow learns no length, and profiles it does not count."""
+    data = saved(scene, "PNG")
+    packed = zlib.compress(bytes(1_000_000), 9)
+    text = b"a\0" + (b"\1\0\0\0" if kind == b"iTXt" else b"\0") + (packed if kind == b"iCCP" else packed[:-1] + b"?")
+    chunk = struct.pack(">I4s", len(text), kind) + text + struct.pack(">I", zlib.crc32(kind + text))
+    assert images.decode(data[:33] + chunk + data[33:]).image.size == scene.size
+    assert images.decode(data + 1000 * chunk).image.size == scene.size
+    start = time.monotonic()
+    with pytest.raises(ImageError, match="too many long or damaged texts"):
+        images.decode(data[:33] + 1000 * chunk + data[33:], "a.png")
+    assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize("place", [None, EXIF_IFD])
+@pytest.mark.parametrize("tag", [0x501B, 0x927C, 0x9286])
+def test_no_tag_keeps_a_preview(scene: Image.Image, place: int | None, tag: int) -> None:
+    exif = Image.Exif()
+    exif[COPYRIGHT] = "(c) me"
+    (exif if place is None else exif.get_ifd(place))[tag] = b"\0\0" + saved(scene)
+    again = rewritten(saved(scene, "PNG", exif=exif), "PNG").getexif()
+    assert again[COPYRIGHT] == "(c) me"
+    assert tag not in again
+    assert tag not in again.get_ifd(EXIF_IFD)
+
+
+def test_no_preview_of_another_format_is_kept(scene: Image.Image) -> None:
+    preview = b"BM" + bytes(300)
+    iptc = b"\x1c\x02\x78\x00\x07caption" + b"\x1c\x02\xca" + struct.pack(">H", len(preview)) + preview
+    assert "photoshop" not in rewritten(iptc_jpeg(scene, iptc), "JPEG").info
+    lines = base64.encodebytes(bytes(range(256)) * 8)
+    for text in (lines, lines.replace(b"\n", b"&#xA;")):
+        assert not clean_xmp(b"<x:xmpmeta><a:b>" + text + b"</a:b></x:xmpmeta>")
 
 
 def test_many_long_tags_give_way_at_once(scene: Image.Image) -> None:
