@@ -121,26 +121,45 @@ def why_left_out(path: Path) -> str:
     return "a film" if path.suffix.lower() in FILMS else f"{path.suffix} is not read"
 
 
-def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+def _walk(folder: Path) -> Iterator[Path]:
     """What is no folder in a folder and in those in it, in order, without what is hidden; and folders that cannot be looked into.
 
-    Links to folders are followed, but for those that lead back to one of ``above``.
+    Links to folders are followed, but each folder is looked into once: under its own name, or that of the first link.
     """
-    try:
-        found = sorted(folder.iterdir())
-    except PermissionError:
-        yield folder
-        return
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    above = (*above, folder.resolve())
-    for path in found:
-        if path.name.startswith("."):
+    seen: set[Path] = set()
+    found, links = _below(folder, seen)
+    for link in links:  # to which those are added that lie behind it
+        more, further = _below(link, seen)
+        found += more
+        links += further
+    return iter(sorted(found))
+
+
+def _below(folder: Path, seen: set[Path]) -> tuple[list[Path], list[Path]]:
+    """Of a folder and those in it what ``_walk`` finds, and the links to further folders.
+
+    Args:
+        seen: folders that were looked into; these are added to them.
+    """
+    found: list[Path] = []
+    links: list[Path] = []
+    folders = [folder]
+    while folders:
+        folder = folders.pop()
+        place = folder.resolve()
+        if place in seen:
             continue
-        if not path.is_dir():
-            yield path
-        elif not (path.is_symlink() and path.resolve() in above):
-            yield from _walk(path, above)
+        seen.add(place)
+        try:
+            paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        except PermissionError:
+            found.append(folder)
+            continue
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for path in paths:
+            (found if not path.is_dir() else links if path.is_symlink() else folders).append(path)
+    return found, sorted(links)
 
 
 def check(jobs: Sequence[Job]) -> None:

@@ -31,6 +31,18 @@ def test_links_to_folders_are_followed_and_end(tmp_path: Path) -> None:
     assert found(folder) == ["a.jpg", "album/c.jpg", "sub/b.jpg"]
 
 
+def test_folders_full_of_links_to_each_other_are_looked_into_once(tmp_path: Path) -> None:
+    """There are millions of ways through these."""
+    folder, places = tmp_path / "in", [f"{i}" for i in range(9)]
+    tree(folder, *(f"{one}/a.jpg" for one in places))
+    tree(tmp_path / "other", "b.jpg")
+    for one in places:
+        for other in places:
+            (folder / one / f"0{other}").symlink_to(folder / other)
+        (folder / one / "out").symlink_to(tmp_path / "other")
+    assert found(folder) == sorted([*(f"{one}/a.jpg" for one in places), "0/out/b.jpg"])
+
+
 def test_hidden_folders_stay_hidden(tmp_path: Path) -> None:
     tree(tmp_path, "a.jpg", ".thumbnails/a.jpg", "sub/.Trash-1000/files/b.jpg", "sub/.c.jpg")
     assert found(tmp_path) == ["a.jpg"]
