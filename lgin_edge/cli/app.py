@@ -72,10 +72,11 @@ def main() -> None:
         signal.raise_signal(ended.number)
 
 
-class _Ended(BaseException):
-    """The process is to end, and what is half written to be removed first."""
+class _Ended(SystemExit):
+    """The process is to end, and what is half written to be removed first. Event loops let no other exception through."""
 
     def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
         self.number = number
 
 

@@ -220,6 +220,20 @@ def test_a_process_that_is_ended_leaves_nothing_half_written(tmp_path: Path) -> 
         assert not list(tmp_path.iterdir())
 
 
+def test_an_event_loop_at_work_ends_too() -> None:
+    """As the kiosk's, when its terminal is closed: a task takes other exceptions for its own result."""
+    program = (
+        "import asyncio, os, signal; from lgin_edge.cli import app as cli\n"
+        "async def task():\n"
+        "    os.kill(os.getpid(), signal.SIGHUP); await asyncio.sleep(0)\n"
+        "async def work():\n"
+        "    one = asyncio.create_task(task()); await asyncio.sleep(9)\n"
+        "cli.app = lambda: asyncio.run(work()); cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=8)
+    assert done.returncode == -signal.SIGHUP
+
+
 def test_streams_that_are_closed_are_said_to_be(monkeypatch: pytest.MonkeyPatch, tiny: Any) -> None:
     """As under cron and service managers."""
     monkeypatch.setattr(sys, "stdin", None)
