@@ -383,7 +383,14 @@ class LGIN(nn.Module):
 
 
 class Exported(nn.Module):
-    """T without the coarse images that only L_I needs, with hair that greys along its strands."""
+    """T without the coarse images that only L_I needs, with hair that greys along its strands.
+
+    A face that gets no lines gets no older, and nothing of it turns grey: fair hair, which a network may take for grey hair that is to get
+    dark again, would turn ashen.
+    """
+
+    #: Mean depth of the lines from which on a face gets older: 0.00 at ages below the present one, 0.02 at it, 0.5 some years beyond.
+    OLDER = 0.05
 
     def __init__(self, net: LGIN) -> None:
         super().__init__()
@@ -391,10 +398,15 @@ class Exported(nn.Module):
         self.greying = Greying(net.config.face_size)
 
     def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> tuple[Tensor, ...]:
-        edits = self.net(face, patches, boxes, age).edits
-        others, skin = edits.face_edit.split((5, 1), 2)
+        made = self.net(face, patches, boxes, age)
+        # Added up one by one, which an engine does in the kernel that takes the sum.
+        edits, older = (
+            made.edits,
+            (sum(made.depth.unbind(-1)) / (len(geometry.REGION_NAMES) * self.OLDER)).clamp(max=1.0),
+        )
+        others, grey, skin = edits.face_edit.split((4, 1, 1), 2)
         skin = shown(face, skin[:, :, 0])[:, :, None]
-        face_edit = self.greying(face, torch.cat([others, skin], 2))
+        face_edit = self.greying(face, torch.cat([others, older[..., None, None, None] * grey, skin], 2))
         return face_edit, edits.patch_edit, edits.flow, edits.place, edits.lines
 
 

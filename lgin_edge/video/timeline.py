@@ -40,7 +40,8 @@ class Timeline:
             last = self._last.get(stream.index)
             if last is not None and not -_BACK <= time + self._shift - last <= _AHEAD:
                 self._shift = self._end - time
-                self._damaged = [one for one in self._damaged if one < self._end - _SEAM]
+                while self._damaged and self._damaged[-1] >= self._end - _SEAM:  # their times rise
+                    self._damaged.pop()
             self._last[stream.index] = time + self._shift
             self._end = max(self._end, time + self._shift + (packet.duration or 0) * packet.time_base)
         if packet.is_corrupt and stream.index == self._video:

@@ -148,11 +148,14 @@ class VideoWriter:
             self._pending.append((packet, stream))
             return
         packet.stream = stream
-        if stream.type == "audio" and packet.dts is not None:  # where recordings were joined they overlap a little
-            self._copied[stream.index] = packet.dts = max(
-                packet.dts, self._copied.get(stream.index, packet.dts - 1) + 1
-            )
-            packet.pts = packet.pts if packet.pts is None else max(packet.pts, packet.dts)
+        if stream.type == "audio" and packet.dts is not None:
+            last = self._copied.get(stream.index, packet.dts)
+            if (
+                packet.dts < last
+            ):  # where recordings were joined they overlap a little; packets shorter than a tick are no overlap
+                packet.dts = last + 1
+                packet.pts = packet.pts if packet.pts is None else max(packet.pts, packet.dts)
+            self._copied[stream.index] = packet.dts
         with self._explained():
             self._container.mux(packet)
 

@@ -1,6 +1,7 @@
 """The networks: their definitions, what they cost, and the critics."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from lgin_edge import geometry
 from training import networks
 from training.config import PRESETS
 from training.critics import AgeClassifier, Discriminator
-from training.networks import LGIN, NetworkConfig, Position, example_inputs
+from training.networks import LGIN, Exported, NetworkConfig, Position, example_inputs
 
 SEED = 11
 SMALL = NetworkConfig(
@@ -245,3 +246,20 @@ def test_compiled_enlarging_is_the_same(monkeypatch):
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     assert torch.equal(networks.doubled(x), wanted)
     assert wanted.shape == (2, 3, 8, 10)
+
+
+def test_what_gets_no_older_turns_no_greyer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fair hair that a network takes for grey hair would turn ashen when younger."""
+    net = LGIN(SMALL).eval()
+    exported = Exported(net).eval()
+    depth = torch.tensor([0.0, 0.02, 0.05, 0.5]).reshape(1, 4, 1).expand(-1, -1, 5)
+    made = net(*example_inputs(SMALL, 1, 4))
+    made.edits.face_edit[:, :, 4] = 0.5
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(net, "forward", lambda *inputs: replace(made, depth=depth))
+    monkeypatch.setattr(exported.greying, "forward", lambda face, edit: seen.append(edit) or edit)
+    with torch.no_grad():
+        exported(*example_inputs(SMALL, 1, 4))
+    grey = seen[0][0, :, 4].amax((1, 2))
+    torch.testing.assert_close(grey, torch.tensor([0.0, 0.2, 0.5, 0.5]))
+    torch.testing.assert_close(seen[0][:, :, :4], made.edits.face_edit[:, :, :4])

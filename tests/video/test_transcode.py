@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from lgin_edge.provenance import SOURCE_TYPE
 from lgin_edge.stream import Stream, StreamError
 from lgin_edge.video import transcode
 from lgin_edge.video.transcode import age_video
+from lgin_edge.video.writer import VideoWriter
 
 av = pytest.importorskip("av", reason="films need PyAV: pip install 'lgin-edge[video]'")
 
@@ -489,6 +492,21 @@ def test_recordings_that_were_joined_go_on(
     assert np.diff(after.times)[14] == pytest.approx(1 / 30, abs=0.05)  # sound may be a little longer than what is seen
     if sound:
         assert len(after.sound) == len(Seen(source).sound)
+
+
+def test_copied_sound_moves_only_where_it_went_back(tmp_path: Path) -> None:
+    """Packets that are shorter than a tick share one: each put a tick behind the other makes a film's sound longer."""
+    written: list[tuple[int, int]] = []
+    with closing(VideoWriter(tmp_path / "film.mp4")) as writer:
+        writer._begun = True
+        writer._container.close()
+        writer._container = SimpleNamespace(
+            mux=lambda packet: written.append((packet.dts, packet.pts)), close=lambda: None
+        )
+        stream = SimpleNamespace(type="audio", index=1)
+        for dts in (0, 0, 1, 2, 2, 9, 7, 8, 10):
+            writer.copy(SimpleNamespace(dts=dts, pts=dts), stream)
+    assert written == [(time, time) for time in (0, 0, 1, 2, 2, 9, 10, 11, 12)]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
