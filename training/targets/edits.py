@@ -33,9 +33,9 @@ Float64 = npt.NDArray[np.float64]
 #: Channels of ``SubjectEdits.maps``: of hair that is all grey, of old skin, and of a young face.
 SKIN, MATTE, HAIR_GAIN, HAIR_RED, HAIR_GREEN, HAIR_BLUE = range(6)
 GREY, GAIN, RED, GREEN, BLUE = range(6, 11)
-YOUNG_GREY, YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(11, 16)
-CHANNELS = 16
-_OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GREY, YOUNG_BLUE + 1))
+YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(11, 15)
+CHANNELS = 15
+_OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GAIN, YOUNG_BLUE + 1))
 #: Own lines deepen by this in ``ageing.YEARS`` years, on face and neck; skin's detail softens by this when it gets younger.
 DEEPEN, DEEPEN_NECK, SOFTEN = 0.12, 0.55, 0.04
 #: When younger: how much of the detail of a neck goes, how much lighter teeth get (L*), and what share of their yellow goes.
@@ -100,7 +100,7 @@ def at_age(own: SubjectEdits, present: float, wanted: float) -> Edit:
     if wanted < present:
         skin = curves.younger("lines", present, wanted) * curves.share_of_age(present)
         residual = skin * m[YOUNG_RED : YOUNG_BLUE + 1].transpose(1, 2, 0)
-        return Edit(residual, skin * m[YOUNG_GAIN], skin * m[YOUNG_GREY], m[SKIN], flow, 0.0)
+        return Edit(residual, skin * m[YOUNG_GAIN], np.zeros_like(m[SKIN]), m[SKIN], flow, 0.0)
     # A hair of the picture is dark or grey; lines and shape are each a part of the way.
     hair, skin = curves.still_to_come("hair", present, wanted), curves.older("skin", present, wanted)
     gain = hair * m[HAIR_GAIN]
@@ -157,7 +157,7 @@ def make(subject: Subject, hair: Floats, mean: Float64, young: Floats) -> Subjec
     maps[HAIR_RED : HAIR_BLUE + 1] = greyed.residual.transpose(2, 0, 1)
     mean_change = _mean_change(subject, hair, place)
     maps[GREY], maps[GAIN], maps[RED : BLUE + 1] = _aged_skin(subject, hair, visible, COLOUR * mean_change)
-    maps[YOUNG_GREY], maps[YOUNG_GAIN], maps[YOUNG_RED : YOUNG_BLUE + 1] = _young(
+    maps[YOUNG_GAIN], maps[YOUNG_RED : YOUNG_BLUE + 1] = _young(
         subject, hair, skin, visible, young, mean, place, mean_change
     )
     return SubjectEdits(maps, _flow(subject, moves(subject.photo.gender, mean)), place)
@@ -250,8 +250,8 @@ def _young(
     mean: Float64,
     place: Floats,
     mean_change: Floats,
-) -> tuple[Floats, Floats, Floats]:
-    """Grey, gain and residual [3, SIDE, SIDE] that take a face's own age away: what exceeds young skin, and the mean change till now."""
+) -> tuple[Floats, Floats]:
+    """Gain and residual [3, SIDE, SIDE] that take a face's own age away: what exceeds young skin, and the mean change till now."""
     image = subject.image
     if "glasses" in subject.photo.tags:  # thin rims pass for lines
         visible = visible * (
@@ -279,8 +279,7 @@ def _young(
     smooth += below[..., None] * masks.masked_blur(image, skin | neck, 6.0)
     gain = slope - 1 - SOFTEN * visible - below + dark.gain
     residual = offset + smooth + dark.residual + _whiter(subject)
-    uncoloured = (1 - (1 - dark.matte) / (1 + dark.gain)).clip(0, 1)
-    return uncoloured.astype(np.float32), gain.astype(np.float32), residual.transpose(2, 0, 1).astype(np.float32)
+    return gain.astype(np.float32), residual.transpose(2, 0, 1).astype(np.float32)
 
 
 def _whiter(subject: Subject) -> Floats:

@@ -197,4 +197,9 @@ def dark_again(subject: Subject, hair: Floats, skin: Mask) -> Hair:
         matte = np.maximum(matte, HOW_DARK * bristles)
         tint = tint + bristles[..., None] * (BEARD_TINT * (DARK_TINT if usual == DARK_LIGHT else 1) - tint)
     wanted = np.minimum(wanted.clip(0.03, 0.6), light)
-    return turned(subject, matte.astype(np.float32), wanted.astype(np.float32), tint)
+    made = turned(subject, matte.astype(np.float32), wanted.astype(np.float32), tint)
+    # No grey, which a network would give fair hair, too, and turn it ashen: what is there of colour moves by what the hair's lacks.
+    slope, colour = (1 + made.gain)[..., None], subject.image - light[..., None]
+    lost = np.minimum(0, matte[..., None] + slope - 1) * colour
+    moved = matte[..., None] * slope * masks.masked_blur(colour, matte > 0.3, 3.0)
+    return Hair(np.zeros_like(made.matte), made.gain, made.residual + lost - moved)
