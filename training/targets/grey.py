@@ -93,16 +93,21 @@ def lines(light: Floats, wanted: Floats, matte: Floats) -> tuple[Floats, Floats]
     return 1 + rises * (slope - 1), rises * offset + (1 - rises) * (wanted - light)
 
 
-def turned(subject: Subject, matte: Floats, wanted: Floats, tint: Floats) -> Hair:
-    """Hair that has the light ``wanted`` [SIDE, SIDE] and the colour of ``tint`` ([3] or for each pixel) where the matte is 1."""
+def turned(subject: Subject, matte: Floats, wanted: Floats, tint: Floats, *, by_grey: bool = True) -> Hair:
+    """Hair that has the light ``wanted`` [SIDE, SIDE] and the colour of ``tint`` ([3] or for each pixel) where the matte is 1.
+
+    Args:
+        by_grey: its own colour goes by the matte, crisp; else by the residual. A network gives some grey to hair of which it is not sure.
+    """
     light = subject.image @ LUMA
     there = light + matte * (wanted - light)
     slope, offset = lines(light, there, matte)
     # Colour follows the matte: a picture may have colours on both sides of an edge, and the eye sees them less sharply.
     colour = subject.image - light[..., None]
-    left = np.minimum(0, matte + slope - 1)[..., None]
+    left = (matte + slope - 1)[..., None]
+    left = np.minimum(0, left) if by_grey else left
     residual = offset[..., None] + (matte * wanted)[..., None] * (tint - (tint @ LUMA)[..., None]) - left * colour
-    return Hair(matte, (slope - 1).astype(np.float32), residual.astype(np.float32))
+    return Hair(matte if by_grey else 0 * matte, (slope - 1).astype(np.float32), residual.astype(np.float32))
 
 
 def greyed(subject: Subject, hair: Floats, skin: Mask) -> Hair:
@@ -197,9 +202,4 @@ def dark_again(subject: Subject, hair: Floats, skin: Mask) -> Hair:
         matte = np.maximum(matte, HOW_DARK * bristles)
         tint = tint + bristles[..., None] * (BEARD_TINT * (DARK_TINT if usual == DARK_LIGHT else 1) - tint)
     wanted = np.minimum(wanted.clip(0.03, 0.6), light)
-    made = turned(subject, matte.astype(np.float32), wanted.astype(np.float32), tint)
-    # No grey, which a network would give fair hair, too, and turn it ashen: what is there of colour moves by what the hair's lacks.
-    slope, colour = (1 + made.gain)[..., None], subject.image - light[..., None]
-    lost = np.minimum(0, matte[..., None] + slope - 1) * colour
-    moved = matte[..., None] * slope * masks.masked_blur(colour, matte > 0.3, 3.0)
-    return Hair(np.zeros_like(made.matte), made.gain, made.residual + lost - moved)
+    return turned(subject, matte.astype(np.float32), wanted.astype(np.float32), tint, by_grey=False)
