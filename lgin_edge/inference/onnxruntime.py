@@ -101,7 +101,7 @@ def open_session(
     options = session_options(threads)
     # The bytes could be read as its own format, too.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    # What is stored as int8 becomes float now, and not at every call: 2.4 % of the bundled model's time.
+    # What is stored as int8 becomes float now, and not at every call: 1 to 2 % of the bundled model's time.
     if not quantized:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     if file.external:
