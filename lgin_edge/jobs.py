@@ -151,14 +151,14 @@ def _below(folder: Path, seen: set[Path]) -> tuple[list[Path], list[Path]]:
             continue
         seen.add(place)
         try:
-            paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
-        except PermissionError:
+            paths = [(path, path.is_dir()) for path in folder.iterdir() if not path.name.startswith(".")]
+        except PermissionError:  # its names may be read, and nothing of what they name
             found.append(folder)
             continue
         except (FileNotFoundError, NotADirectoryError):
             continue
-        for path in paths:
-            (found if not path.is_dir() else links if path.is_symlink() else folders).append(path)
+        for path, is_folder in paths:
+            (found if not is_folder else links if path.is_symlink() else folders).append(path)
     return found, sorted(links)
 
 

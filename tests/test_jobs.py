@@ -49,7 +49,7 @@ def test_hidden_folders_stay_hidden(tmp_path: Path) -> None:
 
 
 def test_folders_that_cannot_be_looked_into_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tree(tmp_path, "a.jpg", "lost+found/b.jpg", "c.mp4")
+    tree(tmp_path, "a.jpg", "lost+found/b.jpg", "names/d.jpg", "c.mp4")
     listed = Path.iterdir
 
     def iterdir(path: Path) -> object:
@@ -57,10 +57,19 @@ def test_folders_that_cannot_be_looked_into_are_named(tmp_path: Path, monkeypatc
             raise PermissionError(13, "Permission denied", str(path))
         return listed(path)
 
+    is_folder = Path.is_dir
+
+    def is_dir(path: Path) -> bool:
+        if path.parent.name == "names":  # may be read, but not searched
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_folder(path)
+
     monkeypatch.setattr(Path, "iterdir", iterdir)
+    monkeypatch.setattr(Path, "is_dir", is_dir)
     assert found(tmp_path) == ["a.jpg"]
     assert [(path.name, jobs.why_left_out(path)) for path in jobs.left_out(tmp_path)] == [
         ("lost+found", "no permission to look into it"),
+        ("names", "no permission to look into it"),
         ("c.mp4", "a film"),
     ]
 

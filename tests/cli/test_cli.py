@@ -208,7 +208,8 @@ def test_the_right_command_is_told(run: Run, portrait: Path, words: str, message
 def test_a_process_that_is_ended_leaves_nothing_half_written(tmp_path: Path) -> None:
     """By a service manager, or with its terminal; it dies of the signal, as others do."""
     program = (
-        "import os, sys, time; from pathlib import Path; from lgin_edge.cli import app as cli; from lgin_edge.files import atomic_write\n"
+        "import os, signal, sys, time; from pathlib import Path; from lgin_edge.cli import app as cli; from lgin_edge.files import atomic_write\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # under nohup it is ignored, and stays so
         "def work():\n"
         "    with atomic_write(Path(sys.argv[1])) as partial:\n"
         "        partial.write_bytes(b'half'); os.kill(os.getpid(), int(sys.argv[2])); time.sleep(9)\n"
@@ -224,6 +225,7 @@ def test_an_event_loop_at_work_ends_too() -> None:
     """As the kiosk's, when its terminal is closed: a task takes other exceptions for its own result."""
     program = (
         "import asyncio, os, signal; from lgin_edge.cli import app as cli\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "async def task():\n"
         "    os.kill(os.getpid(), signal.SIGHUP); await asyncio.sleep(0)\n"
         "async def work():\n"
