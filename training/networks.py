@@ -400,10 +400,8 @@ class Exported(nn.Module):
     def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> tuple[Tensor, ...]:
         made = self.net(face, patches, boxes, age)
         # Added up one by one, which an engine does in the kernel that takes the sum.
-        edits, older = (
-            made.edits,
-            (sum(made.depth.unbind(-1)) / (len(geometry.REGION_NAMES) * self.OLDER)).clamp(max=1.0),
-        )
+        older = (sum(made.depth.unbind(-1)) / (len(geometry.REGION_NAMES) * self.OLDER)).clamp(max=1.0)
+        edits = made.edits
         others, grey, skin = edits.face_edit.split((4, 1, 1), 2)
         skin = shown(face, skin[:, :, 0])[:, :, None]
         face_edit = self.greying(face, torch.cat([others, older[..., None, None, None] * grey, skin], 2))
