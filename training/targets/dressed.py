@@ -21,6 +21,8 @@ from .subject import SIDE, Floats, Subject
 _WALL, _WIG, _DYE = 0.6, 0.6, 0.7
 #: How many of those that are dyed are dyed grey, which few of the packs' women are, and how light that is.
 _GREY, _GREY_LIGHT = 0.25, (0.3, 0.72)
+#: Below this age grey hair is bleached or dyed, in years: it does not get dark again on a younger face.
+_GREYED_BY_AGE = 40
 #: A wig has at least this fraction of the square, and its light spans no more than this: else its matte has the wall between curls in it.
 _LEAST_HAIR, _WIDEST_LIGHT = 0.08, 0.45
 #: With less hair than this, a fraction of the square, a head is bald on top and wears no wig: the network has to see that such heads exist.
@@ -61,6 +63,7 @@ def dressed(
         matte: of the subject's own hair, [SIDE, SIDE]. wig: None if there is none that it could wear. walls: pictures [SIDE, SIDE, 3] whose blurred colours make a wall.
     """
     image, person, tags, bald = subject.image, subject.person, subject.photo.tags, matte.mean() < _BALD
+    by_age = subject.photo.age >= _GREYED_BY_AGE
     colour, turns_grey = None, False
     if random.random() < _DYE:
         turns_grey = bool(random.random() < _GREY)
@@ -72,11 +75,11 @@ def dressed(
     if colour is not None:
         wide = cv2.dilate(matte, np.ones((3, 3)))  # what is half hair would keep its colour
         image = _over(image, _dyed(_alone(image, matte), matte, colour), wide)
-        tags = tags - GREY | ({"grey"} if turns_grey else set())
+        tags = tags - GREY | ({"grey"} if turns_grey and by_age else set())
     if random.random() < _WIG and wig is not None and not bald:
         worn = wig.image if colour is None else _dyed(wig.image, wig.matte, colour)
         if colour is None and wig.tags != GREY & tags:  # grey hair beside hair that is not
-            tags = tags - GREY | {"greying"}
+            tags = tags - GREY | ({"greying"} if by_age else set())
         worn, over = _moved(Wig(worn, wig.matte), random)
         below = cv2.warpAffine(over, np.array([[1, 0, 0], [0, 1, 5]], np.float32), (SIDE, SIDE))
         image = image * (1 - random.uniform(0.1, 0.4) * masks.blur(below, 4.0))[..., None]  # hair's shadow on the skin

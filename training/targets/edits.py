@@ -40,6 +40,9 @@ _OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GAIN, YOUNG_BLUE +
 DEEPEN, DEEPEN_NECK, SOFTEN = 0.12, 0.55, 0.04
 #: When younger: how much of the detail of a neck goes, how much lighter teeth get (L*), and what share of their yellow goes.
 _SOFTEN_NECK, _TEETH_LIGHTER, _TEETH_WHITER = 0.45, 5.0, 0.5
+#: What the whites of eyes change in ``ageing.YEARS`` years, L*a*b*: as measured on the packs' people, and as Russell et al. (2014) found
+#: whites to tell an age. Young whites keep this much of a* and b*, and lips get redder by this a*.
+_WHITES, _YOUNG_WHITES, _LIPS_REDDER = (-3.0, 5.5, 6.5), (3.5, 2.0), 3.5
 #: Skin gets lighter by no more than this where nothing is that fades, log light.
 _BRIGHTER = 0.06
 #: Sigma of the windows in which a line from skin to young skin is fitted, and the noise of light that it does not follow, squared.
@@ -206,6 +209,18 @@ def _as_shaded(subject: Subject, skin: Mask) -> Floats:
     return ones + masks.soft(skin, 1.5)[..., None] * (slopes - 1)
 
 
+def _whites(subject: Subject) -> Floats:
+    """Soft mask [SIDE, SIDE] of the whites of open eyes: what is lighter than the most of each."""
+    light, found = subject.lab[..., 0], np.zeros((SIDE, SIDE), np.float32)
+    for points in (LEFT_EYE, RIGHT_EYE):
+        eye = masks.feature(subject, points)
+        if eye.any():
+            dark, bright = np.percentile(light[eye], (10, 90))
+            lighter = (3 * (light - dark) / max(bright - dark, 8.0) - 1).clip(0, 1)
+            found = np.maximum(found, lighter * masks.soft(eye, 0.8))
+    return found
+
+
 def _teeth(subject: Subject, most_yellow: float) -> Floats:
     """Soft mask [SIDE, SIDE] of what is light in the open mouth, and no more coloured than this."""
     opening = masks.soft(masks.polygon(subject.mesh[list(MOUTH_OPENING)], hull=False), 0.8)
@@ -220,11 +235,12 @@ def _aged_skin(subject: Subject, hair: Floats, visible: Floats, change: Floats) 
     lips = masks.soft(masks.feature(subject, LIPS), 1.5)
     colour = subject.lab
     teeth = _teeth(subject, 18)
-    eyes = masks.soft(masks.feature(subject, LEFT_EYE) | masks.feature(subject, RIGHT_EYE), 1.0)
-    aged = colour.copy()
-    aged[..., 0] += -0.9 * visible - 2.0 * below - 5.0 * teeth - eyes * np.clip((colour[..., 0] - 50) * 0.08, 0, 4)
+    aged = colour + np.array(_WHITES, np.float32) * _whites(subject)[..., None]
+    aged[..., 0] += -0.9 * visible - 2.0 * below - 5.0 * teeth
     aged[..., 1] += -0.3 * visible
-    aged[..., 2] += 0.3 * visible + 0.8 * below + 5.0 * teeth + 0.8 * eyes
+    aged[..., 2] += (
+        0.3 * visible + 0.8 * below + 5.0 * teeth + 2.0 * (lips - teeth).clip(0, 1)
+    )  # what greys is not blue
     tone = masks.rgb(aged) - image
     grey = 0.15 * (lips - teeth).clip(0, 1)
     deepen = DEEPEN * visible + DEEPEN_NECK * below
@@ -283,10 +299,17 @@ def _young(
 
 
 def _whiter(subject: Subject) -> Floats:
-    """What makes teeth younger, [SIDE, SIDE, 3]."""
+    """What makes teeth and the whites of eyes whiter, and lips redder, [SIDE, SIDE, 3]."""
     teeth, colour = _teeth(subject, 34), subject.lab.copy()
     colour[..., 0] += _TEETH_LIGHTER * teeth
     colour[..., 2] -= _TEETH_WHITER * teeth * np.maximum(colour[..., 2] - 2, 0)
+    years = curves.at("skin", subject.photo.age)  # which are to come off
+    whites = years * _whites(subject)
+    colour[..., 0] -= _WHITES[0] * whites
+    for channel, least in enumerate(_YOUNG_WHITES, 1):
+        colour[..., channel] -= whites * (colour[..., channel] - least).clip(0, _WHITES[channel])
+    lips = masks.soft(masks.feature(subject, LIPS), 1.5)
+    colour[..., 1] += _LIPS_REDDER * years * (lips - teeth).clip(0, 1)
     return masks.rgb(colour) - subject.image
 
 

@@ -65,11 +65,11 @@ def test_a_dressed_subject_is_the_same_face_in_other_hair(young, all_of_it):
 
 
 def test_hair_is_known_to_be_grey_as_long_as_it_is(young, all_of_it, monkeypatch):
-    """Dyed it is what the dye is; grey and other hair together are grey in parts."""
+    """Dyed it is what the dye is; grey and other hair together are grey in parts. On a young head it is no grey hair that gets dark again."""
     matte = wig(0.3).matte
 
-    def after(tags, worn=None):
-        subject = replace(young, photo=replace(young.photo, tags=frozenset(tags)))
+    def after(tags, worn=None, age=60):
+        subject = replace(young, photo=replace(young.photo, tags=frozenset(tags), age=age))
         seen, _ = dressed.dressed(subject, matte, worn, [young.image], np.random.default_rng(SEED))
         assert subject.photo.tags == tags
         return seen
@@ -77,6 +77,7 @@ def test_hair_is_known_to_be_grey_as_long_as_it_is(young, all_of_it, monkeypatch
     for share, tags in ((0.0, {"glasses"}), (1.0, {"glasses", "grey"})):
         monkeypatch.setattr(dressed, "_GREY", share)
         assert after({"greying", "glasses"}).photo.tags == tags
+    assert after({"glasses"}, age=25).photo.tags == {"glasses"}
     colours = after({"glasses"}).image[masks.shrink(matte > 0.9, 3)]
     assert np.ptp(colours.mean(0)) < 0.15 * colours.mean()
     monkeypatch.setattr(dressed, "_DYE", 0.0)
@@ -84,6 +85,7 @@ def test_hair_is_known_to_be_grey_as_long_as_it_is(young, all_of_it, monkeypatch
     assert after({"grey"}, grey_hair).photo.tags == {"grey"}
     assert after({"glasses"}, grey_hair).photo.tags == {"glasses", "greying"}
     assert after({"grey"}, wig(0.1)).photo.tags == {"greying"}
+    assert after({"glasses"}, grey_hair, age=25).photo.tags == {"glasses"}
 
 
 def test_a_bald_head_wears_no_wig(young, all_of_it):

@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edg
 pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edge[train]'")
 
 from training.targets import ageing, build, curves, edits, hair, layers, masks, matching, mean_face
-from training.targets.subject import BROWS, CHIN, MOUTH_OPENING, OVAL, SIDE
+from training.targets.subject import BROWS, CHIN, LEFT_EYE, MOUTH_OPENING, OVAL, RIGHT_EYE, SIDE
 
 SEED = 2
 
@@ -220,3 +220,35 @@ def test_yellow_teeth_get_whiter_and_a_neck_smoother_with_youth(old, targets):
     assert (after - before)[inside].mean(0)[0] > 2
     assert (after - before)[inside].mean(0)[2] < -5
     assert contrast(younger, neck) < 0.8 * contrast(there, neck)
+
+
+def test_whites_of_eyes_tell_the_age(young, targets):
+    """Redder and yellower when older, paler when younger, each within what was measured; irises keep their own."""
+    with np.load(targets / "layers.npz") as bank:
+        normal = bank["young"]
+
+    def change(subject, part, years):
+        own = edits.make(subject, np.zeros((SIDE, SIDE), np.float32), mean_face.load(), normal)
+        edit = edits.at_age(replace(own, flow=0 * own.flow), subject.photo.age, years)
+        made = edits.apply(subject.image, edit, np.zeros((1, 1), np.float32), own.place)
+        return (masks.lab(made) - subject.lab)[part].mean(0)
+
+    y, x = np.mgrid[0:SIDE, 0:SIDE]
+    whites, irises, lab = np.zeros((SIDE, SIDE), bool), np.zeros((SIDE, SIDE), bool), young.lab.copy()
+    for eye in (LEFT_EYE, RIGHT_EYE):
+        inside, (cx, cy) = masks.feature(young, eye), young.mesh[list(eye)].mean(0)
+        iris = inside & (np.hypot(x - cx, y - cy) < 6)
+        lab[inside], lab[iris] = (75, 7, 7), (30, 3, 8)
+        irises |= masks.shrink(iris, 2)
+        whites |= masks.shrink(inside & ~masks.grow(iris, 2), 1)
+    assert whites.sum() > 20
+    assert irises.sum() > 20
+    eyes = young.showing(masks.rgb(lab))
+    of = [replace(eyes, photo=replace(eyes.photo, age=age)) for age in (25, 65)]
+    _, red, yellow = change(of[0], whites, 72)
+    assert 3 < red < 9
+    assert 3 < yellow < 10
+    _, red, yellow = change(of[1], whites, 25)
+    assert -5 < red < -1
+    assert -6 < yellow < -1
+    assert abs(change(of[0], irises, 72)[1:]).max() < 2
