@@ -45,6 +45,8 @@ _MOST_STRANDS, _STEEPEST = 7.0, 6.0
 HOW_DARK = 0.9
 #: How far brows and beard grey, of what the hair does.
 BROWS_GREY, BEARD_GREY = 0.75, 0.95
+#: A beard's hair is darker than bare skin by this share of its light.
+_BRISTLES_DARKER = 0.35
 #: Tags of hair that an eye saw to be grey nearly all over or in parts: colours cannot tell it from fair hair.
 GREY = frozenset({"grey", "greying"})
 #: Sigma of the windows in which a line is fitted, and the noise of light that it does not follow, squared.
@@ -133,15 +135,20 @@ def greyed(subject: Subject, hair: Floats, skin: Mask) -> Hair:
     brows, bristles = facial_hair(subject, skin)
     # Brows get no brighter than the skin round them, or dark skin gets white ones; a beard may a little. Both stay rough.
     around = masks.masked_blur(light, skin, 12.0)
+    # Between the hairs of a thin beard lies skin, which greyed is a pale smear.
+    bare = masks.masked_blur(light, skin & (bristles < 0.2), 24.0)
+    bristles = bristles * ((1 - masks.blur(light, 0.7) / (bare + 1e-3)) / _BRISTLES_DARKER).clip(0, 1)
     tint = TINT["F" if subject.photo.gender == "F" else "M"]
     for part, share, lift, slope, contrast, highest, floor in (
         (brows, BROWS_GREY, 0.22, 0.60, 1.25, 0.95, 0.0),
         (bristles, BEARD_GREY, 0.38, 0.80, 1.80, 1.12, 0.45),
     ):
         near = masks.masked_blur(light, part > 0.2, 3.0)
-        own = np.minimum(lift + slope * near, np.maximum(highest * around, floor)) + (contrast * (light - near)).clip(
-            -0.2, 0.25
-        )
+        inside = masks.shrink(part > 0.5, 3)
+        if floor and inside.any():  # a black beard shows few of its hairs
+            contrast = float(np.clip(STRANDS / (float((light - near)[inside].std()) + 1e-3), contrast, _MOST_STRANDS))
+        detail = (contrast * (light - near)).clip(-0.2, 0.25)
+        own = np.minimum(lift + slope * near, np.maximum(highest * around, floor)) + detail
         wanted = np.where(part > matte, np.maximum(own, 0.8 * light), wanted)
         matte = np.maximum(matte, share * part)
     # Beside skin, what is as neutral as hair looks blue.

@@ -151,6 +151,29 @@ def test_a_beard_is_found_where_an_eye_saw_one(people):
     assert not beard.found(cut, np.full((SIDE, SIDE), True)).any(), "the picture ends under the nose"
 
 
+def test_skin_between_the_hairs_of_a_beard_does_not_grey(people, monkeypatch):
+    """And a black beard's few shades become hairs: flat grey is a mask."""
+    man = replace(people[0], photo=replace(people[0].photo, tags=frozenset({"beard"})))
+    low = masks.shrink(masks.oval(man), 6) & (np.arange(SIDE)[:, None] > man.mesh[BELOW_NOSE, 1] + 6)
+    inside = masks.shrink(low & ~masks.feature(man, LIPS, 6), 8)
+    y, x = np.mgrid[0:SIDE, 0:SIDE]
+    hairs = ((x + y) // 5) % 2 == 0
+    faint = 0.03 * masks.blur(np.random.default_rng(SEED).normal(0, 1, (SIDE, SIDE)), 0.8)
+    thin = man.showing(np.where((low & hairs)[..., None], (0.12 + faint)[..., None], man.image))
+    black = man.showing(np.where(low[..., None], (0.12 + faint)[..., None], man.image))
+    no_hair = np.zeros((SIDE, SIDE), np.float32)
+    monkeypatch.setattr(beard, "found", lambda subject, skin: masks.soft(low, 1.0))
+    made = grey.greyed(thin, no_hair, masks.skin(thin)).matte
+    core, gap = (masks.shrink(part, 1) & inside for part in (hairs, ~hairs))
+    assert made[core].mean() > 2 * made[gap].mean()
+    assert made[core].mean() > 0.4
+    dense = grey.greyed(black, no_hair, masks.skin(black))
+    light = black.image @ edits.LUMA
+    after = (1 + dense.gain) * light + dense.residual @ edits.LUMA
+    assert (after - light)[inside].mean() > 0.15
+    assert after[inside].std() > 1.6 * light[inside].std()
+
+
 def test_a_grey_beard_gets_dark_again(people):
     """And one that is dark stays as it is."""
     tags = frozenset({"beard", "grey beard"})
