@@ -36,15 +36,15 @@ GREY, GAIN, RED, GREEN, BLUE = range(6, 11)
 YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(11, 15)
 CHANNELS = 15
 _OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GAIN, YOUNG_BLUE + 1))
-#: Own lines deepen by this in ``ageing.YEARS`` years, on face and neck; skin's detail softens by this when it gets younger. Measured on the
-#: packs' people, skin's finest detail gains some 60 % in that time and the next octave 50; by 55 %, young women looked dirty.
+#: Own lines deepen by this in ``ageing.YEARS`` years, on face and neck; skin's detail softens by this when it gets younger. Measured
+#: (``signs``), skin's detail gains 80 % (men) to 130 % (women), lines with it; by 55 % here, beside the age layers' lines, young women looked dirty.
 DEEPEN, DEEPEN_NECK, SOFTEN = 0.42, 0.55, 0.04
 #: What is left of that where something stands out already that is no line: moles, spots, pimples; by relative light and by a*.
 _SPOT_DARKER, _SPOT_REDDER = 0.10, 4.0
 #: When younger: how much of the detail of a neck goes, how much lighter teeth get (L*), and what share of their yellow goes.
 _SOFTEN_NECK, _TEETH_LIGHTER, _TEETH_WHITER = 0.45, 5.0, 0.5
-#: What the whites of eyes change in ``ageing.YEARS`` years, L*a*b*: as measured on the packs' people, and as Russell et al. (2014) found
-#: whites to tell an age. Young whites keep this much of a* and b*, and lips get redder by this a*.
+#: What the whites of eyes change in ``ageing.YEARS`` years, L*a*b*, about as measured (``signs``); Russell et al. (2014) found viewers to read
+#: ages from them. Young whites keep this much of a* and b*, and lips get redder by this a*.
 _WHITES, _YOUNG_WHITES, _LIPS_REDDER = (-3.0, 5.5, 6.5), (3.5, 2.0), 3.5
 #: Skin gets lighter by no more than this where nothing is that fades, log light.
 _BRIGHTER = 0.06
@@ -221,7 +221,7 @@ def _spots(subject: Subject, skin: Mask) -> Floats:
     return masks.blur((np.maximum(darker, redder) - 0.5).clip(0, 1), 1.5)
 
 
-def _whites(subject: Subject) -> Floats:
+def whites(subject: Subject) -> Floats:
     """Soft mask [SIDE, SIDE] of the whites of open eyes: what is lighter than the most of each."""
     light, found = subject.lab[..., 0], np.zeros((SIDE, SIDE), np.float32)
     for points in (LEFT_EYE, RIGHT_EYE):
@@ -247,7 +247,7 @@ def _aged_skin(subject: Subject, hair: Floats, visible: Floats, change: Floats) 
     lips = masks.soft(masks.feature(subject, LIPS), 1.5)
     colour = subject.lab
     teeth = _teeth(subject, 18)
-    aged = colour + np.array(_WHITES, np.float32) * _whites(subject)[..., None]
+    aged = colour + np.array(_WHITES, np.float32) * whites(subject)[..., None]
     aged[..., 0] += -0.9 * visible - 2.0 * below - 5.0 * teeth
     aged[..., 1] += -0.3 * visible
     aged[..., 2] += (
@@ -316,10 +316,10 @@ def _whiter(subject: Subject) -> Floats:
     colour[..., 0] += _TEETH_LIGHTER * teeth
     colour[..., 2] -= _TEETH_WHITER * teeth * np.maximum(colour[..., 2] - 2, 0)
     years = curves.at("skin", subject.photo.age)  # which are to come off
-    whites = years * _whites(subject)
-    colour[..., 0] -= _WHITES[0] * whites
+    white = years * whites(subject)
+    colour[..., 0] -= _WHITES[0] * white
     for channel, least in enumerate(_YOUNG_WHITES, 1):
-        colour[..., channel] -= whites * (colour[..., channel] - least).clip(0, _WHITES[channel])
+        colour[..., channel] -= white * (colour[..., channel] - least).clip(0, _WHITES[channel])
     lips = masks.soft(masks.feature(subject, LIPS), 1.5)
     colour[..., 1] += _LIPS_REDDER * years * (lips - teeth).clip(0, 1)
     return masks.rgb(colour) - subject.image
