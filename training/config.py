@@ -83,22 +83,9 @@ class TrainConfig:
 
 def paper() -> TrainConfig:
     """Only what the paper states: five losses, C pre-trained on real faces, the GAN from random weights."""
-    weights = LossWeights(
-        adversarial=1.0,
-        classification=1.0,
-        local=0.5,
-        variation=0.1,
-        identity=1.0,
-        picture=0.0,
-        flow=0.0,
-        grey=0.0,
-        skin=0.0,
-        gain=0.0,
-        residual=0.0,
-        place=0.0,
-        which=0.0,
-        depth=0.0,
-    )
+    ours = ("picture", "flow", "grey", "skin", "gain", "residual", "place", "which", "depth")
+    off = dict.fromkeys(ours, 0.0)
+    weights = LossWeights(adversarial=1.0, classification=1.0, local=0.5, variation=0.1, identity=1.0, **off)
     return TrainConfig(
         classifier_steps=2500,
         supervised_steps=0,
