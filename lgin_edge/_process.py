@@ -71,11 +71,7 @@ def usable_cores() -> int:
 
 
 class ForkGuard:
-    """The process that something was made in, for what does not survive a fork.
-
-    Args:
-        what: for the message: "this model".
-    """
+    """The process that something was made in, for what does not survive a fork; ``what`` is for the message: "this model"."""
 
     def __init__(self, what: str) -> None:
         self._what, self._process = what, os.getpid()

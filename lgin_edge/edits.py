@@ -17,21 +17,16 @@ class Edits:
     Format 1 has residuals alone: ``face_edit`` and ``patch_edit`` of three channels. In format 2 they have six and four, and
     the others may be there (``lines`` only with ``place``); a face's strength scales all of it but ``skin`` and ``place``.
     What is not a number counts as 0.
-
-    Attributes:
-        face_edit: [N, 3 or 6, S, S] of the face view: residual R, G, B in [-2, 2] (1 is 127.5 levels); then gain (more than
-            -1), grey (0 to 1) and skin (0 to 1: where lines are drawn).
-        patch_edit: [N, 5, 3 or 4, P, P] of the local views: residual, then gain.
-        flow: [N, 2, F, F] (x, y), canonical units: how far from here the frame is read.
-        place: [N, 2, F, F] (x, y) in [0, 1]: where a position of the face lies in the lines' texture.
-        lines: [N, 1, A, A], log light.
     """
 
+    #: [N, 3 or 6, S, S] of the face view: residual R, G, B in [-2, 2] (1 is 127.5 levels); then gain (more than -1), grey (0 to 1)
+    #: and skin (0 to 1: where lines are drawn).
     face_edit: Floats
-    patch_edit: Floats
-    flow: Floats | None = None
+    patch_edit: Floats  #: [N, 5, 3 or 4, P, P] of the local views: residual, then gain.
+    flow: Floats | None = None  #: [N, 2, F, F] (x, y), canonical units: how far from here the frame is read.
+    #: [N, 2, F, F] (x, y) in [0, 1]: where a position of the face lies in the lines' texture.
     place: Floats | None = None
-    lines: Floats | None = None
+    lines: Floats | None = None  #: [N, 1, A, A], log light.
 
     @property
     def residuals_alone(self) -> bool:

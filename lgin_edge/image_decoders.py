@@ -260,11 +260,7 @@ def _put(memory: int, *parts: bytes) -> None:
 
 
 def serve(connection: int, memory: int) -> None:
-    """A decoder: answers until the other side is closed.
-
-    Args:
-        connection, memory: file descriptors.
-    """
+    """A decoder, of two file descriptors: answers until the other side is closed."""
     from PIL import Image
 
     Image.init()

@@ -71,21 +71,15 @@ _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture out of a file.
+    """A picture out of a file."""
 
-    Attributes:
-        image: upright, mode L, LA, RGB or RGBA.
-        metadata: what Pillow's ``save`` takes: exif (orientation reset, no thumbnail: it would show the old face),
-            icc_profile, dpi, xmp, comment, the text of a PNG, and iptc, which it does not take.
-        jpeg: of a JPEG its quantisation tables and chroma subsampling: written with the same ones, what is not touched
-            changes least.
-        format: the file's, one of ``READABLE``.
-    """
-
-    image: Image.Image
+    image: Image.Image  #: Upright, mode L, LA, RGB or RGBA.
+    #: What Pillow's ``save`` takes: exif (orientation reset, no thumbnail: it would show the old face), icc_profile, dpi, xmp,
+    #: comment, the text of a PNG, and iptc, which it does not take.
     metadata: dict[str, Any] = field(default_factory=dict)
+    #: Of a JPEG its quantisation tables and chroma subsampling: written with the same ones, what is not touched changes least.
     jpeg: dict[str, Any] = field(default_factory=dict)
-    format: str = ""
+    format: str = ""  #: The file's, one of ``READABLE``.
 
 
 def read(path: str | os.PathLike[str], *, limits: Limits = LIMITS) -> Picture:

@@ -166,11 +166,8 @@ def region_crop(
         BackendError: the device is not there, or this build has no CUDA kernels.
     """
     plan.check("frame", frame)
-    kind, ordinal, workers = (
-        _check_dtype(dtype),
-        _device_ordinal(device),
-        check_integer("threads", threads, 1, MAX_THREADS),
-    )
+    kind, ordinal = _check_dtype(dtype), _device_ordinal(device)
+    workers = check_integer("threads", threads, 1, MAX_THREADS)
     n, s, p = len(plan.faces), plan.spec.face_size, plan.spec.patch_size
     face: Floats = np.empty((n, 3, s, s), kind)
     patches: Floats = np.empty((n, 5, 3, p, p), kind)
@@ -256,10 +253,8 @@ def resample(
     """
     pixel_format.check("frame", frame)
     matrix = check_floats("affine", affine, (2, 3))
-    height, width = (
-        check_integer(name, side, 1, MAX_VIEW_SIDE, "of pixels ")
-        for name, side in (("height", height), ("width", width))
-    )
+    height = check_integer("height", height, 1, MAX_VIEW_SIDE, "of pixels ")
+    width = check_integer("width", width, 1, MAX_VIEW_SIDE, "of pixels ")
     view: Floats = np.empty((3, height, width), _check_dtype(dtype))
     _call(_native.resample, frame, pixel_format.value, matrix, view, check_integer("threads", threads, 1, MAX_THREADS))
     return view

@@ -43,50 +43,38 @@ class TrainConfig:
     1. C alone learns the age groups of real faces, and is frozen (none where nothing asks for C).
     2. The generators learn the targets (``training.targets``), picture and edits, at all ages, both ways.
     3. The GAN: a discriminator of the regions' crops and the generators in turn, beside the targets.
-
-    Attributes:
-        batch, classifier_batch: faces a step and device, of the generators and of C.
-        lr, adversarial_lr, critic_lr: peak learning rates of the generators in the phases 2 and 3, and of D.
-        hidden_rate: learning rate of the hidden convolutions, whose optimiser is Muon, in units of the others'.
-        ema: decay per step of the averaged weights, which are what is sampled and exported.
-        r1: weight of the gradient penalty on real faces (Mescheder et al. 2018), every ``r1_every`` steps; 0: none.
-        spectral: spectral normalisation of D (Miyato et al. 2018).
-        d_augment: differentiable augmentation of all that D sees (Zhao et al. 2020), without which D learns a few
-            hundred faces by heart.
-        d_knows_kind: D knows where a picture is from and the sex, beside the age; the paper's is not.
-        d_ramp: steps over which the adversarial weight rises to its full value.
-        hold: what is left in the GAN's phase of the weights that hold picture, gain, residual and flow to their targets.
-        augment: strength of the augmentation of the inputs; 0 leaves pictures as they are.
-        balance: 0 draws faces as they come, 1 all decades (women and men, sharp and soft faces) equally often.
-        dressed: fraction of the supervised phase's faces that are drawn in other hair and before other walls (``targets.dressed``).
-        reuse: steps an example is used for, at about as many different times: where making examples takes longer than learning from
-            them, as on a GPU. A resumed run starts with new ones.
-        workers: processes that make examples; 0 makes them between the steps.
-        embedder: file of ``torch.export.save``: [N, 3, 256, 256] in [-1, 1] -> [N, E]; needed if ``weights.embedding``.
     """
 
     classifier_steps: int = 0
     supervised_steps: int = 20000
     adversarial_steps: int = 10000
-    batch: int = 8
-    classifier_batch: int = 32
-    lr: float = 8e-4
-    adversarial_lr: float = 1e-4
-    critic_lr: float = 2e-4
+    batch: int = 8  # faces a step and device, of the generators
+    classifier_batch: int = 32  # and of C
+    lr: float = 8e-4  # peak learning rates: of the generators in phase 2
+    adversarial_lr: float = 1e-4  # and in phase 3
+    critic_lr: float = 2e-4  # and of D
+    #: Of the hidden convolutions, whose optimiser is Muon, in units of the others' learning rate.
     hidden_rate: float = 2.5
-    ema: float = 0.998
-    r1: float = 1.0
-    r1_every: int = 8
-    spectral: bool = False
+    ema: float = 0.998  # decay per step of the averaged weights, which are what is sampled and exported
+    r1: float = 1.0  # weight of the gradient penalty on real faces (Mescheder et al. 2018); 0: none
+    r1_every: int = 8  # steps from one penalty to the next
+    spectral: bool = False  # spectral normalisation of D (Miyato et al. 2018)
+    #: Differentiable augmentation of all that D sees (Zhao et al. 2020), without which D learns a few hundred faces by heart.
     d_augment: bool = True
-    d_knows_kind: bool = True
-    d_ramp: int = 500
+    d_knows_kind: bool = True  # D knows where a picture is from and the sex, beside the age; the paper's does not
+    d_ramp: int = 500  # steps over which the adversarial weight rises to its full value
+    #: What is left in phase 3 of the weights that hold picture, gain, residual and flow to their targets.
     hold: float = 0.3
-    augment: float = 1.0
+    augment: float = 1.0  # strength of the augmentation of the inputs; 0 leaves pictures as they are
+    #: 0 draws faces as they come, 1 all decades (women and men, sharp and soft faces) equally often.
     balance: float = 0.5
+    #: Fraction of phase 2's faces that are drawn in other hair and before other walls (``targets.dressed``).
     dressed: float = 0.3
+    #: Steps an example is used for, at about as many different times: where making examples takes longer than learning from them,
+    #: as on a GPU. A resumed run starts with new ones.
     reuse: int = 1
-    workers: int = 1
+    workers: int = 1  # processes that make examples; 0 makes them between the steps
+    #: File of ``torch.export.save``: [N, 3, 256, 256] in [-1, 1] -> [N, E]; for ``weights.embedding``.
     embedder: str = ""
     seed: int = 20261123
     weights: LossWeights = field(default_factory=LossWeights)
@@ -95,22 +83,9 @@ class TrainConfig:
 
 def paper() -> TrainConfig:
     """Only what the paper states: five losses, C pre-trained on real faces, the GAN from random weights."""
-    weights = LossWeights(
-        adversarial=1.0,
-        classification=1.0,
-        local=0.5,
-        variation=0.1,
-        identity=1.0,
-        picture=0.0,
-        flow=0.0,
-        grey=0.0,
-        skin=0.0,
-        gain=0.0,
-        residual=0.0,
-        place=0.0,
-        which=0.0,
-        depth=0.0,
-    )
+    ours = ("picture", "flow", "grey", "skin", "gain", "residual", "place", "which", "depth")
+    off = dict.fromkeys(ours, 0.0)
+    weights = LossWeights(adversarial=1.0, classification=1.0, local=0.5, variation=0.1, identity=1.0, **off)
     return TrainConfig(
         classifier_steps=2500,
         supervised_steps=0,

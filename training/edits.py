@@ -24,20 +24,13 @@ GAIN, GREY, SKIN = 3, 4, 5
 
 @dataclass
 class Edits:
-    """What T gives for B faces at one age each (or N faces at G ages with axes [N, G] for B, where it says so).
+    """What T gives for B faces at one age each (or N faces at G ages with axes [N, G] for B, where it says so)."""
 
-    Attributes:
-        face_edit: [B, 6, S, S]: residual d_g in units of [-1, 1], gain g > -1, grey s and skin m in [0, 1].
-        patch_edit: [B, 5, 4, P, P]: residuals d_r and gains g_r.
-        flow: [B, 2, s, s] canonical (x, y). place: [B, 2, s, s] in [0, 1]^2.
-        lines: [B, 1, A, A] log light in mesh space.
-    """
-
-    face_edit: Tensor
-    patch_edit: Tensor
-    flow: Tensor
-    place: Tensor
-    lines: Tensor
+    face_edit: Tensor  # [B, 6, S, S]: residual d_g in units of [-1, 1], gain g > -1, grey s and skin m in [0, 1]
+    patch_edit: Tensor  # [B, 5, 4, P, P]: residuals d_r and gains g_r
+    flow: Tensor  # [B, 2, s, s] canonical (x, y)
+    place: Tensor  # [B, 2, s, s] in [0, 1]^2
+    lines: Tensor  # [B, 1, A, A] log light in mesh space
 
     def map(self, change: object) -> Edits:
         return Edits(**{f.name: change(getattr(self, f.name)) for f in fields(self)})  # type: ignore[operator]
@@ -69,19 +62,14 @@ def square_window(size: int, taper: float, like: Tensor) -> Tensor:
 
 @dataclass
 class Composed:
-    """Edits of whole faces and their regions added up on a canvas of side H, windows applied: [B, ., H, H].
+    """Edits of whole faces and their regions added up on a canvas of side H, windows applied."""
 
-    Attributes:
-        change: residual in units of [0, 1]. gain, grey, skin: [B, 1, H, H]. flow: [B, 2, H, H] in units of the canvas' side.
-        drawn: log light of the lines.
-    """
-
-    change: Tensor
-    gain: Tensor
-    grey: Tensor
-    skin: Tensor
-    flow: Tensor
-    drawn: Tensor
+    change: Tensor  # [B, 3, H, H] residual in units of [0, 1]
+    gain: Tensor  # [B, 1, H, H]
+    grey: Tensor  # [B, 1, H, H]
+    skin: Tensor  # [B, 1, H, H]
+    flow: Tensor  # [B, 2, H, H] in units of the canvas' side
+    drawn: Tensor  # [B, 1, H, H] log light of the lines
 
 
 def compose(edits: Edits, boxes: Tensor, size: int, face_box: tuple[float, float, float, float]) -> Composed:

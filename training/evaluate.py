@@ -58,17 +58,12 @@ def do_nothing(frame: Frame, landmarks: Floats, years: Sequence[float]) -> list[
 
 @dataclass
 class Judges:
-    """The estimators, the embedder, and what they make of real portraits; ``prepare`` makes it.
-
-    Attributes:
-        bias: of each estimator on the val split, years; what a figure called "corrected" subtracts.
-        pairs: descriptors of real pictures compared; see ``measures.pairs``.
-    """
+    """The estimators, the embedder, and what they make of real portraits; ``prepare`` makes it."""
 
     estimators: list[Estimator]
     embedder: Embedder
-    bias: dict[str, float]
-    pairs: dict[str, Pairs]
+    bias: dict[str, float]  # of each estimator on the val split, years; what a figure called "corrected" subtracts
+    pairs: dict[str, Pairs]  # descriptors of real pictures compared; see ``measures.pairs``
 
     @property
     def threshold(self) -> float:

@@ -7,6 +7,7 @@ number ``i`` of a seed is always the same, so a run can be resumed.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,30 +45,22 @@ KINDS = ("bio_guide", "congress", "wiki", "us", "vol", "syn", "M", "F")
 
 @dataclass
 class Faces:
-    """The faces of one split with their edits, in memory: about 2.5 MB a face. A face that is also kept dressed is here twice.
-
-    Attributes:
-        pixels: [N, SIDE, SIDE, 3] uint8. maps: [N, CHANNELS, MAP_SIDE, MAP_SIDE] float16. flow, place: [N, GRID, GRID, 2].
-        shares: [N, 5, 2 K] of the age layers, of sum 1 for each region. depth: [N, 5]. hair_is_known: [N] bool.
-        dressed: [N] bool, in other hair or before another wall than the photo's (``targets.dressed``).
-        age: [N]. landmarks: [N, 5, 2] canonical. sharp: [N] bool, real detail at SIDE.
-        bank: [K, A, A]. windows: [5, A, A].
-    """
+    """The faces of one split with their edits, in memory: about 2.5 MB a face. A face that is also kept dressed is here twice."""
 
     photos: list[Photo]
-    pixels: Bytes
-    maps: npt.NDArray[np.float16]
-    flow: Floats
-    place: Floats
-    shares: Floats
-    depth: Floats
-    hair_is_known: npt.NDArray[np.bool_]
-    dressed: npt.NDArray[np.bool_]
-    age: Floats
-    landmarks: npt.NDArray[np.float64]
-    sharp: npt.NDArray[np.bool_]
-    bank: Floats
-    windows: Floats
+    pixels: Bytes  # [N, SIDE, SIDE, 3]
+    maps: npt.NDArray[np.float16]  # [N, CHANNELS, MAP_SIDE, MAP_SIDE]
+    flow: Floats  # [N, GRID, GRID, 2]
+    place: Floats  # [N, GRID, GRID, 2]
+    shares: Floats  # [N, 5, 2 K] of the age layers, of sum 1 for each region
+    depth: Floats  # [N, 5]
+    hair_is_known: npt.NDArray[np.bool_]  # [N]
+    dressed: npt.NDArray[np.bool_]  # [N], in other hair or before another wall than the photo's (``targets.dressed``)
+    age: Floats  # [N]
+    landmarks: npt.NDArray[np.float64]  # [N, 5, 2] canonical
+    sharp: npt.NDArray[np.bool_]  # [N], real detail at SIDE
+    bank: Floats  # [K, A, A]
+    windows: Floats  # [5, A, A]
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -130,34 +123,27 @@ def load(targets: Path, photos: list[Photo], limit: int | None = None, dressed: 
 
 @dataclass
 class Batch:
-    """Tensors of a batch; pictures are [N, 3, ., .].
+    """Tensors of a batch; ``face``, ``patches`` and ``boxes`` are what T takes."""
 
-    Attributes:
-        face, patches, boxes: what T takes. canvas, target: [N, 3, CANVAS, CANVAS] in [0, 1], before and after.
-        weight: [N, 1, CANVAS, CANVAS]: 0 where the target is not known (hair that no matte was found for).
-        grey, skin, gain: [N, 1, MAPS, MAPS]. residual: [N, 3, MAPS, MAPS] in units of [0, 1]. flow, place: [N, 2, COARSE, COARSE]. on_face: [N, 1, COARSE, COARSE] where place counts.
-        which: [N, 5, 2 K] fractions (sum 1). depth: [N, 5]. present, wanted: [N] years. kind: [N, KINDS]. sharp: [N] bool.
-    """
-
-    face: Tensor
-    patches: Tensor
-    boxes: Tensor
-    canvas: Tensor
-    target: Tensor
-    weight: Tensor
-    grey: Tensor
-    skin: Tensor
-    gain: Tensor
-    residual: Tensor
-    flow: Tensor
-    place: Tensor
-    on_face: Tensor
-    which: Tensor
-    depth: Tensor
-    present: Tensor
-    wanted: Tensor
-    kind: Tensor
-    sharp: Tensor
+    face: Tensor  # [N, 3, S, S]
+    patches: Tensor  # [N, 5, 3, P, P]
+    boxes: Tensor  # [N, 5, 4]
+    canvas: Tensor  # [N, 3, CANVAS, CANVAS] in [0, 1], before
+    target: Tensor  # and after
+    weight: Tensor  # [N, 1, CANVAS, CANVAS]: 0 where the target is not known (hair that no matte was found for)
+    grey: Tensor  # [N, 1, MAPS, MAPS]
+    skin: Tensor  # [N, 1, MAPS, MAPS]
+    gain: Tensor  # [N, 1, MAPS, MAPS]
+    residual: Tensor  # [N, 3, MAPS, MAPS] in units of [0, 1]
+    flow: Tensor  # [N, 2, COARSE, COARSE]
+    place: Tensor  # [N, 2, COARSE, COARSE]
+    on_face: Tensor  # [N, 1, COARSE, COARSE], where place counts
+    which: Tensor  # [N, 5, 2 K] fractions (sum 1)
+    depth: Tensor  # [N, 5]
+    present: Tensor  # [N] years
+    wanted: Tensor  # [N] years
+    kind: Tensor  # [N, KINDS]
+    sharp: Tensor  # [N] bool
 
     def to(self, device: torch.device | str) -> Batch:
         return Batch(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
@@ -308,10 +294,8 @@ def _view(
     """
     height = values.shape[0]
     x0, y0, x1, y1 = np.asarray(box, np.float64)
-    if mirrored:
-        x0, x1 = 1 - x0, 1 - x1
-    linear = affine[:, :2] * (x1 - x0, y1 - y0)
-    offset = affine[:, :2] @ (x0, y0) + affine[:, 2]
+    from_view = geometry.view_affine(affine, (1 - x0, y0, 1 - x1, y1) if mirrored else box)
+    linear, offset = from_view[:, :2], from_view[:, 2]
     samples = 2 if np.linalg.norm(linear[:, 0]) * height / side > 1.001 else 1
     size = side * samples
     # From index coordinates of the result to index coordinates of the source.
@@ -339,23 +323,14 @@ def _one_thread(_: int) -> None:
 
 def batches(examples: Examples, start: int, batch: int, rank: int, world: int, workers: int) -> DataLoader[Batch]:
     """Batches from number ``start`` on, without end; each process its own."""
-    numbers = range((start * world + rank) * batch, 1 << 40)
-
-    class Order(torch.utils.data.Sampler[list[int]]):
-        def __iter__(self) -> Any:
-            first = numbers.start
-            while True:
-                yield list(range(first, first + batch))
-                first += batch * world
-
-    context = "fork" if workers else None
+    numbers = (range(i, i + batch) for i in itertools.count((start * world + rank) * batch, batch * world))
     return DataLoader(
         examples,
-        batch_sampler=Order(),
+        batch_sampler=numbers,
         collate_fn=collate,
         num_workers=workers,
         worker_init_fn=_one_thread,
-        multiprocessing_context=context,
+        multiprocessing_context="fork" if workers else None,
         prefetch_factor=4 if workers else None,
         generator=torch.Generator(),  # the loader draws a seed: not from the state that a checkpoint keeps
     )

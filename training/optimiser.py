@@ -34,9 +34,6 @@ class Muon(torch.optim.Optimizer):
     """Momentum, then orthogonal updates as large as Adam's (Liu et al. 2025: 0.2 sqrt(max(rows, columns))).
 
     A convolution of ``groups`` groups is as many matrices [outputs / groups, inputs * kernel].
-
-    Args:
-        layers: convolutions, of whose weights this takes care.
     """
 
     def __init__(self, layers: Iterable[nn.Conv2d], lr: float, momentum: float = 0.95, decay: float = 0.01) -> None:

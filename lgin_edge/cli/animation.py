@@ -37,7 +37,7 @@ def animate(
     side: Annotated[
         int, typer.Option(min=64, max=3840, help="A larger picture is reduced to this longer side.", metavar="PIXELS")
     ] = 720,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
+    overwrite: options.OverwriteOption = False,
     model: options.ModelOption = None,
     device: options.DeviceOption = None,
     threads: options.ThreadsOption = None,

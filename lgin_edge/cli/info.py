@@ -22,23 +22,17 @@ def info(
     """Say what a model file is: its age groups, sizes, training data and checksum."""
     with exit_on_error():
         from .. import age_estimator, transformer
-        from ..models.description import Description
         from ..models.model_file import read_description
 
         bundled = (transformer.WEIGHTS, transformer.INT8_WEIGHTS, age_estimator.WEIGHTS)
         paths = bundled if model is None else (transformer.model_path(model),)
         for i, path in enumerate(paths):
-            about = read_description(path)
-            if isinstance(about, Description):
-                what = f"makes younger or older: face view {about.face_size} px, local views {about.patch_size} px"
-            else:
-                what = f"estimates ages: face view {about.face_size} px"
             if i:
                 stdout.print()
-            _print_model(path, about, what)
+            _print_model(path, read_description(path))
 
 
-def _print_model(path: Path, about: Description | AgeDescription, what: str) -> None:
+def _print_model(path: Path, about: Description | AgeDescription) -> None:
     from rich.table import Table
 
     from ..files import sha256
@@ -51,7 +45,11 @@ def _print_model(path: Path, about: Description | AgeDescription, what: str) -> 
         table.add_row(str(i), one.label, f"{one.center:g} years")
     stdout.print(f"{about.model}\n{path}, {path.stat().st_size:,} bytes\nSHA-256 {sha256(path)}\n")
     stdout.print(table)
-    islands = about.fp32_islands if isinstance(about, Description) else ()
+    if isinstance(about, Description):
+        what = f"makes younger or older: face view {about.face_size} px, local views {about.patch_size} px"
+        islands = about.fp32_islands
+    else:
+        what, islands = f"estimates ages: face view {about.face_size} px", ()
     precision = about.precision + (f" but for {', '.join(islands)}" if islands else "")
     stdout.print(f"\n{what}, {precision}, format {about.format}\ntraining data: {about.training_data}")
     if isinstance(about, Description) and about.engine is not None:

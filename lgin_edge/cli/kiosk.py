@@ -12,18 +12,8 @@ from urllib.parse import urlsplit
 import typer
 
 from ..errors import BackendError, InputError
-from .options import (
-    MAX_FACES,
-    DeviceOption,
-    MaxFacesOption,
-    ModelOption,
-    Sha256Option,
-    ThreadsOption,
-    exit_on_error,
-    limits_of,
-    stderr,
-    stdout,
-)
+from . import options
+from .options import exit_on_error, stderr, stdout
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -193,11 +183,11 @@ def kiosk(
         ),
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")] = False,
-    model: ModelOption = None,
-    device: DeviceOption = None,
-    threads: ThreadsOption = None,
-    sha256: Sha256Option = None,
-    max_faces: MaxFacesOption = MAX_FACES,
+    model: options.ModelOption = None,
+    device: options.DeviceOption = None,
+    threads: options.ThreadsOption = None,
+    sha256: options.Sha256Option = None,
+    max_faces: options.MaxFacesOption = options.MAX_FACES,
     max_megapixels: Annotated[
         float, typer.Option(min=0.001, help="Largest picture that the HTTP API takes, millions of pixels.", metavar="N")
     ] = 50.0,
@@ -271,9 +261,9 @@ def kiosk(
             public_url=public_url.rstrip("/") if public_url else None,
             languages=texts,
             language=next(iter(texts)) if languages or strings else None,
-            uploads=limits_of(megapixels=max_megapixels, mb=max_mb),
+            uploads=options.limits_of(megapixels=max_megapixels, mb=max_mb),
         )
-        limits = limits_of(faces=max_faces)
+        limits = options.limits_of(faces=max_faces)
         with Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits) as transformer:
             server = Server(
                 transformer,

@@ -76,6 +76,7 @@ TilesOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Say it as JSON, for programs.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 MaxMbOption = Annotated[
     float, typer.Option(min=0.001, help="Largest file of a picture that is read, megabytes.", metavar="N")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,7 +105,8 @@ def age(
                 _through(transformer, inputs[0], group, years, mark, limits)
                 return
             _say_left_out(inputs)
-            done = _run(transformer, planned, group, years, overwrite, mark, limits)
+            change = partial(jobs.age_file, transformer, group=group, years=years, mark=mark, limits=limits, read=_read)
+            done = _run(planned, partial(change, overwrite=overwrite))
     failures = sum("error" in one for one in done)
     if json_:
         _print_json(done)
@@ -286,35 +288,16 @@ def _say_left_out(inputs: Sequence[Path]) -> None:
             stderr.print(f"{file}: {jobs.why_left_out(file)}, left out")
 
 
-def _run(
-    transformer: Transformer,
-    planned: Sequence[Job],
-    group: float | None,
-    years: float | None,
-    overwrite: bool,
-    mark: bool,
-    limits: Limits,
-) -> list[dict[str, Any]]:
-    """Do the jobs; what became of each, as ``--json`` says it."""
+def _run(planned: Sequence[Job], change: Callable[[Job], int]) -> list[dict[str, Any]]:
+    """Do the jobs by ``jobs.age_file``; what became of each, as ``--json`` says it."""
     from rich.progress import Progress
-
-    from .. import jobs
 
     done: list[dict[str, Any]] = []
     with Progress(console=stderr, transient=True, disable=len(planned) == 1 or stdout.quiet) as progress:
         for job in progress.track(planned, description="ageing"):
             one: dict[str, Any] = {"file": str(job.source), "out": None, "faces": 0}
             try:
-                found = jobs.age_file(
-                    transformer,
-                    job,
-                    group=group,
-                    years=years,
-                    overwrite=overwrite,
-                    mark=mark,
-                    limits=limits,
-                    read=_read,
-                )
+                found = change(job)
             except KeyboardInterrupt:
                 if len(planned) > 1:
                     stderr.print(

@@ -24,7 +24,6 @@ CodecOption = Annotated[
         help="An encoder of FFmpeg, like libx265 or h264_nvenc. Default: H.264, in .webm VP9.", metavar="NAME"
     ),
 ]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")]
 
 
 def video(
@@ -51,7 +50,7 @@ def video(
     ] = False,
     mark: options.MarkOption = False,
     codec: CodecOption = None,
-    overwrite: OverwriteOption = False,
+    overwrite: options.OverwriteOption = False,
     model: options.ModelOption = None,
     device: options.DeviceOption = None,
     threads: options.ThreadsOption = None,
@@ -143,7 +142,7 @@ def camera(
         typer.Option("--mark", help="Write 'changed by AI' into the record's corner. Its metadata says so anyhow."),
     ] = False,
     codec: CodecOption = None,
-    overwrite: OverwriteOption = False,
+    overwrite: options.OverwriteOption = False,
     model: options.ModelOption = None,
     device: options.DeviceOption = None,
     threads: options.ThreadsOption = None,

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from .. import geometry
 from ..errors import ModelError
 from ..faces import FaceBatch
+from ..inference.onnxruntime import session_options
 from ..kernels import FacePlan, region_crop
 from ..models.description import METADATA_KEY, Description
 from ..reference import psnr as signal_to_noise
@@ -205,9 +206,8 @@ def _edits(model: onnx.ModelProto, samples: Sequence[Inputs]) -> npt.NDArray[np.
     """All outputs over all samples, joined, by ONNX Runtime on one thread of the CPU."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), session_options(1), providers=["CPUExecutionProvider"]
+    )
     parts = [out.ravel() for sample in samples for out in session.run(None, dict(sample))]
     return np.concatenate(parts).astype(np.float64)

@@ -136,11 +136,7 @@ class DeviceMemory:
 
 
 class PinnedMemory:
-    """Pinned memory of the host, which is copied to and from a device.
-
-    Attributes:
-        host: the bytes, [size] uint8.
-    """
+    """Pinned memory of the host, ``host`` [size] uint8, which is copied to and from a device."""
 
     def __init__(self, cuda: Cuda, size: int) -> None:
         self._cuda, self.size = cuda, size
@@ -167,12 +163,8 @@ class PinnedMemory:
 
 
 class PinnedBuffer:
-    """Pinned memory of the host and as much on the device: written here and uploaded, or downloaded and read here.
-
-    Attributes:
-        host: the bytes, [size] uint8.
-        address: of the same bytes on the device.
-    """
+    """Pinned memory of the host, ``host`` [size] uint8, and as much on the device, at ``address``: written here and uploaded, or
+    downloaded and read here."""
 
     def __init__(self, cuda: Cuda, size: int) -> None:
         self._pinned = PinnedMemory(cuda, size)

@@ -54,13 +54,7 @@ class Health(BaseModel):
 
 
 class ApiError(Exception):
-    """An answer that is an error.
-
-    Args:
-        status: of HTTP.
-        code, message: as in ``Problem``.
-        headers: of the answer.
-    """
+    """An answer that is an error: status and headers of HTTP, ``code`` and ``message`` as in ``Problem``."""
 
     def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)

@@ -33,9 +33,7 @@ _page = APIRouter(include_in_schema=False)
 def create_app(transformer: Transformer, settings: Settings) -> FastAPI:
     """A kiosk that any ASGI server can run, in one process and one event loop.
 
-    Args:
-        transformer: changes the faces; it stays the caller's, who closes it after the server.
-        settings: see there.
+    The transformer stays the caller's, who closes it after the server.
     """
     kiosk = Kiosk(transformer, settings)
 

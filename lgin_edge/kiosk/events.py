@@ -35,11 +35,7 @@ class Receiver(Protocol):
 
 
 class Webhook:
-    """A POST for each event.
-
-    Args:
-        url: http or https.
-    """
+    """A POST for each event, by http or https."""
 
     def __init__(self, url: str) -> None:
         if not url.startswith(("http://", "https://")):

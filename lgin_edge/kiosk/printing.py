@@ -23,12 +23,7 @@ _HOUR_S = 3600.0
 
 
 class PrintError(Exception):
-    """A picture was not printed.
-
-    Args:
-        code: "print_hour", where the printer has had enough pictures in this hour, or "print_failed".
-        message: why.
-    """
+    """A picture was not printed; ``code`` says why to programs, as one of those that ``protocol`` has for a print."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

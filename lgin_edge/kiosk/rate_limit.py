@@ -52,11 +52,7 @@ class TokenBuckets:
 
 
 class Full(Exception):
-    """No place is free.
-
-    Args:
-        of_address: the address holds all that one can; others may find a place.
-    """
+    """No place is free; ``of_address``: the address holds all that one can, and others may find a place."""
 
     def __init__(self, *, of_address: bool) -> None:
         super().__init__()

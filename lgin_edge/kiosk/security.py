@@ -37,7 +37,6 @@ class Guard:
     that send none are let in.
 
     Args:
-        app: what is guarded.
         hosts: further names of this kiosk.
         refused: told "host", "origin" or "length".
     """

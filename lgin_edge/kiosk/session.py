@@ -44,11 +44,7 @@ class Session:
     """A visitor's WebSocket, from the first message to the last; ``protocol`` says what goes over it.
 
     One task reads, and keeps of the frames the newest alone; another changes them and answers. So a visitor waits with one
-    frame for his turn, and one who reads slowly slows down nobody but himself.
-
-    Args:
-        socket: not accepted yet.
-        kiosk: what all visitors share.
+    frame for his turn, and one who reads slowly slows down nobody but himself. The socket is not accepted yet.
     """
 
     def __init__(self, socket: WebSocket, kiosk: Kiosk) -> None:

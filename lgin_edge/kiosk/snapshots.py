@@ -14,21 +14,13 @@ MEDIA_TYPES = {"jpg": "image/jpeg", "gif": "image/gif"}
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A picture that was taken.
+    """A picture that was taken."""
 
-    Attributes:
-        data: the file.
-        name: that a browser saves it under; its ending tells the kind, one of ``MEDIA_TYPES``.
-        owner: address of the visitor.
-        language: that the visitor had chosen; "" for none.
-        expires: on the clock of ``Snapshots``, seconds.
-    """
-
-    data: bytes
-    name: str
-    owner: str
-    language: str
-    expires: float
+    data: bytes  #: The file.
+    name: str  #: That a browser saves it under; its ending tells the kind, one of ``MEDIA_TYPES``.
+    owner: str  #: Address of the visitor.
+    language: str  #: That the visitor had chosen; "" for none.
+    expires: float  #: On the clock of ``Snapshots``, seconds.
 
     @property
     def kind(self) -> str:

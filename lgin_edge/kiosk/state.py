@@ -55,9 +55,7 @@ _CLIP_SIDE, _CLIP_FPS, _CLIPS = 720, 15, 2
 class Kiosk:
     """What all visitors share. For the event loop's thread; what it hands to others runs there.
 
-    Args:
-        transformer: changes the faces; it stays the caller's, who closes it after the kiosk.
-        settings: see there.
+    The transformer stays the caller's, who closes it after the kiosk.
     """
 
     def __init__(self, transformer: Transformer, settings: Settings) -> None:

@@ -61,9 +61,8 @@ class EngineFacts:
 
     variant: str  # of TensorRT, as in ``tensorrt_variants``
     version: str
-    targets: tuple[
-        str, ...
-    ]  # compute capabilities that it was built for ("sm87"); none: what the variant takes by default
+    #: Compute capabilities that it was built for ("sm87"); none: what the variant takes by default.
+    targets: tuple[str, ...]
     max_faces: int  # of one call
 
     def __post_init__(self) -> None:
@@ -85,9 +84,8 @@ class Description:
     patch_size: int  #: P, side of the five local views in pixels.
     face_taper: float  #: Rise of the blending window w_0 (``geometry.window``).
     region_taper: float  #: The same of w_r.
-    template: tuple[
-        tuple[float, float], ...
-    ]  #: The five landmarks of the canonical face that the model was trained with.
+    #: The five landmarks of the canonical face that the model was trained with.
+    template: tuple[tuple[float, float], ...]
     precision: str  #: "fp32", "fp16" or "int8", the arithmetic of the graph (of int8: of most convolutions).
     training_data: str  #: Where the faces came from and under which rights.
     onnx_sha256: str = ""  #: For an engine, the hash of the ONNX file that it was built from; empty in the ONNX itself.

@@ -44,20 +44,13 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a schema.
+    """A field of a schema."""
 
-    Attributes:
-        name: in ONNX.
-        schema: of a message.
-        max_bytes: of a text.
-        plain: a text that may reach a terminal, in an error of ONNX Runtime's: it has no control characters.
-    """
-
-    name: str
+    name: str  # in ONNX
     kind: Kind
-    schema: Mapping[int, Field] | None = None
-    max_bytes: int = MAX_TEXT
-    plain: bool = True
+    schema: Mapping[int, Field] | None = None  # of a message
+    max_bytes: int = MAX_TEXT  # of a text
+    plain: bool = True  # a text that may reach a terminal, in an error of ONNX Runtime's: it has no control characters
 
 
 Schema: TypeAlias = Mapping[int, Field]

@@ -103,12 +103,8 @@ def same_patch(frame: Frame, pixel_format: PixelFormat, patch: Patch) -> Patch:
 
 
 def choose_points(patch: Patch, affine: Float64) -> Float64:
-    """Points of a face that can be followed, [P, 2] frame pixels; none where the face shows nothing.
-
-    Args:
-        patch: of the face.
-        affine: ``A`` [2, 3] of the face (``geometry.fit_similarity``).
-    """
+    """Points of a face that can be followed in its patch, [P, 2] frame pixels; none where it shows nothing. ``affine`` is its ``A``
+    [2, 3]."""
     cv2 = opencv()
     turns = np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)
     edge = np.column_stack([np.cos(turns), np.sin(turns)]) * OVAL_AXES + OVAL_CENTER

@@ -20,11 +20,7 @@ _BINS = 4
 
 
 class SceneCutDetector:
-    """Compares each frame with the one before.
-
-    Args:
-        pixel_format: of the frames.
-    """
+    """Compares each frame with the one before."""
 
     def __init__(self, pixel_format: PixelFormat) -> None:
         self._format = pixel_format

@@ -85,9 +85,6 @@ class Tracker:
 
     For each frame ``move``; then, when there is a detection, ``correct``; then ``fade``. ``ask`` marks the frame that a
     detection is asked for.
-
-    Args:
-        pixel_format: of the frames.
     """
 
     def __init__(self, pixel_format: PixelFormat) -> None:
@@ -118,12 +115,7 @@ class Tracker:
             track.requested_anchor, track.motion_since_request = track.anchor.copy(), np.eye(2, 3)
 
     def move(self, frame: Frame, dt: float) -> None:
-        """Follow the faces into the next frame.
-
-        Args:
-            frame: uint8, of the size of the one before.
-            dt: seconds since that one.
-        """
+        """Follow the faces into the next frame, of the size of the one before and ``dt`` seconds after it."""
         for track in self._tracks:
             track.unseen_for += dt
             self._move(track, frame, dt)
@@ -163,11 +155,8 @@ class Tracker:
             track.requested_anchor = None
 
     def fade(self, dt: float) -> list[TrackedFace]:
-        """The faces with the strength that each has now, the first found first; those that are gone are forgotten.
-
-        Args:
-            dt: seconds since the frame before.
-        """
+        """The faces with the strength that each has now, ``dt`` seconds after the frame before, the first found first; those that are
+        gone are forgotten."""
         poses = {track.id: head_pose(track.face.landmarks) for track in self._tracks}
         for track in self._tracks:
             step = track.goal(poses[track.id]) - track.blend

@@ -20,10 +20,7 @@ _NAME = "lgin-edge"
 
 
 class Window:
-    """A window of OpenCV's.
-
-    Args:
-        mirror: show the picture as a mirror does.
+    """A window of OpenCV's, which shows the picture as a ``mirror`` does, or as it is.
 
     Raises BackendError: there is no screen, or this OpenCV has no windows.
     """

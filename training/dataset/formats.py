@@ -48,19 +48,12 @@ class Format(str, Enum):
 
 
 class Sample(NamedTuple):
-    """One labelled photograph.
+    """One labelled photograph."""
 
-    Attributes:
-        path: relative to the set's folder, or absolute if a CSV says so.
-        age: years, 0 to 120.
-        gender: "M", "F" or "" when unknown.
-        person: an id that all photographs of this person share, or "" when unknown.
-    """
-
-    path: Path
-    age: float
-    gender: str = ""
-    person: str = ""
+    path: Path  # relative to the set's folder, or absolute if a CSV says so
+    age: float  # years, 0 to 120
+    gender: str = ""  # "M", "F" or "" when unknown
+    person: str = ""  # an id that all photographs of this person share, or "" when unknown
 
 
 class Problem(NamedTuple):

@@ -33,28 +33,20 @@ TAGS = Path(__file__).with_name("tags.json")
 
 @dataclass(frozen=True)
 class Photo:
-    """One row of a ``labels.csv``.
-
-    Attributes:
-        file: as the table names it. size: side of the stored picture, pixels.
-        split: "train", "val", "test"; "donor" in ``faces``. person: an id, "" when unknown.
-        gender: "M", "F" or "". age: years. age_kind: how the age is known ("dated", "stated", "estimated", "apparent", ...).
-        source: where the picture comes from ("congress", "us", "vol", "syn", ...). rights: who allows it, "" when not stated.
-        tags: what was seen on it ("glasses", "beard", "bald", "grey", "greying", "grey beard", ...).
-        landmarks: [5, 2], pixels of the stored picture.
-    """
+    """One row of a ``labels.csv``."""
 
     path: Path
-    file: str
-    size: int
-    split: str
-    person: str
-    gender: str
-    age: float
-    age_kind: str
-    source: str
-    rights: str = ""
-    tags: frozenset[str] = frozenset()
+    file: str  # as the table names it
+    size: int  # side of the stored picture, pixels
+    split: str  # "train", "val", "test"; "donor" in ``faces``
+    person: str  # an id, "" when unknown
+    gender: str  # "M", "F" or ""
+    age: float  # years
+    age_kind: str  # how the age is known ("dated", "stated", "estimated", "apparent", ...)
+    source: str  # where the picture comes from ("congress", "us", "vol", "syn", ...)
+    rights: str = ""  # who allows it, "" when not stated
+    tags: frozenset[str] = frozenset()  # seen on it ("glasses", "beard", "bald", "grey", "greying", "grey beard", ...)
+    #: [5, 2], pixels of the stored picture.
     landmarks: npt.NDArray[np.float64] = field(repr=False, compare=False, default_factory=lambda: np.zeros((5, 2)))
 
     @property

@@ -33,6 +33,7 @@ import typer
 from lgin_edge import geometry
 from lgin_edge.files import atomic_write
 from lgin_edge.frames import Frame
+from lgin_edge.inference.onnxruntime import session_options
 from lgin_edge.kernels import resample
 
 from ..command import run_command
@@ -91,7 +92,7 @@ class AgeAndGender:
         self._means = np.array(spec["input"]["normalization"]["means"], np.float32)
         self._weights = np.array(spec["age_weights"], np.float64)
         self._size = int(spec["input"]["shape"][-1])
-        self._session = onnxruntime.InferenceSession((root / "age-v1.onnx").read_bytes(), _one_thread())
+        self._session = onnxruntime.InferenceSession((root / "age-v1.onnx").read_bytes(), session_options(1))
         self._input = self._session.get_inputs()[0].name
         self._predictor = dlib.shape_predictor(str(root / "shape_predictor_5_face_landmarks.dat"))
 
@@ -99,8 +100,7 @@ class AgeAndGender:
         chips = _chips(self._predictor, frames, landmarks, self._size, padding=0.2)
         batch = (chips.astype(np.float32) - self._means) / np.float32(256)
         probability = self._session.run(None, {self._input: np.ascontiguousarray(batch.transpose(0, 3, 1, 2))})[0]
-        ages: Floats = probability.astype(np.float64) @ self._weights
-        return ages
+        return probability.astype(np.float64) @ self._weights
 
 
 class FaceRes:
@@ -131,7 +131,7 @@ class FaceRes:
             if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
                 raise MissingJudge(f"{path} is damaged (its SHA-256 is not the expected one): run {FETCH}")
         model = onnx_of_faceres(folder / "faceres.json", (self._output,))
-        self._session = onnxruntime.InferenceSession(model.SerializeToString(), _one_thread())
+        self._session = onnxruntime.InferenceSession(model.SerializeToString(), session_options(1))
 
     def __call__(self, frames: Sequence[Frame], landmarks: Floats) -> Floats:
         affine = geometry.fit_similarity(landmarks)
@@ -140,8 +140,7 @@ class FaceRes:
         rgb = np.stack([resample(np.ascontiguousarray(frame), view, 224, 224) for frame in frames])
         batch = (rgb[:, ::-1] + 1) * np.float32(127.5) - self._mean
         (probability,) = self._session.run([self._output], {"input_1": batch})
-        ages: Floats = probability.astype(np.float64) @ np.arange(100)
-        return ages
+        return probability.astype(np.float64) @ np.arange(100)
 
 
 class Embedder:
@@ -176,14 +175,6 @@ def _dlib() -> Any:
     except ModuleNotFoundError as error:
         raise MissingJudge(f"no dlib: {INSTALL}") from error
     return dlib
-
-
-def _one_thread() -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return options
 
 
 def _chips(
@@ -249,8 +240,7 @@ def onnx_of_faceres(path: Path, outputs: Sequence[str]) -> Any:
 
 def cache_folder() -> Path:
     """``$LGIN_CACHE``, else ``~/.cache/lgin-edge``."""
-    given = os.environ.get("LGIN_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "lgin-edge"
+    return Path(os.environ.get("LGIN_CACHE") or Path.home() / ".cache" / "lgin-edge")
 
 
 def fetch(folder: Path) -> None:

@@ -51,8 +51,7 @@ def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
 
 def cosine(a: Floats, b: Floats) -> Floats:
     """Cosine of the angle between vectors [..., D]."""
-    result: Floats = (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
-    return result
+    return (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
 
 
 class Pairs(NamedTuple):
@@ -95,8 +94,7 @@ def to_lab(picture: Floats) -> Floats:
     """sRGB in [0, 1], [..., 3], to CIELAB under D65."""
     from skimage.color import rgb2lab
 
-    result: Floats = rgb2lab(picture)
-    return result
+    return rgb2lab(picture)
 
 
 def skin(frame: Frame, affine: Floats) -> dict[str, Floats]:
@@ -161,8 +159,7 @@ def edges_kept(before: Floats, after: Floats) -> float:
 
     def tiles(x: Floats) -> Floats:
         height, width = x.shape[:2]
-        sums: Floats = x.reshape(height // _TILE, _TILE, width // _TILE, _TILE, 2).sum((1, 3, 4))
-        return sums
+        return x.reshape(height // _TILE, _TILE, width // _TILE, _TILE, 2).sum((1, 3, 4))
 
     energy = tiles(before**2)
     return float(np.clip(tiles(before * after), 0, energy).sum() / energy.sum()) if energy.any() else 1.0
@@ -174,5 +171,4 @@ def binomial(x: Floats, step: int) -> Floats:
 
     kernel = np.zeros(4 * step + 1)
     kernel[::step] = np.array([1, 4, 6, 4, 1]) / 16
-    blurred: Floats = correlate1d(correlate1d(x, kernel, 0, mode="mirror"), kernel, 1, mode="mirror")
-    return blurred
+    return correlate1d(correlate1d(x, kernel, 0, mode="mirror"), kernel, 1, mode="mirror")

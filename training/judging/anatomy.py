@@ -177,8 +177,7 @@ class Anatomy:
         """Distance of every pixel from the person, canonical; 0 inside."""
         from scipy.ndimage import distance_transform_edt
 
-        distance: Floats = distance_transform_edt(self.person < 0.3) / SIDE
-        return distance
+        return distance_transform_edt(self.person < 0.3) / SIDE
 
     def _polygons(self, outlines: Iterable[Iterable[int]]) -> Mask:
         from skimage.draw import polygon2mask

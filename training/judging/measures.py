@@ -47,8 +47,7 @@ def blur_within(values: Floats, mask: Mask, sigma: float) -> Floats:
 
     weight = mask.astype(np.float64)
     blurred = gaussian_filter(values * weight, sigma) / (gaussian_filter(weight, sigma) + 1e-6)
-    result: Floats = blurred * weight
-    return result
+    return blurred * weight
 
 
 def band(values: Floats, mask: Mask, sigmas: tuple[float, float]) -> Floats:
@@ -80,8 +79,7 @@ def correlations(layers: Floats, masks: Mask) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         found = product / np.sqrt(energy * energy.T)
     found[weight @ weight.T < LEAST_TEXELS] = np.nan
-    result: Floats = found[np.triu_indices(len(layers), 1)]
-    return result
+    return found[np.triu_indices(len(layers), 1)]
 
 
 def stencil(meshes: Meshes, layers: Sequence[Floats], masks: Sequence[Mask]) -> dict[str, float | None]:
@@ -164,8 +162,7 @@ def without_paint(before: Floats, after: Floats) -> Floats:
     from scipy.ndimage import gaussian_filter
 
     change = gaussian_filter((after - before) @ LUMA, PAINT_PX / 2)
-    result: Floats = np.clip(before + change[..., None], 0, 1)
-    return result
+    return np.clip(before + change[..., None], 0, 1)
 
 
 def greyness(picture: Floats) -> float:
