@@ -20,7 +20,7 @@ from . import image_exif, provenance
 from .errors import ImageError, raised_by_caller
 from .files import atomic_write, exists
 from .image_checks import check_cost, without_long_texts
-from .image_metadata import PNG_XMP, jpeg_metadata, kept_metadata, png_text, tiff_metadata
+from .image_metadata import jpeg_metadata, kept_metadata, png_text, tiff_metadata, use_utf8_xmp
 from .limits import LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def decode(
         shown = image_exif.hide(without_long_texts(data))
         file = _load(shown, _open(shown, name, limits, formats))
         image_exif.restore(file, data)
+        use_utf8_xmp(file)
         jpeg = _jpeg_settings(file)
         orientation = image_exif.orientation(file)
         if orientation > 1 and jpeg.get("subsampling") == 1:
@@ -140,7 +141,7 @@ def decode(
         image = file.copy() if orientation == 1 else file.transpose(_TURNS[orientation])
         plain = to_plain(image, _grey_bits(file))
         metadata = kept_metadata(file, image, plain.mode)
-        for key in ("exif", "xmp", PNG_XMP):  # which would say once more how it is to be turned
+        for key in ("exif", "xmp"):  # which would say once more how it is to be turned
             plain.info.pop(key, None)
         plain.info |= {key: metadata[key] for key in ("exif", "xmp") if key in metadata}
         return Picture(plain, metadata, jpeg, str(file.format))
@@ -208,6 +209,7 @@ def _identified(data: bytes, kinds: Iterable[str]) -> Any:
 
 def _load(data: bytes, file: Any) -> Any:
     """The file with its pixels; of a JPEG that lacks nothing but its end, too."""
+    use_utf8_xmp(file)
     try:
         file.load()
     except OSError as error:
