@@ -35,6 +35,8 @@ _HD = 720
 _SHORT = 0.25
 #: Seconds from which on a last frame that is longer than the others is no mere jitter.
 _STANDS_S = 0.5
+#: Microseconds by which sound may begin before 0. What begins earlier, or with a picture, has a clock that ran over (MPEG-TS: each 26.5 h).
+_MOST_LEAD_US = 500_000
 #: Frames per second of a film that states no rate.
 _FALLBACK_RATE = Fraction(25)
 #: Metadata of a stream that describes how it was encoded or is turned, and is written anew.
@@ -134,7 +136,9 @@ class _Film:
         self.video = videos[0]
         self.video.thread_type = "AUTO"
         # What the file itself calls its beginning is 0 in the new one, for all streams alike.
-        self.start = max(0, self.container.start_time or 0)  # microseconds
+        self.start = self.container.start_time or 0  # microseconds
+        if -_MOST_LEAD_US <= self.start < 0 <= (self.video.start_time or 0):
+            self.start = 0  # sound alone begins earlier, with what its decoder needs
         self.metadata = {str(key): str(value) for key, value in self.container.metadata.items()}
         for key in ("major_brand", "minor_version", "compatible_brands", "encoder"):  # of the old container
             self.metadata.pop(key, None)
