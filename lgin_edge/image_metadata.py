@@ -42,7 +42,8 @@ _WIDE_ENCODINGS = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 _BEGINS = "\ufeff<\t\n\r "
 _STATED_ENCODING = re.compile(r"""(<\?x(?:ml|packet)\b[^<>]*?)\sencoding\s*=\s*(?:"[^"]*"|'[^']*')""")
 #: By the type of a TIFF's tag, how its numbers lie in the file.
-_NUMBERS = {3: "H", 4: "I"}
+_LONG = 4
+_NUMBERS = {3: "H", _LONG: "I"}
 #: A value of XMP that is longer without a space, or is in so many lines, is a file.
 _EMBEDDED = re.compile(rb"(?<![A-Za-z0-9+/=])(?:[A-Za-z0-9+/=]{2000}|(?:[A-Za-z0-9+/=]{60,}(?:\s+|&#x[aAdD];)){20})")
 #: What begins a preview, or the picture itself, in IPTC (2:202 and 8:10), in any format.
@@ -178,9 +179,9 @@ def clean_xmp(xmp: bytes) -> bytes:
     return xmp
 
 
-def tiff_metadata(exif: bytes, xmp: bytes, iptc: bytes) -> dict[str, Any]:
-    """Metadata of a TIFF, which are tags of one table, as ``save`` takes it, and how the pixels are then compressed."""
-    from PIL import Image
+def tiff_metadata(exif: bytes, xmp: bytes, iptc: bytes) -> tuple[dict[str, Any], dict[int, Any]]:
+    """Metadata of a TIFF, which are tags of one table, as ``save`` takes it; and the further tables of EXIF, for ``with_tables``."""
+    from PIL import Image, TiffImagePlugin
 
     tags = Image.Exif()
     if exif:
@@ -190,8 +191,33 @@ def tiff_metadata(exif: bytes, xmp: bytes, iptc: bytes) -> dict[str, Any]:
         tags[_XMP] = xmp
     if iptc:
         tags[_IPTC] = iptc
-    # Pillow leaves compression to libtiff, and libtiff does not take the further tables of EXIF from it.
-    return {"exif": tags, "compression": "raw" if set(tags) & {_EXIF_IFD, _GPS_IFD} else "tiff_lzw"}
+    tables = {place: tags.get_ifd(place) for place in (_EXIF_IFD, _GPS_IFD) if place in tags}
+    first = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
+    first.tagtype.update(dict.fromkeys(tables, _LONG))
+    for tag in tags:
+        first[tag] = 1 if tag in tables else tags[tag]  # of a table, until its place is known
+    return {"tiffinfo": first, "compression": "tiff_lzw"}, tables
+
+
+def with_tables(tiff: bytes, tables: dict[int, Any]) -> bytes:
+    """A TIFF with further tables behind it, whose places stand in its first one: Pillow leaves compression to libtiff, and libtiff does not
+    take them from it."""
+    from PIL import TiffImagePlugin
+
+    data, prefix = bytearray(tiff), tiff[:2]
+    order = "<" if prefix == b"II" else ">"
+    (first,) = struct.unpack_from(order + "I", data, 4)
+    (entries,) = struct.unpack_from(order + "H", data, first)
+    for at in range(first + 2, first + 2 + 12 * entries, 12):
+        (tag,) = struct.unpack_from(order + "H", data, at)
+        if tag in tables:
+            table = TiffImagePlugin.ImageFileDirectory_v2(prefix=prefix, group=tag)
+            for key, value in tables[tag].items():
+                table[key] = value
+            data += bytes(len(data) % 2)
+            struct.pack_into(order + "I", data, at + 8, len(data))
+            data += table.tobytes(len(data))
+    return bytes(data)
 
 
 def jpeg_metadata(exif: bytes, comment: bytes, xmp: bytes, iptc: bytes) -> dict[str, bytes]:

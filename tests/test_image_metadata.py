@@ -63,6 +63,18 @@ def test_names_in_exif_keep_their_letters(scene: Image.Image, kind: str) -> None
     assert again.get_ifd(GPS_IFD) == {1: "N", 2: (48.0, 12.0, 3.5)}
 
 
+@pytest.mark.parametrize("places", [(), (EXIF_IFD,), (GPS_IFD,), (EXIF_IFD, GPS_IFD)])
+def test_a_tiff_with_the_tables_of_a_camera_is_compressed(scene: Image.Image, places: tuple[int, ...]) -> None:
+    exif = Image.Exif()
+    exif[MAKE] = "Cam"
+    for place in places:
+        exif.get_ifd(place)[{EXIF_IFD: TAKEN, GPS_IFD: 1}[place]] = "N"
+    again = rewritten(saved(scene, "PNG", exif=exif), "TIFF")
+    assert again.info["compression"] == "tiff_lzw"
+    assert [place for place in (EXIF_IFD, GPS_IFD) if again.getexif().get_ifd(place)] == list(places)
+    np.testing.assert_array_equal(np.asarray(again), np.asarray(scene))
+
+
 def test_a_tag_that_cannot_be_written_takes_no_other_with_it(scene: Image.Image) -> None:
     """A compression, which is a short number, of 100,000."""
     entries = [(0x0103, LONG, 1, 100_000), (ORIENTATION, SHORT, 1, 6), (MAKE, 2, 4, int.from_bytes(b"Cam\0", "little"))]
