@@ -37,6 +37,13 @@ _STALE_NAMESPACES = (
     b"http://ns.google.com/photos/1.0/",
 )
 _MOST_PREFIXES = 16
+#: Encodings that XMP may have besides UTF-8 (part 1, 7.2), in an order in which the first fits that begins as the bytes do.
+_WIDE_ENCODINGS = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+_BEGINS = "\ufeff<\t\n\r "
+_STATED_ENCODING = re.compile(r"""(<\?x(?:ml|packet)\b[^<>]*?)\sencoding\s*=\s*(?:"[^"]*"|'[^']*')""")
+#: By the type of a TIFF's tag, how its numbers lie in the file.
+_LONG = 4
+_NUMBERS = {3: "H", _LONG: "I"}
 #: A value of XMP that is longer without a space, or is in so many lines, is a file.
 _EMBEDDED = re.compile(rb"(?<![A-Za-z0-9+/=])(?:[A-Za-z0-9+/=]{2000}|(?:[A-Za-z0-9+/=]{60,}(?:\s+|&#x[aAdD];)){20})")
 #: What begins a preview, or the picture itself, in IPTC (2:202 and 8:10), in any format.
@@ -56,11 +63,11 @@ def kept_metadata(file: Any, image: Image.Image, mode: str) -> dict[str, Any]:
     profile = image.info.get("icc_profile")
     if profile and _profile_fits(profile, mode) and image.mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         kept["icc_profile"] = profile  # of another mode it describes the old colours
-    xmp = image.info.get("xmp") or image.info.get(PNG_XMP)
-    if xmp and (clean := clean_xmp(xmp.encode() if isinstance(xmp, str) else xmp)):
+    xmp = image.info.get("xmp")
+    if xmp and (clean := clean_xmp(xmp)):
         kept["xmp"] = clean
     iptc = _iptc(file)
-    if isinstance(iptc, bytes) and _JPEG_START not in iptc and not _PREVIEW_IN_IPTC.search(iptc):
+    if iptc and _JPEG_START not in iptc and not _PREVIEW_IN_IPTC.search(iptc):
         kept["iptc"] = iptc
     try:
         exif = _exif(file, image)
@@ -76,16 +83,56 @@ def kept_metadata(file: Any, image: Image.Image, mode: str) -> dict[str, Any]:
     return kept
 
 
+def use_utf8_xmp(file: Any) -> None:
+    """Give an opened image file its XMP in ``info`` as bytes of UTF-8, or none if its encoding is not known.
+
+    Once before its pixels are loaded, because Pillow fails on a TIFF whose XMP is no tag of bytes, and once behind, where a PNG may
+    have its own. Pillow sees a turn in UTF-8 alone.
+    """
+    xmp, text = file.info.pop("xmp", None), file.info.pop(PNG_XMP, "")
+    if file.format == "TIFF" and _XMP in file.tag_v2:
+        xmp = _tag_bytes(file.tag_v2, _XMP)
+    xmp = _in_utf8(xmp or text.encode())
+    if xmp:
+        file.info["xmp"] = xmp
+
+
+def _in_utf8(xmp: bytes) -> bytes:
+    """XMP of any encoding that it may have, in UTF-8 and without what pads it; b"" of another one."""
+    for encoding in _WIDE_ENCODINGS:
+        if xmp.startswith(tuple(sign.encode(encoding) for sign in _BEGINS)):
+            whole = xmp + bytes(-len(xmp) % 4)  # a text of a TIFF lacks the NUL at its end
+            text = whole.decode(encoding, "replace").lstrip("\ufeff")
+            xmp = _STATED_ENCODING.sub(r"\1", text).encode()
+            break
+    xmp = xmp.rstrip(b"\0")
+    return b"" if b"\0" in xmp or b">" not in xmp else xmp
+
+
 def _profile_fits(profile: Any, mode: str) -> bool:
     """Whether a colour profile is one of the picture's kind; its header says of which it is."""
     space = bytes(profile[16:20]) if isinstance(profile, bytes) else b""
     return space == (b"GRAY" if mode in ("L", "LA") else b"RGB ")
 
 
-def _iptc(file: Any) -> Any:
+def _iptc(file: Any) -> bytes | None:
     if file.format == "TIFF":
-        return file.tag_v2.get(_IPTC)
-    return file.info.get("photoshop", {}).get(_PHOTOSHOP_IPTC)
+        return _tag_bytes(file.tag_v2, _IPTC)
+    iptc = file.info.get("photoshop", {}).get(_PHOTOSHOP_IPTC)
+    return iptc if isinstance(iptc, bytes) else None
+
+
+def _tag_bytes(tags: Any, tag: int) -> bytes | None:
+    """The bytes of a TIFF's tag, which programs also write as a text or as numbers; None if there is none, or it is of another type."""
+    value = tags.get(tag)
+    if isinstance(value, tuple) and len(value) == 1 and isinstance(value[0], (bytes, str)):
+        value = value[0]
+    if isinstance(value, tuple) and tags.tagtype[tag] in _NUMBERS:
+        order = "<" if tags.prefix == b"II" else ">"
+        return struct.pack(f"{order}{len(value)}{_NUMBERS[tags.tagtype[tag]]}", *value)
+    if isinstance(value, str):
+        return value.encode("latin-1", "replace")  # as Pillow has decoded it
+    return value if isinstance(value, bytes) else None
 
 
 def _exif(file: Any, image: Image.Image) -> Any:
@@ -132,9 +179,9 @@ def clean_xmp(xmp: bytes) -> bytes:
     return xmp
 
 
-def tiff_metadata(exif: bytes, xmp: bytes, iptc: bytes) -> dict[str, Any]:
-    """Metadata of a TIFF, which are tags of one table, as ``save`` takes it, and how the pixels are then compressed."""
-    from PIL import Image
+def tiff_metadata(exif: bytes, xmp: bytes, iptc: bytes) -> tuple[dict[str, Any], dict[int, Any]]:
+    """Metadata of a TIFF, which are tags of one table, as ``save`` takes it; and the further tables of EXIF, for ``with_tables``."""
+    from PIL import Image, TiffImagePlugin
 
     tags = Image.Exif()
     if exif:
@@ -144,8 +191,33 @@ def tiff_metadata(exif: bytes, xmp: bytes, iptc: bytes) -> dict[str, Any]:
         tags[_XMP] = xmp
     if iptc:
         tags[_IPTC] = iptc
-    # Pillow leaves compression to libtiff, and libtiff does not take the further tables of EXIF from it.
-    return {"exif": tags, "compression": "raw" if set(tags) & {_EXIF_IFD, _GPS_IFD} else "tiff_lzw"}
+    tables = {place: tags.get_ifd(place) for place in (_EXIF_IFD, _GPS_IFD) if place in tags}
+    first = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
+    first.tagtype.update(dict.fromkeys(tables, _LONG))
+    for tag in tags:
+        first[tag] = 1 if tag in tables else tags[tag]  # of a table, until its place is known
+    return {"tiffinfo": first, "compression": "tiff_lzw"}, tables
+
+
+def with_tables(tiff: bytes, tables: dict[int, Any]) -> bytes:
+    """A TIFF with further tables behind it, whose places stand in its first one: Pillow leaves compression to libtiff, and libtiff does not
+    take them from it."""
+    from PIL import TiffImagePlugin
+
+    data, prefix = bytearray(tiff), tiff[:2]
+    order = "<" if prefix == b"II" else ">"
+    (first,) = struct.unpack_from(order + "I", data, 4)
+    (entries,) = struct.unpack_from(order + "H", data, first)
+    for at in range(first + 2, first + 2 + 12 * entries, 12):
+        (tag,) = struct.unpack_from(order + "H", data, at)
+        if tag in tables:
+            table = TiffImagePlugin.ImageFileDirectory_v2(prefix=prefix, group=tag)
+            for key, value in tables[tag].items():
+                table[key] = value
+            data += bytes(len(data) % 2)
+            struct.pack_into(order + "I", data, at + 8, len(data))
+            data += table.tobytes(len(data))
+    return bytes(data)
 
 
 def jpeg_metadata(exif: bytes, comment: bytes, xmp: bytes, iptc: bytes) -> dict[str, bytes]:

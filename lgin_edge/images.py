@@ -20,7 +20,7 @@ from . import image_exif, provenance
 from .errors import ImageError, raised_by_caller
 from .files import atomic_write, exists
 from .image_checks import check_cost, without_long_texts
-from .image_metadata import PNG_XMP, jpeg_metadata, kept_metadata, png_text, tiff_metadata
+from .image_metadata import jpeg_metadata, kept_metadata, png_text, tiff_metadata, use_utf8_xmp, with_tables
 from .limits import LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def decode(
         shown = image_exif.hide(without_long_texts(data))
         file = _load(shown, _open(shown, name, limits, formats))
         image_exif.restore(file, data)
+        use_utf8_xmp(file)
         jpeg = _jpeg_settings(file)
         orientation = image_exif.orientation(file)
         if orientation > 1 and jpeg.get("subsampling") == 1:
@@ -134,7 +135,7 @@ def decode(
         image = file.copy() if orientation == 1 else file.transpose(_TURNS[orientation])
         plain = to_plain(image, _grey_bits(file))
         metadata = kept_metadata(file, image, plain.mode)
-        for key in ("exif", "xmp", PNG_XMP):  # which would say once more how it is to be turned
+        for key in ("exif", "xmp"):  # which would say once more how it is to be turned
             plain.info.pop(key, None)
         plain.info |= {key: metadata[key] for key in ("exif", "xmp") if key in metadata}
         return Picture(plain, metadata, jpeg, str(file.format))
@@ -202,6 +203,7 @@ def _identified(data: bytes, kinds: Iterable[str]) -> Any:
 
 def _load(data: bytes, file: Any) -> Any:
     """The file with its pixels; of a JPEG that lacks nothing but its end, too."""
+    use_utf8_xmp(file)
     try:
         file.load()
     except OSError as error:
@@ -286,15 +288,16 @@ def encode(image: Image.Image, kind: str, source: Picture | None = None, *, chan
 def _encoded(image: Image.Image, kind: str, source: Picture | None, changed: bool) -> bytes:
     """Always in memory first: on a full disk Pillow cuts a JPEG or BMP short that it writes into a file, and says nothing."""
     image, options = _to_save(image, kind, source, changed)
+    tables = options.pop("tables", {})
     file = io.BytesIO()
     image.save(file, kind, **options)
-    return file.getvalue()
+    return with_tables(file.getvalue(), tables) if tables else file.getvalue()
 
 
 def _to_save(
     image: Image.Image, kind: str, source: Picture | None, changed: bool
 ) -> tuple[Image.Image, dict[str, Any]]:
-    """The picture as a format can hold it, and the options of Pillow's ``save``."""
+    """The picture as a format can hold it, and the options of Pillow's ``save``; of a TIFF "tables", too."""
     options = dict(source.metadata) if source else {}
     text, xmp, iptc = options.pop("text", None), options.pop("xmp", b""), options.pop("iptc", b"")
     xmp = provenance.xmp(xmp) if changed else xmp
@@ -307,7 +310,8 @@ def _to_save(
     elif kind == "WEBP":
         options |= {"quality": 95, "xmp": xmp}
     elif kind == "TIFF":
-        options |= tiff_metadata(options.pop("exif", b""), xmp, iptc)
+        saved, options["tables"] = tiff_metadata(options.pop("exif", b""), xmp, iptc)
+        options |= saved
     if kind in ("JPEG", "BMP") and image.mode in ("LA", "RGBA"):
         image = over_white(image)
     return image, options

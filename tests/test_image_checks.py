@@ -96,8 +96,9 @@ def test_exif_that_claims_more_than_it_has_is_left_out(kind: str, place: str) ->
         + b"".join(b"<g:a%d></g:a%d>" % (i, i) for i in range(20_000)),
         b"".join(b'<x xmlns:g%d="http://ns.adobe.com/hdr-gain-map/1.0/">' % i for i in range(20_000)),
         (b"a" * 1999 + b" ") * 500,
+        ("<?xml" + " " * 200_000 + " encoding" * 30_000).encode("utf-16-le"),
     ],
-    ids=["source types", "gain maps", "names", "prefixes", "almost files"],
+    ids=["source types", "gain maps", "names", "prefixes", "almost files", "encodings"],
 )
 def test_xmp_takes_time_in_proportion(xmp: bytes) -> None:
     start = time.process_time()

@@ -21,7 +21,7 @@ from lgin_edge.images import Picture
 
 MAKE, ORIENTATION, ARTIST, COPYRIGHT, DESCRIPTION = 0x010F, 0x0112, 0x013B, 0x8298, 0x010E
 EXIF_IFD, GPS_IFD, TAKEN, LENS, BRIGHTNESS = 0x8769, 0x8825, 0x9003, 0xA434, 0x9203
-SHORT, LONG = 3, 4
+SHORT, LONG, RATIONAL, DOUBLE = 3, 4, 5, 12
 
 
 @pytest.fixture
@@ -61,6 +61,18 @@ def test_names_in_exif_keep_their_letters(scene: Image.Image, kind: str) -> None
     assert (text if isinstance(text, bytes) else text.encode("latin-1")).decode() == lens
     assert (written[BRIGHTNESS], written[TAKEN]) == (-2.5, "2024:01:02 03:04:05")
     assert again.get_ifd(GPS_IFD) == {1: "N", 2: (48.0, 12.0, 3.5)}
+
+
+@pytest.mark.parametrize("places", [(), (EXIF_IFD,), (GPS_IFD,), (EXIF_IFD, GPS_IFD)])
+def test_a_tiff_with_the_tables_of_a_camera_is_compressed(scene: Image.Image, places: tuple[int, ...]) -> None:
+    exif = Image.Exif()
+    exif[MAKE] = "Cam"
+    for place in places:
+        exif.get_ifd(place)[{EXIF_IFD: TAKEN, GPS_IFD: 1}[place]] = "N"
+    again = rewritten(saved(scene, "PNG", exif=exif), "TIFF")
+    assert again.info["compression"] == "tiff_lzw"
+    assert [place for place in (EXIF_IFD, GPS_IFD) if again.getexif().get_ifd(place)] == list(places)
+    np.testing.assert_array_equal(np.asarray(again), np.asarray(scene))
 
 
 def test_a_tag_that_cannot_be_written_takes_no_other_with_it(scene: Image.Image) -> None:
@@ -210,3 +222,81 @@ def test_many_long_tags_give_way_at_once(scene: Image.Image) -> None:
     again = Image.open(io.BytesIO(data)).getexif()
     assert again[COPYRIGHT] == "(c) me"
     assert 55 < len(again) < 66
+
+
+THUMBNAIL = "/9j/4AAQSkZJRgABAQ"
+PACKET = (
+    '<?xml version="1.0" encoding="UTF-16"?><?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:g="http://ns.adobe.com/xap/1.0/g/img/" tiff:Orientation="6">'
+    f"<dc:title>Größe 脸</dc:title><xmp:Thumbnails><g:image>{THUMBNAIL}</g:image></xmp:Thumbnails></rdf:Description></x:xmpmeta>"
+    f'\n{200 * " "}<?xpacket end="w"?>'
+)
+WIDE = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
+
+
+def tiff_with(image: Image.Image, tag: int, kind: int, value: bytes) -> bytes:
+    """A TIFF with one more tag, of any type: Pillow writes it in the right one alone."""
+    data = saved(image, "TIFF")
+    (at,) = struct.unpack_from("<I", data, 4)
+    (many,) = struct.unpack_from("<H", data, at)
+    value += bytes(-len(value) % 4)
+    entries = [data[at + 2 + 12 * i : at + 14 + 12 * i] for i in range(many)]
+    entries.append(
+        struct.pack(
+            "<HHII", tag, kind, len(value) // {SHORT: 2, LONG: 4, RATIONAL: 8, DOUBLE: 8}.get(kind, 1), len(data)
+        )
+    )
+    entries.sort(key=lambda one: struct.unpack("<H", one[:2]))
+    table = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    return data[:4] + struct.pack("<I", len(data) + len(value)) + data[8:] + value + table
+
+
+def with_xmp(image: Image.Image, kind: str, xmp: bytes) -> bytes:
+    if kind == "TIFF":
+        return tiff_with(image, 700, 1, xmp)
+    if kind == "PNG":
+        text = PngImagePlugin.PngInfo()
+        text.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+        return saved(image, "PNG", pnginfo=text)
+    return saved(image, kind, xmp=xmp)
+
+
+@pytest.mark.parametrize("padding", [0, 3, 64])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", *WIDE])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_xmp_of_any_encoding_has_nothing_of_the_old_face(
+    scene: Image.Image, kind: str, encoding: str, padding: int
+) -> None:
+    data = with_xmp(scene, kind, PACKET.encode(encoding) + bytes(padding))
+    picture = images.decode(data)
+    assert picture.image.size == (48, 80)  # the turn was made
+    kept = picture.metadata["xmp"].decode()
+    assert "<dc:title>Größe 脸</dc:title>" in kept
+    assert kept.endswith('<?xpacket end="w"?>')
+    assert not any(word in kept for word in (THUMBNAIL, "Orientation", "\0"))
+    assert ('encoding="UTF-16"' in kept) == encoding.startswith("utf-8")
+    again = images.decode(images.encode(picture.image, kind, picture)).metadata["xmp"].decode()
+    assert "<dc:title>Größe 脸</dc:title>" in again
+
+
+@pytest.mark.parametrize("kind", [1, 2, SHORT, LONG, 7])
+@pytest.mark.parametrize("encoding", ["utf-8", *WIDE])
+def test_xmp_of_a_tiff_is_read_from_a_tag_of_any_type(scene: Image.Image, encoding: str, kind: int) -> None:
+    """Of other types than bytes Pillow 12.3 makes a TypeError, which left the picture unread."""
+    kept = images.decode(tiff_with(scene, 700, kind, PACKET.encode(encoding))).metadata["xmp"].decode()
+    assert "<dc:title>Größe 脸</dc:title>" in kept
+    assert THUMBNAIL not in kept
+
+
+@pytest.mark.parametrize("kind", [1, 2, 7])
+def test_captions_of_a_tiff_are_read_from_a_tag_of_any_bytes(scene: Image.Image, kind: int) -> None:
+    """Of those that are numbers Pillow keeps the first."""
+    iptc = b"\x1c\x02\x78\x00\x08captions" + b"\x1c\x02\x74\x00\x06(c) me"
+    assert images.decode(tiff_with(scene, 33723, kind, iptc)).metadata["iptc"].rstrip(b"\0") == iptc
+
+
+def test_xmp_of_an_unknown_encoding_is_left_out(scene: Image.Image) -> None:
+    for xmp in (b"\0" + PACKET.encode(), PACKET.encode() + PACKET.encode("utf-16-le"), PACKET.encode("utf-16-le")[1:]):
+        assert "xmp" not in images.decode(with_xmp(scene, "JPEG", xmp)).metadata
+    for kind in (RATIONAL, DOUBLE):
+        assert "xmp" not in images.decode(tiff_with(scene, 700, kind, b"\0\0\0\1" * 16)).metadata

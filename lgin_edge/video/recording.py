@@ -49,6 +49,7 @@ class Recording(VideoWriter):
             self.add_video(_RATE)
             self.begin(frame.shape[1], frame.shape[0], time_base=Fraction(1, _TICKS))
         self._last = max(self._last + 1, round((time - self._start) * _TICKS))
+        self.end = self._last + round(_TICKS / _RATE)
         if self._mark:
             # In black and white: the order of the channels does not matter.
             frame = np.asarray(marked(Image.fromarray(frame)))

@@ -24,7 +24,8 @@ class Timeline:
     def __init__(self, container: Any, video: int) -> None:
         self._may_begin_anew = bool(container.format.flags & _MAY_BEGIN_ANEW)
         self._video = video
-        self._shift = self._end = Fraction(0)  # seconds
+        self._shift = Fraction(0)  # seconds
+        self._end: Fraction | None = None  # of what was placed; a clock that ran over begins before 0
         self._last: dict[int, Fraction] = {}  # by streams
         self._damaged: list[Fraction] = []
 
@@ -38,12 +39,13 @@ class Timeline:
         time, stream = (packet.dts or 0) * packet.time_base, packet.stream
         if self._may_begin_anew and packet.dts is not None and stream.type in ("video", "audio"):
             last = self._last.get(stream.index)
-            if last is not None and not -_BACK <= time + self._shift - last <= _AHEAD:
+            if last is not None and self._end is not None and not -_BACK <= time + self._shift - last <= _AHEAD:
                 self._shift = self._end - time
                 while self._damaged and self._damaged[-1] >= self._end - _SEAM:  # their times rise
                     self._damaged.pop()
             self._last[stream.index] = time + self._shift
-            self._end = max(self._end, time + self._shift + (packet.duration or 0) * packet.time_base)
+            end = time + self._shift + (packet.duration or 0) * packet.time_base
+            self._end = end if self._end is None else max(self._end, end)
         if packet.is_corrupt and stream.index == self._video:
             self._damaged.append(time + self._shift)
         ticks = round(self._shift / packet.time_base)

@@ -35,6 +35,10 @@ _HD = 720
 _SHORT = 0.25
 #: Seconds from which on a last frame that is longer than the others is no mere jitter.
 _STANDS_S = 0.5
+#: Microseconds by which sound may begin before 0. What begins earlier, or with a picture, has a clock that ran over (MPEG-TS: each 26.5 h).
+_MOST_LEAD_US = 500_000
+#: A frame whose length is more than this, seconds and ticks, states a wrong one; in an MP4 none fits that has twice as many ticks.
+_MOST_STANDS_S, _MOST_STANDS_TICKS = 3600, 2**30
 #: Frames per second of a film that states no rate.
 _FALLBACK_RATE = Fraction(25)
 #: Metadata of a stream that describes how it was encoded or is turned, and is written anew.
@@ -134,7 +138,9 @@ class _Film:
         self.video = videos[0]
         self.video.thread_type = "AUTO"
         # What the file itself calls its beginning is 0 in the new one, for all streams alike.
-        self.start = max(0, self.container.start_time or 0)  # microseconds
+        self.start = self.container.start_time or 0  # microseconds
+        if -_MOST_LEAD_US <= self.start < 0 <= (self.video.start_time or 0):
+            self.start = 0  # sound alone begins earlier, with what its decoder needs
         self.metadata = {str(key): str(value) for key, value in self.container.metadata.items()}
         for key in ("major_brand", "minor_version", "compatible_brands", "encoder"):  # of the old container
             self.metadata.pop(key, None)
@@ -216,6 +222,7 @@ class _Job:
         outcome.damage = self._damage()
         self._hold()
         if outcome.with_faces:
+            self._writer.end = self._last + self._held
             self._writer.finish()
         return outcome
 
@@ -318,7 +325,7 @@ class _Job:
             self._is_timed = self._is_timed or frame.pts is not None
         if self._last >= 0:
             self._step = pts - self._last
-        self._held = getattr(frame, "duration", None) or self._step
+        self._held = self._length_of(frame)
         matrix = frame.colorspace if frame.colorspace in (1, 4, 5, 6, 7, 9) else BT709 if frame.height >= _HD else BT601
         full_range = frame.color_range == FULL or frame.format.name.startswith("yuvj")
         source = {"src_colorspace": SWS[matrix], "src_color_range": FULL if full_range else LIMITED}
@@ -347,6 +354,13 @@ class _Job:
         self._last = pts
         if self._progress is not None:
             self._progress(seconds, film.seconds)
+
+    def _length_of(self, frame: Any) -> int:
+        """Length of a frame, ticks: as it states, or that of the one before, or by the film's rate."""
+        for ticks in (getattr(frame, "duration", None) or 0, self._step):
+            if 0 < ticks <= min(_MOST_STANDS_TICKS, _MOST_STANDS_S / self._film.video.time_base):
+                return int(ticks)
+        return self._nominal_step
 
     def _begin(self, frame: Any, rgb: Frame, orientation: Orientation, full_range: bool) -> None:
         video, context = self._film.video, self._film.video.codec_context

@@ -113,9 +113,12 @@ class VideoWriter:
         self._video: Any = None
         self._pending: list[tuple[Any, Any]] = []
         self._copied: dict[int, int] = {}  # the last times of decoding, by streams
+        self._first_dts: int | None = None  # of the frames
         self._begun, self._open = False, True
         self.size = (0, 0)  # width and height, once it has begun
         self.frames = 0
+        #: When the last frame ends, ticks; None leaves its length to the encoder.
+        self.end: int | None = None
 
     def takes(self, codec: str) -> bool:
         """Whether the container can hold what this codec makes."""
@@ -225,7 +228,10 @@ class VideoWriter:
         """Write a frame of PyAV in the format ``pixels``, with its ``pts`` in ticks; they must rise. Raises StreamError."""
         frame.pict_type = 0  # what it was in the source is not what it has to be here
         with self._explained():
-            self._container.mux(self._video.encode(frame))
+            packets = self._video.encode(frame)
+            if self._first_dts is None and packets:
+                self._first_dts = packets[0].dts
+            self._container.mux(packets)
         self.frames += 1
 
     def write_array(
@@ -259,7 +265,12 @@ class VideoWriter:
     def finish(self) -> None:
         """Write the end, and give the file its name. Raises StreamError."""
         with self._explained():
-            self._container.mux(self._video.encode(None))
+            packets = self._video.encode(None)
+            if packets and self.end is not None and self.form in ("mp4", "mov"):
+                # These last as long as their packets do in the order of decoding, which is not that of the pictures.
+                first = packets[0].dts if self._first_dts is None else self._first_dts
+                packets[-1].duration = max(packets[-1].duration, self.end - (packets[-1].dts - first))
+            self._container.mux(packets)
             self._container.close()
             self._open = False
             if self.form in ("mp4", "mov"):

@@ -480,8 +480,35 @@ def test_a_last_picture_stands_as_long_as_it_did(
     outcome = age_video(source, target, tiny, years=70)
     assert (outcome.frames, outcome.seconds) == (3, pytest.approx(2.2))
     with av.open(str(target)) as container:
-        ends = [float((one.pts + one.duration) * one.time_base) for one in container.demux() if one.size]
-    assert max(ends) == pytest.approx(2.2, abs=0.01)
+        assert container.duration / 1e6 == pytest.approx(2.2, abs=0.01)
+        shown = [float(one.pts * one.time_base) for one in container.demux() if one.size]
+    assert max(shown) > 1.4  # written twice
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("ticks", [None, 0, -5, 2**33, 2**60, 2**63 - 1])
+def test_a_last_frame_that_states_no_length_or_a_wrong_one(
+    tiny: Transformer,
+    tmp_path: Path,
+    shots: list[Shot],
+    ticks: int | None,
+    suffix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It lasts as long as the one before."""
+    source = make(tmp_path / "film.mp4", [shot.frame for shot in shots[:4]], times=[0, 3000, 6000, 12_000], sound=None)
+    original = transcode._Job._frame
+
+    def stated(self: Any, frame: Any) -> None:
+        frame.duration = ticks or 0
+        original(self, frame)
+
+    monkeypatch.setattr(transcode._Job, "_frame", stated)
+    outcome = age_video(source, tmp_path / f"older{suffix}", tiny, years=70)
+    assert (outcome.frames, outcome.seconds) == (4, pytest.approx(0.2))
+    assert len(Seen(tmp_path / f"older{suffix}").times) == 4
+    with av.open(str(tmp_path / f"older{suffix}")) as container:
+        assert container.duration / 1e6 == pytest.approx(0.2, abs=0.04)
 
 
 def test_apple_plays_h265(
