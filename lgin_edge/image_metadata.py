@@ -65,7 +65,7 @@ def kept_metadata(file: Any, image: Image.Image, mode: str) -> dict[str, Any]:
         image: the picture, upright, as it was read.
         mode: of the picture as it will be written, one of L, LA, RGB and RGBA.
     """
-    kept = {key: image.info[key] for key in ("dpi", "comment") if image.info.get(key)}
+    kept = {key: value for key in ("dpi", "comment") if (value := image.info.get(key)) and not _holds_picture(value)}
     if not all(_is_dpi(dots) for dots in kept.get("dpi", ())):
         del kept["dpi"]
     profile = image.info.get("icc_profile")
@@ -86,7 +86,9 @@ def kept_metadata(file: Any, image: Image.Image, mode: str) -> dict[str, Any]:
             raise
     if file.format == "PNG":
         kept["text"] = {
-            key: str(value) for key, value in file.text.items() if key != PNG_XMP and not key.startswith(_STALE_TEXT)
+            key: str(value)
+            for key, value in file.text.items()
+            if key != PNG_XMP and not key.startswith(_STALE_TEXT) and not _holds_picture(value)
         }
     return kept
 

@@ -307,12 +307,12 @@ def test_xmp_of_an_unknown_encoding_is_left_out(scene: Image.Image) -> None:
         assert "xmp" not in images.decode(tiff_with(scene, 700, kind, b"\0\0\0\1" * 16)).metadata
 
 
+IMAGES = "http://ns.adobe.com/xap/1.0/g/img/"
+ENTITY = [("<x:xmpmeta", f"<!DOCTYPE x [<!ENTITY n '{IMAGES}'>]><x:xmpmeta"), (f'"{IMAGES}"', '"&n;"')]
 NAMES = [("xmlns:g", "xmlns:é"), ("<g:", "<é:"), ("</g:", "</é:")]
 
 
-@pytest.mark.parametrize(
-    "replaced", [NAMES, [("1.0/g/img", "1.0/&#103;/img")], [("<x:xmpmeta", "<!ENTITY x 'y'><x:xmpmeta")]]
-)
+@pytest.mark.parametrize("replaced", [NAMES, [("1.0/g/img", "1.0/&#103;/img")], ENTITY])
 def test_previews_in_xmp_are_found_by_any_spelling(scene: Image.Image, replaced: list[tuple[str, str]]) -> None:
     packet = PACKET.replace("xmp:Thumbnails", "xmp:Other")
     for old, new in replaced:
@@ -387,3 +387,11 @@ def test_the_layout_of_a_tiff_is_not_taken_from_exif(scene: Image.Image, tag: in
 
 def test_a_tiff_whose_resolution_is_a_text_is_read(scene: Image.Image) -> None:
     assert "dpi" not in images.decode(tiff_with(scene, 282, 2, b"many\0")).metadata
+
+
+def test_a_preview_in_a_comment_is_left_out(scene: Image.Image) -> None:
+    assert "comment" not in images.decode(saved(scene, "JPEG", comment=PREVIEW)).metadata
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Preview", PREVIEW.decode("latin-1"), zip=True)
+    text.add_text("Title", "Größe")
+    assert images.decode(saved(scene, "PNG", pnginfo=text)).metadata["text"] == {"Title": "Größe"}
