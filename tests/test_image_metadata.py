@@ -183,10 +183,10 @@ def test_damaged_texts_and_many_profiles_of_a_png_end_at_once(scene: Image.Image
     chunk = struct.pack(">I4s", len(text), kind) + text + struct.pack(">I", zlib.crc32(kind + text))
     assert images.decode(data[:33] + chunk + data[33:]).image.size == scene.size
     assert images.decode(data + 1000 * chunk).image.size == scene.size
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ImageError, match="too many long or damaged texts"):
         images.decode(data[:33] + 1000 * chunk + data[33:], "a.png")
-    assert time.monotonic() - start < 3
+    assert time.process_time() - start < 3
 
 
 @pytest.mark.parametrize("place", [None, EXIF_IFD])
@@ -216,9 +216,9 @@ def test_many_long_tags_give_way_at_once(scene: Image.Image) -> None:
     for tag in range(60_000, 61_000):
         exif[tag] = "x" * 1000
     exif[COPYRIGHT] = "(c) me"
-    start = time.monotonic()
+    start = time.process_time()
     data = images.encode(scene, "JPEG", Picture(scene, {"exif": exif.tobytes()}))
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     again = Image.open(io.BytesIO(data)).getexif()
     assert again[COPYRIGHT] == "(c) me"
     assert 55 < len(again) < 66
