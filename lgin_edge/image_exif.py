@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_EXIF_IFD, _GPS_IFD, _INTEROP = 0x8769, 0x8825, 0xA005
+#: Of the table of interoperability, the one tag that is true of another file, too.
+INDEX = 1
 _ORIENTATION, _X_RESOLUTION, _RESOLUTION_UNIT, _CENTIMETRE = 0x0112, 0x011A, 0x0128, 3
 _RAW_PROFILE = "Raw profile type exif"  # in which ImageMagick keeps it in a PNG
 _BOXES = ("AVIF", "HEIF")
@@ -61,6 +63,16 @@ def orientation(file: Any) -> int:
     """How an opened image file is to be turned, 1 to 8; 1, not at all, where it says nothing that is known."""
     found = _unless_damaged(lambda: file.getexif().get(_ORIENTATION))
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def interop_index(exif: bytes) -> str:
+    """By which rules a camera wrote its file, "R98" or, of Adobe's colours, "R03"; "" if it does not say."""
+    from PIL import Image
+
+    tags = Image.Exif()  # of its own: Pillow would write the table a second time, into the first one
+    tags.load(exif)
+    found = _unless_damaged(lambda: tags.get_ifd(_INTEROP).get(INDEX))
+    return found[:4] if isinstance(found, str) else ""
 
 
 def to_bytes(tags: Image.Exif, most: int | None = None) -> bytes:

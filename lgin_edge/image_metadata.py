@@ -6,6 +6,7 @@ since they are not written. An orientation that was applied is reset.
 
 from __future__ import annotations
 
+import html
 import re
 import struct
 from typing import TYPE_CHECKING, Any
@@ -17,29 +18,36 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _ORIENTATION, _SUB_IFDS, _EXIF_IFD, _GPS_IFD = 0x0112, 0x014A, 0x8769, 0x8825
-_WIDTH, _HEIGHT = 0xA002, 0xA003
-_XMP, _IPTC = 700, 33723  # of a TIFF
+_WIDTH, _HEIGHT, _INTEROP = 0xA002, 0xA003, 0xA005
+_XMP, _IPTC, _PHOTOSHOP_TAG = 700, 33723, 34377  # of a TIFF
 _PHOTOSHOP, _PHOTOSHOP_IPTC = b"Photoshop 3.0\0", 0x0404  # of a JPEG: what begins its segment, and the part of it
 _MOST_IN_SEGMENT = 0xFFFF - 2
 _MOST_DPI = 0xFFFF
-_JPEG_START = b"\xff\xd8\xff"
+#: What a picture begins with.
+_PICTURE = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n|RIFF....WEBP|ftyp(?:avif|heic|heix|mif1)", re.DOTALL)
+#: Numbers of a tag of EXIF, of which more are a picture's bytes.
+_MOST_NUMBERS = 64
 #: Tags of a TIFF that describe the picture; the others describe how the file is laid out.
 _TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)
+#: Those of EXIF's first table that go into a TIFF, each a text. Of another one libtiff would take the layout from it, or crash.
+_TEXTS = (*_TIFF_TAGS, 269, 316, *range(40091, 40096))
 PNG_XMP = "XML:com.adobe.xmp"
 #: Texts of a PNG in which ImageMagick keeps EXIF and XMP as they were, and file managers their thumbnails.
 _STALE_TEXT = ("Raw profile type", "Thumb::")
 #: Namespaces of XMP that hold pictures, or speak of what lies elsewhere in the file.
 _STALE_NAMESPACES = (
-    b"http://ns.adobe.com/xap/1.0/g/img/",
-    b"http://ns.adobe.com/xmp/note/",
-    b"http://ns.adobe.com/hdr-gain-map/1.0/",
-    b"http://ns.apple.com/HDRGainMap/1.0/",
-    b"http://ns.google.com/photos/1.0/",
+    "http://ns.adobe.com/xap/1.0/g/img/",
+    "http://ns.adobe.com/xmp/note/",
+    "http://ns.adobe.com/hdr-gain-map/1.0/",
+    "http://ns.apple.com/HDRGainMap/1.0/",
+    "http://ns.google.com/photos/1.0/",
 )
 _MOST_PREFIXES = 16
 #: Encodings that XMP may have besides UTF-8 (part 1, 7.2), in an order in which the first fits that begins as the bytes do.
 _WIDE_ENCODINGS = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 _BEGINS = "\ufeff<\t\n\r "
+#: How it begins in UTF-8; of EBCDIC, say, nothing would be found.
+_BEGIN = re.compile(rb"(?:\xef\xbb\xbf)?\s*<")
 _STATED_ENCODING = re.compile(r"""(<\?x(?:ml|packet)\b[^<>]*?)\sencoding\s*=\s*(?:"[^"]*"|'[^']*')""")
 #: By the type of a TIFF's tag, how its numbers lie in the file.
 _LONG = 4
@@ -57,9 +65,9 @@ def kept_metadata(file: Any, image: Image.Image, mode: str) -> dict[str, Any]:
         image: the picture, upright, as it was read.
         mode: of the picture as it will be written, one of L, LA, RGB and RGBA.
     """
-    kept = {key: image.info[key] for key in ("dpi", "comment") if image.info.get(key)}
-    if not all(0 < float(dots) <= _MOST_DPI for dots in kept.get("dpi", ())):
-        del kept["dpi"]  # none, or what no file can hold
+    kept = {key: value for key in ("dpi", "comment") if (value := image.info.get(key)) and not _holds_picture(value)}
+    if not all(_is_dpi(dots) for dots in kept.get("dpi", ())):
+        del kept["dpi"]
     profile = image.info.get("icc_profile")
     if profile and _profile_fits(profile, mode) and image.mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         kept["icc_profile"] = profile  # of another mode it describes the old colours
@@ -67,7 +75,7 @@ def kept_metadata(file: Any, image: Image.Image, mode: str) -> dict[str, Any]:
     if xmp and (clean := clean_xmp(xmp)):
         kept["xmp"] = clean
     iptc = _iptc(file)
-    if iptc and _JPEG_START not in iptc and not _PREVIEW_IN_IPTC.search(iptc):
+    if iptc and not _holds_picture(iptc) and not _PREVIEW_IN_IPTC.search(iptc):
         kept["iptc"] = iptc
     try:
         exif = _exif(file, image)
@@ -78,9 +86,19 @@ def kept_metadata(file: Any, image: Image.Image, mode: str) -> dict[str, Any]:
             raise
     if file.format == "PNG":
         kept["text"] = {
-            key: str(value) for key, value in file.text.items() if key != PNG_XMP and not key.startswith(_STALE_TEXT)
+            key: str(value)
+            for key, value in file.text.items()
+            if key != PNG_XMP and not key.startswith(_STALE_TEXT) and not _holds_picture(value)
         }
     return kept
+
+
+def _is_dpi(dots: Any) -> bool:
+    """Whether a resolution is one that a file can hold; a TIFF may state a text."""
+    try:
+        return 0 < float(dots) <= _MOST_DPI
+    except (TypeError, ValueError):
+        return False
 
 
 def use_utf8_xmp(file: Any) -> None:
@@ -106,7 +124,7 @@ def _in_utf8(xmp: bytes) -> bytes:
             xmp = _STATED_ENCODING.sub(r"\1", text).encode()
             break
     xmp = xmp.rstrip(b"\0")
-    return b"" if b"\0" in xmp or b">" not in xmp else xmp
+    return xmp if b"\0" not in xmp and b">" in xmp and _BEGIN.match(xmp) else b""
 
 
 def _profile_fits(profile: Any, mode: str) -> bool:
@@ -144,35 +162,50 @@ def _exif(file: Any, image: Image.Image) -> Any:
     if not len(exif):
         return exif
     exif[_ORIENTATION] = 1
-    exif.pop(_SUB_IFDS, None)  # places in the old file
     for table in image_exif.tables(exif):
-        for tag in [tag for tag, value in table.items() if isinstance(value, bytes) and _JPEG_START in value]:
-            del table[tag]  # a preview, mostly in a camera's own notes
+        for tag, value in list(table.items()):
+            # Places in the old file; what stands elsewhere; a preview, mostly in a camera's own notes.
+            if tag in (_SUB_IFDS, _XMP, _IPTC, _PHOTOSHOP_TAG) or _holds_picture(value):
+                del table[tag]
     if _EXIF_IFD not in exif:
         return exif
     details = exif.get_ifd(_EXIF_IFD)
+    if details.pop(_INTEROP, None) is not None and (index := image_exif.interop_index(file.info["exif"])):
+        details[_INTEROP] = {image_exif.INDEX: index}
     for tag, side in ((_WIDTH, image.width), (_HEIGHT, image.height)):
         if tag in details:
             details[tag] = side
     return exif
 
 
+def _holds_picture(value: Any) -> bool:
+    """Whether a tag's value, of any type, has a picture in it."""
+    if isinstance(value, tuple):
+        return len(value) > _MOST_NUMBERS or any(isinstance(one, (bytes, str)) and _holds_picture(one) for one in value)
+    if isinstance(value, str):
+        value = value.encode("latin-1", "replace")  # as Pillow has decoded it
+    return isinstance(value, bytes) and bool(_PICTURE.search(value))
+
+
 def clean_xmp(xmp: bytes) -> bytes:
     """XMP without thumbnails, without claims about parts of the file that are not written, and without a turn, which was made; b"" if that
     cannot be done."""
+    if b"<!ENTITY" in xmp:
+        return b""  # XMP has none; names could stand for others
+    name = provenance.NAME
     prefixes = {
         re.escape(prefix)
-        for prefix, _, uri in re.findall(rb"xmlns:([\w.-]+)\s*=\s*(['\"])(.*?)\2", xmp)
-        if uri.startswith(_STALE_NAMESPACES)
+        for prefix, _, uri in re.findall(rb"xmlns:(" + name + rb")\s*=\s*(['\"])(.*?)\2", xmp)
+        if html.unescape(uri.decode("latin-1")).strip().startswith(_STALE_NAMESPACES)
     }
     if len(prefixes) > _MOST_PREFIXES:
         return b""  # each would be looked for everywhere
     xmp = re.sub(rb"\stiff:Orientation\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", xmp)
-    elements = [rb"[\w.-]+:Thumbnails", rb"tiff:Orientation"]
+    elements = [name + rb":Thumbnails", rb"tiff:Orientation"]
     if prefixes:
         stale = b"(?:" + b"|".join(sorted(prefixes)) + b")"
-        xmp = re.sub(rb"\s" + stale + rb":[\w.-]+\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", xmp)
-        elements.append(stale + rb":[\w.-]+")
+        xmp = re.sub(rb"\s" + stale + rb":" + name + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", xmp)
+        elements.append(stale + rb":" + name)
     xmp = provenance.without_elements(xmp, b"|".join(elements))
     if _EMBEDDED.search(xmp) or re.search(rb"MotionPhoto|MicroVideo|Thumbnails", xmp):
         return b""
@@ -187,15 +220,22 @@ def tiff_metadata(exif: bytes, xmp: bytes, iptc: bytes) -> tuple[dict[str, Any],
     if exif:
         tags.load(exif)
         image_exif.keep_texts(tags)
+        for tag in (_XMP, _IPTC):
+            tags.pop(tag, None)
     if xmp:
         tags[_XMP] = xmp
     if iptc:
         tags[_IPTC] = iptc
     tables = {place: tags.get_ifd(place) for place in (_EXIF_IFD, _GPS_IFD) if place in tags}
+    if _INTEROP in tables.get(_EXIF_IFD, ()):
+        tables[_EXIF_IFD][_INTEROP] = tags.get_ifd(_INTEROP)
     first = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
     first.tagtype.update(dict.fromkeys(tables, _LONG))
     for tag in tags:
-        first[tag] = 1 if tag in tables else tags[tag]  # of a table, until its place is known
+        if tag in tables:
+            first[tag] = 1  # until its place is known
+        elif tag in (_XMP, _IPTC) or (tag in _TEXTS and isinstance(tags[tag], (str, bytes))):
+            first[tag] = tags[tag]
     return {"tiffinfo": first, "compression": "tiff_lzw"}, tables
 
 

@@ -18,10 +18,12 @@ _DESCRIPTION = (
     f' Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}"/>'
 ).encode()
 _RDF = b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">' + _DESCRIPTION + b"</rdf:RDF>"
+#: A name of XML in UTF-8, of any letters.
+NAME = rb"[\w.\x80-\xff-]+"
 #: What else a file may say of where it comes from: a camera, say.
-_OTHER_TYPE = re.compile(rb"\s[\w.-]+:DigitalSourceType\s*=\s*(?:\"[^\"]*\"|'[^']*')")
-_OTHER_TYPE_ELEMENT = rb"[\w.-]+:DigitalSourceType"
-_END = re.compile(rb"</([\w.:-]+)\s*>")
+_OTHER_TYPE = re.compile(rb"\s" + NAME + rb":DigitalSourceType\s*=\s*(?:\"[^\"]*\"|'[^']*')")
+_OTHER_TYPE_ELEMENT = NAME + rb":DigitalSourceType"
+_END = re.compile(rb"</([\w.:\x80-\xff-]+)\s*>")
 _JPEG_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_MOST = 0xFFFF - 2 - len(_JPEG_HEAD)
 _MP4_TYPE = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")

@@ -183,10 +183,10 @@ def test_damaged_texts_and_many_profiles_of_a_png_end_at_once(scene: Image.Image
     chunk = struct.pack(">I4s", len(text), kind) + text + struct.pack(">I", zlib.crc32(kind + text))
     assert images.decode(data[:33] + chunk + data[33:]).image.size == scene.size
     assert images.decode(data + 1000 * chunk).image.size == scene.size
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ImageError, match="too many long or damaged texts"):
         images.decode(data[:33] + 1000 * chunk + data[33:], "a.png")
-    assert time.monotonic() - start < 3
+    assert time.process_time() - start < 3
 
 
 @pytest.mark.parametrize("place", [None, EXIF_IFD])
@@ -216,9 +216,9 @@ def test_many_long_tags_give_way_at_once(scene: Image.Image) -> None:
     for tag in range(60_000, 61_000):
         exif[tag] = "x" * 1000
     exif[COPYRIGHT] = "(c) me"
-    start = time.monotonic()
+    start = time.process_time()
     data = images.encode(scene, "JPEG", Picture(scene, {"exif": exif.tobytes()}))
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     again = Image.open(io.BytesIO(data)).getexif()
     assert again[COPYRIGHT] == "(c) me"
     assert 55 < len(again) < 66
@@ -296,7 +296,103 @@ def test_captions_of_a_tiff_are_read_from_a_tag_of_any_bytes(scene: Image.Image,
 
 
 def test_xmp_of_an_unknown_encoding_is_left_out(scene: Image.Image) -> None:
-    for xmp in (b"\0" + PACKET.encode(), PACKET.encode() + PACKET.encode("utf-16-le"), PACKET.encode("utf-16-le")[1:]):
+    for xmp in (
+        b"\0" + PACKET.encode(),
+        PACKET.encode() + PACKET.encode("utf-16-le"),
+        PACKET.encode("utf-16-le")[1:],
+        PACKET.encode("cp037", "replace") + b">",
+    ):
         assert "xmp" not in images.decode(with_xmp(scene, "JPEG", xmp)).metadata
     for kind in (RATIONAL, DOUBLE):
         assert "xmp" not in images.decode(tiff_with(scene, 700, kind, b"\0\0\0\1" * 16)).metadata
+
+
+IMAGES = "http://ns.adobe.com/xap/1.0/g/img/"
+ENTITY = [("<x:xmpmeta", f"<!DOCTYPE x [<!ENTITY n '{IMAGES}'>]><x:xmpmeta"), (f'"{IMAGES}"', '"&n;"')]
+NAMES = [("xmlns:g", "xmlns:é"), ("<g:", "<é:"), ("</g:", "</é:")]
+
+
+@pytest.mark.parametrize("replaced", [NAMES, [("1.0/g/img", "1.0/&#103;/img")], ENTITY])
+def test_previews_in_xmp_are_found_by_any_spelling(scene: Image.Image, replaced: list[tuple[str, str]]) -> None:
+    packet = PACKET.replace("xmp:Thumbnails", "xmp:Other")
+    for old, new in replaced:
+        packet = packet.replace(old, new)
+    for encoding in ("utf-8", "utf-16"):
+        metadata = images.decode(with_xmp(scene, "JPEG", packet.encode(encoding))).metadata
+        assert THUMBNAIL.encode() not in metadata.get("xmp", b"")
+
+
+def exif_table(place: int, order: str, tags: dict[int, Any]) -> bytes:
+    """A table of EXIF: of each tag its type and bytes, or the tags of a further table."""
+    entries, behind = [], b""
+    for tag, value in sorted(tags.items()):
+        at = place + 6 + 12 * len(tags) + len(behind)
+        kind, data = (LONG, exif_table(at, order, value)) if isinstance(value, dict) else value
+        size = {SHORT: 2, 8: 2, LONG: 4, 9: 4, RATIONAL: 8, 10: 8, 11: 4, DOUBLE: 8}.get(kind, 1)
+        entries.append(struct.pack(order + "HHII", tag, kind, 1 if isinstance(value, dict) else len(data) // size, at))
+        if len(data) <= 4:
+            entries[-1] = entries[-1][:8] + data.ljust(4, b"\0")
+        else:
+            behind += data + bytes(len(data) % 2)
+    return struct.pack(order + "H", len(entries)) + b"".join(entries) + bytes(4) + behind
+
+
+def jpeg_with(image: Image.Image, order: str, tags: dict[int, Any]) -> bytes:
+    head = {"<": b"II*\0\x08\0\0\0", ">": b"MM\0*\0\0\0\x08"}[order]
+    return saved(image, "JPEG", exif=b"Exif\0\0" + head + exif_table(8, order, tags))
+
+
+INTEROP, NOTES, PREVIEW = 0xA005, 0x927C, b"\xff\xd8\xff\xe0the old face" + bytes(785)
+
+
+@pytest.mark.parametrize("kind", [1, 2, SHORT, LONG, RATIONAL, 6, 7, 8, 9, 10, 11, DOUBLE])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_preview_in_exif_is_found_in_a_tag_of_any_type(scene: Image.Image, order: str, kind: int) -> None:
+    tag = kind, PREVIEW
+    for tags in ({65000: tag}, {EXIF_IFD: {NOTES: tag}}, {GPS_IFD: {29: tag}}, {EXIF_IFD: {INTEROP: {4096: tag}}}):
+        picture = images.decode(jpeg_with(scene, order, {MAKE: (2, b"Camera\0"), **tags}))
+        for written in ("JPEG", "PNG", "WEBP", "TIFF"):
+            data = images.encode(picture.image, written, picture)
+            file = Image.open(io.BytesIO(data))
+            assert file.getexif()[MAKE] == "Camera"
+            held = b"".join(value for value in (file.info.get("exif"), data) if value)
+            assert not any(face in held for face in (b"the old face", b"ht elo daf"))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_xmp_in_exif_is_left_out(scene: Image.Image, kind: str) -> None:
+    picture = images.decode(jpeg_with(scene, "<", {MAKE: (2, b"Camera\0"), 700: (1, PACKET.encode())}))
+    assert THUMBNAIL.encode() not in images.encode(picture.image, kind, picture, changed=False)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_table_of_interoperability_is_kept(scene: Image.Image, kind: str) -> None:
+    """It tells of Adobe's colours."""
+    tags = {EXIF_IFD: {TAKEN: (2, b"2026\0"), INTEROP: {1: (2, b"R03\0")}}}
+    again = rewritten(jpeg_with(scene, ">", tags), kind).getexif()
+    assert again.get_ifd(INTEROP) == {1: "R03"}
+    assert again.get_ifd(EXIF_IFD)[TAKEN] == "2026"
+
+
+@pytest.mark.filterwarnings("ignore:Metadata Warning")
+@pytest.mark.parametrize(
+    "tag", [256, 258, 259, 262, 266, 273, 277, 290, 317, 322, 325, 339, 347, 512, 530, 32781, 34908, 50706]
+)
+def test_the_layout_of_a_tiff_is_not_taken_from_exif(scene: Image.Image, tag: int) -> None:
+    """libtiff took them for its own; of a wrong type the process ended."""
+    picture = images.decode(jpeg_with(scene, "<", {ARTIST: (2, b"Photographer\0"), tag: (SHORT, b"\x03\0" * 8)}))
+    again = Image.open(io.BytesIO(images.encode(picture.image, "TIFF", picture)))
+    assert again.getexif()[ARTIST] == "Photographer"
+    np.testing.assert_array_equal(np.asarray(again), np.asarray(picture.image))
+
+
+def test_a_tiff_whose_resolution_is_a_text_is_read(scene: Image.Image) -> None:
+    assert "dpi" not in images.decode(tiff_with(scene, 282, 2, b"many\0")).metadata
+
+
+def test_a_preview_in_a_comment_is_left_out(scene: Image.Image) -> None:
+    assert "comment" not in images.decode(saved(scene, "JPEG", comment=PREVIEW)).metadata
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Preview", PREVIEW.decode("latin-1"), zip=True)
+    text.add_text("Title", "Größe")
+    assert images.decode(saved(scene, "PNG", pnginfo=text)).metadata["text"] == {"Title": "Größe"}

@@ -400,7 +400,7 @@ class _Job:
         container, stated = self._film.container, self._film.video.frames  # 0 where the file does not say
         # A Matroska file that breaks off just ends, but its header says how long it was.
         exact = "matroska" in container.format.name and container.duration
-        short = bool(exact) and self._end < (container.start_time + container.duration) / 1e6 - _SHORT
+        short = bool(exact) and self._end < ((container.start_time or 0) + container.duration) / 1e6 - _SHORT
         if not self._errors and self._packets >= stated and not short:
             return ""
         many = f" of {stated}" if stated > self._writer.frames else ""

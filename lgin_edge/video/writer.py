@@ -113,7 +113,8 @@ class VideoWriter:
         self._video: Any = None
         self._pending: list[tuple[Any, Any]] = []
         self._copied: dict[int, int] = {}  # the last times of decoding, by streams
-        self._first_dts: int | None = None  # of the frames
+        self._tail: list[Any] = []  # the last packet of the frames, which may yet last longer
+        self._begins: tuple[int, int] | None = None  # when the first is shown and decoded, ticks
         self._begun, self._open = False, True
         self.size = (0, 0)  # width and height, once it has begun
         self.frames = 0
@@ -228,11 +229,17 @@ class VideoWriter:
         """Write a frame of PyAV in the format ``pixels``, with its ``pts`` in ticks; they must rise. Raises StreamError."""
         frame.pict_type = 0  # what it was in the source is not what it has to be here
         with self._explained():
-            packets = self._video.encode(frame)
-            if self._first_dts is None and packets:
-                self._first_dts = packets[0].dts
-            self._container.mux(packets)
+            packets = self._packets(frame)
+            self._tail = packets[-1:]
+            self._container.mux(packets[:-1])
         self.frames += 1
+
+    def _packets(self, frame: Any) -> list[Any]:
+        """What the encoder gives, behind what was kept."""
+        packets = [*self._tail, *self._video.encode(frame)]
+        if self._begins is None and packets:
+            self._begins = packets[0].pts, packets[0].dts
+        return packets
 
     def write_array(
         self, frame: Frame, pts: int, *, color: str = "rgb", matrix: int = BT601, full_range: bool = False
@@ -265,11 +272,11 @@ class VideoWriter:
     def finish(self) -> None:
         """Write the end, and give the file its name. Raises StreamError."""
         with self._explained():
-            packets = self._video.encode(None)
-            if packets and self.end is not None and self.form in ("mp4", "mov"):
-                # These last as long as their packets do in the order of decoding, which is not that of the pictures.
-                first = packets[0].dts if self._first_dts is None else self._first_dts
-                packets[-1].duration = max(packets[-1].duration, self.end - (packets[-1].dts - first))
+            packets = self._packets(None)
+            if self._begins is not None and self.end is not None and self.form in ("mp4", "mov"):
+                # These last as long as their packets do, both as they are shown and in the order of decoding.
+                (shown, decoded), last = self._begins, packets[-1]
+                last.duration = max(1, self.end - last.pts, self.end - shown - (last.dts - decoded))
             self._container.mux(packets)
             self._container.close()
             self._open = False

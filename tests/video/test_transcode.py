@@ -20,6 +20,7 @@ from lgin_edge.provenance import SOURCE_TYPE
 from lgin_edge.stream import Stream, StreamError
 from lgin_edge.video import transcode
 from lgin_edge.video.transcode import age_video
+from lgin_edge.video.writer import VideoWriter
 
 av = pytest.importorskip("av", reason="films need PyAV: pip install 'lgin-edge[video]'")
 
@@ -528,3 +529,27 @@ def test_an_animated_webp_is_no_single_picture(tiny: Transformer, tmp_path: Path
     first.save(source, save_all=True, append_images=[second])
     with pytest.raises(StreamError, match=r"animated WebP.*GIF"):
         age_video(source, tmp_path / "older.mp4", tiny, years=70)
+
+
+@pytest.mark.parametrize("late", [0, 90_000])
+@pytest.mark.parametrize("delayed", [False, True])
+def test_a_film_lasts_as_long_as_its_pictures_do(tmp_path: Path, shots: list[Shot], late: int, delayed: bool) -> None:
+    """Also if they begin late, and with an encoder that gives each frame at once."""
+    writer = VideoWriter(tmp_path / "film.mp4", codec="libx264")
+    writer.add_video(Fraction(30))
+    if not delayed:
+        writer._video.codec_context.options |= {"tune": "zerolatency"}
+    writer.begin(SIZE, SIZE, time_base=Fraction(1, TICKS))
+    for i, shot in enumerate(shots[:8]):
+        writer.write_array(shot.frame, late + 3000 * i)
+    writer.end = late + 60_000
+    writer.finish()
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        video = container.streams.video[0]
+        assert video.duration * video.time_base == pytest.approx(60_000 / TICKS, abs=1e-3)
+
+
+def test_a_matroska_film_of_one_frame(tiny: Transformer, tmp_path: Path, shots: list[Shot]) -> None:
+    """FFmpeg does not say where it begins."""
+    source = make(tmp_path / "film.mkv", [shots[0].frame], sound=None)
+    assert age_video(source, tmp_path / "older.mkv", tiny, years=70).frames == 1
