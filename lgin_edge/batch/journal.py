@@ -12,14 +12,17 @@ import io
 import json
 import os
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, InputError
 from ..files import atomic_write
 from .tasks import Outcome
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: What file systems of networks say that have no locks; there nothing keeps two processes apart.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -75,7 +78,7 @@ class JsonLines:
             self._file.close()
 
 
-class Journal(AbstractContextManager["Journal"]):
+class Journal:
     """The journal of a folder of results, held by one process at a time.
 
     Args:
@@ -161,6 +164,9 @@ class Journal(AbstractContextManager["Journal"]):
                 partial.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
         except OSError as error:
             raise ImageError(f"{self._folder / FAILURES}: cannot be written: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._lines.close()
