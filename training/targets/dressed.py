@@ -21,8 +21,9 @@ from .subject import SIDE, Floats, Subject
 _WALL, _WIG, _DYE = 0.6, 0.6, 0.7
 #: How many of those that are dyed are dyed grey, which few of the packs' women are, and how light that is.
 _GREY, _GREY_LIGHT = 0.25, (0.3, 0.72)
-#: Below this age grey hair is bleached or dyed, in years: it does not get dark again on a younger face.
-_GREYED_BY_AGE = 40
+#: Below this age grey hair is bleached or dyed, in years: it does not get dark again on a younger face. How many of those that are dyed are so:
+#: as many as older ones, and networks left old people's temples grey.
+_GREYED_BY_AGE, _YOUNG_GREY = 40, 0.06
 #: A wig has at least this fraction of the square, and its light spans no more than this: else its matte has the wall between curls in it.
 _LEAST_HAIR, _WIDEST_LIGHT = 0.08, 0.45
 #: With less hair than this, a fraction of the square, a head is bald on top and wears no wig: the network has to see that such heads exist.
@@ -66,7 +67,7 @@ def dressed(
     by_age = subject.photo.age >= _GREYED_BY_AGE
     colour, turns_grey = None, False
     if random.random() < _DYE:
-        turns_grey = bool(random.random() < _GREY)
+        turns_grey = bool(random.random() < (_GREY if by_age else _YOUNG_GREY))
         colour = _grey(random) if turns_grey else _colour(random)
     if random.random() < _WALL:
         # The person's mask is coarse: hair's matte is the outline wherever there is hair.

@@ -37,10 +37,8 @@ YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(11, 15)
 CHANNELS = 15
 _OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GAIN, YOUNG_BLUE + 1))
 #: Own lines deepen by this in ``ageing.YEARS`` years, on face and neck; skin's detail softens by this when it gets younger. Measured
-#: (``signs``), skin's detail gains 80 % (men) to 130 % (women), lines with it; by 55 % here, beside the age layers' lines, young women looked dirty.
-DEEPEN, DEEPEN_NECK, SOFTEN = 0.42, 0.55, 0.04
-#: What is left of that where something stands out already that is no line: moles, spots, pimples; by relative light and by a*.
-_SPOT_DARKER, _SPOT_REDDER = 0.10, 4.0
+#: (``signs``), skin's detail gains 80 % (men) to 130 % (women), lines with it. By 42 % here targets looked older, but what networks learn of it is blotches.
+DEEPEN, DEEPEN_NECK, SOFTEN = 0.12, 0.55, 0.04
 #: When younger: how much of the detail of a neck goes, how much lighter teeth get (L*), and what share of their yellow goes.
 _SOFTEN_NECK, _TEETH_LIGHTER, _TEETH_WHITER = 0.45, 5.0, 0.5
 #: What the whites of eyes change in ``ageing.YEARS`` years, L*a*b*, about as measured (``signs``); Russell et al. (2014) found viewers to read
@@ -212,15 +210,6 @@ def _as_shaded(subject: Subject, skin: Mask) -> Floats:
     return ones + masks.soft(skin, 1.5)[..., None] * (slopes - 1)
 
 
-def _spots(subject: Subject, skin: Mask) -> Floats:
-    """Soft mask [SIDE, SIDE] of what stands out from the skin: moles, freckles, pimples."""
-    fine = masks.blur(subject.lab, 0.8)
-    round_it = masks.masked_blur(subject.lab, skin, 8.0)
-    darker = (round_it[..., 0] / np.maximum(fine[..., 0], 1.0) - 1) / _SPOT_DARKER
-    redder = (fine[..., 1] - round_it[..., 1]) / _SPOT_REDDER
-    return masks.blur((np.maximum(darker, redder) - 0.5).clip(0, 1), 1.5)
-
-
 def whites(subject: Subject) -> Floats:
     """Soft mask [SIDE, SIDE] of the whites of open eyes: what is lighter than the most of each."""
     light, found = subject.lab[..., 0], np.zeros((SIDE, SIDE), np.float32)
@@ -250,13 +239,12 @@ def _aged_skin(subject: Subject, hair: Floats, visible: Floats, change: Floats) 
     aged = colour + np.array(_WHITES, np.float32) * whites(subject)[..., None]
     aged[..., 0] += -0.9 * visible - 2.0 * below - 5.0 * teeth
     aged[..., 1] += -0.3 * visible
-    aged[..., 2] += (
-        0.3 * visible + 0.8 * below + 5.0 * teeth + 2.0 * (lips - teeth).clip(0, 1)
-    )  # what greys is not blue
+    aged[..., 2] += 0.3 * visible + 0.8 * below + 5.0 * teeth
+    aged[..., 2] += 2.0 * (lips - teeth).clip(0, 1)  # what greys is not blue
     tone = masks.rgb(aged) - image
     grey = 0.15 * (lips - teeth).clip(0, 1)
-    smooth = masks.masked_blur(image, skin | neck, 2.8) * (1 - below)[..., None]
-    deepen = DEEPEN * visible * (1 - _spots(subject, skin)) + DEEPEN_NECK * below
+    deepen = DEEPEN * visible + DEEPEN_NECK * below
+    smooth = masks.masked_blur(image, skin | neck, 3.5) * (1 - below)[..., None]
     smooth += masks.masked_blur(image, skin | neck, 6.0) * below[..., None]
     # A highlight is the lamp's light, which no skin takes away.
     light = image @ LUMA

@@ -76,6 +76,7 @@ def test_hair_is_known_to_be_grey_as_long_as_it_is(young, all_of_it, monkeypatch
 
     for share, tags in ((0.0, {"glasses"}), (1.0, {"glasses", "grey"})):
         monkeypatch.setattr(dressed, "_GREY", share)
+        monkeypatch.setattr(dressed, "_YOUNG_GREY", share)
         assert after({"greying", "glasses"}).photo.tags == tags
     assert after({"glasses"}, age=25).photo.tags == {"glasses"}
     colours = after({"glasses"}).image[masks.shrink(matte > 0.9, 3)]
