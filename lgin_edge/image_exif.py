@@ -115,8 +115,20 @@ def tables(tags: Image.Exif) -> list[Any]:
 
 
 def _placed_tables(tags: Image.Exif) -> list[tuple[int | None, Any]]:
-    """Places and tags of the first table, and of those of the camera and the position."""
+    """Places and tags of the first table, and of those of the camera and the position; those that Pillow cannot read leave them."""
+    for tag in list(tags):
+        if _is_unreadable(tags, tag):
+            del tags[tag]
     return [(None, tags), *((place, tags.get_ifd(place)) for place in (_EXIF_IFD, _GPS_IFD) if place in tags)]
+
+
+def _is_unreadable(tags: Image.Exif, tag: int) -> bool:
+    """Whether Pillow, from 13 on, has no value for a tag: it has more entries than such a tag can have."""
+    try:
+        tags[tag]
+    except KeyError:
+        return True
+    return False
 
 
 def _bytes_of(place: int | None, tag: int, value: Any) -> int:
