@@ -1,4 +1,4 @@
-"""What the commands ``python -m training.NAME`` share: an option, errors in one line, and their start."""
+"""What the commands ``python -m training.NAME`` share: options, errors in one line, and their start."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from lgin_edge.errors import LginError
 PacksOption = Annotated[
     list[Path] | None, typer.Option("--data", help="Pack of faces; may be repeated (default: portraits and faces)")
 ]
+
+MeshesArgument = Annotated[Path, typer.Argument(metavar="MESHES", help="What training/targets/mesh.py wrote.")]
 
 
 @contextmanager

@@ -15,14 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import typer
 from rich.progress import track
 
+from training.command import MeshesArgument, PacksOption, run_command
 from training.dataset.labels import default_packs, read_packs
 
 from . import mean_face
@@ -129,10 +128,8 @@ def _texture(subject: Subject, mean: Float64) -> Floats:
 
 
 def main(
-    meshes: Annotated[Path, typer.Argument(metavar="MESHES", help="What training/targets/mesh.py wrote.")],
-    data: Annotated[
-        list[Path] | None, typer.Option(help="Packs with a labels.csv (default: portraits and faces).")
-    ] = None,
+    meshes: MeshesArgument,
+    data: PacksOption = None,
 ) -> None:
     """Measure the mean ageing of the people of the packs' train split, without glasses, and keep it beside this module."""
     people = [
@@ -148,6 +145,4 @@ def main(
 
 if __name__ == "__main__":
     cv2.setNumThreads(1)
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run_command(main)

@@ -32,6 +32,7 @@ from PIL import Image
 from rich.progress import track
 from safetensors.torch import save_file
 
+from training.command import PacksOption, run_command
 from training.dataset.labels import default_packs, read_packs
 
 from . import dressed, edits, hair, layers, masks, matching, mean_face
@@ -53,9 +54,7 @@ def main(
     meshes: Annotated[
         Path | None, typer.Option(help="What training/targets/mesh.py wrote (default: TARGETS/mesh.npz).")
     ] = None,
-    data: Annotated[
-        list[Path] | None, typer.Option(help="Packs with a labels.csv (default: portraits and faces).")
-    ] = None,
+    data: PacksOption = None,
     fit_hair: Annotated[
         bool,
         typer.Option(
@@ -242,6 +241,4 @@ def _sheets(people: list[Subject], folder: Path, bank: dict[str, Floats], choice
 
 if __name__ == "__main__":
     torch.set_num_threads(os.cpu_count() or 1)
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run_command(main)

@@ -41,9 +41,9 @@ _OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GAIN, YOUNG_BLUE +
 DEEPEN, DEEPEN_NECK, SOFTEN = 0.12, 0.55, 0.04
 #: When younger: how much of the detail of a neck goes, how much lighter teeth get (L*), and what share of their yellow goes.
 _SOFTEN_NECK, _TEETH_LIGHTER, _TEETH_WHITER = 0.45, 5.0, 0.5
-#: What the whites of eyes change in ``ageing.YEARS`` years, L*a*b*, about as measured (``signs``); Russell et al. (2014) found viewers to read
-#: ages from them. Young whites keep this much of a* and b*, and lips get redder by this a*.
-_WHITES, _YOUNG_WHITES, _LIPS_REDDER = (-3.0, 5.5, 6.5), (3.5, 2.0), 3.5
+#: What the whites of eyes change in ``ageing.YEARS`` years, a* and b*, as measured (``signs``: 4.5 and 4.0 of men, 5.9 and 6.3 of women);
+#: Russell et al. (2014) found viewers to read ages from them. Young whites keep this much of both, and lips get redder by this a*.
+_WHITES, _YOUNG_WHITES, _LIPS_REDDER = (5.0, 5.0), (3.5, 2.0), 3.5
 #: Skin gets lighter by no more than this where nothing is that fades, log light.
 _BRIGHTER = 0.06
 #: Sigma of the windows in which a line from skin to young skin is fitted, and the noise of light that it does not follow, squared.
@@ -236,7 +236,7 @@ def _aged_skin(subject: Subject, hair: Floats, visible: Floats, change: Floats) 
     lips = masks.soft(masks.feature(subject, LIPS), 1.5)
     colour = subject.lab
     teeth = _teeth(subject, 18)
-    aged = colour + np.array(_WHITES, np.float32) * whites(subject)[..., None]
+    aged = colour + np.array((0, *_WHITES), np.float32) * whites(subject)[..., None]
     aged[..., 0] += -0.9 * visible - 2.0 * below - 5.0 * teeth
     aged[..., 1] += -0.3 * visible
     aged[..., 2] += 0.3 * visible + 0.8 * below + 5.0 * teeth
@@ -305,9 +305,8 @@ def _whiter(subject: Subject) -> Floats:
     colour[..., 2] -= _TEETH_WHITER * teeth * np.maximum(colour[..., 2] - 2, 0)
     years = curves.at("skin", subject.photo.age)  # which are to come off
     white = years * whites(subject)
-    colour[..., 0] -= _WHITES[0] * white
-    for channel, least in enumerate(_YOUNG_WHITES, 1):
-        colour[..., channel] -= white * (colour[..., channel] - least).clip(0, _WHITES[channel])
+    for channel, (least, most) in enumerate(zip(_YOUNG_WHITES, _WHITES, strict=True), 1):
+        colour[..., channel] -= white * (colour[..., channel] - least).clip(0, most)
     lips = masks.soft(masks.feature(subject, LIPS), 1.5)
     colour[..., 1] += _LIPS_REDDER * years * (lips - teeth).clip(0, 1)
     return masks.rgb(colour) - subject.image

@@ -14,6 +14,7 @@ import typer
 from PIL import Image
 from rich.progress import track
 
+from training.command import PacksOption, run_command
 from training.dataset.labels import default_packs, of_split, read_packs
 
 from . import build, edits, layers
@@ -25,9 +26,7 @@ def main(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of pictures; made if missing.")],
     age: Annotated[list[float] | None, typer.Option(help="Age in years; may be repeated (default: 30 and 70).")] = None,
     split: Annotated[str, typer.Option(help="Whose faces.")] = "val",
-    data: Annotated[
-        list[Path] | None, typer.Option(help="Packs with a labels.csv (default: portraits and faces).")
-    ] = None,
+    data: PacksOption = None,
 ) -> None:
     """Write what the targets show of people at some ages."""
     people = list(subjects(of_split(read_packs(data or default_packs()), split), folder / "mesh.npz"))
@@ -50,6 +49,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run_command(main)

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
-from typing import Annotated
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import typer
 from rich.progress import track
 
+from training.command import MeshesArgument, PacksOption, run_command
 from training.dataset.labels import default_packs, read_packs
 
 from . import masks
@@ -58,10 +56,8 @@ def change(people: Sequence[Subject]) -> tuple[Float64, Float64, int]:
 
 
 def main(
-    meshes: Annotated[Path, typer.Argument(metavar="MESHES", help="What training/targets/mesh.py wrote.")],
-    data: Annotated[
-        list[Path] | None, typer.Option(help="Packs with a labels.csv (default: portraits and faces).")
-    ] = None,
+    meshes: MeshesArgument,
+    data: PacksOption = None,
 ) -> None:
     """Print what changes in 40 years in the sharp pictures of the packs' train and val people without glasses, with standard errors."""
     photos = [
@@ -77,6 +73,4 @@ def main(
 
 if __name__ == "__main__":
     cv2.setNumThreads(1)
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run_command(main)
