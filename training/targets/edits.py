@@ -44,6 +44,8 @@ _SOFTEN_NECK, _TEETH_LIGHTER, _TEETH_WHITER = 0.45, 5.0, 0.5
 #: What the whites of eyes change in ``ageing.YEARS`` years, a* and b*, as measured (``signs``: 4.5 and 4.0 of men, 5.9 and 6.3 of women);
 #: Russell et al. (2014) found viewers to read ages from them. Young whites keep this much of both, and lips get redder by this a*.
 _WHITES, _YOUNG_WHITES, _LIPS_REDDER = (5.0, 5.0), (3.5, 2.0), 3.5
+#: What skin's a* changes in ``ageing.YEARS`` years; measured 2.2 (``signs``), part of which is how people are lit.
+_REDDER = 1.0
 #: Skin gets lighter by no more than this where nothing is that fades, log light.
 _BRIGHTER = 0.06
 #: Sigma of the windows in which a line from skin to young skin is fitted, and the noise of light that it does not follow, squared.
@@ -238,7 +240,7 @@ def _aged_skin(subject: Subject, hair: Floats, visible: Floats, change: Floats) 
     teeth = _teeth(subject, 18)
     aged = colour + np.array((0, *_WHITES), np.float32) * whites(subject)[..., None]
     aged[..., 0] += -0.9 * visible - 2.0 * below - 5.0 * teeth
-    aged[..., 1] += -0.3 * visible
+    aged[..., 1] += _REDDER * visible
     aged[..., 2] += 0.3 * visible + 0.8 * below + 5.0 * teeth
     aged[..., 2] += 2.0 * (lips - teeth).clip(0, 1)  # what greys is not blue
     tone = masks.rgb(aged) - image
