@@ -54,10 +54,24 @@ def read_maps(maps: Tensor, size: int) -> Tensor:
     return reader @ maps @ reader.mT
 
 
+def axis_window(size: int, taper: float, like: Tensor) -> Tensor:
+    """``w_0`` along one side of a canvas, [size]."""
+    return canonical.window((torch.arange(size, device=like.device, dtype=torch.float32) + 0.5) / size, taper).to(like.dtype)
+
+
 def square_window(size: int, taper: float, like: Tensor) -> Tensor:
     """``w_0`` on a canvas [size, size]."""
-    w = canonical.window((torch.arange(size, device=like.device, dtype=torch.float32) + 0.5) / size, taper)
-    return (w[:, None] * w).to(like.dtype)
+    w = axis_window(size, taper, like)
+    return w[:, None] * w
+
+
+def flow_on_canvas(flow: Tensor, size: int, face_box: tuple[float, float, float, float]) -> Tensor:
+    """``w_0 f`` on a canvas [B, 2, size, size] in units of its side, of flow [B, 2, s, s] in canonical units."""
+    x0, y0, x1, y1 = face_box
+    ends, extent = flow.new_tensor((0.0, 1.0)), flow.new_tensor((x1 - x0, y1 - y0))
+    reader = canonical.hat(ends[0], ends[1], size, flow.shape[-1]) * axis_window(size, geometry.FACE_TAPER, flow)[:, None]
+    # Twice from the left, as one matrix: an exported file would hold its transpose too.
+    return reader @ (reader @ (flow / extent[:, None, None]).mT).mT
 
 
 @dataclass
@@ -91,7 +105,7 @@ def compose(edits: Edits, boxes: Tensor, size: int, face_box: tuple[float, float
         whole[:, GAIN : GAIN + 1] + parts[:, 3:4],
         whole[:, GREY : GREY + 1],
         whole[:, SKIN : SKIN + 1],
-        read_maps(edits.flow, size) * w0 / extent[:, None, None],
+        flow_on_canvas(edits.flow, size, face_box),
         F.grid_sample(edits.lines, 2 * place - 1, padding_mode="border", align_corners=False),
     )
 
@@ -115,5 +129,5 @@ def flowed(canvas: Tensor, flow: Tensor) -> Tensor:
     """A canvas [B, C, H, H] read at ``u + flow(u)``, flow [B, 2, H, H] in units of its side."""
     size = canvas.shape[-1]
     t = (torch.arange(size, device=canvas.device, dtype=canvas.dtype) + 0.5) / size
-    grid = torch.stack([t.expand(size, size), t[:, None].expand(size, size)], -1)
-    return F.grid_sample(canvas, 2 * (grid + flow.permute(0, 2, 3, 1)) - 1, padding_mode="border", align_corners=False)
+    grid = torch.stack([t + flow[:, 0], t[:, None] + flow[:, 1]], -1)
+    return F.grid_sample(canvas, 2 * grid - 1, padding_mode="border", align_corners=False)

@@ -10,7 +10,8 @@ over black hair, which shows no strands, is a veil. Both are mended here, by the
   ``DIRECTIONS`` directions; the structure tensor (Bigün & Granlund 1987) of the picture chooses among them. Hair without one direction, tight curls,
   gets specks. A blurred picture gets none.
 
-Nothing here has weights: the same picture always gets the same strands, which move with the face.
+Nothing here has weights: the same picture always gets the same strands, which move with the face. The picture is taken as it lies
+once the face's features have moved, as the edits do: edges of the picture itself lie up to 10 pixels of the view from theirs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import canonical
-from .edits import LUMA, luma
+from .edits import LUMA
 
 #: Directions of streaks.
 DIRECTIONS = 8
@@ -148,9 +149,8 @@ class Greying(nn.Module):
         }.items():
             self.register_buffer(name, value.contiguous(), persistent=False)
 
-    def forward(self, face: Tensor, face_edit: Tensor) -> Tensor:
-        """Face edits [N, G, 6, S, S] of the views ``face`` [N, 3, S, S] in [-1, 1] -> the same shape."""
-        light = (luma(face) + 1) / 2  # [N, 1, S, S]
+    def forward(self, light: Tensor, face_edit: Tensor) -> Tensor:
+        """Face edits [N, G, 6, S, S] of views whose light [N, G, S, S] in [0, 1] lies as the edits do, moved -> the same shape."""
         half = F.avg_pool2d(light, 2)
         residual, gain, grey, skin = face_edit.split((3, 1, 1, 1), 2)
         share, brows = (x[:, :, None] for x in self.hairline(light, half, grey[:, :, 0], skin[:, :, 0]))
@@ -170,13 +170,11 @@ class Greying(nn.Module):
         Maps that are read by the same matrix are read together.
         """
         p, q = F.avg_pool2d(half, 2), F.avg_pool2d(grey, 4)
-        mean = across(self.window, torch.cat([p, q], 1))
-        x, y = mean[:, :1], mean[:, 1:]
+        x, y = across(self.window, torch.stack([p, q])).unbind()
         # About the means at each pixel, not over each window: nearly the same, and no difference of squares that FP16 would lose.
         dx, dy = p - x, q - y
-        products = across(self.window, dx * torch.cat([dx, dy], 1))
-        variance = products[:, :1]
-        slope = products[:, 1:] / (variance + _EPSILON)
+        variance, covariance = across(self.window, dx * torch.stack([dx, dy])).unbind()
+        slope = covariance / (variance + _EPSILON)
         haze = _HAZE * F.max_pool2d(q, 5, 1, 2)
         slope, offset = across(self.spread, torch.stack([slope, y - slope * x - haze])).unbind()
         left = ((slope * light + offset) / (_WHOLE - _HAZE) / (grey + 1e-3)).clamp(0, 1)
@@ -198,10 +196,11 @@ class Greying(nn.Module):
         inside = F.avg_pool2d(grey, 2)
         inside = inside / (inside.amax((2, 3), keepdim=True) + 0.05)
         inside = inside * inside
-        gx, gy = F.conv2d(half, self.sobel, padding=1).chunk(2, 1)
+        gradients = F.conv2d(half.flatten(0, 1)[:, None], self.sobel, padding=1)  # [N * G, 2, S/2, S/2]
+        gx, gy = gradients.chunk(2, 1)
         # The double angle along the strands, which lie across the gradient; and the gradients' energy.
-        tensor = torch.stack([gy * gy - gx * gx, -2 * gx * gy, gx * gx + gy * gy], 2)
-        tensor = across(self.orient, tensor * (inside * inside)[:, :, None]).flatten(0, 1)  # [N * G, 3, S/2, S/2]
+        tensor = torch.cat([gy * gy - gx * gx, -2 * gx * gy, gx * gx + gy * gy], 1)
+        tensor = across(self.orient, tensor * (inside * inside).flatten(0, 1)[:, None])  # [N * G, 3, S/2, S/2]
         direction = tensor[:, :2] / (tensor[:, 2:] + 1)
         coherence = torch.sqrt((direction * direction).sum(1, keepdim=True) + 1e-6)
         straight = ((coherence - _CURLED) / (_STRAIGHT - _CURLED)).clamp(0, 1)
@@ -215,10 +214,10 @@ class Greying(nn.Module):
         for k in range(1, len(bank)):
             white = white + weight[:, k : k + 1] * bank[k]
         white = F.pixel_shuffle(white, 2)
-        return white.unflatten(0, grey.shape[:2])[:, :, 0] * self.sharpness(light)
+        return (white * self.sharpness(light)).unflatten(0, grey.shape[:2])[:, :, 0]
 
     def sharpness(self, light: Tensor) -> Tensor:
-        """1 of a sharp view, 0 of one whose finest detail is far weaker than the next coarser one, [N, 1, 1, 1]."""
-        detail = F.conv2d(light, self.detail, stride=2)
+        """1 of a sharp view, 0 of one whose finest detail is far weaker than the next coarser one, [N * G, 1, 1, 1]."""
+        detail = F.conv2d(light.flatten(0, 1)[:, None], self.detail, stride=2)
         finest, next_one = (detail * detail).mean((2, 3), keepdim=True).chunk(2, 1)
         return ((finest / (next_one + 1e-8) - _BLURRED) / (_SHARP - _BLURRED)).clamp(0, 1)

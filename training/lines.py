@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from lgin_edge import geometry
 
-from .edits import luma
 
 #: Skin this bright (light in [0, 1]) begins to show its lines less, and from there on shows least, by so much: cameras clip it.
 _BRIGHT, _BRIGHTEST, _FADES = 0.82, 0.98, 0.65
@@ -76,7 +75,6 @@ class Lines(nn.Module):
         return (depth.transpose(2, 3) @ drawn.flatten(2)[:, None]).unflatten(-1, (side, side))
 
 
-def shown(face: Tensor, skin: Tensor) -> Tensor:
-    """Skin that shows lines, [N, G, S, S], of views [N, 3, S, S] in [-1, 1] and of visible skin: less of it where it is nearly white."""
-    light = (luma(face) + 1) / 2
+def shown(light: Tensor, skin: Tensor) -> Tensor:
+    """Skin that shows lines, [N, G, S, S], of visible skin and its light in [0, 1]: less of it where it is nearly white."""
     return skin * (1 - _FADES * ((light - _BRIGHT) / (_BRIGHTEST - _BRIGHT)).clamp(0, 1))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from lgin_edge import geometry
 
 from . import canonical
-from .edits import Edits
+from .edits import Edits, flow_on_canvas, flowed, luma
 from .greying import Greying
 from .lines import Lines, shown
 
@@ -383,7 +383,7 @@ class LGIN(nn.Module):
 
 
 class Exported(nn.Module):
-    """T without the coarse images that only L_I needs, with hair that greys along its strands.
+    """T without the coarse images that only L_I needs, with hair that greys along the moved picture's strands.
 
     A face that gets no lines gets no older, and nothing of it turns grey: fair hair, which a network may take for grey hair that is to get
     dark again, would turn ashen.
@@ -403,9 +403,18 @@ class Exported(nn.Module):
         older = (sum(made.depth.unbind(-1)) / (len(geometry.REGION_NAMES) * self.OLDER)).clamp(max=1.0)
         edits = made.edits
         others, grey, skin = edits.face_edit.split((4, 1, 1), 2)
-        skin = shown(face, skin[:, :, 0])[:, :, None]
-        face_edit = self.greying(face, torch.cat([others, older[..., None, None, None] * grey, skin], 2))
+        light = self.moved((luma(face) + 1) / 2, edits.flow)
+        skin = shown(light, skin[:, :, 0])[:, :, None]
+        face_edit = self.greying(light, torch.cat([others, older[..., None, None, None] * grey, skin], 2))
         return face_edit, edits.patch_edit, edits.flow, edits.place, edits.lines
+
+    @staticmethod
+    def moved(light: Tensor, flow: Tensor) -> Tensor:
+        """Light [N, G, S, S] as paste sees it, of views [N, 1, S, S] and flow [N, G, 2, s, s]."""
+        n, g = flow.shape[:2]
+        size = light.shape[-1]
+        many = light.expand(-1, g, -1, -1).flatten(0, 1)[:, None]
+        return flowed(many, flow_on_canvas(flow.flatten(0, 1), size, FACE_BOX)).unflatten(0, (n, g))[:, :, 0]
 
 
 def example_inputs(config: NetworkConfig, faces: int = 1, ages: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
