@@ -236,6 +236,7 @@ def calibrate(net: LGIN, years: Sequence[float]) -> None:
             continue
         for layer in layers:
             layer.weight.copy_(layer.weight @ heard.T)
+    net.years = tuple(years)
 
 
 def load_classifier(run: Path) -> AgeClassifier:
@@ -325,7 +326,7 @@ def main(
     classifier: Annotated[
         Path | None, typer.Option(help="Write C too, the age model of estimate_age, to this .onnx.", show_default=False)
     ] = None,
-    name: Annotated[str, typer.Option(help="Name and version that the files carry.")] = "lgin-edge-1.7",
+    name: Annotated[str, typer.Option(help="Name and version that the files carry.")] = "lgin-edge-1.8",
     start: Annotated[
         Path | None,
         typer.Option(

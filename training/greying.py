@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import canonical
-from .edits import LUMA
+from .edits import LUMA, luma
 
 #: Directions of streaks.
 DIRECTIONS = 8
@@ -112,6 +112,20 @@ def across(reader: Tensor, maps: Tensor) -> Tensor:
 def blocks(maps: Tensor, step: int = 1) -> Tensor:
     """Means over blocks of maps [N, G, h, h], whose pixels are ``step`` of the view's: [N, G, S / _BLOCK, S / _BLOCK]."""
     return F.avg_pool2d(maps, _BLOCK // step)
+
+
+def kept_light(light: Tensor, edits: Tensor, skin: Tensor, most: Tensor) -> Tensor:
+    """Edits that darken what is no skin by ``most`` [N, G, 1, 1] light at most.
+
+    Args:
+        light: [N, G, S, S] in [0, 1]. edits: residual and gain [N, G, 4, S, S]. skin: [N, G, 1, S, S].
+
+    Returns: residual and gain of the same shape, both less by one factor where they darken more.
+    """
+    residual, gain = edits.split((3, 1), 2)
+    darker = -(gain[:, :, 0] * light + luma(residual.flatten(0, 1)).unflatten(0, gain.shape[:2])[:, :, 0] / 2)
+    share = (most / darker.clamp(min=1e-3)).clamp(max=1.0)[:, :, None]
+    return edits * (share + skin * (1 - share))
 
 
 class Greying(nn.Module):

@@ -41,11 +41,12 @@ class Lines(nn.Module):
             self.usual.weight.copy_(torch.linspace(0, 1, ages).expand(regions, -1))
         self.depth = nn.Parameter(torch.zeros(regions, self.HIDDEN, 1))
         self.depth_bias = nn.Parameter(torch.full((regions, 1), -0.2))
+        self.register_buffer("oldest", torch.eye(ages)[None, -1:], persistent=False)
         self.register_buffer("layers", torch.zeros(layers, side, side))
         self.register_buffer("windows", torch.full((regions, side, side), 1 / regions))
 
-    def forward(self, local: Tensor, whole: Tensor, l: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the layers [N, 5, 2 K] and depths [N, G, 5, 1], not negative.
+    def forward(self, local: Tensor, whole: Tensor, l: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of the layers [N, 5, 2 K], depths [N, G, 5, 1] and those of the oldest group [N, 5], not negative.
 
         Args:
             local: features of the regions [N, 5, c, p, p]. whole: of the face [N, C, H, W]. l: [N, G, K].
@@ -54,12 +55,16 @@ class Lines(nn.Module):
         h = torch.cat([local.mean((3, 4)), seen], -1).transpose(0, 1)  # [5, N, inputs]
         h = F.leaky_relu(h @ self.features + self.features_bias, 0.1)
         logits = (h @ self.which).transpose(0, 1)
-        age = 1 + self.modulation(l).unflatten(-1, (local.shape[1], -1))  # [N, G, 5, HIDDEN]
+        return logits, self.deep(h, l), self.deep(h, self.oldest.to(l))[:, 0, :, 0]
+
+    def deep(self, h: Tensor, l: Tensor) -> Tensor:
+        """Depths [N, G, 5, 1] of faces' hidden features h [5, N, HIDDEN] at ages l [N or 1, G, K]."""
+        age = 1 + self.modulation(l).unflatten(-1, (len(geometry.REGION_NAMES), -1))  # [N, G, 5, HIDDEN]
         depth = (h.transpose(0, 1)[:, None, :, None] * age[:, :, :, None]) @ self.depth
         depth = depth[..., 0] + self.usual(l)[..., None] + self.depth_bias
         # A softplus of few plain operators, which FP16 keeps.
         steep = self.SLOPE * depth
-        return logits, (F.relu(steep) + torch.log(1 + torch.exp(-steep.abs()))) / self.SLOPE
+        return (F.relu(steep) + torch.log(1 + torch.exp(-steep.abs()))) / self.SLOPE
 
     def chosen(self, logits: Tensor) -> Tensor:
         """Shares [N, 5, 2 K] in which layers are drawn."""

@@ -21,10 +21,11 @@ from torch import Tensor, nn
 
 from lgin_edge import geometry
 
-from . import canonical
+from . import canonical, data
 from .edits import Edits, flow_on_canvas, flowed, luma
-from .greying import Greying
+from .greying import Greying, kept_light
 from .lines import Lines, shown
+from .targets import curves
 
 #: Box of view 0 of new models, canonical: a little more than the square, so that hair greys to a portrait's border.
 FACE_BOX = (-0.08, -0.12, 1.08, 1.04)
@@ -324,12 +325,14 @@ class Transformation:
 
     Attributes:
         edits: face_edit, patch_edit, flow and lines with axes [N, G] first, place with N.
-        which: logits of the age layers [N, 5, 2 K]. depth: [N, G, 5]. coarse: residuals of G_g at S/4 and S/2, [N * G, 3, ...].
+        which: logits of the age layers [N, 5, 2 K]. depth: [N, G, 5]; oldest: of the oldest group [N, 5].
+        coarse: residuals of G_g at S/4 and S/2, [N * G, 3, ...].
     """
 
     edits: Edits
     which: Tensor
     depth: Tensor
+    oldest: Tensor
     coarse: list[Tensor]
 
     def single(self) -> Edits:
@@ -349,6 +352,8 @@ class LGIN(nn.Module):
         seen = config.local_widths[-1] + config.global_widths[-1]
         self.lines = Lines(seen, config.groups, config.layers, config.texture_size) if config.local else None
         self.interaction = Interaction(config) if config.local and config.interaction else None
+        #: Ages in years that the generators work for, for each group (``export.calibrate``).
+        self.years = tuple(group.center for group in data.GROUPS)
 
     def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> Transformation:
         """All edits at G ages a face.
@@ -367,28 +372,32 @@ class LGIN(nn.Module):
                 face_edit.unflatten(0, (n, g)), nothing, flow.unflatten(0, (n, g)), self.whole.locate(e3),
                 face.new_zeros(n, g, 1, side, side),
             )  # fmt: skip
-            return Transformation(edits, face.new_zeros(n, 5, 2 * self.config.layers), face.new_zeros(n, g, 5), coarse)
+            which, depth = face.new_zeros(n, 5, 2 * self.config.layers), face.new_zeros(n, g, 5)
+            return Transformation(edits, which, depth, depth[:, 0], coarse)
         skip, mixed = self.local.encode(patches)
         if self.interaction is not None:
             e3, mixed = self.interaction(e3, mixed, in_face_box(boxes))
         place = self.whole.locate(e3)
-        which, depth = self.lines(mixed.float(), e3.float(), age)
+        which, depth, oldest = self.lines(mixed.float(), e3.float(), age)
         lines = self.lines.texture(self.lines.chosen(which), depth)
         face_edit, flow, coarse = self.whole(e1, e2, e3, age)
         patch_edit = self.local(skip, mixed, age)
         edits = Edits(
             face_edit.unflatten(0, (n, g)), patch_edit.unflatten(0, (n, g)), flow.unflatten(0, (n, g)), place, lines
         )
-        return Transformation(edits, which, depth[..., 0], coarse)
+        return Transformation(edits, which, depth[..., 0], oldest, coarse)
 
 
 class Exported(nn.Module):
     """T without the coarse images that only L_I needs, with hair that greys along the moved picture's strands.
 
     A face that gets no lines gets no older, and nothing of it turns grey: fair hair, which a network may take for grey hair that is to get
-    dark again, would turn ashen.
+    dark again, would turn ashen. A face that gets younger, and has few lines to lose, has hair that is light for another reason than
+    age: it gets darker by ``LIGHT`` at most.
     """
 
+    #: Of the whole depth of lines at the oldest group's years, what is drawn already on a face of the middle forties; light.
+    FEW, LIGHT = 0.45, 0.08
     #: Mean depth of the lines from which on a face gets older: 0.00 at ages below the present one, 0.02 at it, 0.5 some years beyond.
     OLDER = 0.05
 
@@ -396,15 +405,20 @@ class Exported(nn.Module):
         super().__init__()
         self.net = net
         self.greying = Greying(net.config.face_size)
+        self.whole = curves.at("lines", net.years[-1])
 
     def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> tuple[Tensor, ...]:
         made = self.net(face, patches, boxes, age)
         # Added up one by one, which an engine does in the kernel that takes the sum.
-        older = (sum(made.depth.unbind(-1)) / (len(geometry.REGION_NAMES) * self.OLDER)).clamp(max=1.0)
+        regions = len(geometry.REGION_NAMES)
+        older = (sum(made.depth.unbind(-1)) / (regions * self.OLDER)).clamp(max=1.0)
+        lost = self.whole - sum(made.oldest.unbind(-1)) / regions
+        darker = self.LIGHT + 4 * older + 5 * (lost[:, None] - self.FEW).clamp(min=0)  # all that there is, soon
         edits = made.edits
         others, grey, skin = edits.face_edit.split((4, 1, 1), 2)
         light = self.moved((luma(face) + 1) / 2, edits.flow)
         skin = shown(light, skin[:, :, 0])[:, :, None]
+        others = kept_light(light, others, skin, darker[..., None, None])
         face_edit = self.greying(light, torch.cat([others, older[..., None, None, None] * grey, skin], 2))
         return face_edit, edits.patch_edit, edits.flow, edits.place, edits.lines
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.greying import AMOUNT, Greying, streaks
+from training.greying import AMOUNT, Greying, kept_light, streaks
 from training.lines import shown
 
 SIDE = 256
@@ -122,6 +122,31 @@ def test_brows_get_lighter_and_keep_half_of_their_colour(greying: Greying) -> No
     inside = (..., slice(162, 168), slice(66, 104))
     assert 0.45 * 0.6 < after[:, :, 4][inside].mean() < 0.65 * 0.6
     assert after[:, :, 0][inside].mean() > 0.95 * before[:, :, 0][inside].mean()
+
+
+def test_light_hair_gets_darker_by_no_more_than_is_said() -> None:
+    """And by one factor for gain and residual; skin, and what gets lighter or a little darker, as it was."""
+    random = torch.Generator().manual_seed(9)
+    light = torch.rand(2, 2, 8, 8, generator=random)
+    edits = 0.4 * torch.randn(2, 2, 4, 8, 8, generator=random)
+    skin = torch.zeros(2, 2, 1, 8, 8)
+    skin[..., 6:] = 1
+    most = torch.tensor([[0.05, 0.2], [0.08, 5.0]])[..., None, None]
+
+    def darker(edits: Tensor) -> Tensor:
+        luma = (edits[:, :, :3] * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(2) / 2
+        return -(edits[:, :, 3] * light + luma)
+
+    made = kept_light(light, edits, skin, most)
+    before, after = darker(edits), darker(made)
+    hair = (..., slice(6))
+    torch.testing.assert_close(after[hair], torch.minimum(before, most)[hair])
+    assert (before > most)[hair].any()
+    torch.testing.assert_close(made[..., 6:], edits[..., 6:])
+    few = (before <= most)[:, :, None].expand_as(edits)
+    torch.testing.assert_close(made[few], edits[few])
+    factor = made / edits
+    torch.testing.assert_close(factor, factor[:, :, :1].expand_as(factor))
 
 
 def test_each_age_is_as_alone(greying: Greying) -> None:

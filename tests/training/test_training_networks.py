@@ -141,7 +141,7 @@ def test_no_region_can_stop_learning_how_deep_its_lines_are():
     # Features of a trained network are no longer small.
     local = 9 * torch.randn(2, 5, SMALL.local_widths[1], 4, 4, generator=generator)
     whole = 9 * torch.randn(2, SMALL.global_widths[2], 4, 4, generator=generator)
-    _, depth = lines(local, whole, torch.eye(SMALL.groups).expand(2, -1, -1))
+    _, depth, _ = lines(local, whole, torch.eye(SMALL.groups).expand(2, -1, -1))
     assert ((depth > 0) & (depth < 1)).all()
     for target in (0.0, 1.0):
         lines.zero_grad()
@@ -272,6 +272,29 @@ def test_hair_greys_where_paste_shows_it(monkeypatch: pytest.MonkeyPatch) -> Non
         seen[0][..., inside, inside], (light + moved[..., None, None])[..., inside, inside], atol=1e-5, rtol=0
     )
     torch.testing.assert_close(seen[0][..., 0], light.expand(-1, 3, -1, -1)[..., 0], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("lost", "older", "least"), [(0.3, 0.0, 0.08), (0.3, 0.5, 2.0), (0.7, 0.0, 1.0)], ids=["young", "older", "lined"]
+)
+def test_light_hair_of_the_young_stays_light(
+    lost: float, older: float, least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When they get younger: what is dark again was never grey. Of those with lines to lose, it may be."""
+    net = LGIN(SMALL).eval()
+    exported = Exported(net).eval()
+    made = net(*example_inputs(SMALL, 1, 1))
+    edits = made.edits
+    edits.face_edit[:, :, :4], edits.face_edit[:, :, 4:], edits.flow[:] = 0.0, 0.0, 0.0
+    edits.face_edit[:, :, :3] = -2.0  # as dark as can be
+    oldest = torch.full((1, 5), exported.whole - lost)
+    monkeypatch.setattr(
+        net, "forward", lambda *inputs: replace(made, depth=torch.full((1, 1, 5), older), oldest=oldest)
+    )
+    monkeypatch.setattr(exported.greying, "forward", lambda light, edit: edit)
+    with torch.no_grad():
+        darker = -exported(*example_inputs(SMALL, 1, 1))[0][:, :, :3] / 2
+    assert float(darker.max()) == pytest.approx(min(least, 1.0), rel=1e-4)
 
 
 def test_what_gets_no_older_turns_no_greyer(monkeypatch: pytest.MonkeyPatch) -> None:
