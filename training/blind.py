@@ -34,8 +34,8 @@ from .sheets import grid
 
 Json = dict[str, Any]
 
-#: Side of a face on the sheets, and rows of a sheet: small enough to be seen at full size.
-SIDE, ROWS = 384, 4
+#: Side of a face on the sheets, and rows of a sheet: together 1.2 megapixels, more than which a viewer's window makes smaller.
+SIDE, ROWS = 416, 2
 #: Faces across a sheet of single pictures.
 SINGLES = 3
 _BAND, _GAP = 30, 8
@@ -55,7 +55,8 @@ Each row shows a person (`original`) and two pictures of that person at the age 
 full size, one sheet after the other, and choose for each row: **which would you believe if it were handed to you as this person
 at that age?** It should be believable as a photograph, the same person, and of that age; all three count.
 
-Write `left` or `right` for each row into `answers.csv` (columns `sheet`, `row`, `choice`). Choose even where both seem alike.
+Write `left` or `right` for each row into `answers.csv` (columns `sheet`, `row`, `choice`), or `same` where you see no difference that
+matters: a guess would only be noise.
 """
 SINGLES_QUESTION = """# Edited or not?
 
@@ -199,7 +200,7 @@ def read_answers(path: Path, key: Json) -> list[tuple[Json, Json]]:
 
     Raises ValueError: an answer that is none, a trial without one or with two, or one that the key has not got.
     """
-    allowed = ("left", "right") if key["kind"] == "pairs" else ("real", "edited")
+    allowed = ("left", "right", "same") if key["kind"] == "pairs" else ("real", "edited")
     if path.suffix == ".json":
         rows = json.loads(path.read_text())
     else:
@@ -242,11 +243,13 @@ def rate(answers: Sequence[tuple[Json, float]], seed: int = 0) -> Json:
 
 
 def score(key: Json, viewers: dict[str, list[tuple[Json, Json]]]) -> Json:
-    """What the viewers' answers say: rates at which the first source wins, or is taken for real; all, by slice and by viewer."""
+    """What the viewers' answers say: rates at which the first source wins (half where it is the same), or is taken for real; by slice and by viewer."""
     answers = [one for given in viewers.values() for one in given]
     wanted = ("pair",) if key["kind"] == "pairs" else ("aged", "real")
 
     def value(trial: Json, answer: Json) -> float:
+        if answer["choice"] == "same":
+            return 0.5
         return float(answer["choice"] == (trial["first"] if key["kind"] == "pairs" else "real"))
 
     def of(kind: str, chosen: Sequence[tuple[Json, Json]]) -> list[tuple[Json, float]]:
@@ -271,9 +274,10 @@ def score(key: Json, viewers: dict[str, list[tuple[Json, Json]]]) -> Json:
             for name, given in viewers.items()
             if (sides := [answer["choice"] == "left" for trial, answer in given if trial["kind"] == "same"])
         }
-        result["left chosen"] = {
-            n: round(float(np.mean([a["choice"] == "left" for _, a in g])), 3) for n, g in viewers.items()
-        }
+        for choice in ("left", "same"):
+            result[f"{choice} chosen"] = {
+                n: round(float(np.mean([a["choice"] == choice for _, a in g])), 3) for n, g in viewers.items()
+            }
     else:
         ages = [(t["kind"], float(a["age"]) - t["age"]) for t, a in answers if str(a.get("age") or "").strip()]
         result["years read less years asked"] = {

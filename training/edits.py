@@ -56,7 +56,9 @@ def read_maps(maps: Tensor, size: int) -> Tensor:
 
 def axis_window(size: int, taper: float, like: Tensor) -> Tensor:
     """``w_0`` along one side of a canvas, [size]."""
-    return canonical.window((torch.arange(size, device=like.device, dtype=torch.float32) + 0.5) / size, taper).to(like.dtype)
+    return canonical.window((torch.arange(size, device=like.device, dtype=torch.float32) + 0.5) / size, taper).to(
+        like.dtype
+    )
 
 
 def square_window(size: int, taper: float, like: Tensor) -> Tensor:
@@ -69,7 +71,9 @@ def flow_on_canvas(flow: Tensor, size: int, face_box: tuple[float, float, float,
     """``w_0 f`` on a canvas [B, 2, size, size] in units of its side, of flow [B, 2, s, s] in canonical units."""
     x0, y0, x1, y1 = face_box
     ends, extent = flow.new_tensor((0.0, 1.0)), flow.new_tensor((x1 - x0, y1 - y0))
-    reader = canonical.hat(ends[0], ends[1], size, flow.shape[-1]) * axis_window(size, geometry.FACE_TAPER, flow)[:, None]
+    reader = (
+        canonical.hat(ends[0], ends[1], size, flow.shape[-1]) * axis_window(size, geometry.FACE_TAPER, flow)[:, None]
+    )
     # Twice from the left, as one matrix: an exported file would hold its transpose too.
     return reader @ (reader @ (flow / extent[:, None, None]).mT).mT
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from lgin_edge import geometry
 
-
 #: Skin this bright (light in [0, 1]) begins to show its lines less, and from there on shows least, by so much: cameras clip it.
 _BRIGHT, _BRIGHTEST, _FADES = 0.82, 0.98, 0.65
 

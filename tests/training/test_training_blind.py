@@ -74,6 +74,14 @@ def test_scores_of_viewers_who_always_or_never_choose_the_first(tmp_path, photos
     assert set(found["left chosen where both are the input"]) == {"fan", "foe"}
 
 
+def test_who_sees_no_difference_counts_half(tmp_path, photos):
+    key = blind.make_pairs(tmp_path, (flat(100), flat(0)), ("new", "old"), photos, (30, 70), catch=0)
+    path = answered(tmp_path / "v.csv", key, lambda trial: "same" if trial["age"] == 30 else trial["first"])
+    found = blind.score(key, {"v": blind.read_answers(path, key)})
+    assert (found["pair"]["age 30"]["rate"], found["pair"]["age 70"]["rate"]) == (0.5, 1.0)
+    assert found["same chosen"] == {"v": 0.5}
+
+
 def test_the_interval_is_over_people_and_not_over_answers():
     people = [({"person": str(i % 10)}, float(i % 10 < 5)) for i in range(1000)]
     found = blind.rate(people)
