@@ -4,7 +4,7 @@
     python -m training.blind singles runs/singles new.onnx --age 70
     python -m training.blind score runs/blind viewer1.csv viewer2.csv viewer3.csv
 
-``pairs`` draws ``original | left | right`` at full size, sides at random, four rows a sheet, with catch trials among them:
+``pairs`` draws ``original | left | right`` at full size, each as often on the left, two rows a sheet, with catch trials among them:
 both sides unaltered (does a viewer lean to a side?), and the first source against the input with contrast alone or grey hair
 alone (is it better than a cheap trick?). ``singles`` mixes aged pictures with photographs of people of that age. A viewer gets
 the folder ``sheets`` (with ``QUESTION.md`` and an empty ``answers.csv``), never ``key.json`` beside it.
@@ -130,11 +130,13 @@ def make_pairs(
     number = 0
     for years in ages:
         order = [trials[years][i] for i in rng.permutation(len(trials[years]))]
+        # As often left as right: viewers prefer one side where they see little.
+        sides = rng.permutation(len(order)) % 2 == 0
         for start in range(0, len(order), ROWS):
             number += 1
             rows = []
             for row, (about, (original, first, second)) in enumerate(order[start : start + ROWS], 1):
-                left = bool(rng.integers(2))
+                left = bool(sides[start + row - 1])
                 shown = (original, first, second) if left else (original, second, first)
                 rows.append(
                     [(f"{row} {head}", one) for head, one in zip(("original", "left", "right"), shown, strict=True)]
@@ -270,20 +272,31 @@ def score(key: Json, viewers: dict[str, list[tuple[Json, Json]]]) -> Json:
         catches = {kind: of(kind, answers) for kind in ("contrast", "hair")}
         result["preferred to"] = {kind: rate(chosen) for kind, chosen in catches.items() if chosen}
         result["left chosen where both are the input"] = {
-            name: round(float(np.mean(sides)), 3)
+            name: leaning(sides)
             for name, given in viewers.items()
-            if (sides := [answer["choice"] == "left" for trial, answer in given if trial["kind"] == "same"])
+            if (sides := [answer["choice"] for trial, answer in given if trial["kind"] == "same"])
         }
-        for choice in ("left", "same"):
-            result[f"{choice} chosen"] = {
-                n: round(float(np.mean([a["choice"] == choice for _, a in g])), 3) for n, g in viewers.items()
-            }
+        pairs = [(trial, answer) for trial, answer in answers if trial["kind"] == "pair"]
+        result["by side"] = {
+            side: rate(chosen)
+            for side in ("left", "right")
+            if (chosen := [(t, value(t, a)) for t, a in pairs if t["first"] == side])
+        }
+        result["left chosen"] = {n: leaning([a["choice"] for _, a in g]) for n, g in viewers.items()}
+        result["same chosen"] = {
+            n: round(float(np.mean([a["choice"] == "same" for _, a in g])), 3) for n, g in viewers.items()
+        }
     else:
         ages = [(t["kind"], float(a["age"]) - t["age"]) for t, a in answers if str(a.get("age") or "").strip()]
         result["years read less years asked"] = {
             kind: round(float(np.mean([e for k, e in ages if k == kind])), 1) for kind in sorted({k for k, _ in ages})
         }
     return result
+
+
+def leaning(choices: Sequence[str]) -> float:
+    """How often the left was chosen, 0 to 1; half where it is the same."""
+    return round(float(np.mean([{"left": 1.0, "same": 0.5}.get(choice, 0.0) for choice in choices])), 3)
 
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True, help=__doc__)

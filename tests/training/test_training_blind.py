@@ -27,7 +27,9 @@ def test_the_key_says_on_which_side_each_source_is(tmp_path, photos):
     key = blind.make_pairs(tmp_path, (flat(100), flat(0)), ("new", "old"), photos, (30, 70), catch=1)
     kinds = [trial["kind"] for trial in key["trials"]]
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {"pair": 12, "same": 2, "contrast": 2}
-    assert {trial["first"] for trial in key["trials"]} == {"left", "right"}
+    for age in (30, 70):  # viewers lean to a side
+        sides = [trial["first"] for trial in key["trials"] if trial["age"] == age]
+        assert sides.count("left") == sides.count("right") == 4
     assert json.loads((tmp_path / "key.json").read_text()) == key
     for trial in key["trials"]:
         with Image.open(tmp_path / "sheets" / f"{trial['sheet']:02}.png") as sheet:
@@ -80,6 +82,11 @@ def test_who_sees_no_difference_counts_half(tmp_path, photos):
     found = blind.score(key, {"v": blind.read_answers(path, key)})
     assert (found["pair"]["age 30"]["rate"], found["pair"]["age 70"]["rate"]) == (0.5, 1.0)
     assert found["same chosen"] == {"v": 0.5}
+    assert found["by side"]["left"]["rate"] == found["by side"]["right"]["rate"] == 0.75
+    key = blind.make_pairs(tmp_path / "2", (flat(100), flat(0)), ("new", "old"), photos, (30,), catch=2)
+    path = answered(tmp_path / "w.csv", key, lambda trial: "same")
+    found = blind.score(key, {"w": blind.read_answers(path, key)})
+    assert found["left chosen"] == found["left chosen where both are the input"] == {"w": 0.5}
 
 
 def test_the_interval_is_over_people_and_not_over_answers():

@@ -15,6 +15,7 @@ from training import networks
 from training.config import PRESETS
 from training.critics import AgeClassifier, Discriminator
 from training.networks import LGIN, Exported, NetworkConfig, Position, example_inputs
+from training.targets import curves
 
 SEED = 11
 SMALL = NetworkConfig(
@@ -254,12 +255,12 @@ def test_hair_greys_where_paste_shows_it(monkeypatch: pytest.MonkeyPatch) -> Non
     exported = Exported(net).eval()
     face, *others = example_inputs(SMALL, 2, 3)
     size = face.shape[-1]
-    face[:] = (torch.arange(size) + 0.5) / size - 0.5  # a ramp across
-    face[1] = -face[1]
+    face[:] = (torch.arange(size) + 0.5) / size - 0.5  # a ramp, across or, of the second, upwards
+    face[1] = -face[1].mT
     made = net(face, *others)
     shifts = torch.tensor([[0.0, 0.08, -0.04], [0.02, 0.0, 0.05]])  # canonical
     made.edits.flow.zero_()
-    made.edits.flow[:, :, 0] = shifts[..., None, None]
+    made.edits.flow[0, :, 0], made.edits.flow[1, :, 1] = shifts[..., None, None]
     seen: list[torch.Tensor] = []
     monkeypatch.setattr(net, "forward", lambda *inputs: made)
     monkeypatch.setattr(exported.greying, "forward", lambda light, edit: seen.append(light) or edit)
@@ -275,10 +276,12 @@ def test_hair_greys_where_paste_shows_it(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("lost", "older", "least"), [(0.3, 0.0, 0.08), (0.3, 0.5, 2.0), (0.7, 0.0, 1.0)], ids=["young", "older", "lined"]
+    ("lost", "older", "most"),
+    [(0.3, 0.0, 0.08), (0.5, 0.0, 0.33), (0.7, 0.0, 1.0), (0.3, 0.01, 0.08), (0.3, 0.02, 1.0)],
+    ids=["young", "some lines", "lined", "a little below the present age", "older"],
 )
 def test_light_hair_of_the_young_stays_light(
-    lost: float, older: float, least: float, monkeypatch: pytest.MonkeyPatch
+    lost: float, older: float, most: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When they get younger: what is dark again was never grey. Of those with lines to lose, it may be."""
     net = LGIN(SMALL).eval()
@@ -287,14 +290,14 @@ def test_light_hair_of_the_young_stays_light(
     edits = made.edits
     edits.face_edit[:, :, :4], edits.face_edit[:, :, 4:], edits.flow[:] = 0.0, 0.0, 0.0
     edits.face_edit[:, :, :3] = -2.0  # as dark as can be
-    oldest = torch.full((1, 5), exported.whole - lost)
+    oldest = torch.full((1, 5), curves.at("lines", 80) - lost)
     monkeypatch.setattr(
         net, "forward", lambda *inputs: replace(made, depth=torch.full((1, 1, 5), older), oldest=oldest)
     )
     monkeypatch.setattr(exported.greying, "forward", lambda light, edit: edit)
     with torch.no_grad():
         darker = -exported(*example_inputs(SMALL, 1, 1))[0][:, :, :3] / 2
-    assert float(darker.max()) == pytest.approx(min(least, 1.0), rel=1e-4)
+    assert float(darker.max()) == pytest.approx(most, rel=1e-4)
 
 
 def test_what_gets_no_older_turns_no_greyer(monkeypatch: pytest.MonkeyPatch) -> None:
