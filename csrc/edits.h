@@ -1,10 +1,11 @@
-// Edits of format 2 at a frame pixel. Host and device share it. With the frame's value v in levels of a byte, at the
-// canonical position u:
+// Edits at a frame pixel. Host and device share it. With the frame's value v in levels of a byte, at the canonical position u:
 //
-//   v1 = v(u + w_0 f)                               the frame, moved: Catmull-Rom, and exactly v where f is 0
-//   v2 = v1 + w_0 s (Y(v1) - v1)                    greyed; Y is luma
-//   v3 = (1 + G) exp(w_0 m L(q)) v2 + 255 D         clamped to 0..255
+//   v1 = v + w_0 s (Y(v) - v)                       greyed; Y is luma
+//   v2 = (1 + G) exp(w_0 m L(q)) v1 + 255 D         clamped to 0..255 and rounded
+//   v3 = v2(u + w_0 f)                              what is edited, moved: Catmull-Rom, and exactly v2 where f is 0
 //   G = w_0 g_0 + sum_r w_r g_r      D = (w_0 d_0 + sum_r w_r d_r) / 2
+//
+// So is format 3. Format 2 moves first: it edits v(u + w_0 f).
 //
 // A face's strength multiplies f, s, g, d and L. What is not a number counts as 0. u + w_0 f stays in the face's box.
 #pragma once
@@ -113,8 +114,23 @@ template <class V, class At>
 LGIN_HD V bicubic(const At& at, const Whole& y, const Whole& x) {
   const Cubic cy = cubic(y.fraction), cx = cubic(x.fraction);
   const int i = y.index, j = x.index;
+#if defined(__CUDA_ARCH__)
+  // The same sums, a row after the other: sixteen pixels at once would take more registers than a thread has.
+  V c0{}, c1{}, c2{}, c3{};
+#pragma unroll 1
+  for (int k = 0; k < 4; ++k) {
+    const float w = k < 2 ? (k == 0 ? cy.w0 : cy.w1) : (k == 2 ? cy.w2 : cy.w3);
+    const int row = i - 1 + k;
+    c0 = c0 + w * at(row, j - 1);
+    c1 = c1 + w * at(row, j);
+    c2 = c2 + w * at(row, j + 1);
+    c3 = c3 + w * at(row, j + 2);
+  }
+  return across<V>(cx, c0, c1, c2, c3);
+#else
   const auto column = [&](int k) { return down<V>(cy, at(i - 1, k), at(i, k), at(i + 1, k), at(i + 2, k)); };
   return across<V>(cx, column(j - 1), column(j), column(j + 1), column(j + 2));
+#endif
 }
 
 // The edits of one face at one age as they lie in memory: face [6, S, S] (d_R, d_G, d_B, g, s, m), patches [5, 4, P, P] (d, g),
@@ -167,8 +183,19 @@ struct PixelEdit {
   Move move;     // frame pixels
 };
 
-// The edits at a position; false outside the face's square, which stays as it is.
+// How far from the position t of the face's square the frame is read.
 template <class T>
+LGIN_HD Move move_at(const PastePlan& plan, const PlanarEdits<T>& edits, const Local& t) {
+  if (!edits.flow) return Move{0.0f, 0.0f};
+  const float inverse_taper = plan.views[0].inverse_taper;
+  const float w = window(t.tx, inverse_taper) * window(t.ty, inverse_taper);
+  const std::ptrdiff_t plane = static_cast<std::ptrdiff_t>(edits.coarse_size) * edits.coarse_size;
+  return move_of(plan, t, w * sample_map(edits.flow, edits.coarse_size, t.tx, t.ty),
+                 w * sample_map(edits.flow + plane, edits.coarse_size, t.tx, t.ty));
+}
+
+// The edits at a position, and if it moves first (format 2), how far; false outside the face's square, which stays as it is.
+template <bool moves_first, class T>
 LGIN_HD bool edits_at(const PastePlan& plan, const PlanarEdits<T>& edits, float dx, float dy, PixelEdit* edit) {
   const Local t = local(plan.views[0], dx, dy);
   if (!inside(t)) return false;
@@ -192,12 +219,7 @@ LGIN_HD bool edits_at(const PastePlan& plan, const PlanarEdits<T>& edits, float 
                        number_or_0(plan.scale * detail.b)};
   edit->light = light(strength, detail.gain, skin, line);
   edit->grey = greying(strength, w * sample_map(edits.face_plane(4), edits.face_size, t.tx, t.ty));
-  edit->move = Move{0.0f, 0.0f};
-  if (edits.flow) {
-    const std::ptrdiff_t plane = static_cast<std::ptrdiff_t>(edits.coarse_size) * edits.coarse_size;
-    edit->move = move_of(plan, t, w * sample_map(edits.flow, edits.coarse_size, t.tx, t.ty),
-                         w * sample_map(edits.flow + plane, edits.coarse_size, t.tx, t.ty));
-  }
+  edit->move = moves_first ? move_at(plan, edits, t) : Move{0.0f, 0.0f};
   return true;
 }
 
@@ -207,7 +229,7 @@ LGIN_HD Rgb without_colour(const Rgb& d) {
   return Rgb{y, y, y};
 }
 
-// v3 of v1, levels.
+// v2 of v, levels.
 LGIN_HD Rgb edited(const PixelEdit& edit, const Rgb& v, bool coloured) {
   const float y = luma_of(v.r, v.g, v.b);
   const Rgb d = coloured ? edit.residual : without_colour(edit.residual);
@@ -218,7 +240,9 @@ LGIN_HD Rgb edited(const PixelEdit& edit, const Rgb& v, bool coloured) {
 
 LGIN_HD std::uint8_t rounded(float level) { return static_cast<std::uint8_t>(clamp_byte(level) + 0.5f); }
 
-// v1 of a packed frame. `source` is the frame before anything of this face was written.
+LGIN_HD bool is_still(const Move& move) { return move.x == 0.0f && move.y == 0.0f; }
+
+// A packed frame at a position beside a pixel's.
 LGIN_HD Rgb moved_pixel(const PackedFrame& source, const PastePlan& plan, float x, float y) {
   const auto at = [&](int i, int j) {
     return source.pixel(clamp_int(i + plan.origin_y, 0, source.height - 1), clamp_int(j + plan.origin_x, 0, source.width - 1));
@@ -258,8 +282,7 @@ LGIN_HD Yuv yuv_at(const Nv12Frame& source, const PastePlan& plan, float x, floa
 // The Y of a pixel, or U and V of a block, after an edit at the position (dx, dy).
 LGIN_HD Yuv edited_yuv(const Nv12Frame& source, const PastePlan& plan, const PixelEdit& edit, float dx, float dy,
                        bool coloured) {
-  const bool moved = edit.move.x != 0.0f || edit.move.y != 0.0f;
-  const Yuv yuv = yuv_at(source, plan, dx + edit.move.x, dy + edit.move.y, moved);
+  const Yuv yuv = yuv_at(source, plan, dx + edit.move.x, dy + edit.move.y, !is_still(edit.move));
   const Rgb v = rgb_from_yuv(yuv.y, yuv.u, yuv.v);
   const Rgb change = edited(edit, v, coloured) - v;
   return Yuv{yuv.y + luma_change(change), yuv.u + u_change(change), yuv.v + v_change(change)};

@@ -32,11 +32,12 @@ LGIN_HD std::size_t patch_elements(const Views<T>& views) {
 
 LGIN_HD std::size_t area(int side) { return static_cast<std::size_t>(side) * static_cast<std::size_t>(side); }
 
-// Edits of format 2 of several faces at several ages, each array C-contiguous: face [count, ages, 6, face_size, face_size] and so
+// Edits of several faces at several ages, each array C-contiguous: face [count, ages, 6, face_size, face_size] and so
 // on, as PlanarEdits has them of one; place, the same at every age, [count, ...]. flow, place and lines may be null.
 template <class T>
 struct EditViews {
   PlanarEdits<T> first;
+  bool edits_first;  // format 3: what is edited moves; in format 2 what has moved is edited
 
   LGIN_HD PlanarEdits<T> of(std::size_t n, std::size_t age = 0, std::size_t ages = 1) const {
     const std::size_t row = n * ages + age;
@@ -76,7 +77,7 @@ void resample(const Frame& frame, const double* affine, T* view, int height, int
 template <class Frame, class T>
 void region_paste(const Frame& frame, const FacePlan& plan, const Views<const T>& residuals, int threads);
 
-// The same of format 2.
+// The same of formats 2 and 3.
 template <class Frame, class T>
 void region_paste(const Frame& frame, const FacePlan& plan, const EditViews<T>& edits, int threads);
 
@@ -106,8 +107,8 @@ void launch_crop(const Block<Frame>& block, const Views<T>& views, int device, v
 template <class Frame, class T>
 void launch_paste(const Block<Frame>& block, const Pasting& what, const Views<const T>& residuals, int device, void* stream);
 
-// The same of format 2, in two launches. `scratch` takes what the faces move from: a frame an age, laid out as the block's and
-// `age_step` bytes apart. `coloured` [count * ages] takes whether a face's square has colour, and is 0 before.
+// The same of formats 2 and 3, in two and three launches. `scratch` takes what the faces move from: a frame an age, laid out as the
+// block's and `age_step` bytes apart. `coloured` [count * ages] takes whether a face's square has colour, and is 0 before.
 template <class Frame, class T>
 void launch_paste(const Block<Frame>& block, const Pasting& what, const EditViews<T>& edits, std::uint8_t* scratch,
                   std::uint8_t* coloured, int device, void* stream);

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import check_integer, check_real
-from .errors import InputError
+from .errors import InputError, shown
 
 Float64 = npt.NDArray[np.float64]
 
@@ -61,6 +61,7 @@ class ViewSpec:
     region_taper: float = REGION_TAPER  #: The same of w_r.
     #: (x0, y0, x1, y1) of the face view in canonical coordinates, each from -1 to 2.
     face_box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    edits_first: bool = True  #: Whether what is edited moves, as of format 3 on; in format 2 what has moved is edited.
 
     def __post_init__(self) -> None:
         for name in ("face_size", "patch_size"):
@@ -70,6 +71,8 @@ class ViewSpec:
             object.__setattr__(self, name, check_real(name, getattr(self, name)))
         if not isinstance(self.face_box, tuple) or len(self.face_box) != 4:
             raise InputError(f"face_box: expected (x0, y0, x1, y1), got {self.face_box!r}")
+        if not isinstance(self.edits_first, bool):
+            raise InputError(f"edits_first: expected True or False, got {shown(self.edits_first)}")
         object.__setattr__(self, "face_box", tuple(check_real("face_box", one) for one in self.face_box))
 
 

@@ -80,6 +80,7 @@ class FacePlan:
             spec.face_taper,
             spec.region_taper,
             spec.face_box,
+            spec.edits_first,
             self.height,
             self.width,
             pixel_format.value,
@@ -187,18 +188,19 @@ def region_paste(
 ) -> Frame:
     """Make the edits of each face in a frame, under its square. With the frame's value v in [0, 1], at a canonical position u:
 
-        v1 = v(u + w_0 f)                               moved: Catmull-Rom; exactly v where f is 0
-        v2 = v1 + w_0 s (Y(v1) - v1)                    greyed; Y is luma
-        v3 = (1 + G) exp(w_0 m L(place)) v2 + D         clamped to [0, 1]
+        v1 = v + w_0 s (Y(v) - v)                       greyed; Y is luma
+        v2 = (1 + G) exp(w_0 m L(place)) v1 + D         clamped to [0, 1], rounded to a byte
+        v3 = v2(u + w_0 f)                              moved: Catmull-Rom; exactly v2 where f is 0
         G = w_0 g_0 + sum_r w_r g_r      D = (w_0 d_0 + sum_r w_r d_r) / 2
 
     with ``geometry.window``'s products as weights, f flow, s grey, g gain, d residual, m skin and L lines, each sampled
     bilinearly with its border replicated. ``u + w_0 f`` is kept inside the face view's box, 1 + G at 0 and above, and what is
-    read outside the frame is its border. Of format 1 this is ``v + D``.
+    read outside the frame is its border. So is format 3; format 2 (``ViewSpec.edits_first`` False) moves first, and edits
+    ``v(u + w_0 f)``; of format 1 this is ``v + D``.
 
     Every byte outside the squares, and alpha, stays as it is; so does a byte where all edits are 0. Faces are pasted in order,
-    each on what those before it left. In format 2 a square without colour stays without: D counts by its luma there. In NV12
-    a pixel's Y changes by the BT.601 luma of ``v3 - v1``, a block's U and V by its chroma at the block's centre.
+    each on what those before it left. From format 2 on a square without colour stays without: D counts by its luma there. In NV12
+    an edit changes a pixel's Y by the BT.601 luma of ``v2 - v``, a block's U and V by its chroma at the block's centre.
 
     Args:
         plan, frame, threads, device: as in ``region_crop``.
@@ -295,7 +297,12 @@ def _call(function: Callable[..., _Result], *arguments: Any, **named: Any) -> _R
 
 
 def _launch(
-    function: Callable[..., None], *, half: bool, pixel_format: PixelFormat | None = None, **numbers: int | list[int]
+    function: Callable[..., None],
+    *,
+    half: bool,
+    pixel_format: PixelFormat | None = None,
+    edits_first: bool | None = None,
+    **numbers: int | list[int],
 ) -> None:
     """Call a native launch with its numbers by name, or lists of them: those of ``_RANGES``, and addresses."""
 
@@ -306,12 +313,14 @@ def _launch(
         name: [check(name, one) for one in value] if isinstance(value, list) else check(name, value)
         for name, value in numbers.items()
     }
-    kind = {} if pixel_format is None else {"pixel_format": pixel_format.value}
+    kind: dict[str, Any] = {} if pixel_format is None else {"pixel_format": pixel_format.value}
+    if edits_first is not None:
+        kind["edits_first"] = bool(edits_first)
     _call(function, half=bool(half), **kind, **checked)
 
 
-#: Start ``region_crop`` on a CUDA device, or ``region_paste``: of the residuals of format 1, or (in two launches) of the edits of
-#: format 2. Nothing is allocated, copied or waited for. The first launch of a process may load the kernel: make one before a
+#: Start ``region_crop`` on a CUDA device, or ``region_paste``: of the residuals of format 1, or (in two and three launches) of the edits
+#: of formats 2 and 3. Nothing is allocated, copied or waited for. The first launch of a process may load the kernel: make one before a
 #: capture. A paste is of all faces at once if ``FacePlan.disjoint``, else of one after another on one stream.
 #:
 #: All arguments are given by name (``_native.pyi``). Of crop and paste:
@@ -326,7 +335,8 @@ def _launch(
 #:     pixels: how many pixels to start threads for, at least 1. It decides the speed alone: for a smaller face the surplus returns
 #:         at once, a bigger one is worked off in turns. The rectangle's area is a good value.
 #:     age_step: bytes from the frame that is changed at one age, a copy, to that of the next; the first is the block's own.
-#: Of format 2:
+#: Of formats 2 and 3:
+#:     edits_first: ``ViewSpec.edits_first``.
 #:     flow, place, lines: device addresses of [N, G, 2, F, F], [N, 2, F, F] and [N, G, A, A], each or 0; coarse_size, line_size: F
 #:         and A.
 #:     scratch: device address, a multiple of 16, of G frames laid out as the block's, ``age_step`` bytes apart: keeps what faces

@@ -6,7 +6,8 @@ Positions are in frame pixels, where pixel (i, j) covers [j, j+1] x [i, i+1].
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,23 +120,30 @@ def _paste_residuals(plan: FacePlan, n: int, edits: Edits, result: Frame) -> Non
 
 
 def _paste_edits(plan: FacePlan, n: int, edits: Edits, result: Frame) -> None:
-    """Format 2, in place; ``kernels.region_paste`` has the definition."""
-    height, width, source = plan.height, plan.width, result.copy()
+    """Formats 2 and 3, in place; ``kernels.region_paste`` has the definition."""
+    steps = (_EditsAt.still, _EditsAt.moves_alone) if plan.spec.edits_first else (lambda here: here,)
+    for step in steps:
+        _paste_step(plan, result.copy(), lambda position, step=step: step(_edits_at(plan, n, edits, position)), result)
+
+
+def _paste_step(plan: FacePlan, source: Frame, at: Callable[[Float64], _EditsAt], result: Frame) -> None:
+    """What edits ``at`` positions make of a frame, into another."""
+    height, width = plan.height, plan.width
     pixels = _centers(height, width, 1)
     if not plan.pixel_format.is_nv12:
         channels = list(plan.pixel_format.rgb)
         rgb = source[..., channels].astype(np.float64)
-        here = _edits_at(plan, n, edits, pixels)
+        here = at(pixels)
         v = np.where(here.moved, _bicubic(rgb, pixels + here.move), rgb)
         grey = bool((rgb[here.inside] == rgb[here.inside][:, :1]).all())
         result[..., channels] = np.where(here.inside[..., None], _rounded(here.apply(v, grey)), source[..., channels])
         return
     uv = source[height:].reshape(height // 2, width // 2, 2)
     blocks = _centers(height // 2, width // 2, 2)
-    at_blocks = _edits_at(plan, n, edits, blocks)
+    at_blocks = at(blocks)
     grey = bool((uv[at_blocks.inside] == 128).all())
     for here, position, part, target in (
-        (_edits_at(plan, n, edits, pixels), pixels, slice(0, 1), result[:height, :, None]),
+        (at(pixels), pixels, slice(0, 1), result[:height, :, None]),
         (at_blocks, blocks, slice(1, 3), result[height:].reshape(height // 2, width // 2, 2)),
     ):
         there = position + here.move
@@ -157,13 +165,20 @@ class _EditsAt:
     grey: Float64
     move: Float64
 
+    def still(self) -> _EditsAt:
+        return replace(self, move=np.zeros_like(self.move))
+
+    def moves_alone(self) -> _EditsAt:
+        nothing = np.zeros_like(self.grey)
+        return replace(self, residual=np.zeros_like(self.residual), light=nothing + 1.0, grey=nothing)
+
     @property
     def moved(self) -> npt.NDArray[np.bool_]:
         result: npt.NDArray[np.bool_] = (self.move != 0.0).any(axis=-1, keepdims=True)
         return result
 
     def apply(self, v: Float64, without_colour: bool) -> Float64:
-        """v3 of v1, levels [..., 3]."""
+        """v2 of v, levels [..., 3]."""
         residual = (self.residual @ _LUMA)[..., None] if without_colour else self.residual
         v = v + self.grey[..., None] * ((v @ _LUMA)[..., None] - v)
         result: Float64 = np.clip(self.light[..., None] * v + residual, 0.0, 255.0)

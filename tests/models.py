@@ -108,14 +108,14 @@ def build(
     return model
 
 
-#: Format 2: seven groups, a face view that reaches over the square, and the residual of each group.
+#: Edits: seven groups, a face view that reaches over the square, and the residual of each group.
 GROUPS_2 = groups_from_centers((25, 35, 45, 55, 65, 75), (20, 30, 40, 50, 60, 70, 80))
 SHIFTS_2 = np.array([0.6, 0.4, 0.2, 0.0, -0.2, -0.4, -0.6], np.float32)
 FACE_BOX, A = (-0.15, -0.3, 1.15, 1.0), 32
 
 
 def describe_edits(**changes: object) -> Description:
-    return describe(**({"groups": GROUPS_2, "format": 2, "face_box": FACE_BOX, "lines_size": A} | changes))
+    return describe(**({"groups": GROUPS_2, "format": 3, "face_box": FACE_BOX, "lines_size": A} | changes))
 
 
 def build_edits(
@@ -128,7 +128,7 @@ def build_edits(
     groups: tuple[AgeGroup, ...] = GROUPS_2,
     textured: float = 0.0,
 ) -> onnx.ModelProto:
-    """A model of format 2 whose edits are the same everywhere: residual ``age . SHIFTS_2``, ``gain``, ``grey``, ``flow``; no lines.
+    """A model of format 3 whose edits are the same everywhere: residual ``age . SHIFTS_2``, ``gain``, ``grey``, ``flow``; no lines.
 
     ``textured`` makes them uneven: the residual follows the face's light too, and patches and lines have patterns so strong.
     """
@@ -196,7 +196,7 @@ def save(path: Path, **options: object) -> Path:
 
 
 def save_edits(path: Path, **options: object) -> Path:
-    """Build a model of format 2 into a file; see ``build_edits``."""
+    """Build a model of format 3 into a file; see ``build_edits``."""
     path.write_bytes(build_edits(**options).SerializeToString())  # type: ignore[arg-type]
     return path
 

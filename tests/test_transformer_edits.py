@@ -1,4 +1,4 @@
-"""A model of format 2 through ``Transformer``: edits known in closed form."""
+"""A model of format 3 through ``Transformer``: edits known in closed form."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 import models
 import numpy as np
 import pytest
+from onnx import helper
 
 from lgin_edge import AgeRangeWarning, ModelError, Transformer, geometry
 from lgin_edge.edits import all_finite
 from lgin_edge.inference.onnxruntime import OnnxBackend
-from lgin_edge.models.description import Description
+from lgin_edge.models.description import METADATA_KEY, Description
 from lgin_edge.models.model_file import read_description
 
 LANDMARKS = geometry.TEMPLATE * 200 + (60, 80)
@@ -88,6 +89,23 @@ def test_gain_and_grey(tmp_path: Path, noise: Image8, color: str) -> None:
     if color != "nv12":
         assert np.ptp(grey[CENTRE][..., :3].astype(int), axis=-1).max() <= 1
         np.testing.assert_array_equal(dark[..., 3:], frame[..., 3:])  # alpha
+
+
+def test_what_is_edited_moves_but_in_format_2(tmp_path: Path, noise: Image8) -> None:
+    """The residual fades out to the square's border with w_0: there its shape tells whether it moved."""
+    model = models.build_edits(flow=(0.1, 0.0))
+    new, old = tmp_path / "new.onnx", tmp_path / "old.onnx"
+    new.write_bytes(model.SerializeToString())
+    helper.set_model_props(model, {METADATA_KEY: models.describe_edits(format=2).to_json()})
+    old.write_bytes(model.SerializeToString())
+    flat = np.full_like(noise, 100)
+    with Transformer(new) as t, Transformer(old) as u:
+        moved, still = (one.age(flat, group=1, landmarks=LANDMARKS).astype(int) for one in (t, u))
+        assert (t.description.format, u.description.format) == (3, 2)
+    assert moved[CENTRE].tolist() == still[CENTRE].tolist()
+    left, right = slice(40, 60), slice(260, 280)
+    assert moved[180, left].sum() > still[180, left].sum() + 100
+    assert moved[180, right].sum() < still[180, right].sum() - 100
 
 
 def test_flow_moves_the_frame(tmp_path: Path, noise: Image8) -> None:

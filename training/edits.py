@@ -117,11 +117,11 @@ def compose(edits: Edits, boxes: Tensor, size: int, face_box: tuple[float, float
 def render(edits: Composed, canvas: Tensor) -> Tensor:
     """The edited canvas [B, 3, H, H] in [0, 1].
 
-    The moved frame is read bilinearly here; the kernels read it by a sharper filter, which training need not pay for.
+    What is edited moves by a bilinear reading here; the kernels read it by a sharper filter, which training need not pay for.
     """
-    moved = flowed(canvas, edits.flow)
-    greyed = moved + edits.grey * (luma(moved) - moved)
-    return ((1 + edits.gain).clamp(min=0) * torch.exp(edits.skin * edits.drawn) * greyed + edits.change).clamp(0, 1)
+    greyed = canvas + edits.grey * (luma(canvas) - canvas)
+    light = (1 + edits.gain).clamp(min=0) * torch.exp(edits.skin * edits.drawn)
+    return flowed((light * greyed + edits.change).clamp(0, 1), edits.flow)
 
 
 def apply(edits: Edits, boxes: Tensor, canvas: Tensor, face_box: tuple[float, float, float, float]) -> Tensor:

@@ -1,6 +1,6 @@
 """Write the ONNX models: ``python -m training.export runs/first my.onnx --classifier age.onnx``.
 
-One file is a whole model of format 2: weights, graph and the description (design section 5). Each face is encoded once however
+One file is a whole model of format 3: weights, graph and the description (design section 5). Each face is encoded once however
 many ages are asked for: ``age`` is [N, G, K]. C goes to a file of its own, if asked for: the run time's ``estimate_age`` is not
 needed to age a face.
 """
@@ -66,7 +66,7 @@ def describe(config: NetworkConfig, name: str) -> Description:
         patch_size=config.patch_size,
         face_taper=geometry.FACE_TAPER,
         region_taper=geometry.REGION_TAPER,
-        format=2,
+        format=3,
         face_box=FACE_BOX,
         lines_size=config.texture_size,
     )

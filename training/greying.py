@@ -10,8 +10,7 @@ over black hair, which shows no strands, is a veil. Both are mended here, by the
   ``DIRECTIONS`` directions; the structure tensor (Bigün & Granlund 1987) of the picture chooses among them. Hair without one direction, tight curls,
   gets specks. A blurred picture gets none.
 
-Nothing here has weights: the same picture always gets the same strands, which move with the face. The picture is taken as it lies
-once the face's features have moved, as the edits do: edges of the picture itself lie up to 10 pixels of the view from theirs.
+Nothing here has weights: the same picture always gets the same strands, which move with the face.
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ def kept_light(light: Tensor, edits: Tensor, skin: Tensor, most: Tensor) -> Tens
     """Edits that darken what is no skin by ``most`` [N, G, 1, 1] light at most.
 
     Args:
-        light: [N, G, S, S] in [0, 1]. edits: residual and gain [N, G, 4, S, S]. skin: [N, G, 1, S, S].
+        light: [N, 1, S, S] in [0, 1]. edits: residual and gain [N, G, 4, S, S]. skin: [N, G, 1, S, S].
 
     Returns: residual and gain of the same shape, both less by one factor where they darken more.
     """
@@ -164,7 +163,7 @@ class Greying(nn.Module):
             self.register_buffer(name, value.contiguous(), persistent=False)
 
     def forward(self, light: Tensor, face_edit: Tensor) -> Tensor:
-        """Face edits [N, G, 6, S, S] of views whose light [N, G, S, S] in [0, 1] lies as the edits do, moved -> the same shape."""
+        """Face edits [N, G, 6, S, S] of views whose light is [N, 1, S, S] in [0, 1] -> the same shape."""
         half = F.avg_pool2d(light, 2)
         residual, gain, grey, skin = face_edit.split((3, 1, 1, 1), 2)
         share, brows = (x[:, :, None] for x in self.hairline(light, half, grey[:, :, 0], skin[:, :, 0]))
@@ -184,11 +183,13 @@ class Greying(nn.Module):
         Maps that are read by the same matrix are read together.
         """
         p, q = F.avg_pool2d(half, 2), F.avg_pool2d(grey, 4)
-        x, y = across(self.window, torch.stack([p, q])).unbind()
+        mean = across(self.window, torch.cat([p, q], 1))
+        x, y = mean[:, :1], mean[:, 1:]
         # About the means at each pixel, not over each window: nearly the same, and no difference of squares that FP16 would lose.
         dx, dy = p - x, q - y
-        variance, covariance = across(self.window, dx * torch.stack([dx, dy])).unbind()
-        slope = covariance / (variance + _EPSILON)
+        products = across(self.window, dx * torch.cat([dx, dy], 1))
+        variance = products[:, :1]
+        slope = products[:, 1:] / (variance + _EPSILON)
         haze = _HAZE * F.max_pool2d(q, 5, 1, 2)
         slope, offset = across(self.spread, torch.stack([slope, y - slope * x - haze])).unbind()
         left = ((slope * light + offset) / (_WHOLE - _HAZE) / (grey + 1e-3)).clamp(0, 1)
@@ -210,11 +211,10 @@ class Greying(nn.Module):
         inside = F.avg_pool2d(grey, 2)
         inside = inside / (inside.amax((2, 3), keepdim=True) + 0.05)
         inside = inside * inside
-        gradients = F.conv2d(half.flatten(0, 1)[:, None], self.sobel, padding=1)  # [N * G, 2, S/2, S/2]
-        gx, gy = gradients.chunk(2, 1)
+        gx, gy = F.conv2d(half, self.sobel, padding=1).chunk(2, 1)
         # The double angle along the strands, which lie across the gradient; and the gradients' energy.
-        tensor = torch.cat([gy * gy - gx * gx, -2 * gx * gy, gx * gx + gy * gy], 1)
-        tensor = across(self.orient, tensor * (inside * inside).flatten(0, 1)[:, None])  # [N * G, 3, S/2, S/2]
+        tensor = torch.stack([gy * gy - gx * gx, -2 * gx * gy, gx * gx + gy * gy], 2)
+        tensor = across(self.orient, tensor * (inside * inside)[:, :, None]).flatten(0, 1)  # [N * G, 3, S/2, S/2]
         direction = tensor[:, :2] / (tensor[:, 2:] + 1)
         coherence = torch.sqrt((direction * direction).sum(1, keepdim=True) + 1e-6)
         straight = ((coherence - _CURLED) / (_STRAIGHT - _CURLED)).clamp(0, 1)
@@ -228,10 +228,10 @@ class Greying(nn.Module):
         for k in range(1, len(bank)):
             white = white + weight[:, k : k + 1] * bank[k]
         white = F.pixel_shuffle(white, 2)
-        return (white * self.sharpness(light)).unflatten(0, grey.shape[:2])[:, :, 0]
+        return white.unflatten(0, grey.shape[:2])[:, :, 0] * self.sharpness(light)
 
     def sharpness(self, light: Tensor) -> Tensor:
-        """1 of a sharp view, 0 of one whose finest detail is far weaker than the next coarser one, [N * G, 1, 1, 1]."""
-        detail = F.conv2d(light.flatten(0, 1)[:, None], self.detail, stride=2)
+        """1 of a sharp view, 0 of one whose finest detail is far weaker than the next coarser one, [N, 1, 1, 1]."""
+        detail = F.conv2d(light, self.detail, stride=2)
         finest, next_one = (detail * detail).mean((2, 3), keepdim=True).chunk(2, 1)
         return ((finest / (next_one + 1e-8) - _BLURRED) / (_SHARP - _BLURRED)).clamp(0, 1)

@@ -80,5 +80,5 @@ class Lines(nn.Module):
 
 
 def shown(light: Tensor, skin: Tensor) -> Tensor:
-    """Skin that shows lines, [N, G, S, S], of visible skin and its light in [0, 1]: less of it where it is nearly white."""
+    """Skin that shows lines, [N, G, S, S], of visible skin and of light [N, 1, S, S] in [0, 1]: less of it where it is nearly white."""
     return skin * (1 - _FADES * ((light - _BRIGHT) / (_BRIGHTEST - _BRIGHT)).clamp(0, 1))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from lgin_edge import geometry
 
 from . import canonical, data
-from .edits import Edits, flow_on_canvas, flowed, luma
+from .edits import Edits, luma
 from .greying import Greying, kept_light
 from .lines import Lines, shown
 from .targets import curves
@@ -389,7 +389,7 @@ class LGIN(nn.Module):
 
 
 class Exported(nn.Module):
-    """T without the coarse images that only L_I needs, with hair that greys along the moved picture's strands.
+    """T without the coarse images that only L_I needs, with hair that greys along its strands.
 
     A face that gets no lines gets no older, and nothing of it turns grey: fair hair, which a network may take for grey hair that is to get
     dark again, would turn ashen. A face that gets younger, and has few lines to lose, has hair that is light for another reason than
@@ -417,19 +417,11 @@ class Exported(nn.Module):
         darker = self.LIGHT + 5 * (older - 0.2).clamp(min=0) + 5 * (lost[:, None] - self.FEW).clamp(min=0)
         edits = made.edits
         others, grey, skin = edits.face_edit.split((4, 1, 1), 2)
-        light = self.moved((luma(face) + 1) / 2, edits.flow)
+        light = (luma(face) + 1) / 2
         others = kept_light(light, others, skin, darker[..., None, None])
         skin = shown(light, skin[:, :, 0])[:, :, None]
         face_edit = self.greying(light, torch.cat([others, older[..., None, None, None] * grey, skin], 2))
         return face_edit, edits.patch_edit, edits.flow, edits.place, edits.lines
-
-    @staticmethod
-    def moved(light: Tensor, flow: Tensor) -> Tensor:
-        """Light [N, G, S, S] as paste sees it, of views [N, 1, S, S] and flow [N, G, 2, s, s]."""
-        n, g = flow.shape[:2]
-        size = light.shape[-1]
-        many = light.expand(-1, g, -1, -1).flatten(0, 1)[:, None]
-        return flowed(many, flow_on_canvas(flow.flatten(0, 1), size, FACE_BOX)).unflatten(0, (n, g))[:, :, 0]
 
 
 def example_inputs(config: NetworkConfig, faces: int = 1, ages: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:

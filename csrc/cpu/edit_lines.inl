@@ -100,15 +100,51 @@ inline void sample_lines(const T* lines, int size, const float* qx, const float*
   for (int c = 0; c < count; ++c) line[c] = bilerp(p00[c], p01[c], p10[c], p11[c], fx[c], fy[c]);
 }
 
+// How far the frame is read from each position of a batch, of samples of the coarse maps and of w_0.
+inline void work_out_moves(const PastePlan& plan, const Line& line, int first, int count, const Color4* coarse,
+                           const float* weight, EditBatch* batch) {
+  const ViewMap map = plan.views[0];
+  float flow_x[kBatch], flow_y[kBatch];
+  for (int c = 0; c < count; ++c) {
+    flow_x[c] = coarse[c][0];
+    flow_y[c] = coarse[c][1];
+  }
+  int moving = 0;
+  for (int c = 0; c < count; ++c) {
+    const Local t = local(map, line.dx(first + c), line.dy);
+    const Move move = move_of(plan, t, weight[c] * flow_x[c], weight[c] * flow_y[c]);
+    batch->move_x[c] = move.x;
+    batch->move_y[c] = move.y;
+    moving |= (move.x != 0.0f) | (move.y != 0.0f);
+  }
+  batch->moves = moving != 0;
+}
+
+// The same where nothing else is worked out.
+inline void moves_of(const PastePlan& plan, const EditTexels& texels, const Line& line, int first, int count,
+                     EditBatch* batch) {
+  const ViewMap map = plan.views[0];
+  Taps taps;
+  Color4 coarse[kBatch];
+  locate_taps(map, line, texels.coarse(), first, count, &taps);
+  for (int c = 0; c < count; ++c) coarse[c] = sample_texel(texels.coarse(), taps, c);
+  for (int c = 0; c < count; ++c) {
+    const Local t = local(map, line.dx(first + c), line.dy);
+    taps.weight[c] = window(t.tx, map.inverse_taper) * window(t.ty, map.inverse_taper);
+  }
+  work_out_moves(plan, line, first, count, coarse, taps.weight, batch);
+}
+
 template <class T>
 void work_out(const PastePlan& plan, const EditTexels& texels, const PlanarEdits<T>& edits, const Line& line, int first,
-              int count, const Sums& sums, EditBatch* batch) {
+              int count, const Sums& sums, bool moves_first, EditBatch* batch) {
   const ViewMap map = plan.views[0];
   const float strength = plan.strength;
   float gain[kBatch], drawn[kBatch] = {};
   for (int c = 0; c < count; ++c) gain[c] = sums.detail[first + c][3];
   Color4 coarse[kBatch];
-  if (texels.moves() || texels.draws()) {
+  const bool moves = moves_first && texels.moves();
+  if (texels.draws() || moves) {
     Taps taps;
     locate_taps(map, line, texels.coarse(), first, count, &taps);
     for (int c = 0; c < count; ++c) coarse[c] = sample_texel(texels.coarse(), taps, c);
@@ -132,25 +168,10 @@ void work_out(const PastePlan& plan, const EditTexels& texels, const PlanarEdits
     std::fill_n(batch->grey, count, 0.0f);
   }
   batch->moves = false;
-  if (!texels.moves()) return;
-  float flow_x[kBatch], flow_y[kBatch];
-  for (int c = 0; c < count; ++c) {
-    flow_x[c] = coarse[c][0];
-    flow_y[c] = coarse[c][1];
-  }
-  int moving = 0;
-  for (int c = 0; c < count; ++c) {
-    const float weight = sums.weight[first + c];
-    const Local t = local(map, line.dx(first + c), line.dy);
-    const Move move = move_of(plan, t, weight * flow_x[c], weight * flow_y[c]);
-    batch->move_x[c] = move.x;
-    batch->move_y[c] = move.y;
-    moving |= (move.x != 0.0f) | (move.y != 0.0f);
-  }
-  batch->moves = moving != 0;
+  if (moves) work_out_moves(plan, line, first, count, coarse, sums.weight + first, batch);
 }
 
-// v1 of the pixels of a batch, the first three lanes in the frame's own order. `bicubic`, lane by lane.
+// The pixels of a batch read where they move from, the first three lanes in the frame's own order. `bicubic`, lane by lane.
 inline void move_pixels(const Snapshot& source, const PastePlan& plan, const Line& line, int first, int count,
                         const EditBatch& batch, Color4* pixels) {
   int index[kBatch];
@@ -192,6 +213,7 @@ inline Color4 lanes_luma_bgr(const Color4& v) {
   return Color4{y, y, y, y};
 }
 
+// The edits of a row; and if they move after that, then into the copy.
 template <class T>
 void paste_row(const Job<PackedFrame, T>& job, int row, const Sums& sums) {
   const PastePlan& plan = job.plan;
@@ -201,12 +223,13 @@ void paste_row(const Job<PackedFrame, T>& job, int row, const Sums& sums) {
   const bool bgr = job.texels.order() == Order::bgr;
   const PackedTarget target{frame.offset[0], frame.offset[1], frame.offset[2], job.texels.order()};
   const Color4 zero{}, most = zero + 255.0f;
+  Texel* const copy = moves_after(job) ? job.copy.pixel(row, plan.column_begin) : nullptr;
   for (int first = span.begin; first < span.end; first += kBatch) {
     const int count = std::min(kBatch, span.end - first);
     EditBatch batch;
     Color4 pixels[kBatch];
-    work_out(plan, job.texels, job.edits, line, first, count, sums, &batch);
-    if (batch.moves) move_pixels(job.source, plan, line, first, count, batch, pixels);
+    work_out(plan, job.texels, job.edits, line, first, count, sums, !job.edits_first, &batch);
+    if (batch.moves) move_pixels(job.copy, plan, line, first, count, batch, pixels);
     for (int c = 0; c < count; ++c) {
       const int k = first + c;
       std::uint8_t* const p = frame.address(row, plan.column_begin + k);
@@ -218,7 +241,36 @@ void paste_row(const Job<PackedFrame, T>& job, int row, const Sums& sums) {
       if (!job.coloured) d = bgr ? lanes_luma_bgr(d) : lanes_luma(d);
       const Color4 level = batch.light[c] * v + d;
       const Color4 above = level > zero ? level : zero;
-      target.store(p, __builtin_convertvector((above < most ? above : most) + 0.5f, Int4));
+      const Int4 bytes = __builtin_convertvector((above < most ? above : most) + 0.5f, Int4);
+      if (copy) {
+        const Color4 edited = __builtin_convertvector(bytes, Color4);
+        std::memcpy(copy + k, &edited, sizeof edited);
+      } else {
+        target.store(p, bytes);
+      }
+    }
+  }
+}
+
+// A row of the frame from what was edited into the copy.
+template <class T>
+void move_row(const Job<PackedFrame, T>& job, int row) {
+  const PastePlan& plan = job.plan;
+  const PackedFrame& frame = job.frame;
+  const Line line = pixel_line(plan, row);
+  const Span span = inside_span(plan.views[0], line, Span{0, line.count});
+  const PackedTarget target{frame.offset[0], frame.offset[1], frame.offset[2], job.texels.order()};
+  const Texel* const copy = job.copy.pixel(row, plan.column_begin);
+  for (int first = span.begin; first < span.end; first += kBatch) {
+    const int count = std::min(kBatch, span.end - first);
+    EditBatch batch;
+    Color4 pixels[kBatch];
+    moves_of(plan, job.texels, line, first, count, &batch);
+    if (batch.moves) move_pixels(job.copy, plan, line, first, count, batch, pixels);
+    for (int c = 0; c < count; ++c) {
+      const bool moved = batch.moves && (batch.move_x[c] != 0.0f || batch.move_y[c] != 0.0f);
+      const Color4 v = moved ? pixels[c] : load_texel(copy + first + c);
+      target.store(frame.address(row, plan.column_begin + first + c), __builtin_convertvector(v + 0.5f, Int4));
     }
   }
 }

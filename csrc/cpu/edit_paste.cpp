@@ -136,26 +136,39 @@ struct EditBatch {
   bool moves;
 };
 
-// A copy of a part of a packed frame, with the border replicated beyond it. A pixel is four floats.
+// A copy of a part of a packed frame. A pixel is four floats.
 class Snapshot {
  public:
   void reserve(std::size_t count) { pixels_.reset(new Texel[count]); }
 
-  // `copy(y, x)` gives a pixel of the frame of `height` x `width`.
+  // `copy(y, x)` gives a pixel of the frame of `height` x `width`. What of the part lies beyond it is not there yet.
   template <class Copy>
   void take(const Rectangle& part, int height, int width, int threads, const Copy& copy) {
     part_ = part;
-    parallel_for(part.height(), 64, threads, [&](int begin, int end, int) {
-      for (int i = begin; i < end; ++i) {
-        const int y = clamp_int(part.y0 + i, 0, height - 1);
-        Texel* const row = pixels_.get() + static_cast<std::ptrdiff_t>(i) * part.width();
-        for (int x = part.x0; x < part.x1; ++x) row[x - part.x0] = copy(y, clamp_int(x, 0, width - 1));
+    within_ = Rectangle{std::max(part.x0, 0), std::max(part.y0, 0), std::min(part.x1, width), std::min(part.y1, height)};
+    parallel_for(within_.height(), 64, threads, [&](int begin, int end, int) {
+      for (int y = within_.y0 + begin; y < within_.y0 + end; ++y) {
+        Texel* const row = pixel(y, 0);
+        for (int x = within_.x0; x < within_.x1; ++x) row[x] = copy(y, x);
       }
     });
+  }
+  // Replicate the frame's border beyond it.
+  void replicate() {
+    for (int y = within_.y0; y < within_.y1; ++y) {
+      std::fill(pixel(y, part_.x0), pixel(y, within_.x0), *pixel(y, within_.x0));
+      std::fill(pixel(y, within_.x1), pixel(y, part_.x1), *pixel(y, within_.x1 - 1));
+    }
+    const int first = within_.y0, last = within_.y1 - 1;
+    for (int y = part_.y0; y < first; ++y) std::copy_n(pixel(first, part_.x0), stride(), pixel(y, part_.x0));
+    for (int y = last + 1; y < part_.y1; ++y) std::copy_n(pixel(last, part_.x0), stride(), pixel(y, part_.x0));
   }
 
   int stride() const { return part_.width(); }
   const Texel* pixels() const { return pixels_.get(); }
+  Texel* pixel(int y, int x) const {
+    return pixels_.get() + static_cast<std::ptrdiff_t>(y - part_.y0) * stride() + (x - part_.x0);
+  }
   // Index of a pixel whose neighbours are kept too. What lies further out than the copy shows the border, as its own border
   // does.
   int index(int y, int x) const {
@@ -164,7 +177,7 @@ class Snapshot {
 
  private:
   std::unique_ptr<Texel[]> pixels_;
-  Rectangle part_{};
+  Rectangle part_{}, within_{};
 };
 
 Rectangle snapshot_of(const PastePlan& plan) {
@@ -206,9 +219,15 @@ struct Job<PackedFrame, T> {
   const PastePlan& plan;
   const EditTexels& texels;
   const PlanarEdits<T>& edits;
-  const Snapshot& source;
-  bool coloured;
+  const Snapshot& copy;
+  bool coloured, edits_first;
 };
+
+// Whether it is edited first, and moves then.
+template <class Frame, class T>
+bool moves_after(const Job<Frame, T>& job) {
+  return job.edits_first && job.texels.moves();
+}
 
 // The lines' arithmetic, compiled for every processor and, where there is one, for AVX2 too; the bytes are the same.
 namespace plain {
@@ -237,6 +256,14 @@ void paste_unit(const Job<PackedFrame, T>& job, int row, const Sums& sums) {
   if (has_avx2()) return avx2::paste_row(job, row, sums);
 #endif
   plain::paste_row(job, row, sums);
+}
+
+template <class T>
+void move_unit(const Job<PackedFrame, T>& job, int row) {
+#if defined(LGIN_AVX2)
+  if (has_avx2()) return avx2::move_row(job, row);
+#endif
+  plain::move_row(job, row);
 }
 
 // Whether a pixel inside the square has colour.
@@ -311,8 +338,8 @@ struct Job<Nv12Frame, T> {
   const PastePlan& plan;
   const EditTexels& texels;
   const PlanarEdits<T>& edits;
-  const Nv12Frame& source;
-  bool coloured;
+  const Nv12Frame& copy;
+  bool coloured, edits_first;
 };
 
 // Call f(k, edit) for the positions of a line inside the square.
@@ -329,7 +356,7 @@ void each_edit(const Job<Nv12Frame, T>& job, const Line& line, const Sums& sums,
   for (int first = span.begin; first < span.end; first += kBatch) {
     const int count = std::min(kBatch, span.end - first);
     EditBatch batch;
-    work(job.plan, job.texels, job.edits, line, first, count, sums, &batch);
+    work(job.plan, job.texels, job.edits, line, first, count, sums, !job.edits_first, &batch);
     for (int c = 0; c < count; ++c) {
       const Color4 d = job.plan.scale * sums.detail[first + c];
       f(first + c, PixelEdit{Rgb{number_or_0(d[0]), number_or_0(d[1]), number_or_0(d[2])}, batch.light[c], batch.grey[c],
@@ -338,23 +365,56 @@ void each_edit(const Job<Nv12Frame, T>& job, const Line& line, const Sums& sums,
   }
 }
 
+// Call f(k, move) for the positions of a line inside the square.
+template <class T, class F>
+void each_move(const Job<Nv12Frame, T>& job, const Line& line, const F& f) {
+#if defined(LGIN_AVX2)
+  const auto work = has_avx2() ? avx2::moves_of : plain::moves_of;
+#else
+  const auto work = plain::moves_of;
+#endif
+  const Span span = inside_span(job.plan.views[0], line, Span{0, line.count});
+  for (int first = span.begin; first < span.end; first += kBatch) {
+    const int count = std::min(kBatch, span.end - first);
+    EditBatch batch;
+    work(job.plan, job.texels, line, first, count, &batch);
+    for (int c = 0; c < count; ++c) f(first + c, Move{batch.move_x[c], batch.move_y[c]});
+  }
+}
+
+// Call f(line, put) for the lines of a pair of rows, two of pixels and one of blocks: put(k, yuv) writes the Y of a pixel, or the U
+// and V of a block, at position k of the line.
+template <class F>
+void each_line(const PastePlan& plan, int row_pair, const Nv12Frame& target, const F& f) {
+  for (int row = std::max(2 * row_pair, plan.row_begin); row < std::min(2 * row_pair + 2, plan.row_end); ++row) {
+    f(pixel_line(plan, row), [&](int k, const Yuv& yuv) { *target.luma_address(row, plan.column_begin + k) = rounded(yuv.y); });
+  }
+  f(block_line(plan, row_pair), [&](int k, const Yuv& yuv) {
+    std::uint8_t* const u = target.chroma_address(row_pair, plan.column_begin / 2 + k);
+    u[0] = rounded(yuv.u);
+    u[target.x_stride] = rounded(yuv.v);
+  });
+}
+
 template <class T>
 void paste_unit(const Job<Nv12Frame, T>& job, int row_pair, const Sums& sums) {
   const PastePlan& plan = job.plan;
-  const Nv12Frame& frame = job.frame;
-  for (int row = std::max(2 * row_pair, plan.row_begin); row < std::min(2 * row_pair + 2, plan.row_end); ++row) {
-    const Line line = pixel_line(plan, row);
+  const Nv12Frame& source = moves_after(job) ? job.frame : job.copy;
+  each_line(plan, row_pair, moves_after(job) ? job.copy : job.frame, [&](const Line& line, const auto& put) {
     each_edit(job, line, sums, [&](int k, const PixelEdit& edit) {
-      const Yuv yuv = edited_yuv(job.source, plan, edit, line.dx(k), line.dy, job.coloured);
-      *frame.luma_address(row, plan.column_begin + k) = rounded(yuv.y);
+      put(k, edited_yuv(source, plan, edit, line.dx(k), line.dy, job.coloured));
     });
-  }
-  const Line blocks = block_line(plan, row_pair);
-  each_edit(job, blocks, sums, [&](int k, const PixelEdit& edit) {
-    const Yuv yuv = edited_yuv(job.source, plan, edit, blocks.dx(k), blocks.dy, job.coloured);
-    std::uint8_t* const u = frame.chroma_address(row_pair, plan.column_begin / 2 + k);
-    u[0] = rounded(yuv.u);
-    u[frame.x_stride] = rounded(yuv.v);
+  });
+}
+
+// What was edited into the copy.
+template <class T>
+void move_unit(const Job<Nv12Frame, T>& job, int row_pair) {
+  const PastePlan& plan = job.plan;
+  each_line(plan, row_pair, job.frame, [&](const Line& line, const auto& put) {
+    each_move(job, line, [&](int k, const Move& move) {
+      put(k, yuv_at(job.copy, plan, line.dx(k) + move.x, line.dy + move.y, !is_still(move)));
+    });
   });
 }
 
@@ -392,6 +452,8 @@ struct PackedSource {
       return Texel{{float(p[first]), float(p[second]), float(p[third]), 0.0f}};
     });
   }
+  // When all is in it that is read.
+  void finish() { snapshot.replicate(); }
   const Snapshot& get() const { return snapshot; }
 };
 
@@ -406,6 +468,7 @@ struct Nv12Source {
   void take(const Nv12Frame& frame, const PastePlan& plan, const EditTexels&, int threads) {
     copy.take(frame, copied(plan, frame), threads);
   }
+  void finish() {}
   const Nv12Frame& get() const { return copy.frame(); }
 };
 
@@ -439,13 +502,19 @@ void region_paste(const Frame& frame, const FacePlan& face_plan, const EditViews
     const PlanarEdits<T> edits = views.of(n);
     texels.load(edits, threads);
     source.take(frame, plan, texels, threads);
-    const Job<Frame, T> job{frame, plan, texels, edits, source.get(), has_colour(frame, plan)};
-    const int first = first_unit(frame, plan);
-    parallel_for(last_unit(frame, plan) - first, kRowsPerChunk, threads, [&](int begin, int end, int worker) {
+    const Job<Frame, T> job{frame, plan, texels, edits, source.get(), has_colour(frame, plan), views.edits_first};
+    if (texels.moves() && !moves_after(job)) source.finish();
+    const int first = first_unit(frame, plan), units = last_unit(frame, plan) - first;
+    parallel_for(units, kRowsPerChunk, threads, [&](int begin, int end, int worker) {
       const std::size_t start = length * static_cast<std::size_t>(worker);
       float* const own = floats.get() + 3 * start;
       const Sums sums{details.get() + start, own, own + length, own + 2 * length};
       for (int unit = first + begin; unit < first + end; ++unit) paste_unit(job, unit, sums);
+    });
+    if (!moves_after(job)) continue;
+    source.finish();
+    parallel_for(units, kRowsPerChunk, threads, [&](int begin, int end, int) {
+      for (int unit = first + begin; unit < first + end; ++unit) move_unit(job, unit);
     });
   }
 }

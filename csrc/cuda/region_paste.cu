@@ -18,7 +18,7 @@ constexpr long long kMaxPastings = 65535;  // the grid's depth
 constexpr int cell_pixels(const PackedFrame*) { return 1; }
 constexpr int cell_pixels(const Nv12Frame*) { return 4; }
 
-// Rows of the grid that edits of format 2 take.
+// Rows of the grid that edits take.
 constexpr unsigned planes(const PackedFrame*) { return 1; }
 constexpr unsigned planes(const Nv12Frame*) { return 2; }
 
@@ -124,9 +124,9 @@ __global__ void paste_kernel(const Frame* __restrict__ source, const PastePlan* 
   each_cell(tiles_of(cells_of(frame, plan)), [&](int row, int column) { change_cell(frame, plan, residuals, row, column); });
 }
 
-// ---- format 2 -----------------------------------------------------------------------------------------------------
+// ---- edits, of formats 2 and 3 --------------------------------------------------------------------------------------
 
-// The frame as it was before anything of this face was written: the block's frame at another address.
+// The block's frame at another address: a copy, from which it moves.
 __device__ PackedFrame at_address(PackedFrame frame, std::uint8_t* data) {
   frame.data = data;
   return frame;
@@ -200,66 +200,114 @@ __device__ Rectangle edited_cells(const Nv12Frame& frame, const PastePlan& plan)
   return Rectangle{side * cells.x0, side * cells.y0, side * cells.x1, side * cells.y1};
 }
 
-template <class T>
-__device__ void edit_cells(const PackedFrame& frame, const PackedFrame& kept, const Tiles& tiles, const PastePlan& plan,
-                           const PlanarEdits<T>& edits, bool coloured) {
-  each_cell(tiles, [&](int row, int column) {
-    const float dx = static_cast<float>(column - plan.origin_x), dy = static_cast<float>(row - plan.origin_y);
-    PixelEdit edit;
-    if (!edits_at(plan, edits, dx, dy, &edit)) return;
-    const bool moves = edit.move.x != 0.0f || edit.move.y != 0.0f;
-    const Rgb v = moves ? moved_pixel(kept, plan, dx + edit.move.x, dy + edit.move.y) : kept.pixel(row, column);
-    const Rgb level = edited(edit, v, coloured);
-    std::uint8_t* const p = frame.address(row, column);
-    p[frame.offset[0]] = rounded(level.r);
-    p[frame.offset[1]] = rounded(level.g);
-    p[frame.offset[2]] = rounded(level.b);
-  });
+__device__ void put(const PackedFrame& frame, int row, int column, const Rgb& level) {
+  std::uint8_t* const p = frame.address(row, column);
+  p[frame.offset[0]] = rounded(level.r);
+  p[frame.offset[1]] = rounded(level.g);
+  p[frame.offset[2]] = rounded(level.b);
+}
+__device__ void put(const Nv12Frame& frame, int row, int column, const Yuv& yuv) {
+  if (blockIdx.y == 0) {
+    *frame.luma_address(row, column) = rounded(yuv.y);
+  } else {
+    std::uint8_t* const u = frame.chroma_address(row, column);
+    u[0] = rounded(yuv.u);
+    u[frame.x_stride] = rounded(yuv.v);
+  }
 }
 
-template <class T>
-__device__ void edit_cells(const Nv12Frame& frame, const Nv12Frame& kept, const Tiles& tiles, const PastePlan& plan,
-                           const PlanarEdits<T>& edits, bool coloured) {
-  const bool luma = blockIdx.y == 0;
-  const int scale = luma ? 1 : 2;
-  const float centre = luma ? 0.0f : 0.5f;
-  each_cell(tiles, [&](int row, int column) {
-    const float dx = static_cast<float>(scale * column - plan.origin_x) + centre;
-    const float dy = static_cast<float>(scale * row - plan.origin_y) + centre;
-    PixelEdit edit;
-    if (!edits_at(plan, edits, dx, dy, &edit)) return;
-    const Yuv yuv = edited_yuv(kept, plan, edit, dx, dy, coloured);
-    if (luma) {
-      *frame.luma_address(row, column) = rounded(yuv.y);
-    } else {
-      std::uint8_t* const u = frame.chroma_address(row, column);
-      u[0] = rounded(yuv.u);
-      u[frame.x_stride] = rounded(yuv.v);
-    }
-  });
+// The position of a cell of `edited_cells`.
+struct Position {
+  float dx, dy;
+};
+__device__ Position position_of(const PackedFrame&, const PastePlan& plan, int row, int column) {
+  return Position{static_cast<float>(column - plan.origin_x), static_cast<float>(row - plan.origin_y)};
+}
+__device__ Position position_of(const Nv12Frame&, const PastePlan& plan, int row, int column) {
+  const int scale = blockIdx.y == 0 ? 1 : 2;
+  const float centre = blockIdx.y == 0 ? 0.0f : 0.5f;
+  return Position{static_cast<float>(scale * column - plan.origin_x) + centre,
+                  static_cast<float>(scale * row - plan.origin_y) + centre};
 }
 
-// At most 64 registers, so that four blocks run on a multiprocessor at once.
+// Move a cell. (A pixel that stays is its own cubic.)
+__device__ void move_cell(const PackedFrame& from, const PackedFrame& to, const PastePlan& plan, const Position& at, const Move& move,
+                          int row, int column) {
+  put(to, row, column, moved_pixel(from, plan, at.dx + move.x, at.dy + move.y));
+}
+__device__ void move_cell(const Nv12Frame& from, const Nv12Frame& to, const PastePlan& plan, const Position& at, const Move& move,
+                          int row, int column) {
+  put(to, row, column, yuv_at(from, plan, at.dx + move.x, at.dy + move.y, !is_still(move)));
+}
+
+// What an edit makes of a cell.
+__device__ Rgb edited_cell(const PackedFrame& from, const PastePlan& plan, const PixelEdit& edit, const Position& at, int row,
+                           int column, bool coloured) {
+  const Rgb v = is_still(edit.move) ? from.pixel(row, column) : moved_pixel(from, plan, at.dx + edit.move.x, at.dy + edit.move.y);
+  return edited(edit, v, coloured);
+}
+__device__ Yuv edited_cell(const Nv12Frame& from, const PastePlan& plan, const PixelEdit& edit, const Position& at, int, int,
+                           bool coloured) {
+  return edited_yuv(from, plan, edit, at.dx, at.dy, coloured);
+}
+
+// What the threads of a block share: in every thread these would take registers that it does not have.
 template <class Frame, class T>
+struct Shared {
+  Frame frame, kept;
+  Tiles tiles;
+  PlanarEdits<T> edits;
+
+  __device__ void load(const Frame& source, const PastePlan& plan, const Pasting& what, const Work& work, const EditViews<T>& views,
+                       std::uint8_t* scratch) {
+    frame = moved(source, work.age * what.age_step);
+    kept = at_address(frame, scratch + work.age * what.age_step);
+    tiles = tiles_of(edited_cells(frame, plan));
+    edits = views.of(static_cast<std::size_t>(work.face), static_cast<std::size_t>(work.age),
+                     static_cast<std::size_t>(what.ages));
+  }
+};
+
+// Edits from the copy into the frame; or, where they come first, from the frame into the copy, for `move_kernel`.
+// At most 64 registers, so that four blocks run on a multiprocessor at once.
+template <bool first, class Frame, class T>
 __global__ void __launch_bounds__(kColumns * kRows, 4)
     edit_kernel(const Frame* __restrict__ source, const PastePlan* __restrict__ plans, Pasting what, EditViews<T> views,
                 std::uint8_t* scratch, const std::uint8_t* coloured) {
   const Work work = work_of(what);
   const PastePlan& plan = plans[work.face];
   if (is_empty(plan)) return;
-  // Once a block: in every thread these would take registers that it does not have.
-  __shared__ Frame frame, kept;
-  __shared__ Tiles tiles;
-  __shared__ PlanarEdits<T> edits;
-  if (threadIdx.x == 0 && threadIdx.y == 0) {
-    frame = moved(*source, work.age * what.age_step);
-    kept = at_address(frame, scratch + work.age * what.age_step);
-    tiles = tiles_of(edited_cells(frame, plan));
-    edits = views.of(static_cast<std::size_t>(work.face), static_cast<std::size_t>(work.age),
-                     static_cast<std::size_t>(what.ages));
-  }
+  __shared__ Shared<Frame, T> shared;
+  if (threadIdx.x == 0 && threadIdx.y == 0) shared.load(*source, plan, what, work, views, scratch);
   __syncthreads();
-  edit_cells(frame, kept, tiles, plan, edits, coloured[work.row] != 0);
+  const bool has_colour = coloured[work.row] != 0;
+  const Frame& from = first ? shared.frame : shared.kept;
+  const Frame& to = first ? shared.kept : shared.frame;
+  each_cell(shared.tiles, [&](int row, int column) {
+    const Position at = position_of(from, plan, row, column);
+    PixelEdit edit;
+    if (edits_at<!first>(plan, shared.edits, at.dx, at.dy, &edit)) {
+      put(to, row, column, edited_cell(from, plan, edit, at, row, column, has_colour));
+    }
+  });
+}
+
+// What was edited first, from the copy into the frame.
+template <class Frame, class T>
+__global__ void __launch_bounds__(kColumns * kRows, 4)
+    move_kernel(const Frame* __restrict__ source, const PastePlan* __restrict__ plans, Pasting what, EditViews<T> views,
+                std::uint8_t* scratch) {
+  const Work work = work_of(what);
+  const PastePlan& plan = plans[work.face];
+  if (is_empty(plan)) return;
+  __shared__ Shared<Frame, T> shared;
+  if (threadIdx.x == 0 && threadIdx.y == 0) shared.load(*source, plan, what, work, views, scratch);
+  __syncthreads();
+  each_cell(shared.tiles, [&](int row, int column) {
+    const Position at = position_of(shared.kept, plan, row, column);
+    const Local t = local(plan.views[0], at.dx, at.dy);
+    if (inside(t)) move_cell(shared.kept, shared.frame, plan, at, move_at(plan, shared.edits, t), row, column);
+  });
 }
 
 // The grid of a paste: blocks for tiles of so many pixels, rows for planes, and a depth of faces and ages.
@@ -296,8 +344,11 @@ void launch_paste(const Block<Frame>& block, const Pasting& what, const EditView
   constexpr long long tile_pixels = kColumns * kRows;
   launch("region_paste", keep_kernel<Frame>, grid_of(what, tile_pixels, 1), threads, on, block.frame(), block.pastes(), what,
          scratch, coloured);
-  launch("region_paste", edit_kernel<Frame, T>, grid_of(what, tile_pixels, planes(block.frame())), threads, on, block.frame(),
-         block.pastes(), what, edits, scratch, coloured);
+  const dim3 grid = grid_of(what, tile_pixels, planes(block.frame()));
+  launch("region_paste", edits.edits_first ? edit_kernel<true, Frame, T> : edit_kernel<false, Frame, T>, grid, threads, on,
+         block.frame(), block.pastes(), what, edits, scratch, coloured);
+  if (!edits.edits_first) return;
+  launch("region_paste", move_kernel<Frame, T>, grid, threads, on, block.frame(), block.pastes(), what, edits, scratch);
 }
 
 template <class Frame, class T>
@@ -346,7 +397,7 @@ void region_paste(const Frame& frame, const FacePlan& plan, const EditViews<T>& 
   first.place = place.data();
   first.lines = lines.data();
   each_pasting(plan, [&](const Pasting& what) {
-    launch_paste(staged.block(), what, EditViews<T>{first}, scratch.data(), coloured.data(), device, staged.stream());
+    launch_paste(staged.block(), what, EditViews<T>{first, views.edits_first}, scratch.data(), coloured.data(), device, staged.stream());
   });
   staged.pixels().download(frame.data, staged.stream());
   staged.stream().synchronize();

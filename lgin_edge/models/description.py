@@ -23,8 +23,9 @@ from ..limits import LIMITS, Limits
 
 #: Key of the description in ONNX ``metadata_props``.
 METADATA_KEY = "lgin"
-#: Formats of a transformer's description that are read: 1 predicts residuals, 2 edits. An age model has format 1.
-FORMATS = (1, 2)
+#: Formats of a transformer's description that are read: 1 predicts residuals, 2 edits of a face whose features have moved, 3 edits
+#: that are made before they move. An age model has format 1.
+FORMATS = (1, 2, 3)
 FORMAT = 1
 #: Stands for the G ages in a shape.
 ANY = -1
@@ -100,14 +101,15 @@ class Description:
     @property
     def views(self) -> geometry.ViewSpec:
         """How the model is fed and pasted."""
-        return geometry.ViewSpec(self.face_size, self.patch_size, self.face_taper, self.region_taper, self.face_box)
+        sizes = (self.face_size, self.patch_size, self.face_taper, self.region_taper)
+        return geometry.ViewSpec(*sizes, self.face_box, edits_first=self.format >= 3)
 
     @property
     def inputs(self) -> dict[str, tuple[int, ...]]:
         """Shape of each input without its first axis, by name.
 
         The first axis is N faces; of ``age`` in format 1 it is M = N G, rows i G .. (i + 1) G - 1 being the ages of face i. In
-        format 2 ``ANY`` stands for G.
+        later ones ``ANY`` stands for G.
         """
         s, p, k = self.face_size, self.patch_size, len(self.groups)
         age = (k,) if self.format == 1 else (ANY, k)
@@ -115,7 +117,7 @@ class Description:
 
     @property
     def outputs(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each output without its first axis (M in format 1, N in format 2), by name."""
+        """Shape of each output without its first axis (M in format 1, N in later ones), by name."""
         s, p, a = self.face_size, self.patch_size, self.lines_size
         if self.format == 1:
             return {"face_delta": (3, s, s), "patch_delta": (5, 3, p, p)}
@@ -136,7 +138,7 @@ class Description:
         return (faces, *(ages if side == ANY else side for side in tail))
 
     def rows(self, name: str, output: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """An output with its ages as rows: [N, G, ...] of format 2 becomes [N G, ...], all else stays."""
+        """An output with its ages as rows: [N, G, ...] of formats 2 and 3 becomes [N G, ...], all else stays."""
         return output.reshape(-1, *output.shape[2:]) if ANY in self.outputs[name] else output
 
     def to_json(self) -> str:

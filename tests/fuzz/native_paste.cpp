@@ -31,7 +31,7 @@ void paste(fuzz::Input& in, const Frame& frame, const lgin::FacePlan& plan) {
   lgin::cpu::region_paste(frame, plan, lgin::Views<const T>{face.data(), patches.data(), face_size, patch_size}, 1);
 }
 
-// Edits of format 2, of any bits.
+// Edits of formats 2 and 3, of any bits.
 template <class T, class Frame>
 void paste_edits(fuzz::Input& in, const Frame& frame, const lgin::FacePlan& plan) {
   const int face_size = plan.spec().face_size, patch_size = plan.spec().patch_size;
@@ -48,7 +48,8 @@ void paste_edits(fuzz::Input& in, const Frame& frame, const lgin::FacePlan& plan
       frame, plan,
       lgin::EditViews<T>{{face.data(), patches.data(), has & 1 ? flow.data() : nullptr,
                           drawn || has & 4 ? place.data() : nullptr, drawn ? lines.data() : nullptr, face_size, patch_size,
-                          coarse, texture}},
+                          coarse, texture},
+                         plan.spec().edits_first},
       1);
 }
 

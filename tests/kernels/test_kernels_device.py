@@ -6,6 +6,8 @@ Launches take addresses. Here they are those of NumPy arrays, which only the ker
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from device_scenes import PLACES, STRENGTHS, Device, Face, crop, one_face, paste, plan_of, rectangle_of
@@ -18,7 +20,7 @@ from tolerances import assert_identical
 
 from lgin_edge import kernels
 from lgin_edge.frames import Color, PixelFormat, Rectangle
-from lgin_edge.kernels import Edits
+from lgin_edge.kernels import Edits, FacePlan
 
 needs_host_memory = pytest.mark.skipif(
     kernels.cuda_built() and not kernels.cuda_is_host(), reason="gives the kernels addresses of host memory"
@@ -73,6 +75,7 @@ def test_edits_in_the_rectangle_alone_give_the_whole_frames_result(
 def check_edits_equal_the_cpus(one: EditScene, rectangle: Rectangle, pad: int, pixels: int, ages: int) -> None:
     scene, edits = one.scene, one.edits()
     frame, plan = scene.frame(), plan_of(scene, STRENGTHS[: len(scene.faces)])
+    plan = FacePlan(plan.faces, replace(plan.spec, edits_first=one.edits_first), plan.height, plan.width, plan.pixel_format)
 
     def at(age: int) -> Edits:
         """Less at each further age; place is the same at all."""
@@ -83,7 +86,7 @@ def check_edits_equal_the_cpus(one: EditScene, rectangle: Rectangle, pad: int, p
     device = Device(scene, rectangle, pad, copies=ages)
     device.upload(frame)
     device.write()
-    device.paste_edits(Edits(**several | {"place": edits.place}), pixels=pixels)
+    device.paste_edits(Edits(**several | {"place": edits.place}), pixels, one.edits_first)
     for i in range(ages):
         assert_identical(device.download(frame, copy=i), kernels.region_paste(plan, frame, at(i)))
 
@@ -99,7 +102,7 @@ def test_faces_that_are_apart_are_pasted_at_once(color: Color) -> None:
             1, 40, 90, color, "plain", ((20.0, 20.0, 20.0, 0.0), (40.0 + gap, 21.0, 20.0, 0.0)), 12, 6, "float32", 1
         )
         disjoint.append(plan_of(scene).disjoint)
-        one = EditScene(scene, 3, 8, frozenset(("residual", "gain", "grey", "lines", "flow")), (0.0, 0.0, 1.0, 1.0))
+        one = EditScene(scene, 3, 8, frozenset(("residual", "gain", "grey", "lines", "flow")), (0.0, 0.0, 1.0, 1.0), bool(gap % 2))
         check_edits_equal_the_cpus(one, plan_of(scene).rectangle, 0, 500, 2)
     assert disjoint == sorted(disjoint)
     assert set(disjoint) == {False, True}

@@ -195,6 +195,7 @@ EDIT_PASTE: dict[str, Any] = {
     "lines": 4096,
     "coarse_size": 4,
     "line_size": 9,
+    "edits_first": True,
     "scratch": 4096,
     "coloured": 4096,
 }

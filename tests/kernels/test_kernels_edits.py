@@ -1,4 +1,4 @@
-"""Edits of format 2: against the reference, and what must hold exactly."""
+"""Edits of formats 2 and 3: against the reference, and what must hold exactly."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ class EditScene:
     texture: int
     parts: frozenset[str]  # of the edits that are not 0
     face_box: tuple[float, float, float, float]
+    edits_first: bool
 
     def plan(self, frame: np.ndarray) -> FacePlan:
         scene = self.scene
-        spec = ViewSpec(scene.face_size, scene.patch_size, 0.12, 0.3, self.face_box)
+        spec = ViewSpec(scene.face_size, scene.patch_size, 0.12, 0.3, self.face_box, self.edits_first)
         strengths = np.linspace(1.0, 0.3, len(scene.faces))
         faces = FaceBatch(scene.affines(), scene.boxes(), strengths)
         return FacePlan.of(frame, faces, spec, PixelFormat(scene.color))
@@ -79,6 +80,7 @@ def edit_scenes(max_faces: int = 2, max_side: float = 90.0) -> st.SearchStrategy
         texture=st.integers(1, 12),
         parts=st.frozensets(st.sampled_from(PARTS)),
         face_box=st.sampled_from(BOXES),
+        edits_first=st.booleans(),
     )
 
 
@@ -225,6 +227,27 @@ def test_every_number_by_hand() -> None:
     v = (1 + strength * (-0.2 + 0.1)) * np.exp(strength * 0.5 * -0.6) * v
     v += 127.5 * strength * np.array([0.1 + 0.02, -0.2, 0.04 - 0.1])
     assert result[50, 50].tolist() == np.floor(v + 0.5).astype(int).tolist()
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["format 3", "format 2"])
+@pytest.mark.parametrize("color", ["rgb", "nv12"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_is_edited_first_moves(device: str, color: str, first: bool) -> None:
+    """Light on the left half. The frame is read 6 pixels further to the right: so its edge lies 6 pixels further to the left."""
+    order = PixelFormat(color)
+    frame = np.full(order.shape(160, 160), 90, np.uint8)
+    face = np.zeros((1, 6, 160, 160), np.float32)
+    face[:, :3, :, :80] = 0.4
+    flow = np.zeros((1, 2, 4, 4), np.float32)
+    flow[:, 0] = 6 / 160
+    edits = Edits(face, np.zeros((1, 5, 4, 4, 4), np.float32), flow)
+    affine = np.array([[160.0, 0.0, 0.0], [0.0, 160.0, 0.0]])
+    spec = ViewSpec(160, 4, edits_first=first)
+    plan = FacePlan.of(frame, FaceBatch(affine[None], REGION_BOXES[None]), spec, order)
+    row = kernels.region_paste(plan, frame, edits, device=device)[80].reshape(160, -1)[:, 0].astype(int)
+    edge = 80 - 6 * first
+    assert (row[edge - 10 : edge - 3] > 120).all()
+    assert (row[edge + 3 : edge + 10] == 90).all()
 
 
 @pytest.mark.parametrize("turn", [0.0, 0.5])

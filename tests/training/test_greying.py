@@ -151,10 +151,9 @@ def test_light_hair_gets_darker_by_no_more_than_is_said() -> None:
 
 def test_each_age_is_as_alone(greying: Greying) -> None:
     both = torch.cat([edit(spread=6), edit(lighter=0.1)], 1)
-    light = torch.cat([view(0.3), view(1.0)], 1)
-    made = greying(light, both)
+    made = greying(view(0.3), both)
     for k in (0, 1):
-        alone = greying(light[:, k : k + 1], both[:, k : k + 1])
+        alone = greying(view(0.3), both[:, k : k + 1])
         assert torch.allclose(made[:, k], alone[:, 0], atol=1e-5)
 
 

@@ -73,6 +73,17 @@ def test_flow_reads_a_grid_where_it_says():
     torch.testing.assert_close(moved[:, 1], torch.full_like(moved[:, 1], -0.02 / EXTENT), rtol=0, atol=1e-5)
 
 
+def test_what_is_edited_moves():
+    """Light on the left half, read an eighth of the canvas further to the right, ends an eighth further to the left."""
+    made = nothing()
+    made.face_edit[..., : S // 2] = 0.4
+    made.flow[:, 0] = EXTENT / 8
+    light = (render(made, torch.full((1, 3, SIDE, SIDE), 0.3)) - 0.3)[0, 0, SIDE // 2]
+    edge, near = SIDE // 2 - SIDE // 8, SIDE // S + 1
+    assert (light[edge - 8 : edge - near] > 0.1).all()
+    torch.testing.assert_close(light[edge + near : SIDE // 2], torch.zeros_like(light[edge + near : SIDE // 2]))
+
+
 @pytest.mark.parametrize("region", range(5))
 def test_a_region_gains_in_its_own_box_alone(canvas, region):
     made = nothing()

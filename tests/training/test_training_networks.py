@@ -249,32 +249,6 @@ def test_compiled_enlarging_is_the_same(monkeypatch):
     assert wanted.shape == (2, 3, 8, 10)
 
 
-def test_hair_greys_where_paste_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its edges and strands are those of the moved picture, at each age by that age's flow."""
-    net = LGIN(SMALL).eval()
-    exported = Exported(net).eval()
-    face, *others = example_inputs(SMALL, 2, 3)
-    size = face.shape[-1]
-    face[:] = (torch.arange(size) + 0.5) / size - 0.5  # a ramp, across or, of the second, upwards
-    face[1] = -face[1].mT
-    made = net(face, *others)
-    shifts = torch.tensor([[0.0, 0.08, -0.04], [0.02, 0.0, 0.05]])  # canonical
-    made.edits.flow.zero_()
-    made.edits.flow[0, :, 0], made.edits.flow[1, :, 1] = shifts[..., None, None]
-    seen: list[torch.Tensor] = []
-    monkeypatch.setattr(net, "forward", lambda *inputs: made)
-    monkeypatch.setattr(exported.greying, "forward", lambda light, edit: seen.append(light) or edit)
-    with torch.no_grad():
-        exported(face, *others)
-    inside = slice(size // 4, -size // 4)
-    light = (face[:, None, 0] + 1) / 2
-    moved = shifts / (networks.FACE_BOX[2] - networks.FACE_BOX[0]) / 2 * torch.tensor([[1.0], [-1.0]])
-    torch.testing.assert_close(
-        seen[0][..., inside, inside], (light + moved[..., None, None])[..., inside, inside], atol=1e-5, rtol=0
-    )
-    torch.testing.assert_close(seen[0][..., 0], light.expand(-1, 3, -1, -1)[..., 0], atol=1e-3, rtol=0)
-
-
 @pytest.mark.parametrize(
     ("lost", "older", "most"),
     [(0.3, 0.0, 0.08), (0.5, 0.0, 0.33), (0.7, 0.0, 1.0), (0.3, 0.01, 0.08), (0.3, 0.02, 1.0)],

@@ -6,7 +6,6 @@ by ``curves``. Hair is greyed strand by strand: its own detail is kept and multi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -35,7 +34,6 @@ SKIN, MATTE, HAIR_GAIN, HAIR_RED, HAIR_GREEN, HAIR_BLUE = range(6)
 GREY, GAIN, RED, GREEN, BLUE = range(6, 11)
 YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(11, 15)
 CHANNELS = 15
-_OLDER, _YOUNGER = range(SKIN, BLUE + 1), (SKIN, *range(YOUNG_GAIN, YOUNG_BLUE + 1))
 #: Own lines deepen by this in ``ageing.YEARS`` years, on face and neck; skin's detail softens by this when it gets younger. Measured
 #: (``signs``), skin's detail gains 80 % (men) to 130 % (women), lines with it. By 42 % here targets looked older, but what networks learn of it is blotches.
 DEEPEN, DEEPEN_NECK, SOFTEN = 0.12, 0.55, 0.04
@@ -97,12 +95,12 @@ class Edit:
 
 
 def at_age(own: SubjectEdits, present: float, wanted: float) -> Edit:
-    """The edit of a subject of ``present`` years at ``wanted`` years, where things are once they have moved."""
+    """The edit of a subject of ``present`` years at ``wanted`` years, where things are in the picture."""
     if wanted >= present:
         flow = curves.older("shape", present, wanted) * own.flow
     else:
         flow = -YOUNGER_SHAPE * curves.younger("shape", present, wanted) * curves.at("shape", present) * own.flow
-    m = moved(own.maps, flow, _OLDER if wanted >= present else _YOUNGER)
+    m = own.maps
     if wanted < present:
         skin = curves.younger("lines", present, wanted) * curves.share_of_age(present)
         residual = skin * m[YOUNG_RED : YOUNG_BLUE + 1].transpose(1, 2, 0)
@@ -116,32 +114,19 @@ def at_age(own: SubjectEdits, present: float, wanted: float) -> Edit:
     return Edit(residual, gain + skin * m[GAIN], (grey + skin * m[GREY]).clip(0, 1), m[SKIN], flow, depth)
 
 
-def moved(maps: Floats, flow: Floats, channels: Sequence[int]) -> Floats:
-    """Some channels of maps [C, H, W] as they lie once the picture has moved by a flow [GRID, GRID, 2]; the others zero."""
-    side = maps.shape[-1]
-    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
-    shift = mean_face.enlarge(flow, side) * side
-    there = x + shift[..., 0], y + shift[..., 1]
-    result = np.zeros_like(maps)
-    for i in channels:
-        cv2.remap(maps[i], *there, cv2.INTER_LINEAR, result[i], borderMode=cv2.BORDER_REPLICATE)
-    return result
-
-
 def apply(image: Floats, edit: Edit, lines: Floats, place: Floats) -> Floats:
     """The edited picture [SIDE, SIDE, 3]; ``lines`` [A, A] is the subject's texture at full depth."""
-    side = image.shape[0]
-    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
-    flow = mean_face.enlarge(edit.flow, side) * side
-    shown = cv2.remap(image, x + flow[..., 0], y + flow[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    light = shown @ LUMA
-    greyed = shown + edit.grey[..., None] * (light[..., None] - shown)
-    # Place is the same at every age (design section 5): lines lie where they lay before the features moved.
+    greyed = image + edit.grey[..., None] * ((image @ LUMA)[..., None] - image)
     factor = 1 + edit.gain
+    side = image.shape[0]
     if edit.depth:
         drawn = np.float32(edit.depth) * edit.skin * mean_face.look_up(lines, mean_face.enlarge(place, side))
         factor = factor * np.exp(drawn)
-    return (factor[..., None] * greyed + edit.residual).clip(0, 1).astype(np.float32, copy=False)
+    edited = (factor[..., None] * greyed + edit.residual).clip(0, 1).astype(np.float32, copy=False)
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
+    flow = mean_face.enlarge(edit.flow, side) * side
+    there = x + flow[..., 0], y + flow[..., 1]
+    return cv2.remap(edited, *there, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).clip(0, 1)
 
 
 # --- how they are made ---

@@ -29,7 +29,7 @@ _LENGTHS: tuple[tuple[tuple[int, int], ...], ...] = (
 #: Sharpness of the choice: the best layer gets most, a second one some of it.
 _TEMPERATURE = 0.22
 #: How deep a man's and a woman's lines are, by region. Of a nose's detail most is the donor's light on the donor's nose.
-_DEPTH = {"M": np.array([1.0, 1.0, 0.5, 1.0, 1.0]), "F": np.array([0.85, 0.9, 0.5, 0.85, 0.75])}
+_DEPTH = {"M": np.array([1.0, 1.0, 0.5, 1.0, 1.0]), "F": np.array([0.65, 0.9, 0.5, 0.85, 0.75])}
 
 
 def measures(subject: Subject) -> Float64:

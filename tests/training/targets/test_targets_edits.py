@@ -212,14 +212,12 @@ def test_yellow_teeth_get_whiter_and_a_neck_smoother_with_youth(old, targets):
     with np.load(targets / "layers.npz") as bank:
         own = edits.make(subject, hair_, mean_face.load(), bank["young"])
     edit = edits.at_age(own, 60, 25)
-    planes = np.ascontiguousarray(subject.image.transpose(2, 0, 1))
-    there = edits.moved(planes, edit.flow, range(3)).transpose(1, 2, 0)
-    younger = edits.apply(subject.image, edit, np.zeros((1, 1), np.float32), own.place)
-    before, after = masks.lab(there), masks.lab(younger)
-    inside = masks.shrink(edits.moved(mouth[None].astype(np.float32), edit.flow, [0])[0] > 0.9, 1)
-    assert (after - before)[inside].mean(0)[0] > 2
-    assert (after - before)[inside].mean(0)[2] < -5
-    assert contrast(younger, neck) < 0.8 * contrast(there, neck)
+    still = replace(edit, flow=0 * edit.flow)
+    younger = edits.apply(subject.image, still, np.zeros((1, 1), np.float32), own.place)
+    before, after = masks.lab(subject.image), masks.lab(younger)
+    assert (after - before)[mouth].mean(0)[0] > 2
+    assert (after - before)[mouth].mean(0)[2] < -5
+    assert contrast(younger, neck) < 0.8 * contrast(subject.image, neck)
 
 
 def test_whites_of_eyes_tell_the_age(young, targets):
