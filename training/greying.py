@@ -183,13 +183,11 @@ class Greying(nn.Module):
         Maps that are read by the same matrix are read together.
         """
         p, q = F.avg_pool2d(half, 2), F.avg_pool2d(grey, 4)
-        mean = across(self.window, torch.cat([p, q], 1))
-        x, y = mean[:, :1], mean[:, 1:]
+        x, y = across(self.window, torch.stack([p.expand_as(q), q])).unbind()
         # About the means at each pixel, not over each window: nearly the same, and no difference of squares that FP16 would lose.
         dx, dy = p - x, q - y
-        products = across(self.window, dx * torch.cat([dx, dy], 1))
-        variance = products[:, :1]
-        slope = products[:, 1:] / (variance + _EPSILON)
+        variance, covariance = across(self.window, dx * torch.stack([dx, dy])).unbind()
+        slope = covariance / (variance + _EPSILON)
         haze = _HAZE * F.max_pool2d(q, 5, 1, 2)
         slope, offset = across(self.spread, torch.stack([slope, y - slope * x - haze])).unbind()
         left = ((slope * light + offset) / (_WHOLE - _HAZE) / (grey + 1e-3)).clamp(0, 1)
