@@ -121,9 +121,15 @@ def _paste_residuals(plan: FacePlan, n: int, edits: Edits, result: Frame) -> Non
 
 def _paste_edits(plan: FacePlan, n: int, edits: Edits, result: Frame) -> None:
     """Formats 2 and 3, in place; ``kernels.region_paste`` has the definition."""
-    steps = (_EditsAt.still, _EditsAt.moves_alone) if plan.spec.edits_first else (lambda here: here,)
-    for step in steps:
-        _paste_step(plan, result.copy(), lambda position, step=step: step(_edits_at(plan, n, edits, position)), result)
+
+    def at(position: Float64) -> _EditsAt:
+        return _edits_at(plan, n, edits, position)
+
+    if plan.spec.edits_first:
+        _paste_step(plan, result.copy(), lambda position: at(position).still(), result)
+        _paste_step(plan, result.copy(), lambda position: at(position).moves_alone(), result)
+    else:
+        _paste_step(plan, result.copy(), at, result)
 
 
 def _paste_step(plan: FacePlan, source: Frame, at: Callable[[Float64], _EditsAt], result: Frame) -> None:

@@ -24,7 +24,7 @@ from lgin_edge import geometry
 from . import augment, cameras
 from .dataset.labels import Photo
 from .networks import FACE_BOX, NetworkConfig
-from .targets import build, edits, hair, layers, mean_face
+from .targets import build, edits, grey, hair, layers, mean_face
 from .targets.subject import SIDE, subjects
 
 Floats = npt.NDArray[np.float32]
@@ -39,6 +39,8 @@ YOUNGEST, OLDEST = 20.0, 80.0
 UNCHANGED = 0.06
 #: How much oftener than others a face is drawn whose fringe somebody drew: they are few, and a brown one in grey hair is seen first.
 _FRINGES = 4.0
+#: And a face with grey hair or a grey beard: whether that gets dark again is what people at 30 are judged by, and one in six has any.
+_GREYS = 3.0
 #: What D knows of a picture beside the age: where it is from, and the sex. Others have zeros.
 KINDS = ("bio_guide", "congress", "wiki", "us", "vol", "syn", "M", "F")
 
@@ -346,7 +348,8 @@ def likelihood(faces: Faces, balance: float, dressed: float = 0.0) -> npt.NDArra
     group = np.clip(faces.age // 10, 2, 7).astype(int) * 4 + 2 * faces.sharp + women
     counts = np.bincount(group, minlength=32)
     fringe = np.array([photo.key in hair.fringes() for photo in faces.photos])
-    rare = np.where(fringe, _FRINGES, np.where(faces.sharp, 1.0, 0.5))
+    greys = np.array([bool(photo.tags & (grey.GREY | {"grey beard"})) for photo in faces.photos])
+    rare = np.where(fringe, _FRINGES, np.where(faces.sharp, 1.0, 0.5)) * np.where(greys, _GREYS, 1.0)
     often = (1 / counts[group].astype(np.float64)) ** balance * rare
     if not faces.dressed.any():
         return often

@@ -75,7 +75,9 @@ def test_edits_in_the_rectangle_alone_give_the_whole_frames_result(
 def check_edits_equal_the_cpus(one: EditScene, rectangle: Rectangle, pad: int, pixels: int, ages: int) -> None:
     scene, edits = one.scene, one.edits()
     frame, plan = scene.frame(), plan_of(scene, STRENGTHS[: len(scene.faces)])
-    plan = FacePlan(plan.faces, replace(plan.spec, edits_first=one.edits_first), plan.height, plan.width, plan.pixel_format)
+    plan = FacePlan(
+        plan.faces, replace(plan.spec, edits_first=one.edits_first), plan.height, plan.width, plan.pixel_format
+    )
 
     def at(age: int) -> Edits:
         """Less at each further age; place is the same at all."""
@@ -102,7 +104,9 @@ def test_faces_that_are_apart_are_pasted_at_once(color: Color) -> None:
             1, 40, 90, color, "plain", ((20.0, 20.0, 20.0, 0.0), (40.0 + gap, 21.0, 20.0, 0.0)), 12, 6, "float32", 1
         )
         disjoint.append(plan_of(scene).disjoint)
-        one = EditScene(scene, 3, 8, frozenset(("residual", "gain", "grey", "lines", "flow")), (0.0, 0.0, 1.0, 1.0), bool(gap % 2))
+        one = EditScene(
+            scene, 3, 8, frozenset(("residual", "gain", "grey", "lines", "flow")), (0.0, 0.0, 1.0, 1.0), bool(gap % 2)
+        )
         check_edits_equal_the_cpus(one, plan_of(scene).rectangle, 0, 500, 2)
     assert disjoint == sorted(disjoint)
     assert set(disjoint) == {False, True}

@@ -121,7 +121,7 @@ def test_worker_processes_make_the_same_batches(faces):
         assert torch.equal(value, getattr(there, name)), name
 
 
-def test_faces_of_rare_decades_and_sexes_and_drawn_fringes_come_more_often(faces, monkeypatch):
+def test_faces_of_rare_decades_and_sexes_grey_ones_and_drawn_fringes_come_more_often(faces, monkeypatch):
     photos = [replace(photo, gender="F") for photo in faces.photos]
     ages = np.array([25.0, 26.0, 27.0, 28.0, 29.0, 71.0], np.float32)
     many = replace(faces, photos=photos, age=ages, sharp=np.ones(6, bool))
@@ -134,6 +134,8 @@ def test_faces_of_rare_decades_and_sexes_and_drawn_fringes_come_more_often(faces
     monkeypatch.setattr(examples.hair, "fringes", lambda: {faces.photos[1].key: []})
     drawn = examples.likelihood(many, 0.0)
     assert drawn[1] == pytest.approx(4 * drawn[0])
+    beard = replace(many, photos=[replace(photos[0], tags=frozenset({"grey beard"})), *photos[1:]])
+    assert examples.likelihood(beard, 0.0)[0] == pytest.approx(3 * drawn[0])
 
 
 def test_dressed_faces_are_drawn_as_often_as_is_asked(made_up, targets, faces):

@@ -1,5 +1,7 @@
 """Age layers, who gets which, and the mesh space that they lie in."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,15 @@ def test_every_layer_serves_as_many(people):
     choice = matching.choose(people, people[:4])
     served = (choice.shares[..., :4] + choice.shares[..., 4:]).sum(0)  # [5, K]
     np.testing.assert_allclose(served, len(people) / 4, rtol=0.12)
+
+
+def test_a_young_womans_forehead_has_shallower_lines(people):
+    women = [
+        replace(people[0], photo=replace(people[0].photo, gender="F", age=age)) for age in (20.0, 36.0, 41.0, 60.0)
+    ]
+    depth = matching.choose(women, women[:1]).depth
+    np.testing.assert_allclose(depth[:, 0], (0.65, 0.65, 0.75, 0.85), atol=1e-6)
+    assert (depth[:, 1:] == depth[0, 1:]).all()
 
 
 def test_who_leans_left_gets_mirrored_layers(people):
