@@ -31,10 +31,9 @@ def test_every_layer_serves_as_many(people):
 
 
 def test_a_young_womans_forehead_has_shallower_lines(people):
-    women = [
-        replace(people[0], photo=replace(people[0].photo, gender="F", age=age)) for age in (20.0, 36.0, 41.0, 60.0)
-    ]
-    depth = matching.choose(women, women[:1]).depth
+    ages = (20.0, 36.0, 41.0, 60.0)
+    women = [replace(p, photo=replace(p.photo, gender="F", age=age)) for p, age in zip(people, ages, strict=False)]
+    depth = matching.choose(women, women[:2]).depth
     np.testing.assert_allclose(depth[:, 0], (0.65, 0.65, 0.75, 0.85), atol=1e-6)
     assert (depth[:, 1:] == depth[0, 1:]).all()
 
