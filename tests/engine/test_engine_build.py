@@ -72,11 +72,11 @@ def test_progress_memory_and_kernels_of_a_build(
     assert all(0 <= done <= of for _, done, of in seen)
     log = "\n".join(lines)
     (memory,) = (int(size) for size in re.findall(r"Max Scratch Memory: (\d+) bytes", log))
-    assert memory <= 98e6
+    assert memory <= 111e6
     kernels = re.findall(r"^Name: (\S+), LayerType: (\w+),", log, re.MULTILINE)
     kinds = Counter(kind for _, kind in kernels)
     assert not kinds["signal"], "a second stream"
-    assert kinds.total() - kinds["shape_call"] <= 88
+    assert kinds.total() - kinds["shape_call"] <= 94
     assert sum(bool(re.match(r"__myl_(Tran|Resh|Move|Repl|Conc|Slic)+_myl", name)) for name, _ in kernels) <= 5, (
         "layout"
     )
@@ -94,7 +94,7 @@ def test_prepare(prepared: builder.Prepared, tmp_path: Path) -> None:
     kept = builder.prepare(transformer.WEIGHTS, precision="fp32")
     assert (kept.description.precision, kept.psnr) == ("fp32", None)
     edits = builder.prepare(models.save_edits(tmp_path / "edits.onnx", gain=0.1, flow=(0.02, -0.01), textured=0.5))
-    assert (edits.description.format, edits.description.precision) == (2, "fp16")
+    assert (edits.description.format, edits.description.precision) == (3, "fp16")
     assert edits.psnr is not None
     assert edits.psnr >= fp16.LEAST_PSNR_DB
 
