@@ -232,7 +232,7 @@ def _number(x: Float64) -> Float64:
 
 
 def _views(plan: FacePlan, n: int, edits: Edits) -> list[tuple[Floats, Float64, float]]:
-    """What adds up over the views of face ``n``: residual, and of format 2 gain, [3 or 4, side, side]; its box and its taper."""
+    """What adds up over the views of face ``n``: residual, and from format 2 on gain, [3 or 4, side, side]; its box and its taper."""
     channels = 3 if edits.residuals_alone else 4
     views = [(edits.face_edit[n, :channels], np.array(plan.spec.face_box), plan.spec.face_taper)]
     for patch, box in zip(edits.patch_edit[n], plan.faces.boxes[n], strict=True):

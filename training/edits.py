@@ -114,19 +114,27 @@ def compose(edits: Edits, boxes: Tensor, size: int, face_box: tuple[float, float
     )
 
 
-def render(edits: Composed, canvas: Tensor) -> Tensor:
-    """The edited canvas [B, 3, H, H] in [0, 1].
+def render(edits: Composed, canvas: Tensor, edits_first: bool = True) -> Tensor:
+    """The edited canvas [B, 3, H, H] in [0, 1]; not ``edits_first``: of format 2.
 
-    What is edited moves by a bilinear reading here; the kernels read it by a sharper filter, which training need not pay for.
+    It moves by a bilinear reading here; the kernels read by a sharper filter, which training need not pay for.
     """
-    greyed = canvas + edits.grey * (luma(canvas) - canvas)
+    v = canvas if edits_first else flowed(canvas, edits.flow)
+    greyed = v + edits.grey * (luma(v) - v)
     light = (1 + edits.gain).clamp(min=0) * torch.exp(edits.skin * edits.drawn)
-    return flowed((light * greyed + edits.change).clamp(0, 1), edits.flow)
+    edited = (light * greyed + edits.change).clamp(0, 1)
+    return flowed(edited, edits.flow) if edits_first else edited
 
 
-def apply(edits: Edits, boxes: Tensor, canvas: Tensor, face_box: tuple[float, float, float, float]) -> Tensor:
+def apply(
+    edits: Edits,
+    boxes: Tensor,
+    canvas: Tensor,
+    face_box: tuple[float, float, float, float],
+    edits_first: bool = True,
+) -> Tensor:
     """The edited canvas [B, 3, H, H] in [0, 1] of a canvas of the same shape, the square of ``face_box``."""
-    return render(compose(edits, boxes, canvas.shape[-1], face_box), canvas)
+    return render(compose(edits, boxes, canvas.shape[-1], face_box), canvas, edits_first)
 
 
 def flowed(canvas: Tensor, flow: Tensor) -> Tensor:

@@ -197,7 +197,7 @@ def picture(backend: Backend, batch: examples.Batch) -> torch.Tensor:
     inputs = feed(batch)
     outputs = backend.run(inputs["face"], inputs["patches"], inputs["boxes"], inputs["age"][:, 0])
     made = edits.Edits(*(torch.from_numpy(np.asarray(one, np.float32)) for one in outputs))
-    return edits.apply(made, batch.boxes, batch.canvas, FACE_BOX)
+    return edits.apply(made, batch.boxes, batch.canvas, FACE_BOX, backend.description.views.edits_first)
 
 
 def main(
@@ -220,7 +220,7 @@ def main(
         about = open_model(model, providers=("CPUExecutionProvider",), threads=1).description
         if about.precision != "fp32":
             raise ValueError(f"{model} is {about.precision}: give the float32 model that it was made from")
-        if (about.format, about.groups, about.face_box) != (2, data.GROUPS, FACE_BOX):
+        if about.format == 1 or (about.groups, about.face_box) != (data.GROUPS, FACE_BOX):
             raise ValueError(f"{model} is of another version: quantise it with the version that exported it")
         photos = read_packs(packs or default_packs())
         known = examples.load(targets, examples.only(photos, "train"), faces)

@@ -122,7 +122,7 @@ class Scene:
         return views, locals_, places, np.tile(codes, (faces, 1))
 
     def edits(self) -> tuple[Floats, ...]:
-        """Smooth edits of one face, as a model's outputs: residuals and gains of up to 1/8, all parts of format 2 if it is that."""
+        """Smooth edits of one face, as a model's outputs: residuals and gains of up to 1/8, all parts from format 2 on."""
         alone = not self.lines_size
         face = _waves(3 if alone else 6, self.face_size)
         patches = np.stack([_waves(3 if alone else 4, self.patch_size) for _ in geometry.REGION_NAMES])

@@ -232,8 +232,8 @@ def parse(text: str, limits: Limits = LIMITS, expected: str | None = None) -> De
     into, known = (Description, FORMATS) if kind == "transformer" else (AgeDescription, (FORMAT,))
     if type(raw.get("format")) is not int or raw["format"] not in known:
         raise ModelError(
-            f"the model's description has format {raw.get('format')!r:.200}; this version of lgin-edge reads format "
-            f"{' and '.join(map(str, known))}: export the model again, or install the lgin-edge that it was made for"
+            f"the model's description has format {raw.get('format')!r:.200}; this version of lgin-edge reads formats "
+            f"{', '.join(map(str, known))}: export the model again, or install the lgin-edge that it was made for"
         )
     if expected not in (None, kind):
         raise ModelError(f"a model of kind {kind!r}, expected {expected!r}: {KINDS[kind]}")

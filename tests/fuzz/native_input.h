@@ -101,7 +101,7 @@ inline FacesInput faces_of(Input& in, int most, double reach, double largest) {
 
 // Tapers and a face box; of views of these sizes.
 inline lgin::ViewSpec spec_of(Input& in, int face_size, int patch_size) {
-  lgin::ViewSpec spec{face_size, patch_size, in.real(1e-3, 0.5), in.real(1e-3, 0.5), {0.0, 0.0, 1.0, 1.0}, in.whole(0, 1) == 1};
+  lgin::ViewSpec spec{face_size, patch_size, in.real(1e-3, 0.5), in.real(1e-3, 0.5), {0.0, 0.0, 1.0, 1.0}, false};
   const int how = in.whole(0, 31);
   if (how == 0) spec.face_taper = in.raw<double>();
   if (how == 1) spec.region_taper = in.raw<double>();

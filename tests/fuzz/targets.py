@@ -15,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from pathlib import Path
@@ -51,6 +52,8 @@ sys.path.append(str(Path(__file__).parents[2] / "integrations" / "datasets"))
 import webdataset_shards
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
+#: How often a target got past its arguments, which it would not if they were no longer those of what it calls.
+REACHED: Counter[str] = Counter()
 #: Seconds of CPU time that an execution may take. (Wall time would count what other processes take.)
 _PATIENCE = 2.0
 
@@ -335,15 +338,15 @@ def native(data: bytes) -> None:
     give = Arguments(data)
     module: Any = vars(kernels)["_native"]
     frame, color = give.frame()
-    affines, boxes = give.floats((give.small(), 2, 3)), give.floats((give.small(), 5, 4))
+    n = give.small()
+    affines, boxes = give.floats((n, 2, 3)), give.floats((give.pick((n, n, n, give.small())), 5, 4))
     s, p = 1 + give.take(1)[0] % 12, 1 + give.take(1)[0] % 12
     with contextlib.suppress(ValueError, TypeError):
-        n = len(affines)
         face, patches = (
             give.array(np.zeros((n, 3, s, s), np.float32)),
             give.array(np.zeros((n, 5, 3, p, p), np.float32)),
         )
-        tapers, box = (give.real(), give.real()), tuple(give.floats((4,)).tolist())
+        tapers, box = (give.real(), give.real()), tuple(give.real() for _ in range(4))
         rows, width = (*getattr(frame, "shape", ()), 0, 0)[:2]
         height = rows * 2 // 3 if color == "nv12" else rows
         plan = module.FacePlan(
@@ -354,10 +357,12 @@ def native(data: bytes) -> None:
             p,
             *tapers,
             give.pick(((0.0, 0.0, 1.0, 1.0), box)),
+            s % 2 == 1,
             height,
             width,
             color,
         )
+        REACHED["native"] += 1
         with contextlib.suppress(ValueError, TypeError):
             module.region_crop(plan, frame, face, patches, give.number(3), -1)
         with contextlib.suppress(ValueError, TypeError):
@@ -367,7 +372,12 @@ def native(data: bytes) -> None:
             module.resample(frame, color, give.floats((2, 3)), view, give.number(3))
         corners = (give.number(40), give.number(40), give.number(80), give.number(80))
         block = give.array(np.zeros(module.block_size(color, n), np.uint8))
-        plan.write_block(block, give.number(64), give.number(400), corners)
+        with contextlib.suppress(ValueError, TypeError):
+            plan.write_block(block, give.number(64), give.number(400), corners)
+        face, patches, flow = (
+            give.array(np.zeros(shape, np.float32)) for shape in ((n, 6, s, s), (n, 5, 4, p, p), (n, 2, 4, 4))
+        )
+        module.edit_paste(plan, frame, face, patches, give.pick((None, flow)), None, None, give.number(3), -1)
 
 
 @lru_cache(maxsize=1)

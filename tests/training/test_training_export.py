@@ -172,7 +172,7 @@ def test_onnx_outputs_are_not_trivial(exported):
 
 def test_the_model_describes_itself(exported):
     about = read_description(exported / "t.onnx")
-    assert (about.format, about.face_size, about.patch_size, about.lines_size) == (2, 64, 32, 288)
+    assert (about.format, about.face_size, about.patch_size, about.lines_size) == (3, 64, 32, 288)
     assert about.face_box == FACE_BOX
     assert about.groups == data.GROUPS
     assert "Congress" in about.training_data
