@@ -20,7 +20,6 @@ from benchmarks.stages.run import discover_targets
 from benchmarks.stages.stages import CPU, Model
 from lgin_edge.cli import options
 from lgin_edge.inference.loader import open_model
-from lgin_edge.transformer import WEIGHTS
 
 pytest.importorskip("benchmarks.research", reason="needs a checkout")
 
@@ -171,10 +170,18 @@ def test_what_is_absent_has_its_reason(model: Model, stack: ExitStack, monkeypat
     assert not any(one.failed for one in skipped)
 
 
-def test_pytorch_has_the_weights_of_the_file(stack: ExitStack) -> None:
-    pytest.importorskip("torch")
-    pytest.importorskip("training.networks", reason="needs a checkout")
-    (model,) = stages.open_models([WEIGHTS], stack)
+def test_pytorch_has_the_weights_of_the_file(stack: ExitStack, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    networks = pytest.importorskip("training.networks", reason="needs a checkout")
+    from training import export
+
+    torch.manual_seed(5)
+    net = networks.LGIN().eval()
+    with torch.no_grad():
+        for weight in net.parameters():  # heads begin at 0
+            weight.add_(0.02 * torch.randn_like(weight))
+    export.export(net, tmp_path / "t.onnx")
+    (model,) = stages.open_models([tmp_path / "t.onnx"], stack)
     run = frameworks.eager(frameworks.torch_module(model), 1)
     inputs = model.scene.engine_inputs()
     expected = model.expected.edits(1, 1)
