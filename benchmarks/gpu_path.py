@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,7 +90,12 @@ def _time_kernels(
 
 def path_answers(step: Step) -> None:
     """Everything of a frame's way but the network, on random frames: the CPU's bytes, whatever order shapes come in."""
-    about, shrink = _description(), 5 if step.quick else 1
+    for about in _edited():
+        _path_answers(step, about)
+
+
+def _path_answers(step: Step, about: Description) -> None:
+    shrink = 5 if step.quick else 1
     height, width = (side // shrink for side in SIZES[0])
     engine = Fixed(step.cuda, about)
     with closing(GpuFramePath(step.cuda, Stream(step.cuda), engine)) as path:
@@ -107,6 +114,7 @@ def path_answers(step: Step) -> None:
                     worst, differ = max(worst, int(difference.max())), differ + int((difference != 0).sum())
             step.row(
                 "frames against the CPU's",
+                model_format=about.format,
                 format=pixel_format.value,
                 worst_levels=worst,
                 bytes_that_differ=differ,
@@ -158,6 +166,7 @@ def _check_frames_in_flight(
             differ += int((path.download(at) != want).sum())
     step.row(
         "frames in flight against the CPU's",
+        model_format=path.description.format,
         format=pixel_format.value,
         frames=len(frames),
         queued_ms=queued_ms,
@@ -168,16 +177,14 @@ def _check_frames_in_flight(
 
 def paste_times(step: Step) -> None:
     """Microseconds of a paste in FP16: of several ages in one launch and one after another, and so of faces."""
-    about = _description()
     size, sides = ((60, 100), (10,)) if step.quick else (SIZES[0], (100, 300))
-    for pixel_format in (PixelFormat.RGB, PixelFormat.NV12):
-        for side in sides:
-            with closing(GpuFramePath(step.cuda, Stream(step.cuda), Fixed(step.cuda, about))) as path:
-                for faces, ages in ((1, 1), (1, 2), (1, 6), (3, 1)):
-                    once = _paste_us(step, path, pixel_format, size, side, faces, ages)
-                    separate = _paste_us(step, path, pixel_format, size, side, 1, 1, faces * ages)
-                    numbers = {"us": once, "separate_us": separate}
-                    step.row("paste", format=pixel_format.value, side=side, faces=faces, ages=ages, **numbers)
+    for about, pixel_format, side in itertools.product(_edited(), (PixelFormat.RGB, PixelFormat.NV12), sides):
+        with closing(GpuFramePath(step.cuda, Stream(step.cuda), Fixed(step.cuda, about))) as path:
+            for faces, ages in ((1, 1), (1, 2), (1, 6), (3, 1)):
+                once = _paste_us(step, path, pixel_format, size, side, faces, ages)
+                separate = _paste_us(step, path, pixel_format, size, side, 1, 1, faces * ages)
+                numbers = {"us": once, "separate_us": separate, "model_format": about.format}
+                step.row("paste", format=pixel_format.value, side=side, faces=faces, ages=ages, **numbers)
 
 
 def _paste_us(
@@ -535,6 +542,11 @@ def _description() -> Description:
     about = read_description(WEIGHTS)
     assert isinstance(about, Description)
     return about
+
+
+def _edited() -> list[Description]:
+    """The bundled model's with its edits where the picture is before it moves (format 2), and where it shows them (format 3)."""
+    return [replace(_description(), format=number) for number in (2, 3)]
 
 
 def _noise(pixel_format: PixelFormat, height: int, width: int, seed: int = 0) -> Frame:

@@ -169,9 +169,9 @@ class Trainer:
         if w.skin:
             parts["skin"] = losses.share(small(e.face_edit[:, edits.SKIN :]), batch.skin, window)
         if w.gain:
-            parts["gain"] = losses.supervised(small(there.gain), window * batch.gain, known)
+            parts["gain"] = losses.supervised(small(there.gain), window * batch.gain, known, unit=0.15)
         if w.residual:
-            parts["residual"] = losses.supervised(small(there.change), window * batch.residual, known)
+            parts["residual"] = losses.supervised(small(there.change), window * batch.residual, known, unit=0.05)
         if w.flow:
             parts["flow"] = losses.supervised(100 * e.flow, 100 * batch.flow)
         if w.place:

@@ -66,8 +66,26 @@ def test_identity_loss_is_per_scale_mean():
 def test_picture_loss_counts_error_and_gradients_where_the_target_is_known():
     made, target = torch.zeros(1, 1, 2, 2), torch.tensor([[[[0.0, 0.4], [0.0, 0.4]]]])
     everywhere = torch.ones(1, 1, 2, 2)
-    assert losses.picture(made, target, everywhere).item() == pytest.approx(0.2 + 0.4)
+    assert losses.picture(made, target, everywhere).item() == pytest.approx(
+        losses.to_mean(torch.tensor(0.4), 0.05).item() / 2 + 0.4
+    )
     assert losses.picture(made, target, 1 - target / 0.4).item() == 0
+
+
+def test_to_mean_has_the_slope_of_l1_at_a_unit_and_of_three_at_most():
+    error = torch.tensor([-2.0, -0.1, 0.0, 0.05, 0.1, 0.3, 5.0], requires_grad=True)
+    losses.to_mean(error, 0.1).sum().backward()
+    assert error.grad.tolist() == pytest.approx([-3, -1, 0, 0.5, 1, 3, 3])
+
+
+def test_what_is_not_certain_is_learnt_as_a_mean_not_as_nothing():
+    """Of three faces that look alike, one has grey hair that gets dark; L1 would leave all three as they are."""
+    targets, answers = torch.tensor([0.0, 0.0, 0.12]), torch.linspace(-0.05, 0.15, 201)
+    costs = torch.stack([losses.supervised(a.expand(3), targets, unit=0.05) for a in answers])
+    assert answers[costs.argmin()].item() == pytest.approx(0.04, abs=1e-3)
+    assert answers[
+        torch.stack([losses.supervised(a.expand(3), targets) for a in answers]).argmin()
+    ].item() == pytest.approx(0, abs=1e-3)
 
 
 def test_maps_count_where_they_are_supervised():
