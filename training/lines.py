@@ -24,6 +24,8 @@ class Lines(nn.Module):
     SHARPNESS = 5.0
     #: Slope of the softplus that keeps depths above zero. A rectifier shuts: the first weights 1.0 had no lines in four regions of five.
     SLOPE = 4.0
+    #: Groups for which lines are read of every face, whatever is asked for: what is still to come for them says how old it is.
+    READ = (-3, -1)
 
     def __init__(self, inputs: int, ages: int, layers: int, side: int) -> None:
         """``inputs``: channels of a region and of the whole face together. ``ages``: length of the age code."""
@@ -40,12 +42,12 @@ class Lines(nn.Module):
             self.usual.weight.copy_(torch.linspace(0, 1, ages).expand(regions, -1))
         self.depth = nn.Parameter(torch.zeros(regions, self.HIDDEN, 1))
         self.depth_bias = nn.Parameter(torch.full((regions, 1), -0.2))
-        self.register_buffer("oldest", torch.eye(ages)[None, -1:], persistent=False)
+        self.register_buffer("read", torch.eye(ages)[None, list(self.READ)], persistent=False)
         self.register_buffer("layers", torch.zeros(layers, side, side))
         self.register_buffer("windows", torch.full((regions, side, side), 1 / regions))
 
     def forward(self, local: Tensor, whole: Tensor, l: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of the layers [N, 5, 2 K], depths [N, G, 5, 1] and those of the oldest group [N, 5], not negative.
+        """Logits of the layers [N, 5, 2 K], depths [N, G, 5, 1] and those of ``READ`` [N, 2, 5], not negative.
 
         Args:
             local: features of the regions [N, 5, c, p, p]. whole: of the face [N, C, H, W]. l: [N, G, K].
@@ -54,7 +56,7 @@ class Lines(nn.Module):
         h = torch.cat([local.mean((3, 4)), seen], -1).transpose(0, 1)  # [5, N, inputs]
         h = F.leaky_relu(h @ self.features + self.features_bias, 0.1)
         logits = (h @ self.which).transpose(0, 1)
-        return logits, self.deep(h, l), self.deep(h, self.oldest.to(l))[:, 0, :, 0]
+        return logits, self.deep(h, l), self.deep(h, self.read.to(l))[..., 0]
 
     def deep(self, h: Tensor, l: Tensor) -> Tensor:
         """Depths [N, G, 5, 1] of faces' hidden features h [5, N, HIDDEN] at ages l [N or 1, G, K]."""

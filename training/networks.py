@@ -26,6 +26,7 @@ from .edits import Edits, luma
 from .greying import Greying, kept_light
 from .lines import Lines, shown
 from .targets import curves
+from .texture import Texture
 
 #: Box of view 0 of new models, canonical: a little more than the square, so that hair greys to a portrait's border.
 FACE_BOX = (-0.08, -0.12, 1.08, 1.04)
@@ -325,14 +326,14 @@ class Transformation:
 
     Attributes:
         edits: face_edit, patch_edit, flow and lines with axes [N, G] first, place with N.
-        which: logits of the age layers [N, 5, 2 K]. depth: [N, G, 5]; oldest: of the oldest group [N, 5].
+        which: logits of the age layers [N, 5, 2 K]. depth: [N, G, 5]; read: of the groups ``Lines.READ`` [N, 2, 5].
         coarse: residuals of G_g at S/4 and S/2, [N * G, 3, ...].
     """
 
     edits: Edits
     which: Tensor
     depth: Tensor
-    oldest: Tensor
+    read: Tensor
     coarse: list[Tensor]
 
     def single(self) -> Edits:
@@ -373,32 +374,36 @@ class LGIN(nn.Module):
                 face.new_zeros(n, g, 1, side, side),
             )  # fmt: skip
             which, depth = face.new_zeros(n, 5, 2 * self.config.layers), face.new_zeros(n, g, 5)
-            return Transformation(edits, which, depth, depth[:, 0], coarse)
+            return Transformation(edits, which, depth, depth[:, :1].expand(-1, 2, -1), coarse)
         skip, mixed = self.local.encode(patches)
         if self.interaction is not None:
             e3, mixed = self.interaction(e3, mixed, in_face_box(boxes))
         place = self.whole.locate(e3)
-        which, depth, oldest = self.lines(mixed.float(), e3.float(), age)
+        which, depth, read = self.lines(mixed.float(), e3.float(), age)
         lines = self.lines.texture(self.lines.chosen(which), depth)
         face_edit, flow, coarse = self.whole(e1, e2, e3, age)
         patch_edit = self.local(skip, mixed, age)
         edits = Edits(
             face_edit.unflatten(0, (n, g)), patch_edit.unflatten(0, (n, g)), flow.unflatten(0, (n, g)), place, lines
         )
-        return Transformation(edits, which, depth[..., 0], oldest, coarse)
+        return Transformation(edits, which, depth[..., 0], read, coarse)
 
 
 class Exported(nn.Module):
-    """T without the coarse images that only L_I needs, with hair that greys along its strands.
+    """T without the coarse images that only L_I needs, with hair that greys along its strands and skin that roughens.
 
     A face that gets no lines gets no older, and nothing of it turns grey: fair hair, which a network may take for grey hair that is to get
-    dark again, would turn ashen. A face that gets younger, and has few lines to lose, has hair that is light for another reason than
-    age: well below the present age it gets darker by ``LIGHT`` at most. (Half of the people of 42 to 48 have so few lines, a quarter of those
-    of 48 to 54: their grey hair stays.)
+    dark again, would turn ashen. What follows goes by the lines that a face has already, which rise with its age (``lines_now``):
+
+    - Hair of a face that gets younger and has few is light for another reason than age: well below the present age it gets darker
+      by ``LIGHT`` at most.
+    - Skin of a face that gets older and has none stays as smooth as it is: viewers chose young faces so.
     """
 
-    #: Depth of lines that a face has already (``curves``; 1.3 are all), as read from it: some 50 years, and less is few; light.
-    FEW, LIGHT = 0.45, 0.08
+    #: Lines that a face has, in units of ``curves``: at 46 years, and less is few; light.
+    FEW, LIGHT = 0.25, 0.08
+    #: And at 34 and 42 years, between which skin begins to roughen; lines gained by which it has.
+    SMOOTH, ROUGH, ROUGHENED = 0.07, 0.17, 0.8
     #: Mean depth of the lines from which on a face gets older: 0.00 at ages below the present one, 0.02 at it, 0.5 some years beyond.
     OLDER = 0.05
 
@@ -406,22 +411,41 @@ class Exported(nn.Module):
         super().__init__()
         self.net = net
         self.greying = Greying(net.config.face_size)
+        self.texture = Texture()
 
     def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> tuple[Tensor, ...]:
         made = self.net(face, patches, boxes, age)
         # Added up one by one, which an engine does in the kernel that takes the sum.
         regions = len(geometry.REGION_NAMES)
-        older = (sum(made.depth.unbind(-1)) / (regions * self.OLDER)).clamp(max=1.0)
-        lost = curves.at("lines", self.net.years[-1]) - sum(made.oldest.unbind(-1)) / regions
+        depth, read = (sum(depths.unbind(-1)) / regions for depths in (made.depth, made.read))
+        now, gained = self.lines_now(depth, read)
+        older = (depth / self.OLDER).clamp(max=1.0)
         # All that there is, soon.
-        darker = self.LIGHT + 5 * (older - 0.2).clamp(min=0) + 5 * (lost[:, None] - self.FEW).clamp(min=0)
+        darker = self.LIGHT + 5 * (older - 0.2).clamp(min=0) + 5 * (now - self.FEW).clamp(min=0)
+        aged = ((now - self.SMOOTH) / (self.ROUGH - self.SMOOTH)).clamp(0, 1) * (gained / self.ROUGHENED).clamp(max=1.0)
         edits = made.edits
         others, grey, skin = edits.face_edit.split((4, 1, 1), 2)
         light = (luma(face) + 1) / 2
         others = kept_light(light, others, skin, darker[..., None, None])
+        rough = self.texture(face, light, skin, aged)
         skin = shown(light, skin[:, :, 0])[:, :, None]
         face_edit = self.greying(light, torch.cat([others, older[..., None, None, None] * grey, skin], 2))
-        return face_edit, edits.patch_edit, edits.flow, edits.place, edits.lines
+        others, rest = face_edit.split((4, 2), 2)
+        return torch.cat([others + rough, rest], 2), edits.patch_edit, edits.flow, edits.place, edits.lines
+
+    def lines_now(self, depth: Tensor, read: Tensor) -> tuple[Tensor, Tensor]:
+        """Lines that faces have already [N, 1] and those that they gain at the wanted ages [N, G], in units of ``curves``.
+
+        A face's lines are drawn as deep as ``curves`` says, times a number of its own that says nothing of its age (``matching``). In the
+        ratio of two depths that number is gone, and present lines are left: ``m / o = (c_m - now) / (c_o - now)``.
+
+        Args:
+            depth: mean depths [N, G]. read: of ``Lines.READ`` [N, 2].
+        """
+        middle, oldest = (curves.at("lines", self.net.years[group]) for group in Lines.READ)
+        m, o = read.split(1, 1)
+        now = middle - (oldest - middle) * m / (o - m).clamp(min=0.01)
+        return now, depth * (oldest - now) / o.clamp(min=0.05)
 
 
 def example_inputs(config: NetworkConfig, faces: int = 1, ages: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -11,9 +11,10 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 from support.macs import count_macs
 
 from lgin_edge import geometry
-from training import networks
+from training import data, networks
 from training.config import PRESETS
 from training.critics import AgeClassifier, Discriminator
+from training.lines import Lines
 from training.networks import LGIN, Exported, NetworkConfig, Position, example_inputs
 from training.targets import curves
 
@@ -249,13 +250,35 @@ def test_compiled_enlarging_is_the_same(monkeypatch):
     assert wanted.shape == (2, 3, 8, 10)
 
 
+def lines_read(years: float, scale: float, wanted: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Depths of a face of an age as the targets have them, and those of ``Lines.READ``: [1, 1, 5], [1, 2, 5]."""
+    of_groups = [scale * curves.older("lines", years, data.GROUPS[group].center) for group in Lines.READ]
+    deep = scale * curves.older("lines", years, wanted)
+    return torch.full((1, 1, 5), deep), torch.tensor(of_groups)[None, :, None].expand(1, 2, 5)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.3])
+@pytest.mark.parametrize("years", [22.0, 36.0, 48.0, 59.0])
+def test_a_face_s_lines_say_its_age_however_deep_they_are_drawn(years: float, scale: float) -> None:
+    depth, read = (depths.mean(-1) for depths in lines_read(years, scale, 75.0))
+    now, gained = Exported(LGIN(SMALL)).lines_now(depth, read)
+    assert now.item() == pytest.approx(curves.at("lines", years), abs=1e-5)
+    assert gained.item() == pytest.approx(curves.at("lines", 75.0) - curves.at("lines", years), abs=1e-5)
+
+
+def test_a_face_older_than_all_has_lines() -> None:
+    now, gained = Exported(LGIN(SMALL)).lines_now(torch.full((1, 1), 1e-4), torch.tensor([[1e-4, 1e-4]]))
+    assert now.item() > 0.5
+    assert gained.item() < 0.01
+
+
 @pytest.mark.parametrize(
-    ("lost", "older", "most"),
-    [(0.3, 0.0, 0.08), (0.5, 0.0, 0.33), (0.7, 0.0, 1.0), (0.3, 0.01, 0.08), (0.3, 0.02, 1.0)],
+    ("years", "older", "most"),
+    [(36.0, 0.0, 0.08), (48.0, 0.0, 0.25), (58.0, 0.0, 1.0), (36.0, 0.01, 0.08), (36.0, 0.02, 1.0)],
     ids=["young", "some lines", "lined", "a little below the present age", "older"],
 )
 def test_light_hair_of_the_young_stays_light(
-    lost: float, older: float, most: float, monkeypatch: pytest.MonkeyPatch
+    years: float, older: float, most: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When they get younger: what is dark again was never grey. Of those with lines to lose, it may be."""
     net = LGIN(SMALL).eval()
@@ -264,14 +287,32 @@ def test_light_hair_of_the_young_stays_light(
     edits = made.edits
     edits.face_edit[:, :, :4], edits.face_edit[:, :, 4:], edits.flow[:] = 0.0, 0.0, 0.0
     edits.face_edit[:, :, :3] = -2.0  # as dark as can be
-    oldest = torch.full((1, 5), curves.at("lines", 80) - lost)
-    monkeypatch.setattr(
-        net, "forward", lambda *inputs: replace(made, depth=torch.full((1, 1, 5), older), oldest=oldest)
-    )
+    _, read = lines_read(years, 1.0, years)
+    monkeypatch.setattr(net, "forward", lambda *inputs: replace(made, depth=torch.full((1, 1, 5), older), read=read))
     monkeypatch.setattr(exported.greying, "forward", lambda light, edit: edit)
     with torch.no_grad():
         darker = -exported(*example_inputs(SMALL, 1, 1))[0][:, :, :3] / 2
-    assert float(darker.max()) == pytest.approx(most, rel=1e-4)
+    assert float(darker.max()) == pytest.approx(most, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("years", "wanted", "share"),
+    [(28.0, 75.0, 0.0), (50.0, 75.0, 1.0), (50.0, 50.0, 0.0), (50.0, 22.0, 0.0)],
+    ids=["young", "older", "unchanged", "younger"],
+)
+def test_skin_roughens_that_is_not_young(
+    years: float, wanted: float, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = LGIN(SMALL).eval()
+    exported = Exported(net).eval()
+    made = net(*example_inputs(SMALL, 1, 1))
+    depth, read = lines_read(years, 0.8, wanted)
+    aged: list[torch.Tensor] = []
+    monkeypatch.setattr(net, "forward", lambda *inputs: replace(made, depth=depth, read=read))
+    monkeypatch.setattr(exported.texture, "forward", lambda face, light, skin, share: aged.append(share) or skin * 0)
+    with torch.no_grad():
+        exported(*example_inputs(SMALL, 1, 1))
+    assert aged[0].item() == pytest.approx(share, abs=0.01)
 
 
 def test_what_gets_no_older_turns_no_greyer(monkeypatch: pytest.MonkeyPatch) -> None:
