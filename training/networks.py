@@ -402,7 +402,7 @@ class Exported(nn.Module):
 
     #: Lines that a face has, in units of ``curves``: at 46 years, and less is few; light.
     FEW, LIGHT = 0.25, 0.08
-    #: And at 34 and 42 years, between which skin begins to roughen; lines gained by which it has.
+    #: And at 33 and 42 years, between which skin begins to roughen; lines gained by which it has.
     SMOOTH, ROUGH, ROUGHENED = 0.07, 0.17, 0.8
     #: Mean depth of the lines from which on a face gets older: 0.00 at ages below the present one, 0.02 at it, 0.5 some years beyond.
     OLDER = 0.05
@@ -434,7 +434,7 @@ class Exported(nn.Module):
         return torch.cat([others + rough, rest], 2), edits.patch_edit, edits.flow, edits.place, edits.lines
 
     def lines_now(self, depth: Tensor, read: Tensor) -> tuple[Tensor, Tensor]:
-        """Lines that faces have already [N, 1] and those that they gain at the wanted ages [N, G], in units of ``curves``.
+        """Lines that faces have already [N, 1], up to those of the middle group, and those that they gain at the wanted ages [N, G], in units of ``curves``.
 
         A face's lines are drawn as deep as ``curves`` says, times a number of its own that says nothing of its age (``matching``). In the
         ratio of two depths that number is gone, and present lines are left: ``m / o = (c_m - now) / (c_o - now)``.
@@ -444,8 +444,9 @@ class Exported(nn.Module):
         """
         middle, oldest = (curves.at("lines", self.net.years[group]) for group in Lines.READ)
         m, o = read.split(1, 1)
-        now = middle - (oldest - middle) * m / (o - m).clamp(min=0.01)
-        return now, depth * (oldest - now) / o.clamp(min=0.05)
+        # Where hardly any are to come a face is old, or too blurred to tell: then it gains no more than is drawn.
+        now = middle - (oldest - middle) * m / (o - m).clamp(min=0.1)
+        return now, depth * (oldest - now) / o.clamp(min=0.4)
 
 
 def example_inputs(config: NetworkConfig, faces: int = 1, ages: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:

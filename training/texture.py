@@ -19,6 +19,9 @@ AMOUNT = 0.55
 _SIGMA, _REACH = 1.43, 3
 #: Detail is what differs from the blur by less than this share of it; twice as much is a feature or a spot, which stays as it is.
 _DETAIL = 0.06
+#: Detail of colour in the middle of a face, as a share of its light, up to which it is skin's and from which on it is a sensor's noise, which
+#: would be seen on skin alone: of 294 faces the median is 0.005, 99 % are below, and 0.018 with noise of 4 levels in good light.
+_SKIN, _NOISE = 0.013, 0.026
 
 
 class Texture(nn.Module):
@@ -47,4 +50,12 @@ class Texture(nn.Module):
         spots = ((light - mean).abs() / (_DETAIL * mean + 1e-3) - 1).clamp(0, 1)
         calm = 1 - F.avg_pool2d(spots, 3, 1, 1)
         detail = calm * torch.cat([-1 - blurred, torch.ones_like(light)], 1)
+        aged = aged * (1 - self.noise(face - blurred, light - mean, mean))
         return (AMOUNT * aged)[..., None, None, None] * skin * detail[:, None]
+
+    def noise(self, detail: Tensor, light: Tensor, mean: Tensor) -> Tensor:
+        """0 of a picture without noise, 1 of one with so much that nothing is to be made stronger, [N, 1]."""
+        middle = slice(detail.shape[-1] * 3 // 8, detail.shape[-1] * 5 // 8)
+        detail, light, mean = (x[..., middle, middle] for x in (detail, light, mean))
+        colour = (detail / 2 - light).abs().mean((1, 2, 3)) / (mean.mean((1, 2, 3)) + 0.02)
+        return ((colour - _SKIN) / (_NOISE - _SKIN)).clamp(0, 1)[:, None]

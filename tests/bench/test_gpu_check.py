@@ -59,7 +59,7 @@ def test_no_gpu_ends_it_and_no_time_skips() -> None:
 
 
 @needs_kernels
-@pytest.mark.parametrize(("name", "count"), [("card", 3), ("path", 7), ("paste-times", 8), ("path-times", 10)])
+@pytest.mark.parametrize(("name", "count"), [("card", 3), ("path", 14), ("paste-times", 16), ("path-times", 10)])
 def test_measurements_run(name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = cuda_stand_in.Runtime()
     cuda_stand_in.queue_launches(runtime, monkeypatch)

@@ -266,10 +266,20 @@ def test_a_face_s_lines_say_its_age_however_deep_they_are_drawn(years: float, sc
     assert gained.item() == pytest.approx(curves.at("lines", 75.0) - curves.at("lines", years), abs=1e-5)
 
 
-def test_a_face_older_than_all_has_lines() -> None:
-    now, gained = Exported(LGIN(SMALL)).lines_now(torch.full((1, 1), 1e-4), torch.tensor([[1e-4, 1e-4]]))
-    assert now.item() > 0.5
-    assert gained.item() < 0.01
+@pytest.mark.parametrize(("middle", "oldest"), [(1e-4, 1e-4), (0.02, 0.02), (0.02, 0.01), (0.02, 0.06)])
+def test_a_face_older_than_all_has_lines_and_gains_none(middle: float, oldest: float) -> None:
+    """A softplus is never zero, and what is left of it says nothing."""
+    now, gained = Exported(LGIN(SMALL)).lines_now(torch.full((1, 1), oldest), torch.tensor([[middle, oldest]]))
+    assert now.item() > 0.3
+    assert gained.item() < 0.2
+
+
+@pytest.mark.parametrize("years", [65.0, 70.0, 78.0])
+def test_the_old_gain_what_is_left(years: float) -> None:
+    depth, read = (depths.mean(-1) for depths in lines_read(years, 1.0, 80.0))
+    _, gained = Exported(LGIN(SMALL)).lines_now(depth, read)
+    left = curves.older("lines", years, 80.0)
+    assert left * 0.9 < gained.item() < left + 0.4
 
 
 @pytest.mark.parametrize(
@@ -313,6 +323,23 @@ def test_skin_roughens_that_is_not_young(
     with torch.no_grad():
         exported(*example_inputs(SMALL, 1, 1))
     assert aged[0].item() == pytest.approx(share, abs=0.01)
+
+
+def test_what_roughens_skin_is_added_to_residual_and_gain_after_the_hair_greyed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = LGIN(SMALL).eval()
+    exported = Exported(net).eval()
+    made = net(*example_inputs(SMALL, 2, 3))
+    side = SMALL.face_size
+    rough = torch.rand(2, 3, 4, side, side)
+    monkeypatch.setattr(net, "forward", lambda *inputs: made)
+    monkeypatch.setattr(exported.greying, "forward", lambda light, edit: 0 * edit)
+    monkeypatch.setattr(exported.texture, "forward", lambda face, light, skin, aged: rough)
+    with torch.no_grad():
+        edit = exported(*example_inputs(SMALL, 2, 3))[0]
+    torch.testing.assert_close(edit[:, :, :4], rough)
+    assert (edit[:, :, 4:] == 0).all()
 
 
 def test_what_gets_no_older_turns_no_greyer(monkeypatch: pytest.MonkeyPatch) -> None:
