@@ -76,8 +76,8 @@ def picture(made: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 def to_mean(error: Tensor, unit: float) -> Tensor:
     """Huber's loss: ``e^2 / 2u`` up to 3 units, then its tangent. Its slope is that of L1 at one unit.
 
-    What minimises it is a mean. L1's is a median, which changes nothing where a network is not sure of a large change: grey hair
-    that was to get dark got a third as dark as its targets.
+    What minimises it is a mean, of errors up to 3 units, and beyond that lies between mean and median. L1's is a median, which
+    changes nothing where a network is not sure of a large change: grey hair that was to get dark got a third as dark as its targets.
     """
     return F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=3 * unit) / unit
 

@@ -396,8 +396,8 @@ class Exported(nn.Module):
     dark again, would turn ashen. What follows goes by the lines that a face has already, which rise with its age (``lines_now``):
 
     - Hair of a face that gets younger and has few is light for another reason than age: well below the present age it gets darker
-      by ``LIGHT`` at most.
-    - Skin of a face that gets older and has none stays as smooth as it is: viewers chose young faces so.
+      by ``LIGHT`` at most. (On the val split 8 of 11 people of 42 to 48 have so few, one of 20 of 48 to 54: their grey hair stays.)
+    - Skin of a face that gets older and has none stays as smooth as it is: viewers chose the young with smooth skin.
     """
 
     #: Lines that a face has, in units of ``curves``: at 46 years, and less is few; light.

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -257,6 +258,17 @@ def lines_read(years: float, scale: float, wanted: float) -> tuple[torch.Tensor,
     return torch.full((1, 1, 5), deep), torch.tensor(of_groups)[None, :, None].expand(1, 2, 5)
 
 
+def exported_saying(monkeypatch: pytest.MonkeyPatch, faces: int = 1, ages: int = 1, **said: torch.Tensor) -> Any:
+    """An exported network whose own answer is replaced where it is ``said``, and that answer; no hair turns grey of itself."""
+    net = LGIN(SMALL).eval()
+    exported = Exported(net).eval()
+    with torch.no_grad():
+        made = replace(net(*example_inputs(SMALL, faces, ages)), **said)
+    monkeypatch.setattr(net, "forward", lambda *inputs: made)
+    monkeypatch.setattr(exported.greying, "forward", lambda light, edit: edit)
+    return exported, made
+
+
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.3])
 @pytest.mark.parametrize("years", [22.0, 36.0, 48.0, 59.0])
 def test_a_face_s_lines_say_its_age_however_deep_they_are_drawn(years: float, scale: float) -> None:
@@ -291,15 +303,10 @@ def test_light_hair_of_the_young_stays_light(
     years: float, older: float, most: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When they get younger: what is dark again was never grey. Of those with lines to lose, it may be."""
-    net = LGIN(SMALL).eval()
-    exported = Exported(net).eval()
-    made = net(*example_inputs(SMALL, 1, 1))
-    edits = made.edits
-    edits.face_edit[:, :, :4], edits.face_edit[:, :, 4:], edits.flow[:] = 0.0, 0.0, 0.0
-    edits.face_edit[:, :, :3] = -2.0  # as dark as can be
     _, read = lines_read(years, 1.0, years)
-    monkeypatch.setattr(net, "forward", lambda *inputs: replace(made, depth=torch.full((1, 1, 5), older), read=read))
-    monkeypatch.setattr(exported.greying, "forward", lambda light, edit: edit)
+    exported, made = exported_saying(monkeypatch, depth=torch.full((1, 1, 5), older), read=read)
+    made.edits.face_edit[:] = 0.0
+    made.edits.face_edit[:, :, :3] = -2.0  # as dark as can be
     with torch.no_grad():
         darker = -exported(*example_inputs(SMALL, 1, 1))[0][:, :, :3] / 2
     assert float(darker.max()) == pytest.approx(most, rel=1e-3)
@@ -307,18 +314,22 @@ def test_light_hair_of_the_young_stays_light(
 
 @pytest.mark.parametrize(
     ("years", "wanted", "share"),
-    [(28.0, 75.0, 0.0), (50.0, 75.0, 1.0), (50.0, 50.0, 0.0), (50.0, 22.0, 0.0)],
-    ids=["young", "older", "unchanged", "younger"],
+    [
+        (28.0, 75.0, 0.0),
+        (37.5, 75.0, 0.45),
+        (50.0, 75.0, 1.0),
+        (50.0, 60.0, 0.35),
+        (50.0, 50.0, 0.0),
+        (50.0, 22.0, 0.0),
+    ],
+    ids=["young", "less young", "older", "a little older", "unchanged", "younger"],
 )
 def test_skin_roughens_that_is_not_young(
     years: float, wanted: float, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    net = LGIN(SMALL).eval()
-    exported = Exported(net).eval()
-    made = net(*example_inputs(SMALL, 1, 1))
     depth, read = lines_read(years, 0.8, wanted)
+    exported, _ = exported_saying(monkeypatch, depth=depth, read=read)
     aged: list[torch.Tensor] = []
-    monkeypatch.setattr(net, "forward", lambda *inputs: replace(made, depth=depth, read=read))
     monkeypatch.setattr(exported.texture, "forward", lambda face, light, skin, share: aged.append(share) or skin * 0)
     with torch.no_grad():
         exported(*example_inputs(SMALL, 1, 1))
@@ -328,12 +339,8 @@ def test_skin_roughens_that_is_not_young(
 def test_what_roughens_skin_is_added_to_residual_and_gain_after_the_hair_greyed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    net = LGIN(SMALL).eval()
-    exported = Exported(net).eval()
-    made = net(*example_inputs(SMALL, 2, 3))
-    side = SMALL.face_size
-    rough = torch.rand(2, 3, 4, side, side)
-    monkeypatch.setattr(net, "forward", lambda *inputs: made)
+    exported, _ = exported_saying(monkeypatch, 2, 3)
+    rough = torch.rand(2, 3, 4, SMALL.face_size, SMALL.face_size)
     monkeypatch.setattr(exported.greying, "forward", lambda light, edit: 0 * edit)
     monkeypatch.setattr(exported.texture, "forward", lambda face, light, skin, aged: rough)
     with torch.no_grad():
@@ -344,13 +351,10 @@ def test_what_roughens_skin_is_added_to_residual_and_gain_after_the_hair_greyed(
 
 def test_what_gets_no_older_turns_no_greyer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fair hair that a network takes for grey hair would turn ashen when younger."""
-    net = LGIN(SMALL).eval()
-    exported = Exported(net).eval()
     depth = torch.tensor([0.0, 0.02, 0.05, 0.5]).reshape(1, 4, 1).expand(-1, -1, 5)
-    made = net(*example_inputs(SMALL, 1, 4))
+    exported, made = exported_saying(monkeypatch, 1, 4, depth=depth)
     made.edits.face_edit[:, :, 4] = 0.5
     seen: list[torch.Tensor] = []
-    monkeypatch.setattr(net, "forward", lambda *inputs: replace(made, depth=depth))
     monkeypatch.setattr(exported.greying, "forward", lambda light, edit: seen.append(edit) or edit)
     with torch.no_grad():
         exported(*example_inputs(SMALL, 1, 4))
