@@ -3,8 +3,10 @@
 A network says where hair greys as it says everything: as a mean of what might be. So an edge of hair is a haze, and grey
 over black hair, which shows no strands, is a veil. Both are mended here, by the picture's own edges and directions.
 
-- *Hairline*: beside skin, and wherever light has an edge, grey keeps to the hair's edge in the picture (guided filter of He et al.
-  2010, at a quarter of the side as in He & Sun 2015's fast one).
+- *Hairline*: beside skin, how much of a pixel is hair follows from its colour, which lies between the hair's and the skin's nearby (the
+  compositing equation of Levin et al. 2008's matting): single hairs grey, the skin between them does not.
+- *Outline*: before a light wall grey keeps to the hair's edge in the picture (guided filter of He et al. 2010, at a quarter of the
+  side as in He & Sun 2015's fast one).
 - *Brows* keep half of their colour, which is the skin's between their hairs.
 - *Strands*: where hair gets lighter, white hairs lie along the hair that is there. Their texture is noise, streaked in
   ``DIRECTIONS`` directions; the structure tensor (Bigün & Granlund 1987) of the picture chooses among them. Hair without one direction, tight curls,
@@ -47,6 +49,14 @@ _CURLED, _STRAIGHT = 0.25, 0.6
 _BLURRED, _SHARP = 0.25, 0.49
 #: The guided filter's radius, pixels of a quarter of the side; its noise, squared light; and how much of the most grey nearby is haze, and how much is hair.
 _RADIUS, _EPSILON, _HAZE, _WHOLE = 1, 3e-4, 0.4, 0.8
+#: Sigma of the windows in which the colours of hair and of skin are taken, pixels of a quarter of the side.
+_NEARBY = 2.5
+#: Squared distance of two colours in [0, 1] that tells them apart, and the noise of colour on the way between them.
+_TOLD, _NOISE_OF_COLOUR = 0.01, 0.003
+#: Share of the way from skin to hair from which a pixel is hair in part, and what of the way from there it is all hair.
+_PART, _ALL = 0.2, 0.55
+#: How many times as much of its edit a pixel of hair gets at most.
+_MORE = 1.8
 #: Of the grey of brows, what is left out: skin shows between their hairs, and without its colour they look blue.
 _BROWS = 0.5
 #: Variance of light in the filter's window that is an edge, squared light; and light from which on a wall is lighter than grey hair.
@@ -133,6 +143,8 @@ class Greying(nn.Module):
     bank: Tensor
     window: Tensor
     spread: Tensor
+    nearby: Tensor
+    large: Tensor
     larger: Tensor
     orient: Tensor
     sobel: Tensor
@@ -153,6 +165,8 @@ class Greying(nn.Module):
             "bank": F.pixel_unshuffle(streaks(side)[:, None], 2).flatten(1, 2),  # [DIRECTIONS + 1, 4 * S/2, S/2]
             "window": window,
             "spread": enlarged(side // 4, side) @ window,
+            "nearby": gaussian(side // 4, _NEARBY),
+            "large": enlarged(side // 4, side),
             "larger": enlarged(side // _BLOCK, side),
             "orient": gaussian(side // 2, _WINDOW),
             "sobel": torch.stack([rows, rows.T])[:, None] / _NOISE,
@@ -162,12 +176,14 @@ class Greying(nn.Module):
         }.items():
             self.register_buffer(name, value.contiguous(), persistent=False)
 
-    def forward(self, light: Tensor, face_edit: Tensor) -> Tensor:
-        """Face edits [N, G, 6, S, S] of views whose light is [N, 1, S, S] in [0, 1] -> the same shape."""
+    def forward(self, face: Tensor, light: Tensor, face_edit: Tensor) -> Tensor:
+        """Face edits [N, G, 6, S, S] of views [N, 3, S, S] in [-1, 1], whose light is [N, 1, S, S] in [0, 1] -> the same shape."""
         half = F.avg_pool2d(light, 2)
         residual, gain, grey, skin = face_edit.split((3, 1, 1, 1), 2)
-        share, brows = (x[:, :, None] for x in self.hairline(light, half, grey[:, :, 0], skin[:, :, 0]))
-        residual, gain, grey = share * residual, share * gain, share * (1 - _BROWS * brows) * grey
+        outline, brows = self.outline(light, half, grey[:, :, 0], skin[:, :, 0])
+        share = self.hairline((face + 1) / 2, grey, skin, outline[:, :, None], brows[:, :, None])
+        brows = brows[:, :, None]
+        residual, gain, grey = share * residual, share * gain, (share * (1 - _BROWS * brows) * grey).clamp(max=1.0)
         lighter = gain[:, :, 0] * light + (residual * self.luma).sum(2) / 2
         # What is as light as grey hair already, as a hairline's skin, a collar or a wall, may be no hair that gets lighter.
         excess = torch.minimum(lighter, light + lighter - LIGHTEST).clamp(min=0) * (6 * grey[:, :, 0]).clamp(max=1.0)
@@ -177,8 +193,8 @@ class Greying(nn.Module):
         white = grey[:, :, 0] * amount * self.strands(light, half, grey[:, :, 0])
         return torch.cat([residual + 2 * white[:, :, None], gain, grey, skin], 2)
 
-    def hairline(self, light: Tensor, half: Tensor, grey: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
-        """How much of each edit is left, less than 1 at the edge of hair, where grey spreads past it; and where brows are: [N, G, S, S].
+    def outline(self, light: Tensor, half: Tensor, grey: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
+        """How much of each edit is left, less than 1 before a light wall, where grey spreads past hair; and where brows are: [N, G, S, S].
 
         Maps that are read by the same matrix are read together.
         """
@@ -191,17 +207,42 @@ class Greying(nn.Module):
         haze = _HAZE * F.max_pool2d(q, 5, 1, 2)
         slope, offset = across(self.spread, torch.stack([slope, y - slope * x - haze])).unbind()
         left = ((slope * light + offset) / (_WHOLE - _HAZE) / (grey + 1e-3)).clamp(0, 1)
-        # Only what greys; only round the face, or where light has an edge and is lighter than grey hair: hair before a dark wall has
-        # no edge, and its outline is no darker than its inside. Brows, holes in skin that a closing fills, have no edge of their own.
+        # Only what greys; only where light has an edge and is lighter than grey hair: hair before a dark wall has no edge, and its outline
+        # is no darker than its inside. Brows, holes in skin that a closing fills, have no edge of their own.
         coarse = blocks(skin)
         grown = F.max_pool2d(coarse, 5, 1, 2)
         holes = (-F.max_pool2d(-grown, 5, 1, 2) - coarse).clamp(min=0)
         edges = blocks(variance / (variance + _EDGE), 4) * (1 - holes)
-        maps = [grown * (1 - holes), edges, (2 * holes).clamp(max=1.0)]
-        round_face, edges, brows = across(self.larger, torch.stack(maps)).unbind()
+        edges, brows = across(self.larger, torch.stack([edges, (2 * holes).clamp(max=1.0)])).unbind()
         bright = ((light - _WALL) / (LIGHTEST - _WALL)).clamp(0, 1)
-        near = torch.maximum(round_face, edges * bright) * (6 * grey).clamp(max=1.0)
-        return 1 + near * (left - 1), brows
+        return 1 + edges * bright * (6 * grey).clamp(max=1.0) * (left - 1), brows
+
+    def hairline(self, face: Tensor, grey: Tensor, skin: Tensor, share: Tensor, brows: Tensor) -> Tensor:
+        """How much of each edit a pixel gets, [N, G, 1, S, S]: ``share`` but between hair and skin, and between 0 and ``_MORE`` there.
+
+        Args:
+            face: [N, 3, S, S] in [0, 1]. The others [N, G, 1, S, S].
+        """
+        colour = F.avg_pool2d(face, 4)[:, None]
+        maps = torch.cat([grey, skin], 2).flatten(0, 1)
+        q, s = F.avg_pool2d(maps, 4).unflatten(0, grey.shape[:2]).split(1, 2)
+        # What is as grey as the most is hair, and no skin.
+        hair = q / (q.amax((3, 4), keepdim=True) + 0.05) * (1 - s)
+        hair, s = hair * hair, s * s
+        means = across(self.nearby, torch.cat([hair, s, hair * q, hair * colour, s * colour], 2))
+        hair, s, most, of_hair, of_skin = means.split((1, 1, 1, 3, 3), 2)
+        most, of_hair, of_skin = most / (hair + 1e-3), of_hair / (hair + 1e-3), of_skin / (s + 1e-3)
+        way = of_hair - of_skin
+        apart = (way * way).sum(2, keepdim=True)
+        way = way / (apart + _NOISE_OF_COLOUR)
+        # Both have to be near, and unlike.
+        both = hair + s + 1e-3
+        near = (6 * hair / both).clamp(max=1.0) * (4 * s / both).clamp(max=1.0) * (4 * both).clamp(max=1.0)
+        maps = torch.cat([way, (of_skin * way).sum(2, keepdim=True), most, near * apart / (apart + _TOLD)], 2)
+        way, start, most, near = across(self.large, maps).split((3, 1, 1, 1), 2)
+        come = (face[:, None] * way).sum(2, keepdim=True) - start
+        wanted = most * ((come - _PART) / _ALL).clamp(0, 1)
+        return share + near * (1 - brows) * (((wanted + 0.01) / (grey + 0.01)).clamp(max=_MORE) - share)
 
     def strands(self, light: Tensor, half: Tensor, grey: Tensor) -> Tensor:
         """Light of white hairs along the picture's own directions, [N, G, S, S], of variance 1 in straight hair of a sharp picture."""

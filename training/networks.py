@@ -429,7 +429,7 @@ class Exported(nn.Module):
         others = kept_light(light, others, skin, darker[..., None, None])
         rough = self.texture(face, light, skin, aged)
         skin = shown(light, skin[:, :, 0])[:, :, None]
-        face_edit = self.greying(light, torch.cat([others, older[..., None, None, None] * grey, skin], 2))
+        face_edit = self.greying(face, light, torch.cat([others, older[..., None, None, None] * grey, skin], 2))
         others, rest = face_edit.split((4, 2), 2)
         return torch.cat([others + rough, rest], 2), edits.patch_edit, edits.flow, edits.place, edits.lines
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -14,8 +16,17 @@ HAIRLINE = 120  # rows above it are hair, below skin
 
 
 @pytest.fixture(scope="module")
-def greying() -> Greying:
-    return Greying(SIDE).eval()
+def greying() -> Callable[[Tensor, Tensor], Tensor]:
+    """Edits of hair that greyed, of a view's light, whose colours are ``coloured``, and the edits."""
+    module = Greying(SIDE).eval()
+    return lambda light, edit: module(coloured(light), light, edit)
+
+
+def coloured(light: Tensor) -> Tensor:
+    """A view [1, 3, SIDE, SIDE] in [-1, 1] of this light: brown where it is dark, pink where it is not."""
+    pink = ((light - 0.2) / 0.3).clamp(0, 1)
+    brown, skin = (torch.tensor(c)[None, :, None, None] for c in ((1.35, 0.93, 0.45), (1.17, 0.95, 0.81)))
+    return 2 * light * (brown + pink * (skin - brown)) - 1
 
 
 def view(angle: float = 0.0, blur: int = 1) -> Tensor:
@@ -44,7 +55,7 @@ def edit(spread: float = 0.5, lighter: float = 0.2) -> Tensor:
     return result
 
 
-def test_grey_keeps_to_the_edge_of_hair_beside_skin(greying: Greying) -> None:
+def test_grey_keeps_to_the_edge_of_hair_beside_skin(greying: Callable[[Tensor, Tensor], Tensor]) -> None:
     before = edit(spread=10)
     after = greying(view(), before)
     beyond, inside = (..., slice(HAIRLINE + 2, HAIRLINE + 10), slice(None)), (..., slice(HAIRLINE - 12), slice(None))
@@ -53,7 +64,21 @@ def test_grey_keeps_to_the_edge_of_hair_beside_skin(greying: Greying) -> None:
     assert after[:, :, 4][inside].mean() > 0.98 * before[:, :, 4][inside].mean()
 
 
-def test_grey_keeps_to_the_edge_of_hair_before_a_light_wall(greying: Greying) -> None:
+def test_single_hairs_beside_skin_grey_and_the_skin_between_them_does_not(
+    greying: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    """A haze of grey over both is what a network says."""
+    before, light = edit(spread=10), view()
+    strands = slice(HAIRLINE, HAIRLINE + 8), slice(40, 200, 8)
+    light[(..., *strands)] = 0.12
+    after = greying(light, before)
+    between = slice(HAIRLINE, HAIRLINE + 8), slice(44, 204, 8)
+    for channel in (0, 4):
+        assert after[:, :, channel][(..., *strands)].mean() > 1.2 * before[:, :, channel][(..., *strands)].mean()
+        assert after[:, :, channel][(..., *between)].mean() < 0.6 * before[:, :, channel][(..., *between)].mean()
+
+
+def test_grey_keeps_to_the_edge_of_hair_before_a_light_wall(greying: Callable[[Tensor, Tensor], Tensor]) -> None:
     """Where no skin is near; before a dark wall nothing tells where hair ends."""
     before = edit(spread=10)
     before[:, :, 5] = 0
@@ -75,7 +100,7 @@ def test_no_hair_is_whiter_than_all_others() -> None:
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.7, 1.57])
-def test_white_hairs_lie_along_the_hair(greying: Greying, angle: float) -> None:
+def test_white_hairs_lie_along_the_hair(greying: Callable[[Tensor, Tensor], Tensor], angle: float) -> None:
     light = greying(view(angle), edit())[0, 0, 0, 20 : HAIRLINE - 20, 20:-20]
     gy, gx = (d.flatten() for d in torch.gradient(light))
     # The energy of changes along the strands against that across them, whose direction is (cos, sin) of the angle.
@@ -84,13 +109,13 @@ def test_white_hairs_lie_along_the_hair(greying: Greying, angle: float) -> None:
     assert along < 0.25 * across
 
 
-def test_hair_that_gets_darker_gets_no_white_hairs(greying: Greying) -> None:
+def test_hair_that_gets_darker_gets_no_white_hairs(greying: Callable[[Tensor, Tensor], Tensor]) -> None:
     before = edit(lighter=-0.05)
     after = greying(view(), before)
-    assert torch.allclose(after[..., : HAIRLINE - 24, :], before[..., : HAIRLINE - 24, :], atol=1e-5)
+    assert torch.allclose(after[..., : HAIRLINE - 50, :], before[..., : HAIRLINE - 50, :], atol=1e-5)
 
 
-def test_what_is_as_light_as_grey_hair_gets_half_as_much_lighter(greying: Greying) -> None:
+def test_what_is_as_light_as_grey_hair_gets_half_as_much_lighter(greying: Callable[[Tensor, Tensor], Tensor]) -> None:
     before = edit()
     wall, hair = (0, 0, 0, slice(4, 50), slice(4, 60)), (0, 0, 0, slice(4, 50), slice(110, 240))
     light = view()
@@ -100,19 +125,19 @@ def test_what_is_as_light_as_grey_hair_gets_half_as_much_lighter(greying: Greyin
     assert after[hair].mean() > 0.95 * before[hair].mean()
 
 
-def test_fair_hair_gets_no_white_hairs(greying: Greying) -> None:
+def test_fair_hair_gets_no_white_hairs(greying: Callable[[Tensor, Tensor], Tensor]) -> None:
     fair = view() + 0.4
     made, without = greying(fair, edit(lighter=0.05))[0, 0, 0], edit(lighter=0.05)[0, 0, 0]
     assert (made - without)[20 : HAIRLINE - 40].abs().max() < 0.01
 
 
-def test_a_blurred_picture_shows_no_single_hairs(greying: Greying) -> None:
+def test_a_blurred_picture_shows_no_single_hairs(greying: Callable[[Tensor, Tensor], Tensor]) -> None:
     spread = [greying(view(blur=blur), edit())[0, 0, 0, 20 : HAIRLINE - 20].std() for blur in (1, 8)]
     assert spread[0] > AMOUNT
     assert spread[1] < 0.02 * spread[0]
 
 
-def test_brows_get_lighter_and_keep_half_of_their_colour(greying: Greying) -> None:
+def test_brows_get_lighter_and_keep_half_of_their_colour(greying: Callable[[Tensor, Tensor], Tensor]) -> None:
     before = edit()
     brow = (..., slice(160, 170), slice(60, 110))
     light = view()
@@ -149,7 +174,7 @@ def test_light_hair_gets_darker_by_no_more_than_is_said() -> None:
     torch.testing.assert_close(factor, factor[:, :, :1].expand_as(factor))
 
 
-def test_each_age_is_as_alone(greying: Greying) -> None:
+def test_each_age_is_as_alone(greying: Callable[[Tensor, Tensor], Tensor]) -> None:
     both = torch.cat([edit(spread=6), edit(lighter=0.1)], 1)
     made = greying(view(0.3), both)
     for k in (0, 1):

@@ -265,7 +265,7 @@ def exported_saying(monkeypatch: pytest.MonkeyPatch, faces: int = 1, ages: int =
     with torch.no_grad():
         made = replace(net(*example_inputs(SMALL, faces, ages)), **said)
     monkeypatch.setattr(net, "forward", lambda *inputs: made)
-    monkeypatch.setattr(exported.greying, "forward", lambda light, edit: edit)
+    monkeypatch.setattr(exported.greying, "forward", lambda face, light, edit: edit)
     return exported, made
 
 
@@ -341,7 +341,7 @@ def test_what_roughens_skin_is_added_to_residual_and_gain_after_the_hair_greyed(
 ) -> None:
     exported, _ = exported_saying(monkeypatch, 2, 3)
     rough = torch.rand(2, 3, 4, SMALL.face_size, SMALL.face_size)
-    monkeypatch.setattr(exported.greying, "forward", lambda light, edit: 0 * edit)
+    monkeypatch.setattr(exported.greying, "forward", lambda face, light, edit: 0 * edit)
     monkeypatch.setattr(exported.texture, "forward", lambda face, light, skin, aged: rough)
     with torch.no_grad():
         edit = exported(*example_inputs(SMALL, 2, 3))[0]
@@ -355,7 +355,7 @@ def test_what_gets_no_older_turns_no_greyer(monkeypatch: pytest.MonkeyPatch) -> 
     exported, made = exported_saying(monkeypatch, 1, 4, depth=depth)
     made.edits.face_edit[:, :, 4] = 0.5
     seen: list[torch.Tensor] = []
-    monkeypatch.setattr(exported.greying, "forward", lambda light, edit: seen.append(edit) or edit)
+    monkeypatch.setattr(exported.greying, "forward", lambda face, light, edit: seen.append(edit) or edit)
     with torch.no_grad():
         exported(*example_inputs(SMALL, 1, 4))
     grey = seen[0][0, :, 4].amax((1, 2))

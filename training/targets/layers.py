@@ -24,6 +24,10 @@ _DETAIL, _COARSE, _PORES = 28.0, 3.6, 0.8
 FINE_GAIN, COARSE_GAIN, PORES_GAIN = 1.0, 0.15, 0.40
 #: And of the ridges of the fine band: as bright as furrows are dark they look embossed, and like veins on a shiny cheek.
 BRIGHT_GAIN = 0.32
+#: What is left of ridges in the end, where furrows leave them beside themselves.
+RIDGES = 0.75
+#: How much fainter layers are drawn on chin and between the brows, where donors' creases look like worms and dashes on a smooth face.
+CALM_CHIN, CALM_BROWS = 0.6, 0.5
 #: Before that no line is deeper than this, log light; and every layer's fine band has this RMS where the donor's skin is seen: a donor with
 #: folds like a relief gives lines as deep as one with few.
 _DEEPEST, _FINE_RMS = 0.30, 0.046
@@ -126,6 +130,22 @@ def replaced(bank: Floats, forehead: Floats) -> Floats:
     whole = serving(bank, INSTEAD, _BENT)
     brows_up = serving(serving(bank, INSTEAD, _BENT_FOREHEAD), FOREHEAD_INSTEAD, _BENT_FOREHEAD)
     return whole + forehead * (brows_up - whole)
+
+
+def calmed(bank: Floats, mean: mean_face.Float64) -> Floats:
+    """The bank [K, side, side] with fainter lines on the chin and between the brows, and fainter ridges everywhere."""
+    side = bank.shape[-1]
+    x0, y0, x1, y1 = mean_face.TEXTURE_BOX
+    points = (mean - (x0, y0)) / (x1 - x0, y1 - y0) * side
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
+
+    def spot(of: tuple[int, int], across: float, down: float) -> Floats:
+        """1 in the middle of two points, falling steeply to 0 where it is as far off as said, texels."""
+        middle = points[list(of)].mean(0)
+        return np.exp(-0.5 * (((x - side / 2) / across) ** 2 + ((y - middle[1]) / down) ** 2) ** 2).astype(np.float32)
+
+    left = 1 - CALM_CHIN * spot((17, 152), 42.0, 26.0) - CALM_BROWS * spot((9, 168), 26.0, 26.0)
+    return bank * left * np.where(bank > 0, np.float32(RIDGES), np.float32(1.0))
 
 
 def _bent(layer: Floats, distance: tuple[float, float], seed: int) -> Floats:

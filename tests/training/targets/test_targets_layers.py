@@ -57,6 +57,21 @@ def test_windows_of_the_regions_sum_to_1():
         assert windows[:, row, column].argmax() == region
 
 
+def test_lines_on_the_chin_between_the_brows_and_ridges_are_fainter():
+    mean, bank = mean_face.load(), np.stack([np.full((layers.TEXTURE_SIDE,) * 2, light, np.float32) for light in (-1, 1)])
+    furrows, ridges = layers.calmed(bank, mean)
+    x0, y0, x1, y1 = mean_face.TEXTURE_BOX
+
+    def at(point: int) -> float:
+        column, row = ((mean[point] - (x0, y0)) / (x1 - x0, y1 - y0) * layers.TEXTURE_SIDE).astype(int)
+        return -furrows[row, column]
+
+    assert at(199) == pytest.approx(1 - layers.CALM_CHIN, abs=0.1)
+    assert at(9) == pytest.approx(1 - layers.CALM_BROWS, abs=0.15)
+    assert min(at(point) for point in (50, 280, 172, 61, 33)) > 0.85  # cheeks, jaw, corners of mouth and eye
+    np.testing.assert_allclose(ridges, -layers.RIDGES * furrows, rtol=1e-6)
+
+
 def test_the_coarse_band_of_a_layer_is_symmetrical():
     """Light from one side is the donor's; bags on both sides are the age's."""
     side = layers.TEXTURE_SIDE
