@@ -5,8 +5,6 @@ over black hair, which shows no strands, is a veil. Both are mended here, by the
 
 - *Hairline*: beside skin, how much of a pixel is hair follows from its colour, which lies between the hair's and the skin's nearby (the
   compositing equation of Levin et al. 2008's matting): single hairs grey, the skin between them does not.
-- *Outline*: before a light wall grey keeps to the hair's edge in the picture (guided filter of He et al. 2010, at a quarter of the
-  side as in He & Sun 2015's fast one).
 - *Brows* keep half of their colour, which is the skin's between their hairs.
 - *Strands*: where hair gets lighter, white hairs lie along the hair that is there. Their texture is noise, streaked in
   ``DIRECTIONS`` directions; the structure tensor (Bigün & Granlund 1987) of the picture chooses among them. Hair without one direction, tight curls,
@@ -47,8 +45,6 @@ _WINDOW, _NOISE = 2.0, 0.004
 _CURLED, _STRAIGHT = 0.25, 0.6
 #: Ratio of the finest detail to coarser detail, squared, of a picture that is too blurred to show a hair, and of one that shows all.
 _BLURRED, _SHARP = 0.25, 0.49
-#: The guided filter's radius, pixels of a quarter of the side; its noise, squared light; and how much of the most grey nearby is haze, and how much is hair.
-_RADIUS, _EPSILON, _HAZE, _WHOLE = 1, 3e-4, 0.4, 0.8
 #: Sigma of the windows in which the colours of hair and of skin are taken, pixels of a quarter of the side.
 _NEARBY = 2.5
 #: Squared distance of two colours in [0, 1] that tells them apart, and the noise of colour on the way between them.
@@ -59,8 +55,6 @@ _PART, _ALL = 0.2, 0.55
 _MORE = 1.8
 #: Of the grey of brows, what is left out: skin shows between their hairs, and without its colour they look blue.
 _BROWS = 0.5
-#: Variance of light in the filter's window that is an edge, squared light; and light from which on a wall is lighter than grey hair.
-_EDGE, _WALL = 4e-3, 0.42
 #: Side of a block, pixels of the view, in which is worked out what lies near skin and how much lighter hair gets.
 _BLOCK = 8
 
@@ -89,13 +83,6 @@ def streaks(side: int, seed: int = 3) -> Tensor:
     # In the steps of int8 in which an exported file has them (``export.store_textures``).
     step = abs(noise).max((1, 2), keepdims=True) / 127
     return torch.from_numpy((np.rint(noise / step) * step).astype(np.float32))
-
-
-def means(side: int, kernel: int) -> Tensor:
-    """[side, side]: means over windows of ``kernel``, of what lies in the picture."""
-    at = torch.arange(side)
-    inside = ((at[:, None] - at).abs() <= kernel // 2).float()
-    return inside / inside.sum(1, keepdim=True)
 
 
 def gaussian(side: int, sigma: float) -> Tensor:
@@ -141,8 +128,6 @@ class Greying(nn.Module):
     """Edits of faces whose hair greys along its own edges and strands."""
 
     bank: Tensor
-    window: Tensor
-    spread: Tensor
     nearby: Tensor
     large: Tensor
     larger: Tensor
@@ -154,7 +139,6 @@ class Greying(nn.Module):
 
     def __init__(self, side: int) -> None:
         super().__init__()
-        window = means(side // 4, 2 * _RADIUS + 1)
         angles = torch.pi * torch.arange(DIRECTIONS) / DIRECTIONS
         rows = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
         spot = torch.zeros(1, 1, 7, 7)
@@ -163,8 +147,6 @@ class Greying(nn.Module):
         coarse = F.avg_pool2d(fine, 5, 1, 2, count_include_pad=True)
         for name, value in {
             "bank": F.pixel_unshuffle(streaks(side)[:, None], 2).flatten(1, 2),  # [DIRECTIONS + 1, 4 * S/2, S/2]
-            "window": window,
-            "spread": enlarged(side // 4, side) @ window,
             "nearby": gaussian(side // 4, _NEARBY),
             "large": enlarged(side // 4, side),
             "larger": enlarged(side // _BLOCK, side),
@@ -180,9 +162,8 @@ class Greying(nn.Module):
         """Face edits [N, G, 6, S, S] of views [N, 3, S, S] in [-1, 1], whose light is [N, 1, S, S] in [0, 1] -> the same shape."""
         half = F.avg_pool2d(light, 2)
         residual, gain, grey, skin = face_edit.split((3, 1, 1, 1), 2)
-        outline, brows = self.outline(light, half, grey[:, :, 0], skin[:, :, 0])
-        share = self.hairline((face + 1) / 2, grey, skin, outline[:, :, None], brows[:, :, None])
-        brows = brows[:, :, None]
+        brows = self.brows(skin[:, :, 0])[:, :, None]
+        share = self.hairline((face + 1) / 2, grey, skin, brows)
         residual, gain, grey = share * residual, share * gain, (share * (1 - _BROWS * brows) * grey).clamp(max=1.0)
         lighter = gain[:, :, 0] * light + (residual * self.luma).sum(2) / 2
         # What is as light as grey hair already, as a hairline's skin, a collar or a wall, may be no hair that gets lighter.
@@ -193,32 +174,16 @@ class Greying(nn.Module):
         white = grey[:, :, 0] * amount * self.strands(light, half, grey[:, :, 0])
         return torch.cat([residual + 2 * white[:, :, None], gain, grey, skin], 2)
 
-    def outline(self, light: Tensor, half: Tensor, grey: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
-        """How much of each edit is left, less than 1 before a light wall, where grey spreads past hair; and where brows are: [N, G, S, S].
-
-        Maps that are read by the same matrix are read together.
-        """
-        p, q = F.avg_pool2d(half, 2), F.avg_pool2d(grey, 4)
-        x, y = across(self.window, torch.stack([p.expand_as(q), q])).unbind()
-        # About the means at each pixel, not over each window: nearly the same, and no difference of squares that FP16 would lose.
-        dx, dy = p - x, q - y
-        variance, covariance = across(self.window, dx * torch.stack([dx, dy])).unbind()
-        slope = covariance / (variance + _EPSILON)
-        haze = _HAZE * F.max_pool2d(q, 5, 1, 2)
-        slope, offset = across(self.spread, torch.stack([slope, y - slope * x - haze])).unbind()
-        left = ((slope * light + offset) / (_WHOLE - _HAZE) / (grey + 1e-3)).clamp(0, 1)
-        # Only what greys; only where light has an edge and is lighter than grey hair: hair before a dark wall has no edge, and its outline
-        # is no darker than its inside. Brows, holes in skin that a closing fills, have no edge of their own.
+    def brows(self, skin: Tensor) -> Tensor:
+        """Where brows are, holes in skin that a closing fills, [N, G, S, S] of the same shape."""
         coarse = blocks(skin)
-        grown = F.max_pool2d(coarse, 5, 1, 2)
-        holes = (-F.max_pool2d(-grown, 5, 1, 2) - coarse).clamp(min=0)
-        edges = blocks(variance / (variance + _EDGE), 4) * (1 - holes)
-        edges, brows = across(self.larger, torch.stack([edges, (2 * holes).clamp(max=1.0)])).unbind()
-        bright = ((light - _WALL) / (LIGHTEST - _WALL)).clamp(0, 1)
-        return 1 + edges * bright * (6 * grey).clamp(max=1.0) * (left - 1), brows
+        closed = -F.max_pool2d(-F.max_pool2d(coarse, 5, 1, 2), 5, 1, 2)
+        return across(self.larger, (2 * (closed - coarse)).clamp(0, 1))
 
-    def hairline(self, face: Tensor, grey: Tensor, skin: Tensor, share: Tensor, brows: Tensor) -> Tensor:
-        """How much of each edit a pixel gets, [N, G, 1, S, S]: ``share`` but between hair and skin, and between 0 and ``_MORE`` there.
+    def hairline(self, face: Tensor, grey: Tensor, skin: Tensor, brows: Tensor) -> Tensor:
+        """How much of its edit a pixel gets, [N, G, 1, S, S]: all of it but between hair and skin, and from 0 to ``_MORE`` times it there.
+
+        Brows have no hairline: there all of them would be, and skin is between their hairs.
 
         Args:
             face: [N, 3, S, S] in [0, 1]. The others [N, G, 1, S, S].
@@ -242,7 +207,7 @@ class Greying(nn.Module):
         way, start, most, near = across(self.large, maps).split((3, 1, 1, 1), 2)
         come = (face[:, None] * way).sum(2, keepdim=True) - start
         wanted = most * ((come - _PART) / _ALL).clamp(0, 1)
-        return share + near * (1 - brows) * (((wanted + 0.01) / (grey + 0.01)).clamp(max=_MORE) - share)
+        return 1 + near * (1 - brows) * (((wanted + 0.01) / (grey + 0.01)).clamp(max=_MORE) - 1)
 
     def strands(self, light: Tensor, half: Tensor, grey: Tensor) -> Tensor:
         """Light of white hairs along the picture's own directions, [N, G, S, S], of variance 1 in straight hair of a sharp picture."""

@@ -78,20 +78,6 @@ def test_single_hairs_beside_skin_grey_and_the_skin_between_them_does_not(
         assert after[:, :, channel][(..., *between)].mean() < 0.6 * before[:, :, channel][(..., *between)].mean()
 
 
-def test_grey_keeps_to_the_edge_of_hair_before_a_light_wall(greying: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Where no skin is near; before a dark wall nothing tells where hair ends."""
-    before = edit(spread=10)
-    before[:, :, 5] = 0
-    beyond, inside = (..., slice(HAIRLINE + 2, HAIRLINE + 10), slice(None)), (..., slice(HAIRLINE - 12), slice(None))
-    after = greying(view(), before)[:, :, 4]
-    assert after[beyond].mean() < 0.7 * before[:, :, 4][beyond].mean()
-    assert after[inside].mean() > 0.98 * before[:, :, 4][inside].mean()
-    wall = view()
-    wall[..., HAIRLINE:, :] = wall[..., :HAIRLINE, :].mean()
-    dark = greying(wall, before)[:, :, 4]
-    assert dark[beyond].mean() > 0.9 * before[:, :, 4][beyond].mean()
-
-
 def test_no_hair_is_whiter_than_all_others() -> None:
     """One alone in dark hair looks like a scratch."""
     bank = streaks(128)

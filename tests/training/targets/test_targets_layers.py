@@ -58,7 +58,10 @@ def test_windows_of_the_regions_sum_to_1():
 
 
 def test_lines_on_the_chin_between_the_brows_and_ridges_are_fainter():
-    mean, bank = mean_face.load(), np.stack([np.full((layers.TEXTURE_SIDE,) * 2, light, np.float32) for light in (-1, 1)])
+    mean, bank = (
+        mean_face.load(),
+        np.stack([np.full((layers.TEXTURE_SIDE,) * 2, light, np.float32) for light in (-1, 1)]),
+    )
     furrows, ridges = layers.calmed(bank, mean)
     x0, y0, x1, y1 = mean_face.TEXTURE_BOX
 
