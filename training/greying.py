@@ -4,7 +4,7 @@ A network says where hair greys as it says everything: as a mean of what might b
 over black hair, which shows no strands, is a veil. Both are mended here, by the picture's own edges and directions.
 
 - *Hairline*: beside skin, how much of a pixel is hair follows from its colour, which lies between the hair's and the skin's nearby (the
-  compositing equation of Levin et al. 2008's matting): single hairs grey, the skin between them does not.
+  compositing equation of Levin et al. 2008's matting): what is skin loses the grey that spreads over it.
 - *Brows* keep half of their colour, which is the skin's between their hairs.
 - *Strands*: where hair gets lighter, white hairs lie along the hair that is there. Their texture is noise, streaked in
   ``DIRECTIONS`` directions; the structure tensor (Bigün & Granlund 1987) of the picture chooses among them. Hair without one direction, tight curls,
@@ -50,9 +50,9 @@ _NEARBY = 2.5
 #: Squared distance of two colours in [0, 1] that tells them apart, and the noise of colour on the way between them.
 _TOLD, _NOISE_OF_COLOUR = 0.01, 0.003
 #: Share of the way from skin to hair from which a pixel is hair in part, and what of the way from there it is all hair.
-_PART, _ALL = 0.2, 0.55
-#: How many times as much of its edit a pixel of hair gets at most.
-_MORE = 1.8
+_PART, _ALL = 0.35, 0.5
+#: Where upper lids are in a face's view, of its side from above, and how far above them brows begin. Holes in skin below are no brows.
+_LIDS, _TO_BROWS = 0.506, 0.022
 #: Of the grey of brows, what is left out: skin shows between their hairs, and without its colour they look blue.
 _BROWS = 0.5
 #: Side of a block, pixels of the view, in which is worked out what lies near skin and how much lighter hair gets.
@@ -110,6 +110,12 @@ def blocks(maps: Tensor, step: int = 1) -> Tensor:
     return F.avg_pool2d(maps, _BLOCK // step)
 
 
+def yellow(colour: Tensor) -> Tensor:
+    """How much of its light a colour [N, G, 3, h, w] in [0, 1] has more in green than in blue: of red hair most."""
+    red, green, blue = colour.split(1, 2)
+    return (green - blue) / (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue + 0.03)
+
+
 def kept_light(light: Tensor, edits: Tensor, skin: Tensor, most: Tensor) -> Tensor:
     """Edits that darken what is no skin by ``most`` [N, G, 1, 1] light at most.
 
@@ -129,6 +135,8 @@ class Greying(nn.Module):
 
     bank: Tensor
     nearby: Tensor
+    twice: Tensor
+    above_eyes: Tensor
     large: Tensor
     larger: Tensor
     orient: Tensor
@@ -148,6 +156,8 @@ class Greying(nn.Module):
         for name, value in {
             "bank": F.pixel_unshuffle(streaks(side)[:, None], 2).flatten(1, 2),  # [DIRECTIONS + 1, 4 * S/2, S/2]
             "nearby": gaussian(side // 4, _NEARBY),
+            "above_eyes": ((_LIDS - (torch.arange(side // 4) + 0.5) / (side // 4)) / _TO_BROWS).clamp(0, 1)[:, None],
+            "twice": enlarged(side // _BLOCK, side // 4),
             "large": enlarged(side // 4, side),
             "larger": enlarged(side // _BLOCK, side),
             "orient": gaussian(side // 2, _WINDOW),
@@ -162,9 +172,8 @@ class Greying(nn.Module):
         """Face edits [N, G, 6, S, S] of views [N, 3, S, S] in [-1, 1], whose light is [N, 1, S, S] in [0, 1] -> the same shape."""
         half = F.avg_pool2d(light, 2)
         residual, gain, grey, skin = face_edit.split((3, 1, 1, 1), 2)
-        brows = self.brows(skin[:, :, 0])[:, :, None]
-        share = self.hairline((face + 1) / 2, grey, skin, brows)
-        residual, gain, grey = share * residual, share * gain, (share * (1 - _BROWS * brows) * grey).clamp(max=1.0)
+        share, brows, red = self.hairline((face + 1) / 2, grey, skin)
+        residual, gain, grey = share * residual, share * gain, torch.maximum(share * (1 - _BROWS * brows) * grey, red)
         lighter = gain[:, :, 0] * light + (residual * self.luma).sum(2) / 2
         # What is as light as grey hair already, as a hairline's skin, a collar or a wall, may be no hair that gets lighter.
         excess = torch.minimum(lighter, light + lighter - LIGHTEST).clamp(min=0) * (6 * grey[:, :, 0]).clamp(max=1.0)
@@ -175,24 +184,26 @@ class Greying(nn.Module):
         return torch.cat([residual + 2 * white[:, :, None], gain, grey, skin], 2)
 
     def brows(self, skin: Tensor) -> Tensor:
-        """Where brows are, holes in skin that a closing fills, [N, G, S, S] of the same shape."""
+        """Where brows are, holes in skin [N, G, S, S] that a closing fills: [N, G, S/4, S/4]."""
         coarse = blocks(skin)
         closed = -F.max_pool2d(-F.max_pool2d(coarse, 5, 1, 2), 5, 1, 2)
-        return across(self.larger, (2 * (closed - coarse)).clamp(0, 1))
+        return across(self.twice, (3 * (closed - coarse)).clamp(0, 1))
 
-    def hairline(self, face: Tensor, grey: Tensor, skin: Tensor, brows: Tensor) -> Tensor:
-        """How much of its edit a pixel gets, [N, G, 1, S, S]: all of it but between hair and skin, and from 0 to ``_MORE`` times it there.
+    def hairline(self, face: Tensor, grey: Tensor, skin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How much of its edit a pixel gets, where brows are, and how grey red ones get, each [N, G, 1, S, S].
 
-        Brows have no hairline: there all of them would be, and skin is between their hairs.
+        All of it but between hair and skin, where it is as much as is hair. Brows have no hairline: there all of them would be, and skin
+        is between their hairs; red ones are what a network misses.
 
         Args:
-            face: [N, 3, S, S] in [0, 1]. The others [N, G, 1, S, S].
+            face: [N, 3, S, S] in [0, 1]. grey, skin: [N, G, 1, S, S].
         """
         colour = F.avg_pool2d(face, 4)[:, None]
         maps = torch.cat([grey, skin], 2).flatten(0, 1)
         q, s = F.avg_pool2d(maps, 4).unflatten(0, grey.shape[:2]).split(1, 2)
         # What is as grey as the most is hair, and no skin.
-        hair = q / (q.amax((3, 4), keepdim=True) + 0.05) * (1 - s)
+        greyest = q.amax((3, 4), keepdim=True)
+        hair = q / (greyest + 0.05) * (1 - s)
         hair, s = hair * hair, s * s
         means = across(self.nearby, torch.cat([hair, s, hair * q, hair * colour, s * colour], 2))
         hair, s, most, of_hair, of_skin = means.split((1, 1, 1, 3, 3), 2)
@@ -203,11 +214,25 @@ class Greying(nn.Module):
         # Both have to be near, and unlike.
         both = hair + s + 1e-3
         near = (6 * hair / both).clamp(max=1.0) * (4 * s / both).clamp(max=1.0) * (4 * both).clamp(max=1.0)
-        maps = torch.cat([way, (of_skin * way).sum(2, keepdim=True), most, near * apart / (apart + _TOLD)], 2)
-        way, start, most, near = across(self.large, maps).split((3, 1, 1, 1), 2)
+        red = greyest * (1 - yellow(of_skin).clamp(min=0.0) / yellow(colour).clamp(min=0.02)).clamp(min=0.0)
+        brows = self.brows(skin[:, :, 0])[:, :, None]
+        near = near * apart / (apart + _TOLD)
+        # A pixel lies at a hairline or in a brow: one map says both.
+        maps = torch.cat(
+            [
+                way,
+                (of_skin * way).sum(2, keepdim=True),
+                most,
+                near * (1 - brows) - brows,
+                brows * self.above_eyes * red,
+            ],
+            2,
+        )
+        way, start, most, which, red = across(self.large, maps).split((3, 1, 1, 1, 1), 2)
         come = (face[:, None] * way).sum(2, keepdim=True) - start
         wanted = most * ((come - _PART) / _ALL).clamp(0, 1)
-        return 1 + near * (1 - brows) * (((wanted + 0.01) / (grey + 0.01)).clamp(max=_MORE) - 1)
+        near, brows = which.clamp(min=0), (-which).clamp(min=0)
+        return 1 + near * (((wanted + 0.01) / (grey + 0.01)).clamp(max=1.0) - 1), brows, red
 
     def strands(self, light: Tensor, half: Tensor, grey: Tensor) -> Tensor:
         """Light of white hairs along the picture's own directions, [N, G, S, S], of variance 1 in straight hair of a sharp picture."""

@@ -70,20 +70,16 @@ def picture(made: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         made, target: [N, 3, H, W] in [0, 1]. weight: [N, 1, H, W], 0 to 1.
     """
     error = (made - target) * weight
-    return (
-        (weight * to_mean(made - target, 0.05)).mean()
-        + error.diff(dim=-1).abs().mean()
-        + error.diff(dim=-2).abs().mean()
-    )
+    return to_mean(error, 0.05).mean() + error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
 
 
 def to_mean(error: Tensor, unit: float) -> Tensor:
-    """Huber's loss: ``e^2 / 2u`` up to 6 units, then its tangent. Its slope is that of L1 at one unit.
+    """Huber's loss: ``e^2 / 2u`` up to 3 units, then its tangent. Its slope is that of L1 at one unit.
 
-    What minimises it is a mean, of errors up to 6 units, and beyond that lies between mean and median. L1's is a median, which
+    What minimises it is a mean, of errors up to 3 units, and beyond that lies between mean and median. L1's is a median, which
     changes nothing where a network is not sure of a large change: grey hair that was to get dark got a third as dark as its targets.
     """
-    return F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=6 * unit) / unit
+    return F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=3 * unit) / unit
 
 
 def supervised(made: Tensor, target: Tensor, weight: Tensor | None = None, unit: float | None = None) -> Tensor:

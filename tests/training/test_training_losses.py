@@ -70,14 +70,12 @@ def test_picture_loss_counts_error_and_gradients_where_the_target_is_known():
         losses.to_mean(torch.tensor(0.4), 0.05).item() / 2 + 0.4
     )
     assert losses.picture(made, target, 1 - target / 0.4).item() == 0
-    half = losses.picture(made, torch.full_like(target, 0.4), 0.5 * everywhere).item()
-    assert half == pytest.approx(losses.to_mean(torch.tensor(0.4), 0.05).item() / 2)
 
 
-def test_to_mean_has_the_slope_of_l1_at_a_unit_and_of_six_at_most():
+def test_to_mean_has_the_slope_of_l1_at_a_unit_and_of_three_at_most():
     error = torch.tensor([-2.0, -0.1, 0.0, 0.05, 0.1, 0.3, 5.0], requires_grad=True)
     losses.to_mean(error, 0.1).sum().backward()
-    assert error.grad.tolist() == pytest.approx([-6, -1, 0, 0.5, 1, 3, 6])
+    assert error.grad.tolist() == pytest.approx([-3, -1, 0, 0.5, 1, 3, 3])
 
 
 def test_what_is_not_certain_is_learnt_as_a_mean_not_as_nothing():

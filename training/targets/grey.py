@@ -14,20 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import beard, masks
-from .subject import BROWS, FOREHEAD_TOP, LEFT_BROW, RIGHT_BROW, SIDE, Floats, Mask, Subject
+from .subject import LEFT_BROW, RIGHT_BROW, Floats, Mask, Subject
 
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)
-#: Colour of grey hair for a luma of 1, half as warm as grey hair over 66 is in the packs (1.10, 0.88; median of 23 heads with matte,
-#: light and own colour that stays in it): neutral, it looks like a photograph without colour.
-TINT = np.array((1.065, 0.981, 0.922), np.float32)
+#: Colour of grey hair for a luma of 1, a little warm, women's more: so it is in the packs, where many dye theirs. Ours, by looking.
+TINT = {"F": np.array((1.045, 0.983, 0.93), np.float32), "M": np.array((1.033, 0.988, 0.945), np.float32)}
 #: The same of brows and beards.
 FACIAL_TINT = np.array((1.075, 0.985, 0.88), np.float32)
 #: Hair that is young again: its light on average, its colour for a luma of 1, and the same of dark skin's. As faces under 36 have
 #: it in the packs (light 0.16 and 0.12), a little redder, for not all of the grey goes.
 YOUNG_LIGHT, YOUNG_TINT = 0.165, np.array((1.24, 0.94, 0.72), np.float32)
 DARK_LIGHT, DARK_TINT = 0.12, np.array((1.05, 0.985, 0.955), np.float32)
-#: Light of skin where none is seen.
-_USUAL_SKIN = 0.55
 #: What is lighter than this stays so by a part: white hair as dark as most people's has white rims, wherever a matte misses some.
 _NOT_SO_LIGHT, LIGHTER = 0.25, 0.3
 #: The same of beards, whose light is added to a part of their own.
@@ -35,18 +32,13 @@ BEARD_LIGHT, BEARD_TINT = 0.13, np.array((1.25, 0.93, 0.72), np.float32)
 #: How far its shading varies, in units of its light: young heads' 0.5, less what grey strands leave of it. Where hair was grey in
 #: parts these are not its shades: an exponent. Contrast of its strands.
 YOUNG_SHADING, MIXED_SHADING, YOUNG_STRANDS = 0.35, 0.55, 0.037
-#: Light of hair that is all grey, on average: a share of the skin's light, what each unit of light that it had adds, and the most: of
-#: fair hair, of what is as light as its skin, and of all. In the packs grey hair over 66 has 0.77 of its skin's light, 0.93 beside
-#: men's faces (medians of 23); drawn at 0.22 and 1.2 of its own, 70 showed 0.62 and 0.49, charcoal with a young hairline.
-GREY_LIGHT, OWN_LIGHT = 0.52, 1.5
-OF_FAIR, OF_SKIN, MOST_LIGHT = (0.22, 1.2), 0.88, 0.70
-#: How much lighter it is at temples and beside the face than on top, where men keep dark hair longest; measured 1.05 (men) and 1.0 of
-#: what is in a face's own shade.
-BESIDE_FACE = {"F": 1.2, "M": 1.3}
-#: Exponent of grey hair's shading, in units of what it was: light that white strands scatter fills the dark between locks. Contrast of
-#: its strands (RMS of light, bands below 3 px of SIDE). Ours, by looking, near what hair over 66 has in the packs (strands 0.033 to
-#: 0.046; light 0.09 to 0.6 in one head).
-SHADING, STRANDS = 0.85, 0.050
+#: Light of hair that is all grey, on average: black hair's, what each unit of light that it had adds, and the most. Black hair
+#: shows few strands: lighter than this it is a veil.
+GREY_LIGHT, OWN_LIGHT, MOST_LIGHT = 0.22, 1.2, 0.66
+#: Exponent of grey hair's shading, in units of what it was: between its locks it stays dark. Contrast of its strands (RMS of
+#: light, bands below 3 px of SIDE). Ours, by looking, near what hair over 66 has in the packs (strands 0.033 to 0.046; light 0.09
+#: to 0.6 in one head).
+SHADING, STRANDS = 1.2, 0.050
 #: How much more contrast strands of dark hair get at most, and how steep a line may be: more would be a photograph's noise.
 _MOST_STRANDS, _STEEPEST = 7.0, 6.0
 #: How much of grey hair turns dark when it is young again: in full, what a network takes for fair or misses is seen as a patch.
@@ -55,10 +47,6 @@ HOW_DARK = 0.9
 BROWS_GREY, BEARD_GREY = 0.75, 0.95
 #: A beard's hair is darker than bare skin by this share of its light.
 _BRISTLES_DARKER = 0.35
-#: A brow this much yellower than skin begins to lose all of its colour: what is left of a red one is more orange than anything else.
-_RED_BROW = 1.2
-#: Share of the way from skin to hair from which a pixel between them is hair in part, and what of the way from there it is all hair.
-_PART, _ALL = 0.2, 0.5
 #: Tags of hair that an eye saw to be grey nearly all over or in parts: colours cannot tell it from fair hair.
 GREY = frozenset({"grey", "greying"})
 #: Sigma of the windows in which a line is fitted, and the noise of light that it does not follow, squared.
@@ -134,30 +122,23 @@ def greyed(subject: Subject, hair: Floats, skin: Mask) -> Hair:
         middle = float(np.median(near[core]))
         shade = ((near + 0.02) / (middle + 0.02)).clip(0.05, 20) ** SHADING
         strands = float(np.clip(STRANDS / (float((light - near)[core].std()) + 1e-3), 1.0, _MOST_STRANDS))
-        base = light_of_grey(middle, float(np.median(light[skin])) if skin.any() else _USUAL_SKIN)
-        wanted = base * (_beside_face(subject, skin) * shade).clip(0.3, 1.5) + (strands * (light - near)).clip(
-            -0.25, 0.25
-        )
+        base = min(GREY_LIGHT + OWN_LIGHT * middle, MOST_LIGHT)
+        wanted = base * shade.clip(0.3, 1.5) + (strands * (light - near)).clip(-0.25, 0.25)
         wanted = np.clip(wanted, 0.04, 0.93)
         # Strands stand out inside hair. At its edge a pixel changes by its share of what the hair beside it changes, or what is
         # half skin would be lighter than both.
         inside, edge = masks.shrink(core, 6), 1 - masks.soft(masks.shrink(core, 6), 2.5)
         share = _share(light, hair, inside, middle)
         change = _beside(wanted - light, inside, base - middle)
-        # And gets no lighter than that hair will be.
-        beside = np.minimum(light + change, np.maximum(light, _beside(wanted, inside, base)))
-        wanted = light + (1 - edge) * (wanted - light) + edge * (beside - light)
-        matte = np.maximum(hair * (1 + edge * (share - 1)), _at_hairline(subject, hair, core, skin))
+        wanted = light + (1 - edge) * (wanted - light) + edge * change
+        matte = hair * (1 + edge * (share - 1))
     brows, bristles = facial_hair(subject, skin)
     # Brows get no brighter than the skin round them, or dark skin gets white ones; a beard may a little. Both stay rough.
     around = masks.masked_blur(light, skin, 12.0)
     # Between the hairs of a thin beard lies skin, which greyed is a pale smear.
     bare = masks.masked_blur(light, skin & (bristles < 0.2), 24.0)
     bristles = bristles * ((1 - masks.blur(light, 0.7) / (bare + 1e-3)) / _BRISTLES_DARKER).clip(0, 1)
-    yellow = (subject.image[..., 1] - subject.image[..., 2]) / (light + 0.03)
-    usual = float(np.median(yellow[skin])) if skin.any() else 1.0
-    red = (yellow / max(usual, 0.02) - _RED_BROW).clip(0, 1)
-    tint = TINT
+    tint = TINT["F" if subject.photo.gender == "F" else "M"]
     for part, share, lift, slope, contrast, highest, floor in (
         (brows, BROWS_GREY, 0.22, 0.60, 1.25, 0.95, 0.0),
         (bristles, BEARD_GREY, 0.38, 0.80, 1.80, 1.12, 0.45),
@@ -169,50 +150,16 @@ def greyed(subject: Subject, hair: Floats, skin: Mask) -> Hair:
         detail = (contrast * (light - near)).clip(-0.2, 0.25)
         own = np.minimum(lift + slope * near, np.maximum(highest * around, floor)) + detail
         wanted = np.where(part > matte, np.maximum(own, 0.8 * light), wanted)
-        matte = np.maximum(matte, (share + (1 - share) * red) * part)
+        matte = np.maximum(matte, share * part)
     # Beside skin, what is as neutral as hair looks blue.
     tint = tint + np.maximum(brows, bristles)[..., None] * (FACIAL_TINT - tint)
     return turned(subject, matte.astype(np.float32), wanted.astype(np.float32), tint)
-
-
-def light_of_grey(own: float, skin: float) -> float:
-    """Mean light of hair that is all grey, of the light that it had and that of the skin."""
-    fair = OF_FAIR[0] + OF_FAIR[1] * own
-    return min(GREY_LIGHT * skin + OWN_LIGHT * own, max(fair, OF_SKIN * skin), MOST_LIGHT)
-
-
-def _beside_face(subject: Subject, skin: Mask) -> Floats:
-    """How much lighter grey hair is at temples and beside the face than on top, [SIDE, SIDE]."""
-    most = BESIDE_FACE["F" if subject.photo.gender == "F" else "M"]
-    y = np.arange(SIDE, dtype=np.float32)[:, None]
-    brows, top = subject.height_of(BROWS), float(subject.mesh[FOREHEAD_TOP, 1])
-    below = ((y - top) / max(brows - top, 8.0)).clip(0, 1)
-    near = masks.soft(masks.grow(skin, 14), 12.0)
-    # About as light on the whole: the third of a head's hair is there.
-    return (1 + (most - 1) * below * near) / (1 + 0.3 * (most - 1))
 
 
 def _beside(values: Floats, part: Mask, usual: float) -> Floats:
     """Mean of values over a part of the picture, close by; ``usual`` where none of it is close: beside a thin strand."""
     near = (masks.blur(part, 4.0) / 0.05).clip(0, 1)
     return near * masks.masked_blur(values, part, 4.0) + (1 - near) * usual
-
-
-def _at_hairline(subject: Subject, hair: Floats, core: Mask, skin: Mask) -> Floats:
-    """Share of hair in what lies between hair and skin, [SIDE, SIDE], by how far its colour is from the skin's to the hair's.
-
-    A matte ends where a face begins. Single hairs go on, and left as they are they are a brown or orange band round a grey head's forehead.
-    """
-    bare = skin & ~masks.grow(hair > 0.2, 5)
-    if bare.sum() < 200:
-        return np.zeros_like(hair)
-    smooth = masks.blur(subject.image, 0.7)
-    of_hair, of_skin = (masks.masked_blur(subject.image, part, 7.0) for part in (core, bare))
-    way = of_hair - of_skin
-    share = ((smooth - of_skin) * way).sum(-1) / ((way * way).sum(-1) + 0.004)
-    near = masks.soft(masks.grow(core, 9), 3.0) * masks.soft(masks.grow(bare, 12), 3.0) * (subject.person > 0.5)
-    near = near * (1 - masks.soft(masks.features(subject, 2), 1.0))
-    return (near * ((share - _PART) / _ALL).clip(0, 1)).astype(np.float32)
 
 
 def _share(light: Floats, hair: Floats, inside: Mask, middle: float) -> Floats:

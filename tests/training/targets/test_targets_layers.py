@@ -57,22 +57,25 @@ def test_windows_of_the_regions_sum_to_1():
         assert windows[:, row, column].argmax() == region
 
 
-def test_lines_on_the_chin_between_the_brows_and_ridges_are_fainter():
-    mean, bank = (
-        mean_face.load(),
-        np.stack([np.full((layers.TEXTURE_SIDE,) * 2, light, np.float32) for light in (-1, 1)]),
-    )
-    furrows, ridges = layers.calmed(bank, mean)
+def test_lines_that_look_drawn_on_smooth_faces_are_fainter():
+    mean, side = mean_face.load(), layers.TEXTURE_SIDE
+    windows = matching.region_windows(side, mean, mean_face.TEXTURE_BOX)
+    bank = np.stack([np.full((side, side), light, np.float32) for light in (-1, 1)])
+    furrows, ridges = layers.calmed(bank, mean, windows)
+    np.testing.assert_allclose(ridges, -layers.RIDGES * furrows, rtol=1e-6)
     x0, y0, x1, y1 = mean_face.TEXTURE_BOX
 
-    def at(point: int) -> float:
-        column, row = ((mean[point] - (x0, y0)) / (x1 - x0, y1 - y0) * layers.TEXTURE_SIDE).astype(int)
-        return -furrows[row, column]
+    def at(x: float, y: float) -> float:
+        return -furrows[int((y - y0) / (y1 - y0) * side), int((x - x0) / (x1 - x0) * side)]
 
-    assert at(199) == pytest.approx(1 - layers.CALM_CHIN, abs=0.1)
-    assert at(9) == pytest.approx(1 - layers.CALM_BROWS, abs=0.15)
-    assert min(at(point) for point in (50, 280, 172, 61, 33)) > 0.85  # cheeks, jaw, corners of mouth and eye
-    np.testing.assert_allclose(ridges, -layers.RIDGES * furrows, rtol=1e-6)
+    eye, cheek, chin, between, corner = (at(*mean[point]) for point in (33, 50, 199, 9, 61))
+    assert eye > 0.9
+    assert cheek == pytest.approx(1 - layers.CALM_CHEEKS, abs=0.1)
+    assert max(chin, between) < 0.35 < corner < 0.6
+    # Those of a forehead run out at its sides.
+    middle, side_ = (at(mean[9, 0] + off, mean[9, 1] - 0.06) for off in (0, 0.22))
+    assert middle == pytest.approx(1 - layers.CALM_FOREHEAD, abs=0.1)
+    assert side_ < 0.5 * middle
 
 
 def test_the_coarse_band_of_a_layer_is_symmetrical():
