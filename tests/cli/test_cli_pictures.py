@@ -145,7 +145,7 @@ def test_unreadable_inputs(run: Run, tmp_path: Path) -> None:
 
 def test_photographs_come_out_upright(run: Run, tmp_path: Path, astronaut: Image8) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # tests/test_images.py has the others
+    exif[0x0112] = 6  # tests/images/test_image_tags.py has the others
     path, out = tmp_path / "in.png", tmp_path / "out.png"
     Image.fromarray(np.rot90(astronaut).copy()).save(path, exif=exif)
     assert run("age", path, "--group", 2, "-o", out).exit_code == 0  # group 2 changes nothing
