@@ -5,7 +5,7 @@ over black hair, which shows no strands, is a veil. Both are mended here, by the
 
 - *Hairline*: beside skin, how much of a pixel is hair follows from its colour, which lies between the hair's and the skin's nearby (the
   compositing equation of Levin et al. 2008's matting): what is skin loses the grey that spreads over it.
-- *Brows* keep half of their colour, which is the skin's between their hairs.
+- *Brows* keep half of their colour, which is the skin's between their hairs; red ones lose what skin has not.
 - *Strands*: where hair gets lighter, white hairs lie along the hair that is there. Their texture is noise, streaked in
   ``DIRECTIONS`` directions; the structure tensor (Bigün & Granlund 1987) of the picture chooses among them. Hair without one direction, tight curls,
   gets specks. A blurred picture gets none.
@@ -51,8 +51,11 @@ _NEARBY = 2.5
 _TOLD, _NOISE_OF_COLOUR = 0.01, 0.003
 #: Share of the way from skin to hair from which a pixel is hair in part, and what of the way from there it is all hair.
 _PART, _ALL = 0.35, 0.5
-#: Where upper lids are in a face's view, of its side from above, and how far above them brows begin. Holes in skin below are no brows.
-_LIDS, _TO_BROWS = 0.506, 0.022
+#: Rows of a face's view, of its side from above, between which brows are, and how soon. Other holes in skin are eyes, mouths and jewels.
+_HIGHEST, _LIDS, _TO_BROWS = 0.39, 0.506, 0.022
+#: A brow that is more yellow than skin by this (``yellow``) begins to lose its colour as a red one, brown ones a little; and how soon
+#: it loses all, as a multiple of the share of its yellow that is more than that.
+_RED, _ALL_RED = 0.08, 1.8
 #: Of the grey of brows, what is left out: skin shows between their hairs, and without its colour they look blue.
 _BROWS = 0.5
 #: Side of a block, pixels of the view, in which is worked out what lies near skin and how much lighter hair gets.
@@ -136,7 +139,7 @@ class Greying(nn.Module):
     bank: Tensor
     nearby: Tensor
     twice: Tensor
-    above_eyes: Tensor
+    brow_rows: Tensor
     large: Tensor
     larger: Tensor
     orient: Tensor
@@ -148,7 +151,8 @@ class Greying(nn.Module):
     def __init__(self, side: int) -> None:
         super().__init__()
         angles = torch.pi * torch.arange(DIRECTIONS) / DIRECTIONS
-        rows = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
+        rows = (torch.arange(side // 4) + 0.5) / (side // 4)
+        across_rows = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
         spot = torch.zeros(1, 1, 7, 7)
         spot[..., 3, 3] = 1
         fine = F.avg_pool2d(spot, 3, 1, 1)
@@ -156,12 +160,12 @@ class Greying(nn.Module):
         for name, value in {
             "bank": F.pixel_unshuffle(streaks(side)[:, None], 2).flatten(1, 2),  # [DIRECTIONS + 1, 4 * S/2, S/2]
             "nearby": gaussian(side // 4, _NEARBY),
-            "above_eyes": ((_LIDS - (torch.arange(side // 4) + 0.5) / (side // 4)) / _TO_BROWS).clamp(0, 1)[:, None],
+            "brow_rows": (torch.minimum(_LIDS - rows, rows - _HIGHEST) / _TO_BROWS).clamp(0, 1)[:, None],
             "twice": enlarged(side // _BLOCK, side // 4),
             "large": enlarged(side // 4, side),
             "larger": enlarged(side // _BLOCK, side),
             "orient": gaussian(side // 2, _WINDOW),
-            "sobel": torch.stack([rows, rows.T])[:, None] / _NOISE,
+            "sobel": torch.stack([across_rows, across_rows.T])[:, None] / _NOISE,
             "detail": torch.cat([spot - fine, fine - coarse]),
             "turns": torch.stack([torch.cos(2 * angles), torch.sin(2 * angles)], 1)[..., None, None],
             "luma": torch.tensor(LUMA)[:, None, None],
@@ -192,8 +196,8 @@ class Greying(nn.Module):
     def hairline(self, face: Tensor, grey: Tensor, skin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """How much of its edit a pixel gets, where brows are, and how grey red ones get, each [N, G, 1, S, S].
 
-        All of it but between hair and skin, where it is as much as is hair. Brows have no hairline: there all of them would be, and skin
-        is between their hairs; red ones are what a network misses.
+        A pixel gets all of its edit but between hair and skin, where it gets as much as it is hair. Brows are left out of that, as
+        skin shows between their hairs; red ones are what a network misses. What does not grey is not touched.
 
         Args:
             face: [N, 3, S, S] in [0, 1]. grey, skin: [N, G, 1, S, S].
@@ -214,17 +218,18 @@ class Greying(nn.Module):
         # Both have to be near, and unlike.
         both = hair + s + 1e-3
         near = (6 * hair / both).clamp(max=1.0) * (4 * s / both).clamp(max=1.0) * (4 * both).clamp(max=1.0)
-        red = greyest * (1 - yellow(of_skin).clamp(min=0.0) / yellow(colour).clamp(min=0.02)).clamp(min=0.0)
+        more = yellow(colour) - yellow(of_skin).clamp(min=0.0) - _RED
+        red = greyest * (_ALL_RED * more / yellow(colour).clamp(min=0.1)).clamp(0, 1)
         brows = self.brows(skin[:, :, 0])[:, :, None]
-        near = near * apart / (apart + _TOLD)
-        # A pixel lies at a hairline or in a brow: one map says both.
+        near = near * (6 * most).clamp(max=1.0) * apart / (apart + _TOLD)
+        # A pixel lies at a hairline or in a brow: one map says both, which takes an engine less memory.
         maps = torch.cat(
             [
                 way,
                 (of_skin * way).sum(2, keepdim=True),
                 most,
                 near * (1 - brows) - brows,
-                brows * self.above_eyes * red,
+                brows * self.brow_rows * red,
             ],
             2,
         )
@@ -263,4 +268,4 @@ class Greying(nn.Module):
         """1 of a sharp view, 0 of one whose finest detail is far weaker than the next coarser one, [N, 1, 1, 1]."""
         detail = F.conv2d(light, self.detail, stride=2)
         finest, next_one = (detail * detail).mean((2, 3), keepdim=True).chunk(2, 1)
-        return ((finest / (next_one + 1e-8) - _BLURRED) / (_SHARP - _BLURRED)).clamp(0, 1)
+        return ((finest / (next_one + 1e-6) - _BLURRED) / (_SHARP - _BLURRED)).clamp(0, 1)

@@ -14,6 +14,7 @@ import lgin_edge
 from lgin_edge import geometry
 from lgin_edge.models.description import KINDS
 from lgin_edge.models.model_file import read_description
+from lgin_edge.transformer import WEIGHTS
 
 FOLDER = Path(__file__).parent.parent / "data" / "models"
 #: Where the face is taken to be in ``picture.png``, as in ``make.py``.
@@ -41,6 +42,12 @@ def test_a_released_model_makes_the_same_picture(name: str, picture: npt.NDArray
     with lgin_edge.Transformer(FOLDER / f"{name}.onnx", threads=1) as t:
         assert t.description.model == name
         assert_close(t.age(picture, group=3.5, landmarks=LANDMARKS), expected, kind="frame")
+
+
+def test_the_bundled_model_and_its_twin_in_8_bits_are_of_one_release() -> None:
+    float_, int8 = (read_description(WEIGHTS.with_name(name)) for name in ("lgin.onnx", "lgin-int8.onnx"))
+    assert float_.model == int8.model
+    assert (float_.precision, int8.precision) == ("fp32", "int8")
 
 
 @pytest.mark.parametrize("name", names("age"))

@@ -124,19 +124,41 @@ def test_brows_get_lighter_and_keep_half_of_their_colour() -> None:
     assert after[:, :, 0][inside].mean() > 0.95 * before[:, :, 0][inside].mean()
 
 
-@pytest.mark.parametrize(("row", "is_brow"), [(102, True), (160, False)])
-def test_red_brows_lose_the_colour_that_skin_has_not(row: int, is_brow: bool) -> None:
-    """A network takes them for skin, and they stay orange under grey hair. A mouth is no brow."""
+ORANGE, PINK, COOL = (0.75, 0.45, 0.15), (0.58, 0.47, 0.44), (0.42, 0.50, 0.60)
+
+
+@pytest.mark.parametrize(
+    ("row", "colour", "is_red"),
+    [(102, ORANGE, True), (102, PINK, False), (102, COOL, False), (102, (0.5, 0.5, 0.5), False), (70, ORANGE, False), (160, ORANGE, False)],
+)  # fmt: skip
+def test_red_brows_lose_the_colour_that_skin_has_not(row: int, colour: tuple[float, ...], is_red: bool) -> None:
+    """A network takes them for skin, and they stay orange under grey hair. A jewel or a mouth is no brow."""
     light, before = (x.roll(60 - HAIRLINE, dims=-2) for x in (view(), edit()))  # hair above row 60
     hole, inside = (slice(row, row + 10), slice(60, 110)), (slice(row + 2, row + 8), slice(66, 104))
     light[(..., *hole)] = 0.5
     before[:, :, 5][(..., *hole)] = 0.0
-    module, face = Greying(SIDE).eval(), coloured(light)
-    usual = module(face, light, before)[(0, 0, 4, *inside)].mean()
-    face[(0, slice(3), *hole)] = 2 * torch.tensor((0.75, 0.45, 0.15))[:, None, None] - 1
-    made = module(face, light, before)[(0, 0, 4, *inside)].mean()
-    assert usual < 0.1
-    assert 0.35 < made < 0.8 if is_brow else made < 0.1
+    # Skin of the brow's own hue but for the orange one: under a cool lamp, and in a picture without colours.
+    face = coloured(light) if is_red or colour == ORANGE else 2 * light * torch.tensor(colour)[:, None, None] / 0.5 - 1
+    face[(0, slice(3), *hole)] = 2 * torch.tensor(colour)[:, None, None] - 1
+    made = Greying(SIDE).eval()(face, light, before)[(0, 0, 4, *inside)].mean()
+    assert 0.3 < made < 0.8 if is_red else made < 0.1
+
+
+@pytest.mark.parametrize("darker", [1.0, 0.4])
+def test_what_does_not_grey_is_not_touched(darker: float) -> None:
+    """Of hair that gets dark again and of a face without hair, on light and on dark skin."""
+    before = edit(lighter=-0.05)
+    before[:, :, 4] = 0
+    light = darker * view()
+    after = Greying(SIDE).eval()(coloured(light), light, before)
+    assert torch.equal(after, before)
+
+
+def test_a_view_of_one_colour_is_no_division_by_nothing_in_half_precision() -> None:
+    module = Greying(SIDE).half().eval()
+    for light in (0.0, 0.5, 1.0):
+        flat = torch.full((1, 1, SIDE, SIDE), light, dtype=torch.half)
+        assert module((2 * flat - 1).expand(-1, 3, -1, -1), flat, edit().half()).isfinite().all()
 
 
 def test_light_hair_gets_darker_by_no_more_than_is_said() -> None:

@@ -124,7 +124,7 @@ def _layers(people: list[Subject], probability: Floats, folder: Path) -> dict[st
         old = [layers.detail(d, mean, hair.matte(d, said[d]), layers.beard(d)) for d in donors(people)]
         bank = np.stack([layers.layer(one, young) for one in old])
         windows = matching.region_windows(layers.TEXTURE_SIDE, mean, mean_face.TEXTURE_BOX)
-        bank = layers.calmed(layers.replaced(bank, windows[0]), mean, windows)
+        bank = layers.calmed(layers.replaced(bank, windows[0]), mean)
         np.savez_compressed(path, layers=bank, young=young, windows=windows)
     with np.load(path) as file:
         return {name: file[name] for name in file.files}

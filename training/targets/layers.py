@@ -24,14 +24,10 @@ _DETAIL, _COARSE, _PORES = 28.0, 3.6, 0.8
 FINE_GAIN, COARSE_GAIN, PORES_GAIN = 1.0, 0.15, 0.40
 #: And of the ridges of the fine band: as bright as furrows are dark they look embossed, and like veins on a shiny cheek.
 BRIGHT_GAIN = 0.32
-#: What is left of ridges in the end, by what lies beside furrows too.
-RIDGES = 0.5
-#: How much fainter layers are drawn where donors' creases look drawn on a smooth face, of 1: on the chin (worms), between the brows
-#: (dashes) and beside the corners of the mouth; on foreheads and cheeks as a whole. Chosen by viewers, in three steps.
-CALM_CHIN, CALM_BROWS, CALM_CORNERS = 0.85, 0.75, 0.5
-CALM_FOREHEAD, CALM_CHEEKS = 0.2, 0.35
-#: Half of the width, texels, within which a forehead's lines run out: a donor's end where its temples are hidden.
-_FOREHEAD_ENDS = 72.0
+#: In the end: how much fainter layers are drawn where donors' creases look drawn on a smooth face, of 1: on the chin (worms) and between
+#: the brows (dashes); and what is left of ridges.
+CALM_CHIN, CALM_BROWS = 0.7, 0.6
+RIDGES = 0.85
 #: Before that no line is deeper than this, log light; and every layer's fine band has this RMS where the donor's skin is seen: a donor with
 #: folds like a relief gives lines as deep as one with few.
 _DEEPEST, _FINE_RMS = 0.30, 0.046
@@ -136,29 +132,19 @@ def replaced(bank: Floats, forehead: Floats) -> Floats:
     return whole + forehead * (brows_up - whole)
 
 
-def calmed(bank: Floats, mean: mean_face.Float64, windows: Floats) -> Floats:
-    """The bank [K, side, side] with fainter lines where they look drawn on smooth faces, and fainter ridges.
-
-    Args:
-        mean: the mean mesh. windows: of the regions, [5, side, side].
-    """
+def calmed(bank: Floats, mean: mean_face.Float64) -> Floats:
+    """The bank [K, side, side] with fainter lines where they look drawn on smooth faces, and fainter ridges; ``mean``: the mean mesh."""
     side = bank.shape[-1]
     x0, y0, x1, y1 = mean_face.TEXTURE_BOX
     points = (mean - (x0, y0)) / (x1 - x0, y1 - y0) * side
     y, x = np.mgrid[0:side, 0:side].astype(np.float32)
 
-    def spot(middle: Floats, across: float, down: float) -> Floats:
+    def spot(middle: mean_face.Float64, across: float, down: float) -> Floats:
         """1 in its middle, falling steeply about as far off as said, texels."""
         return np.exp(-0.5 * (((x - middle[0]) / across) ** 2 + ((y - middle[1]) / down) ** 2) ** 2).astype(np.float32)
 
-    chin, brows, left, right = (points[list(of)].mean(0) for of in ((17, 152), (9, 168), (61,), (291,)))
+    chin, brows = (points[list(of)].mean(0) for of in ((17, 152), (9, 168)))
     kept = 1 - CALM_CHIN * spot(chin, 42.0, 26.0) - CALM_BROWS * spot(brows, 26.0, 26.0)
-    for corner in (left, right):
-        kept -= CALM_CORNERS * spot(corner + np.float32((0, 8)), 20.0, 26.0)
-    forehead, _, _, _, cheeks = windows
-    kept = kept.clip(0.1, 1) * (1 - CALM_FOREHEAD * forehead - CALM_CHEEKS * cheeks)
-    ends = 1 - np.exp(-0.5 * ((x - points[9, 0]) / _FOREHEAD_ENDS) ** 4)
-    kept *= 1 - forehead * ends
     return (bank * kept * np.where(bank > 0, np.float32(RIDGES), np.float32(1.0))).astype(np.float32)
 
 
