@@ -53,12 +53,12 @@ _TOLD, _NOISE_OF_COLOUR = 0.01, 0.003
 _PART, _ALL = 0.35, 0.5
 #: Rows of a face's view, of its side from above, between which brows are, and how soon. Other holes in skin are eyes, mouths and jewels.
 _HIGHEST, _LIDS, _TO_BROWS = 0.39, 0.506, 0.022
-#: A brow that is more yellow than skin by this (``yellow``) begins to lose its colour as a red one, brown ones a little; and how soon
-#: it loses all, as a multiple of the share of its yellow that is more than that.
+#: A brow begins to lose its colour where it is more ``yellow`` than skin by the first, brown ones a little. The share of its yellow beyond
+#: that, times the second, is how much it loses.
 _RED, _ALL_RED = 0.08, 1.8
 #: Of the grey of brows, what is left out: skin shows between their hairs, and without its colour they look blue.
 _BROWS = 0.5
-#: Side of a block, pixels of the view, in which is worked out what lies near skin and how much lighter hair gets.
+#: Side of a block, pixels of the view, in which is worked out where brows are, where hair is dark and how much lighter it gets.
 _BLOCK = 8
 
 
@@ -114,7 +114,7 @@ def blocks(maps: Tensor, step: int = 1) -> Tensor:
 
 
 def yellow(colour: Tensor) -> Tensor:
-    """How much of its light a colour [N, G, 3, h, w] in [0, 1] has more in green than in blue: of red hair most."""
+    """How much more green than blue a colour [N, G, 3, h, w] in [0, 1] has, as a share of its light: [N, G, 1, h, w]. Red hair has most."""
     red, green, blue = colour.split(1, 2)
     return (green - blue) / (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue + 0.03)
 

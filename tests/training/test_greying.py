@@ -136,12 +136,24 @@ def test_red_brows_lose_the_colour_that_skin_has_not(row: int, colour: tuple[flo
     light, before = (x.roll(60 - HAIRLINE, dims=-2) for x in (view(), edit()))  # hair above row 60
     hole, inside = (slice(row, row + 10), slice(60, 110)), (slice(row + 2, row + 8), slice(66, 104))
     light[(..., *hole)] = 0.5
+    before[:, :, 5, 62:196] = 1.0  # up to the hair, or what lies high is no hole in skin
     before[:, :, 5][(..., *hole)] = 0.0
     # Skin of the brow's own hue but for the orange one: under a cool lamp, and in a picture without colours.
     face = coloured(light) if is_red or colour == ORANGE else 2 * light * torch.tensor(colour)[:, None, None] / 0.5 - 1
     face[(0, slice(3), *hole)] = 2 * torch.tensor(colour)[:, None, None] - 1
     made = Greying(SIDE).eval()(face, light, before)[(0, 0, 4, *inside)].mean()
     assert 0.3 < made < 0.8 if is_red else made < 0.1
+
+
+def test_grey_brows_in_bluish_skin_are_no_red_ones() -> None:
+    light, before = (x.roll(60 - HAIRLINE, dims=-2) for x in (view(), edit()))
+    brow = (slice(102, 112), slice(60, 110))
+    light[(..., *brow)] = 0.5
+    before[:, :, 5][(..., *brow)] = 0.0
+    face = 2 * light * torch.tensor((1.0, 0.95, 1.26))[:, None, None] - 1
+    face[(0, slice(3), *brow)] = 0.0
+    made = Greying(SIDE).eval()(face, light, before)
+    assert made[(0, 0, 4, slice(104, 110), slice(66, 104))].mean() < 0.1
 
 
 @pytest.mark.parametrize("darker", [1.0, 0.4])
