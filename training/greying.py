@@ -1,7 +1,7 @@
 """Hair that greys by its own strands: what is worked out from the picture, not learnt.
 
 A network says where hair greys as it says everything: as a mean of what might be. So an edge of hair is a haze, and grey
-over black hair, which shows no strands, is a veil. Both are mended here, by the picture's own edges and directions.
+over black hair, which shows no strands, is a veil. Both are mended here, by the picture's own colours and directions.
 
 - *Hairline*: beside skin, how much of a pixel is hair follows from its colour, which lies between the hair's and the skin's nearby (the
   compositing equation of Levin et al. 2008's matting): what is skin loses the grey that spreads over it.
@@ -134,7 +134,7 @@ def kept_light(light: Tensor, edits: Tensor, skin: Tensor, most: Tensor) -> Tens
 
 
 class Greying(nn.Module):
-    """Edits of faces whose hair greys along its own edges and strands."""
+    """Edits of faces whose hair greys up to its own hairline and along its own strands."""
 
     bank: Tensor
     nearby: Tensor

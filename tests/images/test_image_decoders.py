@@ -143,6 +143,15 @@ def test_an_answer_that_nobody_waited_for_is_nobodys(decoders: ImageDecoders, ki
     assert decoders.decode(saved("PNG")).image.size == (64, 48)
 
 
+def assert_refused(program: str, monkeypatch: pytest.MonkeyPatch, match: str) -> None:
+    """What a decoder that runs ``program`` answers is refused with this message."""
+    monkeypatch.setattr(module, "_PROGRAM", program)
+    pool = ImageDecoders(1, timeout_s=PATIENCE)
+    with pytest.raises(ImageError, match=match):
+        pool.decode(saved("PNG"))
+    pool.close()
+
+
 @pytest.mark.parametrize("answer", [b"{", b"[]", b"{}", b'{"mode": "RGB", "size": [9, 9], "format": "PNG"}'])
 def test_a_decoder_is_not_trusted(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
     """One that a file has taken over answers what it likes."""
@@ -150,21 +159,13 @@ def test_a_decoder_is_not_trusted(monkeypatch: pytest.MonkeyPatch, answer: bytes
         "import os, socket, struct, sys; s = socket.socket(fileno=int(sys.argv[2])); m = int(sys.argv[3]); s.send(b'x'); s.recv(99);"
         f"os.pwrite(m, {answer!r}, 0); s.send(struct.pack('<QQ', 0, {len(answer)})); s.recv(99)"
     )
-    monkeypatch.setattr(module, "_PROGRAM", program)
-    pool = ImageDecoders(1, timeout_s=PATIENCE)
-    with pytest.raises(ImageError, match="its decoder died of it"):
-        pool.decode(saved("PNG"))
-    pool.close()
+    assert_refused(program, monkeypatch, "its decoder died of it")
 
 
 def test_lengths_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = struct.pack("<QQ", 1 << 60, 2)
     program = f"import socket, sys; s = socket.socket(fileno=int(sys.argv[2])); s.send(b'x'); s.recv(99); s.send({lengths!r}); s.recv(9)"
-    monkeypatch.setattr(module, "_PROGRAM", program)
-    pool = ImageDecoders(1, timeout_s=PATIENCE)
-    with pytest.raises(ImageError, match="more than was agreed"):
-        pool.decode(saved("PNG"))
-    pool.close()
+    assert_refused(program, monkeypatch, "more than was agreed")
 
 
 def test_no_process(monkeypatch: pytest.MonkeyPatch) -> None:

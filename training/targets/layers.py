@@ -24,13 +24,13 @@ _DETAIL, _COARSE, _PORES = 28.0, 3.6, 0.8
 FINE_GAIN, COARSE_GAIN, PORES_GAIN = 1.0, 0.15, 0.40
 #: And of the ridges of the fine band: as bright as furrows are dark they look embossed, and like veins on a shiny cheek.
 BRIGHT_GAIN = 0.32
+#: Before that no line is deeper than this, log light; and every layer's fine band has this RMS where the donor's skin is seen: a donor with
+#: folds like a relief gives lines as deep as one with few.
+_DEEPEST, _FINE_RMS = 0.30, 0.046
 #: In the end: how much fainter layers are drawn where donors' creases look drawn on a smooth face, of 1: on the chin (worms) and between
 #: the brows (dashes); and what is left of ridges.
 CALM_CHIN, CALM_BROWS = 0.7, 0.6
 RIDGES = 0.85
-#: Before that no line is deeper than this, log light; and every layer's fine band has this RMS where the donor's skin is seen: a donor with
-#: folds like a relief gives lines as deep as one with few.
-_DEEPEST, _FINE_RMS = 0.30, 0.046
 #: The donors, chosen by looking at all 73 synthetic faces of 55 and more: even light, no glasses, no hat over the brows, lines that differ.
 DONORS = (
     "sync3184cbf", "syndeffd33d", "syn6525c721", "syn191659e4", "syne0513f44", "synfb1cd470", "syn6dc0e62a", "syn047a6cbb",
