@@ -109,8 +109,8 @@ def bundled() -> Description:
 
 
 def edited() -> list[Description]:
-    """The bundled model's with its edits where the picture is before it moves (format 2), and where it shows them (format 3)."""
-    return [replace(bundled(), format=number) for number in (2, 3)]
+    """The bundled model's with its edits where the picture is before it moves (format 2), and where it shows them (format 4)."""
+    return [replace(bundled(), format=number) for number in (2, 4)]
 
 
 def noise(pixel_format: PixelFormat, height: int, width: int, seed: int = 0) -> Frame:

@@ -1,11 +1,12 @@
 // Edits at a frame pixel. Host and device share it. With the frame's value v in levels of a byte, at the canonical position u:
 //
 //   v1 = v + w_0 s (Y(v) - v)                       greyed; Y is luma
-//   v2 = (1 + G) exp(w_0 m L(q)) v1 + 255 D         clamped to 0..255 and rounded
+//   v2 = (1 + G) (v1 + (l - 1) Y(v)) + 255 D        l = exp(w_0 m L(q)); clamped to 0..255 and rounded
 //   v3 = v2(u + w_0 f)                              what is edited, moved: Catmull-Rom, and exactly v2 where f is 0
 //   G = w_0 g_0 + sum_r w_r g_r      D = (w_0 d_0 + sum_r w_r d_r) / 2
 //
-// So is format 3. Format 2 moves first: it edits v(u + w_0 f).
+// So is format 4. Format 3 multiplies colour with the light of lines too: (1 + G) l v1 + 255 D. So does format 2, which moves first: it
+// edits v(u + w_0 f).
 //
 // A face's strength multiplies f, s, g, d and L. What is not a number counts as 0. u + w_0 f stays in the face's box.
 #pragma once
@@ -53,12 +54,18 @@ LGIN_HD float exponential(float x) {
   return p * power;
 }
 
-// (1 + t G) exp(t w_0 m L).
-LGIN_HD float light(float strength, float gain, float skin, float line) {
-  const float exponent = number_or_0(strength * (skin * line));
-  const float factor = 1.0f + number_or_0(strength * gain);
-  return between(factor, 0.0f, kMostGain) * exponential(between(exponent, -kMostLight, kMostLight));
+// l = exp(t w_0 m L).
+LGIN_HD float light_of_lines(float strength, float skin, float line) {
+  return exponential(between(number_or_0(strength * (skin * line)), -kMostLight, kMostLight));
 }
+
+// (1 + t G) l.
+LGIN_HD float light(float strength, float gain, float of_lines) {
+  return between(1.0f + number_or_0(strength * gain), 0.0f, kMostGain) * of_lines;
+}
+
+// Grey s' with which l (v + s' (Y - v)) is v + s (Y - v) + (l - 1) Y, so that colour stays: below 0 in dark lines, and s where l is 1.
+LGIN_HD float grey_that_keeps_colour(float grey, float of_lines) { return grey + (1.0f - grey) * (1.0f - 1.0f / of_lines); }
 
 // t w_0 s.
 LGIN_HD float greying(float strength, float grey) { return between(strength * grey, 0.0f, 1.0f); }
@@ -143,6 +150,7 @@ struct PlanarEdits {
   const T* place;
   const T* lines;
   int face_size, patch_size, coarse_size, line_size;
+  bool lines_keep_colour;
 
   // Residual and gain of a view.
   struct View {
@@ -179,7 +187,7 @@ LGIN_HD float sample_map(const T* plane, int size, float tx, float ty) {
 struct PixelEdit {
   Rgb residual;  // levels
   float light;   // factor
-  float grey;    // 0 to 1
+  float grey;    // at most 1; below 0 colour gets stronger
   Move move;     // frame pixels
 };
 
@@ -217,8 +225,10 @@ LGIN_HD bool edits_at(const PastePlan& plan, const PlanarEdits<T>& edits, float 
   }
   edit->residual = Rgb{number_or_0(plan.scale * detail.r), number_or_0(plan.scale * detail.g),
                        number_or_0(plan.scale * detail.b)};
-  edit->light = light(strength, detail.gain, skin, line);
+  const float of_lines = light_of_lines(strength, skin, line);
+  edit->light = light(strength, detail.gain, of_lines);
   edit->grey = greying(strength, w * sample_map(edits.face_plane(4), edits.face_size, t.tx, t.ty));
+  if (edits.lines_keep_colour) edit->grey = grey_that_keeps_colour(edit->grey, of_lines);
   edit->move = moves_first ? move_at(plan, edits, t) : Move{0.0f, 0.0f};
   return true;
 }

@@ -39,12 +39,13 @@ struct Faces {
 enum class PixelFormat { rgb, bgr, rgba, bgra, nv12 };
 
 // How a model is fed and pasted (geometry.ViewSpec): sides of its views in pixels, the rise of the windows w_0 and w_r as a
-// fraction of a side, view 0's box in canonical coordinates, and whether edits come before the move.
+// fraction of a side, view 0's box in canonical coordinates, whether edits come before the move, and whether colour stays where lines
+// are drawn.
 struct ViewSpec {
   int face_size, patch_size;
   double face_taper, region_taper;
   double face_box[4];
-  bool edits_first;
+  bool edits_first, lines_keep_colour;
 };
 
 // Columns x0 to x1 - 1 and rows y0 to y1 - 1 of a frame.

@@ -62,6 +62,9 @@ class ViewSpec:
     #: (x0, y0, x1, y1) of the face view in canonical coordinates, each from -1 to 2.
     face_box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     edits_first: bool = True  #: Whether what is edited moves, as of format 3 on; in format 2 what has moved is edited.
+    lines_keep_colour: bool = (
+        True  #: Whether lines change light alone, as of format 4 on; before, colour is multiplied with it.
+    )
 
     def __post_init__(self) -> None:
         for name in ("face_size", "patch_size"):
@@ -71,8 +74,9 @@ class ViewSpec:
             object.__setattr__(self, name, check_real(name, getattr(self, name)))
         if not isinstance(self.face_box, tuple) or len(self.face_box) != 4:
             raise InputError(f"face_box: expected (x0, y0, x1, y1), got {self.face_box!r}")
-        if not isinstance(self.edits_first, bool):
-            raise InputError(f"edits_first: expected True or False, got {shown(self.edits_first)}")
+        for name in ("edits_first", "lines_keep_colour"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name}: expected True or False, got {shown(getattr(self, name))}")
         object.__setattr__(self, "face_box", tuple(check_real("face_box", one) for one in self.face_box))
 
 

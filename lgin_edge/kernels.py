@@ -81,6 +81,7 @@ class FacePlan:
             spec.region_taper,
             spec.face_box,
             spec.edits_first,
+            spec.lines_keep_colour,
             self.height,
             self.width,
             pixel_format.value,
@@ -189,14 +190,14 @@ def region_paste(
     """Make the edits of each face in a frame, under its square. With the frame's value v in [0, 1], at a canonical position u:
 
         v1 = v + w_0 s (Y(v) - v)                       greyed; Y is luma
-        v2 = (1 + G) exp(w_0 m L(place)) v1 + D         clamped to [0, 1], rounded to a byte
+        v2 = (1 + G) (v1 + (l - 1) Y(v)) + D            l = exp(w_0 m L(place)); clamped to [0, 1], rounded to a byte
         v3 = v2(u + w_0 f)                              moved: Catmull-Rom; exactly v2 where f is 0
         G = w_0 g_0 + sum_r w_r g_r      D = (w_0 d_0 + sum_r w_r d_r) / 2
 
     with ``geometry.window``'s products as weights, f flow, s grey, g gain, d residual, m skin and L lines, each sampled
     bilinearly with its border replicated. ``u + w_0 f`` is kept inside the face view's box, 1 + G at 0 and above, and what is
-    read outside the frame is its border. So is format 3; format 2 (``ViewSpec.edits_first`` False) moves first, and edits
-    ``v(u + w_0 f)``; of format 1 this is ``v + D``.
+    read outside the frame is its border. So is format 4. In formats 2 and 3 (``ViewSpec.lines_keep_colour`` False) v2 is
+    ``(1 + G) l v1 + D``; format 2 (``edits_first`` False) moves first, and edits ``v(u + w_0 f)``; of format 1 this is ``v + D``.
 
     Every byte outside the squares, and alpha, stays as it is; so does a byte where all edits are 0. Faces are pasted in order,
     each on what those before it left. From format 2 on a square without colour stays without: D counts by its luma there. In NV12
@@ -302,6 +303,7 @@ def _launch(
     half: bool,
     pixel_format: PixelFormat | None = None,
     edits_first: bool | None = None,
+    lines_keep_colour: bool | None = None,
     **numbers: int | list[int],
 ) -> None:
     """Call a native launch with its numbers by name, or lists of them: those of ``_RANGES``, and addresses."""
@@ -314,13 +316,13 @@ def _launch(
         for name, value in numbers.items()
     }
     kind: dict[str, Any] = {} if pixel_format is None else {"pixel_format": pixel_format.value}
-    if edits_first is not None:
-        kind["edits_first"] = bool(edits_first)
+    switches = {"edits_first": edits_first, "lines_keep_colour": lines_keep_colour}
+    kind |= {name: bool(switch) for name, switch in switches.items() if switch is not None}
     _call(function, half=bool(half), **kind, **checked)
 
 
 #: Start ``region_crop`` on a CUDA device, or ``region_paste``: of the residuals of format 1, or (in two and three launches) of the edits
-#: of formats 2 and 3. Nothing is allocated, copied or waited for. The first launch of a process may load the kernel: make one before a
+#: of later ones. Nothing is allocated, copied or waited for. The first launch of a process may load the kernel: make one before a
 #: capture. A paste is of all faces at once if ``FacePlan.disjoint``, else of one after another on one stream.
 #:
 #: All arguments are given by name (``_native.pyi``). Of crop and paste:
@@ -335,8 +337,8 @@ def _launch(
 #:     pixels: how many pixels to start threads for, at least 1. It decides the speed alone: for a smaller face the surplus returns
 #:         at once, a bigger one is worked off in turns. The rectangle's area is a good value.
 #:     age_step: bytes from the frame that is changed at one age, a copy, to that of the next; the first is the block's own.
-#: Of formats 2 and 3:
-#:     edits_first: ``ViewSpec.edits_first``.
+#: From format 2 on:
+#:     edits_first, lines_keep_colour: ``ViewSpec``'s.
 #:     flow, place, lines: device addresses of [N, G, 2, F, F], [N, 2, F, F] and [N, G, A, A], each or 0; coarse_size, line_size: F
 #:         and A.
 #:     scratch: device address, a multiple of 16, of G frames laid out as the block's, ``age_step`` bytes apart: keeps what faces

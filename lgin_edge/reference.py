@@ -120,7 +120,7 @@ def _paste_residuals(plan: FacePlan, n: int, edits: Edits, result: Frame) -> Non
 
 
 def _paste_edits(plan: FacePlan, n: int, edits: Edits, result: Frame) -> None:
-    """Formats 2 and 3, in place; ``kernels.region_paste`` has the definition."""
+    """From format 2 on, in place; ``kernels.region_paste`` has the definition."""
 
     def at(position: Float64) -> _EditsAt:
         return _edits_at(plan, n, edits, position)
@@ -208,7 +208,8 @@ def _edits_at(plan: FacePlan, n: int, edits: Edits, position: Float64) -> _Edits
             place = np.clip(np.nan_to_num(at(edits.place[n], t), nan=0.0), 0.0, 1.0)
             exponent = _number(strength * skin * at(edits.lines[n], place)[..., 0])
         gain = np.clip(1.0 + _number(strength * detail[..., 3]), 0.0, 65504.0)
-        light = gain * np.exp(np.clip(exponent, -8.0, 8.0))
+        of_lines = np.exp(np.clip(exponent, -8.0, 8.0))
+        light = gain * of_lines
         move = np.zeros(position.shape)
         if edits.flow is not None:
             flow = _number(strength * weight[..., None] * at(edits.flow[n], t))
@@ -216,6 +217,8 @@ def _edits_at(plan: FacePlan, n: int, edits: Edits, position: Float64) -> _Edits
             flow = np.clip(flow, -t * extent, (1.0 - t) * extent)
             move = flow @ affine[:, :2].T
         greyed = np.clip(np.nan_to_num(strength * grey, nan=0.0), 0.0, 1.0)
+        if plan.spec.lines_keep_colour:
+            greyed = 1.0 - (1.0 - greyed) / of_lines
         residual = _number(127.5 * strength * detail[..., :3])
     return _EditsAt(
         inside,

@@ -115,7 +115,7 @@ FACE_BOX, A = (-0.15, -0.3, 1.15, 1.0), 32
 
 
 def describe_edits(**changes: object) -> Description:
-    return describe(**({"groups": GROUPS_2, "format": 3, "face_box": FACE_BOX, "lines_size": A} | changes))
+    return describe(**({"groups": GROUPS_2, "format": 4, "face_box": FACE_BOX, "lines_size": A} | changes))
 
 
 def build_edits(
@@ -128,7 +128,7 @@ def build_edits(
     groups: tuple[AgeGroup, ...] = GROUPS_2,
     textured: float = 0.0,
 ) -> onnx.ModelProto:
-    """A model of format 3 whose edits are the same everywhere: residual ``age . SHIFTS_2``, ``gain``, ``grey``, ``flow``; no lines.
+    """A model of format 4 whose edits are the same everywhere: residual ``age . SHIFTS_2``, ``gain``, ``grey``, ``flow``; no lines.
 
     ``textured`` makes them uneven: the residual follows the face's light too, and patches and lines have patterns so strong.
     """
@@ -196,7 +196,7 @@ def save(path: Path, **options: object) -> Path:
 
 
 def save_edits(path: Path, **options: object) -> Path:
-    """Build a model of format 3 into a file; see ``build_edits``."""
+    """Build a model of format 4 into a file; see ``build_edits``."""
     path.write_bytes(build_edits(**options).SerializeToString())  # type: ignore[arg-type]
     return path
 

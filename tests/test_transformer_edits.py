@@ -1,4 +1,4 @@
-"""A model of format 3 through ``Transformer``: edits known in closed form."""
+"""A model of format 4 through ``Transformer``: edits known in closed form."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_what_is_edited_moves_but_in_format_2(tmp_path: Path, noise: Image8) -> 
     flat = np.full_like(noise, 100)
     with Transformer(new) as t, Transformer(old) as u:
         moved, still = (one.age(flat, group=1, landmarks=LANDMARKS).astype(int) for one in (t, u))
-        assert (t.description.format, u.description.format) == (3, 2)
+        assert (t.description.format, u.description.format) == (4, 2)
     assert moved[CENTRE].tolist() == still[CENTRE].tolist()
     left, right = slice(40, 60), slice(260, 280)
     assert moved[180, left].sum() > still[180, left].sum() + 100

@@ -114,15 +114,16 @@ def compose(edits: Edits, boxes: Tensor, size: int, face_box: tuple[float, float
     )
 
 
-def render(edits: Composed, canvas: Tensor, edits_first: bool = True) -> Tensor:
-    """The edited canvas [B, 3, H, H] in [0, 1]; not ``edits_first``: of format 2.
+def render(edits: Composed, canvas: Tensor, edits_first: bool = True, lines_keep_colour: bool = True) -> Tensor:
+    """The edited canvas [B, 3, H, H] in [0, 1]; ``ViewSpec`` says what the switches are.
 
     It moves by a bilinear reading here; the kernels read by a sharper filter, which training need not pay for.
     """
     v = canvas if edits_first else flowed(canvas, edits.flow)
-    greyed = v + edits.grey * (luma(v) - v)
-    light = (1 + edits.gain).clamp(min=0) * torch.exp(edits.skin * edits.drawn)
-    edited = (light * greyed + edits.change).clamp(0, 1)
+    y = luma(v)
+    greyed, of_lines = v + edits.grey * (y - v), torch.exp(edits.skin * edits.drawn)
+    lit = greyed + (of_lines - 1) * (y if lines_keep_colour else greyed)
+    edited = ((1 + edits.gain).clamp(min=0) * lit + edits.change).clamp(0, 1)
     return flowed(edited, edits.flow) if edits_first else edited
 
 
@@ -132,9 +133,10 @@ def apply(
     canvas: Tensor,
     face_box: tuple[float, float, float, float],
     edits_first: bool = True,
+    lines_keep_colour: bool = True,
 ) -> Tensor:
     """The edited canvas [B, 3, H, H] in [0, 1] of a canvas of the same shape, the square of ``face_box``."""
-    return render(compose(edits, boxes, canvas.shape[-1], face_box), canvas, edits_first)
+    return render(compose(edits, boxes, canvas.shape[-1], face_box), canvas, edits_first, lines_keep_colour)
 
 
 def flowed(canvas: Tensor, flow: Tensor) -> Tensor:

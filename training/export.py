@@ -1,6 +1,6 @@
 """Write the ONNX models: ``python -m training.export runs/first my.onnx --classifier age.onnx``.
 
-One file is a whole model of format 3: weights, graph and the description (design section 5). Each face is encoded once however
+One file is a whole model of format 4: weights, graph and the description (design section 5). Each face is encoded once however
 many ages are asked for: ``age`` is [N, G, K]. C goes to a file of its own, if asked for: the run time's ``estimate_age`` is not
 needed to age a face.
 """
@@ -11,10 +11,12 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import onnx
@@ -66,7 +68,7 @@ def describe(config: NetworkConfig, name: str) -> Description:
         patch_size=config.patch_size,
         face_taper=geometry.FACE_TAPER,
         region_taper=geometry.REGION_TAPER,
-        format=3,
+        format=4,
         face_box=FACE_BOX,
         lines_size=config.texture_size,
     )
@@ -198,16 +200,32 @@ def forget_source(model: onnx.ModelProto) -> None:
         item.doc_string = ""
 
 
-def load(run: Path, average: bool = True) -> LGIN:
+def load(run: Path, average: bool = True, layers: Path | None = None) -> LGIN:
     """T from the folder of a run of ``training.fit``: its averaged weights, or the last ones.
 
+    Args:
+        layers: age layers of other targets (``layers.npz``) in place of the run's own; a start (``--start``) has none.
+
     Raises:
-        FileNotFoundError: the folder lacks its networks or its config.
+        FileNotFoundError: the folder lacks its networks or its config, or there are no such layers.
         ValueError: they hold something that this version does not know, or lack something that it needs.
     """
     net = LGIN(network_config(run))
-    _load_into(net, run, "average" if average else "net")
+    _load_into(net, run, "average" if average else "net", {} if layers is None else age_layers(layers))
     return net.eval()
+
+
+def age_layers(path: Path) -> dict[str, Tensor]:
+    """The weights of T that a ``layers.npz`` of ``training.targets.build`` holds. Raises FileNotFoundError, ValueError."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no age layers at {path}; python -m training.targets.build FOLDER makes FOLDER/layers.npz"
+        )
+    try:
+        with np.load(path) as file:
+            return {f"lines.{name}": torch.from_numpy(file[name]) for name in ("layers", "windows")}
+    except (KeyError, ValueError, OSError, BadZipFile) as error:
+        raise ValueError(f"{path} holds no age layers: {error}") from error
 
 
 @torch.no_grad()
@@ -261,11 +279,11 @@ def network_config(run: Path) -> NetworkConfig:
     return NetworkConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in network.items()})
 
 
-def _load_into(module: nn.Module, run: Path, network: str) -> None:
-    """Load the weights of one of a run's networks. Raises ValueError, naming what does not fit."""
+def _load_into(module: nn.Module, run: Path, network: str, others: Mapping[str, Tensor] = MappingProxyType({})) -> None:
+    """Load the weights of one of a run's networks, with others in their places. Raises ValueError, naming what does not fit."""
     weights, _ = checkpoint.load(_file(run, checkpoint.FILE), f"{network}.")
     try:
-        module.load_state_dict(weights)
+        module.load_state_dict(weights | dict(others))
     except RuntimeError as error:
         raise ValueError(f"{run / checkpoint.FILE}: {network!r} does not fit {run / CONFIG}: {error}") from error
 
@@ -326,7 +344,7 @@ def main(
     classifier: Annotated[
         Path | None, typer.Option(help="Write C too, the age model of estimate_age, to this .onnx.", show_default=False)
     ] = None,
-    name: Annotated[str, typer.Option(help="Name and version that the files carry.")] = "lgin-edge-1.10",
+    name: Annotated[str, typer.Option(help="Name and version that the files carry.")] = "lgin-edge-1.11",
     start: Annotated[
         Path | None,
         typer.Option(
@@ -340,17 +358,25 @@ def main(
             " look as old as asked."
         ),
     ] = "",
+    layers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Age layers of these targets (layers.npz) in place of the run's own. training/start has none.",
+            show_default=False,
+        ),
+    ] = None,
     last: Annotated[bool, typer.Option("--last", help="Export the last weights instead of the averaged ones.")] = False,
 ) -> None:
     """Export T of a run to ONNX with its description, and compare it with PyTorch in ONNX Runtime."""
     with exit_on_error("export"):
-        net = load(run, average=not last)
+        net = load(run, average=not last, layers=layers)
         if years:
             calibrate(net, [float(one) for one in years.split(",")])
         c = load_classifier(run) if classifier is not None else None
     report(output, export(net, output, name), compare(net, output))
     if start is not None:
         checkpoint.save_start(run / checkpoint.FILE, start)
+        (start / CONFIG).write_text(json.dumps({"network": asdict(net.config)}, indent=1) + "\n")
     if c is not None and classifier is not None:
         report(classifier, export_classifier(c, classifier, name), compare_classifier(c, classifier))
 

@@ -197,7 +197,8 @@ def picture(backend: Backend, batch: examples.Batch) -> torch.Tensor:
     inputs = feed(batch)
     outputs = backend.run(inputs["face"], inputs["patches"], inputs["boxes"], inputs["age"][:, 0])
     made = edits.Edits(*(torch.from_numpy(np.asarray(one, np.float32)) for one in outputs))
-    return edits.apply(made, batch.boxes, batch.canvas, FACE_BOX, backend.description.views.edits_first)
+    views = backend.description.views
+    return edits.apply(made, batch.boxes, batch.canvas, FACE_BOX, views.edits_first, views.lines_keep_colour)
 
 
 def main(

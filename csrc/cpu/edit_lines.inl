@@ -140,7 +140,7 @@ void work_out(const PastePlan& plan, const EditTexels& texels, const PlanarEdits
               int count, const Sums& sums, bool moves_first, EditBatch* batch) {
   const ViewMap map = plan.views[0];
   const float strength = plan.strength;
-  float gain[kBatch], drawn[kBatch] = {};
+  float gain[kBatch], of_lines[kBatch];
   for (int c = 0; c < count; ++c) gain[c] = sums.detail[first + c][3];
   Color4 coarse[kBatch];
   const bool moves = moves_first && texels.moves();
@@ -155,8 +155,9 @@ void work_out(const PastePlan& plan, const EditTexels& texels, const PlanarEdits
       qx[c] = coarse[c][2];
       qy[c] = coarse[c][3];
     }
-    sample_lines(edits.lines, edits.line_size, qx, qy, count, drawn);
-    for (int c = 0; c < count; ++c) batch->light[c] = light(strength, gain[c], sums.skin[first + c], drawn[c]);
+    sample_lines(edits.lines, edits.line_size, qx, qy, count, of_lines);
+    for (int c = 0; c < count; ++c) of_lines[c] = light_of_lines(strength, sums.skin[first + c], of_lines[c]);
+    for (int c = 0; c < count; ++c) batch->light[c] = light(strength, gain[c], of_lines[c]);
   } else {
     for (int c = 0; c < count; ++c) {
       batch->light[c] = between(1.0f + number_or_0(strength * gain[c]), 0.0f, kMostGain);
@@ -166,6 +167,9 @@ void work_out(const PastePlan& plan, const EditTexels& texels, const PlanarEdits
     for (int c = 0; c < count; ++c) batch->grey[c] = greying(strength, sums.grey[first + c]);
   } else {
     std::fill_n(batch->grey, count, 0.0f);
+  }
+  if (texels.draws() && edits.lines_keep_colour) {
+    for (int c = 0; c < count; ++c) batch->grey[c] = grey_that_keeps_colour(batch->grey[c], of_lines[c]);
   }
   batch->moves = false;
   if (moves) work_out_moves(plan, line, first, count, coarse, sums.weight + first, batch);

@@ -24,8 +24,8 @@ from ..limits import LIMITS, Limits
 #: Key of the description in ONNX ``metadata_props``.
 METADATA_KEY = "lgin"
 #: Formats of a transformer's description that are read: 1 predicts residuals, 2 edits of a face whose features have moved, 3 edits
-#: that are made before they move. An age model has format 1.
-FORMATS = (1, 2, 3)
+#: that are made before they move, 4 lines that change light alone. An age model has format 1.
+FORMATS = (1, 2, 3, 4)
 FORMAT = 1
 #: Stands for the G ages in a shape.
 ANY = -1
@@ -102,7 +102,7 @@ class Description:
     def views(self) -> geometry.ViewSpec:
         """How the model is fed and pasted."""
         sizes = (self.face_size, self.patch_size, self.face_taper, self.region_taper)
-        return geometry.ViewSpec(*sizes, self.face_box, edits_first=self.format >= 3)
+        return geometry.ViewSpec(*sizes, self.face_box, self.format >= 3, self.format >= 4)
 
     @property
     def inputs(self) -> dict[str, tuple[int, ...]]:
@@ -138,7 +138,7 @@ class Description:
         return (faces, *(ages if side == ANY else side for side in tail))
 
     def rows(self, name: str, output: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """An output with its ages as rows: [N, G, ...] of formats 2 and 3 becomes [N G, ...], all else stays."""
+        """An output with its ages as rows: [N, G, ...] of later ones becomes [N G, ...], all else stays."""
         return output.reshape(-1, *output.shape[2:]) if ANY in self.outputs[name] else output
 
     def to_json(self) -> str:

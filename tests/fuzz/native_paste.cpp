@@ -48,7 +48,7 @@ void paste_edits(fuzz::Input& in, const Frame& frame, const lgin::FacePlan& plan
       frame, plan,
       lgin::EditViews<T>{{face.data(), patches.data(), has & 1 ? flow.data() : nullptr,
                           drawn || has & 4 ? place.data() : nullptr, drawn ? lines.data() : nullptr, face_size, patch_size,
-                          coarse, texture},
+                          coarse, texture, in.flag()},
                          in.flag()},
       1);
 }

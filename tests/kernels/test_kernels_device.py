@@ -75,9 +75,7 @@ def test_edits_in_the_rectangle_alone_give_the_whole_frames_result(
 def check_edits_equal_the_cpus(one: EditScene, rectangle: Rectangle, pad: int, pixels: int, ages: int) -> None:
     scene, edits = one.scene, one.edits()
     frame, plan = scene.frame(), plan_of(scene, STRENGTHS[: len(scene.faces)])
-    plan = FacePlan(
-        plan.faces, replace(plan.spec, edits_first=one.edits_first), plan.height, plan.width, plan.pixel_format
-    )
+    plan = FacePlan(plan.faces, replace(plan.spec, **one.switches), plan.height, plan.width, plan.pixel_format)
 
     def at(age: int) -> Edits:
         """Less at each further age; place is the same at all."""
@@ -88,7 +86,7 @@ def check_edits_equal_the_cpus(one: EditScene, rectangle: Rectangle, pad: int, p
     device = Device(scene, rectangle, pad, copies=ages)
     device.upload(frame)
     device.write()
-    device.paste_edits(Edits(**several | {"place": edits.place}), pixels, one.edits_first)
+    device.paste_edits(Edits(**several | {"place": edits.place}), pixels, **one.switches)
     for i in range(ages):
         assert_identical(device.download(frame, copy=i), kernels.region_paste(plan, frame, at(i)))
 

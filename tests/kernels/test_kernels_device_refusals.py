@@ -196,6 +196,7 @@ EDIT_PASTE: dict[str, Any] = {
     "coarse_size": 4,
     "line_size": 9,
     "edits_first": True,
+    "lines_keep_colour": True,
     "scratch": 4096,
     "coloured": 4096,
 }

@@ -33,13 +33,18 @@ class EditScene:
     parts: frozenset[str]  # of the edits that are not 0
     face_box: tuple[float, float, float, float]
     edits_first: bool
+    lines_keep_colour: bool
 
     def plan(self, frame: np.ndarray) -> FacePlan:
         scene = self.scene
-        spec = ViewSpec(scene.face_size, scene.patch_size, 0.12, 0.3, self.face_box, self.edits_first)
+        spec = ViewSpec(scene.face_size, scene.patch_size, 0.12, 0.3, self.face_box, **self.switches)
         strengths = np.linspace(1.0, 0.3, len(scene.faces))
         faces = FaceBatch(scene.affines(), scene.boxes(), strengths)
         return FacePlan.of(frame, faces, spec, PixelFormat(scene.color))
+
+    @property
+    def switches(self) -> dict[str, bool]:
+        return {"edits_first": self.edits_first, "lines_keep_colour": self.lines_keep_colour}
 
     def edits(self) -> Edits:
         scene, rng = self.scene, np.random.default_rng(self.scene.seed + 5)
@@ -81,6 +86,7 @@ def edit_scenes(max_faces: int = 2, max_side: float = 90.0) -> st.SearchStrategy
         parts=st.frozensets(st.sampled_from(PARTS)),
         face_box=st.sampled_from(BOXES),
         edits_first=st.booleans(),
+        lines_keep_colour=st.booleans(),
     )
 
 
@@ -207,7 +213,8 @@ def test_residuals_alone_are_format_1() -> None:
 # ---- what the edits mean --------------------------------------------------------------------------------------------
 
 
-def test_every_number_by_hand() -> None:
+@pytest.mark.parametrize("keep", [True, False], ids=["format 4", "format 3"])
+def test_every_number_by_hand(keep: bool) -> None:
     """At the middle of a large square w_0 is 1, and only the nose's box reaches it, with its window at 1."""
     frame = np.zeros((101, 101, 3), np.uint8)
     frame[...] = (200, 100, 40)
@@ -221,10 +228,12 @@ def test_every_number_by_hand() -> None:
     boxes[[0, 1, 3, 4]] = (0.01, 0.01, 0.1, 0.1)
     boxes[2] = (0.3, 0.3, 0.7, 0.7)
     strength = 0.8
-    result = paste_one(frame, Edits(face, patches, None, place, lines), boxes=boxes, strength=strength)
+    edits = Edits(face, patches, None, place, lines)
+    result = paste_one(frame, edits, boxes=boxes, strength=strength, spec=ViewSpec(8, 4, lines_keep_colour=keep))
     v = np.array([200.0, 100.0, 40.0])
-    v = v + strength * 0.25 * (v @ (0.299, 0.587, 0.114) - v)
-    v = (1 + strength * (-0.2 + 0.1)) * np.exp(strength * 0.5 * -0.6) * v
+    light, of_lines = v @ (0.299, 0.587, 0.114), np.exp(strength * 0.5 * -0.6)
+    v = v + strength * 0.25 * (light - v)
+    v = (1 + strength * (-0.2 + 0.1)) * (v + (of_lines - 1) * light if keep else of_lines * v)
     v += 127.5 * strength * np.array([0.1 + 0.02, -0.2, 0.04 - 0.1])
     assert result[50, 50].tolist() == np.floor(v + 0.5).astype(int).tolist()
 

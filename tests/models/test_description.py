@@ -42,7 +42,7 @@ def test_a_description_without_islands_has_none() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 4}, "format 4"),
+        ({"format": 5}, "format 5"),
         ({"format": None}, "format None"),
         ({"face_size": 8}, "face_size"),
         ({"patch_size": 64.5}, "patch_size"),

@@ -126,6 +126,7 @@ def make_targets(pack, folder):
     np.savez(folder / "hair.npz", name=[photo.key for photo in photos], probability=np.stack(small).astype(np.float16))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layers, "DONORS", DONORS)
+        patch.setattr(layers, "FOREHEAD_OF", {})
         patch.setattr(build.multiprocessing, "get_context", lambda _: SimpleNamespace(Pool=OneProcess))
         build.main(folder, None, [pack])
     return folder

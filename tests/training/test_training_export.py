@@ -172,7 +172,7 @@ def test_onnx_outputs_are_not_trivial(exported):
 
 def test_the_model_describes_itself(exported):
     about = read_description(exported / "t.onnx")
-    assert (about.format, about.face_size, about.patch_size, about.lines_size) == (3, 64, 32, 288)
+    assert (about.format, about.face_size, about.patch_size, about.lines_size) == (4, 64, 32, 288)
     assert about.face_box == FACE_BOX
     assert about.groups == data.GROUPS
     assert "Congress" in about.training_data
@@ -250,6 +250,32 @@ def test_without_classifier_only_one_file_is_written(whole, exported, tmp_path, 
     monkeypatch.setattr(export, "export", export_again)
     assert CliRunner().invoke(export_app(), [str(whole), str(tmp_path / "t.onnx")]).exit_code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["t.onnx"]
+
+
+def test_a_start_is_exported_with_the_layers_of_targets(whole, exported, tmp_path, monkeypatch):
+    """What a run hands on has no age layers: without them it is refused, with them it is T again, in half precision."""
+
+    def export_again(net, path, name):
+        return onnx.load(shutil.copy(exported / "t.onnx", path))
+
+    monkeypatch.setattr(export, "export", export_again)
+    start, bank = tmp_path / "start", tmp_path / "layers.npz"
+    assert (
+        CliRunner().invoke(export_app(), [str(whole), str(tmp_path / "t.onnx"), "--start", str(start)]).exit_code == 0
+    )
+    with pytest.raises(ValueError, match=r"lines\.layers"):
+        export.load(start)
+    with pytest.raises(FileNotFoundError, match=r"no age layers at .*training\.targets\.build"):
+        export.load(start, layers=bank)
+    bank.write_bytes(b"I am no archive")
+    with pytest.raises(ValueError, match="holds no age layers"):
+        export.load(start, layers=bank)
+    shape = networks()["average"].lines.layers.shape
+    np.savez(bank, layers=np.full(shape, 0.5, np.float32), windows=np.full((5, *shape[1:]), 0.2, np.float32))
+    net, before = export.load(start, layers=bank), networks()["average"]
+    assert net.config == SMALL
+    assert (net.lines.layers == 0.5).all()
+    torch.testing.assert_close(net.whole.head.weight, before.whole.head.weight, rtol=1e-3, atol=1e-6)
 
 
 def test_a_calibrated_generator_works_for_other_ages():

@@ -20,6 +20,7 @@ import multiprocessing
 import os
 import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,9 +123,10 @@ def _layers(people: list[Subject], probability: Floats, folder: Path) -> dict[st
         youth = [s for s in youth if not {"glasses", "beard"} & s.photo.tags][:120]
         young = layers.mean_of([layers.detail(s, mean, hair.matte(s, said[s])) for s in track(youth, "young skin")])
         old = [layers.detail(d, mean, hair.matte(d, said[d]), layers.beard(d)) for d in donors(people)]
-        bank = np.stack([layers.layer(one, young) for one in old])
+        whole = np.stack([layers.layer(one, young) for one in old])
+        foreheads = np.stack([layers.forehead(d, mean) for d in forehead_donors(people)])
         windows = matching.region_windows(layers.TEXTURE_SIDE, mean, mean_face.TEXTURE_BOX)
-        bank = layers.calmed(layers.replaced(bank, windows[0]), mean)
+        bank = layers.bank_of(whole, foreheads, windows[0], mean)
         np.savez_compressed(path, layers=bank, young=young, windows=windows)
     with np.load(path) as file:
         return {name: file[name] for name in file.files}
@@ -132,10 +134,19 @@ def _layers(people: list[Subject], probability: Floats, folder: Path) -> dict[st
 
 def donors(people: list[Subject]) -> list[Subject]:
     """The donors of ``layers.DONORS``, in its order. Raises ValueError if one is not among the people."""
+    return _named(people, layers.DONORS)
+
+
+def forehead_donors(people: list[Subject]) -> list[Subject]:
+    """Whose foreheads are drawn with the layers of ``layers.DONORS``, in its order. Raises ValueError as ``donors``."""
+    return _named(people, [layers.FOREHEAD_OF.get(k, name) for k, name in enumerate(layers.DONORS)])
+
+
+def _named(people: list[Subject], names: Sequence[str]) -> list[Subject]:
     named = {s.photo.name: s for s in people}
-    if missing := [name for name in layers.DONORS if name not in named]:
+    if missing := [name for name in names if name not in named]:
         raise ValueError(f"the packs lack these donors of age layers: {', '.join(missing)}")
-    return [named[name] for name in layers.DONORS]
+    return [named[name] for name in names]
 
 
 def _choice(people: list[Subject], folder: Path) -> matching.Choice:

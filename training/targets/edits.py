@@ -116,13 +116,12 @@ def at_age(own: SubjectEdits, present: float, wanted: float) -> Edit:
 
 def apply(image: Floats, edit: Edit, lines: Floats, place: Floats) -> Floats:
     """The edited picture [SIDE, SIDE, 3]; ``lines`` [A, A] is the subject's texture at full depth."""
-    greyed = image + edit.grey[..., None] * ((image @ LUMA)[..., None] - image)
-    factor = 1 + edit.gain
-    side = image.shape[0]
+    side, light = image.shape[0], image @ LUMA
+    lit = image + edit.grey[..., None] * (light[..., None] - image)
     if edit.depth:
         drawn = np.float32(edit.depth) * edit.skin * mean_face.look_up(lines, mean_face.enlarge(place, side))
-        factor = factor * np.exp(drawn)
-    edited = (factor[..., None] * greyed + edit.residual).clip(0, 1).astype(np.float32, copy=False)
+        lit = lit + (np.expm1(drawn) * light)[..., None]
+    edited = ((1 + edit.gain)[..., None] * lit + edit.residual).clip(0, 1).astype(np.float32, copy=False)
     y, x = np.mgrid[0:side, 0:side].astype(np.float32)
     flow = mean_face.enlarge(edit.flow, side) * side
     there = x + flow[..., 0], y + flow[..., 1]

@@ -7,7 +7,9 @@ Only brightness: another skin's colours make stains. Donors are synthetic faces 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -27,9 +29,13 @@ BRIGHT_GAIN = 0.32
 #: Before that no line is deeper than this, log light; and every layer's fine band has this RMS where the donor's skin is seen: a donor with
 #: folds like a relief gives lines as deep as one with few.
 _DEEPEST, _FINE_RMS = 0.30, 0.046
-#: In the end: how much fainter layers are drawn where donors' creases look drawn on a smooth face, of 1: on the chin (worms) and between
-#: the brows (dashes); and what is left of ridges.
-CALM_CHIN, CALM_BROWS = 0.7, 0.6
+#: The same of foreheads, whose lines are drawn softer: a furrow with the swell beside it. Viewers chose them so (62 % of 30 people);
+#: with an RMS of 0.055, wider and brighter they look embossed (30 %).
+_FOREHEAD, _BRIGHT_FOREHEAD, _FOREHEAD_RMS, _CALM_GLABELLA = 6.0, 0.35, 0.033, 0.5
+#: In the end: how much fainter layers are drawn where donors' creases look drawn on a smooth face, of 1: on the chin (worms), between
+#: the brows (dashes) and at the corners of the mouth (scars); on the cheeks of those whose cheeks look hatched; and what is left of ridges.
+CALM_CHIN, CALM_BROWS, CALM_CORNERS, CALM_CHEEKS = 0.7, 0.6, 0.2, 0.4
+HATCHED = (6, 7, 13)
 RIDGES = 0.85
 #: The donors, chosen by looking at all 73 synthetic faces of 55 and more: even light, no glasses, no hat over the brows, lines that differ.
 DONORS = (
@@ -42,12 +48,20 @@ DONORS = (
 #: cheeks. Who has chosen them gets another of the same sex, seen in a mirror and bent; numbers are those of ``DONORS``, which trained
 #: networks know.
 INSTEAD = {9: 6, 11: 7, 14: 12, 17: 16, 18: 15}
-#: The same of foreheads alone: lines that run in all directions look like scribbles on another face.
-FOREHEAD_INSTEAD = {2: 6, 9: 8}
+#: Outlines of donors' foreheads by eye, texels: name -> [n, 2]. Masks of colour and hair leave out furrows and half of most foreheads, and
+#: lines that end where a mask does look drawn.
+FOREHEADS = Path(__file__).with_name("foreheads.json")
+#: Others' foreheads in place of two that show an edge and too many folds; and what serves in place of lights of two colours, one deep line,
+#: scribbles, webs and hats.
+FOREHEAD_OF = {8: "syn3097b0fb", 9: "syndbcd83b1"}
+FOREHEAD_INSTEAD = {0: 11, 1: 5, 2: 6, 14: 15, 17: 13, 18: 16}
 #: How far a bent layer's lines lie from where they lay, at most about twice this, across and down, texels: each on its own way, so that two
 #: people with the lines of one donor do not share them. A forehead's lines may lie anywhere on it, a fold may not.
-_BENT = (4.0, 2.0)
-_BENT_FOREHEAD = (6.0, 6.0)
+BENT = (4.0, 2.0)
+BENT_FOREHEAD = (6.0, 6.0)
+#: Between the brows, texels; and what foreheads' lines end by at the texture's upper border, texels.
+_GLABELLA = ((140, 70), (180, 70), (174, 110), (146, 110))
+_FADES = 10.0
 
 
 @dataclass(frozen=True)
@@ -76,11 +90,9 @@ def detail(subject: Subject, mean: mean_face.Float64, hair: Floats, hidden: Mask
 
 def face_in_texture(mean: mean_face.Float64) -> Mask:
     """The mean face's oval and forehead in the texture."""
-    x0, y0, x1, y1 = mean_face.TEXTURE_BOX
     canvas = np.zeros((TEXTURE_SIDE, TEXTURE_SIDE), np.uint8)
     for outline in (mean[list(OVAL)], masks.above_mesh(mean)):
-        corners = (outline - (x0, y0)) / (x1 - x0, y1 - y0) * TEXTURE_SIDE
-        cv2.fillPoly(canvas, [corners.round().astype(np.int32)], 1)
+        cv2.fillPoly(canvas, [texels(outline).round().astype(np.int32)], 1)
     return canvas > 0
 
 
@@ -105,47 +117,81 @@ def layer(own: Detail, young: Floats) -> Floats:
     """An age layer at full depth, log light [side, side], 0 where the donor's skin is not seen."""
     value = (own.value - young) * own.seen
     low = masks.masked_blur(value, own.seen, _COARSE)
-    pores = value - masks.masked_blur(value, own.seen, _PORES)
-    fine = (value - low - (1 - PORES_GAIN) * pores) * own.seen
-    fine = _DEEPEST * np.tanh(fine / _DEEPEST)
     weight = own.seen.astype(np.float32)
     both = weight + weight[:, ::-1]
     coarse = (low * weight + (low * weight)[:, ::-1]) / np.maximum(both, 1e-3)
     coarse = coarse.clip(-0.22, 0.10) * _faded(own.seen | own.seen[:, ::-1])
-    edge = _faded(own.seen)
-    fine *= np.where(fine > 0, BRIGHT_GAIN, 1.0)
-    fine -= masks.masked_blur(fine, own.seen, _COARSE)  # rough skin is no stain: it gets no darker on the whole
-    fine *= _FINE_RMS / max(1e-3, float(fine[own.seen].std()))
-    return (FINE_GAIN * fine * edge + COARSE_GAIN * coarse).astype(np.float32)
+    fine = _fine(value, own.seen, _COARSE, BRIGHT_GAIN, _FINE_RMS)
+    return (FINE_GAIN * fine * _faded(own.seen) + COARSE_GAIN * coarse).astype(np.float32)
 
 
-def replaced(bank: Floats, forehead: Floats) -> Floats:
-    """The bank [K, side, side] with what serves in place of layers, and of foreheads (a window [side, side]), that do not look well."""
+def forehead(subject: Subject, mean: mean_face.Float64) -> Floats:
+    """Lines of a donor's forehead at full depth, log light [side, side], 0 off it; 0 everywhere without an outline."""
+    outline = json.loads(FOREHEADS.read_text()).get(subject.photo.name)
+    if outline is None:
+        return np.zeros((TEXTURE_SIDE, TEXTURE_SIDE), np.float32)
+    grid = mean_face.texture_grid(mean, subject, TEXTURE_SIDE)
+    light = mean_face.look_up(log_light(subject.image), grid, cv2.INTER_CUBIC)
+    features = mean_face.look_up(masks.features(subject, 3).astype(np.float32), grid) > 0.3
+    canvas = np.zeros((TEXTURE_SIDE, TEXTURE_SIDE), np.uint8)
+    for corners in (outline, _GLABELLA):
+        cv2.fillPoly(canvas, [np.array(corners, np.int32)], 1)
+    seen = (canvas > 0) & ~features
+    fine = _fine(light, seen, _FOREHEAD, _BRIGHT_FOREHEAD, _FOREHEAD_RMS)
+    ends = (np.arange(TEXTURE_SIDE)[:, None] / _FADES).clip(0, 1)
+    edge = (1.5 * masks.soft(masks.shrink(seen, 3), 7.0) - 0.5).clip(0, 1)
+    calm = 1 - _CALM_GLABELLA * _spot(texels(mean)[[9, 168]].mean(0), 26.0, 26.0)
+    return (fine * seen * edge * ends * calm).astype(np.float32)
 
-    def serving(layers: Floats, instead: dict[int, int], bent: tuple[float, float]) -> Floats:
-        return np.stack(
-            [_bent(layers[instead[k]][:, ::-1], bent, k) if k in instead else layers[k] for k in range(len(layers))]
-        )
 
-    whole = serving(bank, INSTEAD, _BENT)
-    brows_up = serving(serving(bank, INSTEAD, _BENT_FOREHEAD), FOREHEAD_INSTEAD, _BENT_FOREHEAD)
-    return whole + forehead * (brows_up - whole)
+def _fine(light: Floats, seen: Mask, width: float, bright: float, rms: float) -> Floats:
+    """The detail of log light that is finer than ``width``, with fainter pores and ridges (``bright``, of 1), and this RMS."""
+    pores = light - masks.masked_blur(light, seen, _PORES)
+    fine = (light - masks.masked_blur(light, seen, width) - (1 - PORES_GAIN) * pores) * seen
+    fine = _DEEPEST * np.tanh(fine / _DEEPEST)
+    fine *= np.where(fine > 0, bright, 1.0)
+    fine -= masks.masked_blur(fine, seen, width)  # rough skin is no stain: it gets no darker on the whole
+    return fine * (rms / max(1e-3, float(fine[seen].std())))
+
+
+def replaced(bank: Floats, instead: dict[int, int], distance: tuple[float, float]) -> Floats:
+    """The bank [K, side, side] with others, in a mirror and bent, in place of layers that do not look well; none that it has not."""
+    serving = {k: other for k, other in instead.items() if max(k, other) < len(bank)}
+    return np.stack(
+        [_bent(bank[serving[k]][:, ::-1], distance, k) if k in serving else one for k, one in enumerate(bank)]
+    )
+
+
+def bank_of(whole: Floats, foreheads: Floats, window: Floats, mean: mean_face.Float64) -> Floats:
+    """All layers as they are drawn [K, side, side], of donors' whole faces and their foreheads, which lie in a window [side, side]."""
+    faces = calmed(replaced(whole, INSTEAD, BENT), mean)
+    return faces + window * (replaced(foreheads, FOREHEAD_INSTEAD, BENT_FOREHEAD) - faces)
 
 
 def calmed(bank: Floats, mean: mean_face.Float64) -> Floats:
     """The bank [K, side, side] with fainter lines where they look drawn on smooth faces, and fainter ridges; ``mean``: the mean mesh."""
-    side = bank.shape[-1]
-    x0, y0, x1, y1 = mean_face.TEXTURE_BOX
-    points = (mean - (x0, y0)) / (x1 - x0, y1 - y0) * side
-    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
-
-    def spot(middle: mean_face.Float64, across: float, down: float) -> Floats:
-        """1 in its middle, falling steeply about as far off as said, texels."""
-        return np.exp(-0.5 * (((x - middle[0]) / across) ** 2 + ((y - middle[1]) / down) ** 2) ** 2).astype(np.float32)
-
+    points = texels(mean)
     chin, brows = (points[list(of)].mean(0) for of in ((17, 152), (9, 168)))
-    kept = 1 - CALM_CHIN * spot(chin, 42.0, 26.0) - CALM_BROWS * spot(brows, 26.0, 26.0)
-    return (bank * kept * np.where(bank > 0, np.float32(RIDGES), np.float32(1.0))).astype(np.float32)
+    kept = 1 - CALM_CHIN * _spot(chin, 42.0, 26.0) - CALM_BROWS * _spot(brows, 26.0, 26.0)
+    for corner, outwards in ((61, -7), (291, 7)):
+        kept = kept * (1 - CALM_CORNERS * _spot(points[corner] + (outwards, 8), 20.0, 28.0))
+    made = bank * kept * np.where(bank > 0, np.float32(RIDGES), np.float32(1.0))
+    hatched = [k for k in range(len(bank)) if INSTEAD.get(k, k) in HATCHED]
+    for cheek in (205, 425):
+        made[hatched] *= 1 - CALM_CHEEKS * _spot(points[cheek], 34.0, 26.0)
+    return made.astype(np.float32)
+
+
+def texels(mesh: mean_face.Float64) -> mean_face.Float64:
+    """Canonical points [n, 2] in texels."""
+    x0, y0, x1, y1 = mean_face.TEXTURE_BOX
+    return (mesh - (x0, y0)) / (x1 - x0, y1 - y0) * TEXTURE_SIDE
+
+
+def _spot(middle: mean_face.Float64, across: float, down: float) -> Floats:
+    """1 in its middle, falling steeply about as far off as said, texels: [side, side]."""
+    y, x = np.mgrid[0:TEXTURE_SIDE, 0:TEXTURE_SIDE].astype(np.float32)
+    return np.exp(-0.5 * (((x - middle[0]) / across) ** 2 + ((y - middle[1]) / down) ** 2) ** 2).astype(np.float32)
 
 
 def _bent(layer: Floats, distance: tuple[float, float], seed: int) -> Floats:

@@ -166,6 +166,7 @@ def test_a_second_build_does_nothing_again(made_up, targets, monkeypatch):
         raise AssertionError("done twice")
 
     monkeypatch.setattr(layers, "DONORS", portraits.DONORS)
+    monkeypatch.setattr(layers, "FOREHEAD_OF", {})
     monkeypatch.setattr(
         build.multiprocessing, "get_context", lambda _: portraits.SimpleNamespace(Pool=portraits.OneProcess)
     )

@@ -1,5 +1,6 @@
 """Age layers, who gets which, and the mesh space that they lie in."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edg
 pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edge[train]'")
 
 from training.targets import build, layers, masks, matching, mean_face
-from training.targets.subject import NOSE_TIP, OVAL
+from training.targets.subject import NOSE_TIP, OVAL, SIDE
 
 SEED = 2
 
@@ -59,20 +60,47 @@ def test_windows_of_the_regions_sum_to_1():
 
 def test_lines_that_look_drawn_on_smooth_faces_are_fainter():
     mean, side = mean_face.load(), layers.TEXTURE_SIDE
-    bank = np.stack([np.full((side, side), light, np.float32) for light in (-1, 1)])
-    furrows, ridges = layers.calmed(bank, mean)
-    np.testing.assert_allclose(ridges, -layers.RIDGES * furrows, rtol=1e-6)
-    x0, y0, x1, y1 = mean_face.TEXTURE_BOX
+    bank = np.stack([np.full((side, side), light, np.float32) for light in (-1, 1, -1, -1, -1, -1, -1)])
+    made = layers.calmed(bank, mean)
+    np.testing.assert_allclose(made[1], -layers.RIDGES * made[0], rtol=1e-6)
 
-    def at(point: int) -> float:
-        x, y = mean[point]
-        return -furrows[int((y - y0) / (y1 - y0) * side), int((x - x0) / (x1 - x0) * side)]
+    def at(point: int, layer: int = 0) -> float:
+        x, y = layers.texels(mean)[point]
+        return -made[layer][int(y), int(x)]
 
-    chin, between = at(199), at(9)
-    assert min(at(point) for point in (33, 50, 280, 61, 172)) > 0.9  # eye, cheeks, corner of the mouth, jaw
-    assert max(chin, between) < 0.6
-    assert chin == pytest.approx(1 - layers.CALM_CHIN, abs=0.1)
-    assert between == pytest.approx(1 - layers.CALM_BROWS, abs=0.15)
+    assert min(at(point) for point in (33, 50, 280, 172)) > 0.9  # eye, cheeks, jaw
+    assert at(199) == pytest.approx(1 - layers.CALM_CHIN, abs=0.1)
+    assert at(9) == pytest.approx(1 - layers.CALM_BROWS, abs=0.15)
+    assert at(61) == pytest.approx(1 - layers.CALM_CORNERS, abs=0.1)
+    hatched = layers.HATCHED[0]
+    assert at(205, hatched) == pytest.approx(1 - layers.CALM_CHEEKS, abs=0.1)
+    assert at(33, hatched) > 0.9
+
+
+def test_a_forehead_is_drawn_inside_its_outline_and_fades_towards_it(young, tmp_path, monkeypatch):
+    """Whatever masks of colour and hair say: here they would leave out a dark band."""
+    mean, outline = mean_face.load(), [[90, 15], [230, 15], [230, 75], [90, 75]]
+    monkeypatch.setattr(layers, "FOREHEADS", tmp_path / "foreheads.json")
+    layers.FOREHEADS.write_text(json.dumps({young.photo.name: outline}))
+    lined = young.image * (0.6 + 0.4 * (np.arange(SIDE) % 12 > 5))[:, None, None].astype(np.float32)
+    made = layers.forehead(young.showing(lined), mean)
+    rows = np.abs(made[:, 110:210]).mean(1)
+    assert rows[30:60].min() > 0.005
+    assert made[45, 100:220].std() < made[30:60, 160].std()  # across the forehead, as the band lies
+    assert not made[:8].any()
+    assert not made[150:].any()
+    edge, middle = (np.abs(made[30:60, x]).max() for x in (92, 160))
+    assert edge < 0.6 * middle
+    assert not layers.forehead(replace(young, photo=replace(young.photo, path=tmp_path / "other.png")), mean).any()
+
+
+def test_foreheads_lie_in_their_window():
+    mean, side = mean_face.load(), layers.TEXTURE_SIDE
+    window = matching.region_windows(side, mean, mean_face.TEXTURE_BOX)[0]
+    whole, foreheads = (np.full((2, side, side), light, np.float32) for light in (-0.1, -0.3))
+    made = layers.bank_of(whole, foreheads, window, mean)
+    assert made[:, 30, 160] == pytest.approx(-0.3, abs=0.01)
+    assert made[:, 150, 80] == pytest.approx(-0.1, abs=0.01)
 
 
 def test_the_coarse_band_of_a_layer_is_symmetrical():
