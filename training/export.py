@@ -45,7 +45,7 @@ TRAINING_DATA = (
     "1,219 faces of people of 18 and more: 775 official portraits of members of the US Congress (mostly presumed US-government "
     "works, not checked per image; ages 25-76, three men to one woman, most of them white), 195 staff portraits of US federal "
     "programmes (CC0), 130 pictures of research volunteers (Face Research Lab London Set, DeBruine & Jones 2017, CC BY 4.0) and "
-    "119 AI-generated faces (SFHQ-T2I, Beniaguev 2024, MIT), of which 18 more lend the lines of old skin. Few are over 65. Ages: "
+    "119 AI-generated faces (SFHQ-T2I, Beniaguev 2024, MIT), of which 11 more lend lines of old skin. Few are over 65. Ages: "
     "congress-legislators (CC0), FiveThirtyEight (CC BY 4.0), stated by volunteers, else estimated."
 )
 

@@ -94,7 +94,7 @@ def test_prepare(prepared: builder.Prepared, tmp_path: Path) -> None:
     kept = builder.prepare(transformer.WEIGHTS, precision="fp32")
     assert (kept.description.precision, kept.psnr) == ("fp32", None)
     edits = builder.prepare(models.save_edits(tmp_path / "edits.onnx", gain=0.1, flow=(0.02, -0.01), textured=0.5))
-    assert (edits.description.format, edits.description.precision) == (3, "fp16")
+    assert (edits.description.format, edits.description.precision) == (4, "fp16")
     assert edits.psnr is not None
     assert edits.psnr >= fp16.LEAST_PSNR_DB
 

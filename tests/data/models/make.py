@@ -20,13 +20,19 @@ import lgin_edge
 from lgin_edge import geometry
 from training import export, networks
 
+try:
+    from training import critics
+except ImportError:  # until weights 1.0 they were there
+    critics = networks
+Critic = critics.Critic
+
 HERE = Path(__file__).parent
 S, P, K = 32, 16, 5
 NARROW = {"face_size": S, "patch_size": P, "global_widths": (8, 8, 8), "global_blocks": 1, "decoder_width": 8,
-          "local_widths": (4, 4), "local_blocks": 1}  # fmt: skip
+          "local_widths": (4, 4), "local_blocks": 1, "layers": 2, "texture_size": 32}  # fmt: skip
 
 
-class NarrowCritic(networks.Critic):
+class NarrowCritic(Critic):
     """C's trunk with two layers in place of five."""
 
     def __init__(self, spectral: bool) -> None:
@@ -41,6 +47,8 @@ def randomise(net: nn.Module) -> nn.Module:
         for parameter in net.parameters():
             if not parameter.any():
                 parameter.normal_(std=0.1)
+        if getattr(net, "lines", None) is not None:
+            net.lines.layers.normal_(std=0.3)
     return net.eval()
 
 
@@ -64,8 +72,8 @@ def transformer(path: Path, name: str, int8: bool) -> None:
 
 
 def age_model(path: Path, name: str) -> None:
-    networks.Critic = NarrowCritic
-    classifier = randomise(networks.AgeClassifier(K))
+    critics.Critic = NarrowCritic
+    classifier = randomise(critics.AgeClassifier(K))
     classifier.head[-1].weight.data *= 20  # else every age is about as likely as any other
     export.export_classifier(classifier, path, name)
 
