@@ -159,7 +159,7 @@ inline void check_side(const char* name, int side) {
 
 inline FacePlan plan_of(const py::array& affines, const py::array& boxes, const py::array& strengths, int face_size,
                         int patch_size, double face_taper, double region_taper, const std::array<double, 4>& face_box,
-                        bool edits_first, bool lines_keep_colour, int height, int width, const std::string& pixel_format) {
+                        int edit_format, int height, int width, const std::string& pixel_format) {
   if (affines.ndim() != 3) fail("affines: expected shape (N, 2, 3), got " + shape_of(affines));
   const py::ssize_t count = affines.shape(0);
   check_count(count);
@@ -170,7 +170,7 @@ inline FacePlan plan_of(const py::array& affines, const py::array& boxes, const 
                           doubles(strengths, "strengths")};
   const lgin::ViewSpec spec{face_size,    patch_size, face_taper,
                             region_taper, {face_box[0], face_box[1], face_box[2], face_box[3]},
-                            edits_first,  lines_keep_colour};
+                            edit_format};
   const PixelFormat format = format_of(pixel_format);
   const py::gil_scoped_release release;
   return FacePlan(faces, spec, height, width, format);
@@ -201,8 +201,8 @@ struct EditArrays {
   lgin::EditViews<T> views(const lgin::ViewSpec& spec) const {
     const auto as = [](const void* p) { return static_cast<const T*>(p); };
     return lgin::EditViews<T>{{as(face), as(patches), as(flow), as(place), as(lines), spec.face_size, spec.patch_size,
-                               coarse_size, line_size, spec.lines_keep_colour},
-                              spec.edits_first};
+                               coarse_size, line_size, spec.lines_keep_colour()},
+                              spec.edits_first()};
   }
 };
 

@@ -193,8 +193,8 @@ void launch_paste(std::uintptr_t block, const std::string& pixel_format, int cou
 // Addresses of all faces' edits; those of flow, place and lines may be 0.
 void launch_edit_paste(std::uintptr_t block, const std::string& pixel_format, int count, int first, int faces, int ages,
                        std::uintptr_t face_edit, std::uintptr_t patch_edit, std::uintptr_t flow, std::uintptr_t place,
-                       std::uintptr_t lines, int face_size, int patch_size, int coarse_size, int line_size, bool edits_first,
-                       bool lines_keep_colour, bool half, long long pixels, py::ssize_t age_step, std::uintptr_t scratch,
+                       std::uintptr_t lines, int face_size, int patch_size, int coarse_size, int line_size, int edit_format,
+                       bool half, long long pixels, py::ssize_t age_step, std::uintptr_t scratch,
                        std::uintptr_t coloured, int device, std::uintptr_t stream) {
   const PixelFormat format = format_of(pixel_format);
   check_count(count);
@@ -204,6 +204,7 @@ void launch_edit_paste(std::uintptr_t block, const std::string& pixel_format, in
   if (flow || place) check_side("coarse_size", coarse_size);
   if (lines) check_side("line_size", line_size);
   if (lines && !place) fail("lines: expected place too");
+  lgin::check_edit_format(edit_format);
 
   const py::gil_scoped_release release;
   with_kind(format, [&](auto kind) {
@@ -221,8 +222,8 @@ void launch_edit_paste(std::uintptr_t block, const std::string& pixel_format, in
                                        patch_size,
                                        coarse_size,
                                        line_size,
-                                       lines_keep_colour};
-      lgin::cuda::launch_paste(block_at<decltype(kind)>(block, count), what, lgin::EditViews<T>{edits, edits_first},
+                                       edit_format >= 4};
+      lgin::cuda::launch_paste(block_at<decltype(kind)>(block, count), what, lgin::EditViews<T>{edits, edit_format >= 3},
                                pointer<std::uint8_t>(scratch, "scratch", lgin::kBlockAlignment),
                                pointer<std::uint8_t>(coloured, "coloured"), device, reinterpret_cast<void*>(stream));
     });
@@ -263,7 +264,7 @@ PYBIND11_MODULE(_native, module) {
   py::class_<FacePlan>(module, "FacePlan")
       .def(py::init(&plan_of), py::arg("affines"), py::arg("boxes"), py::arg("strengths"), py::arg("face_size"),
            py::arg("patch_size"), py::arg("face_taper"), py::arg("region_taper"), py::arg("face_box"),
-           py::arg("edits_first"), py::arg("lines_keep_colour"),
+           py::arg("edit_format"),
            py::arg("height"), py::arg("width"), py::arg("pixel_format"))
       .def_property_readonly("rectangle",
                              [](const FacePlan& plan) {
@@ -292,7 +293,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("launch_edit_paste", &launch_edit_paste, py::arg("block"), py::arg("pixel_format"), py::arg("count"),
              py::arg("first"), py::arg("faces"), py::arg("ages"), py::arg("face_edit"), py::arg("patch_edit"),
              py::arg("flow"), py::arg("place"), py::arg("lines"), py::arg("face_size"), py::arg("patch_size"),
-             py::arg("coarse_size"), py::arg("line_size"), py::arg("edits_first"), py::arg("lines_keep_colour"),
+             py::arg("coarse_size"), py::arg("line_size"), py::arg("edit_format"),
              py::arg("half"), py::arg("pixels"), py::arg("age_step"), py::arg("scratch"), py::arg("coloured"),
              py::arg("device"), py::arg("stream"));
   module.def("launch_finite_check", &launch_finite_check, py::arg("values"), py::arg("sizes"), py::arg("found"),

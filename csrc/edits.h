@@ -150,7 +150,7 @@ struct PlanarEdits {
   const T* place;
   const T* lines;
   int face_size, patch_size, coarse_size, line_size;
-  bool lines_keep_colour;
+  bool lines_keep_colour;  // where edits come first
 
   // Residual and gain of a view.
   struct View {
@@ -228,7 +228,7 @@ LGIN_HD bool edits_at(const PastePlan& plan, const PlanarEdits<T>& edits, float 
   const float of_lines = light_of_lines(strength, skin, line);
   edit->light = light(strength, detail.gain, of_lines);
   edit->grey = greying(strength, w * sample_map(edits.face_plane(4), edits.face_size, t.tx, t.ty));
-  if (edits.lines_keep_colour) edit->grey = grey_that_keeps_colour(edit->grey, of_lines);
+  if (!moves_first && edits.lines_keep_colour) edit->grey = grey_that_keeps_colour(edit->grey, of_lines);
   edit->move = moves_first ? move_at(plan, edits, t) : Move{0.0f, 0.0f};
   return true;
 }

@@ -294,6 +294,13 @@ Rectangle rectangle_of(const std::vector<ViewPlan>& crops, const std::vector<Pas
 
 void check_affine(const double* affine, const char* name) { check_one_affine(affine, name); }
 
+void check_edit_format(int edit_format) {
+  if (edit_format >= 1 && edit_format <= 4) return;
+  std::ostringstream message;
+  message << "edit_format: expected 1 to 4, got " << edit_format;
+  fail(message);
+}
+
 ViewPlan plan_view(const double* view, int height, int width) {
   const Affine m(view);
   const Bounds bounds = bounds_of(m);
@@ -322,6 +329,7 @@ FacePlan::FacePlan(const Faces& faces, const ViewSpec& spec, int height, int wid
   check_side(spec.patch_size, "patch_size");
   check_taper(spec.face_taper, "face_taper");
   check_taper(spec.region_taper, "region_taper");
+  check_edit_format(spec.edit_format);
   check_face_box(spec.face_box);
   check_size(height, width, format);
   check_faces(faces, spec);

@@ -39,13 +39,16 @@ struct Faces {
 enum class PixelFormat { rgb, bgr, rgba, bgra, nv12 };
 
 // How a model is fed and pasted (geometry.ViewSpec): sides of its views in pixels, the rise of the windows w_0 and w_r as a
-// fraction of a side, view 0's box in canonical coordinates, whether edits come before the move, and whether colour stays where lines
-// are drawn.
+// fraction of a side, view 0's box in canonical coordinates, and the model's format, 1 to 4
+// (edits.h).
 struct ViewSpec {
   int face_size, patch_size;
   double face_taper, region_taper;
   double face_box[4];
-  bool edits_first, lines_keep_colour;
+  int edit_format = 4;
+
+  bool edits_first() const { return edit_format >= 3; }
+  bool lines_keep_colour() const { return edit_format >= 4; }
 };
 
 // Columns x0 to x1 - 1 and rows y0 to y1 - 1 of a frame.
@@ -92,6 +95,9 @@ class FacePlan {
 
 // Plan of a `height` x `width` view whose unit square `view` [2, 3] maps to the frame.
 ViewPlan plan_view(const double* view, int height, int width);
+
+// Check the format of edits.
+void check_edit_format(int edit_format);
 
 // Check an affine [2, 3] that is not a face's (resample); `name` goes into the message.
 void check_affine(const double* affine, const char* name);

@@ -37,7 +37,7 @@ LGIN_HD std::size_t area(int side) { return static_cast<std::size_t>(side) * sta
 template <class T>
 struct EditViews {
   PlanarEdits<T> first;
-  bool edits_first;  // format 3: what is edited moves; in format 2 what has moved is edited
+  bool edits_first;  // from format 3 on what is edited moves; in format 2 what has moved is edited
 
   LGIN_HD PlanarEdits<T> of(std::size_t n, std::size_t age = 0, std::size_t ages = 1) const {
     const std::size_t row = n * ages + age;
@@ -77,7 +77,7 @@ void resample(const Frame& frame, const double* affine, T* view, int height, int
 template <class Frame, class T>
 void region_paste(const Frame& frame, const FacePlan& plan, const Views<const T>& residuals, int threads);
 
-// The same of formats 2 and 3.
+// The same from format 2 on.
 template <class Frame, class T>
 void region_paste(const Frame& frame, const FacePlan& plan, const EditViews<T>& edits, int threads);
 
@@ -107,7 +107,7 @@ void launch_crop(const Block<Frame>& block, const Views<T>& views, int device, v
 template <class Frame, class T>
 void launch_paste(const Block<Frame>& block, const Pasting& what, const Views<const T>& residuals, int device, void* stream);
 
-// The same of formats 2 and 3, in two and three launches. `scratch` takes what the faces move from: a frame an age, laid out as the
+// The same from format 2 on, in two launches, and in three from format 3 on. `scratch` takes what the faces move from: a frame an age, laid out as the
 // block's and `age_step` bytes apart. `coloured` [count * ages] takes whether a face's square has colour, and is 0 before.
 template <class Frame, class T>
 void launch_paste(const Block<Frame>& block, const Pasting& what, const EditViews<T>& edits, std::uint8_t* scratch,

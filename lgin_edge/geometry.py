@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import check_integer, check_real
-from .errors import InputError, shown
+from .errors import InputError
 
 Float64 = npt.NDArray[np.float64]
 
@@ -46,6 +46,8 @@ PATCH_SIZE = 128
 FACE_TAPER = 0.12
 REGION_TAPER = 0.30
 MAX_VIEW_SIDE = 4096
+#: The first and the last format of a model's edits.
+EDIT_FORMATS = (1, 4)
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,9 @@ class ViewSpec:
     region_taper: float = REGION_TAPER  #: The same of w_r.
     #: (x0, y0, x1, y1) of the face view in canonical coordinates, each from -1 to 2.
     face_box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
-    edits_first: bool = True  #: Whether what is edited moves, as of format 3 on; in format 2 what has moved is edited.
-    lines_keep_colour: bool = (
-        True  #: Whether lines change light alone, as of format 4 on; before, colour is multiplied with it.
-    )
+    #: The model's format, which says what its edits mean (``kernels.region_paste``): 2 moves first, 3 edits first, in 4 lines leave colour
+    #: as it is. Format 1 has residuals alone.
+    edit_format: int = 4
 
     def __post_init__(self) -> None:
         for name in ("face_size", "patch_size"):
@@ -74,9 +75,7 @@ class ViewSpec:
             object.__setattr__(self, name, check_real(name, getattr(self, name)))
         if not isinstance(self.face_box, tuple) or len(self.face_box) != 4:
             raise InputError(f"face_box: expected (x0, y0, x1, y1), got {self.face_box!r}")
-        for name in ("edits_first", "lines_keep_colour"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name}: expected True or False, got {shown(getattr(self, name))}")
+        object.__setattr__(self, "edit_format", check_integer("edit_format", self.edit_format, *EDIT_FORMATS))
         object.__setattr__(self, "face_box", tuple(check_real("face_box", one) for one in self.face_box))
 
 

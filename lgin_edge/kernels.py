@@ -19,7 +19,7 @@ from .edits import Edits
 from .errors import BackendError, InputError, raised_by_caller
 from .faces import FaceBatch
 from .frames import Floats, Frame, PixelFormat, Rectangle, check_result, same_elements, shares_memory
-from .geometry import MAX_VIEW_SIDE, ViewSpec
+from .geometry import EDIT_FORMATS, MAX_VIEW_SIDE, ViewSpec
 
 try:
     from . import _native
@@ -44,6 +44,7 @@ _RANGES = {
     **dict.fromkeys(("pixels", "sizes"), (1, MAX_ADDRESS)),
     "age_step": (0, MAX_ADDRESS),
     "device": (0, MAX_ORDINAL),
+    "edit_format": EDIT_FORMATS,
     **dict.fromkeys(("stream", "flow", "place", "lines"), (0, MAX_ADDRESS)),  # 0: the default one, or none
 }
 
@@ -80,8 +81,7 @@ class FacePlan:
             spec.face_taper,
             spec.region_taper,
             spec.face_box,
-            spec.edits_first,
-            spec.lines_keep_colour,
+            spec.edit_format,
             self.height,
             self.width,
             pixel_format.value,
@@ -196,8 +196,8 @@ def region_paste(
 
     with ``geometry.window``'s products as weights, f flow, s grey, g gain, d residual, m skin and L lines, each sampled
     bilinearly with its border replicated. ``u + w_0 f`` is kept inside the face view's box, 1 + G at 0 and above, and what is
-    read outside the frame is its border. So is format 4. In formats 2 and 3 (``ViewSpec.lines_keep_colour`` False) v2 is
-    ``(1 + G) l v1 + D``; format 2 (``edits_first`` False) moves first, and edits ``v(u + w_0 f)``; of format 1 this is ``v + D``.
+    read outside the frame is its border. So is format 4 (``ViewSpec.edit_format``). In formats 2 and 3 v2 is
+    ``(1 + G) l v1 + D``; format 2 moves first, and edits ``v(u + w_0 f)``; of format 1 this is ``v + D``.
 
     Every byte outside the squares, and alpha, stays as it is; so does a byte where all edits are 0. Faces are pasted in order,
     each on what those before it left. From format 2 on a square without colour stays without: D counts by its luma there. In NV12
@@ -302,8 +302,6 @@ def _launch(
     *,
     half: bool,
     pixel_format: PixelFormat | None = None,
-    edits_first: bool | None = None,
-    lines_keep_colour: bool | None = None,
     **numbers: int | list[int],
 ) -> None:
     """Call a native launch with its numbers by name, or lists of them: those of ``_RANGES``, and addresses."""
@@ -316,8 +314,6 @@ def _launch(
         for name, value in numbers.items()
     }
     kind: dict[str, Any] = {} if pixel_format is None else {"pixel_format": pixel_format.value}
-    switches = {"edits_first": edits_first, "lines_keep_colour": lines_keep_colour}
-    kind |= {name: bool(switch) for name, switch in switches.items() if switch is not None}
     _call(function, half=bool(half), **kind, **checked)
 
 
@@ -338,7 +334,7 @@ def _launch(
 #:         at once, a bigger one is worked off in turns. The rectangle's area is a good value.
 #:     age_step: bytes from the frame that is changed at one age, a copy, to that of the next; the first is the block's own.
 #: From format 2 on:
-#:     edits_first, lines_keep_colour: ``ViewSpec``'s.
+#:     edit_format: ``ViewSpec.edit_format``.
 #:     flow, place, lines: device addresses of [N, G, 2, F, F], [N, 2, F, F] and [N, G, A, A], each or 0; coarse_size, line_size: F
 #:         and A.
 #:     scratch: device address, a multiple of 16, of G frames laid out as the block's, ``age_step`` bytes apart: keeps what faces

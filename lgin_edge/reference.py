@@ -125,7 +125,7 @@ def _paste_edits(plan: FacePlan, n: int, edits: Edits, result: Frame) -> None:
     def at(position: Float64) -> _EditsAt:
         return _edits_at(plan, n, edits, position)
 
-    if plan.spec.edits_first:
+    if plan.spec.edit_format >= 3:
         _paste_step(plan, result.copy(), lambda position: at(position).still(), result)
         _paste_step(plan, result.copy(), lambda position: at(position).moves_alone(), result)
     else:
@@ -217,7 +217,7 @@ def _edits_at(plan: FacePlan, n: int, edits: Edits, position: Float64) -> _Edits
             flow = np.clip(flow, -t * extent, (1.0 - t) * extent)
             move = flow @ affine[:, :2].T
         greyed = np.clip(np.nan_to_num(strength * grey, nan=0.0), 0.0, 1.0)
-        if plan.spec.lines_keep_colour:
+        if plan.spec.edit_format >= 4:
             greyed = 1.0 - (1.0 - greyed) / of_lines
         residual = _number(127.5 * strength * detail[..., :3])
     return _EditsAt(

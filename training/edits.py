@@ -1,4 +1,4 @@
-"""Edits in PyTorch (design section 2): the differentiable twin of ``lgin_edge.reference.region_paste``.
+"""Edits in PyTorch: the differentiable twin of ``lgin_edge.reference.region_paste``.
 
 A canvas is the face's own view at some side: the frame as it is seen through view 0's box, the square that is edited. Values
 are in [0, 1] here, ``v`` of the design; residuals are in units of [-1, 1], hence halved.
@@ -114,17 +114,17 @@ def compose(edits: Edits, boxes: Tensor, size: int, face_box: tuple[float, float
     )
 
 
-def render(edits: Composed, canvas: Tensor, edits_first: bool = True, lines_keep_colour: bool = True) -> Tensor:
-    """The edited canvas [B, 3, H, H] in [0, 1]; ``ViewSpec`` says what the switches are.
+def render(edits: Composed, canvas: Tensor, edit_format: int = 4) -> Tensor:
+    """The edited canvas [B, 3, H, H] in [0, 1], of formats 2 to 4.
 
     It moves by a bilinear reading here; the kernels read by a sharper filter, which training need not pay for.
     """
-    v = canvas if edits_first else flowed(canvas, edits.flow)
+    v = flowed(canvas, edits.flow) if edit_format == 2 else canvas
     y = luma(v)
     greyed, of_lines = v + edits.grey * (y - v), torch.exp(edits.skin * edits.drawn)
-    lit = greyed + (of_lines - 1) * (y if lines_keep_colour else greyed)
+    lit = greyed + (of_lines - 1) * (y if edit_format >= 4 else greyed)
     edited = ((1 + edits.gain).clamp(min=0) * lit + edits.change).clamp(0, 1)
-    return flowed(edited, edits.flow) if edits_first else edited
+    return edited if edit_format == 2 else flowed(edited, edits.flow)
 
 
 def apply(
@@ -132,11 +132,10 @@ def apply(
     boxes: Tensor,
     canvas: Tensor,
     face_box: tuple[float, float, float, float],
-    edits_first: bool = True,
-    lines_keep_colour: bool = True,
+    edit_format: int = 4,
 ) -> Tensor:
     """The edited canvas [B, 3, H, H] in [0, 1] of a canvas of the same shape, the square of ``face_box``."""
-    return render(compose(edits, boxes, canvas.shape[-1], face_box), canvas, edits_first, lines_keep_colour)
+    return render(compose(edits, boxes, canvas.shape[-1], face_box), canvas, edit_format)
 
 
 def flowed(canvas: Tensor, flow: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ TRAINING_DATA = (
     "1,219 faces of people of 18 and more: 775 official portraits of members of the US Congress (mostly presumed US-government "
     "works, not checked per image; ages 25-76, three men to one woman, most of them white), 195 staff portraits of US federal "
     "programmes (CC0), 130 pictures of research volunteers (Face Research Lab London Set, DeBruine & Jones 2017, CC BY 4.0) and "
-    "119 AI-generated faces (SFHQ-T2I, Beniaguev 2024, MIT), of which 11 more lend lines of old skin. Few are over 65. Ages: "
+    "119 AI-generated faces (SFHQ-T2I, Beniaguev 2024, MIT), beside which 8 more lend lines of old skin. Few are over 65. Ages: "
     "congress-legislators (CC0), FiveThirtyEight (CC BY 4.0), stated by volunteers, else estimated."
 )
 
@@ -211,21 +211,28 @@ def load(run: Path, average: bool = True, layers: Path | None = None) -> LGIN:
         ValueError: they hold something that this version does not know, or lack something that it needs.
     """
     net = LGIN(network_config(run))
-    _load_into(net, run, "average" if average else "net", {} if layers is None else age_layers(layers))
+    _load_into(net, run, "average" if average else "net", {} if layers is None else age_layers(layers, net.lines))
     return net.eval()
 
 
-def age_layers(path: Path) -> dict[str, Tensor]:
-    """The weights of T that a ``layers.npz`` of ``training.targets.build`` holds. Raises FileNotFoundError, ValueError."""
+def age_layers(path: Path, lines: Lines | None) -> dict[str, Tensor]:
+    """The weights of ``lines`` that a ``layers.npz`` of ``training.targets.build`` holds. Raises FileNotFoundError, ValueError."""
     if not path.is_file():
         raise FileNotFoundError(
             f"no age layers at {path}; python -m training.targets.build FOLDER makes FOLDER/layers.npz"
         )
     try:
         with np.load(path) as file:
-            return {f"lines.{name}": torch.from_numpy(file[name]) for name in ("layers", "windows")}
-    except (KeyError, ValueError, OSError, BadZipFile) as error:
+            found = {name: torch.from_numpy(file[name]) for name in ("layers", "windows")}
+    except (KeyError, ValueError, TypeError, EOFError, OSError, BadZipFile) as error:
         raise ValueError(f"{path} holds no age layers: {error}") from error
+    for name, values in found.items():
+        expected = () if lines is None else tuple(getattr(lines, name).shape)
+        if tuple(values.shape) != expected or not values.isfinite().all():
+            raise ValueError(
+                f"{path}: expected finite {name} of shape {expected}, as the run's, got {tuple(values.shape)}"
+            )
+    return {f"lines.{name}": values for name, values in found.items()}
 
 
 @torch.no_grad()
@@ -282,8 +289,16 @@ def network_config(run: Path) -> NetworkConfig:
 def _load_into(module: nn.Module, run: Path, network: str, others: Mapping[str, Tensor] = MappingProxyType({})) -> None:
     """Load the weights of one of a run's networks, with others in their places. Raises ValueError, naming what does not fit."""
     weights, _ = checkpoint.load(_file(run, checkpoint.FILE), f"{network}.")
+    weights |= others
+    if (
+        isinstance(module, LGIN)
+        and module.lines is not None
+        and "lines.which" in weights
+        and "lines.layers" not in weights
+    ):
+        raise ValueError(f"{run} has no age layers, as no start has: give those of targets, --layers layers.npz")
     try:
-        module.load_state_dict(weights | dict(others))
+        module.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"{run / checkpoint.FILE}: {network!r} does not fit {run / CONFIG}: {error}") from error
 

@@ -197,8 +197,7 @@ def picture(backend: Backend, batch: examples.Batch) -> torch.Tensor:
     inputs = feed(batch)
     outputs = backend.run(inputs["face"], inputs["patches"], inputs["boxes"], inputs["age"][:, 0])
     made = edits.Edits(*(torch.from_numpy(np.asarray(one, np.float32)) for one in outputs))
-    views = backend.description.views
-    return edits.apply(made, batch.boxes, batch.canvas, FACE_BOX, views.edits_first, views.lines_keep_colour)
+    return edits.apply(made, batch.boxes, batch.canvas, FACE_BOX, backend.description.format)
 
 
 def main(

@@ -2,7 +2,8 @@
 
 From 20 to 60 the finest detail of real skin gains 80 % (men) and 130 % (women) in contrast (``targets.signs``): pores, small lines, spots of
 light. ``v + g (v - blur(v))`` is a gain with a residual, so the frame's own pixels say what is drawn, at the frame's own resolution. A
-network learnt that as blotches; here the blur is the view's own. Lines that are drawn (``lines``) get as much deeper: they are light that is multiplied, so the gain has them too.
+network learnt that as blotches; here the blur is the view's own. Lines that are drawn (``lines``) get as much deeper: the gain
+comes after them.
 """
 
 from __future__ import annotations

@@ -48,9 +48,9 @@ def torch_module(model: Model) -> Any:
         sys.path.append(checkout)  # training/ is in no wheel
     networks = imported("training.networks", "run this in a checkout of lgin-edge")
     about = model.description
-    if about.format != 3:
+    if about.format not in (3, 4):  # of one graph
         raise Unavailable(
-            f"{model.path.name} is no plain export of training.networks: it is of format {about.format}, which is not 3"
+            f"{model.path.name} is no plain export of training.networks: it is of format {about.format}, not 3 or 4"
         )
     config = networks.NetworkConfig(groups=len(about.groups), face_size=about.face_size, patch_size=about.patch_size)
     net: Any = networks.LGIN(config)

@@ -124,7 +124,7 @@ __global__ void paste_kernel(const Frame* __restrict__ source, const PastePlan* 
   each_cell(tiles_of(cells_of(frame, plan)), [&](int row, int column) { change_cell(frame, plan, residuals, row, column); });
 }
 
-// ---- edits, of formats 2 and 3 --------------------------------------------------------------------------------------
+// ---- edits, from format 2 on ----------------------------------------------------------------------------------------
 
 // The block's frame at another address: a copy, from which it moves.
 __device__ PackedFrame at_address(PackedFrame frame, std::uint8_t* data) {

@@ -314,7 +314,7 @@ class GpuFramePath:
             launch = kernels.launch_edit_paste
             options |= {"scratch": self.memory.scratch, "coloured": at["coloured"]}
             options |= {"coarse_size": about.outputs["flow"][-1], "line_size": about.lines_size}
-            options |= {name: getattr(about.views, name) for name in ("edits_first", "lines_keep_colour")}
+            options |= {"edit_format": about.format}
         together = key.faces if key.disjoint else 1
         for first in range(0, key.faces, together):
             launch(**options, first=first, faces=together)

@@ -102,7 +102,7 @@ class Description:
     def views(self) -> geometry.ViewSpec:
         """How the model is fed and pasted."""
         sizes = (self.face_size, self.patch_size, self.face_taper, self.region_taper)
-        return geometry.ViewSpec(*sizes, self.face_box, self.format >= 3, self.format >= 4)
+        return geometry.ViewSpec(*sizes, self.face_box, self.format)
 
     @property
     def inputs(self) -> dict[str, tuple[int, ...]]:
@@ -138,7 +138,7 @@ class Description:
         return (faces, *(ages if side == ANY else side for side in tail))
 
     def rows(self, name: str, output: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """An output with its ages as rows: [N, G, ...] of later ones becomes [N G, ...], all else stays."""
+        """An output with its ages as rows: [N, G, ...] from format 2 on becomes [N G, ...], all else stays."""
         return output.reshape(-1, *output.shape[2:]) if ANY in self.outputs[name] else output
 
     def to_json(self) -> str:

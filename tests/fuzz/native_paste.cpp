@@ -1,4 +1,4 @@
-// region_paste on the CPU: edits of any bits, of both formats; a byte outside every square must stay as it was.
+// region_paste on the CPU: edits of any bits, of every format; a byte outside every square must stay as it was.
 #include "native_input.h"
 
 namespace {
@@ -31,7 +31,7 @@ void paste(fuzz::Input& in, const Frame& frame, const lgin::FacePlan& plan) {
   lgin::cpu::region_paste(frame, plan, lgin::Views<const T>{face.data(), patches.data(), face_size, patch_size}, 1);
 }
 
-// Edits of formats 2 and 3, of any bits.
+// Edits from format 2 on, of any bits.
 template <class T, class Frame>
 void paste_edits(fuzz::Input& in, const Frame& frame, const lgin::FacePlan& plan) {
   const int face_size = plan.spec().face_size, patch_size = plan.spec().patch_size;

@@ -138,9 +138,7 @@ class Device:
         if self.scene.faces:
             kernels.launch_crop(**self.launch, **views)
 
-    def paste_edits(
-        self, edits: Edits, pixels: int = 500, edits_first: bool = True, lines_keep_colour: bool = True
-    ) -> None:
+    def paste_edits(self, edits: Edits, pixels: int = 500, edit_format: int = 4) -> None:
         """Edits [N, copies, ...] (place [N, ...]), all faces; the scratch holds nothing of use before."""
         scratch = aligned(self.memory.size)
         scratch[:] = 0x5A
@@ -151,8 +149,7 @@ class Device:
             **{name: 0 if array is None else array.ctypes.data for name, array in vars(edits).items()},
             coarse_size=0 if edits.flow is None else edits.flow.shape[-1],
             line_size=0 if edits.lines is None else edits.lines.shape[-1],
-            edits_first=edits_first,
-            lines_keep_colour=lines_keep_colour,
+            edit_format=edit_format,
             scratch=scratch.ctypes.data,
             coloured=coloured.ctypes.data,
         )

@@ -75,7 +75,9 @@ def test_edits_in_the_rectangle_alone_give_the_whole_frames_result(
 def check_edits_equal_the_cpus(one: EditScene, rectangle: Rectangle, pad: int, pixels: int, ages: int) -> None:
     scene, edits = one.scene, one.edits()
     frame, plan = scene.frame(), plan_of(scene, STRENGTHS[: len(scene.faces)])
-    plan = FacePlan(plan.faces, replace(plan.spec, **one.switches), plan.height, plan.width, plan.pixel_format)
+    plan = FacePlan(
+        plan.faces, replace(plan.spec, edit_format=one.edit_format), plan.height, plan.width, plan.pixel_format
+    )
 
     def at(age: int) -> Edits:
         """Less at each further age; place is the same at all."""
@@ -86,7 +88,7 @@ def check_edits_equal_the_cpus(one: EditScene, rectangle: Rectangle, pad: int, p
     device = Device(scene, rectangle, pad, copies=ages)
     device.upload(frame)
     device.write()
-    device.paste_edits(Edits(**several | {"place": edits.place}), pixels, **one.switches)
+    device.paste_edits(Edits(**several | {"place": edits.place}), pixels, one.edit_format)
     for i in range(ages):
         assert_identical(device.download(frame, copy=i), kernels.region_paste(plan, frame, at(i)))
 
@@ -103,7 +105,7 @@ def test_faces_that_are_apart_are_pasted_at_once(color: Color) -> None:
         )
         disjoint.append(plan_of(scene).disjoint)
         one = EditScene(
-            scene, 3, 8, frozenset(("residual", "gain", "grey", "lines", "flow")), (0.0, 0.0, 1.0, 1.0), bool(gap % 2)
+            scene, 3, 8, frozenset(("residual", "gain", "grey", "lines", "flow")), (0.0, 0.0, 1.0, 1.0), 2 + gap % 3
         )
         check_edits_equal_the_cpus(one, plan_of(scene).rectangle, 0, 500, 2)
     assert disjoint == sorted(disjoint)

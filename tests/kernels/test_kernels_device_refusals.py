@@ -195,8 +195,7 @@ EDIT_PASTE: dict[str, Any] = {
     "lines": 4096,
     "coarse_size": 4,
     "line_size": 9,
-    "edits_first": True,
-    "lines_keep_colour": True,
+    "edit_format": 4,
     "scratch": 4096,
     "coloured": 4096,
 }
@@ -209,6 +208,7 @@ BAD_EDIT_PASTES = {
     "coarse_size": {"coarse_size": 0},
     "coarse_size huge": {"coarse_size": 5000},
     "line_size": {"line_size": 0},
+    "edit_format": {"edit_format": 5},
     "scratch": {"scratch": 0},
     "scratch misaligned": {"scratch": 4096 + 8},
     "coloured": {"coloured": 0},

@@ -1,4 +1,4 @@
-"""Edits of formats 2 and 3: against the reference, and what must hold exactly."""
+"""Edits of formats 2 to 4: against the reference, and what must hold exactly."""
 
 from __future__ import annotations
 
@@ -32,19 +32,14 @@ class EditScene:
     texture: int
     parts: frozenset[str]  # of the edits that are not 0
     face_box: tuple[float, float, float, float]
-    edits_first: bool
-    lines_keep_colour: bool
+    edit_format: int
 
     def plan(self, frame: np.ndarray) -> FacePlan:
         scene = self.scene
-        spec = ViewSpec(scene.face_size, scene.patch_size, 0.12, 0.3, self.face_box, **self.switches)
+        spec = ViewSpec(scene.face_size, scene.patch_size, 0.12, 0.3, self.face_box, self.edit_format)
         strengths = np.linspace(1.0, 0.3, len(scene.faces))
         faces = FaceBatch(scene.affines(), scene.boxes(), strengths)
         return FacePlan.of(frame, faces, spec, PixelFormat(scene.color))
-
-    @property
-    def switches(self) -> dict[str, bool]:
-        return {"edits_first": self.edits_first, "lines_keep_colour": self.lines_keep_colour}
 
     def edits(self) -> Edits:
         scene, rng = self.scene, np.random.default_rng(self.scene.seed + 5)
@@ -85,8 +80,7 @@ def edit_scenes(max_faces: int = 2, max_side: float = 90.0) -> st.SearchStrategy
         texture=st.integers(1, 12),
         parts=st.frozensets(st.sampled_from(PARTS)),
         face_box=st.sampled_from(BOXES),
-        edits_first=st.booleans(),
-        lines_keep_colour=st.booleans(),
+        edit_format=st.sampled_from((2, 3, 4)),
     )
 
 
@@ -213,8 +207,8 @@ def test_residuals_alone_are_format_1() -> None:
 # ---- what the edits mean --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("keep", [True, False], ids=["format 4", "format 3"])
-def test_every_number_by_hand(keep: bool) -> None:
+@pytest.mark.parametrize("edit_format", [2, 3, 4])
+def test_every_number_by_hand(edit_format: int) -> None:
     """At the middle of a large square w_0 is 1, and only the nose's box reaches it, with its window at 1."""
     frame = np.zeros((101, 101, 3), np.uint8)
     frame[...] = (200, 100, 40)
@@ -229,19 +223,19 @@ def test_every_number_by_hand(keep: bool) -> None:
     boxes[2] = (0.3, 0.3, 0.7, 0.7)
     strength = 0.8
     edits = Edits(face, patches, None, place, lines)
-    result = paste_one(frame, edits, boxes=boxes, strength=strength, spec=ViewSpec(8, 4, lines_keep_colour=keep))
+    result = paste_one(frame, edits, boxes=boxes, strength=strength, spec=ViewSpec(8, 4, edit_format=edit_format))
     v = np.array([200.0, 100.0, 40.0])
     light, of_lines = v @ (0.299, 0.587, 0.114), np.exp(strength * 0.5 * -0.6)
     v = v + strength * 0.25 * (light - v)
-    v = (1 + strength * (-0.2 + 0.1)) * (v + (of_lines - 1) * light if keep else of_lines * v)
+    v = (1 + strength * (-0.2 + 0.1)) * (v + (of_lines - 1) * light if edit_format == 4 else of_lines * v)
     v += 127.5 * strength * np.array([0.1 + 0.02, -0.2, 0.04 - 0.1])
     assert result[50, 50].tolist() == np.floor(v + 0.5).astype(int).tolist()
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["format 3", "format 2"])
+@pytest.mark.parametrize("edit_format", [2, 3, 4])
 @pytest.mark.parametrize("color", ["rgb", "nv12"])
 @pytest.mark.parametrize("device", DEVICES)
-def test_what_is_edited_first_moves(device: str, color: str, first: bool) -> None:
+def test_what_is_edited_first_moves(device: str, color: str, edit_format: int) -> None:
     """Light on the left half. The frame is read 6 pixels further to the right: so its edge lies 6 pixels further to the left."""
     order = PixelFormat(color)
     frame = np.full(order.shape(160, 160), 90, np.uint8)
@@ -251,10 +245,10 @@ def test_what_is_edited_first_moves(device: str, color: str, first: bool) -> Non
     flow[:, 0] = 6 / 160
     edits = Edits(face, np.zeros((1, 5, 4, 4, 4), np.float32), flow)
     affine = np.array([[160.0, 0.0, 0.0], [0.0, 160.0, 0.0]])
-    spec = ViewSpec(160, 4, edits_first=first)
+    spec = ViewSpec(160, 4, edit_format=edit_format)
     plan = FacePlan.of(frame, FaceBatch(affine[None], REGION_BOXES[None]), spec, order)
     row = kernels.region_paste(plan, frame, edits, device=device)[80].reshape(160, -1)[:, 0].astype(int)
-    edge = 80 - 6 * first
+    edge = 80 - 6 * (edit_format >= 3)
     assert (row[edge - 10 : edge - 3] > 120).all()
     assert (row[edge + 3 : edge + 10] == 90).all()
 

@@ -121,7 +121,8 @@ def test_residuals_are_in_units_of_the_networks():
     assert not change[:, 1:].any()
 
 
-def test_the_reference_does_the_same():
+@pytest.mark.parametrize("edit_format", [2, 3, 4])
+def test_the_reference_does_the_same(edit_format):
     """Random edits of two faces, without flow: the reference reads the moved frame by a sharper filter."""
     generator = torch.Generator().manual_seed(SEED)
     made = nothing(2)
@@ -136,10 +137,10 @@ def test_the_reference_does_the_same():
         part.copy_(torch.rand(part.shape, generator=generator) * (high - low) + low)
     frames = torch.randint(0, 256, (2, 3, SIDE, SIDE), generator=generator)
     boxes = BOXES.expand(2, -1, -1) + 0.02 * torch.rand(2, 5, 4, generator=generator) * torch.tensor([1, 1, 0, 0])
-    result = edits.apply(made, boxes, frames / 255.0, FACE_BOX)
+    result = edits.apply(made, boxes, frames / 255.0, FACE_BOX, edit_format)
     x0, y0, x1, y1 = FACE_BOX
     to_frame = np.array([[SIDE / (x1 - x0), 0, -x0 * SIDE / (x1 - x0)], [0, SIDE / (y1 - y0), -y0 * SIDE / (y1 - y0)]])
-    spec = geometry.ViewSpec(S, P, face_box=FACE_BOX)
+    spec = geometry.ViewSpec(S, P, face_box=FACE_BOX, edit_format=edit_format)
     for i in range(2):
         frame = np.ascontiguousarray(frames[i].permute(1, 2, 0).numpy().astype(np.uint8))
         plan = run_time.FacePlan.of(frame, FaceBatch(to_frame[None], boxes[i : i + 1].double().numpy()), spec)

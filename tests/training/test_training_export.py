@@ -263,12 +263,15 @@ def test_a_start_is_exported_with_the_layers_of_targets(whole, exported, tmp_pat
     assert (
         CliRunner().invoke(export_app(), [str(whole), str(tmp_path / "t.onnx"), "--start", str(start)]).exit_code == 0
     )
-    with pytest.raises(ValueError, match=r"lines\.layers"):
+    with pytest.raises(ValueError, match=r"no age layers.*--layers"):
         export.load(start)
     with pytest.raises(FileNotFoundError, match=r"no age layers at .*training\.targets\.build"):
         export.load(start, layers=bank)
     bank.write_bytes(b"I am no archive")
     with pytest.raises(ValueError, match="holds no age layers"):
+        export.load(start, layers=bank)
+    np.savez(bank, layers=np.zeros((2, 8, 8), np.float32), windows=np.zeros((5, 8, 8), np.float32))
+    with pytest.raises(ValueError, match=r"layers\.npz: expected finite layers of shape .*, got \(2, 8, 8\)"):
         export.load(start, layers=bank)
     shape = networks()["average"].lines.layers.shape
     np.savez(bank, layers=np.full(shape, 0.5, np.float32), windows=np.full((5, *shape[1:]), 0.2, np.float32))

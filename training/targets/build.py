@@ -71,6 +71,8 @@ def main(
         raise typer.Exit(2)
     cv2.setNumThreads(1)
     people = list(subjects(read_packs(data or default_packs()), where))
+    if not (folder / "layers.npz").is_file():
+        donors(people), forehead_donors(people)  # who lacks some hears it at once
     (folder / "edits").mkdir(parents=True, exist_ok=True)
     (folder / "sheets").mkdir(exist_ok=True)
     probability = _hair(people, folder, fit_hair)

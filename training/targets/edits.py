@@ -79,7 +79,7 @@ class SubjectEdits:
 
 @dataclass
 class Edit:
-    """An edit at one age, over the canonical square: ``apply`` is design section 2 with all windows 1.
+    """An edit at one age, over the canonical square: ``apply`` is ``kernels.region_paste`` with all windows 1.
 
     Attributes:
         residual: [SIDE, SIDE, 3] in units of [0, 1]. gain, grey, skin: [SIDE, SIDE]. flow: [GRID, GRID, 2].

@@ -2,6 +2,7 @@
 
 The *fine* band (lines, folds' edges) is kept as it is; the *coarse* band (bags, furrows' shade) is made symmetrical, which
 takes the donor's light out. Both are less the mean of young faces, where every face has its nose and its eyes' corners.
+Foreheads are drawn by outlines of donors' foreheads, in a softer band of their own.
 Only brightness: another skin's colours make stains. Donors are synthetic faces alone: nobody's real wrinkles are handed on.
 """
 
@@ -29,13 +30,16 @@ BRIGHT_GAIN = 0.32
 #: Before that no line is deeper than this, log light; and every layer's fine band has this RMS where the donor's skin is seen: a donor with
 #: folds like a relief gives lines as deep as one with few.
 _DEEPEST, _FINE_RMS = 0.30, 0.046
-#: The same of foreheads, whose lines are drawn softer: a furrow with the swell beside it. Viewers chose them so (62 % of 30 people);
-#: with an RMS of 0.055, wider and brighter they look embossed (30 %).
-_FOREHEAD, _BRIGHT_FOREHEAD, _FOREHEAD_RMS, _CALM_GLABELLA = 6.0, 0.35, 0.033, 0.5
+#: Of foreheads the width of the widest detail, texels, what is left of ridges, and the RMS: softer lines, a furrow with the swell beside it.
+#: Viewers chose them so (62 % of 30 people); with an RMS of 0.055, wider and brighter they look embossed (30 %).
+_FOREHEAD_WIDTH, _FOREHEAD_BRIGHT, _FOREHEAD_RMS = 6.0, 0.35, 0.033
+#: How much fainter their lines are between the brows, of 1; an outline there, texels; and rows from the texture's upper border on
+#: within which they fade.
+_CALM_GLABELLA, _GLABELLA, _FADES = 0.5, ((140, 70), (180, 70), (174, 110), (146, 110)), 10.0
 #: In the end: how much fainter layers are drawn where donors' creases look drawn on a smooth face, of 1: on the chin (worms), between
 #: the brows (dashes) and at the corners of the mouth (scars); on the cheeks of those whose cheeks look hatched; and what is left of ridges.
 CALM_CHIN, CALM_BROWS, CALM_CORNERS, CALM_CHEEKS = 0.7, 0.6, 0.2, 0.4
-HATCHED = (6, 7, 13)
+HATCHED = (6, 7, 13)  # numbers of ``DONORS``
 RIDGES = 0.85
 #: The donors, chosen by looking at all 73 synthetic faces of 55 and more: even light, no glasses, no hat over the brows, lines that differ.
 DONORS = (
@@ -51,17 +55,14 @@ INSTEAD = {9: 6, 11: 7, 14: 12, 17: 16, 18: 15}
 #: Outlines of donors' foreheads by eye, texels: name -> [n, 2]. Masks of colour and hair leave out furrows and half of most foreheads, and
 #: lines that end where a mask does look drawn.
 FOREHEADS = Path(__file__).with_name("foreheads.json")
-#: Others' foreheads in place of two that show an edge and too many folds; and what serves in place of lights of two colours, one deep line,
-#: scribbles, webs and hats.
+#: Two donors' foreheads are others': theirs show the edge of a hat's shadow, and too many folds. Six more, by number, are those of another donor
+#: of the same sex, seen in a mirror and bent: theirs have lights of two colours, one deep line, scribbles, webs or a hat.
 FOREHEAD_OF = {8: "syn3097b0fb", 9: "syndbcd83b1"}
 FOREHEAD_INSTEAD = {0: 11, 1: 5, 2: 6, 14: 15, 17: 13, 18: 16}
 #: How far a bent layer's lines lie from where they lay, at most about twice this, across and down, texels: each on its own way, so that two
 #: people with the lines of one donor do not share them. A forehead's lines may lie anywhere on it, a fold may not.
 BENT = (4.0, 2.0)
 BENT_FOREHEAD = (6.0, 6.0)
-#: Between the brows, texels; and what foreheads' lines end by at the texture's upper border, texels.
-_GLABELLA = ((140, 70), (180, 70), (174, 110), (146, 110))
-_FADES = 10.0
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def forehead(subject: Subject, mean: mean_face.Float64) -> Floats:
     for corners in (outline, _GLABELLA):
         cv2.fillPoly(canvas, [np.array(corners, np.int32)], 1)
     seen = (canvas > 0) & ~features
-    fine = _fine(light, seen, _FOREHEAD, _BRIGHT_FOREHEAD, _FOREHEAD_RMS)
+    fine = _fine(light, seen, _FOREHEAD_WIDTH, _FOREHEAD_BRIGHT, _FOREHEAD_RMS)
     ends = (np.arange(TEXTURE_SIDE)[:, None] / _FADES).clip(0, 1)
     edge = (1.5 * masks.soft(masks.shrink(seen, 3), 7.0) - 0.5).clip(0, 1)
     calm = 1 - _CALM_GLABELLA * _spot(texels(mean)[[9, 168]].mean(0), 26.0, 26.0)
@@ -155,7 +156,7 @@ def _fine(light: Floats, seen: Mask, width: float, bright: float, rms: float) ->
 
 
 def replaced(bank: Floats, instead: dict[int, int], distance: tuple[float, float]) -> Floats:
-    """The bank [K, side, side] with others, in a mirror and bent, in place of layers that do not look well; none that it has not."""
+    """The bank [K, side, side] in which others, mirrored and bent, stand in place of the numbers that ``instead`` has."""
     serving = {k: other for k, other in instead.items() if max(k, other) < len(bank)}
     return np.stack(
         [_bent(bank[serving[k]][:, ::-1], distance, k) if k in serving else one for k, one in enumerate(bank)]

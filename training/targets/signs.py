@@ -48,7 +48,7 @@ def of(subject: Subject) -> Float64 | None:
 def line_colour(subject: Subject) -> Float64 | None:
     """How much a* and b* rise in skin's lines where its L* rises by 1, [2]; None where few are seen.
 
-    Light that is multiplied, colour with it, gives about 0.16 and 0.2 on most skin; light that is taken away alone -0.07 and -0.07.
+    On skin of L* 66, a* 12 and b* 15 light that is multiplied, colour with it, gives 0.16 and 0.22; light that is taken away alone -0.07 twice.
     """
     skin = masks.shrink(masks.skin(subject), 3)
     lab = [masks.masked_blur(c, skin, 1.0) - masks.masked_blur(c, skin, 4.0) for c in subject.lab.transpose(2, 0, 1)]
@@ -88,11 +88,11 @@ def main(
             print(f"  {sign:14} {slope:+6.2f} ± {error:.2f}")
     old = [s for s in people if s.photo.age >= _OLD and "beard" not in s.photo.tags]
     slopes = np.array([one for one in map(line_colour, old) if one is not None])
-    print(
-        "lines of {} people over {:.0f}: a* {:+.2f} and b* {:+.2f} for L* +1 (medians)".format(
-            len(slopes), _OLD, *np.median(slopes, 0)
+    if len(slopes):
+        red, yellow = np.median(slopes, 0)
+        print(
+            f"lines of {len(slopes)} people from {_OLD:.0f} on: a* {red:+.2f} and b* {yellow:+.2f} for L* +1 (medians)"
         )
-    )
 
 
 if __name__ == "__main__":

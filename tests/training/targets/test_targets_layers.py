@@ -79,7 +79,7 @@ def test_lines_that_look_drawn_on_smooth_faces_are_fainter():
 
 def test_a_forehead_is_drawn_inside_its_outline_and_fades_towards_it(young, tmp_path, monkeypatch):
     """Whatever masks of colour and hair say: here they would leave out a dark band."""
-    mean, outline = mean_face.load(), [[90, 15], [230, 15], [230, 75], [90, 75]]
+    mean, outline = mean_face.load(), [[90, 0], [230, 0], [230, 75], [90, 75]]
     monkeypatch.setattr(layers, "FOREHEADS", tmp_path / "foreheads.json")
     layers.FOREHEADS.write_text(json.dumps({young.photo.name: outline}))
     lined = young.image * (0.6 + 0.4 * (np.arange(SIDE) % 12 > 5))[:, None, None].astype(np.float32)
@@ -87,11 +87,35 @@ def test_a_forehead_is_drawn_inside_its_outline_and_fades_towards_it(young, tmp_
     rows = np.abs(made[:, 110:210]).mean(1)
     assert rows[30:60].min() > 0.005
     assert made[45, 100:220].std() < made[30:60, 160].std()  # across the forehead, as the band lies
-    assert not made[:8].any()
+    assert rows[:2].max() < 0.2 * rows[30:60].max()
     assert not made[150:].any()
     edge, middle = (np.abs(made[30:60, x]).max() for x in (92, 160))
     assert edge < 0.6 * middle
     assert not layers.forehead(replace(young, photo=replace(young.photo, path=tmp_path / "other.png")), mean).any()
+    monkeypatch.setattr(layers, "_CALM_GLABELLA", 0.0)
+    bolder = np.abs(layers.forehead(young.showing(lined), mean))
+    assert np.abs(made[70:75, 150:170]).sum() < 0.8 * bolder[70:75, 150:170].sum()  # between the brows
+    np.testing.assert_allclose(np.abs(made[20:40, 100:120]), bolder[20:40, 100:120], rtol=1e-3, atol=1e-6)
+
+
+def test_every_layer_has_a_forehead():
+    outlines = json.loads(layers.FOREHEADS.read_text())
+    for k in range(len(layers.DONORS)):
+        serving = layers.FOREHEAD_INSTEAD.get(k, k)
+        assert layers.FOREHEAD_OF.get(serving, layers.DONORS[serving]) in outlines
+
+
+def test_what_stands_in_for_a_layer_is_mirrored_and_bent():
+    side = layers.TEXTURE_SIDE
+    bank = np.zeros((2, side, side), np.float32)
+    bank[0, 100:120, 40:60] = 1.0
+    made = layers.replaced(bank, {1: 0, 5: 0}, (3.0, 3.0))
+    assert (made[0] == bank[0]).all()
+    y, x = (np.average(at, weights=made[1].clip(0)) for at in np.mgrid[0:side, 0:side])
+    assert abs(x - (side - 50)) < 12
+    assert abs(y - 110) < 12
+    assert made[1].clip(0).sum() == pytest.approx(400, rel=0.3)
+    assert (made[1] != bank[0][:, ::-1]).any()
 
 
 def test_foreheads_lie_in_their_window():

@@ -14,6 +14,17 @@ from training.targets.subject import LEFT_EYE, RIGHT_EYE, SIDE
 SEED = 5
 
 
+@pytest.mark.parametrize(("keep", "expected"), [(True, (-0.07, -0.07)), (False, (0.16, 0.22))])
+def test_what_colour_lines_have_is_measured(young, keep, expected):
+    """Light skin with dark lines, whose light is taken away alone or is multiplied; as docs/training.md has it, roughly."""
+    skin = masks.rgb(np.full((SIDE, SIDE, 3), (66, 12, 15), np.float32))
+    light = (skin @ np.float32((0.299, 0.587, 0.114)))[..., None]
+    less = np.float32(0.12) * (np.arange(SIDE) % 12 < 3)[:, None, None]
+    lined = skin - less * (light if keep else skin)
+    found = signs.line_colour(young.showing(np.where(masks.oval(young)[..., None], lined, 1.0)))
+    np.testing.assert_allclose(found, expected, atol=0.04)
+
+
 def test_what_is_put_into_faces_is_measured(young):
     """Whites 6 redder and skin's detail 60 % more in 40 years, from two sources of which one is yellower throughout."""
     random = np.random.default_rng(SEED)
