@@ -45,7 +45,7 @@ BAD_MODELS: dict[str, tuple[bytes, str]] = {
     "described but foreign": (foreign_model(lgin=models.describe().to_json()), "expected the inputs"),
     "no description": (models.build(description=None).SerializeToString(), "no description"),
     "bad description": (models.build(description="{").SerializeToString(), "description"),
-    "later format": (models.build(description=models.describe(format=4).to_json()).SerializeToString(), "format 4"),
+    "later format": (models.build(description=models.describe(format=5).to_json()).SerializeToString(), "format 5"),
     "other sizes": (models.build(description=models.describe(face_size=128).to_json()).SerializeToString(), "128"),
     "other groups": (
         models.build(description=models.describe(groups=models.GROUPS[:4]).to_json()).SerializeToString(),
