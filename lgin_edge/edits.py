@@ -14,7 +14,7 @@ from .frames import Floats
 class Edits:
     """What a model says is to be changed, for N faces at one age. All arrays are float32 or float16.
 
-    Format 1 has residuals alone: ``face_edit`` and ``patch_edit`` of three channels. In format 2 they have six and four, and
+    Format 1 has residuals alone: ``face_edit`` and ``patch_edit`` of three channels. From format 2 on they have six and four, and
     the others may be there (``lines`` only with ``place``); a face's strength scales all of it but ``skin`` and ``place``.
     What is not a number counts as 0.
     """

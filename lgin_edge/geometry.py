@@ -75,6 +75,8 @@ class ViewSpec:
             object.__setattr__(self, name, check_real(name, getattr(self, name)))
         if not isinstance(self.face_box, tuple) or len(self.face_box) != 4:
             raise InputError(f"face_box: expected (x0, y0, x1, y1), got {self.face_box!r}")
+        if isinstance(self.edit_format, bool):
+            raise InputError(f"edit_format: expected a whole number, got {self.edit_format}")
         object.__setattr__(self, "edit_format", check_integer("edit_format", self.edit_format, *EDIT_FORMATS))
         object.__setattr__(self, "face_box", tuple(check_real("face_box", one) for one in self.face_box))
 

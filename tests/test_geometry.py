@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -86,6 +88,12 @@ def test_region_boxes_stay_inside_and_keep_their_size(moves: list[float]) -> Non
     assert boxes.max() < 1 + 1e-9
     sizes = geometry.REGION_BOXES[:, 2:] - geometry.REGION_BOXES[:, :2]
     np.testing.assert_allclose(boxes[:, 2:] - boxes[:, :2], sizes, atol=1e-9)
+
+
+@pytest.mark.parametrize("edit_format", [0, 5, True, "4", 2.5])
+def test_an_unknown_format_of_edits_is_refused(edit_format: Any) -> None:
+    with pytest.raises(InputError, match="edit_format: expected"):
+        geometry.ViewSpec(8, 8, edit_format=edit_format)
 
 
 def test_view_affine_goes_through_the_box() -> None:

@@ -11,6 +11,7 @@ import json
 import logging
 import tempfile
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -217,6 +218,8 @@ def load(run: Path, average: bool = True, layers: Path | None = None) -> LGIN:
 
 def age_layers(path: Path, lines: Lines | None) -> dict[str, Tensor]:
     """The weights of ``lines`` that a ``layers.npz`` of ``training.targets.build`` holds. Raises FileNotFoundError, ValueError."""
+    if lines is None:
+        raise ValueError("the run's network draws no lines: leave --layers out")
     if not path.is_file():
         raise FileNotFoundError(
             f"no age layers at {path}; python -m training.targets.build FOLDER makes FOLDER/layers.npz"
@@ -224,10 +227,10 @@ def age_layers(path: Path, lines: Lines | None) -> dict[str, Tensor]:
     try:
         with np.load(path) as file:
             found = {name: torch.from_numpy(file[name]) for name in ("layers", "windows")}
-    except (KeyError, ValueError, TypeError, EOFError, OSError, BadZipFile) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, EOFError, OSError, BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} holds no age layers: {error}") from error
     for name, values in found.items():
-        expected = () if lines is None else tuple(getattr(lines, name).shape)
+        expected = tuple(getattr(lines, name).shape)
         if tuple(values.shape) != expected or not values.isfinite().all():
             raise ValueError(
                 f"{path}: expected finite {name} of shape {expected}, as the run's, got {tuple(values.shape)}"
@@ -289,13 +292,10 @@ def network_config(run: Path) -> NetworkConfig:
 def _load_into(module: nn.Module, run: Path, network: str, others: Mapping[str, Tensor] = MappingProxyType({})) -> None:
     """Load the weights of one of a run's networks, with others in their places. Raises ValueError, naming what does not fit."""
     weights, _ = checkpoint.load(_file(run, checkpoint.FILE), f"{network}.")
+    if not weights:
+        raise ValueError(f"{run / checkpoint.FILE} has no {network!r}; a start has averaged weights alone")
     weights |= others
-    if (
-        isinstance(module, LGIN)
-        and module.lines is not None
-        and "lines.which" in weights
-        and "lines.layers" not in weights
-    ):
+    if isinstance(module, LGIN) and module.lines is not None and "lines.layers" not in weights:
         raise ValueError(f"{run} has no age layers, as no start has: give those of targets, --layers layers.npz")
     try:
         module.load_state_dict(weights)

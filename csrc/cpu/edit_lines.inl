@@ -168,7 +168,7 @@ void work_out(const PastePlan& plan, const EditTexels& texels, const PlanarEdits
   } else {
     std::fill_n(batch->grey, count, 0.0f);
   }
-  if (texels.draws() && edits.lines_keep_colour) {
+  if (!moves_first && texels.draws() && edits.lines_keep_colour) {
     for (int c = 0; c < count; ++c) batch->grey[c] = grey_that_keeps_colour(batch->grey[c], of_lines[c]);
   }
   batch->moves = false;

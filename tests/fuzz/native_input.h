@@ -101,7 +101,7 @@ inline FacesInput faces_of(Input& in, int most, double reach, double largest) {
 
 // Tapers and a face box; of views of these sizes.
 inline lgin::ViewSpec spec_of(Input& in, int face_size, int patch_size) {
-  lgin::ViewSpec spec{face_size, patch_size, in.real(1e-3, 0.5), in.real(1e-3, 0.5), {0.0, 0.0, 1.0, 1.0}, false};
+  lgin::ViewSpec spec{face_size, patch_size, in.real(1e-3, 0.5), in.real(1e-3, 0.5), {0.0, 0.0, 1.0, 1.0}};
   const int how = in.whole(0, 31);
   if (how == 0) spec.face_taper = in.raw<double>();
   if (how == 1) spec.region_taper = in.raw<double>();
@@ -116,12 +116,17 @@ inline lgin::ViewSpec spec_of(Input& in, int face_size, int patch_size) {
   return spec;
 }
 
+// Plans made, so that a corpus can say whether it reaches any.
+inline int plans = 0;
+
 // The plan; none where arguments are refused, as the binding refuses them, before anything is done with them.
 inline std::unique_ptr<lgin::FacePlan> plan_of(const lgin::Faces& faces, const lgin::ViewSpec& spec, int height,
                                                int width, bool nv12) {
   try {
     const auto format = nv12 ? lgin::PixelFormat::nv12 : lgin::PixelFormat::rgb;
-    return std::make_unique<lgin::FacePlan>(faces, spec, height, width, format);
+    auto plan = std::make_unique<lgin::FacePlan>(faces, spec, height, width, format);
+    ++plans;
+    return plan;
   } catch (const std::invalid_argument&) {
     return nullptr;
   }

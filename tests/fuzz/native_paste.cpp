@@ -43,13 +43,13 @@ void paste_edits(fuzz::Input& in, const Frame& frame, const lgin::FacePlan& plan
   const std::vector<T> patches = fuzz::filled<T>(in, area(4 * lgin::kRegions, patch_size));
   const std::vector<T> flow = fuzz::filled<T>(in, area(2, coarse)), place = fuzz::filled<T>(in, area(2, coarse));
   const std::vector<T> lines = fuzz::filled<T>(in, area(1, texture));
-  const bool drawn = (has & 2) != 0;
+  const bool drawn = (has & 2) != 0, edits_first = in.flag(), keep = edits_first && in.flag();
   lgin::cpu::region_paste(
       frame, plan,
       lgin::EditViews<T>{{face.data(), patches.data(), has & 1 ? flow.data() : nullptr,
                           drawn || has & 4 ? place.data() : nullptr, drawn ? lines.data() : nullptr, face_size, patch_size,
-                          coarse, texture, in.flag()},
-                         in.flag()},
+                          coarse, texture, keep},
+                         edits_first},
       1);
 }
 

@@ -6,6 +6,10 @@
 #include <iterator>
 #include <vector>
 
+namespace fuzz {
+inline int plans = 0;  // native_input.h
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 int main(int count, char** names) {
@@ -15,6 +19,6 @@ int main(int count, char** names) {
     const std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
     LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   }
-  std::printf("%d inputs\n", count - 1);
+  std::printf("%d inputs, %d plans\n", count - 1, fuzz::plans);
   return 0;
 }

@@ -357,7 +357,7 @@ def native(data: bytes) -> None:
             p,
             *tapers,
             give.pick(((0.0, 0.0, 1.0, 1.0), box)),
-            s % 2 == 1,
+            1 + s % 4,
             height,
             width,
             color,

@@ -115,7 +115,7 @@ def test_a_config_that_does_not_fit_is_explained(run, change, message):
 
 def test_damaged_files_are_explained(run):
     checkpoint.save(run / checkpoint.FILE, {"hat.weight": torch.zeros(1)}, {})
-    with pytest.raises(ValueError, match="'average' does not fit"):
+    with pytest.raises(ValueError, match="has no 'average'; a start has averaged weights alone"):
         export.load(run)
     save_file({"average.weight": torch.zeros(1)}, run / checkpoint.FILE)
     with pytest.raises(ValueError, match=r"is not a checkpoint of training.fit"):
