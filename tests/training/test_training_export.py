@@ -4,6 +4,7 @@ import copy
 import json
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from support.macs import count_macs
 from typer.testing import CliRunner
 
+from lgin_edge import transformer
 from lgin_edge.age_estimator import AgeModel
 from lgin_edge.inference.loader import open_model
 from lgin_edge.models.model_file import read_description
@@ -279,6 +281,27 @@ def test_a_start_is_exported_with_the_layers_of_targets(whole, exported, tmp_pat
     assert net.config == SMALL
     assert (net.lines.layers == 0.5).all()
     torch.testing.assert_close(net.whole.head.weight, before.whole.head.weight, rtol=1e-3, atol=1e-6)
+
+
+def test_what_the_bundled_weights_are_exported_from_is_there(tmp_path):
+    """``training/start``, with age layers of the shape that targets have, by the command of docs/training.md."""
+    start, bank, made = Path(export.__file__).parent / "start", tmp_path / "layers.npz", tmp_path / "t.onnx"
+    config = export.network_config(start)
+    side = config.texture_size
+    windows = np.full((5, side, side), 0.2, np.float32)
+    np.savez_compressed(bank, layers=np.full((config.layers, side, side), 0.1, np.float32), windows=windows)
+    years = "20,28,40,53,65,74.5,76.5"
+    done = CliRunner().invoke(export_app(), [str(start), str(made), "--layers", str(bank), "--years", years])
+    assert done.exit_code == 0, done.output
+    bundled, about = (read_description(path) for path in (transformer.WEIGHTS, made))
+    assert (about.format, about.model, about.face_box) == (bundled.format, bundled.model, bundled.face_box)
+    mine, theirs = (
+        {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+        for path in (made, transformer.WEIGHTS)
+    )
+    assert mine.keys() == theirs.keys()
+    differ = {name for name, value in mine.items() if not np.allclose(value, theirs[name], rtol=1e-4, atol=1e-5)}
+    assert {name.rpartition("_")[0] for name in differ} == {"net.lines.layers", "net.lines.windows"}
 
 
 def test_a_calibrated_generator_works_for_other_ages():
