@@ -290,7 +290,7 @@ def test_what_the_bundled_weights_are_exported_from_is_there(tmp_path):
     side = config.texture_size
     windows = np.full((5, side, side), 0.2, np.float32)
     np.savez_compressed(bank, layers=np.full((config.layers, side, side), 0.1, np.float32), windows=windows)
-    years = "20,28,40,53,65,74.5,76.5"
+    years = "20,28,41,57,67.5,74.5,76.5"
     done = CliRunner().invoke(export_app(), [str(start), str(made), "--layers", str(bank), "--years", years])
     assert done.exit_code == 0, done.output
     bundled, about = (read_description(path) for path in (transformer.WEIGHTS, made))

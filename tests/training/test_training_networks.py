@@ -349,6 +349,17 @@ def test_what_roughens_skin_is_added_to_residual_and_gain_after_the_hair_greyed(
     assert (edit[:, :, 4:] == 0).all()
 
 
+def test_a_face_that_gets_older_moves_down_more_than_across(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that gets younger moves as the network says."""
+    depth = torch.tensor([0.0, Exported.OLDER]).reshape(1, 2, 1).expand(-1, -1, 5)
+    exported, made = exported_saying(monkeypatch, 1, 2, depth=depth)
+    made.edits.flow[:] = 0.02
+    with torch.no_grad():
+        flow = exported(*example_inputs(SMALL, 1, 2))[2]
+    for age, across, down in ((0, 1.0, 1.0), (1, 0.25, 1.25)):
+        assert flow[0, age].mean((1, 2)).tolist() == pytest.approx([0.02 * across, 0.02 * down])
+
+
 def test_what_gets_no_older_turns_no_greyer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fair hair that a network takes for grey hair would turn ashen when younger."""
     depth = torch.tensor([0.0, 0.02, 0.05, 0.5]).reshape(1, 4, 1).expand(-1, -1, 5)

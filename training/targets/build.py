@@ -128,7 +128,7 @@ def _layers(people: list[Subject], probability: Floats, folder: Path) -> dict[st
         whole = np.stack([layers.layer(one, young) for one in old])
         foreheads = np.stack([layers.forehead(d, mean) for d in forehead_donors(people)])
         windows = matching.region_windows(layers.TEXTURE_SIDE, mean, mean_face.TEXTURE_BOX)
-        bank = layers.bank_of(whole, foreheads, windows[0], mean)
+        bank = layers.bank_of(whole, foreheads, windows, mean)
         np.savez_compressed(path, layers=bank, young=young, windows=windows)
     with np.load(path) as file:
         return {name: file[name] for name in file.files}

@@ -41,6 +41,9 @@ _CALM_GLABELLA, _GLABELLA, _FADES = 0.5, ((140, 70), (180, 70), (174, 110), (146
 CALM_CHIN, CALM_BROWS, CALM_CORNERS, CALM_CHEEKS = 0.7, 0.6, 0.2, 0.4
 HATCHED = (6, 7, 13)  # numbers of ``DONORS``
 RIDGES = 0.85
+#: How much deeper layers are drawn round the eyes: viewers chose bags and crow's feet in 54 to 56 %
+#: (three questions to 40 people, 1.35 to 1.6 times; each interval reaches 50 or below).
+EYES = 1.35
 #: The donors, chosen by looking at all 73 synthetic faces of 55 and more: even light, no glasses, no hat over the brows, lines that differ.
 DONORS = (
     "sync3184cbf", "syndeffd33d", "syn6525c721", "syn191659e4", "syne0513f44", "synfb1cd470", "syn6dc0e62a", "syn047a6cbb",
@@ -163,10 +166,11 @@ def replaced(bank: Floats, instead: dict[int, int], distance: tuple[float, float
     )
 
 
-def bank_of(whole: Floats, foreheads: Floats, window: Floats, mean: mean_face.Float64) -> Floats:
-    """All layers as they are drawn [K, side, side], of donors' whole faces and their foreheads, which lie in a window [side, side]."""
-    faces = calmed(replaced(whole, INSTEAD, BENT), mean)
-    return faces + window * (replaced(foreheads, FOREHEAD_INSTEAD, BENT_FOREHEAD) - faces)
+def bank_of(whole: Floats, foreheads: Floats, windows: Floats, mean: mean_face.Float64) -> Floats:
+    """All layers as they are drawn [K, side, side], of donors' whole faces and their foreheads. ``windows``: of the regions [5, side, side]."""
+    forehead, eyes, *_ = windows
+    faces = calmed(replaced(whole, INSTEAD, BENT), mean) * (1 + (EYES - 1) * eyes)
+    return faces + forehead * (replaced(foreheads, FOREHEAD_INSTEAD, BENT_FOREHEAD) - faces)
 
 
 def calmed(bank: Floats, mean: mean_face.Float64) -> Floats:

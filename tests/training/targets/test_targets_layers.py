@@ -120,13 +120,14 @@ def test_what_stands_in_for_a_layer_is_mirrored_and_bent():
     assert (made[1] != bank[0][:, ::-1]).any()
 
 
-def test_foreheads_lie_in_their_window():
+def test_foreheads_lie_in_their_window_and_eyes_are_deeper():
     mean, side = mean_face.load(), layers.TEXTURE_SIDE
-    window = matching.region_windows(side, mean, mean_face.TEXTURE_BOX)[0]
+    windows = matching.region_windows(side, mean, mean_face.TEXTURE_BOX)
     whole, foreheads = (np.full((2, side, side), light, np.float32) for light in (-0.1, -0.3))
-    made = layers.bank_of(whole, foreheads, window, mean)
+    made = layers.bank_of(whole, foreheads, windows, mean)
     assert made[:, 30, 160] == pytest.approx(-0.3, abs=0.01)
-    assert made[:, 150, 80] == pytest.approx(-0.1, abs=0.01)
+    assert made[:, 230, 80] == pytest.approx(-0.1, abs=0.01)
+    assert made[:, 112, 70] == pytest.approx(-0.1 * layers.EYES, abs=0.01)
 
 
 def test_the_coarse_band_of_a_layer_is_symmetrical():
