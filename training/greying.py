@@ -38,8 +38,9 @@ _FEW, _WHITEST = 0.6, 2.2
 LIGHTER = 0.10
 #: Light of hair that shows its own strands, and of hair that shows few.
 _SHOWS = (0.42, 0.20)
-#: How much stronger hair's own detail gets where it is half grey or more, and the light of hair that gets none of that and of hair that gets all.
-#: Viewers chose it so (78 % of 40 people); with 1.1 hair looks like wire (39 %), and fair hair like metal.
+#: How much stronger hair's own detail gets where it is as grey as the face's greyest hair, and that half grey or more; and the light of hair
+#: that gets none of that and of hair that gets all.
+#: Viewers chose it so (78 % of 40 people); with 1.1 hair looks like wire (39 %).
 CONTRAST, _VEILED = 0.7, (0.65, 0.40)
 #: The variance of light in a block from which hair gets none either, and up to which it gets all: of 79 val people's hair the standard
 #: deviation is 0.02 to 0.09, and those who lost by more contrast had 0.05 and more.
@@ -65,7 +66,7 @@ _HIGHEST, _LIDS, _TO_BROWS = 0.39, 0.506, 0.022
 _RED, _ALL_RED = 0.08, 1.8
 #: Hair has a red rim that a network takes for skin where it is more yellow than skin by ``_RED``, and by this more in full.
 _RIM = 0.1
-#: Of the grey of brows, what is left out: skin shows between their hairs, and without its colour they look blue. And of the light that they get:
+#: Of the grey of holes in skin, beards too, what is left out: skin shows between their hairs, and without its colour they look blue. And of brows' light:
 #: where brows are a network is sure of a mean, which looks like a smudge. Viewers chose them so (75 % of 40 people); all dark, they look dyed (28 %).
 _BROWS, _BROWS_LIGHT = 0.2, 0.6
 #: Side of a block, pixels of the view, in which is worked out where brows are, where hair is dark and how much lighter it gets.
@@ -188,7 +189,7 @@ class Greying(nn.Module):
         residual, gain, grey, skin = face_edit.split((3, 1, 1, 1), 2)
         face = (face + 1) / 2
         share, brows, red, greyest = self.hairline(face, grey, skin)
-        # What does not grey gets younger, and all of it.
+        # A brow that does not grey is of a face that gets younger: it gets all of its edit.
         lit = share * (1 - _BROWS_LIGHT * self.brow_rows * brows * (8 * grey).clamp(max=1.0))
         residual, gain = lit * residual, lit * gain
         grey = torch.maximum(share * (1 - _BROWS * brows) * grey, red)
@@ -219,7 +220,7 @@ class Greying(nn.Module):
         return across(self.twice, (3 * (closed - coarse)).clamp(0, 1))
 
     def hairline(self, face: Tensor, grey: Tensor, skin: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """How much of its edit a pixel gets, where brows are, and how grey red ones get, each [N, G, 1, S, S], and the most grey [N, G, 1, 1, 1].
+        """How much of its edit a pixel gets, where brows are, and how grey red ones and red rims of hair get, each [N, G, 1, S, S], and the most grey [N, G, 1, 1, 1].
 
         A pixel gets all of its edit but between hair and skin, where it gets as much as it is hair. Brows are left out of that, as
         skin shows between their hairs; red ones are what a network misses. What does not grey is not touched.
@@ -245,7 +246,7 @@ class Greying(nn.Module):
         near = (6 * hair / both).clamp(max=1.0) * (4 * s / both).clamp(max=1.0) * (4 * both).clamp(max=1.0)
         more = yellow(colour) - yellow(of_skin).clamp(min=0.0) - _RED
         red = greyest * (_ALL_RED * more / yellow(colour).clamp(min=0.1)).clamp(0, 1)
-        # Beside hair that is redder than skin itself: by black hair what is yellow is a wall, an earring or a leaf.
+        # Beside hair that is more yellow than skin itself, brown hair too: by black hair what is yellow is a wall, an earring or a leaf.
         rim = ((yellow(of_hair) - yellow(of_skin).clamp(min=0.0) - _RED) / _RIM).clamp(0, 1)
         brows = self.brows(skin[:, :, 0])[:, :, None]
         near = near * (6 * most).clamp(max=1.0) * apart / (apart + _TOLD)

@@ -405,7 +405,7 @@ class Exported(nn.Module):
     #: And at 33 and 42 years, between which skin begins to roughen; lines gained by which it has.
     SMOOTH, ROUGH, ROUGHENED = 0.07, 0.17, 0.8
     #: How much of a face's change of shape is drawn when it gets older, across and down. In full, jaws got wide
-    #: and boxy (a quarter across was chosen by 60 % of 40 people, 95 % [51, 69]); what sinks may sink further (55 % [46, 64]).
+    #: and boxy (a quarter across was chosen in 60 % [51, 69], on 40 people); what sinks may sink further (a third more: 55 % [46, 64], undecided).
     SHAPE = (0.25, 1.25)
     #: Mean depth of the lines from which on a face gets older: 0.00 at ages below the present one, 0.02 at it, 0.5 some years beyond.
     OLDER = 0.05

@@ -42,7 +42,7 @@ CALM_CHIN, CALM_BROWS, CALM_CORNERS, CALM_CHEEKS = 0.7, 0.6, 0.2, 0.4
 HATCHED = (6, 7, 13)  # numbers of ``DONORS``
 RIDGES = 0.85
 #: How much deeper layers are drawn round the eyes: viewers chose bags and crow's feet in 54 to 56 %
-#: (three questions to 40 people, 1.35 to 1.6 times; each interval reaches 50 or below).
+#: (three questions to 40 people, 1.35 to 1.6 times; each interval begins below 50).
 EYES = 1.35
 #: The donors, chosen by looking at all 73 synthetic faces of 55 and more: even light, no glasses, no hat over the brows, lines that differ.
 DONORS = (
