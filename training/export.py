@@ -31,12 +31,13 @@ from lgin_edge.files import atomic_write
 from lgin_edge.models.description import ANY, METADATA_KEY, AgeDescription, Description
 
 from . import checkpoint, data
+from .ages import Ages
 from .command import exit_on_error, run_command
 from .critics import AgeClassifier
 from .detector import store_weights, weights_of
 from .evaluation import cost
 from .lines import Lines
-from .networks import FACE_BOX, LGIN, Exported, Modulation, NetworkConfig, Position, example_inputs
+from .networks import FACE_BOX, LGIN, Exported, NetworkConfig, example_inputs
 from .trainer import CLASSIFIER_SIDE
 
 OPSET = 20  # the newest that TensorRT 10.3 (JetPack 6) reads
@@ -98,17 +99,17 @@ def export(net: LGIN, path: Path, name: str = "lgin") -> onnx.ModelProto:
     return model
 
 
-#: Fewest numbers of what is a texture and no weight of a layer.
-_TEXTURE = 200_000
+#: Textures among what is stored, by the ends of their names.
+_TEXTURES = ("lines.layers", "lines.windows", "greying.bank", "grain.tile")
 
 
 def store_textures(model: onnx.ModelProto) -> None:
-    """Store the age layers as int8 with one step for each: their light has no finer one. 2.6 MB instead of 10."""
+    """Store the age layers, and what else is a texture, as int8 with one step for each: their light has no finer one. 3.2 MB instead of 13."""
     graph = model.graph
     for initializer in list(graph.initializer):
-        array = numpy_helper.to_array(initializer)
-        if array.dtype != np.float32 or array.size < _TEXTURE or array.ndim == 4:
+        if not initializer.name.endswith(_TEXTURES):
             continue
+        array = numpy_helper.to_array(initializer)
         step = np.maximum(np.abs(array).reshape(len(array), -1).max(1), 1e-6).astype(np.float32) / 127
         packed = np.rint(array / step.reshape(-1, *[1] * (array.ndim - 1))).astype(np.int8)
         name = initializer.name
@@ -238,33 +239,15 @@ def age_layers(path: Path, lines: Lines | None) -> dict[str, Tensor]:
     return {f"lines.{name}": values for name, values in found.items()}
 
 
-@torch.no_grad()
-def calibrate(net: LGIN, years: Sequence[float]) -> None:
-    """Have the generators work for other ages than T is asked for: viewers read most people younger than they are drawn.
-
-    The age enters by linear layers without a bias alone, so that their weights take the change.
+def calibrate(net: LGIN, years: Sequence[float], young: Sequence[float] = ()) -> None:
+    """Have the generators work for other ages than T is asked for (``ages``).
 
     Args:
-        years: for each age group the years that the generators work for, rising.
+        years: for each age group the years that the generators work for, rising. young: those for young faces, where they differ.
 
     Raises ValueError: not as many years as groups, or years that do not rise.
     """
-    if len(years) != net.config.groups or list(years) != sorted(set(years)):
-        raise ValueError(f"years: expected {net.config.groups} rising ages in years, got {list(years)}")
-    heard = data.age_codes(torch.tensor(years, dtype=torch.float32))  # [K, K]: a code for each group
-    for module in net.modules():
-        if isinstance(module, Modulation):
-            layers = [module.gamma, module.beta]
-        elif isinstance(module, Lines):
-            layers = [module.modulation, module.usual]
-        elif isinstance(module, Position):
-            module.weight.copy_(heard @ module.weight)
-            continue
-        else:
-            continue
-        for layer in layers:
-            layer.weight.copy_(layer.weight @ heard.T)
-    net.years = tuple(years)
+    net.ages = Ages(years, young or years)
 
 
 def load_classifier(run: Path) -> AgeClassifier:
@@ -359,7 +342,7 @@ def main(
     classifier: Annotated[
         Path | None, typer.Option(help="Write C too, the age model of estimate_age, to this .onnx.", show_default=False)
     ] = None,
-    name: Annotated[str, typer.Option(help="Name and version that the files carry.")] = "lgin-edge-1.12",
+    name: Annotated[str, typer.Option(help="Name and version that the files carry.")] = "lgin-edge-1.13",
     start: Annotated[
         Path | None,
         typer.Option(
@@ -373,6 +356,9 @@ def main(
             " look as old as asked."
         ),
     ] = "",
+    young_years: Annotated[
+        str, typer.Option(help="The same for young faces, where they differ from --years, which they need.")
+    ] = "",
     layers: Annotated[
         Path | None,
         typer.Option(
@@ -385,8 +371,10 @@ def main(
     """Export T of a run to ONNX with its description, and compare it with PyTorch in ONNX Runtime."""
     with exit_on_error("export"):
         net = load(run, average=not last, layers=layers)
+        if young_years and not years:
+            raise ValueError("--young-years says what differs from --years: give both")
         if years:
-            calibrate(net, [float(one) for one in years.split(",")])
+            calibrate(net, *([float(one) for one in given.split(",")] for given in (years, young_years) if given))
         c = load_classifier(run) if classifier is not None else None
     report(output, export(net, output, name), compare(net, output))
     if start is not None:

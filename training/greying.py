@@ -69,7 +69,7 @@ _RIM = 0.1
 #: Of the grey of holes in skin, beards too, what is left out: skin shows between their hairs, and without its colour they look blue. And of brows' light:
 #: where brows are a network is sure of a mean, which looks like a smudge. Viewers chose them so (75 % of 40 people); all dark, they look dyed (28 %).
 _BROWS, _BROWS_LIGHT = 0.2, 0.6
-#: Side of a block, pixels of the view, in which is worked out where brows are, where hair is dark and how much lighter it gets.
+#: Side of a block, pixels of the view, in which is worked out where hair is dark and how much lighter it gets.
 _BLOCK = 8
 
 
@@ -149,7 +149,6 @@ class Greying(nn.Module):
 
     bank: Tensor
     nearby: Tensor
-    twice: Tensor
     brow_rows: Tensor
     large: Tensor
     larger: Tensor
@@ -172,13 +171,12 @@ class Greying(nn.Module):
             "bank": F.pixel_unshuffle(streaks(side)[:, None], 2).flatten(1, 2),  # [DIRECTIONS + 1, 4 * S/2, S/2]
             "nearby": gaussian(side // 4, _NEARBY),
             "brow_rows": (torch.minimum(_LIDS - rows, rows - _HIGHEST) / _TO_BROWS).clamp(0, 1)[:, None],
-            "twice": enlarged(side // _BLOCK, side // 4),
             "large": enlarged(side // 4, side),
             "larger": enlarged(side // _BLOCK, side),
             "orient": gaussian(side // 2, _WINDOW),
             "sobel": torch.stack([across_rows, across_rows.T])[:, None] / _NOISE,
             "detail": torch.cat([spot - fine, fine - coarse]),
-            "turns": torch.stack([torch.cos(2 * angles), torch.sin(2 * angles)], 1)[..., None, None],
+            "turns": torch.stack([torch.cos(2 * angles), torch.sin(2 * angles)])[..., None, None],
             "luma": torch.tensor(LUMA)[:, None, None],
         }.items():
             self.register_buffer(name, value.contiguous(), persistent=False)
@@ -205,7 +203,7 @@ class Greying(nn.Module):
         # Light and what it is weighed with, enlarged as one: beside a wall a rim would get darker.
         maps = across(self.larger, torch.stack([few, veiled, veiled * mean], 2))
         few, strong, blurred = maps.split(1, 2)
-        white = AMOUNT * grey * few * self.strands(light, half, grey[:, :, 0])[:, :, None]
+        white = AMOUNT * grey * few * self.strands(light, half, grey[:, :, 0], greyest[:, :, 0])[:, :, None]
         hair = grey / (greyest + 0.05) * (1 - skin)
         hair = CONTRAST * hair * hair * (2 * greyest).clamp(max=1.0)
         strong, blurred = hair * strong, hair * blurred
@@ -214,10 +212,9 @@ class Greying(nn.Module):
         return torch.cat([residual + 2 * (white - blurred), gain + strong, grey, skin], 2)
 
     def brows(self, skin: Tensor) -> Tensor:
-        """Where brows are, holes in skin [N, G, S, S] that a closing fills: [N, G, S/4, S/4]."""
-        coarse = blocks(skin)
-        closed = -F.max_pool2d(-F.max_pool2d(coarse, 5, 1, 2), 5, 1, 2)
-        return across(self.twice, (3 * (closed - coarse)).clamp(0, 1))
+        """Where brows are, holes in skin that a closing fills: maps [N, G, S/4, S/4], both."""
+        closed = -F.max_pool2d(-F.max_pool2d(skin, 9, 1, 4), 9, 1, 4)
+        return (3 * (closed - skin)).clamp(0, 1)
 
     def hairline(self, face: Tensor, grey: Tensor, skin: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """How much of its edit a pixel gets, where brows are, and how grey red ones and red rims of hair get, each [N, G, 1, S, S], and the most grey [N, G, 1, 1, 1].
@@ -231,6 +228,7 @@ class Greying(nn.Module):
         colour = F.avg_pool2d(face, 4)[:, None]
         maps = torch.cat([grey, skin], 2).flatten(0, 1)
         q, s = F.avg_pool2d(maps, 4).unflatten(0, grey.shape[:2]).split(1, 2)
+        brows = self.brows(s[:, :, 0])[:, :, None]
         # What is as grey as the most is hair, and no skin.
         greyest = q.amax((3, 4), keepdim=True)
         hair = q / (greyest + 0.05) * (1 - s)
@@ -248,7 +246,6 @@ class Greying(nn.Module):
         red = greyest * (_ALL_RED * more / yellow(colour).clamp(min=0.1)).clamp(0, 1)
         # Beside hair that is more yellow than skin itself, brown hair too: by black hair what is yellow is a wall, an earring or a leaf.
         rim = ((yellow(of_hair) - yellow(of_skin).clamp(min=0.0) - _RED) / _RIM).clamp(0, 1)
-        brows = self.brows(skin[:, :, 0])[:, :, None]
         near = near * (6 * most).clamp(max=1.0) * apart / (apart + _TOLD)
         # A pixel lies at a hairline or in a brow: one map says both, which takes an engine less memory.
         maps = torch.cat(
@@ -267,11 +264,15 @@ class Greying(nn.Module):
         near, brows = which.clamp(min=0), (-which).clamp(min=0)
         return 1 + near * (((wanted + 0.01) / (grey + 0.01)).clamp(max=1.0) - 1), brows, red, greyest
 
-    def strands(self, light: Tensor, half: Tensor, grey: Tensor) -> Tensor:
-        """Light of white hairs along the picture's own directions, [N, G, S, S], of variance 1 in straight hair of a sharp picture."""
+    def strands(self, light: Tensor, half: Tensor, grey: Tensor, most: Tensor) -> Tensor:
+        """Light of white hairs along the picture's own directions, [N, G, S, S], of variance 1 in straight hair of a sharp picture.
+
+        Args:
+            light: [N, 1, S, S] in [0, 1]; half: the same at S/2. grey: [N, G, S, S]; most: about the most of it, [N, G, 1, 1].
+        """
         # What is seen well inside hair: its outline, far steeper than its strands, has a direction of its own.
         inside = F.avg_pool2d(grey, 2)
-        inside = inside / (inside.amax((2, 3), keepdim=True) + 0.05)
+        inside = (inside / (most + 0.05)).clamp(max=1.0)
         inside = inside * inside
         gx, gy = F.conv2d(half, self.sobel, padding=1).chunk(2, 1)
         # The double angle along the strands, which lie across the gradient; and the gradients' energy.
@@ -280,7 +281,8 @@ class Greying(nn.Module):
         direction = tensor[:, :2] / (tensor[:, 2:] + 1)
         coherence = torch.sqrt((direction * direction).sum(1, keepdim=True) + 1e-6)
         straight = ((coherence - _CURLED) / (_STRAIGHT - _CURLED)).clamp(0, 1)
-        weight = F.relu(F.conv2d(direction, self.turns) + 0.05)
+        along, off = direction.split(1, 1)
+        weight = F.relu(along * self.turns[0] + off * self.turns[1] + 0.05)
         weight = weight * weight
         weight = straight * weight * torch.rsqrt((weight * weight).sum(1, keepdim=True) + 1e-6)
         weight = torch.cat([weight, SPECKS * (1 - straight)], 1)  # [N * G, DIRECTIONS + 1, S/2, S/2]

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from lgin_edge import geometry
 
+from . import data
+from .targets import curves
+
 #: Skin this bright (light in [0, 1]) begins to show its lines less, and from there on shows least, by so much: cameras clip it.
 _BRIGHT, _BRIGHTEST, _FADES = 0.82, 0.98, 0.65
 
@@ -24,8 +27,8 @@ class Lines(nn.Module):
     SHARPNESS = 5.0
     #: Slope of the softplus that keeps depths above zero. A rectifier shuts: the first weights 1.0 had no lines in four regions of five.
     SLOPE = 4.0
-    #: Groups for which lines are read of every face, whatever is asked for: what is still to come for them says how old it is.
-    READ = (-3, -1)
+    #: Ages in years at which lines are read of every face, whatever is asked for: what is still to come till then says how old it is.
+    READ = (67.5, 76.5)
 
     def __init__(self, inputs: int, ages: int, layers: int, side: int) -> None:
         """``inputs``: channels of a region and of the whole face together. ``ages``: length of the age code."""
@@ -42,27 +45,26 @@ class Lines(nn.Module):
             self.usual.weight.copy_(torch.linspace(0, 1, ages).expand(regions, -1))
         self.depth = nn.Parameter(torch.zeros(regions, self.HIDDEN, 1))
         self.depth_bias = nn.Parameter(torch.full((regions, 1), -0.2))
-        self.register_buffer("read", torch.eye(ages)[None, list(self.READ)], persistent=False)
+        self.register_buffer("read", data.age_codes(torch.tensor(self.READ))[None], persistent=False)  # [1, 2, K]
         self.register_buffer("layers", torch.zeros(layers, side, side))
         self.register_buffer("windows", torch.full((regions, side, side), 1 / regions))
 
-    def forward(self, local: Tensor, whole: Tensor, l: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of the layers [N, 5, 2 K], depths [N, G, 5, 1] and those of ``READ`` [N, 2, 5], not negative.
-
-        Args:
-            local: features of the regions [N, 5, c, p, p]. whole: of the face [N, C, H, W]. l: [N, G, K].
-        """
+    def hidden(self, local: Tensor, whole: Tensor) -> Tensor:
+        """Hidden features [5, N, HIDDEN] of the regions' features [N, 5, c, p, p] and the face's [N, C, H, W]."""
         seen = whole.mean((2, 3))[:, None].expand(-1, local.shape[1], -1)
         h = torch.cat([local.mean((3, 4)), seen], -1).transpose(0, 1)  # [5, N, inputs]
-        h = F.leaky_relu(h @ self.features + self.features_bias, 0.1)
-        logits = (h @ self.which).transpose(0, 1)
-        return logits, self.deep(h, l), self.deep(h, self.read.to(l))[..., 0]
+        return F.leaky_relu(h @ self.features + self.features_bias, 0.1)
+
+    def logits(self, h: Tensor) -> Tensor:
+        """Of the layers [N, 5, 2 K], of hidden features."""
+        return (h @ self.which).transpose(0, 1)
 
     def deep(self, h: Tensor, l: Tensor) -> Tensor:
-        """Depths [N, G, 5, 1] of faces' hidden features h [5, N, HIDDEN] at ages l [N or 1, G, K]."""
-        age = 1 + self.modulation(l).unflatten(-1, (len(geometry.REGION_NAMES), -1))  # [N, G, 5, HIDDEN]
-        depth = (h.transpose(0, 1)[:, None, :, None] * age[:, :, :, None]) @ self.depth
-        depth = depth[..., 0] + self.usual(l)[..., None] + self.depth_bias
+        """Depths [N, G, 5, 1], not negative, of faces' hidden features h [5, N, HIDDEN] at ages l [N or 1, G, K]."""
+        # What is of the age first: at ages that never change an engine has it once for all.
+        age = (1 + self.modulation(l).unflatten(-1, (len(geometry.REGION_NAMES), -1))) * self.depth[..., 0]
+        depth = (h.transpose(0, 1)[:, None] * age).sum(-1, keepdim=True)
+        depth = depth + self.usual(l)[..., None] + self.depth_bias
         # A softplus of few plain operators, which FP16 keeps.
         steep = self.SLOPE * depth
         return (F.relu(steep) + torch.log(1 + torch.exp(-steep.abs()))) / self.SLOPE
@@ -79,6 +81,18 @@ class Lines(nn.Module):
         own, mirrored = drawn.unflatten(-1, (side, side)).unflatten(1, (-1, 2)).unbind(2)
         drawn = (own + mirrored.flip(-1)) * self.windows  # [N, 5, A, A]
         return (depth.transpose(2, 3) @ drawn.flatten(2)[:, None]).unflatten(-1, (side, side))
+
+
+def lines_now(read: Tensor) -> Tensor:
+    """Lines that faces have already [N, 1], in units of ``curves``, of mean depths at ``Lines.READ`` [N, 2].
+
+    A face's lines are drawn as deep as ``curves`` says, times a number of its own that says nothing of its age (``matching``). In the
+    ratio of two depths that number is gone, and present lines are left: ``m / o = (c_m - now) / (c_o - now)``.
+    """
+    middle, oldest = (curves.at("lines", years) for years in Lines.READ)
+    m, o = read.split(1, 1)
+    # Where hardly any are to come a face is old, or too blurred to tell: then it gains no more than is drawn.
+    return middle - (oldest - middle) * m / (o - m).clamp(min=0.1)
 
 
 def shown(light: Tensor, skin: Tensor) -> Tensor:

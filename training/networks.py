@@ -22,11 +22,12 @@ from torch import Tensor, nn
 from lgin_edge import geometry
 
 from . import canonical, data
+from .ages import Ages
 from .edits import Edits, luma
 from .greying import Greying, kept_light
-from .lines import Lines, shown
+from .lines import Lines, lines_now, shown
 from .targets import curves
-from .texture import Texture
+from .texture import Grain, Texture
 
 #: Box of view 0 of new models, canonical: a little more than the square, so that hair greys to a portrait's border.
 FACE_BOX = (-0.08, -0.12, 1.08, 1.04)
@@ -320,13 +321,20 @@ class Interaction(nn.Module):
         return features + self.write(written), patches + read
 
 
+def mean_of_regions(depth: Tensor) -> Tensor:
+    """[N, G, 5] -> [N, G]: added up one by one, which an engine does in the kernel that takes the sum."""
+    total: Tensor = sum(depth.unbind(-1))  # type: ignore[assignment]
+    return total / depth.shape[-1]
+
+
 @dataclass
 class Transformation:
     """What T gives for N faces at G ages.
 
     Attributes:
         edits: face_edit, patch_edit, flow and lines with axes [N, G] first, place with N.
-        which: logits of the age layers [N, 5, 2 K]. depth: [N, G, 5]; read: of the groups ``Lines.READ`` [N, 2, 5].
+        which: logits of the age layers [N, 5, 2 K]. depth: [N, G, 5]; read: its mean at the ages ``Lines.READ`` [N, 2].
+        now: lines that faces have already, in units of ``curves``, [N, 1]. age: codes that the generators worked for [N, G, K].
         coarse: residuals of G_g at S/4 and S/2, [N * G, 3, ...].
     """
 
@@ -334,6 +342,8 @@ class Transformation:
     which: Tensor
     depth: Tensor
     read: Tensor
+    now: Tensor
+    age: Tensor
     coarse: list[Tensor]
 
     def single(self) -> Edits:
@@ -353,8 +363,8 @@ class LGIN(nn.Module):
         seen = config.local_widths[-1] + config.global_widths[-1]
         self.lines = Lines(seen, config.groups, config.layers, config.texture_size) if config.local else None
         self.interaction = Interaction(config) if config.local and config.interaction else None
-        #: Ages in years that the generators work for, for each group (``export.calibrate``).
-        self.years = tuple(group.center for group in data.GROUPS)
+        #: What the generators work for, where it is not what is asked for (``export.calibrate``).
+        self.ages: Ages | None = None
 
     def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> Transformation:
         """All edits at G ages a face.
@@ -374,19 +384,24 @@ class LGIN(nn.Module):
                 face.new_zeros(n, g, 1, side, side),
             )  # fmt: skip
             which, depth = face.new_zeros(n, 5, 2 * self.config.layers), face.new_zeros(n, g, 5)
-            return Transformation(edits, which, depth, depth[:, :1].expand(-1, 2, -1), coarse)
+            return Transformation(edits, which, depth, face.new_zeros(n, 2), face.new_zeros(n, 1), age, coarse)
         skip, mixed = self.local.encode(patches)
         if self.interaction is not None:
             e3, mixed = self.interaction(e3, mixed, in_face_box(boxes))
         place = self.whole.locate(e3)
-        which, depth, read = self.lines(mixed.float(), e3.float(), age)
+        hidden = self.lines.hidden(mixed.float(), e3.float())
+        which, read = self.lines.logits(hidden), mean_of_regions(self.lines.deep(hidden, self.lines.read)[..., 0])
+        now = lines_now(read)
+        if self.ages is not None:
+            age = self.ages(age, now)
+        depth = self.lines.deep(hidden, age)
         lines = self.lines.texture(self.lines.chosen(which), depth)
         face_edit, flow, coarse = self.whole(e1, e2, e3, age)
         patch_edit = self.local(skip, mixed, age)
         edits = Edits(
             face_edit.unflatten(0, (n, g)), patch_edit.unflatten(0, (n, g)), flow.unflatten(0, (n, g)), place, lines
         )
-        return Transformation(edits, which, depth[..., 0], read, coarse)
+        return Transformation(edits, which, depth[..., 0], read, now, age, coarse)
 
 
 class Exported(nn.Module):
@@ -397,13 +412,17 @@ class Exported(nn.Module):
 
     - Hair of a face that gets younger and has few is light for another reason than age: well below the present age it gets darker
       by ``LIGHT`` at most. (On the val split 8 of 11 people of 42 to 48 have so few, one of 20 of 48 to 54: their grey hair stays.)
-    - Skin of a face that gets older and has none stays as smooth as it is: viewers chose the young with smooth skin.
+    - Skin of a face that gets older and has lines gets its own finest detail stronger. Skin of one that has none has no such detail: it
+      gets a ``texture.Grain``. So does skin that gets younger, because what takes its lines away takes pores with them.
     """
 
     #: Lines that a face has, in units of ``curves``: at 46 years, and less is few; light.
     FEW, LIGHT = 0.25, 0.08
     #: And at 33 and 42 years, between which skin begins to roughen; lines gained by which it has.
     SMOOTH, ROUGH, ROUGHENED = 0.07, 0.17, 0.8
+    #: Lines at 32 and 46 years, between which what a face loses when it gets younger begins to be its age; and from 36 to 46 years skin
+    #: has its own grain.
+    NONE, SOME, SMOOTHEST = 0.05, 0.25, 0.10
     #: How much of a face's change of shape is drawn when it gets older, across and down. In full, jaws got wide
     #: and boxy (a quarter across was chosen in 60 % [51, 69], on 40 people); what sinks may sink further (a third more: 55 % [46, 64], undecided).
     SHAPE = (0.25, 1.25)
@@ -415,14 +434,17 @@ class Exported(nn.Module):
         self.net = net
         self.greying = Greying(net.config.face_size)
         self.texture = Texture()
+        self.grain = Grain(net.config.texture_size)
+        self.oldest = curves.at("lines", Lines.READ[1])
+        at_groups = [curves.at("lines", group.center) for group in data.GROUPS]
+        self.register_buffer("curve", torch.tensor(at_groups), persistent=False)
         self.register_buffer("shape", torch.tensor(self.SHAPE)[:, None, None] - 1, persistent=False)
 
     def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> tuple[Tensor, ...]:
         made = self.net(face, patches, boxes, age)
-        # Added up one by one, which an engine does in the kernel that takes the sum.
-        regions = len(geometry.REGION_NAMES)
-        depth, read = (sum(depths.unbind(-1)) / regions for depths in (made.depth, made.read))
-        now, gained = self.lines_now(depth, read)
+        depth, now = mean_of_regions(made.depth), made.now
+        # What is drawn, less a number of the face's own that says nothing of its age (``lines_now``).
+        gained = depth * (self.oldest - now) / made.read[:, 1:].clamp(min=0.4)
         older = (depth / self.OLDER).clamp(max=1.0)
         # All that there is, soon.
         darker = self.LIGHT + 5 * (older - 0.2).clamp(min=0) + 5 * (now - self.FEW).clamp(min=0)
@@ -432,26 +454,16 @@ class Exported(nn.Module):
         light = (luma(face) + 1) / 2
         others = kept_light(light, others, skin, darker[..., None, None])
         rough = self.texture(face, light, skin, aged)
+        sharp = self.greying.sharpness(light)[:, 0, 0]
+        lost = (1 - (made.age * self.curve).sum(2) / now.clamp(min=self.NONE)).clamp(0, 1) * (1 - older)
+        lost = lost * ((now - self.NONE) / (self.SOME - self.NONE)).clamp(0, 1)
+        fresh = ((self.SOME - now) / (self.SOME - self.SMOOTHEST)).clamp(0, 1)
+        lines = edits.lines + self.grain(sharp * (fresh * depth + lost))
         skin = shown(light, skin[:, :, 0])[:, :, None]
         face_edit = self.greying(face, light, torch.cat([others, older[..., None, None, None] * grey, skin], 2))
         others, rest = face_edit.split((4, 2), 2)
         flow = edits.flow * (1 + older[..., None, None, None] * self.shape)
-        return torch.cat([others + rough, rest], 2), edits.patch_edit, flow, edits.place, edits.lines
-
-    def lines_now(self, depth: Tensor, read: Tensor) -> tuple[Tensor, Tensor]:
-        """Lines that faces have already [N, 1], up to those of the middle group, and those that they gain at the wanted ages [N, G], in units of ``curves``.
-
-        A face's lines are drawn as deep as ``curves`` says, times a number of its own that says nothing of its age (``matching``). In the
-        ratio of two depths that number is gone, and present lines are left: ``m / o = (c_m - now) / (c_o - now)``.
-
-        Args:
-            depth: mean depths [N, G]. read: of ``Lines.READ`` [N, 2].
-        """
-        middle, oldest = (curves.at("lines", self.net.years[group]) for group in Lines.READ)
-        m, o = read.split(1, 1)
-        # Where hardly any are to come a face is old, or too blurred to tell: then it gains no more than is drawn.
-        now = middle - (oldest - middle) * m / (o - m).clamp(min=0.1)
-        return now, depth * (oldest - now) / o.clamp(min=0.4)
+        return torch.cat([others + rough, rest], 2), edits.patch_edit, flow, edits.place, lines
 
 
 def example_inputs(config: NetworkConfig, faces: int = 1, ages: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:

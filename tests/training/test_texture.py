@@ -1,11 +1,12 @@
 """Skin whose finest detail gets stronger."""
 
 import numpy as np
+import pytest
 import torch
 
 from training import texture
 from training.edits import luma
-from training.texture import Texture
+from training.texture import Grain, Texture
 
 SIDE = 64
 
@@ -66,3 +67,26 @@ def test_each_face_and_age_is_by_itself():
         for g in range(3):
             alone = module(faces[n : n + 1], light[n : n + 1], skin[n : n + 1, g : g + 1], aged[n : n + 1, g : g + 1])
             torch.testing.assert_close(together[n : n + 1, g : g + 1], alone)
+
+
+def test_grain_has_no_seam_and_fades_at_the_texture_s_border():
+    module = Grain(SIDE)
+    drawn = module(torch.tensor([[1.0, 0.5], [0.0, 1.0]]))
+    assert drawn.shape == (2, 2, 1, SIDE, SIDE)
+    torch.testing.assert_close(drawn[0, 1], drawn[0, 0] / 2)
+    assert (drawn[1, 0] == 0).all()
+    inside = drawn[0, 0, 0, 8:-8, 8:-8]
+    assert abs(inside.mean()) < 0.1 * texture.GRAIN
+    assert 0.9 * texture.GRAIN < inside.std() < 1.1 * texture.GRAIN
+    # What lies across the middle, where tiles meet, differs as any neighbours do.
+    steps = (drawn[0, 0, 0, 8:-8, 1:] - drawn[0, 0, 0, 8:-8, :-1]).std(0)
+    assert 0.6 < steps[SIDE // 2 - 1] / steps[8:-8].mean() < 1.4
+    assert abs(drawn[0, 0, 0, 0]).max() < 0.2 * abs(inside).max()
+
+
+def test_pores_are_darker_than_what_is_between_them_is_light():
+    noise = texture.grain(160)
+    assert (noise**3).mean() < -0.5
+    assert abs(noise.mean()) < 1e-5
+    assert noise.std().item() == pytest.approx(1, abs=1e-3)
+    assert torch.equal(noise, texture.grain(160))

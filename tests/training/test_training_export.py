@@ -22,6 +22,7 @@ from lgin_edge.age_estimator import AgeModel
 from lgin_edge.inference.loader import open_model
 from lgin_edge.models.model_file import read_description
 from training import checkpoint, data, export
+from training import networks as networks_module
 from training.config import TrainConfig
 from training.critics import AgeClassifier
 from training.evaluation import cost
@@ -191,8 +192,8 @@ def test_the_run_time_runs_it(exported):
 
 def test_textures_are_stored_in_8_bits(exported):
     graph = onnx.load(exported / "t.onnx").graph
-    kinds = {tuple(t.dims): t.data_type for t in graph.initializer if t.dims and t.dims[-1] == 288}
-    assert kinds == {(3, 288, 288): onnx.TensorProto.INT8, (5, 288, 288): onnx.TensorProto.INT8}
+    kinds = {tuple(t.dims): t.data_type for t in graph.initializer if len(t.dims) > 1 and t.dims[-1] in (288, 144)}
+    assert kinds == dict.fromkeys([(3, 288, 288), (5, 288, 288), (144, 144)], onnx.TensorProto.INT8)
 
 
 def test_onnx_uses_only_operators_that_run_everywhere(exported):
@@ -290,8 +291,8 @@ def test_what_the_bundled_weights_are_exported_from_is_there(tmp_path):
     side = config.texture_size
     windows = np.full((5, side, side), 0.2, np.float32)
     np.savez_compressed(bank, layers=np.full((config.layers, side, side), 0.1, np.float32), windows=windows)
-    years = "20,28,41,57,67.5,74.5,76.5"
-    done = CliRunner().invoke(export_app(), [str(start), str(made), "--layers", str(bank), "--years", years])
+    ages = ["--years", "20,22,40,52,66,74.5,76.5", "--young-years", "20,28,45,60,69,74.5,76.5"]
+    done = CliRunner().invoke(export_app(), [str(start), str(made), "--layers", str(bank), *ages])
     assert done.exit_code == 0, done.output
     bundled, about = (read_description(path) for path in (transformer.WEIGHTS, made))
     assert (about.format, about.model, about.face_box) == (bundled.format, bundled.model, bundled.face_box)
@@ -304,20 +305,27 @@ def test_what_the_bundled_weights_are_exported_from_is_there(tmp_path):
     assert {name.rpartition("_")[0] for name in differ} == {"net.lines.layers", "net.lines.windows"}
 
 
-def test_a_calibrated_generator_works_for_other_ages():
-    """What is asked for at 80 is drawn as at 60 was."""
+@pytest.mark.parametrize(("now", "heard"), [(0.1, 60.0), (0.6, 50.0)], ids=["young", "old"])
+def test_a_calibrated_generator_works_for_other_ages(now: float, heard: float, monkeypatch: pytest.MonkeyPatch):
+    """What is asked for at 80 is drawn as at 60 was, and, of faces that have lines, as at 50."""
+    monkeypatch.setattr(networks_module, "lines_now", lambda read: torch.full((len(read), 1), now))
     as_asked = networks()["net"]
     net = copy.deepcopy(as_asked)
     years = [group.center for group in data.GROUPS]
-    export.calibrate(net, [*years[:-3], 55.0, 58.0, 60.0])
+    export.calibrate(net, [*years[:-4], 46.0, 47.0, 48.0, 50.0], [*years[:-3], 55.0, 58.0, 60.0])
     inputs = [torch.rand_like(one) for one in example_inputs(SMALL)]
     with torch.no_grad():
-        hears, at_sixty = (
-            one(*inputs[:3], data.age_codes(torch.tensor([[age]]))).edits
-            for one, age in ((net, 80.0), (as_asked, 60.0))
+        hears, as_heard = (
+            one(*inputs[:3], data.age_codes(torch.tensor([[age]]))) for one, age in ((net, 80.0), (as_asked, heard))
         )
+    torch.testing.assert_close(hears.age, as_heard.age)
     for name in ("face_edit", "patch_edit", "flow", "lines"):
-        torch.testing.assert_close(getattr(hears, name), getattr(at_sixty, name), rtol=1e-4, atol=1e-5)
-    for wrong in ([20.0, 30.0], years[::-1]):
+        torch.testing.assert_close(getattr(hears.edits, name), getattr(as_heard.edits, name), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [[20.0, 30.0], [80.0, 70.0, 60.0, 50.0, 40.0, 30.0, 20.0]])
+def test_ages_that_generators_work_for_are_one_for_each_group_and_rise(wrong: list[float]):
+    right = [group.center for group in data.GROUPS]
+    for years in ((wrong, right), (right, wrong)):
         with pytest.raises(ValueError, match="years: expected 7 rising ages"):
-            export.calibrate(net, wrong)
+            export.calibrate(networks()["net"], *years)

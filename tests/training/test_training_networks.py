@@ -12,10 +12,10 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 from support.macs import count_macs
 
 from lgin_edge import geometry
-from training import data, networks
+from training import data, networks, texture
 from training.config import PRESETS
 from training.critics import AgeClassifier, Discriminator
-from training.lines import Lines
+from training.lines import Lines, lines_now
 from training.networks import LGIN, Exported, NetworkConfig, Position, example_inputs
 from training.targets import curves
 
@@ -144,7 +144,7 @@ def test_no_region_can_stop_learning_how_deep_its_lines_are():
     # Features of a trained network are no longer small.
     local = 9 * torch.randn(2, 5, SMALL.local_widths[1], 4, 4, generator=generator)
     whole = 9 * torch.randn(2, SMALL.global_widths[2], 4, 4, generator=generator)
-    _, depth, _ = lines(local, whole, torch.eye(SMALL.groups).expand(2, -1, -1))
+    depth = lines.deep(lines.hidden(local, whole), torch.eye(SMALL.groups).expand(2, -1, -1))
     assert ((depth > 0) & (depth < 1)).all()
     for target in (0.0, 1.0):
         lines.zero_grad()
@@ -251,11 +251,11 @@ def test_compiled_enlarging_is_the_same(monkeypatch):
     assert wanted.shape == (2, 3, 8, 10)
 
 
-def lines_read(years: float, scale: float, wanted: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Depths of a face of an age as the targets have them, and those of ``Lines.READ``: [1, 1, 5], [1, 2, 5]."""
-    of_groups = [scale * curves.older("lines", years, data.GROUPS[group].center) for group in Lines.READ]
-    deep = scale * curves.older("lines", years, wanted)
-    return torch.full((1, 1, 5), deep), torch.tensor(of_groups)[None, :, None].expand(1, 2, 5)
+def lines_of(years: float, scale: float, wanted: float) -> dict[str, torch.Tensor]:
+    """What a network says of a face of an age where it has learnt the targets: depth [1, 1, 5], and read [1, 2] and now [1, 1] of that."""
+    read = torch.tensor([[scale * curves.older("lines", years, at) for at in Lines.READ]])
+    depth = torch.full((1, 1, 5), scale * curves.older("lines", years, wanted))
+    return {"depth": depth, "read": read, "now": lines_now(read), "age": data.age_codes(torch.tensor([[wanted]]))}
 
 
 def exported_saying(monkeypatch: pytest.MonkeyPatch, faces: int = 1, ages: int = 1, **said: torch.Tensor) -> Any:
@@ -272,26 +272,13 @@ def exported_saying(monkeypatch: pytest.MonkeyPatch, faces: int = 1, ages: int =
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.3])
 @pytest.mark.parametrize("years", [22.0, 36.0, 48.0, 59.0])
 def test_a_face_s_lines_say_its_age_however_deep_they_are_drawn(years: float, scale: float) -> None:
-    depth, read = (depths.mean(-1) for depths in lines_read(years, scale, 75.0))
-    now, gained = Exported(LGIN(SMALL)).lines_now(depth, read)
-    assert now.item() == pytest.approx(curves.at("lines", years), abs=1e-5)
-    assert gained.item() == pytest.approx(curves.at("lines", 75.0) - curves.at("lines", years), abs=1e-5)
+    assert lines_of(years, scale, 75.0)["now"].item() == pytest.approx(curves.at("lines", years), abs=1e-5)
 
 
 @pytest.mark.parametrize(("middle", "oldest"), [(1e-4, 1e-4), (0.02, 0.02), (0.02, 0.01), (0.02, 0.06)])
-def test_a_face_older_than_all_has_lines_and_gains_none(middle: float, oldest: float) -> None:
+def test_a_face_older_than_all_has_lines(middle: float, oldest: float) -> None:
     """A softplus is never zero, and what is left of it says nothing."""
-    now, gained = Exported(LGIN(SMALL)).lines_now(torch.full((1, 1), oldest), torch.tensor([[middle, oldest]]))
-    assert now.item() > 0.3
-    assert gained.item() < 0.2
-
-
-@pytest.mark.parametrize("years", [65.0, 70.0, 78.0])
-def test_the_old_gain_what_is_left(years: float) -> None:
-    depth, read = (depths.mean(-1) for depths in lines_read(years, 1.0, 80.0))
-    _, gained = Exported(LGIN(SMALL)).lines_now(depth, read)
-    left = curves.older("lines", years, 80.0)
-    assert left * 0.9 < gained.item() < left + 0.4
+    assert lines_now(torch.tensor([[middle, oldest]])).item() > 0.3
 
 
 @pytest.mark.parametrize(
@@ -303,8 +290,8 @@ def test_light_hair_of_the_young_stays_light(
     years: float, older: float, most: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When they get younger: what is dark again was never grey. Of those with lines to lose, it may be."""
-    _, read = lines_read(years, 1.0, years)
-    exported, made = exported_saying(monkeypatch, depth=torch.full((1, 1, 5), older), read=read)
+    said = lines_of(years, 1.0, years) | {"depth": torch.full((1, 1, 5), older)}
+    exported, made = exported_saying(monkeypatch, **said)
     made.edits.face_edit[:] = 0.0
     made.edits.face_edit[:, :, :3] = -2.0  # as dark as can be
     with torch.no_grad():
@@ -321,19 +308,67 @@ def test_light_hair_of_the_young_stays_light(
         (50.0, 60.0, 0.35),
         (50.0, 50.0, 0.0),
         (50.0, 22.0, 0.0),
+        (66.0, 76.5, 0.64),
     ],
-    ids=["young", "less young", "older", "a little older", "unchanged", "younger"],
+    ids=["young", "less young", "older", "a little older", "unchanged", "younger", "old"],
 )
 def test_skin_roughens_that_is_not_young(
     years: float, wanted: float, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    depth, read = lines_read(years, 0.8, wanted)
-    exported, _ = exported_saying(monkeypatch, depth=depth, read=read)
+    exported, _ = exported_saying(monkeypatch, **lines_of(years, 0.8, wanted))
     aged: list[torch.Tensor] = []
     monkeypatch.setattr(exported.texture, "forward", lambda face, light, skin, share: aged.append(share) or skin * 0)
     with torch.no_grad():
         exported(*example_inputs(SMALL, 1, 1))
     assert aged[0].item() == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("years", "wanted", "amount"),
+    [
+        (22.0, 70.0, 0.9),
+        (22.0, 45.0, 0.22),
+        (41.0, 70.0, 0.47),
+        (50.0, 70.0, 0.0),
+        (50.0, 50.0, 0.0),
+        (58.0, 50.0, 0.42),
+        (58.0, 30.0, 0.93),
+        (40.0, 22.0, 0.43),
+        (30.0, 22.0, 0.0),
+    ],
+    ids=[
+        "young",
+        "young, a little older",
+        "less young",
+        "lined",
+        "unchanged",
+        "a little younger",
+        "younger",
+        "some lines",
+        "none",
+    ],
+)
+def test_skin_without_lines_gets_a_grain_and_skin_that_loses_them(
+    years: float, wanted: float, amount: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported, _ = exported_saying(monkeypatch, **lines_of(years, 1.0, wanted))
+    monkeypatch.setattr(exported.greying, "sharpness", lambda light: torch.ones(1, 1, 1, 1))
+    got: list[torch.Tensor] = []
+    monkeypatch.setattr(exported.grain, "forward", lambda amount: got.append(amount) or amount[..., None, None, None])
+    with torch.no_grad():
+        exported(*example_inputs(SMALL, 1, 1))
+    assert got[0].item() == pytest.approx(amount, abs=0.02)
+
+
+def test_a_blurred_face_gets_no_grain(monkeypatch: pytest.MonkeyPatch) -> None:
+    exported, made = exported_saying(monkeypatch, **lines_of(22.0, 1.0, 70.0))
+    face, *others = example_inputs(SMALL, 1, 1)
+    noise = torch.rand_like(face)
+    blurred = torch.nn.functional.interpolate(noise[..., ::16, ::16], size=noise.shape[2:], mode="bicubic").clamp(0, 1)
+    with torch.no_grad():
+        sharp, soft = (exported(2 * picture - 1, *others)[4] - made.edits.lines for picture in (noise, blurred))
+    assert sharp.std() > texture.GRAIN / 2
+    assert (soft == 0).all()
 
 
 def test_what_roughens_skin_is_added_to_residual_and_gain_after_the_hair_greyed(
