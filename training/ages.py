@@ -12,9 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from . import data
+from .targets import curves
 
 #: Lines that a face has, in units of ``curves``, up to which it is young, and from which on it is old: at 43 and 55 years.
 YOUNG, OLD = 0.20, 0.45
+#: Lines to be gained or lost by which an age differs in full. At a face's own age nothing does: its picture would change.
+FAR = 0.25
 
 
 class Ages(nn.Module):
@@ -22,6 +25,7 @@ class Ages(nn.Module):
 
     old: Tensor
     younger: Tensor
+    curve: Tensor
 
     def __init__(self, old: Sequence[float], young: Sequence[float]) -> None:
         """Years for each age group, rising, for old faces and for young ones.
@@ -33,11 +37,18 @@ class Ages(nn.Module):
             if len(years) != len(data.GROUPS) or list(years) != sorted(set(years)):
                 raise ValueError(f"years: expected {len(data.GROUPS)} rising ages in years, got {list(years)}")
         codes = [data.age_codes(torch.tensor(years, dtype=torch.float32)) for years in (old, young)]  # [K, K]
-        self.register_buffer("old", codes[0], persistent=False)
+        self.register_buffer("old", codes[0] - torch.eye(len(data.GROUPS)), persistent=False)
         self.register_buffer("younger", codes[1] - codes[0], persistent=False)
+        self.register_buffer("curve", lines_of_groups(), persistent=False)
 
     def forward(self, age: Tensor, now: Tensor) -> Tensor:
         """Codes [N, G, K] of codes of the same shape, and of the lines that faces have, [N, 1]."""
-        young = ((OLD - now) / (OLD - YOUNG)).clamp(0, 1)
+        young = ((OLD - now) / (OLD - YOUNG)).clamp(0, 1)[..., None, None]
+        far = (((age * self.curve).sum(2) - now).abs() / FAR).clamp(max=1.0)[..., None]
         # Summed and not multiplied as matrices, which takes an engine one kernel.
-        return (age[..., None] * (self.old + young[..., None, None] * self.younger)).sum(2)
+        return age + far * (age[..., None] * (self.old + young * self.younger)).sum(2)
+
+
+def lines_of_groups() -> Tensor:
+    """Lines of the mean person of each age group's centre, in units of ``curves``: [K]."""
+    return torch.tensor([curves.at("lines", group.center) for group in data.GROUPS])

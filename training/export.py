@@ -370,9 +370,9 @@ def main(
 ) -> None:
     """Export T of a run to ONNX with its description, and compare it with PyTorch in ONNX Runtime."""
     with exit_on_error("export"):
-        net = load(run, average=not last, layers=layers)
         if young_years and not years:
             raise ValueError("--young-years says what differs from --years: give both")
+        net = load(run, average=not last, layers=layers)
         if years:
             calibrate(net, *([float(one) for one in given.split(",")] for given in (years, young_years) if given))
         c = load_classifier(run) if classifier is not None else None

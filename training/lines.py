@@ -61,10 +61,9 @@ class Lines(nn.Module):
 
     def deep(self, h: Tensor, l: Tensor) -> Tensor:
         """Depths [N, G, 5, 1], not negative, of faces' hidden features h [5, N, HIDDEN] at ages l [N or 1, G, K]."""
-        # What is of the age first: at ages that never change an engine has it once for all.
-        age = (1 + self.modulation(l).unflatten(-1, (len(geometry.REGION_NAMES), -1))) * self.depth[..., 0]
-        depth = (h.transpose(0, 1)[:, None] * age).sum(-1, keepdim=True)
-        depth = depth + self.usual(l)[..., None] + self.depth_bias
+        age = 1 + self.modulation(l).unflatten(-1, (len(geometry.REGION_NAMES), -1))  # [N, G, 5, HIDDEN]
+        depth = (h.transpose(0, 1)[:, None, :, None] * age[:, :, :, None]) @ self.depth
+        depth = depth[..., 0] + self.usual(l)[..., None] + self.depth_bias
         # A softplus of few plain operators, which FP16 keeps.
         steep = self.SLOPE * depth
         return (F.relu(steep) + torch.log(1 + torch.exp(-steep.abs()))) / self.SLOPE

@@ -27,9 +27,9 @@ _DETAIL = 0.06
 #: Detail of colour in the middle of a face, as a share of its light, up to which it is skin's and from which on it is a sensor's noise, which
 #: would be seen on skin alone: of 294 faces the median is 0.006, 97 % are below, and 0.020 with noise of 4 levels in good light.
 _SKIN, _NOISE = 0.016, 0.026
-#: Grain of a face that is as old as can be, or young again, log light; its coarsest and finest sigma, texels; and pores are darker than what is between
-#: them is light, by this ratio. Viewers chose it so at 70 on people under 45 and at 30 on people over 42. Half as strong: undecided.
-#: Stronger (0.045) or coarser (0.8 to 2.5 texels, uneven) it looks like noise.
+#: Grain of a face that is as old as can be, or young again, log light; the finest and the coarsest sigma, texels, finer of which shows the texels' own
+#: grid as rows of dots; and how much darker pores are than what is between them is light. Viewers chose such grain at 70 on people under
+#: 45 and at 30 on people over 42 (docs/training.md has what they were asked). Twice as strong, or twice as coarse, it looks like noise.
 GRAIN, _FINEST, _COARSEST, _PORES = 0.023, 0.65, 1.9, 1.3 / 0.6
 #: Part of a texture's side within which grain fades out at its borders.
 _FADES = 0.05
@@ -78,8 +78,10 @@ class Grain(nn.Module):
     fade: Tensor
 
     def __init__(self, side: int) -> None:
-        """``side``: A of textures [A, A], even."""
+        """``side``: A of textures [A, A]. Raises ValueError: an odd one."""
         super().__init__()
+        if side % 2:
+            raise ValueError(f"side: expected an even number of texels, got {side}")
         at = (torch.arange(side) + 0.5) / side
         fade = (torch.minimum(at, 1 - at) / _FADES).clamp(max=1.0)
         self.register_buffer("tile", grain(side // 2), persistent=False)  # four times, which no eye sees

@@ -67,6 +67,11 @@ def torch_module(model: Model) -> Any:
     if unknown or wrong:
         raise Unavailable(f"{model.path.name} is no plain export of training.networks: {(unknown + wrong)[0]} differs")
     net.load_state_dict({name: torch.tensor(array) for name, array in weights.items()}, strict=False)
+    if "net.ages.old" in stored:
+        centers = [group.center for group in about.groups]
+        net.ages = networks.Ages(centers, centers)
+        for name, buffer in net.ages.named_buffers():
+            buffer.copy_(torch.tensor(stored[f"net.ages.{name}"]))
     return networks.Exported(net).eval()
 
 

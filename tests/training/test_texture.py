@@ -79,9 +79,14 @@ def test_grain_has_no_seam_and_fades_at_the_texture_s_border():
     assert abs(inside.mean()) < 0.1 * texture.GRAIN
     assert 0.9 * texture.GRAIN < inside.std() < 1.1 * texture.GRAIN
     # What lies across the middle, where tiles meet, differs as any neighbours do.
-    steps = (drawn[0, 0, 0, 8:-8, 1:] - drawn[0, 0, 0, 8:-8, :-1]).std(0)
-    assert 0.6 < steps[SIDE // 2 - 1] / steps[8:-8].mean() < 1.4
-    assert abs(drawn[0, 0, 0, 0]).max() < 0.2 * abs(inside).max()
+    for texture_ in (drawn[0, 0, 0], drawn[0, 0, 0].T):
+        steps = (texture_[8:-8, 1:] - texture_[8:-8, :-1]).std(0)
+        assert 0.6 < steps[SIDE // 2 - 1] / steps[8:-8].mean() < 1.4
+    for border in (0, -1):
+        assert abs(drawn[0, 0, 0, border]).max() < 0.2 * abs(inside).max()
+        assert abs(drawn[0, 0, 0, :, border]).max() < 0.2 * abs(inside).max()
+    with pytest.raises(ValueError, match="even number of texels, got 63"):
+        Grain(63)
 
 
 def test_pores_are_darker_than_what_is_between_them_is_light():

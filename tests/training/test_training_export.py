@@ -3,7 +3,7 @@
 import copy
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,12 @@ from lgin_edge.inference.loader import open_model
 from lgin_edge.models.model_file import read_description
 from training import checkpoint, data, export
 from training import networks as networks_module
+from training.ages import OLD, YOUNG
 from training.config import TrainConfig
 from training.critics import AgeClassifier
 from training.evaluation import cost
 from training.networks import FACE_BOX, LGIN, NetworkConfig, example_inputs
+from training.targets import curves
 from training.trainer import CLASSIFIER_SIDE
 
 SEED = 5
@@ -305,22 +307,41 @@ def test_what_the_bundled_weights_are_exported_from_is_there(tmp_path):
     assert {name.rpartition("_")[0] for name in differ} == {"net.lines.layers", "net.lines.windows"}
 
 
-@pytest.mark.parametrize(("now", "heard"), [(0.1, 60.0), (0.6, 50.0)], ids=["young", "old"])
-def test_a_calibrated_generator_works_for_other_ages(now: float, heard: float, monkeypatch: pytest.MonkeyPatch):
-    """What is asked for at 80 is drawn as at 60 was, and, of faces that have lines, as at 50."""
-    monkeypatch.setattr(networks_module, "lines_now", lambda read: torch.full((len(read), 1), now))
+def test_a_calibrated_generator_works_for_other_ages(monkeypatch: pytest.MonkeyPatch):
+    """What is asked for at 80 is drawn as at 60 was, of old faces as at 50, and of others in between; a face's own age as it is."""
+    now = torch.tensor([[0.1], [0.6], [(OLD + YOUNG) / 2], [curves.at("lines", 80.0)]])
+    monkeypatch.setattr(networks_module, "lines_now", lambda read: now)
     as_asked = networks()["net"]
     net = copy.deepcopy(as_asked)
     years = [group.center for group in data.GROUPS]
     export.calibrate(net, [*years[:-4], 46.0, 47.0, 48.0, 50.0], [*years[:-3], 55.0, 58.0, 60.0])
-    inputs = [torch.rand_like(one) for one in example_inputs(SMALL)]
+    inputs = [torch.rand_like(one) for one in example_inputs(SMALL, 4)][:3]
+    codes = data.age_codes(torch.tensor([[60.0], [50.0], [50.0], [80.0]]))
+    codes[2] = (codes[0] + codes[1]) / 2
     with torch.no_grad():
-        hears, as_heard = (
-            one(*inputs[:3], data.age_codes(torch.tensor([[age]]))) for one, age in ((net, 80.0), (as_asked, heard))
-        )
+        hears, as_heard = net(*inputs, data.age_codes(torch.full((4, 1), 80.0))), as_asked(*inputs, codes)
     torch.testing.assert_close(hears.age, as_heard.age)
     for name in ("face_edit", "patch_edit", "flow", "lines"):
         torch.testing.assert_close(getattr(hears.edits, name), getattr(as_heard.edits, name), rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_without_local_generators_is_calibrated_too():
+    net = LGIN(replace(SMALL, local=False)).eval()
+    inputs = [torch.rand_like(one) for one in example_inputs(SMALL)][:3]
+    years = [group.center for group in data.GROUPS]
+    export.calibrate(net, [*years[:-1], 72.0])
+    with torch.no_grad():
+        heard = net(*inputs, data.age_codes(torch.tensor([[80.0]]))).age
+    torch.testing.assert_close(heard, data.age_codes(torch.tensor([[72.0]])))
+
+
+def test_years_of_the_young_need_those_of_the_others(tmp_path):
+    start = Path(export.__file__).parent / "start"
+    done = CliRunner().invoke(
+        export_app(), [str(start), str(tmp_path / "t.onnx"), "--young-years", "20,30,40,50,60,70,80"]
+    )
+    assert done.exit_code != 0
+    assert "give both" in done.output
 
 
 @pytest.mark.parametrize("wrong", [[20.0, 30.0], [80.0, 70.0, 60.0, 50.0, 40.0, 30.0, 20.0]])

@@ -309,8 +309,9 @@ def test_light_hair_of_the_young_stays_light(
         (50.0, 50.0, 0.0),
         (50.0, 22.0, 0.0),
         (66.0, 76.5, 0.64),
+        (74.0, 76.5, 0.174),
     ],
-    ids=["young", "less young", "older", "a little older", "unchanged", "younger", "old"],
+    ids=["young", "less young", "older", "a little older", "unchanged", "younger", "old", "older than read"],
 )
 def test_skin_roughens_that_is_not_young(
     years: float, wanted: float, share: float, monkeypatch: pytest.MonkeyPatch
@@ -360,6 +361,34 @@ def test_skin_without_lines_gets_a_grain_and_skin_that_loses_them(
     assert got[0].item() == pytest.approx(amount, abs=0.02)
 
 
+def test_each_face_gets_its_own_grain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of the second, who has lines and gets older; nor of one who gets older at all, whatever it loses."""
+    faces = [lines_of(years, 1.0, 70.0) for years in (22.0, 50.0)]
+    said = {name: torch.cat([one[name] for one in faces]) for name in faces[0]}
+    said["age"] = torch.stack([said["age"][:, 0], data.age_codes(torch.tensor([30.0, 30.0]))], 1)
+    said["depth"] = said["depth"].expand(-1, 2, -1)
+    exported, _ = exported_saying(monkeypatch, 2, 2, **said)
+    monkeypatch.setattr(exported.greying, "sharpness", lambda light: torch.tensor([1.0, 0.5])[:, None, None, None])
+    got: list[torch.Tensor] = []
+    monkeypatch.setattr(exported.grain, "forward", lambda amount: got.append(amount) or amount[..., None, None, None])
+    with torch.no_grad():
+        exported(*example_inputs(SMALL, 2, 2))
+    torch.testing.assert_close(got[0], torch.tensor([[0.89, 0.89], [0.0, 0.0]]), atol=0.01, rtol=0)
+
+
+def test_lines_are_read_at_the_ages_that_are_named() -> None:
+    net = LGIN(SMALL).eval()
+    seen: list[torch.Tensor] = []
+    deep = net.lines.deep
+    net.lines.deep = lambda h, l: seen.append(l) or deep(h, l)
+    with torch.no_grad():
+        made = net(*example_inputs(SMALL, 2, 3))
+    torch.testing.assert_close(seen[0], data.age_codes(torch.tensor([Lines.READ])))
+    torch.testing.assert_close(made.now, lines_now(made.read))
+    assert made.read.shape == (2, 2)
+    assert (made.read[:, 1] > made.read[:, 0]).all()
+
+
 def test_a_blurred_face_gets_no_grain(monkeypatch: pytest.MonkeyPatch) -> None:
     exported, made = exported_saying(monkeypatch, **lines_of(22.0, 1.0, 70.0))
     face, *others = example_inputs(SMALL, 1, 1)
@@ -385,14 +414,15 @@ def test_what_roughens_skin_is_added_to_residual_and_gain_after_the_hair_greyed(
 
 
 def test_a_face_that_gets_older_moves_down_more_than_across(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And one that gets younger moves as the network says."""
-    depth = torch.tensor([0.0, Exported.OLDER]).reshape(1, 2, 1).expand(-1, -1, 5)
-    exported, made = exported_saying(monkeypatch, 1, 2, depth=depth)
+    """And one that gets younger moves as the network says. Young faces keep their jaws."""
+    depth = torch.tensor([0.0, Exported.OLDER]).reshape(1, 2, 1).expand(2, -1, 5)
+    now = torch.tensor([[0.4], [0.0]])
+    exported, made = exported_saying(monkeypatch, 2, 2, depth=depth, now=now)
     made.edits.flow[:] = 0.02
     with torch.no_grad():
-        flow = exported(*example_inputs(SMALL, 1, 2))[2]
-    for age, across, down in ((0, 1.0, 1.0), (1, 0.25, 1.25)):
-        assert flow[0, age].mean((1, 2)).tolist() == pytest.approx([0.02 * across, 0.02 * down])
+        flow = exported(*example_inputs(SMALL, 2, 2))[2]
+    for face, age, across, down in ((0, 0, 1.0, 1.0), (0, 1, 0.25, 1.25), (1, 0, 1.0, 1.0), (1, 1, 0.0, 0.9)):
+        assert flow[face, age].mean((1, 2)).tolist() == pytest.approx([0.02 * across, 0.02 * down])
 
 
 def test_what_gets_no_older_turns_no_greyer(monkeypatch: pytest.MonkeyPatch) -> None:
