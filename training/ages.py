@@ -16,7 +16,8 @@ from .targets import curves
 
 #: Lines that a face has, in units of ``curves``, up to which it is young, and from which on it is old: at 43 and 55 years.
 YOUNG, OLD = 0.20, 0.45
-#: Lines to be gained or lost by which an age differs in full. At a face's own age nothing does: its picture would change.
+#: Lines to be gained or lost by which an age differs in full. At a face's own age nothing does, up to some 68 years (``lines_now`` tells
+#: no more): its picture would change.
 FAR = 0.25
 
 

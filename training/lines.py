@@ -83,7 +83,7 @@ class Lines(nn.Module):
 
 
 def lines_now(read: Tensor) -> Tensor:
-    """Lines that faces have already [N, 1], in units of ``curves``, of mean depths at ``Lines.READ`` [N, 2].
+    """Lines that faces have already [N, 1], up to those at the first age of ``Lines.READ``, in units of ``curves``, of mean depths at both [N, 2].
 
     A face's lines are drawn as deep as ``curves`` says, times a number of its own that says nothing of its age (``matching``). In the
     ratio of two depths that number is gone, and present lines are left: ``m / o = (c_m - now) / (c_o - now)``.

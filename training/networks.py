@@ -422,13 +422,13 @@ class Exported(nn.Module):
     FEW, LIGHT = 0.25, 0.08
     #: And at 33 and 42 years, between which skin begins to roughen; lines gained by which it has.
     SMOOTH, ROUGH, ROUGHENED = 0.07, 0.17, 0.8
-    #: Lines at 31 and 46 years, between which what a face loses when it gets younger begins to be its age; and from 36 to 46 years skin
-    #: has its own grain.
+    #: Lines at 31 and 46 years, between which what a face loses when it gets younger begins to be its age; and at 36 and 46 years, between
+    #: which skin comes to have its own grain.
     NONE, SOME, SMOOTHEST = 0.05, 0.25, 0.10
     #: How much of a face's change of shape is drawn when it gets older, across and down. In full, jaws got wide
     #: and boxy (a quarter across was chosen in 60 % [51, 69], on 40 people); what sinks may sink further (a third more: 55 % [46, 64], undecided).
-    #: Young faces got square jaws even so: less was chosen in 65 % [57, 74] of 26 people under 46, women 71. It comes slowly, from no lines to
-    #: those of 54 years: how many a face has is not told exactly.
+    #: Young faces got square jaws even so: less was chosen in 65 % [57, 74] of 26 people under 46, women 71, as it was then: in full up to 36 years
+    #: and gone from 46 on. It fades more slowly, from a face without lines to one with those of 53 years: how many a face has is not told exactly.
     SHAPE, SHAPE_OF_YOUNG, SHAPED = (0.25, 1.25), (0.0, 0.9), 0.40
     #: Mean depth of the lines from which on a face gets older: 0.00 at ages below the present one, 0.02 at it, 0.5 some years beyond.
     OLDER = 0.05

@@ -27,9 +27,9 @@ _DETAIL = 0.06
 #: Detail of colour in the middle of a face, as a share of its light, up to which it is skin's and from which on it is a sensor's noise, which
 #: would be seen on skin alone: of 294 faces the median is 0.006, 97 % are below, and 0.020 with noise of 4 levels in good light.
 _SKIN, _NOISE = 0.016, 0.026
-#: Grain of a face that is as old as can be, or young again, log light; the finest and the coarsest sigma, texels, finer of which shows the texels' own
-#: grid as rows of dots; and how much darker pores are than what is between them is light. Viewers chose such grain at 70 on people under
-#: 45 and at 30 on people over 42 (docs/training.md has what they were asked). Twice as strong, or twice as coarse, it looks like noise.
+#: Grain of a face that is as old as can be, or young again, standard deviation of log light; the finest and the coarsest sigma, texels (a finer one shows the texels'
+#: own grid as rows of dots); and how much darker pores are than what is between them is light. Viewers chose such grain at 70 on people under
+#: 45 and at 30 on people over 42 (docs/training.md has what they were asked). Twice as strong it looks like noise, and coarser and uneven like pocks.
 GRAIN, _FINEST, _COARSEST, _PORES = 0.023, 0.65, 1.9, 1.3 / 0.6
 #: Part of a texture's side within which grain fades out at its borders.
 _FADES = 0.05
@@ -84,7 +84,7 @@ class Grain(nn.Module):
             raise ValueError(f"side: expected an even number of texels, got {side}")
         at = (torch.arange(side) + 0.5) / side
         fade = (torch.minimum(at, 1 - at) / _FADES).clamp(max=1.0)
-        self.register_buffer("tile", grain(side // 2), persistent=False)  # four times, which no eye sees
+        self.register_buffer("tile", grain(side // 2), persistent=False)  # drawn four times
         self.register_buffer("fade", fade, persistent=False)
 
     def forward(self, amount: Tensor) -> Tensor:

@@ -362,18 +362,19 @@ def test_skin_without_lines_gets_a_grain_and_skin_that_loses_them(
 
 
 def test_each_face_gets_its_own_grain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of the second, who has lines and gets older; nor of one who gets older at all, whatever it loses."""
-    faces = [lines_of(years, 1.0, 70.0) for years in (22.0, 50.0)]
+    """What is lost counts for nothing while a face gets older: the third, who has lines, gets none."""
+    faces = [lines_of(years, 1.0, 70.0) for years in (22.0, 22.0, 50.0)]
     said = {name: torch.cat([one[name] for one in faces]) for name in faces[0]}
-    said["age"] = torch.stack([said["age"][:, 0], data.age_codes(torch.tensor([30.0, 30.0]))], 1)
+    said["age"] = torch.stack([said["age"][:, 0], data.age_codes(torch.tensor([30.0, 30.0, 30.0]))], 1)
     said["depth"] = said["depth"].expand(-1, 2, -1)
-    exported, _ = exported_saying(monkeypatch, 2, 2, **said)
-    monkeypatch.setattr(exported.greying, "sharpness", lambda light: torch.tensor([1.0, 0.5])[:, None, None, None])
+    exported, _ = exported_saying(monkeypatch, 3, 2, **said)
+    monkeypatch.setattr(exported.greying, "sharpness", lambda light: torch.tensor([1.0, 0.5, 1.0])[:, None, None, None])
     got: list[torch.Tensor] = []
     monkeypatch.setattr(exported.grain, "forward", lambda amount: got.append(amount) or amount[..., None, None, None])
     with torch.no_grad():
-        exported(*example_inputs(SMALL, 2, 2))
-    torch.testing.assert_close(got[0], torch.tensor([[0.89, 0.89], [0.0, 0.0]]), atol=0.01, rtol=0)
+        exported(*example_inputs(SMALL, 3, 2))
+    wanted = torch.tensor([[0.89, 0.89], [0.445, 0.445], [0.0, 0.0]])
+    torch.testing.assert_close(got[0], wanted, atol=0.01, rtol=0)
 
 
 def test_lines_are_read_at_the_ages_that_are_named() -> None:
