@@ -13,10 +13,12 @@ RULES = (
     products.of_rows,
     products.of_channels_last,
     maps.enlarged,
-    maps.halved,
+    maps.averaged,
     maps.convolved,
     maps.over_channels,
     maps.largest,
+    maps.eroded,
+    maps.mean,
     maps.read,
     maps.turned,
 )

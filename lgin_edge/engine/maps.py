@@ -12,8 +12,10 @@ import onnx
 from .products import FEW
 from .rewriting import Graph, Replacement, attributes
 
-#: Most values that a convolution sums up where it is written value by value.
-_TAPS = 9
+#: Most values that a convolution sums up where it is written value by value, and the largest side of a block.
+_TAPS, _BLOCK = 9, 8
+#: Where a slice ends that takes all that is left.
+_END = 2**31
 
 
 def enlarged(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
@@ -34,49 +36,67 @@ def enlarged(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
     return new.nodes
 
 
-def halved(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    """Means over blocks of 2 x 2 as sums of slices."""
+def averaged(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Means over blocks of K x K as sums of slices."""
     if node.op_type != "AveragePool":
         return None
     settings, shape = attributes(node), graph.shapes.get(node.input[0], [])
-    if settings["kernel_shape"] != [2, 2] or settings.get("strides") != [2, 2] or any(settings.get("pads", ())):
+    block = settings["kernel_shape"]
+    if settings.get("strides") != block or max(block) > _BLOCK or any(settings.get("pads", ())):
         return None
-    if len(shape) != 4 or not all(side and side % 2 == 0 for side in shape[2:]):
+    if len(shape) != 4 or any(not side or side % by for side, by in zip(shape[2:], block, strict=True)):
         return None
     new = Replacement(graph, node)
-    corners = [
-        new.add("Slice", node.input[0], [y, x], shape[2:], [2, 3], [2, 2]) for y, x in ((0, 0), (0, 1), (1, 0), (1, 1))
-    ]
-    new.add("Mul", new.total(corners), np.float32(0.25), to=node.output[0])
+    parts = [new.add("Slice", node.input[0], at, shape[2:], [2, 3], block) for at in np.ndindex(*block)]
+    new.add("Mul", new.total(parts), np.float32(1 / len(parts)), to=node.output[0])
     return new.nodes
 
 
 def convolved(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    """A convolution of few values, without a bias, as a sum of what it reads."""
+    """A convolution of few values, without a bias, as a sum of what it reads; of all channels, or of each alone."""
     kernel = graph.constants.get(node.input[1]) if node.op_type == "Conv" and len(node.input) == 2 else None
     shape = graph.shapes.get(node.input[0], [])
     if kernel is None or kernel.ndim != 4 or kernel[0].size > _TAPS or len(shape) != 4 or not all(shape[2:]):
         return None
-    settings, (inputs, rows, columns) = attributes(node), kernel.shape[1:]
-    around = [rows // 2, columns // 2]
-    if settings.get("group", 1) != 1 or any(one != 1 for one in settings.get("strides", ())):
-        return None
-    if (
-        settings.get("pads", [0] * 4) != around * 2
-        or not rows % 2
-        or not columns % 2
-        or np.count_nonzero(kernel.any(0)) < 2
-    ):
+    settings, (channels, inputs, *sides) = attributes(node), kernel.shape
+    alone, pads = settings.get("group", 1) == channels == shape[1], settings.get("pads", [0] * 4)
+    if not (alone or settings.get("group", 1) == 1) or pads[:2] != pads[2:] or np.count_nonzero(kernel.any(0)) < 2:
         return None
     new = Replacement(graph, node)
-    source = new.add("Pad", node.input[0], [0, 0, *around] * 2) if any(around) else node.input[0]
+    source = new.add("Pad", node.input[0], [0, 0, *pads[:2]] * 2) if any(pads) else node.input[0]
+    ends = [side + 2 * pad - width + 1 for side, pad, width in zip(shape[2:], pads[:2], sides, strict=True)]
+    steps = settings.get("strides", [1, 1])
     terms = []
     for i, y, x in np.argwhere(kernel.any(0)).tolist():
         part = source if inputs == 1 else new.part(source, i, 1)
-        if any(around):
-            part = new.add("Slice", part, [y, x], [y + shape[2], x + shape[3]], [2, 3])
+        if sides != [1, 1] or steps != [1, 1]:
+            part = new.add("Slice", part, [y, x], [y + ends[0], x + ends[1]], [2, 3], steps)
         terms.append(new.add("Mul", part, kernel[None, :, i, y, x, None, None]))
     new.total(terms, node.output[0])
+    return new.nodes
+
+
+def eroded(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """The largest of the negated values nearby, in each row and then of the rows, which is one kernel with the negation.
+
+    Not what such a pool may read: both at once would compute each value of it as often as it is read.
+    """
+    if node.op_type != "MaxPool" or graph.maker(node.input[0], "Neg") is None:
+        return None
+    settings = attributes(node)
+    sides, pads = settings["kernel_shape"], settings.get("pads", ())
+    if any(one != 1 for one in settings.get("strides", ())) or len(sides) != 2 or not all(side % 2 for side in sides):
+        return None
+    if [*pads] != [side // 2 for side in sides] * 2 or min(sides) < 3:
+        return None
+    new = Replacement(graph, node)
+    lowest = np.float32(np.finfo(np.float16).min)
+    padded = new.add("Pad", node.input[0], [0, 0, *pads[:2]] * 2, lowest)
+    # Ends from behind: the maps' own sides may not be known.
+    across = [new.add("Slice", padded, [x], [x + 1 - sides[1] or _END], [3]) for x in range(sides[1])]
+    rows = new.greatest(across)
+    down = [new.add("Slice", rows, [y], [y + 1 - sides[0] or _END], [2]) for y in range(sides[0])]
+    new.greatest(down, node.output[0])
     return new.nodes
 
 
@@ -99,6 +119,19 @@ def largest(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
         return None
     new = Replacement(graph, node)
     new.add("ReduceMax", new.add("ReduceMax", node.input[0], [3]), [2], to=node.output[0])
+    return new.nodes
+
+
+def mean(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """The mean of each map with channels last, as convolutions have them: else what is computed with it is turned."""
+    axes = graph.constants.get(node.input[1]) if node.op_type == "ReduceMean" and len(node.input) == 2 else None
+    shape = graph.shapes.get(node.input[0], [])
+    if axes is None or axes.tolist() != [2, 3] or attributes(node).get("keepdims", 1) or not all(shape[1:]):
+        return None
+    new = Replacement(graph, node)
+    last = new.add("Transpose", node.input[0], perm=[0, 2, 3, 1])
+    pixels = new.add("Reshape", last, [-1, shape[2] * shape[3], shape[1]])
+    new.add("ReduceMean", pixels, [1], to=node.output[0], keepdims=0)
     return new.nodes
 
 

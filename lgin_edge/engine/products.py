@@ -20,9 +20,11 @@ def of_one_code(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | No
     if not _has_code(graph, node):
         return None
     several = [one for one in graph.readers[node.input[0]] if _has_code(graph, one)]
+    matrices = [graph.constants[one.input[1]] for one in several]
+    if all(one.shape[1] <= FEW for one in matrices):  # written term by term, they are no kernel of their own
+        return None
     if several[0] is not node:
         return []
-    matrices = [graph.constants[one.input[1]] for one in several]
     new = Replacement(graph, node)
     product = new.add("Mul", new.add("Unsqueeze", node.input[0], [-1]), np.concatenate(matrices, 1))
     total = new.add("ReduceSum", product, [-2], keepdims=0)

@@ -19,7 +19,7 @@ class Graph:
 
     Attributes:
         shapes: sides; 0 where a side is not known.
-        constants: values, also of constants that are transposed.
+        constants: values, also of constants that are transposed or joined.
         makers: the node that a tensor comes from.
         readers: the nodes that read it.
     """
@@ -41,6 +41,9 @@ class Graph:
                 self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
             elif node.op_type == "Transpose" and node.input[0] in self.constants:
                 self.constants[node.output[0]] = self.constants[node.input[0]].transpose(attributes(node).get("perm"))
+            elif node.op_type == "Concat" and all(name in self.constants for name in node.input):
+                parts = [self.constants[name] for name in node.input]
+                self.constants[node.output[0]] = np.concatenate(parts, attributes(node)["axis"])
 
     def constant(self, values: npt.ArrayLike) -> str:
         """Name of a constant of float32, or of int64 for whole numbers."""
@@ -76,10 +79,17 @@ class Replacement:
 
     def total(self, terms: Sequence[str], to: str = "") -> str:
         """Sum of at least two."""
+        return self._folded("Add", terms, to)
+
+    def greatest(self, terms: Sequence[str], to: str = "") -> str:
+        """Largest of at least two."""
+        return self._folded("Max", terms, to)
+
+    def _folded(self, kind: str, terms: Sequence[str], to: str) -> str:
         result = terms[0]
         for term in terms[1:-1]:
-            result = self.add("Add", result, term)
-        return self.add("Add", result, terms[-1], to=to)
+            result = self.add(kind, result, term)
+        return self.add(kind, result, terms[-1], to=to)
 
 
 #: The nodes in the place of one, or None where a rule does not apply.

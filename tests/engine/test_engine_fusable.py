@@ -62,6 +62,7 @@ def check(model: Any, inputs: dict[str, Array], tolerance: float = 0) -> Counter
 def test_products_of_a_row_or_of_few_terms() -> None:
     inputs = {"row": whole(2, 4, 1, 9), "matrix": whole(2, 1, 9, 7), "rows": whole(2, 4, 3, 7), "few": whole(2, 3, 9)}
     constants = {"wide": whole(7, 9), "narrow": whole(7, 2), "maps": whole(4, 7, 30), "layers": whole(2, 9, 5)}
+    constants["more"] = whole(2, 9, 3)
     nodes = [
         node("MatMul", ["row", "matrix"], ["one_row"]),
         node("MatMul", ["rows", "narrow"], ["few_columns"]),
@@ -70,14 +71,16 @@ def test_products_of_a_row_or_of_few_terms() -> None:
         node("Transpose", ["few"], ["turned"], perm=[1, 0, 2]),
         node("Slice", ["turned", "start", "two"], ["regions"]),
         node("MatMul", ["regions", "layers"], ["a_row_a_face"]),
+        node("Concat", ["layers", "more"], ["joined"], axis=-1),
+        node("MatMul", ["regions", "joined"], ["by_joined"]),
     ]
     constants |= {"start": np.array([0]), "two": np.array([2])}
     outputs: dict[str, list[Any]] = {
         "one_row": ["N", 4, 1, 7], "few_columns": ["N", 4, 3, 2], "few_terms": ["N", 4, 3, 30], "kept": ["N", 4, 3, 9],
-        "a_row_a_face": [2, "N", 5],
+        "a_row_a_face": [2, "N", 5], "by_joined": [2, "N", 8],
     }  # fmt: skip
     kinds = check(model_of(nodes, inputs, outputs, constants), inputs)
-    assert (kinds["MatMul"], kinds["ReduceSum"], kinds["Add"]) == (1, 2, 12)
+    assert (kinds["MatMul"], kinds["ReduceSum"], kinds["Add"]) == (1, 3, 12)
 
 
 def test_products_of_one_code_are_one() -> None:
@@ -87,6 +90,15 @@ def test_products_of_one_code_are_one() -> None:
     outputs: dict[str, list[Any]] = {f"by_{name}": ["N", "G", one.shape[1]] for name, one in constants.items()}
     kinds = check(model_of(nodes, inputs, outputs, constants), inputs)
     assert kinds == {"Unsqueeze": 1, "Mul": 1, "ReduceSum": 1, "Split": 1}
+
+
+def test_products_of_one_code_with_small_matrices_are_term_by_term() -> None:
+    inputs = {"code": whole(2, 3, 7)}
+    constants = {"a": whole(7, 1), "b": whole(7, 7)}
+    nodes = [node("MatMul", ["code", name], [f"by_{name}"]) for name in constants]
+    outputs: dict[str, list[Any]] = {f"by_{name}": ["N", "G", one.shape[1]] for name, one in constants.items()}
+    kinds = check(model_of(nodes, inputs, outputs, constants), inputs)
+    assert (kinds["MatMul"], kinds["ReduceSum"], kinds["Add"]) == (0, 0, 12)
 
 
 def test_what_comes_with_channels_last_is_not_copied() -> None:
@@ -105,10 +117,12 @@ def test_what_comes_with_channels_last_is_not_copied() -> None:
 
 def test_small_work_on_maps() -> None:
     inputs = {"maps": whole(2, 3, 6, 4), "one": whole(2, 1, 6, 4), "two": whole(2, 2, 6, 4), "odd": whole(2, 3, 5, 4)}
+    inputs["blocks"] = whole(2, 2, 16, 8)
     constants = {
         "by22": np.array([1, 1, 2, 2], np.float32), "by21": np.array([1, 1, 2, 1], np.float32), "channel": np.array([1]),
         "sobel": np.array([[[[1, 2, 1], [0, 0, 0], [-1, -2, -1]]], [[[1, 0, -1], [2, 0, -2], [1, 0, -1]]]], np.float32),
         "turns": whole(8, 2, 1, 1), "biased": whole(2), "sides": np.array([2, 3]),
+        "row": whole(2, 1, 1, 7), "column": whole(2, 1, 7, 1), "shared": whole(4, 1, 1, 1),
     }  # fmt: skip
     asymmetric = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     nodes = [
@@ -122,15 +136,24 @@ def test_small_work_on_maps() -> None:
         node("Conv", ["one", "sobel", "biased"], ["kept"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
         node("ReduceSum", ["maps", "channel"], ["energy"]),
         node("ReduceMax", ["maps", "sides"], ["largest"]),
+        node("AveragePool", ["blocks"], ["means"], kernel_shape=[4, 8], strides=[4, 8]),
+        node("Conv", ["blocks", "row"], ["rows"], kernel_shape=[1, 7], strides=[1, 2], pads=[0, 3, 0, 3], group=2),
+        node("Conv", ["blocks", "column"], ["columns"], kernel_shape=[7, 1], strides=[2, 1], group=2),
+        node("Conv", ["blocks", "shared"], ["of_groups"], kernel_shape=[1, 1], group=2),
+        node("MaxPool", ["maps"], ["dilated"], kernel_shape=[3, 3], pads=[1] * 4),
+        node("Neg", ["dilated"], ["negated"]),
+        node("MaxPool", ["negated"], ["eroded"], kernel_shape=[3, 5], pads=[1, 2, 1, 2]),
+        node("ReduceMean", ["blocks", "sides"], ["mean"], keepdims=0),
     ]
     outputs: dict[str, list[Any]] = {
         "doubled": ["N", 3, 12, 8], "stretched": ["N", 3, 12, 4], "smooth": ["N", 3, 12, 8], "halved": ["N", 3, 3, 2],
         "cut": ["N", 3, 2, 2], "slopes": ["N", 2, 6, 4], "directions": ["N", 8, 6, 4], "kept": ["N", 2, 6, 4],
-        "energy": ["N", 1, 6, 4], "largest": ["N", 3, 1, 1],
+        "energy": ["N", 1, 6, 4], "largest": ["N", 3, 1, 1], "means": ["N", 2, 4, 1], "rows": ["N", 2, 16, 4],
+        "columns": ["N", 2, 5, 8], "of_groups": ["N", 4, 16, 8], "eroded": ["N", 3, 6, 4], "mean": ["N", 2],
     }  # fmt: skip
     kinds = check(model_of(nodes, inputs, outputs, constants), inputs)
-    assert (kinds["Resize"], kinds["Expand"], kinds["AveragePool"], kinds["Conv"]) == (2, 1, 1, 1)
-    assert (kinds["ReduceSum"], kinds["ReduceMax"]) == (0, 2)
+    assert (kinds["Resize"], kinds["Expand"], kinds["AveragePool"], kinds["Conv"]) == (2, 1, 1, 2)
+    assert (kinds["ReduceSum"], kinds["ReduceMax"], kinds["MaxPool"], kinds["ReduceMean"]) == (0, 2, 1, 1)
 
 
 def test_maps_that_are_read_by_matrices() -> None:
