@@ -40,14 +40,13 @@ class Ages(nn.Module):
         codes = [data.age_codes(torch.tensor(years, dtype=torch.float32)) for years in (old, young)]  # [K, K]
         self.register_buffer("old", codes[0] - torch.eye(len(data.GROUPS)), persistent=False)
         self.register_buffer("younger", codes[1] - codes[0], persistent=False)
-        self.register_buffer("curve", lines_of_groups(), persistent=False)
+        self.register_buffer("curve", lines_of_groups()[:, None], persistent=False)
 
     def forward(self, age: Tensor, now: Tensor) -> Tensor:
         """Codes [N, G, K] of codes of the same shape, and of the lines that faces have, [N, 1]."""
-        young = ((OLD - now) / (OLD - YOUNG)).clamp(0, 1)[..., None, None]
-        far = (((age * self.curve).sum(2) - now).abs() / FAR).clamp(max=1.0)[..., None]
-        # Summed and not multiplied as matrices, which takes an engine one kernel.
-        return age + far * (age[..., None] * (self.old + young * self.younger)).sum(2)
+        young = ((OLD - now) / (OLD - YOUNG)).clamp(0, 1)[..., None]
+        far = ((age @ self.curve - now[..., None]).abs() / FAR).clamp(max=1.0)
+        return age + far * (age @ self.old + young * (age @ self.younger))
 
 
 def lines_of_groups() -> Tensor:

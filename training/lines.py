@@ -55,17 +55,22 @@ class Lines(nn.Module):
         h = torch.cat([local.mean((3, 4)), seen], -1).transpose(0, 1)  # [5, N, inputs]
         return F.leaky_relu(h @ self.features + self.features_bias, 0.1)
 
-    def logits(self, h: Tensor) -> Tensor:
-        """Of the layers [N, 5, 2 K], of hidden features."""
-        return (h @ self.which).transpose(0, 1)
+    def told(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """What hidden features [5, N, HIDDEN] tell, in one product.
 
-    def deep(self, h: Tensor, l: Tensor) -> Tensor:
-        """Depths [N, G, 5, 1], not negative, of faces' hidden features h [5, N, HIDDEN] at ages l [N or 1, G, K]."""
-        age = 1 + self.modulation(l).unflatten(-1, (len(geometry.REGION_NAMES), -1))  # [N, G, 5, HIDDEN]
-        depth = (h.transpose(0, 1)[:, None, :, None] * age[:, :, :, None]) @ self.depth
-        depth = depth[..., 0] + self.usual(l)[..., None] + self.depth_bias
+        Returns: logits of the layers [N, 5, 2 K]; and slopes [N, 5, K + 1], what each age group adds to a depth before its softplus, and what
+        there is at any age.
+        """
+        by_age = self.modulation.weight.unflatten(0, self.depth.shape[:2])  # [5, HIDDEN, K]
+        weights = torch.cat([self.which, self.depth * by_age, self.depth], -1)
+        logits, slopes = (h @ weights).transpose(0, 1).split((self.which.shape[-1], by_age.shape[-1] + 1), -1)
+        return logits, slopes + torch.cat([self.usual.weight, self.depth_bias], -1)
+
+    def deep(self, slopes: Tensor, l: Tensor) -> Tensor:
+        """Depths [N, G, 5, 1], not negative, of faces' slopes [N, 5, K + 1] at ages l [N or 1, G, K]."""
+        by_age, always = slopes.split((l.shape[-1], 1), -1)
         # A softplus of few plain operators, which FP16 keeps.
-        steep = self.SLOPE * depth
+        steep = self.SLOPE * ((by_age @ l.mT + always).mT[..., None])
         return (F.relu(steep) + torch.log(1 + torch.exp(-steep.abs()))) / self.SLOPE
 
     def chosen(self, logits: Tensor) -> Tensor:

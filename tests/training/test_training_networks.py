@@ -137,6 +137,20 @@ def test_lines_are_the_formula():
     torch.testing.assert_close(lines.texture(fractions, depth)[:, :, 0], wanted, rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+def test_how_deep_lines_are_is_the_formula():
+    """A softplus of features that the age modulates; and which layers, in the same product."""
+    lines = randomised(SMALL).lines
+    generator = torch.Generator().manual_seed(SEED)
+    h, age = torch.randn(5, 2, lines.HIDDEN, generator=generator), torch.rand(2, 3, SMALL.groups, generator=generator)
+    logits, slopes = lines.told(h)
+    torch.testing.assert_close(logits, torch.einsum("rnh,rhk->nrk", h, lines.which), rtol=1e-4, atol=1e-4)
+    modulation = 1 + lines.modulation(age).unflatten(-1, (5, -1))
+    wanted = torch.einsum("rnh,ngrh,rh->ngr", h, modulation, lines.depth[..., 0])
+    wanted = torch.nn.functional.softplus(wanted + lines.usual(age) + lines.depth_bias[:, 0], beta=lines.SLOPE)
+    torch.testing.assert_close(lines.deep(slopes, age)[..., 0], wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_no_region_can_stop_learning_how_deep_its_lines_are():
     """A depth that a rectifier shut stayed shut: four regions of five had no lines, whatever the losses said."""
     lines = LGIN(SMALL).lines
@@ -144,7 +158,8 @@ def test_no_region_can_stop_learning_how_deep_its_lines_are():
     # Features of a trained network are no longer small.
     local = 9 * torch.randn(2, 5, SMALL.local_widths[1], 4, 4, generator=generator)
     whole = 9 * torch.randn(2, SMALL.global_widths[2], 4, 4, generator=generator)
-    depth = lines.deep(lines.hidden(local, whole), torch.eye(SMALL.groups).expand(2, -1, -1))
+    _, slopes = lines.told(lines.hidden(local, whole))
+    depth = lines.deep(slopes, torch.eye(SMALL.groups).expand(2, -1, -1))
     assert ((depth > 0) & (depth < 1)).all()
     for target in (0.0, 1.0):
         lines.zero_grad()
@@ -381,7 +396,7 @@ def test_lines_are_read_at_the_ages_that_are_named() -> None:
     net = LGIN(SMALL).eval()
     seen: list[torch.Tensor] = []
     deep = net.lines.deep
-    net.lines.deep = lambda h, l: seen.append(l) or deep(h, l)
+    net.lines.deep = lambda slopes, l: seen.append(l) or deep(slopes, l)
     with torch.no_grad():
         made = net(*example_inputs(SMALL, 2, 3))
     torch.testing.assert_close(seen[0], data.age_codes(torch.tensor([Lines.READ])))
