@@ -154,7 +154,7 @@ class Greying(nn.Module):
     larger: Tensor
     orient: Tensor
     sobel: Tensor
-    detail: Tensor
+    means: Tensor
     turns: Tensor
     luma: Tensor
 
@@ -163,10 +163,8 @@ class Greying(nn.Module):
         angles = torch.pi * torch.arange(DIRECTIONS) / DIRECTIONS
         rows = (torch.arange(side) + 0.5) / side
         across_rows = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
-        spot = torch.zeros(1, 1, 7, 7)
-        spot[..., 3, 3] = 1
-        fine = F.avg_pool2d(spot, 3, 1, 1)
-        coarse = F.avg_pool2d(fine, 5, 1, 2, count_include_pad=True)
+        # Of three values, and of five such means: rows, then columns.
+        means = torch.tensor([[0.0, 0, 1, 1, 1, 0, 0], [0.2, 0.4, 0.6, 0.6, 0.6, 0.4, 0.2]]) / 3
         for name, value in {
             "bank": F.pixel_unshuffle(streaks(side)[:, None], 2).flatten(1, 2),  # [DIRECTIONS + 1, 4 * S/2, S/2]
             "nearby": gaussian(side // 4, _NEARBY),
@@ -175,7 +173,7 @@ class Greying(nn.Module):
             "larger": enlarged(side // _BLOCK, side),
             "orient": gaussian(side // 2, _WINDOW),
             "sobel": torch.stack([across_rows, across_rows.T])[:, None] / _NOISE,
-            "detail": torch.cat([spot - fine, fine - coarse]),
+            "means": means[:, None, None],
             "turns": torch.stack([torch.cos(2 * angles), torch.sin(2 * angles)])[..., None, None],
             "luma": torch.tensor(LUMA)[:, None, None],
         }.items():
@@ -296,6 +294,7 @@ class Greying(nn.Module):
 
     def sharpness(self, light: Tensor) -> Tensor:
         """1 of a sharp view, 0 of one whose finest detail is far weaker than the next coarser one, [N, 1, 1, 1]."""
-        detail = F.conv2d(light, self.detail, stride=2)
+        means = F.conv2d(F.conv2d(light, self.means, stride=(1, 2)), self.means.mT, stride=(2, 1), groups=2)
+        detail = torch.cat([light[..., 3:-3:2, 3:-3:2], means[:, :1]], 1) - means
         finest, next_one = (detail * detail).mean((2, 3), keepdim=True).chunk(2, 1)
         return ((finest / (next_one + 1e-6) - _BLURRED) / (_SHARP - _BLURRED)).clamp(0, 1)

@@ -60,14 +60,14 @@ class Texture(nn.Module):
         mean = (luma(blurred) + 1) / 2
         spots = ((light - mean).abs() / (_DETAIL * mean + 1e-3) - 1).clamp(0, 1)
         detail = (1 - spots) * torch.cat([-1 - blurred, torch.ones_like(light)], 1)
-        aged = aged * (1 - self.noise(face - blurred, light - mean, mean))
+        middle = slice(face.shape[-1] * 3 // 8, face.shape[-1] * 5 // 8)
+        aged = aged * (1 - self.noise(face[..., middle, middle], blurred[..., middle, middle]))
         return (AMOUNT * aged)[..., None, None, None] * skin * detail[:, None]
 
-    def noise(self, detail: Tensor, light: Tensor, mean: Tensor) -> Tensor:
+    def noise(self, face: Tensor, blurred: Tensor) -> Tensor:
         """0 of a picture without noise, 1 of one with so much that nothing is to be made stronger, [N, 1]."""
-        middle = slice(detail.shape[-1] * 3 // 8, detail.shape[-1] * 5 // 8)
-        detail, light, mean = (x[..., middle, middle] for x in (detail, light, mean))
-        colour = ((detail / 2 - light).abs() / (mean + 0.02)).mean((1, 2, 3))
+        detail = face - blurred
+        colour = ((detail - luma(detail)).abs() / (luma(blurred) + 1.04)).mean((1, 2, 3))
         return ((colour - _SKIN) / (_NOISE - _SKIN)).clamp(0, 1)[:, None]
 
 
