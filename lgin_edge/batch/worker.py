@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import images, jobs
 from ..errors import BackendError, ClosedError, LginError, ModelError, raised_by_caller
@@ -76,6 +76,7 @@ class Worker:
                 f"({settings.sha256}): install the same lgin-edge and put the same file on every machine"
             )
         self._settings = settings
+        self._asked: dict[str, Any] = {"group": settings.group, "years": settings.years, "mark": settings.mark}
         self._transformer = Transformer(path, device=settings.device, threads=settings.threads)
         self._decoders = ImageDecoders(1, _DECODE_TIMEOUT_S)
 
@@ -102,16 +103,7 @@ class Worker:
 
     def _picture(self, task: Task) -> Outcome:
         job = jobs.Job(Path(task.source), Path(task.target))
-        settings = self._settings
-        faces = jobs.age_file(
-            self._transformer,
-            job,
-            group=settings.group,
-            years=settings.years,
-            mark=settings.mark,
-            overwrite=True,
-            read=self._read,
-        )
+        faces = jobs.age_file(self._transformer, job, **self._asked, overwrite=True, read=self._read)
         return Outcome(task.name, int(faces > 0), faces, () if faces else ((task.name, NO_FACE),), complete=True)
 
     def _read(self, path: Path, *, limits: Limits) -> images.Picture:
@@ -126,10 +118,7 @@ class Worker:
     def _age(self, data: bytes, name: str) -> Aged | None:
         """``Age``: one picture in memory."""
         picture = self._decoders.decode(data, name)
-        settings = self._settings
-        image, faces = jobs.age_picture(
-            self._transformer, picture, group=settings.group, years=settings.years, mark=settings.mark
-        )
+        image, faces = jobs.age_picture(self._transformer, picture, **self._asked)
         if image is None:
             return None
         kind = picture.format if picture.format in images.WRITABLE.values() else "PNG"
