@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from ..age_estimator import AgeEstimate
-    from ..faces import Face
     from ..images import Picture
     from ..jobs import Job
     from ..limits import Limits
@@ -160,13 +158,13 @@ def estimate(
         with Transformer(age_model=age_model, threads=threads, detector=detector, limits=limits) as transformer:
             found, failures = _estimate_files(transformer, files, limits)
     if json_:
-        _print_json(_estimates(found))
+        _print_json(found)
     else:
         _print_table(found)
     if failures:
         stderr.print(f"{failures} of {len(files)} pictures failed")
         raise typer.Exit(options.BAD_INPUT)
-    if not any(faces for _, faces in found):
+    if not any(one["faces"] for one in found):
         stderr.print("no face found in any picture")
         raise typer.Exit(options.NO_FACE)
 
@@ -208,8 +206,10 @@ def demo(
 
 def _estimate_files(
     transformer: Transformer, files: Sequence[Path], limits: Limits
-) -> tuple[list[tuple[Path, list[tuple[Face, AgeEstimate]]]], int]:
-    """The faces of each picture that could be read, and how many could not."""
+) -> tuple[list[dict[str, Any]], int]:
+    """The faces of each picture that could be read, as ``--json`` says them, and how many could not."""
+    from dataclasses import asdict
+
     from rich.progress import Progress
 
     found, failures = [], 0
@@ -221,24 +221,27 @@ def _estimate_files(
                 failures += 1
                 stderr.print(f"error: {error}")
                 continue
-            found.append((file, list(zip(transformer.last_call.faces, estimates, strict=True))))
+            faces = zip(transformer.last_call.faces, estimates, strict=True)
+            found.append(
+                {"file": str(file), "faces": [{"box": face.box.tolist(), **asdict(one)} for face, one in faces]}
+            )
     return found, failures
 
 
-def _print_table(found: Sequence[tuple[Path, Sequence[tuple[Face, AgeEstimate]]]]) -> None:
+def _print_table(found: Sequence[dict[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for name in ("file", "face", "years", "group"):
         table.add_column(name, justify="left" if name in ("file", "group") else "right", no_wrap=True)
-    for file, faces in found:
-        if not faces:
-            stderr.print(f"{file}: no face found")
-        for i, (_, one) in enumerate(faces):
-            table.add_row(str(file), str(i), f"{one.years:.0f}", f"{one.group} ({one.label})")
+    for picture in found:
+        if not picture["faces"]:
+            stderr.print(f"{picture['file']}: no face found")
+        for i, one in enumerate(picture["faces"]):
+            table.add_row(picture["file"], str(i), f"{one['years']:.0f}", f"{one['group']} ({one['label']})")
     if table.row_count:
         options.print_whole(stdout, table)
-        stdout.print(f"\n{_in_words([one.years for _, faces in found for _, one in faces])}")
+        stdout.print(f"\n{_in_words([one['years'] for picture in found for one in picture['faces']])}")
 
 
 def _in_words(years: Sequence[float]) -> str:
@@ -250,16 +253,6 @@ def _in_words(years: Sequence[float]) -> str:
         return f"The {len(years)} faces look roughly {youngest:.0f} years old."
     mean = sum(years) / len(years)
     return f"The {len(years)} faces look roughly {youngest:.0f} to {oldest:.0f} years old, {mean:.0f} on average."
-
-
-def _estimates(found: Sequence[tuple[Path, Sequence[tuple[Face, AgeEstimate]]]]) -> list[dict[str, Any]]:
-    """As ``--json`` says them."""
-    from dataclasses import asdict
-
-    return [
-        {"file": str(file), "faces": [{"box": face.box.tolist(), **asdict(one)} for face, one in faces]}
-        for file, faces in found
-    ]
 
 
 def _print_json(value: Any) -> None:
