@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import images, jobs
 from ..errors import BackendError, ClosedError, LginError, ModelError, raised_by_caller
+from ..files import sha256
 from ..image_decoders import ImageDecoders
 from ..limits import Limits
 from ..transformer import Transformer, model_path
@@ -53,7 +53,7 @@ AgeShard: TypeAlias = Callable[[str, Path, Path, Age], Outcome]
 def sha256_of(path: Path) -> str:
     """Raises ModelError."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ..errors import BackendError, ImageError, InputError
 from .options import exit_on_error, stderr, stdout
-
-if TYPE_CHECKING:
-    from ..engine.build import Built
 
 
 def build(
@@ -100,7 +97,10 @@ def build(
                 )
         except OSError as error:
             raise ImageError(f"cannot be written: {error}") from error
-    _print_built(out, built)
+    facts = built.description.engine
+    assert facts is not None  # it was just built
+    stdout.print(f"wrote {out}: {built.size:,} bytes in {built.seconds:.1f} s, {facts.variant} {facts.version}")
+    stdout.print(f"SHA-256 {built.sha256}, also in {out.name}.json")
 
 
 def verify(
@@ -143,10 +143,3 @@ def _check_output(out: Path, overwrite: bool) -> None:
         raise InputError(f"--out {out} exists; --overwrite replaces it")
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no folder {out.parent}")
-
-
-def _print_built(out: Path, built: Built) -> None:
-    facts = built.description.engine
-    assert facts is not None  # it was just built
-    stdout.print(f"wrote {out}: {built.size:,} bytes in {built.seconds:.1f} s, {facts.variant} {facts.version}")
-    stdout.print(f"SHA-256 {built.sha256}, also in {out.name}.json")

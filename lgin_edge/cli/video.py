@@ -85,6 +85,7 @@ def video(
 
         from ..transformer import Transformer
         from ..video.transcode import age_video
+        from ..video.writer import WRITABLE
 
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         limits = options.limits_of(faces=max_faces)
@@ -96,7 +97,8 @@ def video(
                 transformer.description.age_code(group=group)  # a wrong age fails before the film is read
             used = None if asked is None else tuple(options.reached(transformer, age) for age in asked)
             label = options.label_of(group, None) if used is None else "to".join(f"{age:g}" for age in used) + "years"
-            target = _target(source, out, label)
+            suffix = source.suffix if source.suffix.lower() in WRITABLE else ".mp4"
+            target = source.with_name(f"{source.stem}.{label}{suffix}") if out is None else out
             task = bar.add_task(source.name, total=None)
             outcome = age_video(
                 source,
@@ -200,15 +202,6 @@ def camera(
                 )
             )
             _watch(stream, window, recording, seconds)
-
-
-def _target(source: Path, out: Path | None, label: str) -> Path:
-    from ..video.writer import WRITABLE
-
-    if out is not None:
-        return out
-    suffix = source.suffix if source.suffix.lower() in WRITABLE else ".mp4"
-    return source.with_name(f"{source.stem}.{label}{suffix}")
 
 
 def _tell(source: Path, target: Path, outcome: Outcome) -> None:
