@@ -12,17 +12,14 @@ import io
 import json
 import os
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import ImageError, InputError
 from ..files import atomic_write
 from .tasks import Outcome
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 #: What file systems of networks say that have no locks; there nothing keeps two processes apart.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -78,7 +75,7 @@ class JsonLines:
             self._file.close()
 
 
-class Journal:
+class Journal(AbstractContextManager["Journal"]):
     """The journal of a folder of results, held by one process at a time.
 
     Args:
@@ -164,9 +161,6 @@ class Journal:
                 partial.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
         except OSError as error:
             raise ImageError(f"{self._folder / FAILURES}: cannot be written: {error}") from error
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._lines.close()

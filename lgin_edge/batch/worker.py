@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from .. import images, jobs
 from ..errors import BackendError, ClosedError, LginError, ModelError, raised_by_caller
@@ -14,9 +15,6 @@ from ..image_decoders import ImageDecoders
 from ..limits import Limits
 from ..transformer import Transformer, model_path
 from .tasks import NO_FACE, Outcome, Task, size_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 #: Seconds that a picture may take to decode, in a process of its own.
 _DECODE_TIMEOUT_S = 60.0
@@ -58,7 +56,7 @@ def sha256_of(path: Path) -> str:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-class Worker:
+class Worker(AbstractContextManager["Worker"]):
     """A loaded model that does tasks. It is a context manager.
 
     Raises:
@@ -127,9 +125,6 @@ class Worker:
     def close(self) -> None:
         self._decoders.close()
         self._transformer.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

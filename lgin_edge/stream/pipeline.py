@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from ..tracking.tracker import TrackedFace, Tracker
 from ..transformer import Transformer
 from .async_detector import AsyncDetector
 from .buffer_pool import BufferPool
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 #: In a stream whose every frame counts, a detection is used this many frames after it was asked for, whether it took that
 #: long or not: so that it has its time beside the frames, and the same film gives the same pictures.
@@ -45,7 +42,7 @@ class ProcessedFrame:
     changed: bool  #: Whether any of them was changed; if not, ``image`` is a copy of the frame.
 
 
-class Pipeline:
+class Pipeline(AbstractContextManager["Pipeline"]):
     """Frames in, changed frames out, one at a time. ``Stream`` gives it a source; code that gets frames pushed calls it.
 
     >>> with Pipeline(transformer, years=70) as pipeline:
@@ -167,9 +164,6 @@ class Pipeline:
         """End the detector's thread. The transformer stays open."""
         self._closed = True
         self._detector.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
