@@ -71,10 +71,7 @@ def in_two_rows(
 
 
 def row(transformer: Transformer, image: Image.Image, face: Face, cell: int) -> list[Image.Image]:
-    """The original and every age group of one face, cut around it: RGB images of ``cell`` x ``cell`` pixels.
-
-    Args: as for ``timeline_strip``.
-    """
+    """The original and every age group of one face, cut around it: RGB images of ``cell`` x ``cell`` pixels."""
     affine = face.affine
     corners = geometry.apply(affine, [(0, 0), (1, 0), (0, 1), (1, 1)])
     x, y = corners.mean(axis=0)

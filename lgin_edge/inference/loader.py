@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 def open_model(
     path: Path, *, providers: Sequence[str], threads: int, sha256: str | None = None, limits: Limits = LIMITS
 ) -> Backend:
-    """Load an ONNX model for arrays on the host.
-
-    Raises:
-        ModelError: the file is missing, damaged, has another SHA-256, an engine, or no model of lgin-edge.
-        BackendError: the run time or the provider is not there.
-    """
+    """Load an ONNX model for arrays on the host. Raises ModelError for an engine; or as ``OnnxBackend``."""
     if is_engine(path):
         raise ModelError(
             f"{path}: an engine runs on a GPU alone: Transformer({str(path)!r}); here the .onnx file is needed"
@@ -48,9 +43,7 @@ def open_path(
 ) -> CpuFramePath | GpuFramePath:
     """Load a model for frames: on the CPU, or as ``open_gpu_path`` where ``device`` (None: for an engine) is a GPU.
 
-    Raises:
-        ModelError, BackendError: as ``open_model`` and ``open_gpu_path``.
-        InputError: a device that there cannot be, or an engine on the CPU.
+    Raises InputError for an engine on the CPU; or as ``open_model`` and ``open_gpu_path``.
     """
     engine = is_engine(model)
     if device is None:
@@ -66,14 +59,8 @@ def open_path(
 def open_gpu_path(model: Path, device: int | str, sha256: str | None = None, limits: Limits = LIMITS) -> GpuFramePath:
     """Load a model for frames on a GPU: an engine, or an ``.onnx`` file by ONNX Runtime's CUDA provider.
 
-    Args:
-        device: the GPU's number, "cuda" or "cuda:1".
-        sha256: that the file must have; of an engine that of the file beside it when not given.
-
-    Raises:
-        InputError: no such device can be.
-        ModelError: the file is missing, damaged, foreign, or was built for another version or GPU.
-        BackendError: no GPU, this build has no CUDA kernels, or a run time is not there.
+    Args: as for ``Transformer``. Raises BackendError: no GPU, this build has no CUDA kernels, or a run time is not there;
+    or as ``parse_device`` and the class of the engine.
     """
     from .cuda import Cuda, Stream, parse_device
 

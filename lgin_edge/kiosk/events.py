@@ -46,7 +46,6 @@ class Webhook:
         return f"the webhook {self._url}"
 
     def send(self, event: str, body: bytes) -> None:
-        """See ``Receiver``."""
         request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
             pass
@@ -108,7 +107,6 @@ class Mqtt:
             client.publish(f"{self._topic}/health", self._health, qos=1, retain=True)
 
     def send(self, event: str, body: bytes) -> None:
-        """See ``Receiver``."""
         self._client.loop_start()  # the first time; later it does nothing
         if not self._connected.wait(_TIMEOUT_S):
             raise OSError("it is not connected")
@@ -121,7 +119,6 @@ class Mqtt:
         raise OSError("it did not confirm a message")
 
     def close(self) -> None:
-        """See ``Receiver``."""
         if self._connected.is_set():
             with contextlib.suppress(OSError):
                 self.send("health", self._GONE)

@@ -205,13 +205,8 @@ class Kiosk:
                     await self.in_thread(self.settings.gallery.sweep)
 
     def address(self, path: str, scheme: str, host: str) -> tuple[str, bool]:
-        """The whole address of a path for a visitor's phone, and whether a phone can reach it.
-
-        Args:
-            path: begins with a slash.
-            scheme: by which the visitor came: "http", "https".
-            host: the ``Host`` header by which he came.
-        """
+        """The address of a path ("/...") for the phone of a visitor who came by this scheme and ``Host`` header, and
+        whether a phone can reach it."""
         if self.settings.public_url is not None:
             return self.settings.public_url + path, True
         if not is_loopback(host_name(host)):
