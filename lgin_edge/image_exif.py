@@ -84,7 +84,7 @@ def to_bytes(tags: Image.Exif, most: int | None = None) -> bytes:
     """
     keep_texts(tags)
     written: list[tuple[int, Any, int]] = []  # bytes of each tag, its table, and itself
-    for place, table in _placed_tables(tags):
+    for place, table in tables(tags):
         for tag in [tag for tag in table if tag not in (_EXIF_IFD, _GPS_IFD)]:
             size = _bytes_of(place, tag, table[tag])
             if size:
@@ -103,18 +103,13 @@ def to_bytes(tags: Image.Exif, most: int | None = None) -> bytes:
 
 def keep_texts(tags: Image.Exif) -> None:
     """Texts as the bytes that they are, in UTF-8 mostly. Pillow reads them as Latin-1, and writes "?" for all that is not ASCII."""
-    for table in tables(tags):
+    for _, table in tables(tags):
         for tag, value in list(table.items()):
             if isinstance(value, str) and not value.isascii():
                 table[tag] = value.encode("latin-1", "replace")
 
 
-def tables(tags: Image.Exif) -> list[Any]:
-    """The first table, and those of the camera and the position."""
-    return [table for _, table in _placed_tables(tags)]
-
-
-def _placed_tables(tags: Image.Exif) -> list[tuple[int | None, Any]]:
+def tables(tags: Image.Exif) -> list[tuple[int | None, Any]]:
     """Places and tags of the first table, and of those of the camera and the position; those that Pillow cannot read leave them."""
     for tag in list(tags):
         if _is_unreadable(tags, tag):

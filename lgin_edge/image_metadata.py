@@ -162,7 +162,7 @@ def _exif(file: Any, image: Image.Image) -> Any:
     if not len(exif):
         return exif
     exif[_ORIENTATION] = 1
-    for table in image_exif.tables(exif):
+    for _, table in image_exif.tables(exif):
         for tag, value in list(table.items()):
             # Places in the old file; what stands elsewhere; a preview, mostly in a camera's own notes.
             if tag in (_SUB_IFDS, _XMP, _IPTC, _PHOTOSHOP_TAG) or _holds_picture(value):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import re
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -123,7 +122,7 @@ def _from_capsule(capsule: Any, color: Color | None, stream: int) -> DeviceFrame
     """The capsule stays ours and unconsumed: when it is dropped, its producer's destructor frees what it holds."""
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-    if not re.search(r'"dltensor"', repr(capsule)):
+    if '"dltensor"' not in repr(capsule):
         raise InputError(f"image: expected a DLPack capsule named dltensor, got {capsule!r}")
     tensor = _Tensor.from_address(get(capsule, b"dltensor"))
     if tensor.device_type != _DLPACK_CUDA:

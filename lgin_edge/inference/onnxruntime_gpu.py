@@ -47,8 +47,13 @@ class OnnxGpuEngine:
         provider: Provider | None = None,
         memory: str = "cuda",
     ) -> None:
+        import onnxruntime
+
         if provider is None:
-            _load_libraries()
+            # CUDA and cuDNN of pip's packages, where ONNX Runtime does not look by itself. It prints what it does not find;
+            # what is needed, and missing, is in our error.
+            with redirect_stdout(StringIO()):
+                onnxruntime.preload_dlls()
             options = {"device_id": str(device), "user_compute_stream": str(stream)}
             # By default every algorithm of every convolution is timed at each new number of faces: seconds, in a live picture.
             provider = (PROVIDER, options | {"cudnn_conv_algo_search": "HEURISTIC"})
@@ -66,8 +71,6 @@ class OnnxGpuEngine:
         about = self.description
         if len({self.dtypes[name] for name in ("face", "patches", *about.outputs)}) != 1:
             raise ModelError(f"{path}: faces and residuals have different types, {self.dtypes}; export it again")
-        import onnxruntime
-
         self._options = onnxruntime.RunOptions()
         # What follows is queued on the same stream: nothing has to be waited for.
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
@@ -90,14 +93,6 @@ class OnnxGpuEngine:
     def close(self) -> None:
         """Free the session."""
         self._backend.close()
-
-
-def _load_libraries() -> None:
-    """Load CUDA and cuDNN from pip's packages, where ONNX Runtime does not look by itself."""
-    import onnxruntime
-
-    with redirect_stdout(StringIO()):  # it prints what it does not find; what is needed, and missing, is in our error
-        onnxruntime.preload_dlls()
 
 
 def _missing_library() -> str:

@@ -131,18 +131,18 @@ class Tracker:
             frame: the frame that was last moved to.
             at_once: new faces begin with the whole change, as those of a film's first frame, instead of fading in.
         """
-        free = [track for track in self._tracks if track.requested_anchor is not None]
+        free = [(track, track.requested_anchor) for track in self._tracks if track.requested_anchor is not None]
         pairs = sorted(
             (distance, i, j)
-            for i, track in enumerate(free)
+            for i, (track, anchor) in enumerate(free)
             for j, face in enumerate(found)
-            if (distance := _apart(_asked(track), face.landmarks)) <= (_SAME if track.lost_for is None else _SAME_LOST)
+            if (distance := _apart(anchor, face.landmarks)) <= (_SAME if track.lost_for is None else _SAME_LOST)
         )
         matched: dict[int, int] = {}
         for _, i, j in pairs:
             if i not in matched and j not in matched.values():
                 matched[i] = j
-        for i, track in enumerate(free):
+        for i, (track, _) in enumerate(free):
             if i in matched:
                 self._confirm(track, found[matched[i]], asked, frame)
             else:
@@ -223,7 +223,7 @@ class Tracker:
             track.points.move_homes(track.face.affine)
         renew = track.visibility.answer(face.score, 0.0 if lost else apart)
         if renew and track.patch is not None:
-            self._choose_points(track)
+            track.points.choose(track.patch, track.face.affine)
 
     def _add(self, face: Face, asked: Frame | None, frame: Frame, at_once: bool) -> None:
         """A face that no track had."""
@@ -250,11 +250,7 @@ class Tracker:
         track.patch = face_patch(frame, self._format, track.face.landmarks)
         self._look(track, frame, 0.0)
         if track.patch is not None:
-            self._choose_points(track)
-
-    def _choose_points(self, track: _Track) -> None:
-        assert track.patch is not None
-        track.points.choose(track.patch, track.face.affine)
+            track.points.choose(track.patch, track.face.affine)
 
     def _brought_forward(self, face: Face, asked: Frame | None, frame: Frame) -> Float64 | None:
         """Where the landmarks [5, 2] of a face of the frame ``asked`` are now; None if the flow does not tell."""
@@ -282,11 +278,6 @@ class Tracker:
 def _is_gone(track: _Track) -> bool:
     out_of_sight = track.lost_for is not None and track.lost_for > _KEEP
     return track.blend <= 0 and (out_of_sight or (track.misses >= _MISSES and track.unseen_for > _KEEP))
-
-
-def _asked(track: _Track) -> Float64:
-    assert track.requested_anchor is not None
-    return track.requested_anchor
 
 
 def _apart(one: Float64, other: Float64) -> float:
