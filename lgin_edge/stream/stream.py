@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
@@ -18,12 +19,10 @@ from .sources import Source, open_source
 from .stats import Meter, Stats
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from ..tracking.tracker import TrackedFace
 
 
-class Stream:
+class Stream(Iterator[Frame], AbstractContextManager["Stream"]):
     """The frames of a source, with the faces in them at another age.
 
     >>> with lgin_edge.Stream(0, transformer, years=70) as stream:  # camera 0
@@ -146,9 +145,6 @@ class Stream:
             **self._meter.summary(),
         )
 
-    def __iter__(self) -> Self:
-        return self
-
     def __next__(self) -> Frame:
         """The next frame, changed. Raises StopIteration after ``close`` or the source's end; see ``Stream``."""
         try:
@@ -169,9 +165,6 @@ class Stream:
     def close(self) -> None:
         """Free the source and end the threads. A caller that waits for a frame gets no more; the transformer stays open."""
         self._close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
