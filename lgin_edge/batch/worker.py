@@ -57,13 +57,7 @@ def sha256_of(path: Path) -> str:
 
 
 class Worker(AbstractContextManager["Worker"]):
-    """A loaded model that does tasks. It is a context manager.
-
-    Raises:
-        ModelError: the model is missing, damaged, or not the one that the others have.
-        BackendError: its run time is not there.
-        InputError: a device that there cannot be.
-    """
+    """A loaded model that does tasks. Raises ModelError if it is not the one that the others have; or as ``Transformer``."""
 
     def __init__(self, settings: Settings) -> None:
         path = model_path(settings.model)

@@ -17,4 +17,3 @@ class Detector(Protocol):
     def __call__(self, frame: Frame, color: Color) -> list[Face]:
         """Faces of a frame ([H, W, 3 or 4] or NV12 [H * 3/2, W] uint8), the largest first. May be called by several
         threads at once."""
-        ...

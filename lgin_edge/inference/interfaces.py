@@ -45,7 +45,6 @@ class Backend(Protocol):
         Format 1: face_delta [M, 3, S, S], patch_delta [M, 5, 3, P, P]. Format 2: face_edit [M, 6, S, S], patch_edit
         [M, 5, 4, P, P], flow [M, 2, S/8, S/8], place [N, 2, S/8, S/8], lines [M, 1, A, A].
         """
-        ...
 
     def close(self) -> None: ...
 
@@ -55,11 +54,9 @@ class EngineCall(Protocol):
 
     def capturable(self, stream: int) -> bool:
         """Whether it can be recorded, once it was queued."""
-        ...
 
     def enqueue(self, stream: int) -> None:
         """Queue it. Raises BackendError."""
-        ...
 
     def close(self) -> None: ...
 
@@ -89,6 +86,5 @@ class Engine(Protocol):
         ages: int,  # G
     ) -> EngineCall:
         """A call on this memory. Raises BackendError."""
-        ...
 
     def close(self) -> None: ...

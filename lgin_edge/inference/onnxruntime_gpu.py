@@ -27,9 +27,7 @@ class OnnxGpuEngine:
         stream: that ONNX Runtime queues its work on: the one that is given to ``enqueue``.
         provider: what runs it, and ``memory``, where the buffers lie: tests put the CPU there.
 
-    Raises:
-        ModelError: missing, damaged, without a description, or its inputs and outputs contradict the description.
-        BackendError: this ONNX Runtime has no CUDA, or it does not work here.
+    Raises BackendError: this ONNX Runtime has no CUDA, or it does not work here; or as ``OnnxBackend``.
     """
 
     max_faces = MAX_FACES

@@ -59,12 +59,7 @@ class Close(enum.IntEnum):
 
 
 class Refused(Exception):
-    """A message that ends the session.
-
-    Args:
-        code: why.
-        reason: in words; what a WebSocket can carry of it, 123 bytes, is sent.
-    """
+    """A message that ends the session. Of the reason what a WebSocket can carry, 123 bytes, is sent."""
 
     def __init__(self, code: Close, reason: str) -> None:
         super().__init__(reason)

@@ -29,7 +29,6 @@ class Frames(Protocol):
 
     def __iter__(self) -> Iterator[tuple[Frame, float | None]]:
         """Frames, and their time in seconds where the source knows it. Raises StreamError when it stops before its end."""
-        ...
 
     def close(self) -> None: ...
 

@@ -22,16 +22,9 @@ def encoder(container: str) -> str:
 
 
 class SoundEncoder:
-    """One stream of sound, decoded and encoded again.
+    """A film's stream of sound, decoded and encoded again by the encoder ``name`` into a new stream of ``container``.
 
-    Args:
-        av: the module ``av``.
-        source: the stream of the film.
-        container: the new file; the stream is added to it.
-        name: of the encoder.
-
-    Raises:
-        av.error.FFmpegError, ValueError: the encoder does not take it.
+    Raises av.error.FFmpegError, ValueError: the encoder does not take it.
     """
 
     def __init__(self, av: Any, source: Any, container: Any, name: str) -> None:
