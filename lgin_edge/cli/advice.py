@@ -18,13 +18,11 @@ _SOME_AGE = "--years 70"
 def check_pictures(inputs: Sequence[Path], group: float | None, years: float | None) -> None:
     """Look at what ``lgin-edge age`` was given before anything else of it is. Raises InputError."""
     from ..images import WRITABLE
-    from ..jobs import FILMS, PICTURES
+    from ..jobs import PICTURES
 
     age = _age(group, years)
     for path in inputs:
-        _check_address(path, age)
-        if path.suffix.lower() in FILMS:
-            raise InputError(f"{path} is a film: {_command('video', path)} {age}")
+        _check_picture(path, age, f": {_command('video', path)} {age}")
     *sources, last = inputs
     if not sources or exists(last) or not all(map(exists, sources)):
         return
@@ -37,24 +35,14 @@ def check_pictures(inputs: Sequence[Path], group: float | None, years: float | N
 
 def check_estimated(inputs: Sequence[Path]) -> None:
     """As ``check_pictures``, for ``lgin-edge estimate``."""
-    from ..jobs import FILMS
-
     for path in inputs:
-        _check_address(path, _SOME_AGE)
-        if path.suffix.lower() in FILMS:
-            raise InputError(f"{path} is a film, and ages are estimated of pictures: save some of its frames first")
+        _check_picture(path, _SOME_AGE, ", and ages are estimated of pictures: save some of its frames first")
 
 
 def check_animated(source: Path) -> None:
     """As ``check_pictures``, for ``lgin-edge animate``."""
-    from ..jobs import FILMS
-
-    _check_address(source, _SOME_AGE)
-    if source.suffix.lower() in FILMS:
-        raise InputError(
-            f"{source} is a film, and clips are made of one picture: save a frame first. The film at an age: "
-            f"{_command('video', source)} {_SOME_AGE}"
-        )
+    advice = f"save a frame first. The film at an age: {_command('video', source)} {_SOME_AGE}"
+    _check_picture(source, _SOME_AGE, f", and clips are made of one picture: {advice}")
 
 
 def check_batch(source: Path, group: float | None, years: float | None) -> None:
@@ -86,13 +74,18 @@ def check_film(films: Sequence[Path], group: float | None, years: str | None) ->
         raise InputError(f"expected one film, got {len(films)}: do them one after the other")
 
 
-def _check_address(path: Path, age: str) -> None:
+def _check_picture(path: Path, age: str, film: str) -> None:
+    """Raises InputError for an address, and for a film, with what to say of it."""
+    from ..jobs import FILMS
+
     if _ADDRESS.match(str(path)) and not exists(path):
         address = _address(path)
         quoted = shlex.quote(address)
         raise InputError(
             f"{address}: an address. Fetch a picture first: curl -O {quoted}; a stream is shown by: lgin-edge camera {quoted} {age}"
         )
+    if path.suffix.lower() in FILMS:
+        raise InputError(f"{path} is a film{film}")
 
 
 def _address(path: Path) -> str:
