@@ -104,16 +104,12 @@ def age(
                 return
             _say_left_out(inputs)
             change = partial(jobs.age_file, transformer, group=group, years=years, mark=mark, limits=limits, read=_read)
-            done = _run(planned, partial(change, overwrite=overwrite))
-    failures = sum("error" in one for one in done)
+            change = partial(change, overwrite=overwrite)
+            work = [(job.source, partial(_aged, job, change)) for job in planned]
+            done = _each(work, "ageing", hint="lgin-edge batch goes on where it was broken off")
     if json_:
         _print_json(done)
-    if failures:
-        stderr.print(f"{failures} of {len(planned)} pictures failed")
-        raise typer.Exit(options.BAD_INPUT)
-    if not any(one["faces"] for one in done):
-        stderr.print("no face found in any picture, nothing written")
-        raise typer.Exit(options.NO_FACE)
+    _finish(done, "no face found in any picture, nothing written")
 
 
 def estimate(
@@ -156,17 +152,13 @@ def estimate(
         limits = options.limits_of(faces=max_faces, megapixels=max_megapixels, mb=max_mb)
         detector = options.detector_of(tiles, threads, max_faces)
         with Transformer(age_model=age_model, threads=threads, detector=detector, limits=limits) as transformer:
-            found, failures = _estimate_files(transformer, files, limits)
+            done = _each([(file, partial(_estimated, transformer, file, limits)) for file in files], "looking")
+    read = [one for one in done if "error" not in one]
     if json_:
-        _print_json(found)
+        _print_json(read)
     else:
-        _print_table(found)
-    if failures:
-        stderr.print(f"{failures} of {len(files)} pictures failed")
-        raise typer.Exit(options.BAD_INPUT)
-    if not any(one["faces"] for one in found):
-        stderr.print("no face found in any picture")
-        raise typer.Exit(options.NO_FACE)
+        _print_table(read)
+    _finish(done, "no face found in any picture")
 
 
 def demo(
@@ -204,28 +196,53 @@ def demo(
         stdout.print(f"wrote {out} ({strip.width} x {strip.height} pixels)")
 
 
-def _estimate_files(
-    transformer: Transformer, files: Sequence[Path], limits: Limits
-) -> tuple[list[dict[str, Any]], int]:
-    """The faces of each picture that could be read, as ``--json`` says them, and how many could not."""
-    from dataclasses import asdict
-
+def _each(work: Sequence[tuple[Path, Callable[[], dict[str, Any]]]], what: str, hint: str = "") -> list[dict[str, Any]]:
+    """Do the work on each picture; what became of it, as ``--json`` says it. ``hint`` is for a run that is broken off."""
     from rich.progress import Progress
 
-    found, failures = [], 0
-    with Progress(console=stderr, transient=True, disable=len(files) == 1) as progress:
-        for file in progress.track(files, description="looking"):
+    done: list[dict[str, Any]] = []
+    with Progress(console=stderr, transient=True, disable=len(work) == 1 or stdout.quiet) as progress:
+        for file, do in progress.track(work, description=what):
             try:
-                estimates = transformer.estimate_age(_read(file, limits=limits).image)
+                one = do()
+            except KeyboardInterrupt:
+                if hint and len(work) > 1:
+                    stderr.print(f"{len(done)} of {len(work)} pictures are done. {hint}")
+                raise
             except (ImageError, InputError) as error:
-                failures += 1
+                one = {"out": None, "faces": 0, "error": str(error)}
                 stderr.print(f"error: {error}")
-                continue
-            faces = zip(transformer.last_call.faces, estimates, strict=True)
-            found.append(
-                {"file": str(file), "faces": [{"box": face.box.tolist(), **asdict(one)} for face, one in faces]}
-            )
-    return found, failures
+            done.append({"file": str(file), **one})
+    return done
+
+
+def _finish(done: Sequence[dict[str, Any]], no_face: str) -> None:
+    """The exit code, where not all went well."""
+    failures = sum("error" in one for one in done)
+    if failures:
+        stderr.print(f"{failures} of {len(done)} pictures failed")
+        raise typer.Exit(options.BAD_INPUT)
+    if not any(one["faces"] for one in done):
+        stderr.print(no_face)
+        raise typer.Exit(options.NO_FACE)
+
+
+def _aged(job: Job, change: Callable[[Job], int]) -> dict[str, Any]:
+    """Do a job by ``jobs.age_file``."""
+    found = change(job)
+    if not found:
+        stderr.print(f"{job.source}: no face found, nothing written")
+        return {"out": None, "faces": 0}
+    stdout.print(f"{job.source} -> {job.target} ({found} face{'s' if found > 1 else ''})")
+    return {"out": str(job.target), "faces": found}
+
+
+def _estimated(transformer: Transformer, file: Path, limits: Limits) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    estimates = transformer.estimate_age(_read(file, limits=limits).image)
+    faces = zip(transformer.last_call.faces, estimates, strict=True)
+    return {"faces": [{"box": face.box.tolist(), **asdict(one)} for face, one in faces]}
 
 
 def _print_table(found: Sequence[dict[str, Any]]) -> None:
@@ -279,36 +296,6 @@ def _say_left_out(inputs: Sequence[Path]) -> None:
     for folder in filter(Path.is_dir, inputs):
         for file in jobs.left_out(folder):
             stderr.print(f"{file}: {jobs.why_left_out(file)}, left out")
-
-
-def _run(planned: Sequence[Job], change: Callable[[Job], int]) -> list[dict[str, Any]]:
-    """Do the jobs by ``jobs.age_file``; what became of each, as ``--json`` says it."""
-    from rich.progress import Progress
-
-    done: list[dict[str, Any]] = []
-    with Progress(console=stderr, transient=True, disable=len(planned) == 1 or stdout.quiet) as progress:
-        for job in progress.track(planned, description="ageing"):
-            one: dict[str, Any] = {"file": str(job.source), "out": None, "faces": 0}
-            try:
-                found = change(job)
-            except KeyboardInterrupt:
-                if len(planned) > 1:
-                    stderr.print(
-                        f"{len(done)} of {len(planned)} pictures are done. lgin-edge batch goes on where it was broken off"
-                    )
-                raise
-            except (ImageError, InputError) as error:
-                done.append(one | {"error": str(error)})
-                stderr.print(f"error: {error}")
-                continue
-            done.append(one)
-            one["faces"] = found
-            if found:
-                one["out"] = str(job.target)
-                stdout.print(f"{job.source} -> {job.target} ({found} face{'s' if found > 1 else ''})")
-            else:
-                stderr.print(f"{job.source}: no face found, nothing written")
-    return done
 
 
 def _check_pipes(inputs: Sequence[Path], out: Path | None = None) -> None:
