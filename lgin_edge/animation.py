@@ -17,7 +17,7 @@ import numpy as np
 from . import provenance
 from .errors import ImageError, InputError, shown
 from .faces import Face
-from .files import atomic_write, exists
+from .files import exists, write_files
 from .frames import Frame, PixelFormat
 from .images import over_white, to_plain
 
@@ -88,8 +88,7 @@ class Animation:
             raise ImageError(f"{path}: exists already; choose another name or allow overwriting")
         data = self.encode(path.suffix.lower())
         try:
-            with atomic_write(path) as partial:
-                partial.write_bytes(data)
+            write_files({path: data})
         except OSError as error:
             raise ImageError(f"{path}: cannot be written: {error.strerror or error}") from error
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import image_exif, provenance
 from .errors import ImageError, raised_by_caller
-from .files import atomic_write, exists
+from .files import exists, write_files
 from .image_checks import check_cost, without_long_texts
 from .image_metadata import jpeg_metadata, kept_metadata, png_text, tiff_metadata, use_utf8_xmp, with_tables
 from .limits import LIMITS, Limits
@@ -274,9 +274,7 @@ def write(
     if exists(path) and not overwrite:
         raise ImageError(f"{path}: exists already; choose another name or allow overwriting")
     with _explained(path):
-        data = _encoded(image, kind, source, changed)
-        with atomic_write(path) as partial:
-            partial.write_bytes(data)
+        write_files({path: _encoded(image, kind, source, changed)})
 
 
 def encode(image: Image.Image, kind: str, source: Picture | None = None, *, changed: bool = True) -> bytes:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError, InputError
-from ..files import atomic_write
+from ..files import write_files
 from .tasks import Outcome
 
 #: What file systems of networks say that have no locks; there nothing keeps two processes apart.
@@ -157,8 +157,7 @@ class Journal(AbstractContextManager["Journal"]):
             if name in self.outcomes:
                 writer.writerows(map(_cell, row) for row in self.outcomes[name].left_out)
         try:
-            with atomic_write(self._folder / FAILURES) as partial:
-                partial.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
+            write_files({self._folder / FAILURES: text.getvalue().encode(errors="surrogateescape")})
         except OSError as error:
             raise ImageError(f"{self._folder / FAILURES}: cannot be written: {error}") from error
 

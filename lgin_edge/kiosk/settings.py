@@ -58,11 +58,6 @@ class Settings:
     languages: dict[str, Texts] = field(default_factory=offered)
     language: str | None = None  #: The one in which the page opens; None for that of the browser, if it is offered.
 
-    @property
-    def visitors_per_address(self) -> int:
-        """Sessions at once that one address may hold."""
-        return -(-self.max_visitors // 2)
-
     def texts(self, language: str) -> Texts:
         """The texts of a language; of one that is not offered, those in which the page opens."""
         first = self.language or ("en" if "en" in self.languages else next(iter(self.languages)))
