@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: Scripts, styles, pictures and connections of this server alone ('self' is its WebSocket too), none of them inline.
@@ -54,15 +55,13 @@ class Guard:
             scope = {**scope, "method": "GET"}
         problem = self._problem(Headers(scope=scope))
         if problem is None:
-            await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else _with_reason(send))
+            sending = _with_headers(send) if scope["type"] == "http" else _with_reason(scope, receive, send)
+            await self._app(scope, receive, sending)
             return
         self._refused(problem[1])
-        if scope["type"] == "websocket":
-            await _refuse(send, "websocket.http.response", *problem)
-            return
-        if problem[1] != "length":  # where a body with two lengths ends nobody knows
+        if scope["type"] == "http" and problem[1] != "length":  # where a body with two lengths ends nobody knows
             await _discard(receive)
-        await _refuse(send, "http.response", *problem)
+        await _refuse(scope, receive, send, *problem)
 
     def _problem(self, headers: Headers) -> tuple[int, str, str] | None:
         host = headers.get("host", "")
@@ -122,20 +121,14 @@ def error_body(code: str, message: str) -> bytes:
     return json.dumps({"error": {"code": code, "message": message}}).encode()
 
 
-async def _refuse(send: Send, kind: str, status: int, code: str, message: str) -> None:
-    """Answer with an error; ``kind`` is what ASGI's messages of the answer begin with."""
-    body = error_body(code, message)
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),  # what follows on it may be another's
-    ]
-    send = _with_headers(send)
-    await send({"type": f"{kind}.start", "status": status, "headers": headers})
-    await send({"type": f"{kind}.body", "body": body})
+async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, code: str, message: str) -> None:
+    """Answer with an error."""
+    headers = {"Connection": "close"}  # what follows on it may be another's
+    answer = Response(error_body(code, message), status, headers, "application/json")
+    await answer(scope, receive, _with_headers(send))
 
 
-def _with_reason(send: Send) -> Send:
+def _with_reason(scope: Scope, receive: Receive, send: Send) -> Send:
     """A WebSocket that nothing here takes is refused as a page that is not there."""
     accepted = False
 
@@ -143,9 +136,7 @@ def _with_reason(send: Send) -> Send:
         nonlocal accepted
         accepted = accepted or message["type"] == "websocket.accept"
         if message["type"] == "websocket.close" and not accepted:
-            await _refuse(
-                send, "websocket.http.response", 404, "http", "there is no WebSocket of this path; it is /live"
-            )
+            await _refuse(scope, receive, send, 404, "http", "there is no WebSocket of this path; it is /live")
             return
         await send(message)
 
@@ -156,8 +147,7 @@ def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.http.response.start"):
             headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
-                headers[name] = value
+            headers.update(HEADERS)
             headers.setdefault("Cache-Control", "no-store")
         await send(message)
 
