@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from .. import __version__, contact_sheet, images
@@ -53,12 +54,12 @@ class Health(BaseModel):
     visitors: int
 
 
-class ApiError(Exception):
+class ApiError(HTTPException):
     """An answer that is an error: status and headers of HTTP, ``code`` and ``message`` as in ``Problem``."""
 
     def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message, self.headers = status, code, message, headers
+        super().__init__(status, message, headers)
+        self.code = code
 
 
 def _refusal(description: str) -> dict[str, Any]:
@@ -236,7 +237,7 @@ async def _admitted(request: Request) -> AsyncIterator[Kiosk]:
         yield kiosk
         status = 200
     except ApiError as error:
-        status = error.status
+        status = error.status_code
         raise
     finally:
         kiosk.metrics.requests.labels(str(status)).inc()

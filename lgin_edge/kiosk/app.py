@@ -55,7 +55,6 @@ def create_app(transformer: Transformer, settings: Settings) -> FastAPI:
     app.include_router(_page)
     app.include_router(staff)
     app.mount("/static", StaticFiles(directory=STATIC))
-    app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_value)
     app.add_exception_handler(Exception, _failure)
@@ -167,12 +166,9 @@ def _error(status: int, code: str, message: str, headers: dict[str, str] | None 
     return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
 
 
-async def _api_error(request: Request, error: Any) -> Response:
-    return _error(error.status, error.code, error.message, error.headers)
-
-
 async def _http_error(request: Request, error: Any) -> Response:
-    return _error(error.status_code, "http", str(error.detail), dict(error.headers or {}))
+    """Of the API, or of FastAPI."""
+    return _error(error.status_code, getattr(error, "code", "http"), str(error.detail), error.headers)
 
 
 async def _wrong_value(request: Request, error: Any) -> Response:

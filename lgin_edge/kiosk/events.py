@@ -47,8 +47,7 @@ class Webhook:
 
     def send(self, event: str, body: bytes) -> None:
         request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
-            pass
+        urllib.request.urlopen(request, timeout=_TIMEOUT_S).close()
 
     def close(self) -> None:
         """See ``Receiver``."""
