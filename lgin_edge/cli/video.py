@@ -81,17 +81,16 @@ def video(
     stdout.quiet = quiet or json_
     with exit_on_error():
         asked = options.ages_of(years)
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress
 
         from ..transformer import Transformer
         from ..video.transcode import age_video
         from ..video.writer import WRITABLE
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         limits = options.limits_of(faces=max_faces)
         with (
             Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits) as transformer,
-            Progress(*columns, console=stderr, transient=True) as bar,
+            Progress(console=stderr, transient=True) as bar,
         ):
             if group is not None:
                 transformer.description.age_code(group=group)  # a wrong age fails before the film is read

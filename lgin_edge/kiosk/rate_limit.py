@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 #: Clients that are remembered.
 _CLIENTS = 1024
@@ -39,16 +40,11 @@ class TokenBuckets:
     """A bucket for each client; of too many clients the one that has been quiet for longest is forgotten."""
 
     def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limits = rate, burst, clock
-        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._bucket = lru_cache(_CLIENTS)(lambda client: TokenBucket(rate, burst, clock))
 
     def take(self, client: str) -> float:
         """As ``TokenBucket.take``, of that client's."""
-        bucket = self._buckets.setdefault(client, TokenBucket(*self._limits))
-        self._buckets.move_to_end(client)
-        if len(self._buckets) > _CLIENTS:
-            self._buckets.popitem(last=False)
-        return bucket.take()
+        return self._bucket(client).take()
 
 
 class Full(Exception):
