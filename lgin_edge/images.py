@@ -146,10 +146,7 @@ def size(
 ) -> tuple[int, int]:
     """Width and height that the header of an image file in memory tells, before it is turned upright; no pixel is decoded.
 
-    Args:
-        name, formats: as ``decode``.
-
-    Raises ImageError: no image, an animation, or larger than ``limits`` allow.
+    Args: as for ``decode``. Raises ImageError: no image, an animation, or larger than ``limits`` allow.
     """
     _check_bytes(name, len(data), limits)
     with _explained(name, formats):

@@ -21,10 +21,8 @@ from .cuda import Cuda, DeviceMemory
 class TensorRTEngine:
     """An engine file, loaded.
 
-    The hash, the description, the variant, its version and the GPU are checked before TensorRT sees a byte.
-
-    Args:
-        sha256: the hash that the file must have; that of the file beside it when not given.
+    The hash, the description, the variant, its version and the GPU are checked before TensorRT sees a byte. Args: as for
+    ``engine_file.read``.
 
     Attributes:
         cache: where TensorRT-RTX keeps the kernels that it compiled for this GPU, from one start to the next; None for another

@@ -56,12 +56,7 @@ class Full(Exception):
 
 
 class Places:
-    """A few places, of which one address can hold a part. For one thread.
-
-    Args:
-        total: places in all.
-        per_address: that one address can hold.
-    """
+    """A few places, of which one address can hold a part. For one thread."""
 
     def __init__(self, total: int, per_address: int) -> None:
         self.total, self.per_address = total, per_address

@@ -155,8 +155,7 @@ class Visibility:
         """The detector found the face. Whether its points may be chosen anew.
 
         Args:
-            score: of the detection.
-            apart: distance of its landmarks from those that were followed, eye distances.
+            apart: distance of the detection's landmarks from those that were followed, eye distances.
         """
         drop = self._best_score - score
         self._poor = drop > _SCORE_DROP
