@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -156,8 +156,3 @@ class Oracle:
 def error(shown: Floats, truth: Floats) -> float:
     """Mean distance of landmarks, eye distances."""
     return float(np.linalg.norm(shown - truth, axis=1).mean() / np.linalg.norm(truth[1] - truth[0]))
-
-
-def as_frames(shots: Sequence[Shot]) -> Iterator[Image8]:
-    for shot in shots:
-        yield shot.frame

@@ -33,16 +33,8 @@ _FAR = np.array(
 
 
 def load() -> Float64:
-    """The mean mesh [468, 2], canonical and symmetrical."""
+    """The mean mesh [468, 2], canonical: of the packs' subjects and their mirror images (``mirrored_points``), so symmetrical."""
     return np.load(_FILE).astype(np.float64)
-
-
-def fit(subjects: list[Subject]) -> Float64:
-    """The mean mesh of subjects and their mirror images."""
-    mean = np.mean([s.mesh for s in subjects], 0) / SIDE
-    partner = mirrored_points(mean)
-    reflected = mean[partner] * (-1, 1) + (2 * mean[NOSE_TIP, 0], 0)
-    return (mean + reflected) / 2
 
 
 def mirrored_points(mesh: Float64) -> npt.NDArray[np.int64]:
