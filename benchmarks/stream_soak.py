@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import tempfile
@@ -12,22 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from endurance import state
 from rich.progress import track
 from stream_film import Film, Frame, Json, console
 
 import lgin_edge
 from lgin_edge.stream import Stream
-
-
-def memory() -> float:
-    """Resident memory of this process, MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def descriptors() -> int:
-    """Open file descriptors of this process."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def scenes(frames: int) -> Iterator[Frame]:
@@ -51,7 +40,7 @@ def soak(frames: int) -> Json:
         tiny = models.save(Path(folder) / "tiny.onnx")
         for live_ in (False, True):
             samples: list[tuple[int, float]] = []
-            opened = descriptors()
+            _, opened, _ = state()
             with lgin_edge.Transformer(tiny, threads=1) as transformer:
                 given = 0
                 start = time.monotonic()
@@ -68,7 +57,7 @@ def soak(frames: int) -> Json:
                         ticket.release()
                         given += 1
                         if given % max(1, frames // 100) == 0:
-                            samples.append((given, round(memory(), 2)))
+                            samples.append((given, state()[0]))
                     stats = stream.stats
                 spent = time.monotonic() - start
             time.sleep(1.0)  # threads may be in the middle of something
@@ -81,7 +70,7 @@ def soak(frames: int) -> Json:
                 "scenes": stats.scenes,
                 "detections": stats.detections,
                 "threads_after": threading.active_count(),
-                "descriptors_left": descriptors() - opened,
+                "descriptors_left": state()[1] - opened,
                 "memory_first_tenth_MB": statistics.median(values[: max(1, len(values) // 10)]),
                 "memory_last_tenth_MB": statistics.median(values[-max(1, len(values) // 10) :]),
                 "growth_second_half_MB": round(half[-1] - half[0], 2) if half else 0.0,
