@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from xml.etree import ElementTree
@@ -40,7 +41,7 @@ import lgin_edge
 from benchmarks.stages.machine import describe
 from lgin_edge import geometry, kernels
 from lgin_edge.faces import FaceBatch
-from lgin_edge.frames import PixelFormat
+from lgin_edge.frames import Frame, PixelFormat
 from lgin_edge.kernels import Edits, FacePlan
 
 Json = dict[str, Any]
@@ -102,39 +103,28 @@ def kernel_calls(calls: int) -> Json:
     affine = np.array([[60.0, 6.0, 25.0], [-6.0, 60.0, 20.0]])[None]
     faces, spec = FaceBatch(affine, geometry.REGION_BOXES[None]), geometry.ViewSpec(24, 12)
 
-    def variants() -> list[Callable[[], Results]]:
-        made: list[Callable[[], Results]] = []
-        for pixel_format in PixelFormat:
-            frame = rng.integers(0, 256, pixel_format.shape(96, 128), dtype=np.uint8)
-            work = np.empty_like(frame)
-            for dtype in (np.float32, np.float16):
-                shapes = (1, 3, 24, 24), (1, 5, 3, 12, 12)
-                edits = Edits(*(rng.normal(0, 0.3, shape).astype(dtype) for shape in shapes))
-                for threads in (1, 2):
+    def crop(frame: Frame, order: PixelFormat, dtype: Any, threads: int) -> Results:
+        return kernels.region_crop(FacePlan.of(frame, faces, spec, order), frame, dtype=dtype, threads=threads)
 
-                    def crop(
-                        frame: Any = frame, order: Any = pixel_format, dtype: Any = dtype, threads: int = threads
-                    ) -> Results:
-                        plan = FacePlan.of(frame, faces, spec, order)
-                        return kernels.region_crop(plan, frame, dtype=dtype, threads=threads)
+    def paste(frame: Frame, order: PixelFormat, edits: Edits, work: Frame, threads: int) -> Results:
+        plan = FacePlan.of(frame, faces, spec, order)
+        if threads == 1:
+            return [kernels.region_paste(plan, frame, edits)]
+        work[...] = frame
+        return [kernels.region_paste(plan, work, edits, out=work, threads=threads)]
 
-                    def paste(
-                        frame: Any = frame,
-                        work: Any = work,
-                        edits: Any = edits,
-                        order: Any = pixel_format,
-                        threads: int = threads,
-                    ) -> Results:
-                        plan = FacePlan.of(frame, faces, spec, order)
-                        if threads == 1:
-                            return [kernels.region_paste(plan, frame, edits)]
-                        work[...] = frame
-                        return [kernels.region_paste(plan, work, edits, out=work, threads=threads)]
-
-                    made += [crop, paste]
-        return made
-
-    ways = variants()
+    ways: list[Callable[[], Results]] = []
+    for order in PixelFormat:
+        frame = rng.integers(0, 256, order.shape(96, 128), dtype=np.uint8)
+        work = np.empty_like(frame)
+        for dtype in (np.float32, np.float16):
+            shapes = (1, 3, 24, 24), (1, 5, 3, 12, 12)
+            edits = Edits(*(rng.normal(0, 0.3, shape).astype(dtype) for shape in shapes))
+            for threads in (1, 2):
+                ways += [
+                    partial(crop, frame, order, dtype, threads),
+                    partial(paste, frame, order, edits, work, threads),
+                ]
     expected = [[one.copy() for one in way()] for way in ways]
     wrong = 0
     watch, step = Watch(), max(1, calls // 100)
