@@ -13,13 +13,12 @@ import numpy as np
 import typer
 
 import lgin_edge
+from training.command import PacksOption
 from training.dataset.labels import default_packs, of_split, read_packs
 
 
 def main(
-    data: Annotated[
-        list[Path] | None, typer.Option(help="Packs with a labels.csv (default: portraits and faces).")
-    ] = None,
+    data: PacksOption = None,
     split: Annotated[str, typer.Option(help="val or test.")] = "test",
     model: Annotated[Path | None, typer.Option(help="An age model (default: the bundled one).")] = None,
 ) -> None:

@@ -25,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from . import checkpoint, data, examples, sheets
+from .command import PacksOption, run_command
 from .config import PRESETS, TrainConfig, override, restored
 from .dataset.labels import default_packs, read_packs
 from .networks import LGIN
@@ -253,10 +254,7 @@ def main(
         ),
     ] = "default",
     targets: Annotated[Path, typer.Option(help="What python -m training.targets.build made.")] = Path("runs/targets"),
-    packs: Annotated[
-        list[Path] | None,
-        typer.Option("--data", help="Packs with a labels.csv (default: portraits and faces of ../shared)"),
-    ] = None,
+    packs: PacksOption = None,
     max_minutes: Annotated[float, typer.Option(help="Stop (and save) after this long.")] = 1e9,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     devices: Annotated[int, typer.Option(help="Devices on this machine (torchrun sets it by itself).")] = 1,
@@ -315,6 +313,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run_command(main)
