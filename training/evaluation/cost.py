@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import onnx
-from onnx import numpy_helper
 
 
 def parameters(model: onnx.ModelProto) -> int:
@@ -34,9 +33,6 @@ def macs(model: onnx.ModelProto, free: int = 1) -> int:
         for value in (*graph.value_info, *graph.input, *graph.output)
     }
     shapes |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant":
-            shapes[node.output[0]] = list(numpy_helper.to_array(node.attribute[0].t).shape)
     total = 0
     for node in graph.node:
         if node.op_type in ("Conv", "MatMul", "Gemm"):
