@@ -29,6 +29,7 @@ from PIL import Image
 from .command import PacksOption, exit_on_error
 from .dataset import labels
 from .dataset.labels import Photo
+from .judging.anatomy import Meshes
 from .judging.sources import UNCHANGED, Frame, Source, open_source
 from .sheets import grid
 
@@ -335,8 +336,6 @@ def pairs(
     seed: _Seed = 0,
 ) -> None:
     """Sheets ``original | left | right`` of two sources, and their key."""
-    from .judging.anatomy import Meshes
-
     with exit_on_error("blind"):
         photos, _ = _people(data, split, people)
         meshes = Meshes(mesh) if mesh else None

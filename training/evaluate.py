@@ -34,7 +34,7 @@ from . import data
 from .command import PacksOption, exit_on_error, run_command
 from .dataset import labels
 from .dataset.labels import Photo
-from .evaluation import measures, summary, temporal_consistency
+from .evaluation import measures, report, summary, temporal_consistency
 from .evaluation.estimators import Embedder, Estimator, MissingJudge, age_estimators
 from .evaluation.measures import Floats, Pairs
 
@@ -203,8 +203,7 @@ def main(
     ] = None,
 ) -> None:
     """Measure age, identity, preservation and temporal consistency of a model on held-out people."""
-    from . import judge
-    from .evaluation import report
+    from . import judge  # a second
 
     start = time.perf_counter()
     output = output or Path("runs/evaluate") / model.stem

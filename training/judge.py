@@ -14,12 +14,15 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from PIL import Image
 from rich.progress import track
 
 from .command import PacksOption, exit_on_error, run_command
 from .dataset import labels
 from .dataset.labels import Photo
-from .judging import measures, two_sample
+from .evaluation.estimators import MissingJudge, age_estimators
+from .evaluation.measures import tone, typology_angle
+from .judging import measures, report, two_sample
 from .judging.anatomy import Anatomy, Floats, Meshes, canonical_view
 from .judging.sources import ModelSource, Source, open_source
 from .sheets import grid
@@ -154,8 +157,6 @@ def judge(
 
 def _about(photo: Photo, anatomy: Anatomy) -> Json:
     """Who it is; the tone is measured from the picture's skin, light and camera included."""
-    from .evaluation.measures import tone, typology_angle
-
     angle = typology_angle(np.median(anatomy.lab[anatomy.skin], axis=0))
     about = {"name": photo.name, "source": photo.source, "gender": photo.gender, "age": photo.age}
     return about | {"age_kind": photo.age_kind, "tone": tone(angle), "tags": sorted(photo.tags)}
@@ -168,8 +169,6 @@ def _read(estimators: Sequence[Any], frame: Any, pictures: Sequence[Any], photo:
 
 
 def _as_frame(picture: Floats, side: int) -> Any:
-    from PIL import Image
-
     small = Image.fromarray(np.rint(picture * 255).astype(np.uint8))
     return np.asarray(small.resize((side, side), Image.Resampling.LANCZOS))
 
@@ -317,9 +316,6 @@ def main(
     ] = True,
 ) -> None:
     """Judge aged pictures and write report.html, report.json."""
-    from .evaluation.estimators import MissingJudge, age_estimators
-    from .judging import report
-
     torch.set_num_threads(1)  # the networks of the two-sample test are too small to share
     output = output or Path("runs/judge") / Path(source).stem
     with exit_on_error("judge", MissingJudge):

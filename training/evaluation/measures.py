@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import correlate1d
 
 from lgin_edge import geometry
 from lgin_edge.frames import Frame
@@ -41,7 +42,7 @@ def slope(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
 
 def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     """Spearman's: Pearson's correlation of the ranks, ties sharing their mean rank; 0 where one of the two is constant."""
-    from scipy.stats import rankdata
+    from scipy.stats import rankdata  # half a second
 
     a, b = (rankdata(v) for v in (x, y))
     a, b = a - a.mean(), b - b.mean()
@@ -167,8 +168,6 @@ def edges_kept(before: Floats, after: Floats) -> float:
 
 def binomial(x: Floats, step: int) -> Floats:
     """Binomial blur (1 4 6 4 1) / 16 of [H, W, ...] with holes of ``step`` pixels, reflected at the border."""
-    from scipy.ndimage import correlate1d
-
     kernel = np.zeros(4 * step + 1)
     kernel[::step] = np.array([1, 4, 6, 4, 1]) / 16
     return correlate1d(correlate1d(x, kernel, 0, mode="mirror"), kernel, 1, mode="mirror")

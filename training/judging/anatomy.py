@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy import ndimage
+from scipy.spatial import Delaunay
 
 from ..dataset.labels import Photo
 from ..evaluation.measures import to_lab
@@ -77,8 +79,6 @@ class Meshes:
     @cached_property
     def _corners(self) -> tuple[npt.NDArray[np.int64], Floats]:
         """Vertices [T, 3] round each texel of mesh space, and their weights [T, 3]; all 0 outside the face."""
-        from scipy.spatial import Delaunay
-
         triangulation = Delaunay(self.mean)
         y, x = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE
         texels = np.stack([x, y], -1).reshape(-1, 2)
@@ -91,11 +91,9 @@ class Meshes:
 
     def unfold(self, picture: Floats, anatomy: Anatomy) -> Floats:
         """A canonical picture [SIDE, SIDE] in mesh space, [SIDE, SIDE]; 0 outside the face."""
-        from scipy.ndimage import map_coordinates
-
         vertices, weights = self._corners
         at = np.einsum("tk,tkd->td", weights, anatomy.points[vertices]) * SIDE - 0.5
-        values: Floats = map_coordinates(picture, at[:, ::-1].T, order=1, mode="nearest")
+        values: Floats = ndimage.map_coordinates(picture, at[:, ::-1].T, order=1, mode="nearest")
         return (values * (weights.sum(-1) > 0)).reshape(SIDE, SIDE)
 
     @cached_property
@@ -132,52 +130,44 @@ class Anatomy:
     @cached_property
     def skin(self) -> Mask:
         """Visible facial skin: the face without eyes, brows and lips, of a colour like most of it (no fringe, beard, lens)."""
-        from scipy.ndimage import binary_dilation, binary_opening, gaussian_filter
-
-        face = self.oval & ~binary_dilation(self._polygons([LIPS, *EYES, *BROWS]), iterations=4)
-        smooth = gaussian_filter(self.lab, (2, 2, 0))
+        face = self.oval & ~ndimage.binary_dilation(self._polygons([LIPS, *EYES, *BROWS]), iterations=4)
+        smooth = ndimage.gaussian_filter(self.lab, (2, 2, 0))
         center = np.median(smooth[face], 0)
         # At most so wide: a beard or a fringe must not widen what counts as skin.
         spread = np.minimum(1.48 * np.median(np.abs(smooth[face] - center), 0) + (5, 2.5, 3), (9, 5, 6))
         like = np.abs((smooth - center) / spread) < (4, 4.5, 4.5)
         # Shine is skin.
         like[..., 0] |= smooth[..., 0] > center[0]
-        return np.asarray(face & binary_opening(like.all(-1), np.ones((3, 3))))
+        return np.asarray(face & ndimage.binary_opening(like.all(-1), np.ones((3, 3))))
 
     @cached_property
     def hair(self) -> Mask:
         """Hair of the head above the mouth, where no collar is: darker or less red than the face's skin, outside the face, and
         joined to the top of the head."""
-        from scipy.ndimage import binary_dilation, binary_opening, gaussian_filter, label
-
         lightness, redness, yellowness = np.moveaxis(
-            gaussian_filter(self.lab, (1.5, 1.5, 0)) - np.median(self.lab[self.skin], 0), -1, 0
+            ndimage.gaussian_filter(self.lab, (1.5, 1.5, 0)) - np.median(self.lab[self.skin], 0), -1, 0
         )
         unlike = (lightness < -20) | ((lightness < -9) & ((redness < -4) | (yellowness < -6)))
         unlike |= (lightness < 8) & (redness < -6)
         y = ((np.arange(SIDE) + 0.5) / SIDE)[:, None]
         brow = self.points[BROW_TOPS, 1].mean()
         place = (self.person > 0.5) & ~(self.oval & (y > brow - 0.02)) & (y < self.points[MOUTH_CORNERS, 1].mean())
-        parts, count = label(binary_opening(place & unlike, np.ones((3, 3))))
-        top = parts[(y < brow - 0.04) & ~binary_dilation(self.oval, iterations=2) & (parts > 0)]
+        parts, count = ndimage.label(ndimage.binary_opening(place & unlike, np.ones((3, 3))))
+        top = parts[(y < brow - 0.04) & ~ndimage.binary_dilation(self.oval, iterations=2) & (parts > 0)]
         sizes = np.bincount(top, minlength=count + 1)
         return np.asarray(np.isin(parts, np.flatnonzero(sizes >= 100)) & (parts > 0))
 
     @cached_property
     def soft_hair(self) -> Floats:
         """The hair as a matte in [0, 1] to paint with: soft at its edge, fading towards the height where ``hair`` ends."""
-        from scipy.ndimage import gaussian_filter
-
         y = ((np.arange(SIDE) + 0.5) / SIDE)[:, None]
         fade = np.clip((self.points[MOUTH_CORNERS, 1].mean() - y) / 0.12, 0, 1)
-        return np.asarray(gaussian_filter(self.hair.astype(np.float64), 2.5) * fade)
+        return np.asarray(ndimage.gaussian_filter(self.hair.astype(np.float64), 2.5) * fade)
 
     @cached_property
     def outside(self) -> Floats:
         """Distance of every pixel from the person, canonical; 0 inside."""
-        from scipy.ndimage import distance_transform_edt
-
-        return distance_transform_edt(self.person < 0.3) / SIDE
+        return ndimage.distance_transform_edt(self.person < 0.3) / SIDE
 
     def _polygons(self, outlines: Iterable[Iterable[int]]) -> Mask:
         from skimage.draw import polygon2mask

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from ..evaluation.measures import to_lab
 from .anatomy import EYE_CORNERS, REGIONS, SIDE, Anatomy, Floats, Mask, Meshes
@@ -43,8 +44,6 @@ def log_luma(picture: Floats) -> Floats:
 
 def blur_within(values: Floats, mask: Mask, sigma: float) -> Floats:
     """Gaussian blur of the values inside a mask, by those inside alone; 0 outside."""
-    from scipy.ndimage import gaussian_filter
-
     weight = mask.astype(np.float64)
     blurred = gaussian_filter(values * weight, sigma) / (gaussian_filter(weight, sigma) + 1e-6)
     return blurred * weight
@@ -119,8 +118,6 @@ def hair(anatomy: Anatomy, after: Floats) -> Json | None:
         "dark": was it; "changed": part of the matte with a seen change of colour; "lightness": its change at the 10th, 50th and
         90th percentile, L; "chroma_kept": of the mean distance from grey; "strands_kept": contrast of strands, after over before.
     """
-    from scipy.ndimage import gaussian_filter
-
     matte = anatomy.hair
     if matte.sum() < LEAST_TEXELS:
         return None
@@ -142,8 +139,6 @@ def rims(anatomy: Anatomy, after: Floats) -> Json:
 
     Returns: "beside" the person, just outside the outline; "jaw": on neck and background round the lower face.
     """
-    from scipy.ndimage import distance_transform_edt
-
     change = 255 * np.abs(after - anatomy.view).max(-1)
     below_eyes = ((np.arange(SIDE) + 0.5) / SIDE)[:, None] > anatomy.points[EYE_CORNERS, 1].mean()
     from_face = distance_transform_edt(~anatomy.oval) / SIDE
@@ -159,8 +154,6 @@ def rims(anatomy: Anatomy, after: Floats) -> Json:
 
 def without_paint(before: Floats, after: Floats) -> Floats:
     """The output with its change's chroma, and what of the change is finer than ``PAINT_PX``, taken away."""
-    from scipy.ndimage import gaussian_filter
-
     change = gaussian_filter((after - before) @ LUMA, PAINT_PX / 2)
     return np.clip(before + change[..., None], 0, 1)
 
