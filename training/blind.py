@@ -19,7 +19,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,7 @@ from .dataset.labels import Photo
 from .judging.anatomy import Meshes
 from .judging.sources import UNCHANGED, Frame, Source, open_source
 from .sheets import grid
-
-Json = dict[str, Any]
+from .templating import Json
 
 #: Side of a face on the sheets, and rows of a sheet: together 1.2 megapixels, more than which a viewer's window makes smaller.
 SIDE, ROWS = 416, 2

@@ -37,10 +37,10 @@ from .dataset.labels import Photo
 from .evaluation import measures, report, summary, temporal_consistency
 from .evaluation.estimators import Embedder, Estimator, MissingJudge, age_estimators
 from .evaluation.measures import Floats, Pairs
+from .templating import Json
 
 #: Ages a picture: (frame [H, W, 3] uint8 RGB, landmarks [5, 2] px, ages in years) -> one new picture for each age.
 Ager = Callable[[Frame, Floats, Sequence[float]], list[Frame]]
-Json = dict[str, Any]
 
 #: People whose portraits are put in motion; each costs some 3 seconds.
 MOVED = 8

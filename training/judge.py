@@ -26,8 +26,7 @@ from .judging import measures, report, two_sample
 from .judging.anatomy import Anatomy, Floats, Meshes, canonical_view
 from .judging.sources import ModelSource, Source, open_source
 from .sheets import grid
-
-Json = dict[str, Any]
+from .templating import Json
 
 #: Ages of the real people whom old and young are compared with, years.
 REAL_OLD, REAL_YOUNG = 58.0, 38.0

@@ -24,9 +24,7 @@ from .command import PacksOption, exit_on_error, run_command
 from .dataset.labels import Photo, default_packs, read_packs
 from .evaluation import cost, summary
 from .evaluation.measures import TONES
-from .templating import percent, render
-
-Json = dict[str, Any]
+from .templating import Json, percent, render
 
 TEMPLATE = Path(__file__).parent / "evaluation" / "templates" / "model_card.md"
 

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+#: Figures as they are written down and read.
+Json = dict[str, Any]
+
 
 def render(template: Path, **values: Any) -> str:
     """A template filled in; the same values give the same text. What it names must be there.

@@ -10,7 +10,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -21,9 +21,8 @@ from lgin_edge.errors import ImageError, InputError
 from lgin_edge.frames import Frame
 from lgin_edge.kernels import resample
 
+from ..templating import Json
 from .labels import POINTS, SHARP_SIZE
-
-Json = dict[str, Any]
 
 #: Side of the stored picture by tier, pixels.
 SIZES = {"A": SHARP_SIZE, "B": SHARP_SIZE // 2}

@@ -39,8 +39,7 @@ from lgin_edge.inference.onnxruntime import session_options
 from lgin_edge.kernels import resample
 
 from ..command import run_command
-
-Floats = npt.NDArray[np.float64]
+from .measures import Floats
 
 PACKAGE = "@vladmandic/human@3.3.6"
 FETCH = "python -m training.evaluation.estimators --fetch"

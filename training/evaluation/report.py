@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..templating import render
-
-Json = dict[str, Any]
+from ..templating import Json, render
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -13,13 +13,12 @@ import numpy as np
 
 from lgin_edge.models.description import AgeGroup
 
+from ..templating import Json
 from . import measures
 
 if TYPE_CHECKING:
     from ..evaluate import Judges
     from .estimators import Estimator
-
-Json = dict[str, Any]
 
 #: Fraction of the pairs of different people that a verification threshold of our own lets through.
 FALSE_ACCEPTS = 0.01

@@ -9,7 +9,7 @@ difference is the price of the landmarks' jitter. Neither knows a moving head, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from lgin_edge.detectors.centerface import CenterFace
 from lgin_edge.frames import Frame
 from lgin_edge.kernels import resample
 
+from ..templating import Json
 from . import measures
 from .measures import Floats, binomial
 from .summary import number, rounded
@@ -26,8 +27,6 @@ from .summary import number, rounded
 if TYPE_CHECKING:
     from ..dataset.labels import Photo
     from ..evaluate import Ager
-
-Json = dict[str, Any]
 
 #: Frames of a sequence.
 FRAMES = 12

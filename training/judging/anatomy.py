@@ -21,12 +21,10 @@ from PIL import Image
 from scipy import ndimage
 from scipy.spatial import Delaunay
 
-from ..dataset.labels import Photo
-from ..evaluation.measures import to_lab
+from lgin_edge.frames import Frame
 
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
-Frame = npt.NDArray[np.uint8]
+from ..dataset.labels import Photo
+from ..evaluation.measures import Floats, Mask, to_lab
 
 #: Side of the canonical view and of mesh space, pixels.
 SIDE = 384

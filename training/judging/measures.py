@@ -7,15 +7,13 @@ input, and is used for the output too: what moves, moves by a few pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from ..evaluation.measures import to_lab
+from ..templating import Json
 from .anatomy import EYE_CORNERS, REGIONS, SIDE, Anatomy, Floats, Mask, Meshes
-
-Json = dict[str, Any]
 
 LUMA = np.array([0.299, 0.587, 0.114])
 #: Added to luma before its logarithm, so that black is no pole; a tenth of skin's.

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-from ..templating import render
-
-Json = dict[str, Any]
+from ..templating import Json, render
 
 TEMPLATE = Path(__file__).parent / "templates" / "judge.html"
 #: The plot of ages: its side in pixels, and the ages at its ends.

@@ -25,9 +25,7 @@ from training.command import MeshesArgument, PacksOption, run_command
 from training.dataset.labels import default_packs, read_packs
 
 from . import mean_face
-from .subject import NOSE_TIP, SIDE, Floats, Subject, subjects
-
-Float64 = npt.NDArray[np.float64]
+from .subject import NOSE_TIP, SIDE, Float64, Floats, Subject, subjects
 
 FILE = Path(__file__).with_name("ageing.npz")
 SEXES = ("M", "F")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from . import ageing, curves, grey, masks, mean_face
 from .grey import LUMA
@@ -23,12 +22,12 @@ from .subject import (
     NOSE_TIP,
     RIGHT_EYE,
     SIDE,
+    Float64,
     Floats,
     Mask,
     Subject,
 )
 
-Float64 = npt.NDArray[np.float64]
 #: Channels of ``SubjectEdits.maps``: of hair that is all grey, of old skin, and of a young face.
 SKIN, MATTE, HAIR_GAIN, HAIR_RED, HAIR_GREEN, HAIR_BLUE = range(6)
 GREY, GAIN, RED, GREEN, BLUE = range(6, 11)

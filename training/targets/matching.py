@@ -14,9 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import masks
-from .subject import Subject
-
-Float64 = npt.NDArray[np.float64]
+from .subject import Float64, Subject
 
 #: Of ``geometry.REGION_NAMES``; below, what is measured of each: (from, to) mesh points, lengths as multiples of the eyes' distance.
 _LENGTHS: tuple[tuple[tuple[int, int], ...], ...] = (

@@ -12,9 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import RBFInterpolator
 
-from .subject import NOSE_TIP, SIDE, Floats, Subject
-
-Float64 = npt.NDArray[np.float64]
+from .subject import NOSE_TIP, SIDE, Float64, Floats, Subject
 
 _FILE = Path(__file__).with_name("mean_face.npy")
 #: The part of the canonical square, on the mean face, that textures cover: q = (0, 0) and (1, 1) are its corners.

@@ -11,7 +11,6 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from rich.progress import track
 
 from training.command import MeshesArgument, PacksOption, run_command
@@ -21,9 +20,7 @@ from . import masks
 from .ageing import FROM_AGE, SEXES, YEARS
 from .edits import whites
 from .layers import log_light
-from .subject import Subject, subjects
-
-Float64 = npt.NDArray[np.float64]
+from .subject import Float64, Subject, subjects
 
 #: What is measured of a face: L*a*b* of the whites beside the skin's, the skin's a* and b*, and log contrast of its three finest octaves.
 SIGNS = ("whites L*", "whites a*", "whites b*", "skin a*", "skin b*", "detail 0.8 px", "detail 1.6 px", "detail 3.2 px")

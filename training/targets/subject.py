@@ -15,6 +15,7 @@ import numpy.typing as npt
 from training.dataset.labels import Photo
 
 Floats = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 #: Side of the canonical square in pixels while targets are made.
