@@ -325,10 +325,8 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Write everything that the next step depends on. Every process calls it, the first one writes."""
-        states = torch.stack([torch.cat([self.generator.get_state(), torch.get_rng_state()])]).to(self.device)
-        everyone = (
-            self.fabric.all_gather(states).reshape(-1, states.shape[-1]) if self.fabric.world_size > 1 else states
-        )
+        own = torch.cat([self.generator.get_state(), torch.get_rng_state()]).to(self.device)
+        everyone = self.fabric.all_gather(own).reshape(-1, len(own))
         if not self.fabric.is_global_zero:
             return
         tensors = {f"{name}.{key}": t for name, net in self.raw().items() for key, t in net.state_dict().items()}
