@@ -209,29 +209,24 @@ def faults(person: Json) -> list[Json]:
     """What is wrong with a person's pictures, worst first; ``weight`` 1 is just past the aim."""
     found: list[tuple[float, str]] = []
     for age, one in person["ages"].items():
-        years = float(age)
-        for where, limit in (("beside", 2.0), ("jaw", 14.0)):
-            if (one["rims"][where] or 0) > limit:
-                found.append((one["rims"][where] / limit, f"at {age}: rim {where}, {one['rims'][where]:g} levels"))
-        hair = one["hair"]
-        if hair and not 0.9 <= hair["strands_kept"] <= 1.25:
-            found.append(
-                (
-                    1 + abs(np.log2(max(hair["strands_kept"], 0.1))),
-                    f"at {age}: strands' contrast times {hair['strands_kept']:g}",
-                )
-            )
+        years, hair, rims = float(age), one["hair"], one["rims"]
+        new = [
+            (rims[where] / limit, f"rim {where}, {rims[where]:g} levels")
+            for where, limit in (("beside", 2.0), ("jaw", 14.0))
+            if (rims[where] or 0) > limit
+        ]
+        if hair and not 0.9 <= (kept := hair["strands_kept"]) <= 1.25:
+            new.append((1 + abs(np.log2(max(kept, 0.1))), f"strands' contrast times {kept:g}"))
         if hair and hair["dark"] and years >= OLD and not greyed(hair):
-            found.append((1.5, f"at {age}: dark hair did not grey ({100 * hair['changed']:.0f} % changed)"))
+            new.append((1.5, f"dark hair did not grey ({100 * hair['changed']:.0f} % changed)"))
+        way = np.sign(years - person["age"])
         for name, read in one["read"].items():
-            way = np.sign(years - person["age"])
             if way and way * (read - person["read"][name]) <= 0:
-                found.append((2.0, f"at {age}: {name} reads {read:g}, and {person['read'][name]:g} before"))
-        for region, octaves in (one["texture"] or {}).items():
-            if abs(octaves[0]) > 1:
-                found.append(
-                    (abs(octaves[0]), f"at {age}: finest texture of the {region} {octaves[0]:+.1f} octaves from real")
-                )
+                new.append((2.0, f"{name} reads {read:g}, and {person['read'][name]:g} before"))
+        for region, (finest, *_) in (one["texture"] or {}).items():
+            if abs(finest) > 1:
+                new.append((abs(finest), f"finest texture of the {region} {finest:+.1f} octaves from real"))
+        found += [(weight, f"at {age}: {text}") for weight, text in new]
     return [{"weight": round(float(weight), 2), "text": text} for weight, text in sorted(found, reverse=True)]
 
 
