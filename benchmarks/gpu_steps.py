@@ -112,15 +112,34 @@ def network(step: Step) -> None:
 STEPS: dict[str, Callable[[Step], None]] = {"card": card, "network": network}
 
 
+def kernel_steps() -> dict[str, Callable[[Step], None]]:
+    """The steps that run our kernels."""
+    from . import gpu_answers, gpu_targets, gpu_times
+
+    return {
+        "path": gpu_answers.path_answers,
+        "kernels": gpu_times.kernel_times,
+        "paste-times": gpu_times.paste_times,
+        "path-times": gpu_times.path_times,
+        "frame": gpu_times.whole_frame,
+        "arrays": gpu_answers.arrays,
+        "target-times": gpu_targets.target_times,
+    }
+
+
 def find(name: str) -> Callable[[Step], None]:
     """A step by its name. Raises BackendError where it needs kernels that this build does not have."""
     if name in STEPS:
         return STEPS[name]
     try:
-        from . import gpu_path
+        from lgin_edge import kernels
+
+        found = kernel_steps()
     except ImportError as error:
         raise BackendError(str(error)) from error
-    return gpu_path.find(name)
+    if not kernels.cuda_built() or kernels.cuda_is_host():
+        raise BackendError("this build of lgin-edge has no CUDA kernels (LGIN_CUDA=ON ./bootstrap.sh test)")
+    return found[name]
 
 
 def main(

@@ -12,7 +12,7 @@ from cuda_stand_in import needs_kernels
 
 pytest.importorskip("benchmarks.gpu_check", reason="needs a checkout")
 
-from benchmarks import gpu_check, gpu_path, gpu_steps
+from benchmarks import gpu_check, gpu_steps
 from benchmarks.gpu_check import Step
 
 
@@ -63,7 +63,7 @@ def test_no_gpu_ends_it_and_no_time_skips() -> None:
 def test_measurements_run(name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = cuda_stand_in.Runtime()
     cuda_stand_in.queue_launches(runtime, monkeypatch)
-    (gpu_steps.STEPS | gpu_path.STEPS)[name](gpu_steps.Step(tmp_path / "rows", True, runtime))
+    (gpu_steps.STEPS | gpu_steps.kernel_steps())[name](gpu_steps.Step(tmp_path / "rows", True, runtime))
     rows = [json.loads(line) for line in (tmp_path / "rows").read_text().splitlines()]
     assert len(rows) == count
     assert not any(row.get("failed") for row in rows)
