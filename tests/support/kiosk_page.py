@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
-
-from support.kiosk_server import PATIENCE
 
 #: Mean brightness of a canvas's middle, where the astronaut's face is.
 _BRIGHTNESS = """canvas => {
@@ -28,13 +23,6 @@ CUT_OFF = """() => [...document.querySelectorAll("button, a, p, li, h1, h2, span
   })
   .map((element) => `${element.id || element.className || element.tagName}: ${element.textContent.trim()}`)"""
 SET_LANGUAGE = "async (code) => (await import('/static/app.js')).setLanguage(code)"
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def brightness(page: Page, canvas: str) -> float:

@@ -14,8 +14,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Playwright
 from support import kiosk_browser, kiosk_server
 from support.kiosk_browser import PHONE, PORTRAIT, expect, go_live, open_page
-from support.kiosk_page import CUT_OFF, SET_LANGUAGE, accessible, eventually
-from support.kiosk_server import Image8, serving
+from support.kiosk_page import CUT_OFF, SET_LANGUAGE, accessible
+from support.kiosk_server import Image8, serving, wait_for
 
 from lgin_edge import Transformer
 from lgin_edge.kiosk import state
@@ -50,7 +50,7 @@ def test_a_picture_with_its_code(opened: Callable[..., Page], server: Server) ->
     assert httpx.get(f"{server.url}{path}", trust_env=False).status_code == 200
     page.click("#forget")
     expect(page.locator("#kept")).to_be_hidden()
-    eventually(lambda: httpx.get(f"{server.url}{path}", trust_env=False).status_code == 404)
+    wait_for(lambda: httpx.get(f"{server.url}{path}", trust_env=False).status_code == 404)
 
 
 #: A phone that can share files; what was shared.

@@ -11,8 +11,8 @@ from PIL import Image
 from playwright.sync_api import Page, Playwright
 from support import kiosk_browser
 from support.kiosk_browser import expect, frames, go_live, open_page
-from support.kiosk_page import accessible, change, eventually, set_age
-from support.kiosk_server import Image8, serving
+from support.kiosk_page import accessible, change, set_age
+from support.kiosk_server import Image8, serving, wait_for
 
 from lgin_edge import Transformer
 from lgin_edge.kiosk.server import Server
@@ -42,9 +42,9 @@ def test_the_server_restarts(opened: Callable[..., Page], tiny: Transformer) -> 
     expect(page.locator("#status")).to_contain_text("Connection lost")
     seen = frames(page)
     with serving(tiny, port=int(server.url.rsplit(":", 1)[1])):
-        eventually(lambda: frames(page) > seen + 3)
+        wait_for(lambda: frames(page) > seen + 3)
         expect(page.locator("#status")).to_have_text("1 face")
-        eventually(lambda: 5 < change(page) < 40)  # the age is the same as before
+        wait_for(lambda: 5 < change(page) < 40)  # the age is the same as before
         page.click("#finish")
 
 
@@ -176,10 +176,10 @@ def test_nobody_is_there(playwright: Playwright, tiny: Transformer, tmp_path: Pa
         page.click("#begin")
         page.click("#agree")
         expect(page.locator("#live")).to_be_visible()
-        eventually(lambda: frames(page) > 0)
+        wait_for(lambda: frames(page) > 0)
         page.click("#still")
         expect(page.locator("#status")).to_contain_text("No face in view")
         expect(page.locator("#status")).to_contain_text("Still there?")
         expect(page.locator("#attract")).to_be_visible()
         assert page.evaluate("document.getElementById('video').srcObject") is None
-        eventually(lambda: httpx.get(f"{server.url}/healthz", trust_env=False).json()["visitors"] == 0)
+        wait_for(lambda: httpx.get(f"{server.url}/healthz", trust_env=False).json()["visitors"] == 0)

@@ -8,7 +8,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page
 from support.kiosk_browser import PHONE, expect, frames, go_live
-from support.kiosk_page import change, eventually, set_age
+from support.kiosk_page import change, set_age
+from support.kiosk_server import wait_for
 
 from lgin_edge.kiosk.server import Server
 
@@ -47,15 +48,15 @@ def test_the_live_picture_follows_the_slider(opened: Callable[..., Page], server
     page.on("request", lambda request: asked.append(request.url))
     go_live(page)
     expect(page.locator("#number")).to_have_text("70")
-    eventually(lambda: change(page) < -30)  # the tiny model's older is darker
+    wait_for(lambda: change(page) < -30)  # the tiny model's older is darker
     set_age(page, 30)
     expect(page.locator("#number")).to_have_text("30")
     expect(page.locator("#tag-after")).to_have_text("At 30")
-    eventually(lambda: change(page) > 20)
+    wait_for(lambda: change(page) > 20)
     set_age(page, 50)
-    eventually(lambda: abs(change(page)) < 5)
+    wait_for(lambda: abs(change(page)) < 5)
     seen = frames(page)
-    eventually(lambda: frames(page) > seen + 5)
+    wait_for(lambda: frames(page) > seen + 5)
     assert all(url.startswith((server.url, "blob:", server.url.replace("http", "ws"))) for url in asked)
 
 
@@ -134,7 +135,7 @@ def test_two_visitors(opened: Callable[..., Page], server: Server) -> None:
     go_live(first)
     go_live(second)
     set_age(second, 30)
-    eventually(lambda: change(first) < -30 and change(second) > 20)
+    wait_for(lambda: change(first) < -30 and change(second) > 20)
     before = frames(first), frames(second)
-    eventually(lambda: min(frames(first) - before[0], frames(second) - before[1]) >= 10)
+    wait_for(lambda: min(frames(first) - before[0], frames(second) - before[1]) >= 10)
     assert httpx.get(f"{server.url}/healthz", trust_env=False).json()["visitors"] == 2
