@@ -24,6 +24,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +43,7 @@ from lgin_edge import geometry
 from lgin_edge.frames import PixelFormat
 from lgin_edge.kernels import resample
 from lgin_edge.stream import Pipeline, Stream
+from lgin_edge.stream.latest_slot import Ended, LatestSlot
 from lgin_edge.tracking import tracker as tracking
 from lgin_edge.tracking.one_euro import OneEuro
 from lgin_edge.tracking.optical_flow import OVAL_AXES, OVAL_CENTER
@@ -244,32 +246,23 @@ def live_stream(transformer: lgin_edge.Transformer, film: Film, seconds: float, 
 def live_plain(transformer: lgin_edge.Transformer, film: Film, seconds: float, pause: float) -> Json:
     """The loop that one writes first: read, age, show. A driver keeps the newest frame for it, as Stream does for itself."""
     latencies: list[float] = []
-    newest: list[tuple[Frame, float]] = []
-    changed = threading.Condition()
-    ended = threading.Event()
+    newest: LatestSlot[tuple[Frame, float]] = LatestSlot()
 
     def capture() -> None:
         for frame in camera(film, seconds):
-            with changed:
-                newest[:] = [(frame, time.monotonic())]
-                changed.notify()
-        ended.set()
-        with changed:
-            changed.notify()
+            newest.put((frame, time.monotonic()))
+        newest.end()
 
     thread = threading.Thread(target=capture)
     thread.start()
     start = time.monotonic()
-    while True:
-        with changed:
-            changed.wait_for(lambda: newest or ended.is_set())
-            if not newest:
-                break
-            frame, captured = newest.pop()
-        transformer.age(frame, group=4)
-        latencies.append(time.monotonic() - captured)
-        if pause:
-            time.sleep(pause)
+    with suppress(Ended):
+        while True:
+            frame, captured = newest.take()
+            transformer.age(frame, group=4)
+            latencies.append(time.monotonic() - captured)
+            if pause:
+                time.sleep(pause)
     spent = time.monotonic() - start
     thread.join()
     return {
