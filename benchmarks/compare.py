@@ -23,7 +23,7 @@ says is the machine's own drift; a COMMIT without benchmarks/stages/ has ``pytho
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,24 +103,13 @@ def compare(a: tuple[dict[str, Any], list[Row]], b: tuple[dict[str, Any], list[R
         bases = _base(a[1], before), _base(b[1], after)
         moved = float(np.median(bases[1]["samples_ms"]) / np.median(bases[0]["samples_ms"]))
         is_resnet18 = before["candidate"] == resnet18.NAME
-        if unlike:
-            if not is_resnet18:
-                multiples = [
-                    medians(row["samples_ms"], rng) / medians(base["samples_ms"], rng)
-                    for row, base in zip((before, after), bases, strict=True)
-                ]
-                points = [
-                    np.median(row["samples_ms"]) / np.median(base["samples_ms"])
-                    for row, base in zip((before, after), bases, strict=True)
-                ]
-                changes.append(_change(before, after, points, multiples, FLOOR_BETWEEN_MACHINES))
+        if unlike and is_resnet18:
             continue
-        drift = max(drift, moved, key=lambda ratio: abs(np.log(ratio)))
-        floor = FLOOR if is_resnet18 else max(FLOOR, abs(float(np.log(moved))))
-        points = [np.median(row["samples_ms"]) for row in (before, after)]
-        changes.append(
-            _change(before, after, points, [medians(row["samples_ms"], rng) for row in (before, after)], floor)
-        )
+        floor = FLOOR_BETWEEN_MACHINES
+        if not unlike:
+            drift = max(drift, moved, key=lambda ratio: abs(np.log(ratio)))
+            floor = FLOOR if is_resnet18 else max(FLOOR, abs(float(np.log(moved))))
+        changes.append(_change(before, after, bases if unlike else (None, None), floor, rng))
     only_a = [row for key, row in first.items() if key not in second]
     only_b = [row for key, row in second.items() if key not in first]
     return Comparison(changes, only_a, only_b, unlike, drift)
@@ -139,10 +128,15 @@ def _base(rows: Sequence[Row], row: Row) -> Row:
 def _change(
     before: Row,
     after: Row,
-    points: Sequence[float],
-    resampled: Sequence[npt.NDArray[np.float64]],
+    bases: tuple[Row | None, Row | None],  # of which these are multiples, where they are
     floor: float,  # of the logarithm of the ratio
+    rng: np.random.Generator,
 ) -> Change:
+    def of(statistic: Callable[[Sequence[float]], Any]) -> list[Any]:
+        pairs = zip((before, after), bases, strict=True)
+        return [statistic(one["samples_ms"]) / (statistic(base["samples_ms"]) if base else 1) for one, base in pairs]
+
+    points, resampled = of(np.median), of(lambda samples: medians(samples, rng))
     low, high = interval(resampled[1] / resampled[0])
     if before["inputs_sha256"] != after["inputs_sha256"]:
         verdict = "other input"
