@@ -23,7 +23,7 @@ from .dataset.labels import Photo
 from .evaluation.estimators import MissingJudge, age_estimators
 from .evaluation.measures import tone, typology_angle
 from .judging import measures, report, two_sample
-from .judging.anatomy import Anatomy, Floats, Meshes, canonical_view
+from .judging.anatomy import Anatomy, Floats, Mask, Meshes, canonical_view
 from .judging.sources import ModelSource, Source, open_source
 from .sheets import grid
 from .templating import Json
@@ -100,7 +100,7 @@ def judge(
     Raises ValueError: the source has no picture of anybody.
     """
     people: list[Json] = []
-    layers: dict[float, list[tuple[Photo, Floats, Any]]] = {age: [] for age in ages}
+    layers: dict[float, list[tuple[Floats, Mask]]] = {age: [] for age in ages}
     cut: dict[float, list[Floats]] = {age: [] for age in ages}
     inputs = []
     for photo in track(photos, "aged faces", disable=quiet, transient=True):
@@ -114,7 +114,7 @@ def judge(
         for age, picture in shown.items():
             after = canonical_view(picture)
             unfolded = measures.Unfolded(meshes, anatomy, after)
-            layers[age].append((photo, measures.change_layer(before, unfolded), unfolded.skin))
+            layers[age].append((measures.change_layer(before, unfolded), unfolded.skin))
             cut[age].append(two_sample.patches(anatomy, after))
             stripped = _as_frame(measures.without_paint(anatomy.view, after), frame.shape[1])
             read, unpainted = _read(estimators, frame, [picture, stripped], photo)
@@ -144,9 +144,8 @@ def judge(
         "slices": {name: summarise(chosen, ages) for name, chosen in slices(people).items()},
     }
     for age in ages:
-        result["stencil"][f"{age:g}"] = measures.stencil(
-            meshes, [one for _, one, _ in layers[age]], [m for *_, m in layers[age]]
-        )
+        changes, masks = ([one[i] for one in layers[age]] for i in (0, 1))
+        result["stencil"][f"{age:g}"] = measures.stencil(meshes, changes, masks)
     if two_samples:
         result["two_sample"] = _two_samples(cut, inputs, meshes, real)
     if isinstance(source, ModelSource):

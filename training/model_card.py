@@ -48,10 +48,11 @@ def aims(result: Json) -> list[Aim]:
     every = result["slices"]["all"]
     found = []
     for name, age in every["age"].items():
+        years = f"{age['mae_overall']:g} ({age['nothing_mae_overall']:g})"
         found += [
             Aim(f"slope, years read for a year asked ({name})", ">= 0.6", f"{age['slope']:g}", age["slope"] >= 0.6),
             Aim(f"rank correlation ({name})", ">= 0.95", f"{age['rank']:g}", age["rank"] >= 0.95),
-            Aim(f"mean error to the age asked for ({name})", "<= 8 years", _years(age), age["mae_overall"] <= 8),
+            Aim(f"mean error to the age asked for ({name})", "<= 8 years", years, age["mae_overall"] <= 8),
         ]
     one = every["identity"]
     cosine, verified = min(one["cosine"]), min(one["accepted"])
@@ -164,10 +165,6 @@ def _limits(result: Json, labels: Sequence[Photo]) -> Json:
 
 def _group(row: Photo) -> str:
     return data.GROUPS[summary.group_of(row.age, data.GROUPS)].label
-
-
-def _years(age: Json) -> str:
-    return f"{age['mae_overall']:g} ({age['nothing_mae_overall']:g})"
 
 
 def main(

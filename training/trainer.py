@@ -62,8 +62,9 @@ class Trainer:
         k = config.network.groups
         last = {"memory_format": torch.channels_last}
         net = LGIN(config.network)
-        if net.lines is not None:
-            set_layers(net, faces)
+        if net.lines is not None:  # the age layers that its targets are drawn with
+            net.lines.layers.copy_(torch.from_numpy(faces.bank))
+            net.lines.windows.copy_(torch.from_numpy(faces.windows))
         modules: dict[str, nn.Module] = {
             "net": net.to(**last),
             "d": Discriminator(k + len(examples.KINDS), config.spectral).to(**last),
@@ -395,13 +396,6 @@ class Trainer:
 def some_of(names: list[str], most: int = 3) -> str:
     """The first few names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def set_layers(net: LGIN, faces: examples.Faces) -> None:
-    """Give a network the age layers that its targets are drawn with."""
-    assert net.lines is not None
-    net.lines.layers.copy_(torch.from_numpy(faces.bank))
-    net.lines.windows.copy_(torch.from_numpy(faces.windows))
 
 
 def hidden_layers(net: LGIN) -> list[nn.Conv2d]:

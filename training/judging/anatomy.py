@@ -67,7 +67,8 @@ class Meshes:
         """The anatomy of an input, made once. Raises KeyError for a photo without a mesh."""
         if photo.key not in self._anatomies:
             i = self._index[photo.key]
-            self._anatomies[photo.key] = Anatomy(self._points[i], _resized(self._person[i]) / 255, photo)
+            person = Image.fromarray(self._person[i]).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+            self._anatomies[photo.key] = Anatomy(self._points[i], np.asarray(person, np.float64) / 255, photo)
         return self._anatomies[photo.key]
 
     def forget(self, photo: Photo) -> None:
@@ -180,7 +181,3 @@ def canonical_view(frame: Frame) -> Floats:
     """An aligned picture as [SIDE, SIDE, 3] in [0, 1]."""
     small = Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     return np.asarray(small, np.float64) / 255
-
-
-def _resized(mask: Frame) -> Floats:
-    return np.asarray(Image.fromarray(mask).resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float64)
