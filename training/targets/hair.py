@@ -37,6 +37,8 @@ FRINGES = Path(__file__).with_name("fringes.json")
 NET_SIDE = 128
 #: Fewest pixels of sure hair, of SIDE^2, by whose colour a fringe is found.
 _MIN_SEED = 250
+#: Of training.
+_EPOCHS, _BATCH, _SEED = 22, 16, 1
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -129,15 +131,7 @@ def hair_alone(subject: Subject, matte: Floats) -> Bytes:
     return (small.clip(0, 1) * 255).round().astype(np.uint8).transpose(2, 0, 1)
 
 
-def fit(
-    inputs: Bytes,
-    mattes: Bytes,
-    hair: Bytes,
-    start: HairNet | None = None,
-    epochs: int = 22,
-    batch: int = 16,
-    seed: int = 1,
-) -> HairNet:
+def fit(inputs: Bytes, mattes: Bytes, hair: Bytes, start: HairNet | None = None) -> HairNet:
     """Train a network on mattes.
 
     Colours are shuffled, scaled and turned about, so that the network cannot say "dark is hair", and half of the heads wear another's hair over
@@ -148,18 +142,18 @@ def fit(
             (``hair_alone``).
         start: a network to go on from.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(_SEED)
     x, y = torch.from_numpy(inputs), torch.from_numpy(mattes)[:, None].float() / 255
     worn = torch.cat([torch.from_numpy(hair).float() / 127.5 - 1, y], 1)
     net = HairNet().to(memory_format=torch.channels_last)
     if start is not None:
         net.load_state_dict(start.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=1e-3)
-    steps = max(1, len(x) // batch) * epochs
+    steps = max(1, len(x) // _BATCH) * _EPOCHS
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
     for step in range(steps):
-        index = torch.randint(len(x), (batch,))
-        seen, wanted = _wearing(_tensor(x[index]), y[index], worn[torch.randint(len(x), (batch,))])
+        index = torch.randint(len(x), (_BATCH,))
+        seen, wanted = _wearing(_tensor(x[index]), y[index], worn[torch.randint(len(x), (_BATCH,))])
         seen = _jittered(seen, wanted)
         if torch.rand(()) < 0.5:
             seen, wanted = seen.flip(-1), wanted.flip(-1)
@@ -167,7 +161,7 @@ def fit(
             logit = net(seen.contiguous(memory_format=torch.channels_last)).float()
         loss = F.binary_cross_entropy_with_logits(logit, wanted, reduction="none").mean((1, 2, 3))
         if step > steps // 4:
-            loss = loss.sort().values[: batch - batch // 5]
+            loss = loss.sort().values[: _BATCH - _BATCH // 5]
         optimiser.zero_grad()
         loss.mean().backward()
         optimiser.step()
