@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from multiprocessing.pool import ThreadPool
 from types import SimpleNamespace
 
 import cv2
@@ -101,19 +102,6 @@ def make_up(root):
     return root
 
 
-class OneProcess:
-    """Stands in for a pool of processes, which take longer to start than they have to do here."""
-
-    def __init__(self, *_, **__):
-        self.imap = self.imap_unordered = lambda function, jobs, chunksize: map(function, jobs)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-
 def make_targets(pack, folder):
     """What ``training.targets.build`` makes of such a pack; where the hair is it is told."""
     from training.dataset import labels
@@ -127,6 +115,7 @@ def make_targets(pack, folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layers, "DONORS", DONORS)
         patch.setattr(layers, "FOREHEAD_OF", {})
-        patch.setattr(build.multiprocessing, "get_context", lambda _: SimpleNamespace(Pool=OneProcess))
+        # Processes take longer to start than they have to do here.
+        patch.setattr(build.multiprocessing, "get_context", lambda _: SimpleNamespace(Pool=ThreadPool))
         build.main(folder, None, [pack])
     return folder

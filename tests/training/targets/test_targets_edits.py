@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import pytest
@@ -167,9 +168,7 @@ def test_a_second_build_does_nothing_again(made_up, targets, monkeypatch):
 
     monkeypatch.setattr(layers, "DONORS", portraits.DONORS)
     monkeypatch.setattr(layers, "FOREHEAD_OF", {})
-    monkeypatch.setattr(
-        build.multiprocessing, "get_context", lambda _: portraits.SimpleNamespace(Pool=portraits.OneProcess)
-    )
+    monkeypatch.setattr(build.multiprocessing, "get_context", lambda _: portraits.SimpleNamespace(Pool=ThreadPool))
     for module, name in ((edits, "make"), (layers, "layer"), (matching, "choose"), (hair, "fit"), (build, "_sheets")):
         monkeypatch.setattr(module, name, again if name != "_sheets" else lambda *_: None)
     build.main(targets, None, [made_up])
