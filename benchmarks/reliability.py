@@ -97,20 +97,14 @@ def fuzzing(results: dict[str, Any]) -> list[str]:
             one["name"],
             f"{int(one['executions']):,}",
             f"{one['seconds'] / 60:.0f}",
-            len(one["finds"]) if isinstance(one["finds"], list) else int(one["finds"]),
+            int(one["finds"]),
             one["corpus_files"],
         )
         for one in targets
     ]
     total = sum(one["executions"] for one in targets)
-    machine = results["machine"]
-    where = (
-        about(machine | {"commit": results["commit"]})
-        if isinstance(machine, dict)
-        else f"{machine}, commit {results['commit'][:12]}"
-    )
     return [
-        f"{where}. {int(total):,} executions in all.",
+        f"{results['machine']}, commit {results['commit'][:12]}. {int(total):,} executions in all.",
         "",
         *markdown(("target", "executions", "minutes", "finds", "files in the corpus"), rows),
     ]
