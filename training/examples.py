@@ -202,13 +202,12 @@ class Examples(Dataset[dict[str, Any]]):
         pair, hidden, softness = cameras.both(image, target, random, self.strength)
         mirrored = bool(may_mirror and random.random() < 0.5)
         views = self._views(pair, self.faces.landmarks[n], random, mirrored)
-        seen = 1 - hidden
 
         def square(values: Floats, side: int) -> Floats:
             """Maps [h, w, C] over the picture's square, as view 0 sees them."""
             return _view(values, views["affine"], FACE_BOX, side, mirrored)
 
-        clear = cv2.resize(seen, edit.skin.shape, interpolation=cv2.INTER_AREA)
+        clear = cv2.resize(1 - hidden, edit.skin.shape, interpolation=cv2.INTER_AREA)
         small = square(np.dstack([edit.grey, edit.skin, edit.gain]) * clear[..., None], MAPS)
         weight = np.ones((CANVAS, CANVAS, 1), np.float32) if known is None else square(known[..., None], CANVAS)
         place = square(place, COARSE)
@@ -216,17 +215,15 @@ class Examples(Dataset[dict[str, Any]]):
         if mirrored:
             place[..., 0] = 1 - place[..., 0]
             which = np.roll(which, which.shape[-1] // 2, axis=-1)
-        flow = square(edit.flow, COARSE) * ((-1, 1) if mirrored else (1, 1))
-        on_face = square(near[..., None], COARSE)
         arrays: dict[str, npt.NDArray[Any]] = {
             "grey": small[..., :1],
             "skin": small[..., 1:2],
             "gain": small[..., 2:],
             "residual": square(edit.residual * clear[..., None], MAPS),
             "weight": weight,
-            "flow": flow,
+            "flow": square(edit.flow, COARSE) * ((-1, 1) if mirrored else (1, 1)),
             "place": place,
-            "on_face": on_face,
+            "on_face": square(near[..., None], COARSE),
         }
         made = {
             name: torch.from_numpy(np.ascontiguousarray(a.transpose(2, 0, 1), np.float32)) for name, a in arrays.items()
