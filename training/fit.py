@@ -13,6 +13,7 @@ import math
 import os
 import sys
 import time
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -178,20 +179,15 @@ def run(
             print(f"{init} has no {some_of(new)}: what it has not starts anew", file=sys.stderr)
     if classifier is not None and not saved_at.is_file():
         trainer.adopt(classifier_weights(classifier), classifier)
-    log = Log(folder, fabric.is_global_zero)
     columns = (TextColumn("{task.description:11}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    shown = Progress(
-        *columns, TimeRemainingColumn(), TextColumn("{task.fields[report]}"), disable=not fabric.is_global_zero
-    )
-    try:
-        with shown as progress:
-            for phase in PHASES:
-                deadline = start + max_minutes * 60
-                if not _run_phase(phase, trainer, held_out, folder, deadline, 60 * sample_minutes, log, progress):
-                    return False
-    finally:
-        log.close()
-    return True
+    columns += (TimeRemainingColumn(), TextColumn("{task.fields[report]}"))
+    shown = Progress(*columns, disable=not fabric.is_global_zero)
+    deadline = start + max_minutes * 60
+    with closing(Log(folder, fabric.is_global_zero)) as log, shown as progress:
+        return all(
+            _run_phase(phase, trainer, held_out, folder, deadline, 60 * sample_minutes, log, progress)
+            for phase in PHASES
+        )
 
 
 def _run_phase(
