@@ -123,15 +123,14 @@ def summarise(people: Sequence[Json], years: Sequence[float], judges: Judges) ->
         "lab": [rounded(one) for one in drift.mean(0)],
     }
     result["background"] = rounded(np.mean([p["background"] for p in people], axis=0), 3)
-    sharp = np.array([p["sharpness"] for p in people if "sharpness" in p])
-    if len(sharp):
-        result["sharpness"] = {
-            "n": len(sharp),
-            "median": rounded(np.median(sharp, axis=0), 3),
-            "min": rounded(sharp.min(0), 3),
-            "max": rounded(sharp.max(0), 3),
-        }
+    if sharp := [p["sharpness"] for p in people if "sharpness" in p]:
+        result["sharpness"] = _over(sharp, "median", "min", "max")
     return result
+
+
+def _over(rows: Sequence[Sequence[float]], *statistics: str) -> Json:
+    """How many rows, and NumPy's statistics of these names over them, one value a column."""
+    return {"n": len(rows)} | {name: rounded(getattr(np, name)(rows, axis=0), 3) for name in statistics}
 
 
 def glasses(people: Sequence[Json]) -> Json | None:
@@ -143,16 +142,11 @@ def glasses(people: Sequence[Json]) -> Json | None:
     kept = np.array([p["rims"] for p in wearers])
     who, group = np.unravel_index(kept.argmin(), kept.shape)
     result: Json = {
-        "wearers": {
-            "n": len(wearers),
-            "median": rounded(np.median(kept, axis=0), 3),
-            "min": rounded(kept.min(0), 3),
-        },
+        "wearers": _over(kept, "median", "min"),
         "least": {"file": wearers[who]["file"], "group": int(group), "value": number(kept.min(), 3)},
     }
-    others = [p["rims"] for p in people if not p["glasses"]]
-    if others:
-        result["others"] = {"n": len(others), "median": rounded(np.median(others, axis=0), 3)}
+    if others := [p["rims"] for p in people if not p["glasses"]]:
+        result["others"] = _over(others, "median")
     return result
 
 
