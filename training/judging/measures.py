@@ -35,11 +35,6 @@ BESIDE, ROUND_JAW = (0.005, 0.03), (0.01, 0.045)
 PAINT_PX = 3.0
 
 
-def log_luma(picture: Floats) -> Floats:
-    """Natural logarithm of the luma, [H, W]."""
-    return np.log(picture @ LUMA + _FLOOR)
-
-
 def blur_within(values: Floats, mask: Mask, sigma: float) -> Floats:
     """Gaussian blur of the values inside a mask, by those inside alone; 0 outside."""
     weight = mask.astype(np.float64)
@@ -54,14 +49,14 @@ def band(values: Floats, mask: Mask, sigmas: tuple[float, float]) -> Floats:
 
 
 class Unfolded:
-    """The log luma of visible skin in mesh space.
+    """The natural logarithm of the luma of visible skin in mesh space.
 
     Attributes:
         values: [SIDE, SIDE]. skin: [SIDE, SIDE], where they are visible skin.
     """
 
     def __init__(self, meshes: Meshes, anatomy: Anatomy, picture: Floats) -> None:
-        self.values = meshes.unfold(log_luma(picture), anatomy)
+        self.values = meshes.unfold(np.log(picture @ LUMA + _FLOOR), anatomy)
         self.skin: Mask = meshes.unfold(anatomy.skin.astype(np.float64), anatomy) > 0.9
 
 
