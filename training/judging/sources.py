@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def open_source(given: str | Path) -> Source:
     """
     path = Path(given)
     if path.is_dir():
-        return FolderSource(path)
+        return partial(from_folder, path)
     if path.is_file():
         return ModelSource(path)
     if str(given) == UNCHANGED:
@@ -54,17 +55,12 @@ class ModelSource:
         return np.asarray(aged, np.uint8)
 
 
-class FolderSource:
-    """Pictures that lie in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, photo: Photo, years: float) -> Frame | None:
-        stems = (f"{years:g}/{photo.name}", f"{photo.name}.{years:g}years", photo.name)
-        for path in (self.folder / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES):
-            if path.is_file():
-                with Image.open(path) as picture:
-                    side = (photo.size, photo.size)
-                    return np.array(picture.convert("RGB").resize(side, Image.Resampling.LANCZOS))
-        return None
+def from_folder(folder: Path, photo: Photo, years: float) -> Frame | None:
+    """The picture that lies in a folder."""
+    stems = (f"{years:g}/{photo.name}", f"{photo.name}.{years:g}years", photo.name)
+    for path in (folder / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES):
+        if path.is_file():
+            with Image.open(path) as picture:
+                side = (photo.size, photo.size)
+                return np.array(picture.convert("RGB").resize(side, Image.Resampling.LANCZOS))
+    return None
