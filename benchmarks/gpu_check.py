@@ -96,13 +96,9 @@ def steps() -> dict[str, Step]:
         "card": measured("card", 30, kernels=False),
         "network": measured("network", 45, kernels=False),
         "tests": tests(120, "cuda", *(f"tests/kernels/{name}" for name in KERNEL_TESTS)),
-        "path": measured("path", 60),
-        "kernels": measured("kernels", 60),
-        "paste-times": measured("paste-times", 60),
-        "path-times": measured("path-times", 60),
-        "frame": measured("frame", 60),
-        "arrays": measured("arrays", 60),
     }
+    for name in ("path", "kernels", "paste-times", "path-times", "frame", "arrays"):
+        found[name] = measured(name, 60)
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("/usr/local/cuda/bin/compute-sanitizer")
     for tool in SANITIZERS if sanitizer else ():
         prefix = (str(sanitizer), "--tool", tool, "--error-exitcode", "9")
