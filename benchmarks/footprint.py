@@ -24,6 +24,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.stages.machine import cpu
+
 AGE = "import lgin_edge, numpy; from PIL import Image; t = lgin_edge.Transformer(); t.age(Image.open({path!r}), group=3); "
 PEAK = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
 
@@ -60,17 +62,11 @@ def pictures(folder: Path) -> dict[str, str]:
 
 def machine() -> dict[str, str]:
     """What the figures depend on."""
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        cpu = next(
-            (line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line), cpu
-        )
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], check=False, capture_output=True, text=True, cwd=Path(__file__).parent
     )
     return {
-        "cpu": cpu,
+        "cpu": cpu(),
         "cores": str(os.cpu_count()),
         "system": platform.platform(),
         "python": platform.python_version(),
