@@ -162,20 +162,16 @@ def _set(config: Any, path: list[str], value: str, key: str) -> Any:
 
 
 def _parse(old: Any, value: str, key: str) -> Any:
-    kind = type(old)
+    if is_dataclass(old):
+        raise ValueError(f"{key}: name one of its parts, {', '.join(f'{key}.{f.name}' for f in fields(old))}")
+    kind, expected = type(old), type(old).__name__
     try:
         if kind is bool:
+            expected = "true or false"
             return {"true": True, "false": False}[value.lower()]
-        if kind in (int, float, str):
-            return kind(value)
-        if kind is tuple and len(parts := value.split(",")) == len(old):
-            return tuple(int(part) for part in parts)
+        if kind is tuple:
+            expected = f"numbers with commas like {','.join(map(str, old))}"
+            return tuple(int(part) for part, _ in zip(value.split(","), old, strict=True))
+        return kind(value)
     except (ValueError, KeyError):
-        pass
-    expected = {
-        bool: "true or false",
-        tuple: f"numbers with commas like {','.join(map(str, old))}" if kind is tuple else "",
-    }
-    if kind in (bool, int, float, str, tuple):
-        raise ValueError(f"{key}: expected {expected.get(kind, kind.__name__)}, got {value!r}")
-    raise ValueError(f"{key}: name one of its parts, {', '.join(f'{key}.{f.name}' for f in fields(old))}")
+        raise ValueError(f"{key}: expected {expected}, got {value!r}") from None
