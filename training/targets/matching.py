@@ -62,18 +62,17 @@ def choose(subjects: Sequence[Subject], donors: Sequence[Subject]) -> Choice:
     spread = own.std(0) + 1e-6
     # Donors are older and other faces than the subjects: both are compared within their own kind.
     own, theirs = (own - own.mean(0)) / spread, (theirs - theirs.mean(0)) / (theirs.std(0) + 1e-6)
-    distance = np.linalg.norm(own[:, None] - theirs[None], axis=-1)  # [N, K, 5]
+    distance = np.linalg.norm(own[:, None] - theirs[None], axis=-1).swapaxes(1, 2)  # [N, 5, K]
     sexes = np.array([s.photo.gender for s in subjects])
     donor_sexes = np.array([d.photo.gender for d in donors])
-    shares = np.zeros((len(subjects), 5, len(donors)))
+    shares = np.zeros_like(distance)
     for sex in ("M", "F"):
         rows, columns = np.flatnonzero(sexes == sex), np.flatnonzero(donor_sexes == sex)
         if not len(rows) or not len(columns):
             continue
         for region in range(5):
-            shares[np.ix_(rows, [region], columns)] = _balanced(distance[np.ix_(rows, columns, [region])][..., 0])[
-                :, None
-            ]
+            there = np.ix_(rows, [region], columns)
+            shares[there] = _balanced(distance[there][:, 0])[:, None]
     left = np.array([leans_left(s) for s in subjects])
     both = np.concatenate([shares * ~left[:, None, None], shares * left[:, None, None]], -1)
     depth = np.stack([_DEPTH["F" if sex == "F" else "M"] for sex in sexes])
