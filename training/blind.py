@@ -261,26 +261,24 @@ def score(key: Json, viewers: dict[str, list[tuple[Json, Json]]]) -> Json:
     names = {side: key.get(side) and Path(key[side]).name for side in ("first", "second")}
     result: Json = {"kind": key["kind"], **names}
     for kind in wanted:
-        one: Json = {"all": rate(of(kind, answers))} if of(kind, answers) else {}
-        one |= {f"viewer {name}": rate(chosen) for name, given in viewers.items() if (chosen := of(kind, given))}
+        every = of(kind, answers)
+        groups = {"all": every} | {f"viewer {name}": of(kind, given) for name, given in viewers.items()}
         for field in ("age", "source", "gender") if kind != "real" else ("source", "gender"):
-            for part in sorted({trial[field] for trial, _ in answers if trial["kind"] == kind}, key=str):
-                chosen = [(t, v) for t, v in of(kind, answers) if t[field] == part]
-                one[f"{field} {part:g}" if field == "age" else f"{field} {part or 'unknown'}"] = rate(chosen)
-        result[kind] = one
+            for part in sorted({trial[field] for trial, _ in every}, key=str):
+                name = f"{part:g}" if field == "age" else part or "unknown"
+                groups[f"{field} {name}"] = [(trial, won) for trial, won in every if trial[field] == part]
+        result[kind] = {name: rate(chosen) for name, chosen in groups.items() if chosen}
     if key["kind"] == "pairs":
-        catches = {kind: of(kind, answers) for kind in ("contrast", "hair")}
-        result["preferred to"] = {kind: rate(chosen) for kind, chosen in catches.items() if chosen}
+        result["preferred to"] = {kind: rate(chosen) for kind in ("contrast", "hair") if (chosen := of(kind, answers))}
         result["left chosen where both are the input"] = {
             name: leaning(sides)
             for name, given in viewers.items()
             if (sides := [answer["choice"] for trial, answer in given if trial["kind"] == "same"])
         }
-        pairs = [(trial, answer) for trial, answer in answers if trial["kind"] == "pair"]
         result["by side"] = {
             side: rate(chosen)
             for side in ("left", "right")
-            if (chosen := [(t, value(t, a)) for t, a in pairs if t["first"] == side])
+            if (chosen := [(trial, won) for trial, won in of("pair", answers) if trial["first"] == side])
         }
         result["left chosen"] = {n: leaning([a["choice"] for _, a in g]) for n, g in viewers.items()}
         result["same chosen"] = {
