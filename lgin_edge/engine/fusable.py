@@ -16,11 +16,9 @@ RULES = (
     maps.averaged,
     maps.convolved,
     maps.over_channels,
-    maps.largest,
     maps.eroded,
     maps.mean,
     maps.read,
-    maps.turned,
 )
 
 

@@ -5,6 +5,8 @@ Pools, convolutions and matrix products are kernels of their own; slices, sums, 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -37,18 +39,20 @@ def enlarged(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
 
 
 def averaged(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    """Means over blocks of K x K as sums of slices."""
+    """Means over blocks as sums of slices: of rows, then of columns."""
     if node.op_type != "AveragePool":
         return None
     settings, shape = attributes(node), graph.shapes.get(node.input[0], [])
     block = settings["kernel_shape"]
-    if settings.get("strides") != block or max(block) > _BLOCK or any(settings.get("pads", ())):
+    if settings.get("strides") != block or not 1 < min(block) <= max(block) <= _BLOCK or any(settings.get("pads", ())):
         return None
     if len(shape) != 4 or any(not side or side % by for side, by in zip(shape[2:], block, strict=True)):
         return None
     new = Replacement(graph, node)
-    parts = [new.add("Slice", node.input[0], at, shape[2:], [2, 3], block) for at in np.ndindex(*block)]
-    new.add("Mul", new.total(parts), np.float32(1 / len(parts)), to=node.output[0])
+    sums = node.input[0]
+    for axis, side in ((2, block[0]), (3, block[1])):
+        sums = new.total([new.add("Slice", sums, [i], [shape[axis]], [axis], [side]) for i in range(side)])
+    new.add("Mul", sums, np.float32(1 / math.prod(block)), to=node.output[0])
     return new.nodes
 
 
@@ -112,16 +116,6 @@ def over_channels(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | 
     return new.nodes
 
 
-def largest(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    """The largest value of each map, row by row first: at once TensorRT-RTX needs counters and what it does before on its own."""
-    axes = graph.constants.get(node.input[1]) if node.op_type == "ReduceMax" and len(node.input) == 2 else None
-    if axes is None or axes.tolist() != [2, 3] or not attributes(node).get("keepdims", 1):
-        return None
-    new = Replacement(graph, node)
-    new.add("ReduceMax", new.add("ReduceMax", node.input[0], [3]), [2], to=node.output[0])
-    return new.nodes
-
-
 def mean(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
     """The mean of each map with channels last, as convolutions have them: else what is computed with it is turned."""
     axes = graph.constants.get(node.input[1]) if node.op_type == "ReduceMean" and len(node.input) == 2 else None
@@ -159,21 +153,6 @@ def read(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
     if rank > 4:
         shape = new.add("Concat", new.add("Shape", source, end=rank - 2), [to, to], axis=0)
         new.add("Reshape", flat, shape, to=node.output[0])
-    return new.nodes
-
-
-def turned(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    """Channels of several regions that are put last: first all of them together, as convolutions have them, then apart."""
-    apart = graph.maker(node.input[0], "Reshape") if node.op_type == "Transpose" else None
-    shape = graph.shapes.get(node.input[0], [])
-    if apart is None or attributes(node).get("perm") != [0, 1, 3, 4, 2] or len(shape) != 5 or not all(shape[1:]):
-        return None
-    (regions, channels, h, w), source = shape[1:], apart.input[0]
-    if graph.shapes.get(source, [])[1:] != [regions * channels, h, w]:
-        return None
-    new = Replacement(graph, node)
-    last = new.add("Reshape", new.add("Transpose", source, perm=[0, 2, 3, 1]), [-1, h, w, regions, channels])
-    new.add("Transpose", last, to=node.output[0], perm=[0, 3, 1, 2, 4])
     return new.nodes
 
 
