@@ -86,10 +86,11 @@ class Replacement:
         return self._folded("Max", terms, to)
 
     def _folded(self, kind: str, terms: Sequence[str], to: str) -> str:
-        result = terms[0]
-        for term in terms[1:-1]:
-            result = self.add(kind, result, term)
-        return self.add(kind, result, terms[-1], to=to)
+        """In pairs, and pairs of those, which rounds less often than one by one."""
+        rest = list(terms)
+        while len(rest) > 2:
+            rest = [*rest[2:], self.add(kind, *rest[:2])]
+        return self.add(kind, *rest, to=to)
 
 
 #: The nodes in the place of one, or None where a rule does not apply.
