@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import canonical
+from .blotches import evened
 from .edits import LUMA, luma
 
 #: Directions of streaks.
@@ -179,15 +180,20 @@ class Greying(nn.Module):
         }.items():
             self.register_buffer(name, value.contiguous(), persistent=False)
 
-    def forward(self, face: Tensor, light: Tensor, face_edit: Tensor) -> Tensor:
-        """Face edits [N, G, 6, S, S] of views [N, 3, S, S] in [-1, 1], whose light is [N, 1, S, S] in [0, 1] -> the same shape."""
+    def forward(self, face: Tensor, light: Tensor, face_edit: Tensor, aged: Tensor | None = None) -> Tensor:
+        """Face edits [N, G, 6, S, S] of views [N, 3, S, S] in [-1, 1], whose light is [N, 1, S, S] in [0, 1] -> the same shape.
+
+        ``aged`` [N, G]: how far skin ages, 0 to 1, of which its blotches get fainter; None: they stay.
+        """
         half = F.avg_pool2d(light, 2)
         residual, gain, grey, skin = face_edit.split((3, 1, 1, 1), 2)
         face = (face + 1) / 2
-        share, brows, red, greyest = self.hairline(face, grey, skin)
+        share, brows, red, greyest, tint = self.hairline(face, grey, skin)
         # A brow that does not grey is of a face that gets younger: it gets all of its edit.
         lit = share * (1 - _BROWS_LIGHT * self.brow_rows * brows * (8 * grey).clamp(max=1.0))
         residual, gain = lit * residual, lit * gain
+        if aged is not None:
+            residual = residual + evened(face, light, tint, skin, aged)
         grey = torch.maximum(share * (1 - _BROWS * brows) * grey, red)
         lighter = gain[:, :, 0] * light + (residual * self.luma).sum(2) / 2
         # What is as light as grey hair already, as a hairline's skin, a collar or a wall, may be no hair that gets lighter.
@@ -214,8 +220,10 @@ class Greying(nn.Module):
         closed = -F.max_pool2d(-F.max_pool2d(skin, 9, 1, 4), 9, 1, 4)
         return (3 * (closed - skin)).clamp(0, 1)
 
-    def hairline(self, face: Tensor, grey: Tensor, skin: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """How much of its edit a pixel gets, where brows are, and how grey red ones and red rims of hair get, each [N, G, 1, S, S], and the most grey [N, G, 1, 1, 1].
+    def hairline(self, face: Tensor, grey: Tensor, skin: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """How much of its edit a pixel gets, where brows are, and how grey red ones and red rims of hair get, each [N, G, 1, S, S].
+
+        And the most grey [N, G, 1, 1, 1], and the tint of the skin nearby, its red and its blue less its light, [N, G, 2, S, S].
 
         A pixel gets all of its edit but between hair and skin, where it gets as much as it is hair. Brows are left out of that, as
         skin shows between their hairs; red ones are what a network misses. What does not grey is not touched.
@@ -253,14 +261,15 @@ class Greying(nn.Module):
                 most,
                 near * (1 - brows) - brows,
                 torch.maximum(brows * self.brow_rows[2::4], near * rim) * red,
+                of_skin[:, :, ::2] - (of_skin * self.luma).sum(2, keepdim=True),
             ],
             2,
         )
-        way, start, most, which, red = across(self.large, maps).split((3, 1, 1, 1, 1), 2)
+        way, start, most, which, red, tint = across(self.large, maps).split((3, 1, 1, 1, 1, 2), 2)
         come = (face[:, None] * way).sum(2, keepdim=True) - start
         wanted = most * ((come - _PART) / _ALL).clamp(0, 1)
         near, brows = which.clamp(min=0), (-which).clamp(min=0)
-        return 1 + near * (((wanted + 0.01) / (grey + 0.01)).clamp(max=1.0) - 1), brows, red, greyest
+        return 1 + near * (((wanted + 0.01) / (grey + 0.01)).clamp(max=1.0) - 1), brows, red, greyest, tint
 
     def strands(self, light: Tensor, half: Tensor, grey: Tensor, most: Tensor) -> Tensor:
         """Light of white hairs along the picture's own directions, [N, G, S, S], of variance 1 in straight hair of a sharp picture.

@@ -27,7 +27,7 @@ from .edits import Edits, luma
 from .greying import Greying, kept_light
 from .lines import Lines, lines_now, shown
 from .targets import curves
-from .texture import Grain, Texture
+from .texture import Grain, Texture, shaded
 
 #: Box of view 0 of new models, canonical: a little more than the square, so that hair greys to a portrait's border.
 FACE_BOX = (-0.08, -0.12, 1.08, 1.04)
@@ -454,19 +454,20 @@ class Exported(nn.Module):
         older = (depth / self.OLDER).clamp(max=1.0)
         # All that there is, soon.
         darker = self.LIGHT + 5 * (older - 0.2).clamp(min=0) + 5 * (now - self.FEW).clamp(min=0)
-        aged = ((now - self.SMOOTH) / (self.ROUGH - self.SMOOTH)).clamp(0, 1) * (gained / self.ROUGHENED).clamp(max=1.0)
+        aged = (gained / self.ROUGHENED).clamp(max=1.0)
         edits = made.edits
         others, grey, skin = edits.face_edit.split((4, 1, 1), 2)
         light = (luma(face) + 1) / 2
         others = kept_light(light, others, skin, darker[..., None, None])
-        rough = self.texture(face, light, skin, aged)
+        rough = self.texture(face, light, skin, aged * ((now - self.SMOOTH) / (self.ROUGH - self.SMOOTH)).clamp(0, 1))
         sharp = self.greying.sharpness(light)[:, 0, 0]
         lost = (1 - (made.age @ self.curve)[..., 0] / now.clamp(min=self.NONE)).clamp(0, 1) * (1 - older)
         lost = lost * ((now - self.NONE) / (self.SOME - self.NONE)).clamp(0, 1)
         fresh = ((self.SOME - now) / (self.SOME - self.SMOOTHEST)).clamp(0, 1)
-        lines = edits.lines + self.grain(sharp * (fresh * depth + lost).clamp(max=1.0))
+        lines = shaded(edits.lines, light, skin, sharp) + self.grain(sharp * (fresh * depth + lost).clamp(max=1.0))
         skin = shown(light, skin[:, :, 0])[:, :, None]
-        face_edit = self.greying(face, light, torch.cat([others, older[..., None, None, None] * grey, skin], 2))
+        grey = older[..., None, None, None] * grey
+        face_edit = self.greying(face, light, torch.cat([others, grey, skin], 2), aged)
         others, rest = face_edit.split((4, 2), 2)
         young = (1 - now / self.SHAPED).clamp(0, 1)
         shape = self.shape + young[..., None, None, None] * self.shape_of_young

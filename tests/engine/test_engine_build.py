@@ -72,12 +72,12 @@ def test_progress_memory_and_kernels_of_a_build(
     assert all(0 <= done <= of for _, done, of in seen)
     log = "\n".join(lines)
     (memory,) = (int(size) for size in re.findall(r"Max Scratch Memory: (\d+) bytes", log))
-    assert memory <= 96e6
+    assert memory <= 106e6
     kernels = re.findall(r"^Name: (\S+), LayerType: (\w+),", log, re.MULTILINE)
     kinds = Counter(kind for _, kind in kernels)
     assert not kinds["signal"], "a second stream"
-    assert kinds.total() - kinds["shape_call"] <= 75
-    assert sum(bool(re.match(r"__myl_(Tran|Resh|Move|Repl|Conc|Slic)+_myl", name)) for name, _ in kernels) <= 3, (
+    assert kinds.total() - kinds["shape_call"] <= 81
+    assert sum(bool(re.match(r"__myl_(Tran|Resh|Move|Repl|Conc|Slic)+_myl", name)) for name, _ in kernels) <= 4, (
         "layout"
     )
 

@@ -6,7 +6,7 @@ import torch
 
 from training import texture
 from training.edits import luma
-from training.texture import Grain, Texture
+from training.texture import Grain, Texture, contrast, shaded
 
 SIDE = 64
 
@@ -95,3 +95,68 @@ def test_pores_are_darker_than_what_is_between_them_is_light():
     assert abs(noise.mean()) < 1e-5
     assert noise.std().item() == pytest.approx(1, abs=1e-3)
     assert torch.equal(noise, texture.grain(160))
+
+
+def lit_from_the_side(strength: float, exposure: float = 0.5, detail: float = 0.0) -> torch.Tensor:
+    """The light [1, 1, 256, 256] of a face of one colour, brighter by waves of some 60 pixels, in log light; and by fine detail."""
+    x = torch.arange(256) / 256
+    fine = torch.randn(256, 256, generator=torch.Generator().manual_seed(6))
+    return (exposure * torch.exp(strength * torch.sin(2 * torch.pi * 4 * x) + detail * fine))[None, None]
+
+
+ALL_SKIN = torch.ones(1, 1, 1, 256, 256)
+LINES = 0.1 * torch.randn(1, 1, 1, 32, 32, generator=torch.Generator().manual_seed(5))
+
+
+def test_contrast_is_of_broad_light_and_not_of_pores_or_exposure() -> None:
+    soft, hard = (contrast(lit_from_the_side(strength), ALL_SKIN).item() for strength in (0.1, 0.3))
+    assert 0.04 < soft < 0.1
+    assert hard == pytest.approx(3 * soft, rel=0.05)
+    assert contrast(lit_from_the_side(0.3, 0.25), ALL_SKIN).item() == pytest.approx(hard, rel=0.1)
+    assert contrast(lit_from_the_side(0.0, detail=0.1), ALL_SKIN).item() < 0.02
+
+
+def test_contrast_is_of_skin_alone() -> None:
+    light, skin = lit_from_the_side(0.1), ALL_SKIN.clone()
+    skin[..., :100, :] = 0.0
+    bright, dark = light.clone(), light.clone()
+    bright[..., :100, :], dark[..., :100, :] = 1.0, 0.02  # a wall, and hair
+    torch.testing.assert_close(contrast(bright, skin), contrast(dark, skin))
+    assert contrast(torch.zeros(1, 1, 256, 256), 0 * ALL_SKIN).isfinite().all()
+
+
+def test_lines_get_deeper_in_hard_light_and_stay_in_soft_light() -> None:
+    def deeper(strength: float) -> float:
+        drawn = shaded(LINES, lit_from_the_side(strength), ALL_SKIN, torch.ones(1, 1))
+        factor = (drawn / LINES).flatten()
+        torch.testing.assert_close(factor, factor[:1].expand_as(factor), atol=0, rtol=1e-4)
+        return float(factor[0])
+
+    assert deeper(0.0) == pytest.approx(1.0)
+    assert deeper(0.1) == pytest.approx(1.0)
+    assert 1.2 < deeper(0.2) < deeper(0.25) < texture._DEEPER
+    assert deeper(0.9) == pytest.approx(texture._DEEPER)
+
+
+def test_lines_are_as_blurred_as_the_picture() -> None:
+    """Broad ones stay as they were, a little deeper, and a half blurred picture gets half of each."""
+    sharp, half, soft = (
+        shaded(LINES, lit_from_the_side(0.0), ALL_SKIN, torch.full((1, 1), s)) for s in (1.0, 0.5, 0.0)
+    )
+    assert soft.std() < 0.4 * LINES.std()
+    torch.testing.assert_close(half, (sharp + soft) / 2)
+    broad = torch.full_like(LINES, -0.1)
+    drawn = shaded(broad, lit_from_the_side(0.0), ALL_SKIN, torch.zeros(1, 1))
+    torch.testing.assert_close(drawn, texture._BLURRED_DEEPER * broad)
+
+
+def test_each_face_and_age_has_its_own_light() -> None:
+    light = torch.cat([lit_from_the_side(0.3), lit_from_the_side(0.05)])
+    skin = torch.ones(2, 3, 1, 256, 256)
+    skin[0, 1, :, :128] = 0
+    lines, sharp = LINES.expand(2, 3, -1, -1, -1), torch.tensor([[1.0], [0.3]])
+    together = shaded(lines, light, skin, sharp)
+    for n in range(2):
+        for g in range(3):
+            alone = shaded(lines[n : n + 1, g : g + 1], light[n : n + 1], skin[n : n + 1, g : g + 1], sharp[n : n + 1])
+            torch.testing.assert_close(together[n : n + 1, g : g + 1], alone)

@@ -280,7 +280,7 @@ def exported_saying(monkeypatch: pytest.MonkeyPatch, faces: int = 1, ages: int =
     with torch.no_grad():
         made = replace(net(*example_inputs(SMALL, faces, ages)), **said)
     monkeypatch.setattr(net, "forward", lambda *inputs: made)
-    monkeypatch.setattr(exported.greying, "forward", lambda face, light, edit: edit)
+    monkeypatch.setattr(exported.greying, "forward", lambda face, light, edit, aged: edit)
     return exported, made
 
 
@@ -337,6 +337,40 @@ def test_skin_roughens_that_is_not_young(
     with torch.no_grad():
         exported(*example_inputs(SMALL, 1, 1))
     assert aged[0].item() == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("years", "wanted", "share"), [(28.0, 75.0, 1.0), (28.0, 45.0, 0.25), (50.0, 75.0, 1.0), (50.0, 50.0, 0.0), (50.0, 30.0, 0.0)]
+)  # fmt: skip
+def test_blotches_get_fainter_on_faces_that_get_older_young_ones_too(
+    years: float, wanted: float, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported, _ = exported_saying(monkeypatch, **lines_of(years, 1.0, wanted))
+    got: list[torch.Tensor] = []
+    monkeypatch.setattr(exported.greying, "forward", lambda face, light, edit, aged: got.append(aged) or edit)
+    with torch.no_grad():
+        exported(*example_inputs(SMALL, 1, 1))
+    assert got[0].item() == pytest.approx(share, abs=0.02)
+
+
+def test_lines_are_shaded_by_the_view_and_its_skin(monkeypatch: pytest.MonkeyPatch) -> None:
+    exported, made = exported_saying(monkeypatch, 2, 1)
+    made.edits.face_edit[0, :, 5], made.edits.face_edit[1, :, 5] = 0.9, 0.4
+    face, *others = example_inputs(SMALL, 2, 1)
+    face[1] = 0.5
+    sharp = torch.tensor([1.0, 0.5])[:, None, None, None]
+    monkeypatch.setattr(exported.greying, "sharpness", lambda light: sharp)
+    got: list[tuple[torch.Tensor, ...]] = []
+    monkeypatch.setattr(networks, "shaded", lambda *said: got.append(said) or 2 * said[0])
+    monkeypatch.setattr(exported.grain, "forward", lambda amount: amount[..., None, None, None] * 0)
+    with torch.no_grad():
+        drawn = exported(face, *others)[4]
+    lines, light, skin, clear = got[0]
+    torch.testing.assert_close(drawn, 2 * made.edits.lines)
+    torch.testing.assert_close(lines, made.edits.lines)
+    assert light.mean((1, 2, 3)).tolist() == pytest.approx([0.5, 0.75])
+    assert skin.mean((1, 2, 3, 4)).tolist() == pytest.approx([0.9, 0.4])
+    assert clear.tolist() == [[1.0], [0.5]]
 
 
 @pytest.mark.parametrize(
@@ -421,7 +455,7 @@ def test_what_roughens_skin_is_added_to_residual_and_gain_after_the_hair_greyed(
 ) -> None:
     exported, _ = exported_saying(monkeypatch, 2, 3)
     rough = torch.rand(2, 3, 4, SMALL.face_size, SMALL.face_size)
-    monkeypatch.setattr(exported.greying, "forward", lambda face, light, edit: 0 * edit)
+    monkeypatch.setattr(exported.greying, "forward", lambda face, light, edit, aged: 0 * edit)
     monkeypatch.setattr(exported.texture, "forward", lambda face, light, skin, aged: rough)
     with torch.no_grad():
         edit = exported(*example_inputs(SMALL, 2, 3))[0]
@@ -447,7 +481,7 @@ def test_what_gets_no_older_turns_no_greyer(monkeypatch: pytest.MonkeyPatch) -> 
     exported, made = exported_saying(monkeypatch, 1, 4, depth=depth)
     made.edits.face_edit[:, :, 4] = 0.5
     seen: list[torch.Tensor] = []
-    monkeypatch.setattr(exported.greying, "forward", lambda face, light, edit: seen.append(edit) or edit)
+    monkeypatch.setattr(exported.greying, "forward", lambda face, light, edit, aged: seen.append(edit) or edit)
     with torch.no_grad():
         exported(*example_inputs(SMALL, 1, 4))
     grey = seen[0][0, :, 4].amax((1, 2))
