@@ -146,7 +146,7 @@ def kept_light(light: Tensor, edits: Tensor, skin: Tensor, most: Tensor) -> Tens
 
 
 class Greying(nn.Module):
-    """Edits of faces whose hair greys up to its own hairline and along its own strands."""
+    """Edits of faces whose hair greys up to its own hairline and along its own strands, and whose skin's blotches get fainter."""
 
     bank: Tensor
     nearby: Tensor
@@ -180,10 +180,10 @@ class Greying(nn.Module):
         }.items():
             self.register_buffer(name, value.contiguous(), persistent=False)
 
-    def forward(self, face: Tensor, light: Tensor, face_edit: Tensor, aged: Tensor | None = None) -> Tensor:
+    def forward(self, face: Tensor, light: Tensor, face_edit: Tensor, aged: Tensor) -> Tensor:
         """Face edits [N, G, 6, S, S] of views [N, 3, S, S] in [-1, 1], whose light is [N, 1, S, S] in [0, 1] -> the same shape.
 
-        ``aged`` [N, G]: how far skin ages, 0 to 1, of which its blotches get fainter; None: they stay.
+        ``aged`` [N, G]: how far skin ages, 0 to 1, as which its blotches get fainter (by the colour of the skin nearby, which the hairline needs, too).
         """
         half = F.avg_pool2d(light, 2)
         residual, gain, grey, skin = face_edit.split((3, 1, 1, 1), 2)
@@ -191,9 +191,7 @@ class Greying(nn.Module):
         share, brows, red, greyest, tint = self.hairline(face, grey, skin)
         # A brow that does not grey is of a face that gets younger: it gets all of its edit.
         lit = share * (1 - _BROWS_LIGHT * self.brow_rows * brows * (8 * grey).clamp(max=1.0))
-        residual, gain = lit * residual, lit * gain
-        if aged is not None:
-            residual = residual + evened(face, light, tint, skin, aged)
+        residual, gain = lit * residual + evened(face, light, tint, skin, aged), lit * gain
         grey = torch.maximum(share * (1 - _BROWS * brows) * grey, red)
         lighter = gain[:, :, 0] * light + (residual * self.luma).sum(2) / 2
         # What is as light as grey hair already, as a hairline's skin, a collar or a wall, may be no hair that gets lighter.

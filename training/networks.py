@@ -408,7 +408,7 @@ class LGIN(nn.Module):
 
 
 class Exported(nn.Module):
-    """T without the coarse images that only L_I needs, with hair that greys along its strands and skin that roughens.
+    """T without the coarse images that only L_I needs, with hair that greys along its strands, and skin and lines as the picture shows them.
 
     A face that gets no lines gets no older, and nothing of it turns grey: fair hair, which a network may take for grey hair that is to get
     dark again, would turn ashen. What follows goes by the lines that a face has already, which rise with its age (``lines_now``):
@@ -417,11 +417,14 @@ class Exported(nn.Module):
       by ``LIGHT`` at most. (On the val split 8 of 11 people of 42 to 48 have so few, one of 20 of 48 to 54: their grey hair stays.)
     - Skin of a face that gets older and has lines gets its own finest detail stronger. Skin of one that has none has no such detail: it
       gets a ``texture.Grain``. So does skin that gets younger, because what takes its lines away takes pores with them.
+    - Skin of a face that gets older, with lines or without, loses blotches of colour (``blotches``).
+    - Lines are deeper in a picture of hard light, and blurred in a blurred one (``texture.shaded``), at any age.
     """
 
     #: Lines that a face has, in units of ``curves``: at 46 years, and less is few; light.
     FEW, LIGHT = 0.25, 0.08
-    #: And at 33 and 42 years, between which skin begins to roughen; lines gained by which it has.
+    #: And at 33 and 42 years, between which skin begins to roughen; lines gained by which it has, and by which blotches are as
+    #: faint as they get.
     SMOOTH, ROUGH, ROUGHENED = 0.07, 0.17, 0.8
     #: Lines at 31 and 46 years, between which what a face loses when it gets younger begins to be its age; and at 36 and 46 years, between
     #: which skin comes to have its own grain.

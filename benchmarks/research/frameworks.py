@@ -62,6 +62,7 @@ def torch_module(model: Model) -> Any:
     for name, tensor in wanted.items():
         if (found := _weight(f"net.{name}", tuple(tensor.shape), stored, folded, networks.Position.SCALE)) is not None:
             weights[name] = found
+    weights |= _depths(stored, {name: tuple(tensor.shape) for name, tensor in wanted.items()})
     unknown = [name for name in wanted if name not in weights and ".coarse_heads." not in name]
     wrong = [name for name, array in weights.items() if array.shape != tuple(wanted[name].shape)]
     if unknown or wrong:
@@ -70,8 +71,8 @@ def torch_module(model: Model) -> Any:
     if "net.ages.old" in stored:
         centers = [group.center for group in about.groups]
         net.ages = networks.Ages(centers, centers)
-        for name, buffer in net.ages.named_buffers():
-            buffer.copy_(torch.tensor(stored[f"net.ages.{name}"]))
+        for name in ("old", "younger"):
+            net.ages.get_buffer(name).copy_(torch.tensor(stored[f"net.ages.{name}"]))
     return networks.Exported(net).eval()
 
 
@@ -152,6 +153,19 @@ def _weight(
             del folded[i]
             return array.reshape(shape) / np.float32(scale) if maps else array.T
     return None
+
+
+def _depths(stored: dict[str, Floats], shapes: dict[str, tuple[int, ...]]) -> dict[str, Floats]:
+    """Weights of the lines' depths, of which the exporter folds products and sums (``Lines.told``); none where they are as they were."""
+    named = [f"lines.{name}" for name in ("modulation.weight", "usual.weight", "depth_bias")]
+    regions, hidden, _ = shapes["lines.depth"]
+    groups = shapes["lines.usual.weight"][1]
+    folded = {array.shape: array for name, array in stored.items() if not name.startswith("net.")}
+    product, usual = folded.get((regions, hidden, groups)), folded.get((regions, groups + 1))
+    if f"net.{named[2]}" in stored or "net.lines.depth" not in stored or product is None or usual is None:
+        return {}
+    modulation = (product / stored["net.lines.depth"]).reshape(regions * hidden, groups)
+    return dict(zip(named, (modulation, usual[:, :groups], usual[:, groups:]), strict=True))
 
 
 def _factors(graph: Any) -> Iterator[str]:

@@ -86,7 +86,7 @@ class Replacement:
         return self._folded("Max", terms, to)
 
     def _folded(self, kind: str, terms: Sequence[str], to: str) -> str:
-        """In pairs, and pairs of those, which rounds less often than one by one."""
+        """In pairs, and pairs of those, by which each term is rounded less often than one by one."""
         rest = list(terms)
         while len(rest) > 2:
             rest = [*rest[2:], self.add(kind, *rest[:2])]

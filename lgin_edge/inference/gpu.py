@@ -72,7 +72,11 @@ class GpuFramePath:
     ) -> None:
         """As ``CpuFramePath.change``; everything is the one stage "gpu", and a failure leaves the results as they were.
 
-        Raises: as ``CpuFramePath.change``; that of NaN in a frame on the device is known, and raised, at a later call.
+        Raises:
+            BackendError: CUDA or the engine failed.
+            ModelError: the model gave NaN or infinite values; of a frame on the device this is known, and raised, at a later
+                call.
+            ClosedError: after ``close``.
         """
         plan = FacePlan.of(source, faces, self.description.views, pixel_format)
         with stage("gpu"), self._turn():

@@ -59,8 +59,14 @@ def open_path(
 def open_gpu_path(model: Path, device: int | str, sha256: str | None = None, limits: Limits = LIMITS) -> GpuFramePath:
     """Load a model for frames on a GPU: an engine, or an ``.onnx`` file by ONNX Runtime's CUDA provider.
 
-    Args: as for ``Transformer``. Raises BackendError: no GPU, this build has no CUDA kernels, or a run time is not there;
-    or as ``parse_device`` and the class of the engine.
+    Args:
+        device: the GPU's number, "cuda" or "cuda:1".
+        sha256: that the file must have; of an engine that of the file beside it when not given.
+
+    Raises:
+        InputError: no such device can be.
+        ModelError: the file is missing, damaged, foreign, or was built for another version or GPU.
+        BackendError: no GPU, this build has no CUDA kernels, or a run time is not there.
     """
     from .cuda import Cuda, Stream, parse_device
 

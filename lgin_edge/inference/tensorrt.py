@@ -142,7 +142,12 @@ class TensorRTCall:
 
 
 def check_variant(path: Path, data: bytes, facts: EngineFacts) -> Variant:
-    """The variant that an engine needs, installed in the version that built it. Raises ModelError, BackendError."""
+    """The variant that an engine needs, installed in the version that built it.
+
+    Raises:
+        ModelError: an unknown variant, bytes of the other variant, or another version.
+        BackendError: not installed.
+    """
     variant = VARIANTS.get(facts.variant)
     if variant is None:
         raise ModelError(f"{path}: an engine of variant {facts.variant!r}; this version knows {', '.join(VARIANTS)}")

@@ -50,7 +50,7 @@ class Webhook:
         urllib.request.urlopen(request, timeout=_TIMEOUT_S).close()
 
     def close(self) -> None:
-        """See ``Receiver``."""
+        pass
 
 
 class Mqtt:

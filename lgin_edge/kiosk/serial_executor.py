@@ -29,7 +29,11 @@ class SerialExecutor:
         return 0.0 if began is None else time.monotonic() - began
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns, done in the thread when its turn comes; work that is cancelled before is not begun."""
+        """What ``work`` returns, done in the thread when its turn comes; work that is cancelled before that is not begun.
+
+        Raises:
+            whatever ``work`` raises.
+        """
 
         def timed() -> T:
             self._began = time.monotonic()

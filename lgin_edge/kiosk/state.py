@@ -69,7 +69,8 @@ class Kiosk:
         self.upload_executor = SerialExecutor()
         self.requests = TokenBuckets(settings.requests_per_minute / 60, max(1.0, settings.requests_per_minute / 6))
         self.uploads = Places(_UPLOADS, _UPLOADS_PER_ADDRESS)
-        self.places = Places(settings.max_visitors, -(-settings.max_visitors // 2))
+        half = -(-settings.max_visitors // 2)  # for one address, rounded up
+        self.places = Places(settings.max_visitors, half)
         most = settings.uploads.image_pixels
         self.pixels = Places(_LARGEST_UPLOADS * most, most)
         self._clips = asyncio.Semaphore(_CLIPS)

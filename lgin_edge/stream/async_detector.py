@@ -48,7 +48,11 @@ class AsyncDetector:
             self._running.set_exception(error)
 
     def take(self, *, wait: bool) -> tuple[Frame, list[Face]] | None:
-        """The frame and its faces; None if none was asked for or, without ``wait``, they are not there yet."""
+        """The frame and its faces; None if none was asked for or, without ``wait``, they are not there yet.
+
+        Raises:
+            whatever the detector raised.
+        """
         running, frame = self._running, self._frame
         if running is None or frame is None or not (wait or running.done()):
             return None

@@ -96,9 +96,11 @@ class LatestFrameRunner:
     To a consumer that is slow (it encodes and sends each frame, say) the frame that is made ahead would be old when
     it comes for it. So how long it stays away is watched, and the work begins as late as it can to be done by then.
 
-    Args, as for ``SequentialRunner``, but:
-        frames: closed by the thread that reads it.
+    Args:
+        frames: the source; closed by the thread that reads it.
+        pipeline: closed with this.
         timeout: seconds without a frame after which the source counts as gone.
+        clock: seconds.
     """
 
     def __init__(self, frames: Frames, pipeline: Pipeline, timeout: float, clock: Callable[[], float]) -> None:

@@ -34,7 +34,19 @@ class Frames(Protocol):
 
 
 def open_source(source: Source, color: Color, size: tuple[int, int] | None = None) -> Frames:
-    """Open a source; arguments and errors are those of ``Stream``. A GStreamer pipeline is recognised by its " ! "."""
+    """Open a source.
+
+    Args:
+        source: number of a camera; a file; an address ("rtsp://..."); a GStreamer pipeline that ends in ``appsink`` and is
+            recognised by its " ! "; or an iterable of frames.
+        color: channel order of the frames; what OpenCV reads is brought to it, frames of an iterable must have it.
+        size: width and height to ask a camera for; it may give others.
+
+    Raises:
+        InputError: no source, a colour that OpenCV does not give, or a size for a source that has its own.
+        StreamError: it cannot be opened.
+        BackendError: OpenCV, or its GStreamer, is not there.
+    """
     camera = isinstance(source, int) or (isinstance(source, str) and _DEVICE.fullmatch(source) is not None)
     if size is not None:
         if not camera:

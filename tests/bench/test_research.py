@@ -180,6 +180,7 @@ def test_pytorch_has_the_weights_of_the_file(stack: ExitStack, tmp_path: Path) -
     with torch.no_grad():
         for weight in net.parameters():  # heads begin at 0
             weight.add_(0.02 * torch.randn_like(weight))
+    net.ages = networks.Ages((20, 22, 40, 52, 66, 74.5, 76.5), (20, 28, 45, 60, 69, 74.5, 76.5))
     export.export(net, tmp_path / "t.onnx")
     (model,) = stages.open_models([tmp_path / "t.onnx"], stack)
     run = frameworks.eager(frameworks.torch_module(model), 1)

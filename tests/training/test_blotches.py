@@ -46,19 +46,21 @@ def test_half_as_aged_is_half_and_what_is_no_skin_stays() -> None:
 
 
 def test_what_is_far_from_skin_s_colour_stays() -> None:
-    """A lip, a mole, a jewel."""
-    face = face_with(4 * REDDER)
-    assert (made_even(face) - face).abs().max() < 0.1 * (4 * REDDER).abs().max()
+    """A birthmark, a jewel; and a black mole, which has hardly any colour."""
+    black = torch.tensor([0.17, 0.12, 0.10])[:, None, None] - SKIN
+    for change, goes in ((4 * REDDER, 0.1), (black, 0.15)):
+        face = face_with(change)
+        assert (made_even(face) - face).abs().max() < goes * change.abs().max()
 
 
 def test_greying_takes_the_tint_of_the_skin_nearby() -> None:
-    """And not of the hair beside it, nor of the other ages; without an age nothing is made even."""
+    """And not of the hair beside it, nor of the other ages."""
     face = face_with(REDDER)
     face[..., :100, :] = torch.tensor([0.30, 0.20, 0.08])[:, None, None]
     edit = torch.zeros(1, 2, 6, SIDE, SIDE)
     edit[:, :, 4, :100], edit[:, :, 5, 100:] = 0.8, 1.0
     module, aged = Greying(SIDE).eval(), torch.tensor([[1.0, 0.5]])
-    change = module(2 * face - 1, luma(face), edit, aged) - module(2 * face - 1, luma(face), edit)
+    change = module(2 * face - 1, luma(face), edit, aged) - module(2 * face - 1, luma(face), edit, 0 * aged)
     spot, rows = change[0, :, :3, 128, 128] / 2, slice(103, 110)
     assert (spot[0] / -REDDER[:, 0, 0] > 0.6 * blotches.EVENED).all()
     torch.testing.assert_close(spot[1], spot[0] / 2)

@@ -16,13 +16,15 @@ SIDE = 256
 #: Colours of hair and of skin for a luma of 1.
 BROWN, SKIN = (torch.tensor(colour)[:, None, None] for colour in ((1.35, 0.93, 0.45), (1.17, 0.95, 0.81)))
 HAIRLINE = 120  # rows above it are hair, below skin
+#: Skin that does not age.
+STAYS = torch.zeros(1, 1)
 
 
 @pytest.fixture(scope="module")
 def greying() -> Callable[[Tensor, Tensor], Tensor]:
     """Edits of hair that greyed, of a view's light, whose colours are ``coloured``, and the edits."""
     module = Greying(SIDE).eval()
-    return lambda light, edit: module(coloured(light), light, edit)
+    return lambda light, edit: module(coloured(light), light, edit, STAYS)
 
 
 def lightness(light: Tensor, edit: Tensor) -> Tensor:
@@ -105,7 +107,7 @@ def test_dark_hair_that_gets_lighter_keeps_its_strands(monkeypatch: pytest.Monke
     monkeypatch.setattr(greying_module, "AMOUNT", 0.0)
     module, rows, made = Greying(SIDE).eval(), slice(20, HAIRLINE - 40), edit()
     light, face = coarse()
-    after = module(face, light, made)
+    after = module(face, light, made, STAYS)
     before, lit = (lightness(light, e)[rows] for e in (made, after))
     assert 1.35 * before.std() < lit.std() < 1.6 * before.std()
     assert lit.mean() == pytest.approx(float(before.mean()), abs=0.01)
@@ -114,7 +116,7 @@ def test_dark_hair_that_gets_lighter_keeps_its_strands(monkeypatch: pytest.Monke
     torch.testing.assert_close(kept[1], kept[0], atol=0.01, rtol=0.05)
     fair, striped = view() + 0.6, 0.1 + 0.3 * (torch.arange(SIDE) // 4 % 2).expand(1, 1, SIDE, SIDE)
     for other in (fair, striped):
-        assert (module(coloured(other), other, made)[0, 0, 3] - made[0, 0, 3])[rows].abs().max() < 0.05
+        assert (module(coloured(other), other, made, STAYS)[0, 0, 3] - made[0, 0, 3])[rows].abs().max() < 0.05
 
 
 def test_hair_that_is_hardly_grey_and_skin_keep_their_contrast() -> None:
@@ -122,11 +124,11 @@ def test_hair_that_is_hardly_grey_and_skin_keep_their_contrast() -> None:
     made = edit()
     made[:, :, 4] *= 0.1
     rows = slice(20, HAIRLINE - 40)
-    few, all_ = (Greying(SIDE).eval()(face, light, e)[0, 0, 3, rows].mean() for e in (made, edit()))
+    few, all_ = (Greying(SIDE).eval()(face, light, e, STAYS)[0, 0, 3, rows].mean() for e in (made, edit()))
     assert few < 0.2 * all_
     skinned = edit()
     skinned[:, :, 5] = 1.0
-    assert Greying(SIDE).eval()(face, light, skinned)[0, 0, 3, rows].abs().max() < 0.01
+    assert Greying(SIDE).eval()(face, light, skinned, STAYS)[0, 0, 3, rows].abs().max() < 0.01
 
 
 def test_no_rim_gets_darker_where_hair_ends_at_a_white_wall(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +139,7 @@ def test_no_rim_gets_darker_where_hair_ends_at_a_white_wall(monkeypatch: pytest.
         made = torch.zeros(1, 1, 6, SIDE, SIDE)
         made[:, :, :3, :, edge:] = 0.4
         made[:, :, 4, :, edge:] = 0.8
-        after = Greying(SIDE).eval()((2 * light - 1).expand(-1, 3, -1, -1), light, made)
+        after = Greying(SIDE).eval()((2 * light - 1).expand(-1, 3, -1, -1), light, made, STAYS)
         assert (lightness(light, after) - lightness(light, made))[20:-20, edge:-20].min() > -0.02
         assert after[0, 0, 3, 20:-20, edge + 16 : -20].min() > 0.3
 
@@ -191,7 +193,7 @@ def test_brows_keep_most_of_their_darkness_and_some_of_their_colour(
     before[:, :, 5][brow], before[:, :, 4][brow], before[:, :, :3][brow] = 0.0, grey, 0.1
     face = coloured(light)
     face[brow] = 0.4 * SKIN - 1
-    after = Greying(SIDE).eval()(face, light, before)
+    after = Greying(SIDE).eval()(face, light, before, STAYS)
     inside = (slice(rows.start + 2, rows.stop - 2), slice(66, 104))
     assert 0.75 * grey <= after[(0, 0, 4, *inside)].mean() <= 0.9 * grey
     lighter = (lightness(light, after) - light[0, 0])[inside].mean()
@@ -215,7 +217,7 @@ def test_red_brows_lose_the_colour_that_skin_has_not(row: int, colour: tuple[flo
     # Skin of the brow's own hue but for the orange one: under a cool lamp, and in a picture without colours.
     face = coloured(light) if is_red or colour == ORANGE else 2 * light * torch.tensor(colour)[:, None, None] / 0.5 - 1
     face[(0, slice(3), *hole)] = 2 * torch.tensor(colour)[:, None, None] - 1
-    made = Greying(SIDE).eval()(face, light, before)[(0, 0, 4, *inside)].mean()
+    made = Greying(SIDE).eval()(face, light, before, STAYS)[(0, 0, 4, *inside)].mean()
     assert 0.3 < made < 0.8 if is_red else made < 0.1
 
 
@@ -234,7 +236,7 @@ def test_a_red_rim_of_red_hair_at_the_hairline_greys_with_it(
     face = coloured(light)
     face[rim] = 2 * torch.tensor(colour)[:, None, None] - 1
     face[..., :60, :] = 2 * light[..., :60, :] * torch.tensor(hair)[:, None, None] - 1
-    made = Greying(SIDE).eval()(face, light, before)[0, 0, 4, 61:64].mean()
+    made = Greying(SIDE).eval()(face, light, before, STAYS)[0, 0, 4, 61:64].mean()
     assert made > 0.4 if is_red else made < 0.15
 
 
@@ -245,7 +247,7 @@ def test_grey_brows_in_bluish_skin_are_no_red_ones() -> None:
     before[:, :, 5][(..., *brow)] = 0.0
     face = 2 * light * torch.tensor((1.0, 0.95, 1.26))[:, None, None] - 1
     face[(0, slice(3), *brow)] = 0.0
-    made = Greying(SIDE).eval()(face, light, before)
+    made = Greying(SIDE).eval()(face, light, before, STAYS)
     assert made[(0, 0, 4, slice(104, 110), slice(66, 104))].mean() < 0.1
 
 
@@ -255,7 +257,7 @@ def test_what_does_not_grey_is_not_touched(darker: float) -> None:
     before = edit(lighter=-0.05)
     before[:, :, 4] = 0
     light = darker * view()
-    after = Greying(SIDE).eval()(coloured(light), light, before)
+    after = Greying(SIDE).eval()(coloured(light), light, before, STAYS)
     assert torch.equal(after, before)
 
 
@@ -263,7 +265,7 @@ def test_a_view_of_one_colour_is_no_division_by_nothing_in_half_precision() -> N
     module = Greying(SIDE).half().eval()
     for light in (0.0, 0.5, 1.0):
         flat = torch.full((1, 1, SIDE, SIDE), light, dtype=torch.half)
-        assert module((2 * flat - 1).expand(-1, 3, -1, -1), flat, edit().half()).isfinite().all()
+        assert module((2 * flat - 1).expand(-1, 3, -1, -1), flat, edit().half(), STAYS.half()).isfinite().all()
 
 
 def test_light_hair_gets_darker_by_no_more_than_is_said() -> None:

@@ -85,7 +85,7 @@ def test_grain_has_no_seam_and_fades_at_the_texture_s_border():
     for border in (0, -1):
         assert abs(drawn[0, 0, 0, border]).max() < 0.2 * abs(inside).max()
         assert abs(drawn[0, 0, 0, :, border]).max() < 0.2 * abs(inside).max()
-    with pytest.raises(ValueError, match="even number of texels, got 63"):
+    with pytest.raises(ValueError, match="multiple of 4 texels, got 63"):
         Grain(63)
 
 
