@@ -23,5 +23,5 @@ RULES = (
 
 
 def rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy that means the same, with each operator as those that TensorRT joins, where that pays."""
+    """A copy of a float32 model that means the same, with each operator as those that TensorRT joins, where that pays."""
     return rewrite(model, RULES)
