@@ -36,8 +36,9 @@ from .command import exit_on_error, run_command
 from .critics import AgeClassifier
 from .detector import store_weights, weights_of
 from .evaluation import cost
+from .exported import Exported
 from .lines import Lines
-from .networks import FACE_BOX, LGIN, Exported, NetworkConfig, example_inputs
+from .networks import FACE_BOX, LGIN, NetworkConfig, example_inputs
 from .trainer import CLASSIFIER_SIDE
 
 OPSET = 20  # the newest that TensorRT 10.3 (JetPack 6) reads

@@ -46,7 +46,8 @@ def torch_module(model: Model) -> Any:
     checkout = str(Path(lgin_edge.__file__).parent.parent)
     if checkout not in sys.path:
         sys.path.append(checkout)  # training/ is in no wheel
-    networks = imported("training.networks", "run this in a checkout of lgin-edge")
+    exported = imported("training.exported", "run this in a checkout of lgin-edge")
+    networks = imported("training.networks")
     about = model.description
     if about.format not in (3, 4):  # of one graph
         raise Unavailable(
@@ -73,7 +74,7 @@ def torch_module(model: Model) -> Any:
         net.ages = networks.Ages(centers, centers)
         for name in ("old", "younger"):
             net.ages.get_buffer(name).copy_(torch.tensor(stored[f"net.ages.{name}"]))
-    return networks.Exported(net).eval()
+    return exported.Exported(net).eval()
 
 
 def eager(net: Any, threads: int) -> Run:
