@@ -40,7 +40,7 @@ def torch_module(model: Model) -> Any:
     """T in PyTorch with the weights of the model file, on the CPU.
 
     Raises:
-        Unavailable: something that it needs is not there, or the file is no plain export of ``training.networks``.
+        Unavailable: something that it needs is not there, or the file is no plain export of ``training.exported``.
     """
     torch, onnx = imported("torch"), imported("onnx")
     checkout = str(Path(lgin_edge.__file__).parent.parent)
@@ -51,7 +51,7 @@ def torch_module(model: Model) -> Any:
     about = model.description
     if about.format not in (3, 4):  # of one graph
         raise Unavailable(
-            f"{model.path.name} is no plain export of training.networks: it is of format {about.format}, not 3 or 4"
+            f"{model.path.name} is no plain export of training.exported: it is of format {about.format}, not 3 or 4"
         )
     config = networks.NetworkConfig(groups=len(about.groups), face_size=about.face_size, patch_size=about.patch_size)
     net: Any = networks.LGIN(config)
@@ -67,7 +67,7 @@ def torch_module(model: Model) -> Any:
     unknown = [name for name in wanted if name not in weights and ".coarse_heads." not in name]
     wrong = [name for name, array in weights.items() if array.shape != tuple(wanted[name].shape)]
     if unknown or wrong:
-        raise Unavailable(f"{model.path.name} is no plain export of training.networks: {(unknown + wrong)[0]} differs")
+        raise Unavailable(f"{model.path.name} is no plain export of training.exported: {(unknown + wrong)[0]} differs")
     net.load_state_dict({name: torch.tensor(array) for name, array in weights.items()}, strict=False)
     if "net.ages.old" in stored:
         centers = [group.center for group in about.groups]

@@ -1,4 +1,4 @@
-"""T as a model file holds it: what is worked out from the picture beside what the generators say."""
+"""T as a model file holds it: what is worked out from the picture beside what the generators say, and a face's lines, by which it goes."""
 
 from dataclasses import replace
 from typing import Any
