@@ -7,23 +7,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
 
+from support.small_networks import SMALL
+
 from training import data, texture
 from training import exported as exported_module
 from training.exported import Exported
 from training.lines import Lines, lines_now
-from training.networks import LGIN, NetworkConfig, example_inputs
+from training.networks import LGIN, example_inputs
 from training.targets import curves
-
-SMALL = NetworkConfig(
-    face_size=64,
-    patch_size=32,
-    global_widths=(16, 16, 32),
-    global_blocks=1,
-    decoder_width=16,
-    local_blocks=1,
-    layers=3,
-    texture_size=32,
-)
 
 
 def lines_of(years: float, scale: float, wanted: float) -> dict[str, torch.Tensor]:

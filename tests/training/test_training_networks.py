@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
 
 from support.macs import count_macs
+from support.small_networks import SMALL
 
 from lgin_edge import geometry
 from training import data, networks
@@ -17,16 +18,6 @@ from training.lines import Lines, lines_now
 from training.networks import LGIN, NetworkConfig, Position, example_inputs
 
 SEED = 11
-SMALL = NetworkConfig(
-    face_size=64,
-    patch_size=32,
-    global_widths=(16, 16, 32),
-    global_blocks=1,
-    decoder_width=16,
-    local_blocks=1,
-    layers=3,
-    texture_size=32,
-)
 MOST_MACS = 1.5e9
 OUTPUTS = ("face_edit", "patch_edit", "flow", "place", "lines")
 
