@@ -25,6 +25,7 @@ class LossWeights:
     identity: float = 0.01
     identity_lambda: float = 1.0
     picture: float = 10.0
+    still: float = 15.0  # only where a face gets older
     flow: float = 0.5
     grey: float = 1.0
     skin: float = 0.3
@@ -83,7 +84,7 @@ class TrainConfig:
 
 def paper() -> TrainConfig:
     """Only what the paper states: five losses, C pre-trained on real faces, the GAN from random weights."""
-    ours = ("picture", "flow", "grey", "skin", "gain", "residual", "place", "which", "depth")
+    ours = ("picture", "still", "flow", "grey", "skin", "gain", "residual", "place", "which", "depth")
     off = dict.fromkeys(ours, 0.0)
     weights = LossWeights(adversarial=1.0, classification=1.0, local=0.5, variation=0.1, identity=1.0, **off)
     return TrainConfig(

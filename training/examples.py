@@ -69,7 +69,7 @@ class Faces:
 
 
 def load(targets: Path, photos: list[Photo], limit: int | None = None, dressed: bool = False) -> Faces:
-    """The photos that have targets; ``dressed``: and those of them that were dressed, once more.
+    """The photos that have targets; ``dressed``: and those of them that were dressed, as often as they were.
 
     Raises FileNotFoundError: no targets in the folder. ValueError: none of these photos has any.
     """
@@ -87,8 +87,8 @@ def load(targets: Path, photos: list[Photo], limit: int | None = None, dressed: 
     files = [build.edits_file(targets, s) for s in people]
     plain = len(people)
     if dressed:
-        again = [s for s in people if build.dressed_file(targets, s).is_file()]
-        people, files = people + again, files + [build.dressed_file(targets, s) for s in again]
+        again = [(s, path) for s in people for path in build.dressed_files(targets, s) if path.is_file()]
+        people, files = people + [s for s, _ in again], files + [path for _, path in again]
     with np.load(targets / "choice.npz") as file:
         row = {str(name): i for i, name in enumerate(file["name"])}
         chosen = [row[s.photo.key] for s in people]

@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+#: What changes by this is not still, in [0, 1].
+_STILL = 4 / 255
+
 
 def adversarial_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """``-L_d = -E[log D(x, l)] - E[log(1 - D(T(x, l), l))]``, what D minimises; D is the sigmoid of the logits.
@@ -71,6 +74,20 @@ def picture(made: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """
     error = (made - target) * weight
     return to_mean(error, 0.05).mean() + error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+
+
+def still(made: Tensor, target: Tensor, before: Tensor, weight: Tensor) -> Tensor:
+    """L1 of what is to stay: walls beside hair and clothes, whose target is the picture before.
+
+    ``picture`` gives means where it is not sure, and a mean of hair that greys and of a wall that does not is a halo. L1 beside it leaves
+    a pixel as it is unless it is hair more likely than not.
+
+    Args:
+        made, target, before: [N, 3, H, W] in [0, 1]. weight: [N, 1, H, W] or [N, 1, 1, 1], 0 to 1.
+    """
+    change = F.avg_pool2d((target - before).abs().amax(1, keepdim=True), 3, 1, 1)
+    stays = (1 - change / _STILL).clamp(min=0)  # a camera's noise and JPEG differ a little between the two
+    return ((made - target).abs() * stays * weight).mean()
 
 
 def to_mean(error: Tensor, unit: float) -> Tensor:

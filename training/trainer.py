@@ -158,6 +158,11 @@ class Trainer:
             parts["variation"] = losses.variation(2 * made - 1)
         if w.picture:
             parts["picture"] = losses.picture(made, batch.target, batch.weight)
+        if w.still:
+            older = (batch.wanted > batch.present)[
+                :, None, None, None
+            ]  # hair that is to get dark again is rare: a mean finds it
+            parts["still"] = losses.still(made, batch.target, batch.canvas, batch.weight * older)
         side = examples.MAPS
         window = edits.square_window(side, geometry.FACE_TAPER, batch.canvas)
         known = nn.functional.interpolate(batch.weight, size=(side, side)) * window

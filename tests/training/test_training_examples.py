@@ -15,6 +15,7 @@ from lgin_edge.kernels import FacePlan, region_crop
 from training import augment, examples
 from training.dataset import labels
 from training.networks import NetworkConfig
+from training.targets import build
 from training.targets.subject import SIDE
 
 SEED = 9
@@ -143,7 +144,7 @@ def test_dressed_faces_are_drawn_as_often_as_is_asked(made_up, targets, faces):
     both = examples.load(targets, photos, dressed=True)
     plain = np.flatnonzero(~both.dressed)
     assert [both.photos[i] for i in plain] == faces.photos
-    assert both.dressed.sum() == faces.hair_is_known.sum() > 0
+    assert both.dressed.sum() == build.DRESSED * faces.hair_is_known.sum() > 0
     assert both.hair_is_known[both.dressed].all()
     for fraction in (0.0, 0.4):
         often = examples.likelihood(both, 0.5, fraction)

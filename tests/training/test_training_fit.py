@@ -169,7 +169,7 @@ def test_a_resumed_run_keeps_its_own_settings(first):
 
 def test_targets_of_before_faces_were_dressed_serve_and_are_said(made_up, targets, tmp_path, capsys):
     older = tmp_path / "targets"
-    shutil.copytree(targets, older, ignore=shutil.ignore_patterns("*.dressed.npz"))
+    shutil.copytree(targets, older, ignore=shutil.ignore_patterns("*.dressed*.npz"))
     assert fit.run(tmp_path / "run", steps(0, 1, 0), older, [made_up], fit.make_fabric("cpu", 1, 1))
     assert f"no face in {older} is dressed; python -m training.targets.build {older}" in capsys.readouterr().err
 

@@ -72,6 +72,36 @@ def test_picture_loss_counts_error_and_gradients_where_the_target_is_known():
     assert losses.picture(made, target, 1 - target / 0.4).item() == 0
 
 
+def test_beside_still_a_pixel_changes_only_where_it_is_hair_more_likely_than_not():
+    """Hair gets lighter by 0.3, the wall beside it does not change: what costs least is no halo. Without ``still`` it is one."""
+    lighter, answers = 0.3, torch.linspace(0, 0.4, 401)
+
+    def halo(likely: float, weight: float) -> float:
+        costs = []
+        for answer in answers:
+            made = answer.expand(1, 3, 4, 4)
+            before = torch.zeros(1, 3, 4, 4)
+            hair = losses.picture(made, before + lighter, torch.ones(1, 1, 4, 4))
+            wall = losses.picture(made, before, torch.ones(1, 1, 4, 4))
+            wall = wall + weight * losses.still(made, before, before, torch.ones(1, 1, 4, 4))
+            costs.append(likely * hair + (1 - likely) * wall)
+        return answers[torch.stack(costs).argmin()].item()
+
+    assert halo(0.3, 0.0) > 0.05
+    assert halo(0.3, 1.5) < 0.002
+    assert halo(0.7, 1.5) > 0.2
+
+
+def test_what_is_to_change_is_not_still():
+    before = torch.full((1, 3, 6, 6), 0.4)
+    made, everywhere = before + 0.1, torch.ones(1, 1, 6, 6)
+    assert losses.still(made, before, before, everywhere).item() == pytest.approx(0.1)
+    assert losses.still(made, before + 0.2, before, everywhere).item() == 0
+    assert losses.still(made, before, before, 0 * everywhere).item() == 0
+    nearly = losses.still(made, before + 1 / 255, before, everywhere).item()  # JPEG
+    assert 0.05 < nearly < 0.1
+
+
 def test_to_mean_has_the_slope_of_l1_at_a_unit_and_of_three_at_most():
     error = torch.tensor([-2.0, -0.1, 0.0, 0.05, 0.1, 0.3, 5.0], requires_grad=True)
     losses.to_mean(error, 0.1).sum().backward()

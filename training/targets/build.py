@@ -2,13 +2,13 @@
 
 Needs the meshes of ``training/targets/mesh.py``. Four stages, each kept and not repeated by the next run: hair mattes, age
 layers of the donors, the choice of layers for each face, and each face's edits (half a second a face and core); faces for
-training are made a second time, in other hair and before other walls.
+training are made ``DRESSED`` times more, in other hair and before other walls.
 Contact sheets of 24 faces are written at the end: look at them.
 
     hair.npz      probability of hair for each face
     layers.npz    layers [K, A, A], the mean of young skin, windows [5, A, A]
     choice.npz    fractions of each layer for each face
-    edits/*.npz   one file a face, and NAME.dressed.npz with the picture of a face that is dressed
+    edits/*.npz   one file a face, and NAME.dressed0.npz and on with the pictures of a face that is dressed
     sheets/*.jpg  input | 50 | 70 | 80 | 22 years
     report.json   what was left out, and why
 """
@@ -44,6 +44,8 @@ MAP_SIDE = 288
 #: Above this the network only guesses at hair (bald heads, hats): the hair is left as it is and does not count in training.
 MOST_UNCERTAIN = 0.58
 YOUNG_YEARS = 35.0
+#: How often each face whose hair is known is dressed; 2.5 MB of memory each.
+DRESSED = 3
 SHEET_AGES = (50, 70, 80, 22)
 _SHEET_ROWS = 4
 
@@ -95,8 +97,9 @@ def edits_file(folder: Path, subject: Subject) -> Path:
     return folder / "edits" / f"{subject.photo.name}.npz"
 
 
-def dressed_file(folder: Path, subject: Subject) -> Path:
-    return folder / "edits" / f"{subject.photo.name}.dressed.npz"
+def dressed_files(folder: Path, subject: Subject) -> list[Path]:
+    """Where a face's edits and pictures are once it is dressed; not all of them need be there."""
+    return [folder / "edits" / f"{subject.photo.name}.dressed{k}.npz" for k in range(DRESSED)]
 
 
 def _hair(people: list[Subject], folder: Path, fit: bool) -> Floats:
@@ -170,19 +173,20 @@ def _make(job: tuple[Subject, Floats, Floats, Path]) -> None:
 def _dress(people: list[Subject], probability: Floats, young: Floats, folder: Path, processes: int) -> None:
     """Edits and pictures of the faces for training in other hair; whose hair is not known stays as it is."""
     known = [i for i, s in enumerate(people) if s.photo.split == "train" and _is_known(s, probability[i])]
-    if not (todo := [i for i in known if not dressed_file(folder, people[i]).is_file()]):
+    files = [(i, k, path) for i in known for k, path in enumerate(dressed_files(folder, people[i]))]
+    if not (todo := [one for one in files if not one[2].is_file()]):
         return
     wearable = [i for i in known if people[i].photo.key in hair.checked()["right"]]
     jobs = []
-    for i in todo:
-        random = np.random.default_rng(zlib.crc32(people[i].photo.key.encode()))
+    for i, k, path in todo:
+        random = np.random.default_rng((zlib.crc32(people[i].photo.key.encode()), k))
         # Hair of several, as not all hair serves; mostly of the own sex, whose cuts are worn.
         own = [j for j in wearable if people[j].photo.gender == people[i].photo.gender]
         chosen = random.permutation(own if own and random.random() < 0.85 else wearable)[:8]
         walls = random.choice(known, 2)
         jobs.append(
             (people[i], probability[i], [(people[j], probability[j]) for j in chosen], [people[j] for j in walls],
-             young, folder, random)
+             young, path, random)
         )  # fmt: skip
     with multiprocessing.get_context("spawn").Pool(processes, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         for _ in track(pool.imap_unordered(_make_dressed, jobs, chunksize=4), "dressed", total=len(jobs)):
@@ -192,14 +196,14 @@ def _dress(people: list[Subject], probability: Floats, young: Floats, folder: Pa
 def _make_dressed(
     job: tuple[Subject, Floats, list[tuple[Subject, Floats]], list[Subject], Floats, Path, np.random.Generator],
 ) -> None:
-    subject, probability, wearable, walls, young, folder, random = job
+    subject, probability, wearable, walls, young, path, random = job
     tried = (dressed.wig_of(other, hair.matte(other, said)) for other, said in wearable)
     wig = next((wig for wig in tried if wig is not None), None)
     seen, matte = dressed.dressed(
         subject, hair.matte(subject, probability), wig, [wall.image for wall in walls], random
     )
     pixels = (seen.image * 255).round().astype(np.uint8)
-    _keep(dressed_file(folder, subject), edits.make(seen, matte, mean_face.load(), young), pixels=pixels)
+    _keep(path, edits.make(seen, matte, mean_face.load(), young), pixels=pixels)
 
 
 def _keep(path: Path, made: edits.SubjectEdits, **others: Any) -> None:

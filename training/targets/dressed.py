@@ -1,7 +1,7 @@
 """Subjects with other hair and before other walls, so that a network learns what hair is and not whose.
 
 Some 1,200 faces are few: a network knows them by heart, and on others errs four times as far in where hair greys. So a subject is
-seen a second time: before another wall, with another person's hair over the own (lower than it grew: fringes, and hair over
+seen several times more: before another wall, with another person's hair over the own (lower than it grew: fringes, and hair over
 cheeks, of which the packs have few), and dyed. Its edits are then made as any subject's; the matte is known, because it was put there.
 """
 
@@ -16,9 +16,10 @@ import numpy as np
 from . import masks
 from .grey import GREY, LUMA
 from .subject import SIDE, Floats, Subject
+from .walls import wall
 
 #: How often each thing is done.
-_WALL, _WIG, _DYE = 0.6, 0.6, 0.7
+_WALL, _WIG, _DYE = 0.75, 0.6, 0.7
 #: How many of those that are dyed are dyed grey, which few of the packs' women are, and how light that is.
 _GREY, _GREY_LIGHT = 0.25, (0.3, 0.72)
 #: Below this age grey hair is bleached or dyed, in years: it does not get dark again on a younger face. How many of those that are dyed are so:
@@ -61,7 +62,7 @@ def dressed(
     """A subject as it might have been photographed otherwise, and its hair's matte.
 
     Args:
-        matte: of the subject's own hair, [SIDE, SIDE]. wig: None if there is none that it could wear. walls: pictures [SIDE, SIDE, 3] whose blurred colours make a wall.
+        matte: of the subject's own hair, [SIDE, SIDE]. wig: None if there is none that it could wear. walls: pictures [SIDE, SIDE, 3] whose colours a wall may have.
     """
     image, person, tags, bald = subject.image, subject.person, subject.photo.tags, matte.mean() < _BALD
     by_age = subject.photo.age >= _GREYED_BY_AGE
@@ -72,7 +73,7 @@ def dressed(
     if random.random() < _WALL:
         # The person's mask is coarse: hair's matte is the outline wherever there is hair.
         person = np.maximum(((masks.blur(person, 1.0) - 0.55) / 0.35).clip(0, 1), matte)
-        image = _over(_wall(walls, random), _alone(image, person), person)
+        image = _over(wall(walls, random), _alone(image, person), person)
     if colour is not None:
         wide = cv2.dilate(matte, np.ones((3, 3)))  # what is half hair would keep its colour
         image = _over(image, _dyed(_alone(image, matte), matte, colour), wide)
@@ -100,20 +101,6 @@ def _alone(image: Floats, matte: Floats) -> Floats:
 
 def _over(under: Floats, image: Floats, matte: Floats) -> Floats:
     return under + matte[..., None] * (image - under)
-
-
-def _wall(walls: Sequence[Floats], random: np.random.Generator) -> Floats:
-    """Something out of focus, or a plain wall with the light falling off, and a camera's noise."""
-    other = walls[int(random.integers(len(walls)))]
-    if random.random() < 0.5:
-        turned = other[:: random.choice((-1, 1)), :: random.choice((-1, 1))]
-        wall = masks.blur(turned, random.uniform(4, 30))
-    else:
-        wall = np.full_like(other, other[tuple(random.integers(0, SIDE, 2))])
-    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j].astype(np.float32)
-    slope = random.normal(0, 0.12, 2)
-    wall = wall * (1 + slope[0] * x + slope[1] * y)[..., None] * random.uniform(0.6, 1.3)
-    return (wall + random.normal(0, 0.008, wall.shape)).clip(0, 1).astype(np.float32)
 
 
 def _moved(wig: Wig, random: np.random.Generator) -> tuple[Floats, Floats]:
