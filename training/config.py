@@ -25,7 +25,7 @@ class LossWeights:
     identity: float = 0.01
     identity_lambda: float = 1.0
     picture: float = 10.0
-    still: float = 15.0  # only where a face gets older
+    still: float = 15.0  # only where a face gets older; in phase 3 too in full, for walls are none of D's business
     flow: float = 0.5
     grey: float = 1.0
     skin: float = 0.3

@@ -83,7 +83,7 @@ def still(made: Tensor, target: Tensor, before: Tensor, weight: Tensor) -> Tenso
     a pixel as it is unless it is hair more likely than not.
 
     Args:
-        made, target, before: [N, 3, H, W] in [0, 1]. weight: [N, 1, H, W] or [N, 1, 1, 1], 0 to 1.
+        made, target, before: [N, 3, H, W] in [0, 1]. weight: [N, 1, H, W], 0 to 1.
     """
     change = F.avg_pool2d((target - before).abs().amax(1, keepdim=True), 3, 1, 1)
     stays = (1 - change / _STILL).clamp(min=0)  # a camera's noise and JPEG differ a little between the two

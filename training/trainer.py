@@ -159,9 +159,8 @@ class Trainer:
         if w.picture:
             parts["picture"] = losses.picture(made, batch.target, batch.weight)
         if w.still:
-            older = (batch.wanted > batch.present)[
-                :, None, None, None
-            ]  # hair that is to get dark again is rare: a mean finds it
+            # Not of faces that get younger: grey hair that is to get dark is rare among what stays, and only a mean finds it.
+            older = (batch.wanted > batch.present)[:, None, None, None]
             parts["still"] = losses.still(made, batch.target, batch.canvas, batch.weight * older)
         side = examples.MAPS
         window = edits.square_window(side, geometry.FACE_TAPER, batch.canvas)

@@ -107,6 +107,7 @@ def grain(random: np.random.Generator) -> Floats:
     return (0.5 + 0.3 * made).astype(np.float32)
 
 
+#: Canvas twice: it is what studios have.
 PATTERNS: tuple[Callable[[np.random.Generator], Floats], ...] = (canvas, canvas, bricks, leaves, folds, grain)
 
 
@@ -138,6 +139,5 @@ def _turned(random: np.random.Generator, most: float) -> tuple[Floats, Floats]:
     """Rows and columns about the middle, turned by up to ``most`` radians."""
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) - np.float32(SIDE / 2)
     turn = random.uniform(-most, most)
-    return (np.cos(turn) * y - np.sin(turn) * x).astype(np.float32), (np.sin(turn) * y + np.cos(turn) * x).astype(
-        np.float32
-    )
+    sine, cosine = np.float32(np.sin(turn)), np.float32(np.cos(turn))
+    return cosine * y - sine * x, sine * y + cosine * x
