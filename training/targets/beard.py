@@ -5,12 +5,28 @@ Only an eye tells stubble from a jaw's shadow: nobody has a beard who was not se
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from . import masks
-from .subject import BELOW_NOSE, CHIN, EYES, LIPS, LOWER_LIP, MOUTH_OPENING, NOSE_TIP, SIDE, Floats, Mask, Subject
+from . import masks, mean_face
+from .subject import (
+    BELOW_NOSE,
+    CHIN,
+    EYES,
+    LIPS,
+    LOWER_LIP,
+    LUMA,
+    MOUTH_CORNERS,
+    MOUTH_OPENING,
+    NOSE_TIP,
+    SIDE,
+    Floats,
+    Mask,
+    Subject,
+)
 
 #: Pixels of cheeks or beard below which nothing is told of them.
 _FEW = 60
@@ -18,21 +34,28 @@ _FEW = 60
 _CHIN = 0.35
 #: Rounds of the fit, and the density below which a pixel is neither skin nor beard (a collar), log, under the beard's highest.
 _ROUNDS, _OTHER = 5, 8.0
+#: Added to both colours before one is divided by the other.
+_DARK = 0.02
+#: A beard that is darker than the cheek by this share shows no skin.
+_DENSE = 0.55
+#: Keys of bearded men whose masks an eye found right: others wear their beards (``put_on``).
+CHECKED = Path(__file__).with_name("beards.json")
 
 
 def found(subject: Subject, skin: Mask) -> Floats:
     """Soft mask of the beard, [SIDE, SIDE]. ``skin``: the face's visible skin."""
+    if subject.beard is not None:
+        return subject.beard
     nothing = np.zeros((SIDE, SIDE), np.float32)
     if not {"beard", "moustache"} & subject.photo.tags:
         return nothing
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
     nose, half = subject.mesh[NOSE_TIP], subject.half_width
     aside, oval = abs(x - nose[0]) / half, masks.oval(subject)
-    cheeks = masks.shrink(oval, 6) & ~masks.features(subject, 4) & skin
-    cheeks &= (y > subject.height_of(EYES) + 6) & (y < subject.mesh[BELOW_NOSE, 1])
-    sides = [cheeks & (x < nose[0] - 8), cheeks & (x > nose[0] + 8)]
+    sides = _cheeks(subject, skin)
     if min(side.sum() for side in sides) < _FEW:
         return nothing
+    cheeks = sides[0] | sides[1]
     told = _beside_cheeks(subject, sides)
     low = oval & (y > subject.mesh[BELOW_NOSE, 1] + 1)
     # It grows over the jaw's outline and hangs below the chin, where no mesh tells: there it fades.
@@ -48,7 +71,7 @@ def found(subject: Subject, skin: Mask) -> Floats:
     lip = subject.mesh[LOWER_LIP, 1]
     on_chin = where & oval & (y > lip + 2) & (aside < 0.3)
     if "moustache" in subject.photo.tags or share[on_chin].sum() < _CHIN * on_chin.sum():
-        where &= (y < lip) & (aside < 0.45)
+        where &= _moustache(subject, where & (share > 0.5), (x, y))
     # Off the face a shadow is as dark, and smooth but for its edge.
     rough = cv2.morphologyEx((2.5 * rough - 0.5).clip(0, 1), cv2.MORPH_OPEN, np.ones((13, 13)))
     off_face = np.maximum(hangs, near) * masks.blur(rough, 2.0)
@@ -59,13 +82,67 @@ def found(subject: Subject, skin: Mask) -> Floats:
     return (share * masks.soft(masks.grow(large, 2), 1.5)).astype(np.float32)
 
 
-def _beside_cheeks(subject: Subject, sides: list[Mask]) -> Floats:
-    """How far L*, a*, b* and log roughness are from the cheek of the same side (a face may be lit from one), [SIDE, SIDE, 4]."""
+def _moustache(subject: Subject, like: Mask, at: tuple[Floats, Floats]) -> Mask:
+    """Where a moustache may be: what is ``like`` one, as far as it goes on from above the mouth. A straight border would be seen as a patch."""
+    (x, y), corners = at, subject.mesh[list(MOUTH_CORNERS)]
+    middle, half = corners.mean(0), float(np.ptp(corners[:, 0])) / 2
+    # A face that is turned shows its nose aside: the mouth is the middle.
+    aside, lip = abs(x - middle[0]) / half, float(subject.mesh[LOWER_LIP, 1])
+    core = (aside < 0.9) & (y < middle[1])
+    ends = (aside < 1.5) & (y < middle[1] + np.where(aside > 0.9, 0.7, 0.4) * (lip - middle[1]))
+    _, label = cv2.connectedComponents((like & ends).astype(np.uint8))
+    joined = np.isin(label, np.unique(label[core & like])) & like & ends
+    return masks.grow(joined, 2)
+
+
+def put_on(subject: Subject, of: Subject, bristles: Floats, skin: Mask, skin_of: Mask) -> tuple[Floats, Floats] | None:
+    """Another's beard on a face: its picture [SIDE, SIDE, 3] and its soft mask [SIDE, SIDE]; None where one of them shows no cheek.
+
+    Carried over is how much darker than the cheek beside it each pixel is: the beard lies in the face's own light, and the skin between its
+    hairs is the face's own. Where it is so dark that no skin is seen it has its own colour: black hair beside orange skin is blue beside pale skin.
+
+    Args:
+        of: who wears it. bristles: its mask there. skin, skin_of: the visible skin of both.
+    """
+    sides, sides_of = _cheeks(subject, skin), _cheeks(of, skin_of)
+    if min(side.sum() for side in (*sides, *sides_of)) < _FEW:
+        return None
+    there = mean_face.enlarge(mean_face.warp(subject.mesh / SIDE, of.mesh / SIDE, 1e-4), SIDE)
+    theirs, own = _cheek_colour(of, of.image, sides_of), _cheek_colour(subject, subject.image, sides)
+    image = mean_face.look_up(of.image, there, cv2.INTER_CUBIC)
+    beside = mean_face.look_up(np.broadcast_to(theirs, (SIDE, *theirs.shape)).copy(), there)
+    light, light_beside = (plane @ LUMA + _DARK for plane in (image, beside))
+    dense = ((1 - light / light_beside) / _DENSE).clip(0, 1)[..., None]
+    thin = (image + _DARK) / (beside + _DARK) * (own + _DARK) - _DARK
+    brighter = (own @ LUMA + _DARK) / light_beside
+    worn = thin + dense * (brighter[..., None] * image - thin)
+    # Above the mouth it does not grow off the face: there its mask may have seen what is behind.
+    above = np.arange(SIDE)[:, None] < subject.height_of(LIPS)
+    face = masks.soft(masks.grow(masks.oval(subject), 2) | ~above, 1.5)
+    return worn.clip(0, 1).astype(np.float32), face * mean_face.look_up(bristles, there).clip(0, 1)
+
+
+def _cheeks(subject: Subject, skin: Mask) -> tuple[Mask, Mask]:
+    """The left and the right cheek, as seen in the picture."""
+    y, x = np.mgrid[0:SIDE, 0:SIDE]
+    cheeks = masks.shrink(masks.oval(subject), 6) & ~masks.features(subject, 4) & skin
+    cheeks &= (y > subject.height_of(EYES) + 6) & (y < subject.mesh[BELOW_NOSE, 1])
+    nose = subject.mesh[NOSE_TIP, 0]
+    return cheeks & (x < nose - 8), cheeks & (x > nose + 8)
+
+
+def _cheek_colour(subject: Subject, image: Floats, sides: tuple[Mask, Mask]) -> Floats:
+    """The colour of the cheek of the same side (a face may be lit from one) of an image [SIDE, SIDE, 3], [SIDE, 3]."""
+    left, right = (np.median(image[side], 0) for side in sides)
+    x = np.arange(SIDE, dtype=np.float32)[:, None]
+    return left + (right - left) * ((x - subject.mesh[NOSE_TIP, 0]) / subject.half_width * 0.6 + 0.5).clip(0, 1)
+
+
+def _beside_cheeks(subject: Subject, sides: tuple[Mask, Mask]) -> Floats:
+    """How far L*, a*, b* and log roughness are from the cheek of the same side, [SIDE, SIDE, 4]."""
     lab = subject.lab
     colour = masks.blur(lab, 0.8)
-    left, right = (np.median(colour[side], 0) for side in sides)
-    x = np.arange(SIDE, dtype=np.float32)[:, None]
-    cheek = left + (right - left) * ((x - subject.mesh[NOSE_TIP, 0]) / subject.half_width * 0.6 + 0.5).clip(0, 1)
+    cheek = _cheek_colour(subject, colour, sides)
     off = colour - cheek
     off[..., 0] *= 60 / np.maximum(cheek[:, 0], 25)  # relative: dark skin's beard is as far from it
     light = lab[..., 0]

@@ -36,7 +36,7 @@ from safetensors.torch import save_file
 from training.command import PacksOption, run_command
 from training.dataset.labels import default_packs, read_packs
 
-from . import dressed, edits, hair, layers, masks, matching, mean_face
+from . import beard, dressed, edits, grey, hair, layers, masks, matching, mean_face
 from .subject import SIDE, Floats, Subject, subjects
 
 #: Side at which maps are kept: theirs is the network's resolution, not the picture's.
@@ -46,6 +46,8 @@ MOST_UNCERTAIN = 0.58
 YOUNG_YEARS = 35.0
 #: How often each face whose hair is known is dressed; 2.5 MB of memory each.
 DRESSED = 3
+#: Heads whose ``turn`` differs by less may wear each other's beards.
+_TURNED_ALIKE = 0.1
 SHEET_AGES = (50, 70, 80, 22)
 _SHEET_ROWS = 4
 
@@ -177,6 +179,8 @@ def _dress(people: list[Subject], probability: Floats, young: Floats, folder: Pa
     if not (todo := [one for one in files if not one[2].is_file()]):
         return
     wearable = [i for i in known if people[i].photo.key in hair.checked()["right"]]
+    right = frozenset(json.loads(beard.CHECKED.read_text()))
+    bearded = [i for i, s in enumerate(people) if s.photo.key in right]
     jobs = []
     for i, k, path in todo:
         random = np.random.default_rng((zlib.crc32(people[i].photo.key.encode()), k))
@@ -184,23 +188,37 @@ def _dress(people: list[Subject], probability: Floats, young: Floats, folder: Pa
         own = [j for j in wearable if people[j].photo.gender == people[i].photo.gender]
         chosen = random.permutation(own if own and random.random() < 0.85 else wearable)[:8]
         walls = random.choice(known, 2)
+        beards = [j for j in bearded if _may_wear_beard(people[i], people[j])]
+        of = random.choice(beards) if beards else None
         jobs.append(
             (people[i], probability[i], [(people[j], probability[j]) for j in chosen], [people[j] for j in walls],
-             young, path, random)
+             None if of is None else (people[of], probability[of]), young, path, random)
         )  # fmt: skip
     with multiprocessing.get_context("spawn").Pool(processes, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         for _ in track(pool.imap_unordered(_make_dressed, jobs, chunksize=4), "dressed", total=len(jobs)):
             pass
 
 
+def _may_wear_beard(subject: Subject, of: Subject) -> bool:
+    """Men without a beard may, from a head that is turned alike, and a grey one from the age on at which hair greys."""
+    photo = subject.photo
+    bare = photo.gender == "M" and not {"beard", "moustache"} & photo.tags
+    old_enough = photo.age >= dressed.GREYED_BY_AGE or not (grey.GREY | {"grey beard"}) & of.photo.tags
+    return bare and old_enough and abs(subject.turn - of.turn) < _TURNED_ALIKE
+
+
 def _make_dressed(
-    job: tuple[Subject, Floats, list[tuple[Subject, Floats]], list[Subject], Floats, Path, np.random.Generator],
-) -> None:
-    subject, probability, wearable, walls, young, path, random = job
+    job: tuple[
+        Subject, Floats, list[tuple[Subject, Floats]], list[Subject], tuple[Subject, Floats] | None, Floats, Path,
+        np.random.Generator,
+    ],
+) -> None:  # fmt: skip
+    subject, probability, wearable, walls, bearded, young, path, random = job
     tried = (dressed.wig_of(other, hair.matte(other, said)) for other, said in wearable)
     wig = next((wig for wig in tried if wig is not None), None)
+    beard_of = None if bearded is None else (bearded[0], hair.matte(*bearded))
     seen, matte = dressed.dressed(
-        subject, hair.matte(subject, probability), wig, [wall.image for wall in walls], random
+        subject, hair.matte(subject, probability), wig, [wall.image for wall in walls], random, beard_of
     )
     pixels = (seen.image * 255).round().astype(np.uint8)
     _keep(path, edits.make(seen, matte, mean_face.load(), young), pixels=pixels)

@@ -13,18 +13,20 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from . import masks
-from .grey import GREY, LUMA
-from .subject import SIDE, Floats, Subject
+from . import beard, masks
+from .grey import GREY
+from .subject import LUMA, SIDE, Floats, Subject
 from .walls import wall
 
 #: How often each thing is done.
 _WALL, _WIG, _DYE = 0.75, 0.6, 0.7
+#: The same of men without a beard, who get another's; and how much darker than hair a beard of its colour is.
+_BEARD, _BEARD_DARKER = 0.45, 0.8
 #: How many of those that are dyed are dyed grey, which few of the packs' women are, and how light that is.
 _GREY, _GREY_LIGHT = 0.25, (0.3, 0.72)
 #: Below this age grey hair is bleached or dyed, in years: it does not get dark again on a younger face. How many of those that are dyed are so:
 #: as many as older ones, and networks left old people's temples grey.
-_GREYED_BY_AGE, _YOUNG_GREY = 40, 0.06
+GREYED_BY_AGE, _YOUNG_GREY = 40, 0.06
 #: A wig has at least this fraction of the square, and its light spans no more than this: else its matte has the wall between curls in it.
 _LEAST_HAIR, _WIDEST_LIGHT = 0.08, 0.45
 #: With less hair than this, a fraction of the square, a head is bald on top and wears no wig: the network has to see that such heads exist.
@@ -57,15 +59,21 @@ def wig_of(subject: Subject, matte: Floats) -> Wig | None:
 
 
 def dressed(
-    subject: Subject, matte: Floats, wig: Wig | None, walls: Sequence[Floats], random: np.random.Generator
+    subject: Subject,
+    matte: Floats,
+    wig: Wig | None,
+    walls: Sequence[Floats],
+    random: np.random.Generator,
+    bearded: tuple[Subject, Floats] | None = None,
 ) -> tuple[Subject, Floats]:
     """A subject as it might have been photographed otherwise, and its hair's matte.
 
     Args:
         matte: of the subject's own hair, [SIDE, SIDE]. wig: None if there is none that it could wear. walls: pictures [SIDE, SIDE, 3] whose colours a wall may have.
+        bearded: whose beard it could wear, and that one's hair's matte.
     """
     image, person, tags, bald = subject.image, subject.person, subject.photo.tags, matte.mean() < _BALD
-    by_age = subject.photo.age >= _GREYED_BY_AGE
+    by_age = subject.photo.age >= GREYED_BY_AGE
     colour, turns_grey = None, False
     if random.random() < _DYE:
         turns_grey = bool(random.random() < (_GREY if by_age else _YOUNG_GREY))
@@ -78,6 +86,12 @@ def dressed(
         wide = cv2.dilate(matte, np.ones((3, 3)))  # what is half hair would keep its colour
         image = _over(image, _dyed(_alone(image, matte), matte, colour), wide)
         tags = tags - GREY | ({"grey"} if turns_grey and by_age else set())
+    worn_beard = None
+    if bearded is not None and random.random() < _BEARD:
+        made = _bearded(subject.showing(image), matte, *bearded, None if turns_grey and not by_age else colour)
+        if made is not None:
+            image, worn_beard, added = made
+            person, tags = np.maximum(person, worn_beard), tags | added
     if random.random() < _WIG and wig is not None and not bald:
         worn = wig.image if colour is None else _dyed(wig.image, wig.matte, colour)
         if colour is None and wig.tags != GREY & tags:  # grey hair beside hair that is not
@@ -88,7 +102,27 @@ def dressed(
         image = _over(image, worn, over)
         person, matte = np.maximum(person, over), 1 - (1 - matte) * (1 - over)
     photo = replace(subject.photo, tags=tags)
-    return Subject(photo, subject.mesh, person.astype(np.float32)).showing(image), matte.astype(np.float32)
+    seen = Subject(photo, subject.mesh, person.astype(np.float32), beard=worn_beard)
+    return seen.showing(image), matte.astype(np.float32)
+
+
+def _bearded(
+    subject: Subject, matte: Floats, of: Subject, matte_of: Floats, colour: Floats | None
+) -> tuple[Floats, Floats, frozenset[str]] | None:
+    """A picture [SIDE, SIDE, 3] of the subject in the beard of another, its mask, and its tags; None where it cannot be carried over.
+
+    Args:
+        matte, matte_of: of both heads' hair. colour: of its dyed hair; None: the beard keeps its own.
+    """
+    skin, skin_of = masks.skin(subject) & (matte < 0.5), masks.skin(of) & (matte_of < 0.5)
+    made = beard.put_on(subject, of, beard.found(of, skin_of), skin, skin_of)
+    if made is None:
+        return None
+    worn, where = made
+    grey = bool((GREY | {"grey beard"}) & of.photo.tags)
+    if colour is not None and where.max() > 0.8:
+        worn, grey = _dyed(worn, where, _BEARD_DARKER * colour), False
+    return _over(subject.image, worn, where), where, frozenset({"beard"} | ({"grey beard"} if grey else set()))
 
 
 def _alone(image: Floats, matte: Floats) -> Floats:
@@ -112,15 +146,16 @@ def _moved(wig: Wig, random: np.random.Generator) -> tuple[Floats, Floats]:
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) - np.float32(SIDE / 2)
     there_x, there_y = (linear[i, 0] * x + linear[i, 1] * y + shift[i] for i in (0, 1))
 
-    def seen(plane: Floats, waves: int, most: float) -> Floats:
+    def seen(plane: Floats, waves: int, most: float, beyond: int) -> Floats:
         ends = random.normal(0, random.uniform(0, most) * SIDE, (1, waves)).astype(np.float32)
         there_y[...] += cv2.resize(ends, (SIDE, 1), interpolation=cv2.INTER_CUBIC)
         there = there_x.astype(np.float32), there_y.astype(np.float32)
-        return cv2.remap(plane, *there, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.remap(plane, *there, cv2.INTER_LINEAR, borderMode=beyond)
 
     # Wide waves move strands; narrow ones would fold them, and move where they end alone.
-    image = seen(wig.image, 4, 0.04)
-    return image, seen(wig.matte, 40, 0.02)
+    # A head cut by the square's edge: hair goes on beyond it, mirrored, since one row repeated is streaks.
+    image = seen(wig.image, 4, 0.04, cv2.BORDER_REFLECT_101)
+    return image, seen(wig.matte, 40, 0.02, cv2.BORDER_REPLICATE)
 
 
 def _colour(random: np.random.Generator) -> Floats:

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 
 from . import ageing, curves, grey, masks, mean_face
-from .grey import LUMA
 from .layers import log_light
 from .subject import (
     BELOW_NOSE,
     LEFT_EYE,
     LIPS,
+    LUMA,
     MOUTH_OPENING,
     NOSE_TIP,
     RIGHT_EYE,

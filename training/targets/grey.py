@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import beard, masks
-from .subject import LEFT_BROW, RIGHT_BROW, Floats, Mask, Subject
+from .subject import LEFT_BROW, LUMA, RIGHT_BROW, Floats, Mask, Subject
 
-LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 #: Colour of grey hair for a luma of 1, a little warm, women's more: so it is in the packs, where many dye theirs. Ours, by looking.
 TINT = {"F": np.array((1.045, 0.983, 0.93), np.float32), "M": np.array((1.033, 0.988, 0.945), np.float32)}
 #: The same of brows and beards.

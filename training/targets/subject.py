@@ -18,6 +18,8 @@ Floats = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
+#: Weights of RGB in light (ITU-R BT.601).
+LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 #: Side of the canonical square in pixels while targets are made.
 SIDE = 384
 #: Mesh points of the face; the ten of the irises after them are not used.
@@ -40,7 +42,7 @@ BROWS = (105, 334)
 FOREHEAD_EDGE = (162, 21, 54, 103, 67, 109, 10, 338, 297, 332, 284, 251, 389)
 EYES = (33, 263)
 NOSE_TIP, CHIN, LEFT_CHEEK, RIGHT_CHEEK, BELOW_NOSE, LOWER_LIP = 4, 152, 234, 454, 2, 17
-NOSTRILS = (98, 327)
+NOSTRILS, MOUTH_CORNERS = (98, 327), (61, 291)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +53,14 @@ class Subject:
         photo: its row in the pack. mesh: [468, 2] (x, y) in pixels of the square of ``SIDE``.
         person: [SIDE, SIDE] float32, 1 where the person is.
         shown: [SIDE, SIDE, 3] RGB in [0, 1], a picture in place of the photo's.
+        beard: [SIDE, SIDE] float32, where it wears another's beard; None: where its own is, its colours say.
     """
 
     photo: Photo
     mesh: npt.NDArray[np.float64]
     person: Floats
     shown: Floats | None = None
+    beard: Floats | None = None
 
     @cached_property
     def image(self) -> Floats:
@@ -84,6 +88,11 @@ class Subject:
     def half_width(self) -> float:
         """Half the width of the face at the cheekbones, pixels."""
         return float(self.mesh[RIGHT_CHEEK, 0] - self.mesh[LEFT_CHEEK, 0]) / 2
+
+    @property
+    def turn(self) -> float:
+        """How far the head is turned: where the nose is between the cheeks, 0 on the left one, 1 on the right."""
+        return float(self.mesh[NOSE_TIP, 0] - self.mesh[LEFT_CHEEK, 0]) / (2 * self.half_width)
 
     def height_of(self, points: Sequence[int]) -> float:
         return float(self.mesh[list(points), 1].mean())

@@ -1,5 +1,6 @@
 """Faces in other hair and before other walls."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
 pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edge[train]'")
 
-from training.targets import dressed, hair, masks
-from training.targets.subject import NOSE_TIP, SIDE
+from training.targets import beard, build, dressed, grey, hair, masks
+from training.targets.subject import BELOW_NOSE, LIPS, LUMA, MOUTH_CORNERS, NOSE_TIP, SIDE
 
 SEED = 2
 
@@ -106,3 +107,70 @@ def test_hair_with_the_wall_between_its_curls_is_no_wig(young):
         picture = dark.image.copy()
         picture[::3] = light
         assert (dressed.wig_of(young.showing(picture), dark.matte) is not None) == serves
+
+
+def with_beard(subject, tags=("beard",)):
+    """The subject in a dark beard: below the nose and off the mouth, with hairs of two lights."""
+    below = np.arange(SIDE)[:, None] > subject.mesh[BELOW_NOSE, 1] + 4
+    where = masks.oval(subject) & ~masks.feature(subject, LIPS, 3) & below
+    image = subject.image.copy()
+    hairs = np.where(np.arange(SIDE) % 4 < 2, 0.05, 0.12)[:, None] * np.array((1.2, 1.0, 0.9))
+    image[where] = np.broadcast_to(hairs, image.shape)[where]
+    photo = replace(subject.photo, gender="M", tags=frozenset(tags))
+    return replace(subject, photo=photo).showing(image.astype(np.float32)), where
+
+
+def test_a_man_wears_the_beard_of_another(young, old, monkeypatch):
+    """It lies where the other's does on the own face, and is known there: it greys as the other's would."""
+    for name, often in (("_WALL", 0.0), ("_WIG", 0.0), ("_DYE", 0.0), ("_BEARD", 1.0)):
+        monkeypatch.setattr(dressed, name, often)
+    of, _ = with_beard(old)
+    _, there = with_beard(young)
+    bald = np.zeros((SIDE, SIDE), np.float32)
+    seen, _ = dressed.dressed(young, bald, None, [young.image], np.random.default_rng(SEED), (of, bald))
+    inside, outside = masks.shrink(there, 6), ~masks.grow(there, 12)
+    assert (seen.beard[inside] > 0.5).mean() > 0.8
+    assert seen.beard[outside].max() < 0.1
+    assert np.median((seen.image @ LUMA)[inside]) < 0.2 < np.median((young.image @ LUMA)[inside])
+    np.testing.assert_allclose(seen.image[outside], young.image[outside], atol=0.02)
+    assert seen.photo.tags == young.photo.tags | {"beard"}
+    assert beard.found(seen, masks.skin(seen)) is seen.beard
+    greyed = grey.greyed(seen, bald, masks.skin(seen))
+    assert np.median(greyed.matte[inside]) > 0.5
+    of, _ = with_beard(old, ("beard", "grey"))
+    seen, _ = dressed.dressed(young, bald, None, [young.image], np.random.default_rng(SEED), (of, bald))
+    assert seen.photo.tags == young.photo.tags | {"beard", "grey beard"}
+
+
+def test_who_may_wear_whose_beard(young):
+    man = replace(young, photo=replace(young.photo, gender="M", age=30, tags=frozenset()))
+    other = replace(man, photo=replace(man.photo, age=60, tags=frozenset({"beard"})))
+    assert build._may_wear_beard(man, other)
+    assert not build._may_wear_beard(other, other)  # has one
+    assert not build._may_wear_beard(replace(man, photo=replace(man.photo, gender="F")), other)
+    grey_beard = replace(other, photo=replace(other.photo, tags=frozenset({"beard", "grey beard"})))
+    assert not build._may_wear_beard(man, grey_beard)
+    assert build._may_wear_beard(replace(man, photo=replace(man.photo, age=45)), grey_beard)
+    turned = man.mesh.copy()
+    turned[NOSE_TIP, 0] += 0.3 * man.half_width
+    assert not build._may_wear_beard(replace(man, mesh=turned), other)
+
+
+def test_a_moustache_ends_where_it_ends(young):
+    """Not at a straight border beside the mouth, and not in a shade on the cheek that it does not touch."""
+    (left, y), (right, _) = young.mesh[list(MOUTH_CORNERS)]
+    middle, half = (left + right) / 2, (right - left) / 2
+    rows, columns = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
+    height = y - 6 + 0.004 * (columns - middle) ** 2
+    wide = (abs(rows - height) < 3) & (abs(columns - middle) < 1.3 * half)
+    shade = (abs(rows - y) < 5) & (abs(columns - middle - 1.45 * half) < 2)
+    found = beard._moustache(young, wide | shade, (columns, rows))
+    for at in (middle - 1.2 * half, middle, middle + 1.2 * half):
+        column = round(at)
+        assert found[wide[:, column], column].all()
+    assert not found[masks.shrink(shade, 1)].any()
+
+
+def test_beards_that_are_worn_were_seen_to_be_right():
+    keys = json.loads(beard.CHECKED.read_text())
+    assert len(keys) == len(set(keys)) > 50
