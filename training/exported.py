@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .ages import lines_of_groups
@@ -53,9 +52,6 @@ class Exported(nn.Module):
         self.grain = Grain(net.config.texture_size)
         self.oldest = curves.at("lines", Lines.READ[1])
         self.register_buffer("curve", lines_of_groups()[:, None], persistent=False)
-        self.register_buffer(
-            "even", torch.tensor([1.0, 2, 1]).outer(torch.tensor([1.0, 2, 1]))[None, None] / 16, persistent=False
-        )
         of_young, of_others = (torch.tensor(shape)[:, None, None] for shape in (self.SHAPE_OF_YOUNG, self.SHAPE))
         self.register_buffer("shape", of_others - 1, persistent=False)
         self.register_buffer("shape_of_young", of_young - of_others, persistent=False)
@@ -71,8 +67,6 @@ class Exported(nn.Module):
         aged = (gained / self.ROUGHENED).clamp(max=1.0)
         edits = made.edits
         others, grey, skin = edits.face_edit.split((4, 1, 1), 2)
-        # Of every four pixels that come out of one by depth to space each has its own mean, where skin is not sure: a screen door.
-        skin = F.conv2d(F.pad(skin.flatten(0, 1), (1, 1, 1, 1), "replicate"), self.even).unflatten(0, skin.shape[:2])
         light = (luma(face) + 1) / 2
         others = kept_light(light, others, skin, darker[..., None, None])
         rough = self.texture(face, light, skin, aged * ((now - self.SMOOTH) / (self.ROUGH - self.SMOOTH)).clamp(0, 1))
