@@ -69,7 +69,7 @@ class TrainConfig:
     augment: float = 1.0  # strength of the augmentation of the inputs; 0 leaves pictures as they are
     #: 0 draws faces as they come, 1 all decades (women and men, sharp and soft faces) equally often.
     balance: float = 0.5
-    #: Fraction of phase 2's faces that are drawn in other hair and before other walls (``targets.dressed``).
+    #: Fraction of phase 2's faces that are drawn in other hair and beards and before other walls (``targets.dressed``).
     dressed: float = 0.3
     #: Steps an example is used for, at about as many different times: where making examples takes longer than learning from them,
     #: as on a GPU. A resumed run starts with new ones.

@@ -1,10 +1,11 @@
-"""Where a man's beard or moustache is, by colour and roughness beside his cheeks.
+"""Where a man's beard or moustache is, by colour and roughness beside his cheeks; and beards that are put on other men.
 
-Only an eye tells stubble from a jaw's shadow: nobody has a beard who was not seen to have one (tag "beard", or "moustache" alone).
+Only an eye tells stubble from a jaw's shadow: nobody has a beard of his own who was not seen to have one (tag "beard", or "moustache" alone).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -36,9 +37,10 @@ _CHIN = 0.35
 _ROUNDS, _OTHER = 5, 8.0
 #: Added to both colours before one is divided by the other.
 _DARK = 0.02
-#: A beard that is darker than the cheek by this share shows no skin.
-_DENSE = 0.55
-#: Keys of bearded men whose masks an eye found right: others wear their beards (``put_on``).
+#: A beard that is darker than the cheek by this share shows no skin; its mask has at least this; and how much brighter than it was it may get.
+_DENSE, _SURE, _BRIGHTER = 0.55, 0.8, (0.5, 2.0)
+_COLUMNS = np.arange(SIDE, dtype=np.float32)[None]
+#: Keys of men with beards that are not grey, whose masks an eye found right: others wear them (``put_on``).
 CHECKED = Path(__file__).with_name("beards.json")
 
 
@@ -83,7 +85,7 @@ def found(subject: Subject, skin: Mask) -> Floats:
 
 
 def _moustache(subject: Subject, like: Mask, at: tuple[Floats, Floats]) -> Mask:
-    """Where a moustache may be: what is ``like`` one, as far as it goes on from above the mouth. A straight border would be seen as a patch."""
+    """Where a moustache may be: only what is ``like`` one and joined to the part above the mouth; a fixed limit would end it at a straight line."""
     (x, y), corners = at, subject.mesh[list(MOUTH_CORNERS)]
     middle, half = corners.mean(0), float(np.ptp(corners[:, 0])) / 2
     # A face that is turned shows its nose aside: the mouth is the middle.
@@ -95,31 +97,45 @@ def _moustache(subject: Subject, like: Mask, at: tuple[Floats, Floats]) -> Mask:
     return masks.grow(joined, 2)
 
 
-def put_on(subject: Subject, of: Subject, bristles: Floats, skin: Mask, skin_of: Mask) -> tuple[Floats, Floats] | None:
-    """Another's beard on a face: its picture [SIDE, SIDE, 3] and its soft mask [SIDE, SIDE]; None where one of them shows no cheek.
+@dataclass(frozen=True)
+class Worn:
+    """A beard on another's face. ``thin``, ``hair`` [SIDE, SIDE, 3]: the face with the skin between the hairs, and the hair itself.
 
-    Carried over is how much darker than the cheek beside it each pixel is: the beard lies in the face's own light, and the skin between its
-    hairs is the face's own. Where it is so dark that no skin is seen it has its own colour: black hair beside orange skin is blue beside pale skin.
+    ``mask`` [SIDE, SIDE]: where the beard is. ``dense`` [SIDE, SIDE]: how much of that is hair.
+    """
+
+    thin: Floats
+    hair: Floats
+    mask: Floats
+    dense: Floats
+
+
+def put_on(subject: Subject, of: Subject, skin: Mask, skin_of: Mask) -> Worn | None:
+    """Another's beard on a face, darker than skin; None where one of them shows no cheek, or no beard is found.
+
+    Carried over is how much darker than the cheek beside it each pixel is, in each colour: the beard lies in the face's own light, and the skin
+    between its hairs is the face's own. Where hair is dense its own hue stays: black hair of an orange face would turn blue on a pale one.
 
     Args:
-        of: who wears it. bristles: its mask there. skin, skin_of: the visible skin of both.
+        of: who wears it. skin, skin_of: the visible skin of both.
     """
     sides, sides_of = _cheeks(subject, skin), _cheeks(of, skin_of)
-    if min(side.sum() for side in (*sides, *sides_of)) < _FEW:
+    bristles = found(of, skin_of)
+    if min(side.sum() for side in (*sides, *sides_of)) < _FEW or bristles.max() < _SURE:
         return None
     there = mean_face.enlarge(mean_face.warp(subject.mesh / SIDE, of.mesh / SIDE, 1e-4), SIDE)
-    theirs, own = _cheek_colour(of, of.image, sides_of), _cheek_colour(subject, subject.image, sides)
     image = mean_face.look_up(of.image, there, cv2.INTER_CUBIC)
-    beside = mean_face.look_up(np.broadcast_to(theirs, (SIDE, *theirs.shape)).copy(), there)
-    light, light_beside = (plane @ LUMA + _DARK for plane in (image, beside))
-    dense = ((1 - light / light_beside) / _DENSE).clip(0, 1)[..., None]
-    thin = (image + _DARK) / (beside + _DARK) * (own + _DARK) - _DARK
-    brighter = (own @ LUMA + _DARK) / light_beside
-    worn = thin + dense * (brighter[..., None] * image - thin)
+    theirs = _cheek_colour(of, of.image, sides_of, there[..., 0] * SIDE)
+    own = _cheek_colour(subject, subject.image, sides)
+    light, light_beside = image @ LUMA + _DARK, theirs @ LUMA + _DARK
+    dense = ((1 - light / light_beside) / _DENSE).clip(0, 1)
+    thin = (image + _DARK) / (theirs + _DARK) * (own + _DARK) - _DARK
+    brighter = ((own @ LUMA + _DARK) / light_beside).clip(*_BRIGHTER)
     # Above the mouth it does not grow off the face: there its mask may have seen what is behind.
     above = np.arange(SIDE)[:, None] < subject.height_of(LIPS)
-    face = masks.soft(masks.grow(masks.oval(subject), 2) | ~above, 1.5)
-    return worn.clip(0, 1).astype(np.float32), face * mean_face.look_up(bristles, there).clip(0, 1)
+    face = masks.soft(masks.grow(masks.oval(subject), 2) | ~above, 1.5) * ((there > 0) & (there < 1)).all(-1)
+    mask = face * mean_face.look_up(bristles, there).clip(0, 1)
+    return Worn(thin.clip(0, 1), (brighter[..., None] * image).clip(0, 1), mask, dense)
 
 
 def _cheeks(subject: Subject, skin: Mask) -> tuple[Mask, Mask]:
@@ -131,11 +147,11 @@ def _cheeks(subject: Subject, skin: Mask) -> tuple[Mask, Mask]:
     return cheeks & (x < nose - 8), cheeks & (x > nose + 8)
 
 
-def _cheek_colour(subject: Subject, image: Floats, sides: tuple[Mask, Mask]) -> Floats:
-    """The colour of the cheek of the same side (a face may be lit from one) of an image [SIDE, SIDE, 3], [SIDE, 3]."""
+def _cheek_colour(subject: Subject, image: Floats, sides: tuple[Mask, Mask], x: Floats = _COLUMNS) -> Floats:
+    """The colour of the cheek of the same side (a face may be lit from one) of an image [SIDE, SIDE, 3], at columns ``x`` [H, W]: [H, W, 3]."""
     left, right = (np.median(image[side], 0) for side in sides)
-    x = np.arange(SIDE, dtype=np.float32)[:, None]
-    return left + (right - left) * ((x - subject.mesh[NOSE_TIP, 0]) / subject.half_width * 0.6 + 0.5).clip(0, 1)
+    share = ((x - subject.mesh[NOSE_TIP, 0]) / subject.half_width * 0.6 + 0.5).clip(0, 1)
+    return (left + (right - left) * share[..., None]).astype(np.float32)
 
 
 def _beside_cheeks(subject: Subject, sides: tuple[Mask, Mask]) -> Floats:
@@ -144,7 +160,7 @@ def _beside_cheeks(subject: Subject, sides: tuple[Mask, Mask]) -> Floats:
     colour = masks.blur(lab, 0.8)
     cheek = _cheek_colour(subject, colour, sides)
     off = colour - cheek
-    off[..., 0] *= 60 / np.maximum(cheek[:, 0], 25)  # relative: dark skin's beard is as far from it
+    off[..., 0] *= 60 / np.maximum(cheek[..., 0], 25)  # relative: dark skin's beard is as far from it
     light = lab[..., 0]
     detail = np.sqrt(masks.blur((light - masks.blur(light, 1.5)) ** 2, 3.0))
     rough = np.log(60 * detail / np.maximum(masks.blur(light, 4.0), 20) + 0.3)

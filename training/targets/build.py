@@ -2,7 +2,7 @@
 
 Needs the meshes of ``training/targets/mesh.py``. Four stages, each kept and not repeated by the next run: hair mattes, age
 layers of the donors, the choice of layers for each face, and each face's edits (half a second a face and core); faces for
-training are made ``DRESSED`` times more, in other hair and before other walls.
+training are made ``DRESSED`` times more, in other hair and beards and before other walls.
 Contact sheets of 24 faces are written at the end: look at them.
 
     hair.npz      probability of hair for each face
@@ -36,7 +36,7 @@ from safetensors.torch import save_file
 from training.command import PacksOption, run_command
 from training.dataset.labels import default_packs, read_packs
 
-from . import beard, dressed, edits, grey, hair, layers, masks, matching, mean_face
+from . import beard, dressed, edits, hair, layers, masks, matching, mean_face
 from .subject import SIDE, Floats, Subject, subjects
 
 #: Side at which maps are kept: theirs is the network's resolution, not the picture's.
@@ -173,14 +173,14 @@ def _make(job: tuple[Subject, Floats, Floats, Path]) -> None:
 
 
 def _dress(people: list[Subject], probability: Floats, young: Floats, folder: Path, processes: int) -> None:
-    """Edits and pictures of the faces for training in other hair; whose hair is not known stays as it is."""
+    """Edits and pictures of the faces for training in other hair and beards; whose hair is not known stays as it is."""
     known = [i for i, s in enumerate(people) if s.photo.split == "train" and _is_known(s, probability[i])]
     files = [(i, k, path) for i in known for k, path in enumerate(dressed_files(folder, people[i]))]
     if not (todo := [one for one in files if not one[2].is_file()]):
         return
     wearable = [i for i in known if people[i].photo.key in hair.checked()["right"]]
     right = frozenset(json.loads(beard.CHECKED.read_text()))
-    bearded = [i for i, s in enumerate(people) if s.photo.key in right]
+    bearded = [i for i, s in enumerate(people) if s.photo.split == "train" and s.photo.key in right]
     jobs = []
     for i, k, path in todo:
         random = np.random.default_rng((zlib.crc32(people[i].photo.key.encode()), k))
@@ -189,7 +189,7 @@ def _dress(people: list[Subject], probability: Floats, young: Floats, folder: Pa
         chosen = random.permutation(own if own and random.random() < 0.85 else wearable)[:8]
         walls = random.choice(known, 2)
         beards = [j for j in bearded if _may_wear_beard(people[i], people[j])]
-        of = random.choice(beards) if beards else None
+        of = random.choice(beards) if beards and random.random() < dressed.BEARD else None
         jobs.append(
             (people[i], probability[i], [(people[j], probability[j]) for j in chosen], [people[j] for j in walls],
              None if of is None else (people[of], probability[of]), young, path, random)
@@ -200,11 +200,9 @@ def _dress(people: list[Subject], probability: Floats, young: Floats, folder: Pa
 
 
 def _may_wear_beard(subject: Subject, of: Subject) -> bool:
-    """Men without a beard may, from a head that is turned alike, and a grey one from the age on at which hair greys."""
-    photo = subject.photo
-    bare = photo.gender == "M" and not {"beard", "moustache"} & photo.tags
-    old_enough = photo.age >= dressed.GREYED_BY_AGE or not (grey.GREY | {"grey beard"}) & of.photo.tags
-    return bare and old_enough and abs(subject.turn - of.turn) < _TURNED_ALIKE
+    """Whether a man may wear another's beard: he has none, and both heads are turned alike."""
+    bare = subject.photo.gender == "M" and not {"beard", "moustache"} & subject.photo.tags
+    return bare and abs(subject.turn - of.turn) < _TURNED_ALIKE
 
 
 def _make_dressed(

@@ -1,8 +1,9 @@
-"""Subjects with other hair and before other walls, so that a network learns what hair is and not whose.
+"""Subjects with other hair and beards and before other walls, so that a network learns what hair is and not whose.
 
 Some 1,200 faces are few: a network knows them by heart, and on others errs four times as far in where hair greys. So a subject is
 seen several times more: before another wall, with another person's hair over the own (lower than it grew: fringes, and hair over
-cheeks, of which the packs have few), and dyed. Its edits are then made as any subject's; the matte is known, because it was put there.
+cheeks, of which the packs have few), dyed, and men in another's beard. Its edits are then made as any subject's; matte and beard are known,
+because they were put there.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from .walls import wall
 
 #: How often each thing is done.
 _WALL, _WIG, _DYE = 0.75, 0.6, 0.7
-#: The same of men without a beard, who get another's; and how much darker than hair a beard of its colour is.
-_BEARD, _BEARD_DARKER = 0.45, 0.8
+#: How often a man without a beard gets another's (``build``); a dyed beard's light, in units of the dyed hair's.
+BEARD, _BEARD_LIGHT = 0.45, 0.8
 #: How many of those that are dyed are dyed grey, which few of the packs' women are, and how light that is.
 _GREY, _GREY_LIGHT = 0.25, (0.3, 0.72)
 #: Below this age grey hair is bleached or dyed, in years: it does not get dark again on a younger face. How many of those that are dyed are so:
 #: as many as older ones, and networks left old people's temples grey.
-GREYED_BY_AGE, _YOUNG_GREY = 40, 0.06
+_GREYED_BY_AGE, _YOUNG_GREY = 40, 0.06
 #: A wig has at least this fraction of the square, and its light spans no more than this: else its matte has the wall between curls in it.
 _LEAST_HAIR, _WIDEST_LIGHT = 0.08, 0.45
 #: With less hair than this, a fraction of the square, a head is bald on top and wears no wig: the network has to see that such heads exist.
@@ -70,10 +71,10 @@ def dressed(
 
     Args:
         matte: of the subject's own hair, [SIDE, SIDE]. wig: None if there is none that it could wear. walls: pictures [SIDE, SIDE, 3] whose colours a wall may have.
-        bearded: whose beard it could wear, and that one's hair's matte.
+        bearded: whose beard it wears, and the matte of that one's hair.
     """
     image, person, tags, bald = subject.image, subject.person, subject.photo.tags, matte.mean() < _BALD
-    by_age = subject.photo.age >= GREYED_BY_AGE
+    by_age = subject.photo.age >= _GREYED_BY_AGE
     colour, turns_grey = None, False
     if random.random() < _DYE:
         turns_grey = bool(random.random() < (_GREY if by_age else _YOUNG_GREY))
@@ -86,12 +87,12 @@ def dressed(
         wide = cv2.dilate(matte, np.ones((3, 3)))  # what is half hair would keep its colour
         image = _over(image, _dyed(_alone(image, matte), matte, colour), wide)
         tags = tags - GREY | ({"grey"} if turns_grey and by_age else set())
-    worn_beard = None
-    if bearded is not None and random.random() < _BEARD:
+    bristles = None
+    if bearded is not None:
         made = _bearded(subject.showing(image), matte, *bearded, None if turns_grey and not by_age else colour)
         if made is not None:
-            image, worn_beard, added = made
-            person, tags = np.maximum(person, worn_beard), tags | added
+            image, bristles = made
+            person, tags = np.maximum(person, bristles), tags | {"beard", "moustache"} & bearded[0].photo.tags
     if random.random() < _WIG and wig is not None and not bald:
         worn = wig.image if colour is None else _dyed(wig.image, wig.matte, colour)
         if colour is None and wig.tags != GREY & tags:  # grey hair beside hair that is not
@@ -101,28 +102,28 @@ def dressed(
         image = image * (1 - random.uniform(0.1, 0.4) * masks.blur(below, 4.0))[..., None]  # hair's shadow on the skin
         image = _over(image, worn, over)
         person, matte = np.maximum(person, over), 1 - (1 - matte) * (1 - over)
+        bristles = None if bristles is None else bristles * (1 - over)
     photo = replace(subject.photo, tags=tags)
-    seen = Subject(photo, subject.mesh, person.astype(np.float32), beard=worn_beard)
+    seen = replace(subject, photo=photo, person=person.astype(np.float32), beard=bristles)
     return seen.showing(image), matte.astype(np.float32)
 
 
 def _bearded(
     subject: Subject, matte: Floats, of: Subject, matte_of: Floats, colour: Floats | None
-) -> tuple[Floats, Floats, frozenset[str]] | None:
-    """A picture [SIDE, SIDE, 3] of the subject in the beard of another, its mask, and its tags; None where it cannot be carried over.
+) -> tuple[Floats, Floats] | None:
+    """A picture [SIDE, SIDE, 3] of the subject in the beard of another, and its mask; None where it cannot be carried over.
 
     Args:
-        matte, matte_of: of both heads' hair. colour: of its dyed hair; None: the beard keeps its own.
+        matte, matte_of: of both heads' hair. colour: of its dyed hair; None, or lighter than the skin: the beard keeps its own.
     """
-    skin, skin_of = masks.skin(subject) & (matte < 0.5), masks.skin(of) & (matte_of < 0.5)
-    made = beard.put_on(subject, of, beard.found(of, skin_of), skin, skin_of)
-    if made is None:
+    skin = masks.skin(subject) & (matte < 0.5)
+    worn = beard.put_on(subject, of, skin, masks.skin(of) & (matte_of < 0.5))
+    if worn is None:
         return None
-    worn, where = made
-    grey = bool((GREY | {"grey beard"}) & of.photo.tags)
-    if colour is not None and where.max() > 0.8:
-        worn, grey = _dyed(worn, where, _BEARD_DARKER * colour), False
-    return _over(subject.image, worn, where), where, frozenset({"beard"} | ({"grey beard"} if grey else set()))
+    hair = worn.hair
+    if colour is not None and _BEARD_LIGHT * float(colour @ LUMA) < float(np.median((subject.image @ LUMA)[skin])):
+        hair = _dyed(hair, worn.mask * worn.dense, _BEARD_LIGHT * colour)
+    return _over(subject.image, _over(worn.thin, hair, worn.dense), worn.mask), worn.mask
 
 
 def _alone(image: Floats, matte: Floats) -> Floats:

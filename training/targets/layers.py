@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from . import masks, mean_face
-from .subject import BELOW_NOSE, NOSE_TIP, OVAL, SIDE, Floats, Mask, Subject
+from .subject import BELOW_NOSE, LUMA, NOSE_TIP, OVAL, SIDE, Floats, Mask, Subject
 
 #: Side of a texture: 410 texels over a canonical unit, a little finer than the donors' pictures at 384.
 TEXTURE_SIDE = 320
@@ -77,7 +77,7 @@ class Detail:
 
 
 def log_light(image: Floats) -> Floats:
-    return np.log(image @ np.array((0.299, 0.587, 0.114), np.float32) + 0.04)
+    return np.log(image @ LUMA + 0.04)
 
 
 def detail(subject: Subject, mean: mean_face.Float64, hair: Floats, hidden: Mask | None = None) -> Detail:

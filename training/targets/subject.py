@@ -53,7 +53,7 @@ class Subject:
         photo: its row in the pack. mesh: [468, 2] (x, y) in pixels of the square of ``SIDE``.
         person: [SIDE, SIDE] float32, 1 where the person is.
         shown: [SIDE, SIDE, 3] RGB in [0, 1], a picture in place of the photo's.
-        beard: [SIDE, SIDE] float32, where it wears another's beard; None: where its own is, its colours say.
+        beard: [SIDE, SIDE] float32, where it wears another's beard; None: its own, found by colour (``beard.found``).
     """
 
     photo: Photo

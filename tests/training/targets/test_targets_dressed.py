@@ -9,8 +9,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edge[train]'")
 pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edge[train]'")
 
+from training.dataset.labels import default_packs, read_packs
 from training.targets import beard, build, dressed, grey, hair, masks
-from training.targets.subject import BELOW_NOSE, LIPS, LUMA, MOUTH_CORNERS, NOSE_TIP, SIDE
+from training.targets.subject import BELOW_NOSE, CHIN, LIPS, LUMA, MOUTH_CORNERS, NOSE_TIP, SIDE
 
 SEED = 2
 
@@ -109,68 +110,180 @@ def test_hair_with_the_wall_between_its_curls_is_no_wig(young):
         assert (dressed.wig_of(young.showing(picture), dark.matte) is not None) == serves
 
 
-def with_beard(subject, tags=("beard",)):
-    """The subject in a dark beard: below the nose and off the mouth, with hairs of two lights."""
+BALD = np.zeros((SIDE, SIDE), np.float32)
+
+
+def with_beard(subject, light=(0.04, 0.09), tags=("beard",)):
+    """The subject in a beard of two lights: below the nose and off the mouth; and where that is."""
     below = np.arange(SIDE)[:, None] > subject.mesh[BELOW_NOSE, 1] + 4
     where = masks.oval(subject) & ~masks.feature(subject, LIPS, 3) & below
     image = subject.image.copy()
-    hairs = np.where(np.arange(SIDE) % 4 < 2, 0.05, 0.12)[:, None] * np.array((1.2, 1.0, 0.9))
+    hairs = np.where(np.arange(SIDE) % 8 < 4, *light)[:, None] * np.array((1.2, 1.0, 0.9))
     image[where] = np.broadcast_to(hairs, image.shape)[where]
     photo = replace(subject.photo, gender="M", tags=frozenset(tags))
     return replace(subject, photo=photo).showing(image.astype(np.float32)), where
 
 
-def test_a_man_wears_the_beard_of_another(young, old, monkeypatch):
-    """It lies where the other's does on the own face, and is known there: it greys as the other's would."""
-    for name, often in (("_WALL", 0.0), ("_WIG", 0.0), ("_DYE", 0.0), ("_BEARD", 1.0)):
-        monkeypatch.setattr(dressed, name, often)
-    of, _ = with_beard(old)
+def orange(subject):
+    """The subject in half the light, with skin of another hue."""
+    return subject.showing(subject.image * np.array((0.6, 0.4, 0.25), np.float32))
+
+
+def moved(subject, down):
+    """The subject lower in its picture, in pixels, its mesh with it."""
+    image = np.roll(subject.image, down, 0)
+    return replace(subject, mesh=subject.mesh + np.array((0, down)), person=np.roll(subject.person, down, 0)).showing(
+        image
+    )
+
+
+@pytest.fixture
+def only_a_beard(monkeypatch):
+    for name in ("_WALL", "_WIG", "_DYE"):
+        monkeypatch.setattr(dressed, name, 0.0)
+
+
+def wearing(subject, of, wig=None):
+    return dressed.dressed(subject, BALD, wig, [subject.image], np.random.default_rng(SEED), (of, BALD))[0]
+
+
+def test_a_man_wears_the_beard_of_another(young, old, only_a_beard):
+    """It lies where it does on the own face, in the own light and its own hue, and is known there: it greys as the other's would."""
+    of, _ = with_beard(moved(orange(old), 16))
     _, there = with_beard(young)
-    bald = np.zeros((SIDE, SIDE), np.float32)
-    seen, _ = dressed.dressed(young, bald, None, [young.image], np.random.default_rng(SEED), (of, bald))
-    inside, outside = masks.shrink(there, 6), ~masks.grow(there, 12)
+    seen = wearing(young, of)
+    above_chin = np.arange(SIDE)[:, None] < young.mesh[CHIN, 1] - 4  # below it a beard hangs
+    inside, outside = masks.shrink(there, 6), ~masks.grow(there, 12) & above_chin
     assert (seen.beard[inside] > 0.5).mean() > 0.8
     assert seen.beard[outside].max() < 0.1
-    assert np.median((seen.image @ LUMA)[inside]) < 0.2 < np.median((young.image @ LUMA)[inside])
     np.testing.assert_allclose(seen.image[outside], young.image[outside], atol=0.02)
+    light = (seen.image @ LUMA)[inside & (seen.beard > 0.9)]
+    assert (
+        0.06 < np.median(light) < 0.25 * np.median((young.image @ LUMA)[inside])
+    )  # twice as light as on the other, at most
+    red, green, blue = np.median(seen.image[inside & (seen.beard > 0.9)], 0)
+    assert red > green > blue  # black beside orange, it would be blue beside pale skin
     assert seen.photo.tags == young.photo.tags | {"beard"}
+    assert seen.person[masks.shrink(there, 8)].min() > 0.5
     assert beard.found(seen, masks.skin(seen)) is seen.beard
-    greyed = grey.greyed(seen, bald, masks.skin(seen))
-    assert np.median(greyed.matte[inside]) > 0.5
-    of, _ = with_beard(old, ("beard", "grey"))
-    seen, _ = dressed.dressed(young, bald, None, [young.image], np.random.default_rng(SEED), (of, bald))
-    assert seen.photo.tags == young.photo.tags | {"beard", "grey beard"}
+    assert np.median(grey.greyed(seen, BALD, masks.skin(seen)).matte[inside]) > 0.5
+
+
+def test_between_the_hairs_of_a_thin_beard_lies_the_own_skin(young, old):
+    """What is nearly as light as the other's cheek is nearly as light, and of the hue, of the own."""
+    darker = orange(old)
+    of, _ = with_beard(darker)
+    cheek = np.median(darker.image[masks.skin(darker)], 0)
+    beside = np.where(
+        (of.image @ LUMA < 0.12)[..., None] & (np.arange(SIDE) % 8 < 4)[:, None, None], 0.9 * cheek, of.image
+    )
+    worn = beard.put_on(young, of.showing(beside.astype(np.float32)), masks.skin(young), masks.skin(of))
+    thin = (worn.mask > 0.5) & (worn.dense < 0.25)
+    assert thin.sum() > 100
+    own = np.median(young.image[masks.skin(young)], 0)
+    np.testing.assert_allclose(np.median(worn.thin[thin], 0), 0.9 * own, atol=0.06)
+
+
+def test_no_beard_is_worn_where_none_can_be_carried_over(young, old, only_a_beard):
+    seen = wearing(young, replace(old, photo=replace(old.photo, tags=frozenset())))  # in whom none is found
+    assert seen.beard is None
+    assert seen.photo.tags == young.photo.tags
+    of, _ = with_beard(old)
+    nothing = np.zeros((SIDE, SIDE), bool)
+    assert beard.put_on(young, of, nothing, masks.skin(of)) is None
+
+
+def test_hair_over_a_beard_is_no_beard(young, old, only_a_beard, monkeypatch):
+    monkeypatch.setattr(dressed, "_WIG", 1.0)
+    monkeypatch.setattr(dressed, "_BALD", -1.0)
+    of, _ = with_beard(old)
+    whole = wearing(young, of, wig(0.3, rows=(0, 40))).beard
+    covered = wearing(young, of, wig(0.3, rows=(150, SIDE))).beard
+    assert covered.sum() < 0.5 * whole.sum()
+
+
+def test_a_beard_is_dyed_as_the_hair_is(young, old, only_a_beard, monkeypatch):
+    """Not lighter than skin, and not where a young head is bleached."""
+    monkeypatch.setattr(dressed, "_DYE", 1.0)
+    of, there = with_beard(old)
+    inside = masks.shrink(there, 8)
+
+    def redness(colour, turns_grey=0.0):
+        for name in ("_GREY", "_YOUNG_GREY"):
+            monkeypatch.setattr(dressed, name, turns_grey)
+        for name in ("_colour", "_grey"):
+            monkeypatch.setattr(dressed, name, lambda random: np.array(colour, np.float32))
+        red, _, blue = np.median(wearing(young, of).image[inside], 0)
+        return red / blue
+
+    own = redness((2.0, 2.0, 2.0))
+    assert own < 2
+    assert redness((0.30, 0.12, 0.08)) > 2
+    assert young.photo.age < dressed._GREYED_BY_AGE
+    assert redness((0.30, 0.12, 0.08), turns_grey=1.0) == pytest.approx(own)
 
 
 def test_who_may_wear_whose_beard(young):
-    man = replace(young, photo=replace(young.photo, gender="M", age=30, tags=frozenset()))
-    other = replace(man, photo=replace(man.photo, age=60, tags=frozenset({"beard"})))
-    assert build._may_wear_beard(man, other)
-    assert not build._may_wear_beard(other, other)  # has one
-    assert not build._may_wear_beard(replace(man, photo=replace(man.photo, gender="F")), other)
-    grey_beard = replace(other, photo=replace(other.photo, tags=frozenset({"beard", "grey beard"})))
-    assert not build._may_wear_beard(man, grey_beard)
-    assert build._may_wear_beard(replace(man, photo=replace(man.photo, age=45)), grey_beard)
+    man = replace(young, photo=replace(young.photo, gender="M", tags=frozenset()))
+    assert build._may_wear_beard(man, man)
+    for tag in ("beard", "moustache"):
+        assert not build._may_wear_beard(replace(man, photo=replace(man.photo, tags=frozenset({tag}))), man)
+    assert not build._may_wear_beard(replace(man, photo=replace(man.photo, gender="F")), man)
     turned = man.mesh.copy()
     turned[NOSE_TIP, 0] += 0.3 * man.half_width
-    assert not build._may_wear_beard(replace(man, mesh=turned), other)
+    assert not build._may_wear_beard(replace(man, mesh=turned), man)
 
 
 def test_a_moustache_ends_where_it_ends(young):
-    """Not at a straight border beside the mouth, and not in a shade on the cheek that it does not touch."""
+    """Not at a straight border beside the mouth, and not in a shade on the cheek that it does not touch; a turned nose is not its middle."""
     (left, y), (right, _) = young.mesh[list(MOUTH_CORNERS)]
     middle, half = (left + right) / 2, (right - left) / 2
     rows, columns = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
     height = y - 6 + 0.004 * (columns - middle) ** 2
-    wide = (abs(rows - height) < 3) & (abs(columns - middle) < 1.3 * half)
-    shade = (abs(rows - y) < 5) & (abs(columns - middle - 1.45 * half) < 2)
-    found = beard._moustache(young, wide | shade, (columns, rows))
-    for at in (middle - 1.2 * half, middle, middle + 1.2 * half):
+    wide = (abs(rows - height) < 3) & (abs(columns - middle) < 1.1 * half)
+    shade = (abs(rows - y) < 5) & (abs(columns - middle - 1.3 * half) < 2)
+    mesh = young.mesh.copy()
+    mesh[NOSE_TIP, 0] += half
+    found = beard._moustache(replace(young, mesh=mesh), wide | shade, (columns, rows))
+    for at in (middle - 1.05 * half, middle, middle + 1.05 * half):
         column = round(at)
         assert found[wide[:, column], column].all()
     assert not found[masks.shrink(shade, 1)].any()
 
 
-def test_beards_that_are_worn_were_seen_to_be_right():
+def test_hair_goes_on_beyond_the_picture_s_edge_without_streaks(monkeypatch):
+    """A wig that comes down shows other rows above, not its first one again and again."""
+    rows = np.random.default_rng(SEED).uniform(0, 1, (SIDE, 1, 1)).astype(np.float32)
+    striped = dressed.Wig(np.broadcast_to(rows, (SIDE, SIDE, 3)).copy(), np.ones((SIDE, SIDE), np.float32))
+
+    class Down:
+        """Straight, as large as it was, and as far down as wigs come."""
+
+        def uniform(self, low, high):
+            return high if (low, high) == (-0.03, 0.11) else 0.0 if low < 0 < high else low
+
+        def choice(self, of):
+            return of[-1]
+
+        def normal(self, mean, deviation, shape):
+            return np.zeros(shape)
+
+    image, matte = dressed._moved(striped, Down())
+    above = image[: int(0.09 * SIDE), SIDE // 2, 0]
+    assert (abs(np.diff(above)) > 1e-3).mean() > 0.9
+    assert matte.min() > 0.99
+
+
+def test_beards_that_are_worn_are_of_the_packs():
+    """Of men for training whose beards are not grey."""
+    packs = default_packs()
+    if not packs:
+        pytest.skip("needs the packs of faces in ../shared")
+    photos = {photo.key: photo for photo in read_packs(packs)}
     keys = json.loads(beard.CHECKED.read_text())
-    assert len(keys) == len(set(keys)) > 50
+    assert len(keys) == len(set(keys)) > 40
+    for key in keys:
+        photo = photos[key]
+        assert (photo.split, photo.gender) == ("train", "M")
+        assert {"beard", "moustache"} & photo.tags
+        assert not (grey.GREY | {"grey beard"}) & photo.tags
