@@ -109,6 +109,11 @@ class Worn:
     mask: Floats
     dense: Floats
 
+    @property
+    def bristles(self) -> Floats:
+        """Where its hair is, [SIDE, SIDE]: not where skin is in shade, which networks then took for stubble, and greyed."""
+        return self.mask * (1.5 * self.dense - 0.25).clip(0, 1)
+
 
 def put_on(subject: Subject, of: Subject, skin: Mask, skin_of: Mask) -> Worn | None:
     """Another's beard on a face, darker than skin; None where one of them shows no cheek, or no beard is found.

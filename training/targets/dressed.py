@@ -123,7 +123,7 @@ def _bearded(
     hair = worn.hair
     if colour is not None and _BEARD_LIGHT * float(colour @ LUMA) < float(np.median((subject.image @ LUMA)[skin])):
         hair = _dyed(hair, worn.mask * worn.dense, _BEARD_LIGHT * colour)
-    return _over(subject.image, _over(worn.thin, hair, worn.dense), worn.mask), worn.mask
+    return _over(subject.image, _over(worn.thin, hair, worn.dense), worn.mask), worn.bristles
 
 
 def _alone(image: Floats, matte: Floats) -> Floats:
