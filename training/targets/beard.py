@@ -118,8 +118,8 @@ class Worn:
 def put_on(subject: Subject, of: Subject, skin: Mask, skin_of: Mask) -> Worn | None:
     """Another's beard on a face, darker than skin; None where one of them shows no cheek, or no beard is found.
 
-    Carried over is how much darker than the cheek beside it each pixel is, in each colour: the beard lies in the face's own light, and the skin
-    between its hairs is the face's own. Where hair is dense its own hue stays: black hair of an orange face would turn blue on a pale one.
+    Carried over is how much darker than the cheek beside it each pixel is: the beard lies in the face's own light, and the skin between its
+    hairs is the face's own. Hair keeps its own hue: by what differs from the cheek in each colour, hair of an orange face would be blue on a pale one.
 
     Args:
         of: who wears it. skin, skin_of: the visible skin of both.
@@ -134,7 +134,7 @@ def put_on(subject: Subject, of: Subject, skin: Mask, skin_of: Mask) -> Worn | N
     own = _cheek_colour(subject, subject.image, sides)
     light, light_beside = image @ LUMA + _DARK, theirs @ LUMA + _DARK
     dense = ((1 - light / light_beside) / _DENSE).clip(0, 1)
-    thin = (image + _DARK) / (theirs + _DARK) * (own + _DARK) - _DARK
+    thin = (light / light_beside)[..., None] * (own + _DARK) - _DARK
     brighter = ((own @ LUMA + _DARK) / light_beside).clip(*_BRIGHTER)
     # Above the mouth it does not grow off the face: there its mask may have seen what is behind.
     above = np.arange(SIDE)[:, None] < subject.height_of(LIPS)

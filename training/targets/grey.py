@@ -44,8 +44,8 @@ _MOST_STRANDS, _STEEPEST = 7.0, 6.0
 HOW_DARK = 0.9
 #: How far brows and beard grey, of what the hair does.
 BROWS_GREY, BEARD_GREY = 0.75, 0.95
-#: A beard's hair is darker than bare skin by this share of its light.
-_BRISTLES_DARKER = 0.35
+#: A beard's hair is darker than bare skin by the second share of its light; what is darker by no more than the first is skin.
+_BRISTLES_DARKER = (0.08, 0.38)
 #: Tags of hair that an eye saw to be grey nearly all over or in parts: colours cannot tell it from fair hair.
 GREY = frozenset({"grey", "greying"})
 #: Sigma of the windows in which a line is fitted, and the noise of light that it does not follow, squared.
@@ -136,7 +136,8 @@ def greyed(subject: Subject, hair: Floats, skin: Mask) -> Hair:
     around = masks.masked_blur(light, skin, 12.0)
     # Between the hairs of a thin beard lies skin, which greyed is a pale smear.
     bare = masks.masked_blur(light, skin & (bristles < 0.2), 24.0)
-    bristles = bristles * ((1 - masks.blur(light, 0.7) / (bare + 1e-3)) / _BRISTLES_DARKER).clip(0, 1)
+    none, all_hair = _BRISTLES_DARKER
+    bristles = bristles * ((1 - masks.blur(light, 0.7) / (bare + 1e-3) - none) / (all_hair - none)).clip(0, 1)
     tint = TINT["F" if subject.photo.gender == "F" else "M"]
     for part, share, lift, slope, contrast, highest, floor in (
         (brows, BROWS_GREY, 0.22, 0.60, 1.25, 0.95, 0.0),
