@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from multiprocessing.pool import ThreadPool
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -287,3 +289,40 @@ def test_beards_that_are_worn_are_of_the_packs():
         assert (photo.split, photo.gender) == ("train", "M")
         assert {"beard", "moustache"} & photo.tags
         assert not (grey.GREY | {"grey beard"}) & photo.tags
+
+
+def test_the_build_gives_men_the_beards_of_others(people, monkeypatch, tmp_path):
+    """Each with what is known of its own hair; of men for training alone; often, and not always; the same ones each time."""
+    some = [
+        replace(s, photo=replace(s.photo, split="train", gender="MF"[i % 2], tags=frozenset()))
+        for i, s in enumerate(people)
+    ]
+    for i, split in ((0, "train"), (2, "train"), (4, "val")):
+        some[i] = replace(some[i], photo=replace(some[i].photo, split=split, tags=frozenset({"beard"})))
+    checked = tmp_path / "beards.json"
+    checked.write_text(json.dumps([some[i].photo.key for i in (0, 2, 4)]))
+    monkeypatch.setattr(beard, "CHECKED", checked)
+    monkeypatch.setattr(
+        build.hair, "checked", lambda: {"right": frozenset(s.photo.key for s in some), "wrong": frozenset()}
+    )
+    monkeypatch.setattr(build.multiprocessing, "get_context", lambda _: SimpleNamespace(Pool=ThreadPool))
+    monkeypatch.setattr(build, "_TURNED_ALIKE", 1.0)
+    probability = np.zeros((len(some), 2, 2), np.float32) + np.arange(len(some), dtype=np.float32)[:, None, None] * 1e-6
+
+    def jobs():
+        made = []
+        monkeypatch.setattr(build, "_make_dressed", made.append)
+        build._dress(some, probability, np.zeros(1, np.float32), tmp_path, 1)
+        return {job[6].name: (job[0], job[4]) for job in made}
+
+    first, second = jobs(), jobs()
+    assert {name: of and of[0].photo.key for name, (_, of) in first.items()} == {
+        name: of and of[0].photo.key for name, (_, of) in second.items()
+    }
+    worn = [(subject, of) for subject, of in first.values() if of is not None]
+    bare = [subject for subject, _ in first.values() if subject.photo.gender == "M" and not subject.photo.tags]
+    assert 0 < len(worn) < len(bare)
+    for subject, (of, said) in worn:
+        assert (subject.photo.gender, subject.photo.tags) == ("M", frozenset())
+        assert of in (some[0], some[2])
+        assert said[0, 0] == probability[some.index(of)][0, 0]
