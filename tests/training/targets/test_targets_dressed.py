@@ -184,6 +184,22 @@ def test_between_the_hairs_of_a_thin_beard_lies_the_own_skin(young, old):
     assert thin.sum() > 100
     own = np.median(young.image[masks.skin(young)], 0)
     np.testing.assert_allclose(np.median(worn.thin[thin], 0), 0.9 * own, atol=0.06)
+    assert np.median(worn.bristles[thin]) < 0.1  # skin in shade is no hair, and does not grey
+    assert np.median(worn.bristles[(worn.mask > 0.9) & (worn.dense > 0.8)]) > 0.9
+
+
+def test_what_is_hardly_darker_than_skin_does_not_grey(young):
+    """A jaw's shade where a beard may be."""
+    skin = masks.skin(young)
+    below = skin & (np.arange(SIDE)[:, None] > young.mesh[BELOW_NOSE, 1] + 6)
+    inside = masks.shrink(below, 5)
+    greyed = []
+    for darker in (0.05, 0.3):
+        image = young.image * (1 - darker * below[..., None])
+        seen = replace(young, beard=below.astype(np.float32)).showing(image.astype(np.float32))
+        greyed.append(np.median(grey.greyed(seen, BALD, skin).matte[inside]))
+    assert greyed[0] < 0.03
+    assert greyed[1] > 0.5
 
 
 def test_no_beard_is_worn_where_none_can_be_carried_over(young, old, only_a_beard):
