@@ -57,9 +57,7 @@ class Faces:
     shares: Floats  # [N, 5, 2 K] of the age layers, of sum 1 for each region
     depth: Floats  # [N, 5]
     hair_is_known: npt.NDArray[np.bool_]  # [N]
-    dressed: npt.NDArray[
-        np.bool_
-    ]  # [N], in other hair, another's beard or before another wall than the photo's (``targets.dressed``)
+    dressed: npt.NDArray[np.bool_]  # [N], in other hair, beards or before other walls (``targets.dressed``)
     age: Floats  # [N]
     landmarks: npt.NDArray[np.float64]  # [N, 5, 2] canonical
     sharp: npt.NDArray[np.bool_]  # [N], real detail at SIDE
