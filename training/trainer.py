@@ -234,7 +234,7 @@ class Trainer:
             ramp = min(1.0, (self.steps["adversarial"] + 1) / max(1, c.d_ramp))
             strength = w.adversarial * ramp
             if "picture" in parts:
-                (held,) = torch.autograd.grad(w.picture * parts["picture"], made, retain_graph=True)
+                held = c.hold * w.picture * picture_slope(batch, made)
                 strength *= (held.norm() / slope.norm().clamp(min=1e-12)).clamp(max=MOST_PULL).item()
             # D's gradient goes on as it is: no second pass through D.
             pull = strength * (slope * made).sum()
@@ -415,6 +415,13 @@ def hidden_layers(net: LGIN) -> list[nn.Conv2d]:
 def patch_change(patch_edit: Tensor, patches: Tensor) -> Tensor:
     """``G_r(x_r, l) - x_r`` in units of [-1, 1], [N, 5, 3, P, P]: the patch multiplied by its gain, and the residual."""
     return patch_edit[:, :, 3:] * (patches + 1) + patch_edit[:, :, :3]
+
+
+def picture_slope(batch: examples.Batch, made: Tensor) -> Tensor:
+    """The gradient of the picture's loss at the pictures that were made; anew, for a compiled graph gives none at what it returns."""
+    picture = made.detach().requires_grad_(True)
+    (slope,) = torch.autograd.grad(losses.picture(picture, batch.target, batch.weight), picture)
+    return slope
 
 
 def region_crops(canvas: Tensor, boxes: Tensor) -> Tensor:

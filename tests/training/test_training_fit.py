@@ -146,6 +146,22 @@ def test_d_pulls_as_strongly_as_it_is_told(faces, monkeypatch):
     assert said[-1] < said[0] - 1e-4, said
 
 
+def test_d_pulls_beside_a_compiled_comparison(faces, monkeypatch):
+    """What a compiled function returns has no part in its other results' gradients: D's pull needs none there, and is the same."""
+    config = replace(steps(0, 0, 1), d_ramp=0, d_augment=False)
+    eager, compiled = (Trainer(config, faces, fit.make_fabric("cpu", 1, 1)) for _ in range(2))
+    compare = compiled.compare
+
+    def apart(*given):
+        made, parts = compare(*given)
+        return made.clone(), parts
+
+    monkeypatch.setattr(compiled, "_compare", apart)
+    said = eager.adversarial_step()
+    assert said["pull"] > 0
+    assert compiled.adversarial_step() == said
+
+
 def test_resumed_equals_uninterrupted(run, first, tmp_path):
     # No time at all: every call ends after one step of the current phase.
     for _ in range(10):
