@@ -63,6 +63,8 @@ class TrainConfig:
     #: Differentiable augmentation of all that D sees (Zhao et al. 2020), without which D learns a few hundred faces by heart.
     d_augment: bool = True
     d_knows_kind: bool = True  # D knows where a picture is from and the sex, beside the age; the paper's does not
+    #: D sees pictures as an export finishes them, with hair's strands and skin's detail (``exported``); else the generators' alone.
+    d_sees_finished: bool = True
     d_ramp: int = 500  # steps over which the adversarial weight rises to its full value
     #: What is left in phase 3 of the weights that hold picture, gain, residual and flow to their targets.
     hold: float = 0.3
@@ -96,6 +98,7 @@ def paper() -> TrainConfig:
         spectral=False,
         d_augment=False,
         d_knows_kind=False,
+        d_sees_finished=False,
         d_ramp=0,
         augment=0.0,
         balance=0.0,

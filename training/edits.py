@@ -35,6 +35,10 @@ class Edits:
     def map(self, change: object) -> Edits:
         return Edits(**{f.name: change(getattr(self, f.name)) for f in fields(self)})  # type: ignore[operator]
 
+    def single(self) -> Edits:
+        """The edits at the first of G ages, [N, ...], of those with axes [N, G]."""
+        return Edits(self.face_edit[:, 0], self.patch_edit[:, 0], self.flow[:, 0], self.place, self.lines[:, 0])
+
 
 def luma(picture: Tensor) -> Tensor:
     """[B, 3, H, W] -> [B, 1, H, W]."""

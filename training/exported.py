@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from .ages import lines_of_groups
-from .edits import luma
+from .edits import Edits, luma
 from .greying import Greying, kept_light
 from .lines import Lines, shown
-from .networks import LGIN, mean_of_regions
+from .networks import LGIN, Transformation, mean_of_regions
 from .targets import curves
 from .texture import Grain, Texture, shaded
 
@@ -57,7 +57,11 @@ class Exported(nn.Module):
         self.register_buffer("shape_of_young", of_young - of_others, persistent=False)
 
     def forward(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> tuple[Tensor, ...]:
-        made = self.net(face, patches, boxes, age)
+        e = self.finished(self.net(face, patches, boxes, age), face)
+        return e.face_edit, e.patch_edit, e.flow, e.place, e.lines
+
+    def finished(self, made: Transformation, face: Tensor) -> Edits:
+        """The edits of N faces at G ages as the generators say them, with all that is worked out; of views [N, 3, S, S] in [-1, 1]."""
         depth, now = mean_of_regions(made.depth), made.now
         # What is drawn, less a number of the face's own that says nothing of its age (``lines_now``).
         gained = depth * (self.oldest - now) / made.read[:, 1:].clamp(min=0.4)
@@ -82,4 +86,4 @@ class Exported(nn.Module):
         young = (1 - now / self.SHAPED).clamp(0, 1)
         shape = self.shape + young[..., None, None, None] * self.shape_of_young
         flow = edits.flow * (1 + older[..., None, None, None] * shape)
-        return torch.cat([others + rough, rest], 2), edits.patch_edit, flow, edits.place, lines
+        return Edits(torch.cat([others + rough, rest], 2), edits.patch_edit, flow, edits.place, lines)

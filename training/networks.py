@@ -343,11 +343,6 @@ class Transformation:
     age: Tensor
     coarse: list[Tensor]
 
-    def single(self) -> Edits:
-        """The edits of one age a face, [N, ...]."""
-        e = self.edits
-        return Edits(e.face_edit[:, 0], e.patch_edit[:, 0], e.flow[:, 0], e.place, e.lines[:, 0])
-
 
 class LGIN(nn.Module):
     """``T = {G_g, G_f, G_e, G_n, G_m, G_c, l}``: all generators and their interaction."""

@@ -20,6 +20,7 @@ from . import augment, checkpoint, data, edits, examples, losses
 from .canonical import crop, crop_matrices
 from .config import TrainConfig
 from .critics import AgeClassifier, Discriminator
+from .exported import Exported
 from .networks import FACE_BOX, LGIN, Transformation, in_face_box
 from .optimiser import Muon
 
@@ -80,10 +81,11 @@ class Trainer:
             "c": torch.optim.AdamW(modules["c"].parameters(), 1e-3, weight_decay=0.02),
         }
         self.average = copy.deepcopy(modules["net"]).eval().requires_grad_(False).to(self.device)
-        self._compare = self.compare
+        self.exported = Exported(net).to(self.device)
+        self._compare, self._finish = self.compare, self.finish
         if compiled:
             modules["net"].compile()
-            self._compare = torch.compile(self.compare)
+            self._compare, self._finish = torch.compile(self.compare), torch.compile(self.finish)
         self.modules: dict[str, Any] = {}
         for name, module in modules.items():
             own = OPTIMISERS[name]
@@ -121,10 +123,8 @@ class Trainer:
         self._update("c", loss)
         return {"L_c(real)": loss.item()}
 
-    def transform(
-        self, batch: examples.Batch, forced: bool = False, net: Any = None
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """``T``: the edited canvas in [0, 1], the age code, and all losses but what the critics say.
+    def transform(self, batch: examples.Batch, forced: bool = False, net: Any = None) -> Transformation:
+        """``T`` of a batch at its wanted ages.
 
         Args:
             net: in place of the generators that learn, e.g. their average.
@@ -137,12 +137,11 @@ class Trainer:
         if forced and self.average.lines is not None:
             lines = self.average.lines.texture(batch.which, batch.depth[:, None, :, None])
             said = replace(said, edits=replace(said.edits, lines=lines))
-        made, parts = self._compare(batch, said)
-        return made, code, parts
+        return said
 
     def compare(self, batch: examples.Batch, said: Transformation) -> tuple[Tensor, dict[str, Tensor]]:
         """What the edits make of the canvas, and how far it and they are from what is wanted."""
-        w, e = self.config.weights, said.single()
+        w, e = self.config.weights, said.edits.single()
         # All in single precision but the patches, whose products are most of the arithmetic.
         e = replace(e.map(torch.Tensor.float), patch_edit=e.patch_edit)
         there = edits.compose(e, batch.boxes, batch.canvas.shape[-1], FACE_BOX)
@@ -192,10 +191,17 @@ class Trainer:
             parts["embedding"] = losses.embedding(self.embedder(aged), original)
         return made, parts
 
+    def finish(self, batch: examples.Batch, said: Transformation) -> Tensor:
+        """The edited canvas in [0, 1] as an exported network edits it."""
+        read = {name: getattr(said, name).float() for name in ("depth", "read", "now", "age")}
+        whole = replace(said, edits=said.edits.map(torch.Tensor.float), **read)
+        e = self.exported.finished(whole, batch.face).single()
+        return edits.apply(light_of_skin(e), batch.boxes, batch.canvas, FACE_BOX)
+
     def supervised_step(self) -> dict[str, float]:
         batch = self.batch("supervised")
         self._rate("net", self.config.lr, "supervised", self.config.supervised_steps)
-        _, _, parts = self.transform(batch, forced=True)
+        _, parts = self._compare(batch, self.transform(batch, forced=True))
         self._update("net", self._weigh(parts))
         self._average()
         return {name: value.item() for name, value in parts.items()}
@@ -212,7 +218,7 @@ class Trainer:
         for start in range(0, COMPARED * c.batch, c.batch):
             batch = examples.collate([drawn[i] for i in range(start, start + c.batch)]).to(self.device)
             with self.fabric.autocast():
-                _, _, parts = self.transform(batch, forced=True, net=self.average)
+                _, parts = self._compare(batch, self.transform(batch, forced=True, net=self.average))
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + value.item() / COMPARED
         return sums
@@ -221,28 +227,30 @@ class Trainer:
         batch = self.batch("adversarial")
         self._rate("net", self.config.adversarial_lr, "adversarial", self.config.adversarial_steps)
         w, c = self.config.weights, self.config
-        made, code, parts = self.transform(batch)
+        code, said = data.age_codes(batch.wanted), self.transform(batch)
+        made, parts = self._compare(batch, said)
+        seen = self._finish(batch, said) if c.d_sees_finished else made
         report: dict[str, float] = {}
         for name in HELD:
             if name in parts:
                 parts[name] = c.hold * parts[name]
         pull = torch.zeros((), device=self.device)
         if w.adversarial:
-            report["L_d"] = self._critic_step(batch, made.detach(), code)
+            report["L_d"] = self._critic_step(batch, seen.detach(), code)
             self.d.requires_grad_(False)
-            says, slope = self._slope(batch, made, code)
+            says, slope = self._slope(batch, seen, code)
             ramp = min(1.0, (self.steps["adversarial"] + 1) / max(1, c.d_ramp))
             strength = w.adversarial * ramp
             if "picture" in parts:
                 held = c.hold * w.picture * picture_slope(batch, made)
                 strength *= (held.norm() / slope.norm().clamp(min=1e-12)).clamp(max=MOST_PULL).item()
             # D's gradient goes on as it is: no second pass through D.
-            pull = strength * (slope * made).sum()
+            pull = strength * (slope * seen).sum()
             report |= {"adversarial": says, "pull": strength}
         if w.classification:
             self.c.requires_grad_(False).eval()
             with self.fabric.autocast():
-                said_age = self.c.module(classifier_view(made)).float()
+                said_age = self.c.module(classifier_view(seen)).float()
             parts["classification"] = losses.classification(said_age, code)
         self._update("net", self._weigh(parts) + pull)
         for critic in (self.d, self.c):
@@ -415,6 +423,18 @@ def hidden_layers(net: LGIN) -> list[nn.Conv2d]:
 def patch_change(patch_edit: Tensor, patches: Tensor) -> Tensor:
     """``G_r(x_r, l) - x_r`` in units of [-1, 1], [N, 5, 3, P, P]: the patch multiplied by its gain, and the residual."""
     return patch_edit[:, :, 3:] * (patches + 1) + patch_edit[:, :, :3]
+
+
+def light_of_skin(e: edits.Edits) -> edits.Edits:
+    """The same edits, through whose residuals no gradient reaches skin: what D says of it goes by gain, grey, lines and shape.
+
+    By residuals D paints: skin turned purple within a thousand steps. Gains leave skin its own hues.
+    """
+    residual, rest = e.face_edit.split((3, e.face_edit.shape[1] - 3), 1)
+    skin = e.face_edit[:, edits.SKIN :].detach()
+    residual = skin * residual.detach() + (1 - skin) * residual
+    of_patch, gain = e.patch_edit.split((3, 1), 2)
+    return replace(e, face_edit=torch.cat([residual, rest], 1), patch_edit=torch.cat([of_patch.detach(), gain], 2))
 
 
 def picture_slope(batch: examples.Batch, made: Tensor) -> Tensor:

@@ -115,12 +115,12 @@ def test_what_comes_with_channels_last_is_not_copied() -> None:
 
 def test_small_work_on_maps() -> None:
     inputs = {"maps": whole(2, 3, 6, 4), "one": whole(2, 1, 6, 4), "two": whole(2, 2, 6, 4), "odd": whole(2, 3, 5, 4)}
-    inputs["blocks"] = whole(2, 2, 16, 8)
+    inputs |= {"blocks": whole(2, 2, 16, 8), "large": whole(2, 1, 9, 9)}
     constants = {
         "by22": np.array([1, 1, 2, 2], np.float32), "by21": np.array([1, 1, 2, 1], np.float32), "channel": np.array([1]),
         "sobel": np.array([[[[1, 2, 1], [0, 0, 0], [-1, -2, -1]]], [[[1, 0, -1], [2, 0, -2], [1, 0, -1]]]], np.float32),
         "turns": whole(8, 2, 1, 1), "biased": whole(2), "sides": np.array([2, 3]),
-        "row": whole(2, 1, 1, 7), "column": whole(2, 1, 7, 1), "shared": whole(4, 1, 1, 1),
+        "row": whole(2, 1, 1, 7), "column": whole(2, 1, 7, 1), "many": whole(1, 1, 2, 5), "shared": whole(4, 1, 1, 1),
     }  # fmt: skip
     asymmetric = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     nodes = [
@@ -136,6 +136,8 @@ def test_small_work_on_maps() -> None:
         node("AveragePool", ["blocks"], ["means"], kernel_shape=[4, 8], strides=[4, 8]),
         node("Conv", ["blocks", "row"], ["rows"], kernel_shape=[1, 7], strides=[1, 2], pads=[0, 3, 0, 3], group=2),
         node("Conv", ["blocks", "column"], ["columns"], kernel_shape=[7, 1], strides=[2, 1], group=2),
+        node("AveragePool", ["large"], ["one_block"], kernel_shape=[9, 9], strides=[9, 9]),
+        node("Conv", ["large", "many"], ["of_many"], kernel_shape=[2, 5]),
         node("Conv", ["blocks", "shared"], ["of_groups"], kernel_shape=[1, 1], group=2),
         node("MaxPool", ["maps"], ["dilated"], kernel_shape=[3, 3], pads=[1] * 4),
         node("Neg", ["dilated"], ["negated"]),
@@ -147,9 +149,10 @@ def test_small_work_on_maps() -> None:
         "cut": ["N", 3, 2, 2], "slopes": ["N", 2, 6, 4], "directions": ["N", 8, 6, 4], "kept": ["N", 2, 6, 4],
         "energy": ["N", 1, 6, 4], "means": ["N", 2, 4, 1], "rows": ["N", 2, 16, 4],
         "columns": ["N", 2, 5, 8], "of_groups": ["N", 4, 16, 8], "eroded": ["N", 3, 6, 4], "mean": ["N", 2],
+        "one_block": ["N", 1, 1, 1], "of_many": ["N", 1, 8, 5],
     }  # fmt: skip
     kinds = check(model_of(nodes, inputs, outputs, constants), inputs)
-    assert (kinds["Resize"], kinds["Expand"], kinds["AveragePool"], kinds["Conv"]) == (2, 1, 1, 2)
+    assert (kinds["Resize"], kinds["Expand"], kinds["AveragePool"], kinds["Conv"]) == (2, 1, 2, 3)
     assert (kinds["ReduceSum"], kinds["MaxPool"], kinds["ReduceMean"]) == (0, 1, 1)
 
 

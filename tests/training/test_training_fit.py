@@ -18,9 +18,10 @@ pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edg
 from safetensors.torch import load_file
 
 from lgin_edge import geometry
-from training import augment, checkpoint, data, examples, export, fit, trainer
+from training import augment, checkpoint, data, edits, examples, export, fit, trainer
 from training.config import PRESETS, LossWeights, TrainConfig, override, restored
 from training.dataset import labels
+from training.exported import Exported
 from training.trainer import PHASES, Trainer
 
 SEED = 3
@@ -144,6 +145,50 @@ def test_d_pulls_as_strongly_as_it_is_told(faces, monkeypatch):
     monkeypatch.setattr(chosen, "batch", lambda _: batch)
     said = [chosen.adversarial_step()["adversarial"] for _ in range(8)]
     assert said[-1] < said[0] - 1e-4, said
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_d_sees_pictures_as_an_export_finishes_them(faces, finished, monkeypatch):
+    chosen = Trainer(replace(steps(0, 0, 1), d_sees_finished=finished), faces, fit.make_fabric("cpu", 1, 1))
+    batch = chosen.batch("adversarial")
+    batch.wanted[:] = 75.0
+    net = chosen.net.module
+    net.lines.layers.normal_()
+    with torch.no_grad():
+        net.whole.head.weight.normal_(0, 0.02)  # as it begins, nothing changes
+        said = chosen.transform(batch)
+        e = Exported(net).finished(said, batch.face) if finished else said.edits
+        wanted = edits.apply(e.single(), batch.boxes, batch.canvas, trainer.FACE_BOX)
+    monkeypatch.setattr(chosen, "batch", lambda _: batch)
+    seen = []
+    monkeypatch.setattr(chosen, "_critic_step", lambda batch, made, code: seen.append(made) or 0.0)
+    chosen.adversarial_step()
+    assert (seen[0] - batch.canvas).abs().max() > 0.02
+    torch.testing.assert_close(seen[0], wanted, rtol=0, atol=1e-4)
+
+
+def test_d_paints_no_skin():
+    """What D says reaches skin by gain and grey, and by residuals what is no skin alone."""
+    torch.manual_seed(SEED)
+    said = edits.Edits(
+        torch.rand(2, 6, 8, 8, requires_grad=True),
+        torch.rand(2, 5, 4, 4, 4, requires_grad=True),
+        *(torch.rand(2, c, 4, 4, requires_grad=True) for c in (2, 2, 1)),
+    )
+    with torch.no_grad():
+        said.face_edit[:, edits.SKIN, :4] = 1.0
+        said.face_edit[:, edits.SKIN, 4:] = 0.0
+    seen = trainer.light_of_skin(said)
+    for field in fields(edits.Edits):
+        torch.testing.assert_close(getattr(seen, field.name), getattr(said, field.name))
+    total = sum(getattr(seen, field.name).sum() for field in fields(edits.Edits))
+    face, patch, *others = torch.autograd.grad(total, [getattr(said, field.name) for field in fields(edits.Edits)])
+    assert (face[:, :3, :4] == 0).all()
+    assert (face[:, :3, 4:] == 1).all()
+    assert (face[:, 3:] == 1).all()
+    assert (patch[:, :, :3] == 0).all()
+    assert (patch[:, :, 3:] == 1).all()
+    assert all((one == 1).all() for one in others)
 
 
 def test_d_pulls_beside_a_compiled_comparison(faces, monkeypatch):

@@ -195,7 +195,7 @@ def test_several_ages_equal_one_age_at_a_time():
         one = net(face, patches, boxes, age[:, g : g + 1])
         torch.testing.assert_close(one.depth[:, 0], together.depth[:, g], rtol=1e-4, atol=1e-4)
         for name in OUTPUTS:
-            all_ages, single = getattr(together.edits, name), getattr(one.single(), name)
+            all_ages, single = getattr(together.edits, name), getattr(one.edits.single(), name)
             wanted = all_ages if name == "place" else all_ages[:, g]
             torch.testing.assert_close(single, wanted, rtol=1e-4, atol=1e-4, msg=name)
 
