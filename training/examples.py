@@ -38,7 +38,7 @@ YOUNGEST, OLDEST = 20.0, 80.0
 #: Fraction of the examples in which nothing is to change.
 UNCHANGED = 0.06
 #: How much oftener than others a face is drawn whose fringe somebody drew: they are few, and a brown one in grey hair is seen first.
-_FRINGES = 4.0
+_MISSED = 4.0
 #: And a face with grey hair or a grey beard: whether that gets dark again is what people at 30 are judged by, and one in six has any.
 _GREYS = 3.0
 #: What D knows of a picture beside the age: where it is from, and the sex. Others have zeros.
@@ -336,7 +336,7 @@ def batches(examples: Examples, start: int, batch: int, rank: int, world: int, w
 
 
 def likelihood(faces: Faces, balance: float, dressed: float = 0.0) -> npt.NDArray[np.float64]:
-    """How likely each face is drawn, [N]: by decade, sharpness and sex, between as they come (0) and evenly (1); fringes more often.
+    """How likely each face is drawn, [N]: by decade, sharpness and sex, between as they come (0) and evenly (1); fringes and tails more often.
 
     Args:
         dressed: how often a face that is dressed is drawn, of all draws, where there is any.
@@ -344,9 +344,9 @@ def likelihood(faces: Faces, balance: float, dressed: float = 0.0) -> npt.NDArra
     women = np.array([photo.gender == "F" for photo in faces.photos])
     group = np.clip(faces.age // 10, 2, 7).astype(int) * 4 + 2 * faces.sharp + women
     counts = np.bincount(group, minlength=32)
-    fringe = np.array([photo.key in hair.fringes() for photo in faces.photos])
+    missed = np.array([photo.key in hair.fringes() or photo.key in hair.checked()["tails"] for photo in faces.photos])
     greys = np.array([bool(photo.tags & (grey.GREY | {"grey beard"})) for photo in faces.photos])
-    rare = np.where(fringe, _FRINGES, np.where(faces.sharp, 1.0, 0.5)) * np.where(greys, _GREYS, 1.0)
+    rare = np.where(missed, _MISSED, np.where(faces.sharp, 1.0, 0.5)) * np.where(greys, _GREYS, 1.0)
     often = (1 / counts[group].astype(np.float64)) ** balance * rare
     if not faces.dressed.any():
         return often

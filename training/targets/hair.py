@@ -25,11 +25,12 @@ from torch import Tensor, nn
 from training.precision import fast_dtype
 
 from . import masks
-from .subject import EYES, SIDE, Floats, Subject
+from .subject import CHIN, EYES, JAWS, LIPS, SIDE, Floats, Mask, Subject
 
 #: A network that ``build --fit-hair`` trained on the faces of ``CHECKED``; float16.
 NET = Path(__file__).with_name("hair_net.safetensors")
-#: What was seen of the sharp faces for training: keys of those whose mattes were right, or wrong, and of those who have no hair on top.
+#: What was seen of the sharp faces for training: keys of those whose mattes were right, or wrong, of those who have no hair on top, and of those
+#: whose hair hangs beside the neck (``hanging``), of which the network saw none.
 CHECKED = Path(__file__).with_name("hair_checked.json")
 #: Fringes that the network took for skin, as they were seen: polygons [[x, y], ...] in pixels of the canonical square, by key.
 FRINGES = Path(__file__).with_name("fringes.json")
@@ -37,6 +38,8 @@ FRINGES = Path(__file__).with_name("fringes.json")
 NET_SIDE = 128
 #: Fewest pixels of sure hair, of SIDE^2, by whose colour a fringe is found.
 _MIN_SEED = 250
+#: Smallest area of hair that hangs beside a neck, pixels of SIDE^2.
+_MIN_TAIL = 120
 #: Of training.
 _EPOCHS, _BATCH, _SEED = 22, 16, 1
 Bytes = npt.NDArray[np.uint8]
@@ -259,9 +262,46 @@ def matte(subject: Subject, probability: Floats) -> Floats:
         fringe = cv2.morphologyEx(fringe.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2))) > 0
         _, label = cv2.connectedComponents((fringe | (large > 0.5)).astype(np.uint8))
         large = np.maximum(large, fringe & np.isin(label, np.unique(label[core])))
+    if subject.photo.key in checked()["tails"]:
+        large = np.maximum(large, hanging(subject, core))
     for corners in fringes().get(subject.photo.key, ()):
         large = np.maximum(large, masks.soft(masks.polygon(np.array(corners), hull=False), 1.0))
     return refine(subject, large.astype(np.float32))
+
+
+def hanging(subject: Subject, core: Mask) -> Mask:
+    """Hair beside the neck, tails and what falls from behind the ears, before a plain wall: what has the colour of ``core``, sure hair, not skin's or the wall's.
+
+    Beside, not before the neck: what is dark below a jaw is mostly shade. What is wide and goes on below the picture is clothes.
+    """
+    skin, smooth = masks.skin(subject), masks.blur(subject.lab, 0.8)
+    wall = masks.shrink(subject.person < 0.15, 4) & (np.arange(SIDE)[:, None] < subject.mesh[CHIN, 1])
+    if not (skin.any() and wall.any() and core.any()):
+        return np.zeros((SIDE, SIDE), bool)
+    floor = (8.0, 3.0, 4.0)
+    from_hair, from_skin, from_wall = (_distance(smooth, sample, floor) for sample in (core, skin, wall))
+    y, x = np.mgrid[:SIDE, :SIDE]
+    width, (left, right) = subject.half_width, subject.mesh[list(JAWS), 0]
+    like = (from_wall > 1.5) & (from_hair < 3) & (from_hair < 0.8 * from_skin) & ~masks.grow(masks.oval(subject), 2)
+    like &= y > subject.height_of(EYES) + 0.25 * width
+    beside = (x < left) | (x > right) | (y < subject.height_of(JAWS) - 0.1 * width)
+    count, label, box, _ = cv2.connectedComponentsWithStats(
+        cv2.morphologyEx((like & beside).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2)))
+    )
+    found = np.zeros((SIDE, SIDE), bool)
+    for i in range(1, count):
+        _, top, across, down, area = box[i]
+        part, end = label == i, top + down
+        ring = masks.grow(part, 3) & ~part
+        # An ear's shade lies in skin, and a neck's is a thin line beside it.
+        in_skin = ((from_skin < from_hair) & (from_wall > 1.5))[ring].mean()
+        large = area > max(_MIN_TAIL, 0.055 * width * down) and down > 0.25 * width
+        if large and end > subject.height_of(LIPS) and in_skin < 0.6 and across < 0.9 * width:
+            found |= part
+    # Dark hair goes on behind the neck.
+    behind = like & (from_hair < 0.4 * from_skin) & (y > subject.height_of(LIPS))
+    _, label = cv2.connectedComponents((found | (behind & masks.grow(found, 12))).astype(np.uint8))
+    return np.isin(label, np.unique(label[found])) & (found | behind) if found.any() else found
 
 
 def uncertainty(probability: Floats) -> float:
