@@ -63,7 +63,8 @@ class TrainConfig:
     #: Differentiable augmentation of all that D sees (Zhao et al. 2020), without which D learns a few hundred faces by heart.
     d_augment: bool = True
     d_knows_kind: bool = True  # D knows where a picture is from and the sex, beside the age; the paper's does not
-    #: D sees pictures as an export finishes them, with hair's strands and skin's detail (``exported``); else the generators' alone.
+    #: D sees, and C judges, pictures as an export finishes them, with hair's strands and skin's detail (``exported``), and by residuals moves
+    #: nothing of skin (``trainer.painting_no_skin``); else the generators' alone, as where there are no local generators.
     d_sees_finished: bool = True
     d_ramp: int = 500  # steps over which the adversarial weight rises to its full value
     #: What is left in phase 3 of the weights that hold picture, gain, residual and flow to their targets.
@@ -134,6 +135,7 @@ def restored(values: dict[str, Any]) -> TrainConfig:
     """
     try:
         network = {key: tuple(value) if isinstance(value, list) else value for key, value in values["network"].items()}
+        values = {"d_sees_finished": False} | values  # before it was a setting
         parts = {"weights": LossWeights(**values["weights"]), "network": NetworkConfig(**network)}
         return TrainConfig(**values | parts)
     except (KeyError, TypeError, AttributeError) as error:

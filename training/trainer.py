@@ -192,11 +192,18 @@ class Trainer:
         return made, parts
 
     def finish(self, batch: examples.Batch, said: Transformation) -> Tensor:
-        """The edited canvas in [0, 1] as an exported network edits it."""
-        read = {name: getattr(said, name).float() for name in ("depth", "read", "now", "age")}
-        whole = replace(said, edits=said.edits.map(torch.Tensor.float), **read)
-        e = self.exported.finished(whole, batch.face).single()
-        return edits.apply(light_of_skin(e), batch.boxes, batch.canvas, FACE_BOX)
+        """The edited canvas in [0, 1] as an exported network edits it; gradients do not reach all of it (``painting_no_skin``).
+
+        How old a face is read to be is no matter of taste: no gradient reaches ``read`` and ``now``.
+        """
+        whole = replace(
+            said,
+            edits=painting_no_skin(said.edits.map(torch.Tensor.float)),
+            depth=said.depth.float(),
+            read=said.read.detach().float(),
+            now=said.now.detach().float(),
+        )
+        return edits.apply(self.exported.finished(whole, batch.face).single(), batch.boxes, batch.canvas, FACE_BOX)
 
     def supervised_step(self) -> dict[str, float]:
         batch = self.batch("supervised")
@@ -229,7 +236,7 @@ class Trainer:
         w, c = self.config.weights, self.config
         code, said = data.age_codes(batch.wanted), self.transform(batch)
         made, parts = self._compare(batch, said)
-        seen = self._finish(batch, said) if c.d_sees_finished else made
+        seen = self._finish(batch, said) if c.d_sees_finished and c.network.local else made
         report: dict[str, float] = {}
         for name in HELD:
             if name in parts:
@@ -425,16 +432,16 @@ def patch_change(patch_edit: Tensor, patches: Tensor) -> Tensor:
     return patch_edit[:, :, 3:] * (patches + 1) + patch_edit[:, :, :3]
 
 
-def light_of_skin(e: edits.Edits) -> edits.Edits:
-    """The same edits, through whose residuals no gradient reaches skin: what D says of it goes by gain, grey, lines and shape.
+def painting_no_skin(e: edits.Edits) -> edits.Edits:
+    """The same edits [N, G, ...], through whose residuals no gradient reaches skin, nor what the local generators add: it goes by gain, grey, lines and shape.
 
     By residuals D paints: skin turned purple within a thousand steps. Gains leave skin its own hues.
     """
-    residual, rest = e.face_edit.split((3, e.face_edit.shape[1] - 3), 1)
-    skin = e.face_edit[:, edits.SKIN :].detach()
+    residual, rest = e.face_edit.split((3, e.face_edit.shape[2] - 3), 2)
+    skin = e.face_edit[:, :, edits.SKIN :].detach()
     residual = skin * residual.detach() + (1 - skin) * residual
-    of_patch, gain = e.patch_edit.split((3, 1), 2)
-    return replace(e, face_edit=torch.cat([residual, rest], 1), patch_edit=torch.cat([of_patch.detach(), gain], 2))
+    of_patch, gain = e.patch_edit.split((3, 1), -3)
+    return replace(e, face_edit=torch.cat([residual, rest], 2), patch_edit=torch.cat([of_patch.detach(), gain], -3))
 
 
 def picture_slope(batch: examples.Batch, made: Tensor) -> Tensor:

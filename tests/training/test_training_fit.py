@@ -159,36 +159,46 @@ def test_d_sees_pictures_as_an_export_finishes_them(faces, finished, monkeypatch
         said = chosen.transform(batch)
         e = Exported(net).finished(said, batch.face) if finished else said.edits
         wanted = edits.apply(e.single(), batch.boxes, batch.canvas, trainer.FACE_BOX)
+        other = edits.apply(
+            (said.edits if finished else Exported(net).finished(said, batch.face)).single(),
+            batch.boxes,
+            batch.canvas,
+            trainer.FACE_BOX,
+        )
     monkeypatch.setattr(chosen, "batch", lambda _: batch)
     seen = []
     monkeypatch.setattr(chosen, "_critic_step", lambda batch, made, code: seen.append(made) or 0.0)
     chosen.adversarial_step()
     assert (seen[0] - batch.canvas).abs().max() > 0.02
     torch.testing.assert_close(seen[0], wanted, rtol=0, atol=1e-4)
+    assert (seen[0] - other).abs().max() > 0.01
 
 
-def test_d_paints_no_skin():
-    """What D says reaches skin by gain and grey, and by residuals what is no skin alone."""
-    torch.manual_seed(SEED)
-    said = edits.Edits(
-        torch.rand(2, 6, 8, 8, requires_grad=True),
-        torch.rand(2, 5, 4, 4, 4, requires_grad=True),
-        *(torch.rand(2, c, 4, 4, requires_grad=True) for c in (2, 2, 1)),
+def test_d_paints_no_skin(faces):
+    """What D says reaches skin by gain and grey, and by residuals what is no skin alone; and it is the slope of what D sees."""
+    chosen = Trainer(steps(0, 0, 1), faces, fit.make_fabric("cpu", 1, 1))
+    batch = chosen.batch("adversarial")
+    batch.face[:, :, :, ::2] = 0.95  # light so bright that lines hardly show
+    leaves = {name: getattr(chosen.transform(batch), name).detach() for name in ("depth", "read", "now")}
+    made = chosen.transform(batch).edits.map(lambda part: part.detach().clone())
+    half = made.face_edit.shape[-2] // 2
+    made.face_edit[:, :, edits.SKIN, :half] = 1.0
+    made.face_edit[:, :, edits.SKIN, half:] = 0.0
+    leaves |= {"depth": torch.full_like(leaves["depth"], 0.3), "now": torch.full_like(leaves["now"], 0.12)}
+    inputs = [part.requires_grad_() for part in (made.face_edit, made.patch_edit, *leaves.values())]
+    said = replace(chosen.transform(batch), edits=made, **leaves)
+    seen = chosen.finish(batch, said).mean()
+    face, patch, depth, read, now = torch.autograd.grad(seen, inputs, allow_unused=True)
+    assert (face[:, :, :3, :half] == 0).all()
+    assert (patch[..., :3, :, :] == 0).all()
+    for moved in (face[:, :, :3, half + 1 :], face[:, :, 3], patch[..., 3, :, :]):
+        assert moved.abs().sum() > 0
+    assert read is None
+    assert now is None
+    deeper, shallower = (
+        chosen.finish(batch, replace(said, depth=leaves["depth"].detach() + by)).mean().item() for by in (0.02, -0.02)
     )
-    with torch.no_grad():
-        said.face_edit[:, edits.SKIN, :4] = 1.0
-        said.face_edit[:, edits.SKIN, 4:] = 0.0
-    seen = trainer.light_of_skin(said)
-    for field in fields(edits.Edits):
-        torch.testing.assert_close(getattr(seen, field.name), getattr(said, field.name))
-    total = sum(getattr(seen, field.name).sum() for field in fields(edits.Edits))
-    face, patch, *others = torch.autograd.grad(total, [getattr(said, field.name) for field in fields(edits.Edits)])
-    assert (face[:, :3, :4] == 0).all()
-    assert (face[:, :3, 4:] == 1).all()
-    assert (face[:, 3:] == 1).all()
-    assert (patch[:, :, :3] == 0).all()
-    assert (patch[:, :, 3:] == 1).all()
-    assert all((one == 1).all() for one in others)
+    assert depth.sum().item() == pytest.approx((deeper - shallower) / 0.04, abs=2e-3)
 
 
 def test_d_pulls_beside_a_compiled_comparison(faces, monkeypatch):
@@ -226,6 +236,9 @@ def test_a_resumed_run_keeps_its_own_settings(first):
     assert fit.settings(first / "new", "paper") == PRESETS["paper"]()
     with pytest.raises(ValueError, match=r"not those of this version.*speed"):
         restored(asdict(TrainConfig()) | {"speed": 1})
+    older = asdict(TrainConfig())
+    del older["d_sees_finished"]
+    assert not restored(older).d_sees_finished, "what runs did before it was a setting"
 
 
 def test_targets_of_before_faces_were_dressed_serve_and_are_said(made_up, targets, tmp_path, capsys):
@@ -254,7 +267,7 @@ def test_bad_settings_are_explained():
 def test_the_paper_preset_has_only_what_the_paper_states():
     paper = PRESETS["paper"]()
     assert (paper.supervised_steps, paper.r1, paper.spectral, paper.d_augment) == (0, 0, False, False)
-    assert not paper.d_knows_kind
+    assert not (paper.d_knows_kind or paper.d_sees_finished)
     w = paper.weights
     assert not any((w.picture, w.flow, w.grey, w.skin, w.place, w.which, w.depth, w.embedding))
     assert min(w.adversarial, w.classification, w.local, w.variation, w.identity) > 0

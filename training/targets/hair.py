@@ -29,8 +29,8 @@ from .subject import CHIN, EYES, JAWS, LIPS, SIDE, Floats, Mask, Subject
 
 #: A network that ``build --fit-hair`` trained on the faces of ``CHECKED``; float16.
 NET = Path(__file__).with_name("hair_net.safetensors")
-#: What was seen of the sharp faces for training: keys of those whose mattes were right, or wrong, of those who have no hair on top, and of those
-#: whose hair hangs beside the neck (``hanging``), of which the network saw none.
+#: What was seen of the sharp faces for training: keys of those whose mattes were right, or wrong, of those who have no hair on top, and, among the
+#: right ones, of those whose hair beside the neck the network did not see (``hanging``).
 CHECKED = Path(__file__).with_name("hair_checked.json")
 #: Fringes that the network took for skin, as they were seen: polygons [[x, y], ...] in pixels of the canonical square, by key.
 FRINGES = Path(__file__).with_name("fringes.json")
@@ -38,8 +38,6 @@ FRINGES = Path(__file__).with_name("fringes.json")
 NET_SIDE = 128
 #: Fewest pixels of sure hair, of SIDE^2, by whose colour a fringe is found.
 _MIN_SEED = 250
-#: Smallest area of hair that hangs beside a neck, pixels of SIDE^2.
-_MIN_TAIL = 120
 #: Of training.
 _EPOCHS, _BATCH, _SEED = 22, 16, 1
 Bytes = npt.NDArray[np.uint8]
@@ -270,38 +268,33 @@ def matte(subject: Subject, probability: Floats) -> Floats:
 
 
 def hanging(subject: Subject, core: Mask) -> Mask:
-    """Hair beside the neck, tails and what falls from behind the ears, before a plain wall: what has the colour of ``core``, sure hair, not skin's or the wall's.
+    """Hair beside the neck, tails and what falls from behind the ears, [SIDE, SIDE]: of the colour of ``core``, sure hair, not skin's or the wall's.
 
-    Beside, not before the neck: what is dark below a jaw is mostly shade. What is wide and goes on below the picture is clothes.
+    For people whom somebody looked at, in white before a plain wall: a dark collar would be hair, too.
     """
     skin, smooth = masks.skin(subject), masks.blur(subject.lab, 0.8)
     wall = masks.shrink(subject.person < 0.15, 4) & (np.arange(SIDE)[:, None] < subject.mesh[CHIN, 1])
-    if not (skin.any() and wall.any() and core.any()):
+    if not (skin.any() and wall.any()):
         return np.zeros((SIDE, SIDE), bool)
     floor = (8.0, 3.0, 4.0)
     from_hair, from_skin, from_wall = (_distance(smooth, sample, floor) for sample in (core, skin, wall))
     y, x = np.mgrid[:SIDE, :SIDE]
-    width, (left, right) = subject.half_width, subject.mesh[list(JAWS), 0]
+    width, lips, (left, right) = subject.half_width, subject.height_of(LIPS), subject.mesh[list(JAWS), 0]
     like = (from_wall > 1.5) & (from_hair < 3) & (from_hair < 0.8 * from_skin) & ~masks.grow(masks.oval(subject), 2)
     like &= y > subject.height_of(EYES) + 0.25 * width
-    beside = (x < left) | (x > right) | (y < subject.height_of(JAWS) - 0.1 * width)
-    count, label, box, _ = cv2.connectedComponentsWithStats(
-        cv2.morphologyEx((like & beside).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2)))
-    )
+    # Not before the neck: what is dark below a jaw is mostly shade or beard.
+    beside = (like & ((x < left) | (x > right))).astype(np.uint8)
+    count, label, box, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(beside, cv2.MORPH_OPEN, np.ones((2, 2))))
     found = np.zeros((SIDE, SIDE), bool)
     for i in range(1, count):
-        _, top, across, down, area = box[i]
-        part, end = label == i, top + down
-        ring = masks.grow(part, 3) & ~part
-        # An ear's shade lies in skin, and a neck's is a thin line beside it.
-        in_skin = ((from_skin < from_hair) & (from_wall > 1.5))[ring].mean()
-        large = area > max(_MIN_TAIL, 0.055 * width * down) and down > 0.25 * width
-        if large and end > subject.height_of(LIPS) and in_skin < 0.6 and across < 0.9 * width:
-            found |= part
+        _, top, _, down, area = box[i]
+        # An ear's shade ends higher up, and a neck's is a thin line beside it.
+        if top + down > lips and area > 0.055 * width * down:
+            found |= label == i
     # Dark hair goes on behind the neck.
-    behind = like & (from_hair < 0.4 * from_skin) & (y > subject.height_of(LIPS))
-    _, label = cv2.connectedComponents((found | (behind & masks.grow(found, 12))).astype(np.uint8))
-    return np.isin(label, np.unique(label[found])) & (found | behind) if found.any() else found
+    behind = like & (from_hair < 0.4 * from_skin) & (y > lips)
+    _, label = cv2.connectedComponents((found | behind).astype(np.uint8))
+    return (found | behind) & np.isin(label, np.unique(label[found]))
 
 
 def uncertainty(probability: Floats) -> float:
@@ -318,7 +311,7 @@ def fringes() -> dict[str, list[list[list[int]]]]:
 
 @cache
 def checked() -> dict[str, frozenset[str]]:
-    """Keys of photos by verdict: "right", "wrong", "bald"."""
+    """Keys of photos by what was seen: "right", "wrong", "bald", "tails"."""
     return {verdict: frozenset(keys) for verdict, keys in json.loads(CHECKED.read_text()).items()}
 
 

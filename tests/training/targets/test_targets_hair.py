@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edg
 pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edge[train]'")
 
 from training.targets import beard, build, edits, grey, hair, masks
-from training.targets.subject import BELOW_NOSE, BROWS, CHIN, JAWS, LEFT_BROW, LIPS, LOWER_LIP, NOSE_TIP, SIDE
+from training.targets.subject import BELOW_NOSE, BROWS, CHIN, EYES, JAWS, LEFT_BROW, LIPS, LOWER_LIP, NOSE_TIP, SIDE
 
 SEED = 2
 
@@ -40,38 +40,49 @@ def test_a_fringe_that_was_drawn_is_hair(young, monkeypatch):
 
 @pytest.mark.parametrize("colour", [(0.12, 0.10, 0.08), (0.74, 0.69, 0.60)], ids=["dark", "fair"])
 def test_hair_that_hangs_beside_a_neck_is_hair(young, monkeypatch, colour):
-    """Of the colour of the hair above, beside the neck: no clothes of that colour, no beard, no spots, no ear's shade, nothing between hair and skin."""
+    """Of the colour of the hair above, also behind the neck: no whisker, no ear's shade, no neck's, nothing between hair and skin."""
     left, right = young.mesh[list(JAWS), 0].round().astype(int)
-    lips, chin, width = round(young.height_of(LIPS)), round(young.mesh[CHIN, 1]), round(young.half_width)
+    eyes, lips, chin = round(young.height_of(EYES)), round(young.height_of(LIPS)), round(young.mesh[CHIN, 1])
     image, person = young.image.copy(), young.person.copy()
     core = masks.shrink(portraits.draw(portraits.mesh_of(0), SIDE, 0)[2] > 0.5, 4)
-    skin = np.median(image[masks.skin(young)], 0)
+    skin, between = np.median(image[masks.skin(young)], 0), 0.35
     y, x = np.mgrid[:SIDE, :SIDE]
 
     def box(x0, x1, y0, y1):
         return (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
 
-    neck, ear = box(left + 8, right - 8, chin, SIDE), box(left - 34, left - 2, lips - 50, lips + 20)
-    tail, collar = box(right + 4, right + 24, lips, chin + width // 2), box(0, left - 12, chin - 20, SIDE)
-    polo, hole, spot = (
-        box(left + 8, right - 16, chin, SIDE), box(left - 26, left - 12, lips - 30, lips + 8), box(right + 40, right + 46, lips, lips + 6)
+    neck, ear, hole = (
+        box(left + 8, right - 8, chin - 30, SIDE), box(left - 34, left - 2, lips - 60, lips + 20), box(left - 26, left - 12, lips - 50, lips - 6)
     )  # fmt: skip
-    shade, beard = box(right - 14, right + 4, chin, SIDE), masks.oval(young) & (y > chin - 50)
-    person[neck | ear | tail | collar | spot] = 1.0
+    tail, behind, shade = (
+        box(right + x0, right + x1, y0, SIDE) for x0, x1, y0 in ((4, 24, eyes - 20), (-6, 4, chin), (-16, -6, chin))
+    )
+    line, polo = box(left - 4, left - 1, lips + 30, SIDE), box(left + 8, right - 16, chin, SIDE)
+    person[neck | ear | tail | behind | line] = 1.0
     image[person < 0.5] = 0.85
-    parts = ((neck, skin), (ear, skin), (shade, 0.35 * skin + 0.65 * np.array(colour)))
-    for part, of in (*parts, *((part, colour) for part in (core, tail, collar, polo, hole, spot))):
+    dark = np.array(colour, np.float32)
+    for part, of in (
+        (neck, skin), (ear, skin), (shade, between * skin + (1 - between) * dark),
+        *((part, dark) for part in (core, tail, behind, hole, line, polo)),
+    ):  # fmt: skip
         image[part & ~masks.oval(young)] = of
-    image[beard] = colour
+    image[masks.oval(young) & (x < left + 6) & (y > lips - 50)] = dark  # whiskers
     subject = replace(young.showing(image), person=person)
     found = hair.hanging(subject, core)
-    assert found[masks.shrink(tail, 2)].mean() > 0.95
-    assert not (found & ~masks.grow(tail | core, 3)).any()
+    assert found[masks.shrink(tail | behind, 2) & (y > lips)].mean() > 0.95
+    assert not found[: eyes + 10].any(), "there the network sees it"
+    assert not (found & ~masks.grow(tail | behind | core, 5)).any()
     said = core[1::3, 1::3].astype(np.float32)  # the network sees none of it
     with monkeypatch.context() as patch:
         patch.setattr(hair, "checked", lambda: {"tails": frozenset({subject.photo.key})})
-        assert hair.matte(subject, said)[masks.shrink(tail, 3)].mean() > 0.8
-    assert hair.matte(subject, said)[masks.shrink(tail, 3)].mean() < 0.1
+        assert hair.matte(subject, said)[masks.shrink(tail, 3) & (y > lips)].mean() > 0.8
+    assert hair.matte(subject, said)[masks.shrink(tail, 3) & (y > lips)].mean() < 0.1
+
+
+def test_tails_are_of_those_whose_hair_counts():
+    checked = hair.checked()
+    assert len(checked["tails"]) > 50
+    assert checked["tails"] <= checked["right"] - checked["wrong"]
 
 
 def test_a_red_brow_as_light_as_the_skin_is_a_brow(young):
