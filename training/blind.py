@@ -6,7 +6,7 @@
 
 ``pairs`` draws ``original | left | right`` at full size, each as often on the left, two rows a sheet, with catch trials among them:
 both sides unaltered (does a viewer lean to a side?), and the first source against the input with contrast alone or grey hair
-alone (is it better than a cheap trick?). ``singles`` mixes aged pictures with photographs of people of that age. A viewer gets
+alone (is it better than a cheap trick?). ``singles`` mixes aged pictures with photographs of people of that age, of the same sources. A viewer gets
 the folder ``sheets`` (with ``QUESTION.md`` and an empty ``answers.csv``), never ``key.json`` beside it.
 
 The sheets show real people: keep them in ``runs/``, never commit or publish them.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -148,20 +149,45 @@ def make_pairs(
 
 
 def make_singles(
-    out: Path, source: Source, name: str, photos: Sequence[Photo], real: Sequence[Photo], years: float, seed: int = 0
+    out: Path,
+    source: Source,
+    name: str,
+    photos: Sequence[Photo],
+    real: Sequence[Photo],
+    years: float,
+    people: int = 24,
+    seed: int = 0,
 ) -> Json:
     """Draw sheets of single pictures, aged ones among as many real ones of that age; writes and returns the key.
 
-    Raises ValueError: no aged picture, or nobody real of that age.
+    Each aged picture has a real one of the same source and sex, or the wall behind a face would tell: viewers learn within a sheet
+    that only press photographs are old.
+
+    Args:
+        photos: whom to age; not those who are ``real`` at that age. people: at most so many are aged.
+
+    Raises ValueError: no two such pictures.
     """
     rng = np.random.default_rng(seed)
-    aged = [(photo, picture) for photo in photos if (picture := source(photo, years)) is not None]
-    near = [photo for photo in real if abs(photo.age - years) <= NEAR_YEARS]
-    if not aged or not near:
-        raise ValueError(f"{len(aged)} pictures of {name} and {len(near)} photographs of people near {years:g} years")
-    near = [near[i] for i in rng.permutation(len(near))[: len(aged)]]
-    mixed: list[tuple[Json, Frame]] = [({**_about(p, years), "kind": "aged"}, picture) for p, picture in aged]
-    mixed += [({**_about(p, p.age), "kind": "real"}, p.frame()) for p in near]
+    near = {photo.person or photo.key: photo for photo in real if abs(photo.age - years) <= NEAR_YEARS}
+    matched: list[tuple[Photo, Frame, Photo]] = []
+    for kind in sorted({(photo.source, photo.gender) for photo in near.values()}):
+        alike, others = (
+            [some[i] for i in rng.permutation(len(some))]
+            for some in (
+                [photo for photo in near.values() if (photo.source, photo.gender) == kind],
+                [p for p in photos if (p.source, p.gender) == kind and (p.person or p.key) not in near],
+            )
+        )
+        aged = ((photo, picture) for photo in others if (picture := source(photo, years)) is not None)
+        matched += [(*one, photograph) for photograph, one in zip(alike, aged, strict=False)]
+    if not matched:
+        raise ValueError(
+            f"{len(photos)} pictures to age by {name} and {len(near)} photographs of people near {years:g} years: no two of one source and sex"
+        )
+    matched = [matched[i] for i in rng.permutation(len(matched))[:people]]
+    mixed: list[tuple[Json, Frame]] = [({**_about(p, years), "kind": "aged"}, picture) for p, picture, _ in matched]
+    mixed += [({**_about(p, p.age), "kind": "real"}, p.frame()) for *_, p in matched]
     mixed = [mixed[i] for i in rng.permutation(len(mixed))]
     sheets = out / "sheets"
     sheets.mkdir(parents=True, exist_ok=True)
@@ -353,12 +379,11 @@ def singles(
     people: _People = 24,
     seed: _Seed = 0,
 ) -> None:
-    """Sheets of single pictures, aged ones among photographs of people of that age, and their key."""
+    """Sheets of single pictures, aged ones among photographs of people of that age, source and sex, and their key."""
     with exit_on_error("blind"):
-        photos, every = _people(data, split, people, (GENERATED,))
-        shown = {photo.person for photo in photos}
-        real = [p for p in every if p.sharp and p.source != GENERATED and p.person not in shown]
-        key = make_singles(out, open_source(first), first, photos, real, age, seed)
+        photos, every = _people(data, split, sys.maxsize, (GENERATED,))
+        real = [p for p in every if p.sharp and p.source != GENERATED]
+        key = make_singles(out, open_source(first), first, photos, real, age, people, seed)
     typer.echo(f"{out}/sheets: {len(key['trials'])} pictures; give viewers this folder and nothing else")
 
 

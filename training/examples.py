@@ -37,7 +37,7 @@ MAPS, COARSE, BENDS = 64, 32, 96
 YOUNGEST, OLDEST = 20.0, 80.0
 #: Fraction of the examples in which nothing is to change.
 UNCHANGED = 0.06
-#: How much oftener than others a face is drawn whose fringe somebody drew: they are few, and a brown one in grey hair is seen first.
+#: How much oftener than others a face is drawn whose fringe or tail the hair network did not see: they are few, and a brown one in grey hair is seen first.
 _MISSED = 4.0
 #: And a face with grey hair or a grey beard: whether that gets dark again is what people at 30 are judged by, and one in six has any.
 _GREYS = 3.0

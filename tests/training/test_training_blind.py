@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -113,12 +114,27 @@ def test_answers_that_do_not_fit_are_refused(tmp_path, photos, spoil):
 
 def test_singles_mix_aged_pictures_with_photographs_of_that_age(tmp_path, photos, made_up):
     every = labels.read(made_up)
-    key = blind.make_singles(tmp_path, flat(100), "new", photos, every, 50)
+    kinds = [("press", "F"), ("press", "M"), ("studio", "F")]
+    old = [
+        replace(p, age=52.0, source="press", gender=sex, person=f"old {i}")
+        for i, (p, sex) in enumerate(zip(every, "FFM", strict=False))
+    ]
+    old += [replace(old[0], age=70.0, source="studio"), old[0]]  # somebody of another age, and one person twice
+    young = [
+        replace(photos[0], source=source, gender=sex, person=f"{source} {sex} {i}")
+        for source, sex in kinds
+        for i in range(4)
+    ]
+    key = blind.make_singles(tmp_path, flat(100), "new", [*young, old[1]], old, 50)
     aged = [trial for trial in key["trials"] if trial["kind"] == "aged"]
     real = [trial for trial in key["trials"] if trial["kind"] == "real"]
-    assert len(aged) == 6
-    assert real
-    assert all(abs(trial["age"] - 50) <= blind.NEAR_YEARS for trial in real)
+    of = [sorted((trial["source"], trial["gender"]) for trial in some) for some in (aged, real)]
+    assert of[0] == of[1] == [("press", "F"), ("press", "F"), ("press", "M")]
+    assert {trial["age"] for trial in real} == {52.0}
+    assert not any(trial["person"].startswith("old") for trial in aged)
+    assert len(blind.make_singles(tmp_path / "few", flat(100), "new", young, old, 50, people=2)["trials"]) == 4
+    with pytest.raises(ValueError, match="no two of one source and sex"):
+        blind.make_singles(tmp_path / "none", flat(100), "new", [p for p in young if p.source == "studio"], old, 50)
     path = answered(tmp_path / "viewer.csv", key, lambda trial: ("real", trial["age"] + 3))
     found = blind.score(key, {"viewer": blind.read_answers(path, key)})
     assert found["aged"]["all"]["rate"] == found["real"]["all"]["rate"] == 1

@@ -267,7 +267,8 @@ def test_bad_settings_are_explained():
 def test_the_paper_preset_has_only_what_the_paper_states():
     paper = PRESETS["paper"]()
     assert (paper.supervised_steps, paper.r1, paper.spectral, paper.d_augment) == (0, 0, False, False)
-    assert not (paper.d_knows_kind or paper.d_sees_finished)
+    assert not paper.d_knows_kind
+    assert not paper.d_sees_finished
     w = paper.weights
     assert not any((w.picture, w.flow, w.grey, w.skin, w.place, w.which, w.depth, w.embedding))
     assert min(w.adversarial, w.classification, w.local, w.variation, w.identity) > 0
