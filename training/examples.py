@@ -37,7 +37,8 @@ MAPS, COARSE, BENDS = 64, 32, 96
 YOUNGEST, OLDEST = 20.0, 80.0
 #: Fraction of the examples in which nothing is to change.
 UNCHANGED = 0.06
-#: How much oftener than others a face is drawn whose fringe or tail the hair network did not see: they are few, and a brown one in grey hair is seen first.
+#: How much oftener than others a face is drawn whose fringe or tail the hair network did not see, or whose head is bald: they are few, and
+#: a brown fringe in grey hair, or grey on a bald temple, is seen first.
 _MISSED = 4.0
 #: And a face with grey hair or a grey beard: whether that gets dark again is what people at 30 are judged by, and one in six has any.
 _GREYS = 3.0
@@ -336,7 +337,7 @@ def batches(examples: Examples, start: int, batch: int, rank: int, world: int, w
 
 
 def likelihood(faces: Faces, balance: float, dressed: float = 0.0) -> npt.NDArray[np.float64]:
-    """How likely each face is drawn, [N]: by decade, sharpness and sex, between as they come (0) and evenly (1); fringes and tails more often.
+    """How likely each face is drawn, [N]: by decade, sharpness and sex, between as they come (0) and evenly (1); fringes, tails and bald heads more often.
 
     Args:
         dressed: how often a face that is dressed is drawn, of all draws, where there is any.
@@ -344,7 +345,8 @@ def likelihood(faces: Faces, balance: float, dressed: float = 0.0) -> npt.NDArra
     women = np.array([photo.gender == "F" for photo in faces.photos])
     group = np.clip(faces.age // 10, 2, 7).astype(int) * 4 + 2 * faces.sharp + women
     counts = np.bincount(group, minlength=32)
-    missed = np.array([photo.key in hair.fringes() or photo.key in hair.checked()["tails"] for photo in faces.photos])
+    keys = hair.fringes().keys() | hair.checked()["tails"] | hair.checked()["bald"]
+    missed = np.array([photo.key in keys for photo in faces.photos])
     greys = np.array([bool(photo.tags & (grey.GREY | {"grey beard"})) for photo in faces.photos])
     rare = np.where(missed, _MISSED, np.where(faces.sharp, 1.0, 0.5)) * np.where(greys, _GREYS, 1.0)
     often = (1 / counts[group].astype(np.float64)) ** balance * rare

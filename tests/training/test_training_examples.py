@@ -122,7 +122,7 @@ def test_worker_processes_make_the_same_batches(faces):
         assert torch.equal(value, getattr(there, name)), name
 
 
-def test_faces_of_rare_decades_and_sexes_grey_ones_fringes_and_tails_come_more_often(faces, monkeypatch):
+def test_faces_of_rare_decades_and_sexes_grey_ones_fringes_tails_and_bald_heads_come_more_often(faces, monkeypatch):
     photos = [replace(photo, gender="F") for photo in faces.photos]
     ages = np.array([25.0, 26.0, 27.0, 28.0, 29.0, 71.0], np.float32)
     many = replace(faces, photos=photos, age=ages, sharp=np.ones(6, bool))
@@ -133,9 +133,11 @@ def test_faces_of_rare_decades_and_sexes_grey_ones_fringes_and_tails_come_more_o
     balanced = examples.likelihood(many, 1.0)
     assert balanced[:5].sum() == pytest.approx(balanced[5])
     monkeypatch.setattr(examples.hair, "fringes", lambda: {faces.photos[1].key: []})
-    monkeypatch.setattr(examples.hair, "checked", lambda: {"tails": frozenset({faces.photos[2].key})})
+    monkeypatch.setattr(
+        examples.hair, "checked", lambda: {"tails": {faces.photos[2].key}, "bald": {faces.photos[3].key}}
+    )
     drawn = examples.likelihood(many, 0.0)
-    assert drawn[1] == drawn[2] == pytest.approx(4 * drawn[0])
+    assert drawn[1] == drawn[2] == drawn[3] == pytest.approx(4 * drawn[0])
     beard = replace(many, photos=[replace(photos[0], tags=frozenset({"grey beard"})), *photos[1:]])
     assert examples.likelihood(beard, 0.0)[0] == pytest.approx(3 * drawn[0])
 
