@@ -183,7 +183,8 @@ def make_singles(
         matched += [(*one, photograph) for photograph, one in zip(alike, aged, strict=False)]
     if not matched:
         raise ValueError(
-            f"{len(photos)} pictures to age by {name} and {len(near)} photographs of people near {years:g} years: no two of one source and sex"
+            f"no picture by {name} of {len(photos)} people has a photograph of its source and sex among {len(near)} of people near {years:g} years;"
+            " try another age or split, and see that a folder's pictures are named like the inputs"
         )
     matched = [matched[i] for i in rng.permutation(len(matched))[:people]]
     mixed: list[tuple[Json, Frame]] = [({**_about(p, years), "kind": "aged"}, picture) for p, picture, _ in matched]
@@ -325,7 +326,7 @@ def leaning(choices: Sequence[str]) -> float:
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True, help=__doc__)
 
-_Split = Annotated[str, typer.Option(help="Whose faces are shown.")]
+_Split = Annotated[str, typer.Option(help="Whose faces are shown; photographs beside single pictures are of any.")]
 _People = Annotated[int, typer.Option(min=1, help="At most this many people.")]
 _Seed = Annotated[int, typer.Option(help="Of sides, order and catch trials.")]
 _SourceHelp = f"Model file, folder of pictures named like the inputs, or {UNCHANGED!r}."
@@ -384,7 +385,11 @@ def singles(
         photos, every = _people(data, split, sys.maxsize, (GENERATED,))
         real = [p for p in every if p.sharp and p.source != GENERATED]
         key = make_singles(out, open_source(first), first, photos, real, age, people, seed)
-    typer.echo(f"{out}/sheets: {len(key['trials'])} pictures; give viewers this folder and nothing else")
+    aged = len(key["trials"]) // 2
+    few = f" (of {people}: no more photographs of that age have their sources and sexes)" * (aged < people)
+    typer.echo(
+        f"{out}/sheets: {aged} aged pictures{few} and as many photographs; give viewers this folder and nothing else"
+    )
 
 
 @app.command("score")

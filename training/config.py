@@ -129,7 +129,7 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {"default": TrainConfig, "paper"
 
 
 def restored(values: dict[str, Any]) -> TrainConfig:
-    """The settings that a checkpoint keeps; what an older one does not know has its default.
+    """The settings that a checkpoint keeps; what an older one does not know has its default, but ``d_sees_finished``, which is off as it was then.
 
     Raises ValueError: it has settings that this version does not know.
     """

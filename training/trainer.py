@@ -194,7 +194,7 @@ class Trainer:
     def finish(self, batch: examples.Batch, said: Transformation) -> Tensor:
         """The edited canvas in [0, 1] as an exported network edits it; gradients do not reach all of it (``painting_no_skin``).
 
-        How old a face is read to be is no matter of taste: no gradient reaches ``read`` and ``now``.
+        How old a face is read to be is no matter of taste: none passes through ``read`` and ``now``. (Depth and lines share their weights.)
         """
         whole = replace(
             said,
@@ -435,7 +435,7 @@ def patch_change(patch_edit: Tensor, patches: Tensor) -> Tensor:
 def painting_no_skin(e: edits.Edits) -> edits.Edits:
     """The same edits [N, G, ...], through whose residuals no gradient reaches skin, nor what the local generators add: it goes by gain, grey, lines and shape.
 
-    By residuals D paints: skin turned purple within a thousand steps. Gains leave skin its own hues.
+    By residuals D painted skin purple within a thousand steps. Gains leave skin its own hues.
     """
     residual, rest = e.face_edit.split((3, e.face_edit.shape[2] - 3), 2)
     skin = e.face_edit[:, :, edits.SKIN :].detach()

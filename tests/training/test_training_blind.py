@@ -119,7 +119,10 @@ def test_singles_mix_aged_pictures_with_photographs_of_that_age(tmp_path, photos
         replace(p, age=52.0, source="press", gender=sex, person=f"old {i}")
         for i, (p, sex) in enumerate(zip(every, "FFM", strict=False))
     ]
-    old += [replace(old[0], age=70.0, source="studio"), old[0]]  # somebody of another age, and one person twice
+    old += [
+        replace(old[0], age=70.0, source="studio", person="older"),
+        old[0],
+    ]  # somebody of another age, and one person twice
     young = [
         replace(photos[0], source=source, gender=sex, person=f"{source} {sex} {i}")
         for source, sex in kinds
@@ -133,7 +136,7 @@ def test_singles_mix_aged_pictures_with_photographs_of_that_age(tmp_path, photos
     assert {trial["age"] for trial in real} == {52.0}
     assert not any(trial["person"].startswith("old") for trial in aged)
     assert len(blind.make_singles(tmp_path / "few", flat(100), "new", young, old, 50, people=2)["trials"]) == 4
-    with pytest.raises(ValueError, match="no two of one source and sex"):
+    with pytest.raises(ValueError, match="photograph of its source and sex"):
         blind.make_singles(tmp_path / "none", flat(100), "new", [p for p in young if p.source == "studio"], old, 50)
     path = answered(tmp_path / "viewer.csv", key, lambda trial: ("real", trial["age"] + 3))
     found = blind.score(key, {"viewer": blind.read_answers(path, key)})

@@ -178,27 +178,28 @@ def test_d_paints_no_skin(faces):
     """What D says reaches skin by gain and grey, and by residuals what is no skin alone; and it is the slope of what D sees."""
     chosen = Trainer(steps(0, 0, 1), faces, fit.make_fabric("cpu", 1, 1))
     batch = chosen.batch("adversarial")
-    batch.face[:, :, :, ::2] = 0.95  # light so bright that lines hardly show
+    batch.face[:1, :, :, ::2] = 0.95  # light so bright that lines hardly show
     leaves = {name: getattr(chosen.transform(batch), name).detach() for name in ("depth", "read", "now")}
     made = chosen.transform(batch).edits.map(lambda part: part.detach().clone())
     half = made.face_edit.shape[-2] // 2
     made.face_edit[:, :, edits.SKIN, :half] = 1.0
     made.face_edit[:, :, edits.SKIN, half:] = 0.0
     leaves |= {"depth": torch.full_like(leaves["depth"], 0.3), "now": torch.full_like(leaves["now"], 0.12)}
-    inputs = [part.requires_grad_() for part in (made.face_edit, made.patch_edit, *leaves.values())]
+    parts = (made.face_edit, made.patch_edit, made.flow, made.lines, *leaves.values())
+    inputs = [part.requires_grad_() for part in parts]
     said = replace(chosen.transform(batch), edits=made, **leaves)
     seen = chosen.finish(batch, said).mean()
-    face, patch, depth, read, now = torch.autograd.grad(seen, inputs, allow_unused=True)
+    face, patch, flow, lines, depth, read, now = torch.autograd.grad(seen, inputs, allow_unused=True)
     assert (face[:, :, :3, :half] == 0).all()
     assert (patch[..., :3, :, :] == 0).all()
-    for moved in (face[:, :, :3, half + 1 :], face[:, :, 3], patch[..., 3, :, :]):
-        assert moved.abs().sum() > 0
+    for moved in (face[:, :, :3, half + 1 :], face[:, :, 3:5, :half].unbind(2), patch[..., 3, :, :], flow, lines):
+        assert all(one.abs().sum() > 0 for one in (moved if isinstance(moved, tuple) else [moved]))
     assert read is None
     assert now is None
     deeper, shallower = (
         chosen.finish(batch, replace(said, depth=leaves["depth"].detach() + by)).mean().item() for by in (0.02, -0.02)
     )
-    assert depth.sum().item() == pytest.approx((deeper - shallower) / 0.04, abs=2e-3)
+    assert depth.sum().item() == pytest.approx((deeper - shallower) / 0.04, rel=0.05)
 
 
 def test_d_pulls_beside_a_compiled_comparison(faces, monkeypatch):

@@ -260,8 +260,8 @@ def matte(subject: Subject, probability: Floats) -> Floats:
         fringe = cv2.morphologyEx(fringe.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2))) > 0
         _, label = cv2.connectedComponents((fringe | (large > 0.5)).astype(np.uint8))
         large = np.maximum(large, fringe & np.isin(label, np.unique(label[core])))
-    if subject.photo.key in checked()["tails"]:
-        large = np.maximum(large, hanging(subject, core))
+        if subject.photo.key in checked()["tails"]:
+            large = np.maximum(large, hanging(subject, core))
     for corners in fringes().get(subject.photo.key, ()):
         large = np.maximum(large, masks.soft(masks.polygon(np.array(corners), hull=False), 1.0))
     return refine(subject, large.astype(np.float32))
