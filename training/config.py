@@ -64,7 +64,7 @@ class TrainConfig:
     d_augment: bool = True
     d_knows_kind: bool = True  # D knows where a picture is from and the sex, beside the age; the paper's does not
     #: D sees, and C judges, pictures as an export finishes them, with hair's strands and skin's detail (``exported``), and by residuals moves
-    #: nothing of skin (``trainer.painting_no_skin``); else the generators' alone, as where there are no local generators.
+    #: nothing of skin (``edits.painting_no_skin``); else the generators' alone, as where there are no local generators.
     d_sees_finished: bool = True
     d_ramp: int = 500  # steps over which the adversarial weight rises to its full value
     #: What is left in phase 3 of the weights that hold picture, gain, residual and flow to their targets.

@@ -6,7 +6,7 @@ are in [0, 1] here, ``v`` of the design; residuals are in units of [-1, 1], henc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -148,3 +148,15 @@ def flowed(canvas: Tensor, flow: Tensor) -> Tensor:
     t = (torch.arange(size, device=canvas.device, dtype=canvas.dtype) + 0.5) / size
     grid = torch.stack([t + flow[:, 0], t[:, None] + flow[:, 1]], -1)
     return F.grid_sample(canvas, 2 * grid - 1, padding_mode="border", align_corners=False)
+
+
+def painting_no_skin(e: Edits) -> Edits:
+    """The same edits [N, G, ...], through whose residuals no gradient reaches skin, nor what the local generators add: it goes by gain, grey, lines and shape.
+
+    By residuals D painted skin purple within a thousand steps. Gains leave skin its own hues.
+    """
+    residual, rest = e.face_edit.split((3, e.face_edit.shape[2] - 3), 2)
+    skin = e.face_edit[:, :, SKIN:].detach()
+    residual = skin * residual.detach() + (1 - skin) * residual
+    of_patch, gain = e.patch_edit.split((3, 1), -3)
+    return replace(e, face_edit=torch.cat([residual, rest], 2), patch_edit=torch.cat([of_patch.detach(), gain], -3))

@@ -192,13 +192,13 @@ class Trainer:
         return made, parts
 
     def finish(self, batch: examples.Batch, said: Transformation) -> Tensor:
-        """The edited canvas in [0, 1] as an exported network edits it; gradients do not reach all of it (``painting_no_skin``).
+        """The edited canvas in [0, 1] as an exported network edits it; gradients do not reach all of it (``edits.painting_no_skin``).
 
         How old a face is read to be is no matter of taste: none passes through ``read`` and ``now``. (Depth and lines share their weights.)
         """
         whole = replace(
             said,
-            edits=painting_no_skin(said.edits.map(torch.Tensor.float)),
+            edits=edits.painting_no_skin(said.edits.map(torch.Tensor.float)),
             depth=said.depth.float(),
             read=said.read.detach().float(),
             now=said.now.detach().float(),
@@ -430,18 +430,6 @@ def hidden_layers(net: LGIN) -> list[nn.Conv2d]:
 def patch_change(patch_edit: Tensor, patches: Tensor) -> Tensor:
     """``G_r(x_r, l) - x_r`` in units of [-1, 1], [N, 5, 3, P, P]: the patch multiplied by its gain, and the residual."""
     return patch_edit[:, :, 3:] * (patches + 1) + patch_edit[:, :, :3]
-
-
-def painting_no_skin(e: edits.Edits) -> edits.Edits:
-    """The same edits [N, G, ...], through whose residuals no gradient reaches skin, nor what the local generators add: it goes by gain, grey, lines and shape.
-
-    By residuals D painted skin purple within a thousand steps. Gains leave skin its own hues.
-    """
-    residual, rest = e.face_edit.split((3, e.face_edit.shape[2] - 3), 2)
-    skin = e.face_edit[:, :, edits.SKIN :].detach()
-    residual = skin * residual.detach() + (1 - skin) * residual
-    of_patch, gain = e.patch_edit.split((3, 1), -3)
-    return replace(e, face_edit=torch.cat([residual, rest], 2), patch_edit=torch.cat([of_patch.detach(), gain], -3))
 
 
 def picture_slope(batch: examples.Batch, made: Tensor) -> Tensor:
