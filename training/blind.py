@@ -161,7 +161,7 @@ def make_singles(
     """Draw sheets of single pictures, aged ones among as many real ones of that age; writes and returns the key.
 
     Each aged picture has a real one of the same source and sex, or the wall behind a face would tell: viewers learn within a sheet
-    that only press photographs are old.
+    that only official portraits are of old people.
 
     Args:
         photos: whom to age; not those who are ``real`` at that age. people: at most so many are aged.

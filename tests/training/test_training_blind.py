@@ -119,10 +119,8 @@ def test_singles_mix_aged_pictures_with_photographs_of_that_age(tmp_path, photos
         replace(p, age=52.0, source="press", gender=sex, person=f"old {i}")
         for i, (p, sex) in enumerate(zip(every, "FFM", strict=False))
     ]
-    old += [
-        replace(old[0], age=70.0, source="studio", person="older"),
-        old[0],
-    ]  # somebody of another age, and one person twice
+    # Somebody of another age, and one person twice.
+    old += [replace(old[0], age=70.0, source="studio", person="older"), old[0]]
     young = [
         replace(photos[0], source=source, gender=sex, person=f"{source} {sex} {i}")
         for source, sex in kinds
