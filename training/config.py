@@ -66,6 +66,7 @@ class TrainConfig:
     #: D sees, and C judges, pictures as an export finishes them, with hair's strands and skin's detail (``exported``), and by residuals moves
     #: nothing of skin (``edits.painting_no_skin``); else the generators' alone, as where there are no local generators.
     d_sees_finished: bool = True
+    d_sees_hair: bool = True  # D sees crops of hair, too, beside the regions'
     d_ramp: int = 500  # steps over which the adversarial weight rises to its full value
     #: What is left in phase 3 of the weights that hold picture, gain, residual and flow to their targets.
     hold: float = 0.3
@@ -100,6 +101,7 @@ def paper() -> TrainConfig:
         d_augment=False,
         d_knows_kind=False,
         d_sees_finished=False,
+        d_sees_hair=False,
         d_ramp=0,
         augment=0.0,
         balance=0.0,
@@ -129,13 +131,13 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {"default": TrainConfig, "paper"
 
 
 def restored(values: dict[str, Any]) -> TrainConfig:
-    """The settings that a checkpoint keeps; what an older one does not know has its default, but ``d_sees_finished``, which is off as it was then.
+    """The settings that a checkpoint keeps; what an older one does not know has its default, but what D sees beside the regions, which is as it was then.
 
     Raises ValueError: it has settings that this version does not know.
     """
     try:
         network = {key: tuple(value) if isinstance(value, list) else value for key, value in values["network"].items()}
-        values = {"d_sees_finished": False} | values  # before it was a setting
+        values = {"d_sees_finished": False, "d_sees_hair": False} | values  # before they were settings
         parts = {"weights": LossWeights(**values["weights"]), "network": NetworkConfig(**network)}
         return TrainConfig(**values | parts)
     except (KeyError, TypeError, AttributeError) as error:

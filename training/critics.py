@@ -9,7 +9,21 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from lgin_edge import geometry
 
-from .networks import conv
+from .canonical import crop, crop_matrices
+from .networks import conv, in_face_box
+
+#: Side of the crops that D sees: the canvas' own resolution for an eye's box, a little less for the cheeks. And of the whole face: a
+#: small photograph's.
+CROP_SIDE, WHOLE_SIDE = 96, 128
+#: Side of the canvas that C sees.
+CLASSIFIER_SIDE = 192
+#: Where hair is, boxes (x0, y0, x1, y1) in units of the canvas, which a crop shows at its own resolution: crown and sides, of the left and,
+#: mirrored, of the right half.
+_HAIR_BOXES = ((0.17, 0.03, 0.545, 0.405), (0.10, 0.27, 0.475, 0.645))
+_MIRRORED_BOXES = tuple((1 - x0, y0, 1 - x1, y1) for x0, y0, x1, y1 in _HAIR_BOXES)
+#: What each crop shows, as which its judge is told it.
+_REGIONS = tuple(range(len(geometry.REGION_NAMES)))
+_HAIR = tuple(len(_REGIONS) + i for i in range(len(_HAIR_BOXES)))
 
 
 class Critic(nn.Module):
@@ -52,22 +66,27 @@ class Discriminator(nn.Module):
     """``D(x, l)``: is this a photograph of somebody of that age?
 
     One judge looks at the whole face, at a side at which small photographs are as sharp as large ones: what it sees is shape,
-    hair, shade. The other one looks at crops of the five regions at the canvas' own resolution: patches make many examples out
-    of few faces. Both know what a face's age cannot change, sex and where the picture is from: what differs between sources
-    is not taken for age. The codes add up, so that a source without old people is judged by what it has and by what age is
+    hair, shade. The other one looks at crops of the five regions, and of hair, at the canvas' own resolution: patches make many
+    examples out of few faces. Both know what a face's age cannot change, sex and where the picture is from: what differs between
+    sources is not taken for age. The codes add up, so that a source without old people is judged by what it has and by what age is
     elsewhere.
+
+    Args:
+        codes: numbers that say age, sex and source.
+        hair: crops of hair follow those of the regions.
     """
 
-    def __init__(self, codes: int, spectral: bool = True) -> None:
+    def __init__(self, codes: int, spectral: bool = True, hair: bool = False) -> None:
         super().__init__()
+        self.shown = (*_REGIONS, *_HAIR, *_HAIR) if hair else _REGIONS
         self.face = Judge(codes, spectral)
-        self.regions = Judge(codes + len(geometry.REGION_NAMES), spectral)
+        self.regions = Judge(codes + max(self.shown) + 1, spectral)
 
     def forward(self, faces: Tensor, face_codes: Tensor, crops: Tensor, crop_codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Faces [N, 3, side, side], crops [M, 5, 3, side, side], codes of each -> logits [N, h, w] and [M, 5, h, w]."""
+        """Faces [N, 3, side, side], crops [M, R, 3, side, side], codes of each -> logits [N, h, w] and [M, R, h, w]."""
         m, r = crops.shape[:2]
-        region = torch.eye(r, device=crops.device, dtype=crop_codes.dtype).expand(m, r, r)
-        codes = torch.cat([crop_codes[:, None].expand(m, r, -1), region], -1)
+        shown = torch.eye(max(self.shown) + 1, device=crops.device, dtype=crop_codes.dtype)[list(self.shown)]
+        codes = torch.cat([crop_codes[:, None].expand(m, r, -1), shown.expand(m, r, -1)], -1)
         logits = self.regions(crops.flatten(0, 1), codes.flatten(0, 1))
         return self.face(faces, face_codes), logits.unflatten(0, (m, r))
 
@@ -82,3 +101,18 @@ class AgeClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.log_softmax(self.head(self.trunk(x).mean((2, 3))), dim=-1)
+
+
+def crops_of(canvas: Tensor, boxes: Tensor, hair: bool) -> Tensor:
+    """What D's judge of crops looks at, of canvases [N, 3, H, H] in [0, 1] with the regions' boxes [N, 5, 4]: [N, 5, 3, CROP_SIDE, CROP_SIDE] in
+    [-1, 1]; with ``hair`` four more, of the left and the right crown and side."""
+    places = in_face_box(boxes)
+    if hair:
+        left, right = boxes.new_tensor(_HAIR_BOXES), boxes.new_tensor(_MIRRORED_BOXES)
+        places = torch.cat([places, torch.cat([left, right]).expand(len(places), -1, -1)], 1)
+    return crop(2 * canvas - 1, *crop_matrices(places, CROP_SIDE, canvas.shape[-1]))
+
+
+def classifier_view(canvas: Tensor) -> Tensor:
+    """What C looks at: the canvas in [0, 1], smaller and in [-1, 1]."""
+    return F.interpolate(2 * canvas - 1, size=(CLASSIFIER_SIDE,) * 2, mode="area")

@@ -33,13 +33,12 @@ from lgin_edge.models.description import ANY, METADATA_KEY, AgeDescription, Desc
 from . import checkpoint, data
 from .ages import Ages
 from .command import exit_on_error, run_command
-from .critics import AgeClassifier
+from .critics import CLASSIFIER_SIDE, AgeClassifier
 from .detector import store_weights, weights_of
 from .evaluation import cost
 from .exported import Exported
 from .lines import Lines
 from .networks import FACE_BOX, LGIN, NetworkConfig, example_inputs
-from .trainer import CLASSIFIER_SIDE
 
 OPSET = 20  # the newest that TensorRT 10.3 (JetPack 6) reads
 CONFIG = "config.json"

@@ -28,10 +28,11 @@ from torch import Tensor, nn
 from . import checkpoint, data, examples, sheets
 from .command import PacksOption, run_command
 from .config import PRESETS, TrainConfig, override, restored
+from .critics import classifier_view
 from .dataset.labels import default_packs, read_packs
 from .networks import LGIN
 from .precision import fast_dtype
-from .trainer import PHASES, Trainer, classifier_view, some_of
+from .trainer import PHASES, Trainer, some_of
 
 #: How often a run is saved. It takes a tenth of a second, and a GPU that is taken away has learnt much in two minutes.
 SAVE_SECONDS = 30.0

@@ -17,20 +17,16 @@ from torch import Tensor, nn
 from lgin_edge import geometry
 
 from . import augment, checkpoint, data, edits, examples, losses
-from .canonical import crop, crop_matrices
 from .config import TrainConfig
-from .critics import AgeClassifier, Discriminator
+from .critics import WHOLE_SIDE, AgeClassifier, Discriminator, classifier_view, crops_of
 from .exported import Exported
-from .networks import FACE_BOX, LGIN, Transformation, in_face_box
+from .networks import FACE_BOX, LGIN, Transformation
 from .optimiser import Muon
 
 PHASES = ("classifier", "supervised", "adversarial")
 NETWORKS = ("net", "d", "c")
 #: The optimisers of each network.
 OPTIMISERS = {"net": ("net", "hidden"), "d": ("d",), "c": ("c",)}
-#: Side of the regions' crops that D sees: the canvas' own resolution for an eye's box, a little less for the cheeks. And of the
-#: whole face: a small photograph's.
-CROP_SIDE, WHOLE_SIDE = 96, 128
 #: Batches that are kept on the device to be used again.
 KEPT_BATCHES = 48
 #: Batches of held-out faces on which losses are compared.
@@ -39,8 +35,6 @@ COMPARED = 12
 HELD = ("picture", "gain", "residual", "flow")
 #: D's pull is never made stronger than this, however little it says.
 MOST_PULL = 100.0
-#: Side of the canvas that C sees.
-CLASSIFIER_SIDE = 192
 
 
 class Trainer:
@@ -68,7 +62,7 @@ class Trainer:
             net.lines.windows.copy_(torch.from_numpy(faces.windows))
         modules: dict[str, nn.Module] = {
             "net": net.to(**last),
-            "d": Discriminator(k + len(examples.KINDS), config.spectral).to(**last),
+            "d": Discriminator(k + len(examples.KINDS), config.spectral, config.d_sees_hair).to(**last),
             "c": AgeClassifier(k).to(**last),
         }
         hidden = hidden_layers(net)
@@ -280,7 +274,7 @@ class Trainer:
         codes = torch.cat([code, batch.kind * self.config.d_knows_kind], -1)
         # Skin only where the source has the detail: what enlarging lost is never taught as skin.
         sharp = batch.sharp.nonzero()[:, 0] if batch.sharp.any() else torch.arange(len(code), device=self.device)
-        crops = region_crops(canvas[sharp], batch.boxes[sharp])
+        crops = crops_of(canvas[sharp], batch.boxes[sharp], self.config.d_sees_hair)
         whole = nn.functional.interpolate(2 * canvas - 1, size=(WHOLE_SIDE,) * 2, mode="area")
         crops = self._augmented(crops.flatten(0, 1)).unflatten(0, crops.shape[:2])
         return self._augmented(whole), codes, crops, codes[sharp]
@@ -437,14 +431,3 @@ def picture_slope(batch: examples.Batch, made: Tensor) -> Tensor:
     picture = made.detach().requires_grad_(True)
     (slope,) = torch.autograd.grad(losses.picture(picture, batch.target, batch.weight), picture)
     return slope
-
-
-def region_crops(canvas: Tensor, boxes: Tensor) -> Tensor:
-    """Crops of the five regions of canvases in [0, 1], for D: [N, 5, 3, CROP_SIDE, CROP_SIDE] in [-1, 1]."""
-    ay, ax = crop_matrices(in_face_box(boxes), CROP_SIDE, canvas.shape[-1])
-    return crop(2 * canvas - 1, ay, ax)
-
-
-def classifier_view(canvas: Tensor) -> Tensor:
-    """What C looks at: the canvas in [0, 1], smaller and in [-1, 1]."""
-    return nn.functional.interpolate(2 * canvas - 1, size=(CLASSIFIER_SIDE,) * 2, mode="area")

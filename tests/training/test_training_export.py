@@ -25,11 +25,10 @@ from training import checkpoint, data, export
 from training import networks as networks_module
 from training.ages import OLD, YOUNG
 from training.config import TrainConfig
-from training.critics import AgeClassifier
+from training.critics import CLASSIFIER_SIDE, AgeClassifier
 from training.evaluation import cost
 from training.networks import FACE_BOX, LGIN, NetworkConfig, example_inputs
 from training.targets import curves
-from training.trainer import CLASSIFIER_SIDE
 
 SEED = 5
 SMALL = NetworkConfig(

@@ -18,7 +18,7 @@ pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edg
 from safetensors.torch import load_file
 
 from lgin_edge import geometry
-from training import augment, checkpoint, data, edits, examples, export, fit, trainer
+from training import augment, checkpoint, critics, data, edits, examples, export, fit, trainer
 from training.config import PRESETS, LossWeights, TrainConfig, override, restored
 from training.dataset import labels
 from training.exported import Exported
@@ -107,18 +107,27 @@ def test_losses_on_other_faces_are_those_of_the_average_and_of_the_same_examples
     assert chosen.losses_on(faces)["picture"] > said["picture"]
 
 
-def test_d_sees_the_regions_at_the_canvas_own_resolution(faces):
-    """A crop is what the canvas shows in the region's box: a ramp stays that ramp."""
+def test_d_sees_regions_and_hair_at_the_canvas_own_resolution():
+    """A crop is what the canvas shows in its box, ramps stay those ramps; hair on the right is seen in a mirror."""
     side = examples.CANVAS
-    ramp = ((torch.arange(side) + 0.5) / side).expand(1, 3, side, side)
+    along = (torch.arange(side) + 0.5) / side
+    ramps = torch.stack([along.expand(side, side), along[:, None].expand(side, side), torch.zeros(side, side)])[None]
     boxes = torch.from_numpy(geometry.REGION_BOXES).float()[None]
-    crops = trainer.region_crops(ramp, boxes)
-    assert crops.shape == (1, 5, 3, trainer.CROP_SIDE, trainer.CROP_SIDE)
-    x0, _, x1, _ = trainer.FACE_BOX
-    t = (torch.arange(trainer.CROP_SIDE) + 0.5) / trainer.CROP_SIDE
-    for region, box in enumerate(geometry.REGION_BOXES):
+    crops = (critics.crops_of(ramps, boxes, hair=True) + 1) / 2
+    assert crops.shape == (1, 9, 3, critics.CROP_SIDE, critics.CROP_SIDE)
+    torch.testing.assert_close((critics.crops_of(ramps, boxes, hair=False) + 1) / 2, crops[:, :5])
+    x0, y0, x1, y1 = trainer.FACE_BOX
+    t = (torch.arange(critics.CROP_SIDE) + 0.5) / critics.CROP_SIDE
+    for crop, box in zip(crops[0], geometry.REGION_BOXES, strict=False):
         wanted = (box[0] + t * (box[2] - box[0]) - x0) / (x1 - x0)
-        torch.testing.assert_close((crops[0, region, 0, 40] + 1) / 2, wanted.float(), rtol=0, atol=1e-5)
+        torch.testing.assert_close(crop[0, 40], wanted.float(), rtol=0, atol=1e-5)
+        wanted = (box[1] + t * (box[3] - box[1]) - y0) / (y1 - y0)
+        torch.testing.assert_close(crop[1, :, 40], wanted.float(), rtol=0, atol=1e-5)
+    for left, right in ((5, 7), (6, 8)):
+        torch.testing.assert_close(crops[0, left, 0], 1 - crops[0, right, 0])
+        torch.testing.assert_close(crops[0, left, 1], crops[0, right, 1])
+        for axis, place in enumerate((crops[0, left, 0, 0], crops[0, left, 1, :, 0])):
+            torch.testing.assert_close(place.diff(), torch.full((critics.CROP_SIDE - 1,), 1 / side), msg=str(axis))
 
 
 def test_d_learns_skin_from_sharp_faces_alone(faces, monkeypatch):
@@ -238,8 +247,9 @@ def test_a_resumed_run_keeps_its_own_settings(first):
     with pytest.raises(ValueError, match=r"not those of this version.*speed"):
         restored(asdict(TrainConfig()) | {"speed": 1})
     older = asdict(TrainConfig())
-    del older["d_sees_finished"]
-    assert not restored(older).d_sees_finished, "what runs did before it was a setting"
+    for setting in ("d_sees_finished", "d_sees_hair"):
+        del older[setting]
+        assert not getattr(restored(older), setting), "what runs did before it was a setting"
 
 
 def test_targets_of_before_faces_were_dressed_serve_and_are_said(made_up, targets, tmp_path, capsys):
@@ -268,8 +278,7 @@ def test_bad_settings_are_explained():
 def test_the_paper_preset_has_only_what_the_paper_states():
     paper = PRESETS["paper"]()
     assert (paper.supervised_steps, paper.r1, paper.spectral, paper.d_augment) == (0, 0, False, False)
-    assert not paper.d_knows_kind
-    assert not paper.d_sees_finished
+    assert not any((paper.d_knows_kind, paper.d_sees_finished, paper.d_sees_hair))
     w = paper.weights
     assert not any((w.picture, w.flow, w.grey, w.skin, w.place, w.which, w.depth, w.embedding))
     assert min(w.adversarial, w.classification, w.local, w.variation, w.identity) > 0

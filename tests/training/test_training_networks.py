@@ -227,17 +227,21 @@ def test_without_local_generators_there_are_neither_regions_nor_lines():
     ]
 
 
-def test_d_judges_crops_by_age_and_region():
+def test_d_judges_crops_by_age_and_place():
     torch.manual_seed(SEED)
-    d = Discriminator(5)
+    d = Discriminator(5, hair=True)
     faces = torch.rand(3, 3, 128, 128) * 2 - 1
-    crops = (torch.rand(2, 1, 3, 96, 96) * 2 - 1).expand(-1, 5, -1, -1, -1)
+    crops = (torch.rand(2, 1, 3, 96, 96) * 2 - 1).expand(-1, 9, -1, -1, -1)
     young, old = torch.eye(5)[[0, 0, 0]], torch.eye(5)[[4, 4, 4]]
     whole, said = d(faces, young, crops, young[:2])
-    assert (whole.shape[0], *said.shape[:2]) == (3, 2, 5)
+    assert (whole.shape[0], *said.shape[:2]) == (3, 2, 9)
     for one, other in zip((whole, said), d(faces, old, crops, old[:2]), strict=True):
         assert (one - other).abs().max() > 1e-6
-    assert (said[:, 0] - said[:, 1]).abs().max() > 1e-6  # the same crop, as another region
+    # The same crop, as another place: five regions, crown and side; of hair the left and the right one are one kind.
+    apart = (said[0, :, None] - said[0, None]).abs().amax((-1, -2)) > 1e-6
+    kinds = torch.tensor([0, 1, 2, 3, 4, 5, 6, 5, 6])
+    assert (apart == (kinds[:, None] != kinds)).all()
+    assert Discriminator(5)(faces, young, crops[:, :5], young[:2])[1].shape[:2] == (2, 5)
 
 
 def test_c_gives_probabilities():
