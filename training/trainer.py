@@ -62,7 +62,9 @@ class Trainer:
             net.lines.windows.copy_(torch.from_numpy(faces.windows))
         modules: dict[str, nn.Module] = {
             "net": net.to(**last),
-            "d": Discriminator(k + len(examples.KINDS), config.spectral, config.d_sees_hair).to(**last),
+            "d": Discriminator(k + len(examples.KINDS) + config.d_sees_hair, config.spectral, config.d_sees_hair).to(
+                **last
+            ),
             "c": AgeClassifier(k).to(**last),
         }
         hidden = hidden_layers(net)
@@ -228,7 +230,7 @@ class Trainer:
         batch = self.batch("adversarial")
         self._rate("net", self.config.adversarial_lr, "adversarial", self.config.adversarial_steps)
         w, c = self.config.weights, self.config
-        code, said = data.age_codes(batch.wanted), self.transform(batch)
+        said = self.transform(batch)
         made, parts = self._compare(batch, said)
         seen = self._finish(batch, said) if c.d_sees_finished and c.network.local else made
         report: dict[str, float] = {}
@@ -237,9 +239,9 @@ class Trainer:
                 parts[name] = c.hold * parts[name]
         pull = torch.zeros((), device=self.device)
         if w.adversarial:
-            report["L_d"] = self._critic_step(batch, seen.detach(), code)
+            report["L_d"] = self._critic_step(batch, seen.detach())
             self.d.requires_grad_(False)
-            says, slope = self._slope(batch, seen, code)
+            says, slope = self._slope(batch, seen)
             ramp = min(1.0, (self.steps["adversarial"] + 1) / max(1, c.d_ramp))
             strength = w.adversarial * ramp
             if "picture" in parts:
@@ -252,28 +254,32 @@ class Trainer:
             self.c.requires_grad_(False).eval()
             with self.fabric.autocast():
                 said_age = self.c.module(classifier_view(seen)).float()
-            parts["classification"] = losses.classification(said_age, code)
+            parts["classification"] = losses.classification(said_age, data.age_codes(batch.wanted))
         self._update("net", self._weigh(parts) + pull)
         for critic in (self.d, self.c):
             critic.requires_grad_(True)
         self._average()
         return report | {name: value.item() for name, value in parts.items()}
 
-    def _slope(self, batch: examples.Batch, made: Tensor, code: Tensor) -> tuple[float, Tensor]:
+    def _slope(self, batch: examples.Batch, made: Tensor) -> tuple[float, Tensor]:
         """The generators' side of L_d, and its gradient at the pictures that were made."""
         picture = made.detach().requires_grad_(True)
         # Not by its wrapper, which would wait for the gradients of D.
         with self.fabric.autocast():
-            logits = self.d.module(*self._views(batch, picture, code))
+            logits = self.d.module(*self._views(batch, picture, batch.wanted, batch.greyness[:, 1:]))
         loss = sum((losses.adversarial_g(part.float()) for part in logits), picture.new_zeros(()))
         (slope,) = torch.autograd.grad(loss, picture)
         return loss.item(), slope
 
-    def _views(self, batch: examples.Batch, canvas: Tensor, code: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What D takes of canvases [N, 3, H, H] in [0, 1] with their age codes."""
-        codes = torch.cat([code, batch.kind * self.config.d_knows_kind], -1)
+    def _views(
+        self, batch: examples.Batch, canvas: Tensor, years: Tensor, greyness: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What D takes of canvases [N, 3, H, H] in [0, 1] of people of ``years`` [N] with hair of that ``greyness`` [N, 1]."""
+        codes = torch.cat([data.age_codes(years), batch.kind * self.config.d_knows_kind], -1)
+        if self.config.d_sees_hair:
+            codes = torch.cat([codes, greyness], -1)
         # Skin only where the source has the detail: what enlarging lost is never taught as skin.
-        sharp = batch.sharp.nonzero()[:, 0] if batch.sharp.any() else torch.arange(len(code), device=self.device)
+        sharp = batch.sharp.nonzero()[:, 0] if batch.sharp.any() else torch.arange(len(codes), device=self.device)
         crops = crops_of(canvas[sharp], batch.boxes[sharp], self.config.d_sees_hair)
         whole = nn.functional.interpolate(2 * canvas - 1, size=(WHOLE_SIDE,) * 2, mode="area")
         crops = self._augmented(crops.flatten(0, 1)).unflatten(0, crops.shape[:2])
@@ -282,10 +288,10 @@ class Trainer:
     def _augmented(self, pictures: Tensor) -> Tensor:
         return augment.differentiable(pictures, self.generator) if self.config.d_augment else pictures
 
-    def _critic_step(self, batch: examples.Batch, made: Tensor, code: Tensor) -> float:
+    def _critic_step(self, batch: examples.Batch, made: Tensor) -> float:
         c = self.config
-        real = self._views(batch, batch.canvas, data.age_codes(batch.present))
-        false = self._views(batch, made, code)
+        real = self._views(batch, batch.canvas, batch.present, batch.greyness[:, :1])
+        false = self._views(batch, made, batch.wanted, batch.greyness[:, 1:])
         # One forward pass for both: distributed training synchronises once a pass.
         logits = self.d(*(torch.cat(pair) for pair in zip(real, false, strict=True)))
         loss = sum((losses.adversarial_d(*part.float().chunk(2)) for part in logits), made.new_zeros(()))

@@ -15,7 +15,7 @@ from lgin_edge.kernels import FacePlan, region_crop
 from training import augment, examples
 from training.dataset import labels
 from training.networks import NetworkConfig
-from training.targets import build
+from training.targets import build, curves
 from training.targets.subject import SIDE
 
 SEED = 9
@@ -105,6 +105,19 @@ def test_views_are_those_of_the_canvas(faces):
     small = torch.nn.functional.interpolate(row["canvas"][None].float(), size=row["face"].shape[-2:], mode="area")[0]
     assert (small - row["face"].float()).abs().mean() < 2
     assert row["patches"].shape == (5, 3, CONFIG.patch_size, CONFIG.patch_size)
+
+
+def test_hair_is_as_grey_as_an_eye_saw_it_and_as_its_target_gets(faces):
+    grey, greying, dark = frozenset({"grey", "smile"}), frozenset({"greying"}), frozenset({"bald"})
+    assert examples.greyness(grey, 70, 70) == (1.0, 1.0)
+    assert examples.greyness(greying, 50, 50) == (0.5, 0.5)
+    assert examples.greyness(dark, 62, 62) == (0.0, 0.0)  # it may be dyed
+    assert examples.greyness(dark, 25, 70) == (0.0, pytest.approx(curves.at("hair", 70)))
+    assert examples.greyness(greying, 25, 70) == (0.5, pytest.approx(0.5 + 0.5 * curves.at("hair", 70)))
+    assert examples.greyness(grey, 70, 20) == (1.0, pytest.approx(0.0))
+    assert 0.2 < examples.greyness(grey, 70, 50)[1] < 0.5
+    row = source(faces).example(0, 60.0, 70.0, np.random.default_rng(SEED))
+    assert row["greyness"].tolist() == pytest.approx(examples.greyness(faces.photos[0].tags, 60.0, 70.0))
 
 
 def test_processes_share_the_numbers_out(faces):
