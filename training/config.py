@@ -63,8 +63,8 @@ class TrainConfig:
     #: Differentiable augmentation of all that D sees (Zhao et al. 2020), without which D learns a few hundred faces by heart.
     d_augment: bool = True
     d_knows_kind: bool = True  # D knows where a picture is from and the sex, beside the age; the paper's does not
-    #: D sees, and C judges, pictures as an export finishes them, with hair's strands and skin's detail (``exported``), and by residuals moves
-    #: nothing of skin (``edits.painting_no_skin``); else the generators' alone, as where there are no local generators.
+    #: D sees, and C judges, pictures as an export finishes them, with hair's strands and skin's detail (``exported``), and paints
+    #: nothing by residuals (``edits.painting_nothing``); else the generators' alone, as where there are no local generators.
     d_sees_finished: bool = True
     d_sees_hair: bool = True  # D sees crops of hair, too, beside the regions'
     d_ramp: int = 500  # steps over which the adversarial weight rises to its full value

@@ -150,13 +150,14 @@ def flowed(canvas: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(canvas, 2 * grid - 1, padding_mode="border", align_corners=False)
 
 
-def painting_no_skin(e: Edits) -> Edits:
-    """The same edits [N, G, ...], through whose residuals no gradient reaches skin, nor what the local generators add: it goes by gain, grey, lines and shape.
+def painting_nothing(e: Edits) -> Edits:
+    """The same edits [N, G, ...], whose residuals no gradient reaches but that of light, as much of each colour, where there is no skin: what
+    else there is to say goes by gain, grey, lines and shape.
 
-    By residuals D painted skin purple within a thousand steps. Gains leave skin its own hues.
+    By residuals D painted skin purple within a thousand steps, and without skin's the rims of hair pink. Gains leave all its own hues.
     """
     residual, rest = e.face_edit.split((3, e.face_edit.shape[2] - 3), 2)
-    skin = e.face_edit[:, :, SKIN:].detach()
-    residual = skin * residual.detach() + (1 - skin) * residual
+    light = (1 - e.face_edit[:, :, SKIN:].detach()) * residual.mean(2, keepdim=True)
+    residual = residual.detach() + (light - light.detach())
     of_patch, gain = e.patch_edit.split((3, 1), -3)
     return replace(e, face_edit=torch.cat([residual, rest], 2), patch_edit=torch.cat([of_patch.detach(), gain], -3))

@@ -188,13 +188,13 @@ class Trainer:
         return made, parts
 
     def finish(self, batch: examples.Batch, said: Transformation) -> Tensor:
-        """The edited canvas in [0, 1] as an exported network edits it; gradients do not reach all of it (``edits.painting_no_skin``).
+        """The edited canvas in [0, 1] as an exported network edits it; gradients do not reach all of it (``edits.painting_nothing``).
 
         How old a face is read to be is no matter of taste: none passes through ``read`` and ``now``. (Depth and lines share their weights.)
         """
         whole = replace(
             said,
-            edits=edits.painting_no_skin(said.edits.map(torch.Tensor.float)),
+            edits=edits.painting_nothing(said.edits.map(torch.Tensor.float)),
             depth=said.depth.float(),
             read=said.read.detach().float(),
             now=said.now.detach().float(),

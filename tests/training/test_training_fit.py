@@ -201,8 +201,8 @@ def test_d_is_told_how_grey_hair_is_that_it_sees(faces, hair, monkeypatch):
             assert of_faces[:, -1].tolist() == greyness
 
 
-def test_d_paints_no_skin(faces):
-    """What D says reaches skin by gain and grey, and by residuals what is no skin alone; and it is the slope of what D sees."""
+def test_d_paints_nothing(faces):
+    """What D says reaches skin by gain and grey, and by residuals the light alone of what is no skin; and it is the slope of what D sees."""
     chosen = Trainer(steps(0, 0, 1), faces, fit.make_fabric("cpu", 1, 1))
     batch = chosen.batch("adversarial")
     batch.face[:1, :, :, ::2] = 0.95  # light so bright that lines hardly show
@@ -218,8 +218,10 @@ def test_d_paints_no_skin(faces):
     seen = chosen.finish(batch, said).mean()
     face, patch, flow, lines, depth, read, now = torch.autograd.grad(seen, inputs, allow_unused=True)
     assert (face[:, :, :3, :half] == 0).all()
+    of_hair = face[:, :, :3, half + 1 :]
+    torch.testing.assert_close(of_hair, of_hair[:, :, :1].expand_as(of_hair))  # light, no colour
     assert (patch[..., :3, :, :] == 0).all()
-    for moved in (face[:, :, :3, half + 1 :], face[:, :, 3:5, :half].unbind(2), patch[..., 3, :, :], flow, lines):
+    for moved in (of_hair, face[:, :, 3:5, :half].unbind(2), patch[..., 3, :, :], flow, lines):
         assert all(one.abs().sum() > 0 for one in (moved if isinstance(moved, tuple) else [moved]))
     assert read is None
     assert now is None
