@@ -43,7 +43,7 @@ class TrainConfig:
 
     1. C alone learns the age groups of real faces, and is frozen (none where nothing asks for C).
     2. The generators learn the targets (``training.targets``), picture and edits, at all ages, both ways.
-    3. The GAN: a discriminator of the regions' crops and the generators in turn, beside the targets.
+    3. The GAN: a discriminator of whole faces and of crops of regions and hair, and the generators in turn, beside the targets.
     """
 
     classifier_steps: int = 0
@@ -64,9 +64,10 @@ class TrainConfig:
     d_augment: bool = True
     d_knows_kind: bool = True  # D knows where a picture is from and the sex, beside the age; the paper's does not
     #: D sees, and C judges, pictures as an export finishes them, with hair's strands and skin's detail (``exported``), and paints
-    #: nothing by residuals (``edits.painting_nothing``); else the generators' alone, as where there are no local generators.
+    #: no colour (``edits.painting_no_colour``); else the generators' alone, as where there are no local generators.
     d_sees_finished: bool = True
-    d_sees_hair: bool = True  # D sees crops of hair, too, beside the regions'
+    #: D sees crops of hair beside those of the regions, and is told how grey the hair is: at an age some are grey, some are not, and some dye it.
+    d_sees_hair: bool = True
     d_ramp: int = 500  # steps over which the adversarial weight rises to its full value
     #: What is left in phase 3 of the weights that hold picture, gain, residual and flow to their targets.
     hold: float = 0.3

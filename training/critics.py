@@ -21,9 +21,9 @@ CLASSIFIER_SIDE = 192
 #: mirrored, of the right half.
 _HAIR_BOXES = ((0.17, 0.03, 0.545, 0.405), (0.10, 0.27, 0.475, 0.645))
 _MIRRORED_BOXES = tuple((1 - x0, y0, 1 - x1, y1) for x0, y0, x1, y1 in _HAIR_BOXES)
-#: What each crop shows, as which its judge is told it.
-_REGIONS = tuple(range(len(geometry.REGION_NAMES)))
-_HAIR = tuple(len(_REGIONS) + i for i in range(len(_HAIR_BOXES)))
+#: Numbers of what each crop shows, which its judge is told; hair on the left and on the right is of one kind.
+_REGION_KINDS = tuple(range(len(geometry.REGION_NAMES)))
+_HAIR_KINDS = tuple(len(_REGION_KINDS) + i for i in range(len(_HAIR_BOXES)))
 
 
 class Critic(nn.Module):
@@ -72,21 +72,21 @@ class Discriminator(nn.Module):
     elsewhere.
 
     Args:
-        codes: numbers that say age, sex and source.
+        codes: numbers that say age, sex, source and, with ``hair``, how grey it is.
         hair: crops of hair follow those of the regions.
     """
 
     def __init__(self, codes: int, spectral: bool = True, hair: bool = False) -> None:
         super().__init__()
-        self.shown = (*_REGIONS, *_HAIR, *_HAIR) if hair else _REGIONS
+        self.kinds = (*_REGION_KINDS, *_HAIR_KINDS, *_HAIR_KINDS) if hair else _REGION_KINDS
         self.face = Judge(codes, spectral)
-        self.regions = Judge(codes + max(self.shown) + 1, spectral)
+        self.regions = Judge(codes + max(self.kinds) + 1, spectral)
 
     def forward(self, faces: Tensor, face_codes: Tensor, crops: Tensor, crop_codes: Tensor) -> tuple[Tensor, Tensor]:
         """Faces [N, 3, side, side], crops [M, R, 3, side, side], codes of each -> logits [N, h, w] and [M, R, h, w]."""
         m, r = crops.shape[:2]
-        shown = torch.eye(max(self.shown) + 1, device=crops.device, dtype=crop_codes.dtype)[list(self.shown)]
-        codes = torch.cat([crop_codes[:, None].expand(m, r, -1), shown.expand(m, r, -1)], -1)
+        kinds = torch.eye(max(self.kinds) + 1, device=crops.device, dtype=crop_codes.dtype)[list(self.kinds)]
+        codes = torch.cat([crop_codes[:, None].expand(m, r, -1), kinds.expand(m, r, -1)], -1)
         logits = self.regions(crops.flatten(0, 1), codes.flatten(0, 1))
         return self.face(faces, face_codes), logits.unflatten(0, (m, r))
 
@@ -104,8 +104,12 @@ class AgeClassifier(nn.Module):
 
 
 def crops_of(canvas: Tensor, boxes: Tensor, hair: bool) -> Tensor:
-    """What D's judge of crops looks at, of canvases [N, 3, H, H] in [0, 1] with the regions' boxes [N, 5, 4]: [N, 5, 3, CROP_SIDE, CROP_SIDE] in
-    [-1, 1]; with ``hair`` four more, of the left and the right crown and side."""
+    """What D's judge of crops looks at: [N, 5, 3, CROP_SIDE, CROP_SIDE] in [-1, 1], and with ``hair`` four more, crown and side of the left and of
+    the right half.
+
+    Args:
+        canvas: [N, 3, H, H] in [0, 1]. boxes: of the regions, [N, 5, 4].
+    """
     places = in_face_box(boxes)
     if hair:
         left, right = boxes.new_tensor(_HAIR_BOXES), boxes.new_tensor(_MIRRORED_BOXES)

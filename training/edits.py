@@ -150,11 +150,11 @@ def flowed(canvas: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(canvas, 2 * grid - 1, padding_mode="border", align_corners=False)
 
 
-def painting_nothing(e: Edits) -> Edits:
-    """The same edits [N, G, ...], whose residuals no gradient reaches but that of light, as much of each colour, where there is no skin: what
-    else there is to say goes by gain, grey, lines and shape.
+def painting_no_colour(e: Edits) -> Edits:
+    """The same edits [N, G, ...]. By their residuals a gradient moves light alone, all colours alike, and only where there is no skin; gain, grey,
+    lines and shape keep theirs.
 
-    By residuals D painted skin purple within a thousand steps, and without skin's the rims of hair pink. Gains leave all its own hues.
+    By residuals D painted skin purple within a thousand steps, and, when it could not, the rims of hair pink. Gains leave each its own hue.
     """
     residual, rest = e.face_edit.split((3, e.face_edit.shape[2] - 3), 2)
     light = (1 - e.face_edit[:, :, SKIN:].detach()) * residual.mean(2, keepdim=True)

@@ -44,7 +44,7 @@ _MISSED = 4.0
 _GREYS = 3.0
 #: How much of hair is grey, as an eye saw it.
 _HOW_GREY = {"grey": 1.0, "greying": 0.5}
-#: What D knows of a picture beside the age: where it is from, and the sex. Others have zeros.
+#: What D knows of a picture beside the age and how grey hair is: where it is from, and the sex. Others have zeros.
 KINDS = ("bio_guide", "congress", "wiki", "us", "vol", "syn", "M", "F")
 
 
@@ -283,10 +283,12 @@ def _large(image: Bytes, edit: edits.Edit, lines: Floats, place: Floats) -> Byte
 
 
 def greyness(tags: frozenset[str], present: float, wanted: float) -> tuple[float, float]:
-    """Fraction of a head's hair that is grey, as it is and as its target has it. At one age some are grey, some are not, and some dye it."""
+    """Fraction of a head's hair that is grey, as it is and as its target has it (``edits.at_age``). At one age some are grey, some are not, and some
+    dye it."""
     own = max((fraction for tag, fraction in _HOW_GREY.items() if tag in tags), default=0.0)
     if wanted < present:
-        return own, own * (1 - curves.younger("hair", present, wanted))
+        gone = curves.younger("lines", present, wanted) * curves.share_of_age(present)
+        return own, own * (1 - grey.HOW_DARK * gone)
     return own, own + (1 - own) * curves.still_to_come("hair", present, wanted)
 
 

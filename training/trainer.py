@@ -60,11 +60,10 @@ class Trainer:
         if net.lines is not None:  # the age layers that its targets are drawn with
             net.lines.layers.copy_(torch.from_numpy(faces.bank))
             net.lines.windows.copy_(torch.from_numpy(faces.windows))
+        codes = k + len(examples.KINDS) + config.d_sees_hair  # as _views makes them
         modules: dict[str, nn.Module] = {
             "net": net.to(**last),
-            "d": Discriminator(k + len(examples.KINDS) + config.d_sees_hair, config.spectral, config.d_sees_hair).to(
-                **last
-            ),
+            "d": Discriminator(codes, config.spectral, config.d_sees_hair).to(**last),
             "c": AgeClassifier(k).to(**last),
         }
         hidden = hidden_layers(net)
@@ -188,13 +187,13 @@ class Trainer:
         return made, parts
 
     def finish(self, batch: examples.Batch, said: Transformation) -> Tensor:
-        """The edited canvas in [0, 1] as an exported network edits it; gradients do not reach all of it (``edits.painting_nothing``).
+        """The edited canvas in [0, 1] as an exported network edits it; gradients do not reach all of it (``edits.painting_no_colour``).
 
         How old a face is read to be is no matter of taste: none passes through ``read`` and ``now``. (Depth and lines share their weights.)
         """
         whole = replace(
             said,
-            edits=edits.painting_nothing(said.edits.map(torch.Tensor.float)),
+            edits=edits.painting_no_colour(said.edits.map(torch.Tensor.float)),
             depth=said.depth.float(),
             read=said.read.detach().float(),
             now=said.now.detach().float(),
@@ -399,7 +398,14 @@ class Trainer:
             own = {key[len(name) + 1 :]: t for key, t in tensors.items() if key.startswith(f"{name}.")}
             if not own and name == "net" and not whole:  # a file that holds the averaged weights alone
                 own = {key[len("average.") :]: t for key, t in tensors.items() if key.startswith("average.")}
-            missing = [f"{name}.{key}" for key in network.state_dict() if key not in own]
+            state = network.state_dict()
+            if (
+                name == "d"
+                and not whole
+                and any(key in state and state[key].shape != t.shape for key, t in own.items())
+            ):
+                own = {}  # a D that is shown and told other things
+            missing = [f"{name}.{key}" for key in state if key not in own]
             try:
                 if missing and whole:
                     raise RuntimeError(f"it has no {some_of(missing)}")

@@ -15,7 +15,8 @@ from lgin_edge.kernels import FacePlan, region_crop
 from training import augment, examples
 from training.dataset import labels
 from training.networks import NetworkConfig
-from training.targets import build, curves
+from training.targets import build, curves, edits
+from training.targets.grey import HOW_DARK
 from training.targets.subject import SIDE
 
 SEED = 9
@@ -114,8 +115,11 @@ def test_hair_is_as_grey_as_an_eye_saw_it_and_as_its_target_gets(faces):
     assert examples.greyness(dark, 62, 62) == (0.0, 0.0)  # it may be dyed
     assert examples.greyness(dark, 25, 70) == (0.0, pytest.approx(curves.at("hair", 70)))
     assert examples.greyness(greying, 25, 70) == (0.5, pytest.approx(0.5 + 0.5 * curves.at("hair", 70)))
-    assert examples.greyness(grey, 70, 20) == (1.0, pytest.approx(0.0))
-    assert 0.2 < examples.greyness(grey, 70, 50)[1] < 0.5
+    for present, wanted in ((70, 20), (70, 50), (40, 30), (31, 20)):  # as much of its edit as a target has
+        maps = np.ones((edits.CHANNELS, 1, 1), np.float32)
+        own = edits.SubjectEdits(maps, *np.zeros((2, 1, 1, 2), np.float32))
+        gone = edits.at_age(own, present, wanted).gain.item() * HOW_DARK
+        assert examples.greyness(grey, present, wanted) == (1.0, pytest.approx(1 - gone))
     row = source(faces).example(0, 60.0, 70.0, np.random.default_rng(SEED))
     assert row["greyness"].tolist() == pytest.approx(examples.greyness(faces.photos[0].tags, 60.0, 70.0))
 

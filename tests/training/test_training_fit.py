@@ -123,11 +123,12 @@ def test_d_sees_regions_and_hair_at_the_canvas_own_resolution():
         torch.testing.assert_close(crop[0, 40], wanted.float(), rtol=0, atol=1e-5)
         wanted = (box[1] + t * (box[3] - box[1]) - y0) / (y1 - y0)
         torch.testing.assert_close(crop[1, :, 40], wanted.float(), rtol=0, atol=1e-5)
-    for left, right in ((5, 7), (6, 8)):
+    for left, right, (x, y) in ((5, 7, (0.17, 0.03)), (6, 8, (0.10, 0.27))):  # crown and side
         torch.testing.assert_close(crops[0, left, 0], 1 - crops[0, right, 0])
         torch.testing.assert_close(crops[0, left, 1], crops[0, right, 1])
-        for axis, place in enumerate((crops[0, left, 0, 0], crops[0, left, 1, :, 0])):
-            torch.testing.assert_close(place.diff(), torch.full((critics.CROP_SIDE - 1,), 1 / side), msg=str(axis))
+        steps = (torch.arange(critics.CROP_SIDE) + 0.5) / side
+        torch.testing.assert_close(crops[0, left, 0, 0], x + steps, rtol=0, atol=1e-5)
+        torch.testing.assert_close(crops[0, left, 1, :, 0], y + steps, rtol=0, atol=1e-5)
 
 
 def test_d_learns_skin_from_sharp_faces_alone(faces, monkeypatch):
@@ -201,7 +202,7 @@ def test_d_is_told_how_grey_hair_is_that_it_sees(faces, hair, monkeypatch):
             assert of_faces[:, -1].tolist() == greyness
 
 
-def test_d_paints_nothing(faces):
+def test_d_paints_no_colour(faces):
     """What D says reaches skin by gain and grey, and by residuals the light alone of what is no skin; and it is the slope of what D sees."""
     chosen = Trainer(steps(0, 0, 1), faces, fit.make_fabric("cpu", 1, 1))
     batch = chosen.batch("adversarial")
@@ -218,10 +219,10 @@ def test_d_paints_nothing(faces):
     seen = chosen.finish(batch, said).mean()
     face, patch, flow, lines, depth, read, now = torch.autograd.grad(seen, inputs, allow_unused=True)
     assert (face[:, :, :3, :half] == 0).all()
-    of_hair = face[:, :, :3, half + 1 :]
-    torch.testing.assert_close(of_hair, of_hair[:, :, :1].expand_as(of_hair))  # light, no colour
+    beside_skin = face[:, :, :3, half + 1 :]
+    torch.testing.assert_close(beside_skin, beside_skin[:, :, :1].expand_as(beside_skin))  # light, no colour
     assert (patch[..., :3, :, :] == 0).all()
-    for moved in (of_hair, face[:, :, 3:5, :half].unbind(2), patch[..., 3, :, :], flow, lines):
+    for moved in (beside_skin, face[:, :, 3:5, :half].unbind(2), patch[..., 3, :, :], flow, lines):
         assert all(one.abs().sum() > 0 for one in (moved if isinstance(moved, tuple) else [moved]))
     assert read is None
     assert now is None
@@ -343,6 +344,10 @@ def test_weights_of_another_run_are_taken_and_what_it_had_not_starts_anew(faces,
     new = own.adopt(older, tmp_path)
     assert "d" in new
     assert "net.whole.position.maps" in new
+    other = Trainer(replace(steps(0, 0, 0), d_sees_hair=False), faces, fit.make_fabric("cpu", 1, 1))
+    assert other.adopt(tensors, tmp_path) == ["d"]  # which is shown and told other things
+    with pytest.raises(ValueError, match=r"does not fit this configuration"):
+        other.adopt(tensors, tmp_path, whole=True)
     with pytest.raises(ValueError, match=r"has no average\.whole\.position"):
         own.adopt(older, tmp_path, whole=True)
     with pytest.raises(ValueError, match=r"nothing here takes its net\.elsewhere"):

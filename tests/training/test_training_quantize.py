@@ -53,9 +53,9 @@ def test_all_convolutions_but_the_first_and_the_last_ones(model, small):
         for node in convolutions
         if node.input[0] not in makers or makers[node.input[0]].op_type != "DequantizeLinear"
     ]
-    # Stems and heads of both generators, heads of flow and place, what the face's head reads, two of the interaction, seven of blocks and
+    # Stems and heads of both generators, heads of flow and place, what the face's head reads, two of the interaction, nine of blocks and
     # where the streams are mixed, and those of ``Greying`` and ``Texture``.
-    assert len(whole) == 20
+    assert len(whole) == 22
     assert len(convolutions) == sum(node.op_type == "Conv" for node in onnx.load(str(model)).graph.node)
     stored = [onnx.numpy_helper.to_array(t) for t in graph.initializer if t.data_type == onnx.TensorProto.INT8]
     weights = [np.abs(array).max() for array in stored if array.ndim == 4]
