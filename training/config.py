@@ -132,7 +132,7 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {"default": TrainConfig, "paper"
 
 
 def restored(values: dict[str, Any]) -> TrainConfig:
-    """The settings that a checkpoint keeps; what an older one does not know has its default, but what D sees beside the regions, which is as it was then.
+    """The settings that a checkpoint keeps; what an older one does not know has its default, but ``d_sees_finished`` and ``d_sees_hair``, which are off as they were then.
 
     Raises ValueError: it has settings that this version does not know.
     """

@@ -177,7 +177,7 @@ def run(
     elif init is not None:
         new = trainer.adopt(checkpoint.load(init / checkpoint.FILE)[0], init)
         if new and fabric.is_global_zero:
-            print(f"{init} has no {some_of(new)}: what it has not starts anew", file=sys.stderr)
+            print(f"{init} has no {some_of(new)} that fits: that starts anew", file=sys.stderr)
     if classifier is not None and not saved_at.is_file():
         trainer.adopt(classifier_weights(classifier), classifier)
     columns = (TextColumn("{task.description:11}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

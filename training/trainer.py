@@ -33,6 +33,8 @@ KEPT_BATCHES = 48
 COMPARED = 12
 #: Losses that hold the GAN's phase to its targets; D may move what they hold.
 HELD = ("picture", "gain", "residual", "flow")
+#: Weights of D whose shapes say what it is told of a picture.
+TOLD = ("face.embed.weight", "regions.embed.weight")
 #: D's pull is never made stronger than this, however little it says.
 MOST_PULL = 100.0
 
@@ -388,10 +390,10 @@ class Trainer:
             whole: nothing may be missing. Otherwise what the other run did not have keeps its own weights.
 
         Returns:
-            Names of the weights that it did not have.
+            Names of the weights that it did not have, or whose D is told other things.
 
         Raises:
-            ValueError: it has weights that this configuration has not, or of other shapes.
+            ValueError: it has weights that this configuration has not, or of other shapes, but for such a D.
         """
         new: list[str] = []
         for name, network in self.raw().items():
@@ -399,12 +401,8 @@ class Trainer:
             if not own and name == "net" and not whole:  # a file that holds the averaged weights alone
                 own = {key[len("average.") :]: t for key, t in tensors.items() if key.startswith("average.")}
             state = network.state_dict()
-            if (
-                name == "d"
-                and not whole
-                and any(key in state and state[key].shape != t.shape for key, t in own.items())
-            ):
-                own = {}  # a D that is shown and told other things
+            if name == "d" and not whole and any(own[k].shape != state[k].shape for k in TOLD if k in own):
+                own = {key: t for key, t in own.items() if key not in state}
             missing = [f"{name}.{key}" for key in state if key not in own]
             try:
                 if missing and whole:

@@ -346,8 +346,10 @@ def test_weights_of_another_run_are_taken_and_what_it_had_not_starts_anew(faces,
     assert "net.whole.position.maps" in new
     other = Trainer(replace(steps(0, 0, 0), d_sees_hair=False), faces, fit.make_fabric("cpu", 1, 1))
     assert other.adopt(tensors, tmp_path) == ["d"]  # which is shown and told other things
-    with pytest.raises(ValueError, match=r"does not fit this configuration"):
-        other.adopt(tensors, tmp_path, whole=True)
+    trunk = next(key for key in tensors if key.startswith("d.face.trunk."))
+    for bad, whole in ((tensors, True), (tensors | {trunk: torch.zeros(3)}, False)):
+        with pytest.raises(ValueError, match=r"does not fit this configuration"):
+            (other if whole else own).adopt(bad, tmp_path, whole)
     with pytest.raises(ValueError, match=r"has no average\.whole\.position"):
         own.adopt(older, tmp_path, whole=True)
     with pytest.raises(ValueError, match=r"nothing here takes its net\.elsewhere"):
