@@ -24,7 +24,7 @@ from lgin_edge import geometry
 from . import augment, cameras
 from .dataset.labels import Photo
 from .networks import FACE_BOX, NetworkConfig
-from .targets import build, curves, edits, grey, hair, layers, mean_face
+from .targets import build, edits, grey, hair, layers, mean_face
 from .targets.subject import SIDE, subjects
 
 Floats = npt.NDArray[np.float32]
@@ -42,8 +42,6 @@ UNCHANGED = 0.06
 _MISSED = 4.0
 #: And a face with grey hair or a grey beard: whether that gets dark again is what people at 30 are judged by, and one in six has any.
 _GREYS = 3.0
-#: How much of hair is grey, as an eye saw it.
-_HOW_GREY = {"grey": 1.0, "greying": 0.5}
 #: What D knows of a picture beside the age and how grey hair is: where it is from, and the sex. Others have zeros.
 KINDS = ("bio_guide", "congress", "wiki", "us", "vol", "syn", "M", "F")
 
@@ -148,7 +146,7 @@ class Batch:
     present: Tensor  # [N] years
     wanted: Tensor  # [N] years
     kind: Tensor  # [N, KINDS]
-    greyness: Tensor  # [N, 2] fraction of the hair that is grey, at present and as wanted
+    grey_hair: Tensor  # [N, 2] fraction of the hair that is grey, at present and as wanted
     sharp: Tensor  # [N] bool
 
     def to(self, device: torch.device | str) -> Batch:
@@ -238,7 +236,7 @@ class Examples(Dataset[dict[str, Any]]):
         made["depth"] = torch.from_numpy((edit.depth * softness * self.faces.depth[n]).astype(np.float32))
         made["present"], made["wanted"] = torch.tensor(present), torch.tensor(wanted)
         made["kind"] = torch.tensor([float(kind in (f.photos[n].source, f.photos[n].gender)) for kind in KINDS])
-        made["greyness"] = torch.tensor(greyness(f.photos[n].tags, present, wanted))
+        made["grey_hair"] = torch.tensor(edits.grey_hair(f.photos[n].tags, present, wanted))
         made["sharp"] = torch.tensor(bool(self.faces.sharp[n]) and softness > 0.8)
         return made
 
@@ -280,16 +278,6 @@ def _large(image: Bytes, edit: edits.Edit, lines: Floats, place: Floats) -> Byte
     large = edits.Edit(residual, gain, grey, skin, edit.flow, edit.depth)
     made = edits.apply(image.astype(np.float32) / 255, large, lines, place)
     return cv2.convertScaleAbs(made, alpha=255.0)
-
-
-def greyness(tags: frozenset[str], present: float, wanted: float) -> tuple[float, float]:
-    """Fraction of a head's hair that is grey, as it is and as its target has it (``edits.at_age``). At one age some are grey, some are not, and some
-    dye it."""
-    own = max((fraction for tag, fraction in _HOW_GREY.items() if tag in tags), default=0.0)
-    if wanted < present:
-        gone = curves.younger("lines", present, wanted) * curves.share_of_age(present)
-        return own, own * (1 - grey.HOW_DARK * gone)
-    return own, own + (1 - own) * curves.still_to_come("hair", present, wanted)
 
 
 def _near_face(skin: Floats) -> Floats:

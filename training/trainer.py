@@ -267,18 +267,18 @@ class Trainer:
         picture = made.detach().requires_grad_(True)
         # Not by its wrapper, which would wait for the gradients of D.
         with self.fabric.autocast():
-            logits = self.d.module(*self._views(batch, picture, batch.wanted, batch.greyness[:, 1:]))
+            logits = self.d.module(*self._views(batch, picture, batch.wanted, batch.grey_hair[:, 1:]))
         loss = sum((losses.adversarial_g(part.float()) for part in logits), picture.new_zeros(()))
         (slope,) = torch.autograd.grad(loss, picture)
         return loss.item(), slope
 
     def _views(
-        self, batch: examples.Batch, canvas: Tensor, years: Tensor, greyness: Tensor
+        self, batch: examples.Batch, canvas: Tensor, years: Tensor, grey_hair: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What D takes of canvases [N, 3, H, H] in [0, 1] of people of ``years`` [N] with hair of that ``greyness`` [N, 1]."""
+        """What D takes of canvases [N, 3, H, H] in [0, 1] of people of ``years`` [N], of whose hair ``grey_hair`` [N, 1] is grey."""
         codes = torch.cat([data.age_codes(years), batch.kind * self.config.d_knows_kind], -1)
         if self.config.d_sees_hair:
-            codes = torch.cat([codes, greyness], -1)
+            codes = torch.cat([codes, grey_hair], -1)
         # Skin only where the source has the detail: what enlarging lost is never taught as skin.
         sharp = batch.sharp.nonzero()[:, 0] if batch.sharp.any() else torch.arange(len(codes), device=self.device)
         crops = crops_of(canvas[sharp], batch.boxes[sharp], self.config.d_sees_hair)
@@ -291,8 +291,8 @@ class Trainer:
 
     def _critic_step(self, batch: examples.Batch, made: Tensor) -> float:
         c = self.config
-        real = self._views(batch, batch.canvas, batch.present, batch.greyness[:, :1])
-        false = self._views(batch, made, batch.wanted, batch.greyness[:, 1:])
+        real = self._views(batch, batch.canvas, batch.present, batch.grey_hair[:, :1])
+        false = self._views(batch, made, batch.wanted, batch.grey_hair[:, 1:])
         # One forward pass for both: distributed training synchronises once a pass.
         logits = self.d(*(torch.cat(pair) for pair in zip(real, false, strict=True)))
         loss = sum((losses.adversarial_d(*part.float().chunk(2)) for part in logits), made.new_zeros(()))

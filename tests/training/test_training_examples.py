@@ -15,8 +15,7 @@ from lgin_edge.kernels import FacePlan, region_crop
 from training import augment, examples
 from training.dataset import labels
 from training.networks import NetworkConfig
-from training.targets import build, curves, edits
-from training.targets.grey import HOW_DARK
+from training.targets import build, edits
 from training.targets.subject import SIDE
 
 SEED = 9
@@ -108,20 +107,9 @@ def test_views_are_those_of_the_canvas(faces):
     assert row["patches"].shape == (5, 3, CONFIG.patch_size, CONFIG.patch_size)
 
 
-def test_hair_is_as_grey_as_an_eye_saw_it_and_as_its_target_gets(faces):
-    grey, greying, dark = frozenset({"grey", "smile"}), frozenset({"greying"}), frozenset({"bald"})
-    assert examples.greyness(grey, 70, 70) == (1.0, 1.0)
-    assert examples.greyness(greying, 50, 50) == (0.5, 0.5)
-    assert examples.greyness(dark, 62, 62) == (0.0, 0.0)  # it may be dyed
-    assert examples.greyness(dark, 25, 70) == (0.0, pytest.approx(curves.at("hair", 70)))
-    assert examples.greyness(greying, 25, 70) == (0.5, pytest.approx(0.5 + 0.5 * curves.at("hair", 70)))
-    for present, wanted in ((70, 20), (70, 50), (40, 30), (31, 20)):  # as much of its edit as a target has
-        maps = np.ones((edits.CHANNELS, 1, 1), np.float32)
-        own = edits.SubjectEdits(maps, *np.zeros((2, 1, 1, 2), np.float32))
-        gone = edits.at_age(own, present, wanted).gain.item() * HOW_DARK
-        assert examples.greyness(grey, present, wanted) == (1.0, pytest.approx(1 - gone))
+def test_an_example_says_how_grey_hair_is(faces):
     row = source(faces).example(0, 60.0, 70.0, np.random.default_rng(SEED))
-    assert row["greyness"].tolist() == pytest.approx(examples.greyness(faces.photos[0].tags, 60.0, 70.0))
+    assert row["grey_hair"].tolist() == pytest.approx(edits.grey_hair(faces.photos[0].tags, 60.0, 70.0))
 
 
 def test_processes_share_the_numbers_out(faces):

@@ -189,17 +189,17 @@ def test_d_is_told_how_grey_hair_is_that_it_sees(faces, hair, monkeypatch):
     chosen = Trainer(replace(steps(0, 0, 1), d_sees_hair=hair, r1=0.0), faces, fit.make_fabric("cpu", 1, 1))
     batch = chosen.batch("adversarial")
     batch.sharp[:] = True
-    batch.greyness = torch.tensor([[0.125, 0.25], [0.5, 0.75]])
+    batch.grey_hair = torch.tensor([[0.125, 0.25], [0.5, 0.75]])
     seen, forward = [], chosen.d.module.forward
     monkeypatch.setattr(chosen.d.module, "forward", lambda *views: seen.append(views) or forward(*views))
     monkeypatch.setattr(chosen, "batch", lambda _: batch)
     chosen.adversarial_step()
-    for (_, of_faces, crops, of_crops), greyness in zip(seen, ([0.125, 0.5, 0.25, 0.75], [0.25, 0.75]), strict=True):
+    for (_, of_faces, crops, of_crops), grey in zip(seen, ([0.125, 0.5, 0.25, 0.75], [0.25, 0.75]), strict=True):
         assert of_faces.shape[1] == data.age_codes(batch.wanted).shape[1] + len(examples.KINDS) + hair
         assert torch.equal(of_faces, of_crops)
         assert crops.shape[1] == (9 if hair else 5)
         if hair:  # of photographs, then of what was made
-            assert of_faces[:, -1].tolist() == greyness
+            assert of_faces[:, -1].tolist() == grey
 
 
 def test_d_paints_no_colour(faces):

@@ -38,6 +38,11 @@ def younger(sign: str, present: float, wanted: float) -> float:
     return min(1.0, max(0.0, (own - at(sign, wanted)) / own)) if own > 0.02 else 0.0
 
 
+def undone(present: float, wanted: float) -> float:
+    """Share of all that a face can lose of its age that is gone at a younger age: its lines, and the grey of its hair."""
+    return younger("lines", present, wanted) * share_of_age(present)
+
+
 def share_of_age(present: float) -> float:
     """How much of what a face's skin has beyond mean young skin is age: at 30 it is freckles and moles, and stays."""
     return min(1.0, at("lines", present) / 0.2)

@@ -33,6 +33,8 @@ SKIN, MATTE, HAIR_GAIN, HAIR_RED, HAIR_GREEN, HAIR_BLUE = range(6)
 GREY, GAIN, RED, GREEN, BLUE = range(6, 11)
 YOUNG_GAIN, YOUNG_RED, YOUNG_GREEN, YOUNG_BLUE = range(11, 15)
 CHANNELS = 15
+#: How much of hair is grey, as an eye saw it.
+_HOW_GREY = {"grey": 1.0, "greying": 0.5}
 #: Own lines deepen by this in ``ageing.YEARS`` years, on face and neck; skin's detail softens by this when it gets younger. Measured
 #: (``signs``), skin's detail gains 80 % (men) to 130 % (women), lines with it. By 42 % here targets looked older, but what networks learn of it is blotches.
 DEEPEN, DEEPEN_NECK, SOFTEN = 0.12, 0.55, 0.04
@@ -101,9 +103,9 @@ def at_age(own: SubjectEdits, present: float, wanted: float) -> Edit:
         flow = -YOUNGER_SHAPE * curves.younger("shape", present, wanted) * curves.at("shape", present) * own.flow
     m = own.maps
     if wanted < present:
-        skin = curves.younger("lines", present, wanted) * curves.share_of_age(present)
-        residual = skin * m[YOUNG_RED : YOUNG_BLUE + 1].transpose(1, 2, 0)
-        return Edit(residual, skin * m[YOUNG_GAIN], np.zeros_like(m[SKIN]), m[SKIN], flow, 0.0)
+        gone = curves.undone(present, wanted)
+        residual = gone * m[YOUNG_RED : YOUNG_BLUE + 1].transpose(1, 2, 0)
+        return Edit(residual, gone * m[YOUNG_GAIN], np.zeros_like(m[SKIN]), m[SKIN], flow, 0.0)
     # A hair of the picture is dark or grey; lines and shape are each a part of the way.
     hair, skin = curves.still_to_come("hair", present, wanted), curves.older("skin", present, wanted)
     gain = hair * m[HAIR_GAIN]
@@ -111,6 +113,14 @@ def at_age(own: SubjectEdits, present: float, wanted: float) -> Edit:
     residual = (hair * m[HAIR_RED : HAIR_BLUE + 1] + skin * m[RED : BLUE + 1]).transpose(1, 2, 0)
     depth = curves.older("lines", present, wanted)
     return Edit(residual, gain + skin * m[GAIN], (grey + skin * m[GREY]).clip(0, 1), m[SKIN], flow, depth)
+
+
+def grey_hair(tags: frozenset[str], present: float, wanted: float) -> tuple[float, float]:
+    """Fraction of a head's hair that is grey, as it is and as ``at_age`` has it. At one age some are grey, some are not, and some dye it."""
+    own = max((fraction for tag, fraction in _HOW_GREY.items() if tag in tags), default=0.0)
+    if wanted < present:
+        return own, own * (1 - grey.HOW_DARK * curves.undone(present, wanted))
+    return own, own + (1 - own) * curves.still_to_come("hair", present, wanted)
 
 
 def apply(image: Floats, edit: Edit, lines: Floats, place: Floats) -> Floats:

@@ -12,6 +12,7 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'lgin-edg
 pytest.importorskip("scipy", reason="training needs scipy: pip install 'lgin-edge[train]'")
 
 from training.targets import ageing, build, curves, edits, hair, layers, masks, matching, mean_face
+from training.targets.grey import HOW_DARK
 from training.targets.subject import BROWS, CHIN, LEFT_EYE, MOUTH_OPENING, OVAL, RIGHT_EYE, SIDE
 
 SEED = 2
@@ -123,6 +124,20 @@ def test_grey_hair_keeps_its_strands(young, targets):
         float((light - masks.blur(light, 3.0))[core].std()) for light in (young.image @ edits.LUMA, after @ edits.LUMA)
     ]
     assert absolute[1] > absolute[0]
+
+
+def test_hair_is_as_grey_as_an_eye_saw_it_and_as_its_target_gets():
+    grey, greying, dark = frozenset({"grey", "smile"}), frozenset({"greying"}), frozenset({"bald"})
+    assert edits.grey_hair(grey, 70, 70) == (1.0, 1.0)
+    assert edits.grey_hair(greying, 50, 50) == (0.5, 0.5)
+    assert edits.grey_hair(dark, 62, 62) == (0.0, 0.0)  # it may be dyed
+    assert edits.grey_hair(dark, 25, 70) == (0.0, pytest.approx(curves.at("hair", 70)))
+    assert edits.grey_hair(greying, 25, 70) == (0.5, pytest.approx(0.5 + 0.5 * curves.at("hair", 70)))
+    for present, wanted in ((70, 20), (70, 50), (40, 30), (31, 20)):  # as much of its edit as a target has
+        maps = np.ones((edits.CHANNELS, 1, 1), np.float32)
+        own = edits.SubjectEdits(maps, *np.zeros((2, 1, 1, 2), np.float32))
+        gone = edits.at_age(own, present, wanted).gain.item() * HOW_DARK
+        assert edits.grey_hair(grey, present, wanted) == (1.0, pytest.approx(1 - gone))
 
 
 def test_background_stays(young, targets):
