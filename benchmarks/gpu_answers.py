@@ -6,6 +6,7 @@ import importlib.util
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, nullcontext
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,19 +23,35 @@ from lgin_edge.models.description import Description
 from .gpu_scenes import FORMATS, SIZES, Fixed, batch, bundled, edited, frame_on_device, noise
 from .gpu_steps import Step
 
-#: Faces, ages, side in pixels and whether the faces are apart, of one call after another: shapes come back after others were
-#: recorded.
+
+@dataclass(frozen=True)
+class Call:
+    """Faces of one side in pixels, at so many ages. A grey frame has no colour; a face at a corner lies partly off the frame."""
+
+    faces: int
+    ages: int
+    side: int
+    apart: bool = False
+    grey: bool = False
+    corner: bool = False
+
+
+#: One after another: shapes come back after others were recorded. The first ``QUICK`` twice are all there is under a sanitizer, so that
+#: graphs are replayed there, too.
 CALLS = (
-    (1, 1, 300, False),
-    (2, 1, 200, False),
-    (3, 6, 100, True),
-    (1, 6, 300, False),
-    (3, 2, 150, False),
-    (1, 1, 420, False),
-    (3, 6, 100, True),
-    (1, 6, 300, False),
-    (3, 2, 150, False),
+    Call(1, 1, 300),
+    Call(2, 1, 200),
+    Call(3, 7, 100, apart=True),
+    Call(2, 1, 200, grey=True),
+    Call(1, 1, 300, corner=True),
+    Call(1, 6, 300),
+    Call(3, 2, 150, corner=True),
+    Call(1, 1, 420),
+    Call(3, 7, 100, apart=True, grey=True),
+    Call(1, 6, 300),
+    Call(3, 2, 150),
 )
+QUICK = 5
 
 
 def path_answers(step: Step) -> None:
@@ -51,10 +68,12 @@ def _path_answers(step: Step, about: Description) -> None:
         cpu = CpuFramePath(engine, 1, batch=64)  # all faces in one call, as on the GPU: edits are by their place in it
         for pixel_format in FORMATS:
             worst = differ = 0
-            for seed, (faces, ages, side, apart) in enumerate(CALLS[:5] if step.quick else CALLS * 3):
-                frame = noise(pixel_format, height, width, seed)
-                codes = np.eye(len(about.groups), dtype=np.float32)[:ages]
-                where = batch(side / shrink, height, width, faces, 2.5 * side / shrink if apart else 40)
+            for seed, call in enumerate(CALLS[:QUICK] * 2 if step.quick else CALLS * 3):
+                frame = noise(pixel_format, height, width, seed, grey=call.grey)
+                codes = np.eye(len(about.groups), dtype=np.float32)[: call.ages]
+                side = call.side / shrink
+                apart = 2.5 * side if call.apart else 40
+                where = batch(side, height, width, call.faces, apart, corner=call.corner, faint=True)
                 results = [[frame.copy() for _ in codes] for _ in range(2)]
                 for one, result in zip((path, cpu), results, strict=True):
                     one.change(frame, pixel_format, where, codes, result, nullcontext)
@@ -94,8 +113,13 @@ def _check_frames_in_flight(
     frames = [noise(pixel_format, height, width, seed) for seed in range(3 if step.quick else 24)]
     code = np.eye(len(path.description.groups), dtype=np.float32)[0]
     with ExitStack() as stack:
-        there = [frame_on_device(step, path, frame, pixel_format, stack) for frame in frames]
-        where = [batch(height * (0.1 + 0.01 * i), height, width, 1 + i % 2) for i in range(len(frames))]
+        there = [
+            frame_on_device(step, path, frame, pixel_format, stack, padding=64 * (i % 2))
+            for i, frame in enumerate(frames)
+        ]
+        where = [
+            batch(height * (0.1 + 0.01 * i), height, width, 1 + i % 2, corner=i % 3 == 1) for i in range(len(frames))
+        ]
         spare = frame_on_device(step, path, frames[0], pixel_format, stack)
         for faces in (where[0], where[1]) * 2:  # as calls, then recorded
             path.change_on_device(spare, faces, code, nullcontext)

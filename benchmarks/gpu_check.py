@@ -7,6 +7,8 @@ compiles the kernels for this machine's GPU first, beside steps that do not need
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import json
 import os
 import platform
@@ -31,6 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # as the steps have it, whether the package is installed or not
 PACKAGES = ("cuda-bindings", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13", "torch")
 #: Tests that compare our kernels with the CPU's; files by name, because others import what is not on every machine.
 KERNEL_TESTS = ("test_kernels_cuda.py", "test_kernels_edits.py", "test_kernels_edges.py", "test_kernels.py")
@@ -50,16 +53,29 @@ class Step:
         command: of a file or folder for results.
         rows: of that and of what was printed; what stands there already counts also when the time ran out.
         kernels: whether it needs the CUDA build.
+        needs: modules without which there is nothing to run.
     """
 
     seconds: int
     command: Callable[[Path], list[str]]
     rows: Callable[[Path], list[Row]]
     kernels: bool = True
+    needs: tuple[str, ...] = ()
+
+    def lacks(self) -> str:
+        """What is not installed and has to be; "" if all is there."""
+        missing = ", ".join(name for name in self.needs if importlib.util.find_spec(name) is None)
+        return f"needs {missing}: ./bootstrap.sh test,train" if missing else ""
 
 
 def measured(
-    name: str, seconds: int, *, kernels: bool = True, prefix: tuple[str, ...] = (), quick: bool = False
+    name: str,
+    seconds: int,
+    *,
+    kernels: bool = True,
+    needs: tuple[str, ...] = (),
+    prefix: tuple[str, ...] = (),
+    quick: bool = False,
 ) -> Step:
     """A step of ``gpu_steps``."""
 
@@ -77,7 +93,7 @@ def measured(
     def rows(report: Path) -> list[Row]:
         return [json.loads(line) for line in report.read_text().splitlines()] if report.is_file() else []
 
-    return Step(seconds, command, rows, kernels)
+    return Step(seconds, command, rows, kernels, needs)
 
 
 def tests(seconds: int, marks: str, *files: str) -> Step:
@@ -87,18 +103,18 @@ def tests(seconds: int, marks: str, *files: str) -> Step:
         options = ["-q", "-p", "no:cacheprovider", "-W", "default", "-m", marks, f"--junitxml={report}"]
         return [sys.executable, "-m", "pytest", *options, *files]
 
-    return Step(seconds, command, _test_rows)
+    return Step(seconds, command, _test_rows, needs=("pytest",))
 
 
 def steps() -> dict[str, Step]:
     """All steps by name, in their order."""
     found = {
         "card": measured("card", 30, kernels=False),
-        "network": measured("network", 45, kernels=False),
+        "network": measured("network", 45, kernels=False, needs=("torch",)),
         "tests": tests(120, "cuda", *(f"tests/kernels/{name}" for name in KERNEL_TESTS)),
     }
     for name in ("path", "kernels", "paste-times", "path-times", "frame", "arrays"):
-        found[name] = measured(name, 60)
+        found[name] = measured(name, 60, needs=("torch",) if name == "frame" else ())
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("/usr/local/cuda/bin/compute-sanitizer")
     for tool in SANITIZERS if sanitizer else ():
         prefix = (str(sanitizer), "--tool", tool, "--error-exitcode", "9")
@@ -168,8 +184,17 @@ def _test_rows(report: Path) -> list[Row]:
     return rows
 
 
+def native_module() -> Path | None:
+    """The compiled module that is imported here: of an editable installation it lies elsewhere than the package."""
+    found = importlib.util.find_spec("lgin_edge._native")
+    return Path(found.origin) if found is not None and found.origin is not None else None
+
+
 class Build:
-    """The kernels for one architecture, compiled in the background by CMake and Ninja with pybind11 of this Python."""
+    """The kernels for one architecture, compiled in the background by CMake and Ninja with pybind11 of this Python.
+
+    They take the place of the module that is imported here.
+    """
 
     def __init__(self, architecture: str, jobs: int) -> None:
         self.start, self.folder = time.monotonic(), ROOT / "build" / "gpu_check"
@@ -186,7 +211,7 @@ class Build:
         ]
         configure += [f"-DCMAKE_CUDA_ARCHITECTURES={architecture}", f"-DPython_EXECUTABLE={sys.executable}"]
         compile_ = ["cmake", "--build", str(self.folder), "--parallel", str(jobs)]
-        install = ["cmake", "--install", str(self.folder), "--prefix", str(ROOT)]
+        install = ["cmake", "--install", str(self.folder), "--prefix", str(self.folder / "installed")]
         script = " && ".join(shlex.join(one) for one in (configure, compile_, install))
         self.process = subprocess.Popen(
             script,
@@ -207,7 +232,11 @@ class Build:
             output = self.process.communicate()[0]
         row = {"step": "build", "what": "build", "seconds": round(time.monotonic() - self.start, 1)}
         if self.process.returncode == 0:
-            return row | {"outcome": "passed"}
+            (made,) = (self.folder / "installed" / "lgin_edge").glob("_native*")
+            there = native_module() or ROOT / "lgin_edge" / made.name
+            there.unlink(missing_ok=True)  # not written over: another process may run it
+            shutil.copy(made, there)
+            return row | {"outcome": "passed", "module": str(there)}
         return row | {"outcome": "failed", "detail": output[-1500:]}
 
     def stop(self) -> None:
@@ -219,11 +248,15 @@ class Build:
 def machine() -> dict[str, Any]:
     """What the figures belong to."""
     installed = {one.metadata["Name"]: one.version for one in metadata.distributions()}
+    native = native_module()
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     return {
         "platform": platform.platform(),
         "python": platform.python_version(),
         "commit": commit.strip() or None,
+        "native": None
+        if native is None
+        else {"path": str(native), "sha256": hashlib.sha256(native.read_bytes()).hexdigest()},
         "packages": {package: installed[package] for package in PACKAGES if package in installed},
         "cpus": os.cpu_count(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -234,15 +267,16 @@ def check(
     wanted: dict[str, Step], seconds: float, build: Build | None, step_seconds: float = 3600
 ) -> Iterator[list[Row]]:
     """The rows of one step after another, until the time is over or there is no GPU."""
-    end = time.monotonic() + seconds
+    end, not_built = time.monotonic() + seconds, ""
     for name, step in wanted.items():
         if step.kernels and build is not None:
             row = build.wait(max(1.0, end - time.monotonic()))
             build = None
+            not_built = "" if row["outcome"] == "passed" else "the kernels could not be compiled"
             yield [row]
         left = end - time.monotonic()
-        if left < 1:
-            yield [{"step": name, "what": name, "outcome": "skipped", "skipped": "no time was left"}]
+        if why := (step.kernels and not_built) or step.lacks() or ("no time was left" if left < 1 else ""):
+            yield [{"step": name, "what": name, "outcome": "skipped", "skipped": why}]
             continue
         rows = run(name, step, min(step.seconds, step_seconds, left))
         yield rows
@@ -277,6 +311,12 @@ def main(
         )
     if not (weights := ROOT / "lgin_edge" / "weights" / "lgin.onnx").is_file():
         raise typer.BadParameter(f"{weights} is not here, and most steps read it")
+    tools = {tool: shutil.which(tool) for tool in ("cmake", "ninja")} | {
+        "pybind11": importlib.util.find_spec("pybind11")
+    }
+    if build and (missing := [tool for tool, found in tools.items() if found is None]):
+        wanted = " ".join(missing)
+        raise typer.BadParameter(f"needs {wanted}: {sys.executable} -m pip install {wanted}", param_hint="--build")
     building = Build(build, max(1, (os.cpu_count() or 1) - 2)) if build else None
     report: dict[str, Any] = {"machine": machine(), "rows": []}
     console = Console()

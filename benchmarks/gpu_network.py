@@ -54,8 +54,9 @@ class Network:
         net = net.to(device, memory_format=torch.channels_last)
         if half:
             net.half()
-            net.lines.float()
-            net.lines.register_forward_pre_hook(lambda _, inputs: tuple(one.float() for one in inputs))
+            lines = net.lines.float()
+            deep = lines.deep
+            lines.deep = lambda slopes, age: deep(slopes, age.float())
         self.net, self.device, self.dtype = net, device, torch.float16 if half else torch.float32
 
     def __call__(self, face: Tensor, patches: Tensor, boxes: Tensor, age: Tensor) -> tuple[Tensor, ...]:
@@ -85,7 +86,7 @@ class TorchEngine:
     def __init__(
         self, about: Description, queue: Callable[[int, Callable[[], None]], None] | None, half: bool = True
     ) -> None:
-        self.description, self._queue = about, queue
+        self.description, self._queue, self.max_ages = about, queue, len(about.groups)
         kind, single = np.dtype(np.float16 if half else np.float32), np.dtype(np.float32)
         self.dtypes = {**dict.fromkeys(("face", "patches", *about.outputs), kind), "boxes": single, "age": single}
         self._network = Network(half, DEVICE if half else "cpu")

@@ -32,15 +32,14 @@ class Fixed:
     ``interfaces.Backend`` for the CPU."""
 
     max_faces, capturable = 3, True
-    _AGES = 6
 
     def __init__(self, cuda: Cuda, about: Description) -> None:
-        self.description, self._cuda = about, cuda
+        self.description, self._cuda, self.max_ages = about, cuda, len(about.groups)
         half, single = np.dtype(np.float16), np.dtype(np.float32)
         self.dtypes = {**dict.fromkeys(("face", "patches", *about.outputs), half), "boxes": single, "age": single}
         rng = np.random.default_rng(0)
         self._edits = {
-            name: rng.uniform(*_RANGES[name], about.shape(name, self.max_faces, self._AGES)).astype(np.float16)
+            name: rng.uniform(*_RANGES[name], about.shape(name, self.max_faces, self.max_ages)).astype(np.float16)
             for name in about.outputs
         }
         self._buffers = {name: PinnedBuffer(cuda, edits.nbytes) for name, edits in self._edits.items()}
@@ -70,7 +69,7 @@ class Fixed:
     def _size(self, name: str, ages: int) -> int:
         """Bytes of a face's edits."""
         size = self._edits[name][0].nbytes
-        return size if name == "place" else size // self._AGES * ages
+        return size if name == "place" else size // self.max_ages * ages
 
     def bind(self, addresses: Mapping[str, int], faces: int, ages: int) -> BoundCall:
         return BoundCall(partial(self._enqueue, addresses, faces, ages))
@@ -109,31 +108,49 @@ def bundled() -> Description:
 
 
 def edited() -> list[Description]:
-    """The bundled model's with its edits where the picture is before it moves (format 2), and where it shows them (format 4)."""
-    return [replace(bundled(), format=number) for number in (2, 4)]
+    """The bundled model's with its edits where the picture is before it moves (format 2), and where it shows them (formats 3 and 4)."""
+    return [replace(bundled(), format=number) for number in (2, 3, 4)]
 
 
-def noise(pixel_format: PixelFormat, height: int, width: int, seed: int = 0) -> Frame:
-    return np.random.default_rng(seed).integers(0, 256, pixel_format.shape(height, width), dtype=np.uint8)
+def noise(pixel_format: PixelFormat, height: int, width: int, seed: int = 0, *, grey: bool = False) -> Frame:
+    """A frame of noise; a grey one has no colour, and none may come into it."""
+    random = np.random.default_rng(seed)
+    frame = random.integers(0, 256, pixel_format.shape(height, width), dtype=np.uint8)
+    if grey and pixel_format.is_nv12:
+        frame[height:] = 128
+    elif grey:
+        frame[..., :3] = frame[..., :1]
+    return frame
 
 
 def frame_on_device(
-    step: Step, path: GpuFramePath, frame: Frame, pixel_format: PixelFormat, stack: ExitStack
+    step: Step, path: GpuFramePath, frame: Frame, pixel_format: PixelFormat, stack: ExitStack, padding: int = 0
 ) -> DeviceFrame:
-    """A copy on the device, which the path's stream has once it is waited for."""
-    memory = stack.enter_context(closing(PinnedBuffer(step.cuda, frame.nbytes)))
-    memory.host[:] = frame.reshape(-1)
-    memory.upload(path.stream.handle)
+    """A copy on the device, which the path's stream has once it is waited for; with ``padding`` bytes behind each row."""
     height, width = pixel_format.size(frame)
-    pitch = width * pixel_format.channels
-    return DeviceFrame(memory.address, pitch, height, width, pixel_format, path.stream.handle, 0, memory)
+    rows, row = pixel_format.rows(height), width * pixel_format.channels
+    memory = stack.enter_context(closing(PinnedBuffer(step.cuda, rows * (row + padding))))
+    memory.host.reshape(rows, row + padding)[:, :row] = frame.reshape(rows, row)
+    memory.upload(path.stream.handle)
+    return DeviceFrame(memory.address, row + padding, height, width, pixel_format, path.stream.handle, 0, memory)
 
 
-def batch(side: float, height: int, width: int, faces: int = 1, step: float = 40) -> FaceBatch:
-    """Faces from the frame's middle on, each ``step`` pixels further and turned a little more: at 40 they overlap."""
+def batch(
+    side: float,
+    height: int,
+    width: int,
+    faces: int = 1,
+    step: float = 40,
+    *,
+    corner: bool = False,
+    faint: bool = False,
+) -> FaceBatch:
+    """Faces from the frame's middle (or upper left corner) on, each ``step`` pixels further and turned a little more: at 40 they overlap.
+    With ``faint`` every other one is shown at a strength of 0.6."""
     found = []
     for i in range(faces):
         cos, sin = side * np.cos(0.1 + 0.2 * i), side * np.sin(0.1 + 0.2 * i)
-        centre = (width / 2 + step * (i - (faces - 1) / 2), height / 2 + 20 * i)
+        x, y = (4.0, 6.0) if corner else (width / 2 - step * (faces - 1) / 2, height / 2)
+        centre = (x + step * i, y + 20 * i)
         found.append(Face((geometry.TEMPLATE - 0.5) @ np.array([[cos, sin], [-sin, cos]]) + centre))
-    return FaceBatch.of(found)
+    return FaceBatch.of(found, np.resize([0.6, 1.0], faces) if faint else None)

@@ -58,6 +58,7 @@ class Runtime:
         self._graphs: dict[int, list[Callable[[], None]]] = {}
         self._events: dict[int, Callable[[], None]] = {}
         self.driver = 13000
+        self.room: int | None = None  # bytes of the device's memory
         self._adopted: set[int] = set()
         self._next = 1000
         self._lost_after: int | None = None
@@ -77,6 +78,8 @@ class Runtime:
                     self._queues.clear()  # what was queued is never done
                     self._captured.clear()
                     return (FAILED, None)
+            if name == "cudaMalloc" and self.room is not None and self.held() + arguments[0] > self.room:
+                return (FAILED, None)
             if name in self.faults:
                 self.faults[name] -= 1
                 if self.faults[name] < 0:
@@ -176,6 +179,10 @@ class Runtime:
 
     def cudaMalloc(self, size: int) -> int:
         return self._allocate(size, "device memory")
+
+    def held(self) -> int:
+        """Bytes of the device's memory that are taken."""
+        return sum(len(self._memory[at]) - 256 for at, kind in self.live.items() if kind == "device memory")
 
     def cudaFree(self, address: int) -> None:
         self._release(address, "device memory")
@@ -342,6 +349,8 @@ class QueuedEngine(OnnxGpuEngine):
 
     def bind(self, addresses: Mapping[str, int], faces: int, ages: int) -> OnnxCall:
         engine, queue = self, self.runtime.queue
+        assert {addresses[name] % 256 for name in ("boxes", "age")} == {0}, "TensorRT does not take it"
+        assert ages <= self.max_ages, "no profile has so many"
         self.bound += 1
 
         class QueuedCall(OnnxCall):

@@ -35,10 +35,18 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
 class DeviceScope {
  public:
   explicit DeviceScope(int device) {
-    const int count = device_count();
+    int count = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess) {
+      cudaGetLastError();
+      count = 0;
+    }
     if (device < 0 || device >= count) {
+      // A driver that is older than this build finds its GPUs, and the error alone says that it is.
+      const std::string why = error == cudaSuccess ? "" : std::string(" (") + cudaGetErrorString(error) + ")";
       throw DeviceError("device cuda:" + std::to_string(device) + ": this machine has " + std::to_string(count) +
-                        " usable CUDA devices; use device \"cpu\", or see nvidia-smi for what the driver finds");
+                        " usable CUDA devices" + why +
+                        "; use device \"cpu\", or see nvidia-smi for what the driver finds");
     }
     check(cudaGetDevice(&previous_), "cudaGetDevice");
     check(cudaSetDevice(device), "cudaSetDevice");

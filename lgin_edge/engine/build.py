@@ -13,6 +13,7 @@ import onnx
 
 from ..errors import BackendError, InputError, ModelError
 from ..files import write_files
+from ..inference.cuda import Cuda
 from ..models import engine_file, onnx_file, tensorrt_variants
 from ..models.description import METADATA_KEY, Description, EngineFacts
 from ..models.tensorrt_variants import Log, Variant
@@ -107,9 +108,13 @@ def build(
     trt = variant.load()
     log = Log()
     logger = log.attach(trt)
+    cuda = None if variant.cross else _gpu(variant, targets, device)
+    if cuda is not None:
+        cuda.activate()  # TensorRT builds for, and on, the GPU of the calling thread
     builder = variant.make("Builder", logger, log)
     settings = builder.create_builder_config()
-    facts = EngineFacts(variant.name, variant.version(), _targets(trt, settings, variant, targets, device), max_faces)
+    names = _targets(trt, settings, variant, targets) if cuda is None else (f"sm{cuda.capability}",)
+    facts = EngineFacts(variant.name, variant.version(), names, max_faces)
     description = replace(prepared.description, engine=facts)
     network = builder.create_network(
         sum(1 << int(f) for f in tensorrt_variants.flags(trt.NetworkDefinitionCreationFlag, variant.network_flags))
@@ -130,7 +135,7 @@ def build(
         settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace << 20)
     cache = _read_cache(settings, timing_cache)
     start = time.perf_counter()
-    data = _run(trt, builder, network, settings, progress)
+    data = _run(trt, builder, network, settings, progress, cuda)
     if data is None:
         raise BackendError(f"{variant.name} {facts.version} built no engine: {log.last('it does not say why')}")
     seconds = time.perf_counter() - start
@@ -140,29 +145,28 @@ def build(
     return Built(description, digest, len(data), seconds)
 
 
-def _targets(trt: Any, settings: Any, variant: Variant, targets: Sequence[str], device: int) -> tuple[str, ...]:
+def _targets(trt: Any, settings: Any, variant: Variant, targets: Sequence[str]) -> tuple[str, ...]:
     """Set the GPUs to build for; how the description names them."""
-    if variant.cross:
-        known = {
-            name.lower(): value for name, value in trt.ComputeCapability.__members__.items() if name.startswith("SM")
-        }
-        unknown = [name for name in targets if name.lower() not in known]
-        if unknown:
-            raise InputError(f"target: {variant.name} builds for {', '.join(known)}, got {', '.join(unknown)}")
-        names = tuple(sorted({name.lower() for name in targets}))
-        if names:
-            settings.num_compute_capabilities = len(names)
-            for i, name in enumerate(names):
-                settings.set_compute_capability(known[name], i)
-        return names
+    known = {name.lower(): value for name, value in trt.ComputeCapability.__members__.items() if name.startswith("SM")}
+    unknown = [name for name in targets if name.lower() not in known]
+    if unknown:
+        raise InputError(f"target: {variant.name} builds for {', '.join(known)}, got {', '.join(unknown)}")
+    names = tuple(sorted({name.lower() for name in targets}))
+    if names:
+        settings.num_compute_capabilities = len(names)
+        for i, name in enumerate(names):
+            settings.set_compute_capability(known[name], i)
+    return names
+
+
+def _gpu(variant: Variant, targets: Sequence[str], device: int) -> Cuda:
+    """The GPU of a variant that builds for no other one."""
     if targets:
         raise InputError(
             f"target: {variant.name} builds only for the GPU that is here; --runtime tensorrt-rtx builds for others"
         )
-    from ..inference.cuda import Cuda
-
     try:
-        return (f"sm{Cuda(device).capability}",)
+        return Cuda(device)
     except BackendError as error:
         raise BackendError(
             f"{variant.name} times its kernels on the GPU that it builds for, and needs one: {error}. Run lgin-edge build on the "
@@ -189,7 +193,7 @@ def _read_cache(settings: Any, path: Path | None) -> Any:
     return cache
 
 
-def _run(trt: Any, builder: Any, network: Any, settings: Any, progress: Progress) -> bytes | None:
+def _run(trt: Any, builder: Any, network: Any, settings: Any, progress: Progress, cuda: Cuda | None) -> bytes | None:
     """Build in another thread, so that Ctrl-C is heard: TensorRT asks after each step whether to go on."""
     stop = threading.Event()
     if hasattr(trt, "IProgressMonitor"):
@@ -200,6 +204,8 @@ def _run(trt: Any, builder: Any, network: Any, settings: Any, progress: Progress
 
     def work() -> None:
         try:
+            if cuda is not None:
+                cuda.activate()
             serialized = builder.build_serialized_network(network, settings)
             built.append(None if serialized is None else bytes(serialized))
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that waits

@@ -82,27 +82,35 @@ class GpuFramePath:
         with stage("gpu"), self._turn():
             # A call that failed or was interrupted may have left work, which would read and write this frame's memory.
             self._finish()
-            x0, y0, x1, y1 = plan.rectangle
-            pitch = (x1 - x0) * pixel_format.channels
-            size = pitch * pixel_format.rows(y1 - y0)
-            ages, stream = len(codes), self.stream.handle
-            entry = self._entry(GraphKey(pixel_format, len(faces), ages, plan.disjoint), size, ages)
-            pixels, step = self.memory.pixels, self.memory.capacity
-            assert pixels is not None
-            for part, here in _staged(pixel_format.planes(source, plan.rectangle), pixels.host):
-                here[...] = part
-            parameters = self._write(entry, plan, pixels.address, pitch, plan.rectangle, codes)
-            pixels.upload(stream, size)
-            kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
-            for i in range(1, ages):
-                self.cuda.call("cudaMemcpyAsync", pixels.address + i * step, pixels.address, size, kind, stream)
-            self._run(entry, parameters)
-            for i in range(ages):
-                pixels.download(stream, size, i * step)
-            self._finish()
-            for i, result in enumerate(results):
-                for part, here in _staged(pixel_format.planes(result, plan.rectangle), pixels.host[i * step :]):
+            changed: list[npt.NDArray[np.uint8]] = []  # at each age, the rectangle's bytes
+            for first in range(0, len(codes), self.engine.max_ages):
+                changed = [one.copy() for one in changed]  # the pinned memory is written anew
+                changed += self._changed(source, plan, codes[first : first + self.engine.max_ages])
+            for result, there in zip(results, changed, strict=True):
+                for part, here in _staged(pixel_format.planes(result, plan.rectangle), there):
                     part[...] = here
+
+    def _changed(self, source: Frame, plan: FacePlan, codes: npt.NDArray[np.float32]) -> list[npt.NDArray[np.uint8]]:
+        """The bytes of the rectangle at ages of one call of the engine, in pinned memory."""
+        (x0, y0, x1, y1), pixel_format = plan.rectangle, plan.pixel_format
+        pitch = (x1 - x0) * pixel_format.channels
+        size = pitch * pixel_format.rows(y1 - y0)
+        ages, stream = len(codes), self.stream.handle
+        entry = self._entry(GraphKey(pixel_format, len(plan.faces), ages, plan.disjoint), size, ages)
+        pixels, step = self.memory.pixels, self.memory.capacity
+        assert pixels is not None
+        for part, here in _staged(pixel_format.planes(source, plan.rectangle), pixels.host):
+            here[...] = part
+        parameters = self._write(entry, plan, pixels.address, pitch, plan.rectangle, codes)
+        pixels.upload(stream, size)
+        kind = self.cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        for i in range(1, ages):
+            self.cuda.call("cudaMemcpyAsync", pixels.address + i * step, pixels.address, size, kind, stream)
+        self._run(entry, parameters)
+        for i in range(ages):
+            pixels.download(stream, size, i * step)
+        self._finish()
+        return [pixels.host[i * step : i * step + size] for i in range(ages)]
 
     def change_on_device(
         self,
@@ -184,8 +192,19 @@ class GpuFramePath:
     def _entry(self, key: GraphKey, size: int, copies: int) -> GraphCacheEntry:
         """The entry of a shape, with room for ``size`` bytes of pixels and ``copies`` copies of them.
 
-        Nothing is running unless it was recorded, or tried to be, with this memory.
+        Where memory is short, other shapes give theirs up. Nothing is running unless it was recorded, or tried to be, with this
+        memory.
         """
+        try:
+            return self._found_or_made(key, size, copies)
+        except BackendError:
+            self._finish()
+            while self.entries:
+                self.entries.popitem()[1].close()
+            self.memory.close()
+            return self._found_or_made(key, size, copies)
+
+    def _found_or_made(self, key: GraphKey, size: int, copies: int) -> GraphCacheEntry:
         found = self.entries.get(key)
         if found is None or found.runs < 2 or not self.memory.fits(size, copies):
             self._finish()
@@ -213,20 +232,22 @@ class GpuFramePath:
         parameters = entry.free_parameters()
         self._check([parameters])
         plan.write_block(parameters.block, address, pitch, rectangle)
-        parameters.boxes[:] = plan.faces.boxes
-        parameters.age[:] = np.tile(codes, (len(plan.faces), 1))
+        first = 0
+        for boxes, age in parameters.inputs:
+            boxes[:] = plan.faces.boxes[first : first + len(boxes)]
+            age[:] = np.tile(codes, (len(boxes), 1))
+            first += len(boxes)
         return parameters
 
     def _run(self, entry: GraphCacheEntry, parameters: Parameters) -> None:
         """Queue an entry's work: as calls the first time, which also warms everything up, and as its graph from then on."""
         self._interrupted = True
-        if self.record and entry.runs == 1:
-            self.record = all(call.capturable(self.stream.handle) for call in entry.calls)
+        if self.record and entry.record and entry.runs and entry.graph is None:
+            entry.record = all(call.capturable(self.stream.handle) for call in entry.calls)
             try:
-                entry.graph = self.stream.capture(lambda: self._queue(entry)) if self.record else None
+                entry.graph = self.stream.capture(lambda: self._queue(entry)) if entry.record else None
             except BackendError:
-                self.record = False  # this engine cannot be recorded after all: go on with calls
-        entry.runs += 1
+                entry.record = False  # it cannot be recorded after all: go on with calls
         stream, at = self.stream.handle, entry.addresses["not_finite"]
         parameters.running = True
         self._running = [one for one in self._running if one is not parameters] + [parameters]
@@ -237,6 +258,7 @@ class GpuFramePath:
             self._queue(entry)
         parameters.download(at, stream)
         parameters.done.record(stream)
+        entry.runs += 1  # not of a run that failed: the first one warms everything up
         self._interrupted = False
 
     def _finish(self) -> None:

@@ -19,7 +19,7 @@ from .interfaces import Engine, EngineCall
 #: Frames of one shape that may be in flight, each with parameters of its own.
 PARAMETER_SETS = 4
 
-#: Parts of the parameters' memory begin at multiples of this.
+#: Parts of the parameters' memory begin at multiples of this, as TensorRT asks of each tensor (``setTensorAddress``).
 _ALIGNMENT = 256
 #: Least bytes of a rectangle's memory: a face of 150 pixels.
 _LEAST_CAPACITY = 1 << 16
@@ -83,7 +83,8 @@ class Parameters:
         done: the end of that frame's work.
         not_finite: what came down: whether each output, in the description's order, has values that are not finite.
         coloured: zeros, from which the paste begins.
-        block, boxes, age: of the frame's faces and ages.
+        block: of the frame's faces.
+        inputs: boxes and ages of the faces of each call of the engine.
     """
 
     def __init__(self, cuda: Cuda, layout: np.dtype[Any]) -> None:
@@ -93,22 +94,23 @@ class Parameters:
             self.done = stack.enter_context(closing(Event(cuda)))
             self._owned = stack.pop_all()
         self._memory.host[:] = 0
-        record = self._memory.host.view(layout)
-        self.not_finite, self.block, self.boxes, self.age = (
-            record[name][0] for name in ("not_finite", "block", "boxes", "age")
-        )
+        record = self._memory.host.view(layout)[0]
+        self.not_finite, self.block = record["not_finite"], record["block"]
+        calls = sum(name.startswith("boxes") for name in layout.fields or ())
+        self.inputs = [(record[f"boxes{i}"], record[f"age{i}"]) for i in range(calls)]
 
     @staticmethod
     def layout(key: GraphKey, engine: Engine) -> np.dtype[Any]:
         """Where everything lies, here and on the device."""
-        about, n, m = engine.description, key.faces, key.faces * key.ages
+        about, n = engine.description, key.faces
         fields: dict[str, tuple[npt.DTypeLike, tuple[int, ...]]] = {
             "not_finite": (np.uint32, (len(about.outputs),)),
-            "coloured": (np.uint8, (m,)),
+            "coloured": (np.uint8, (n * key.ages,)),
             "block": (np.uint8, (kernels.block_size(key.pixel_format, n),)),
-            "boxes": (engine.dtypes["boxes"], (n, 5, 4)),
-            "age": (engine.dtypes["age"], (m, len(about.groups))),
         }
+        for i, faces in enumerate(faces_of_calls(n, engine)):
+            fields[f"boxes{i}"] = (engine.dtypes["boxes"], (faces, 5, 4))
+            fields[f"age{i}"] = (engine.dtypes["age"], (faces * key.ages, len(about.groups)))
         sizes = [-(-np.dtype(field).itemsize // _ALIGNMENT) * _ALIGNMENT for field in fields.values()]
         ends = list(accumulate(sizes))
         offsets = [end - size for end, size in zip(ends, sizes, strict=True)]
@@ -126,8 +128,14 @@ class Parameters:
 
     def close(self) -> None:
         """Free it. Raises BackendError."""
-        self.not_finite = self.block = self.boxes = self.age = np.empty(0, np.uint8)
+        self.not_finite = self.block = np.empty(0, np.uint8)
+        self.inputs = []
         self._owned.close()
+
+
+def faces_of_calls(faces: int, engine: Engine) -> list[int]:
+    """How many faces each call of an engine has."""
+    return [min(engine.max_faces, faces - first) for first in range(0, faces, engine.max_faces)]
 
 
 class GraphCacheEntry:
@@ -144,6 +152,7 @@ class GraphCacheEntry:
         self.half = dtypes["face"] == np.float16
         self.graph: Graph | None = None
         self.runs = 0
+        self.record = engine.capturable  # whether its second run is recorded
         layout = Parameters.layout(key, engine)
         with ExitStack() as stack:
             #: In turns, the last used last.
@@ -159,10 +168,11 @@ class GraphCacheEntry:
             self.addresses |= {name: memory.address for name, memory in memories.items()}
             #: As many as the engine needs for all faces.
             self.calls: list[EngineCall] = []
-            for first in range(0, n, engine.max_faces):
-                part = {name: self.addresses[name] + first * size for name, size in self.per_face.items()}
-                call = engine.bind(part, min(engine.max_faces, n - first), g)
-                self.calls.append(stack.enter_context(closing(call)))
+            for i, faces in enumerate(faces_of_calls(n, engine)):
+                first = i * engine.max_faces
+                part = {name: self.addresses[name] + first * self.per_face[name] for name in memories}
+                part |= {name: self.addresses[f"{name}{i}"] for name in ("boxes", "age")}
+                self.calls.append(stack.enter_context(closing(engine.bind(part, faces, g))))
             self._owned = stack.pop_all()
 
     def free_parameters(self) -> Parameters:

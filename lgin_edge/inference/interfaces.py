@@ -66,7 +66,7 @@ class Engine(Protocol):
 
     Attributes:
         dtypes: of each input and output by its name; ``face``, ``patches`` and the outputs share one.
-        max_faces: most faces of one call.
+        max_faces, max_ages: most faces, and most ages of each, of one call.
         capturable: whether calls may be recorded in a CUDA graph; each call knows in the end.
     """
 
@@ -76,6 +76,8 @@ class Engine(Protocol):
     def dtypes(self) -> Mapping[str, np.dtype[Any]]: ...
     @property
     def max_faces(self) -> int: ...
+    @property
+    def max_ages(self) -> int: ...
     @property
     def capturable(self) -> bool: ...
 

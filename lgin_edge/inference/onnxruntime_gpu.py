@@ -15,8 +15,8 @@ from ..errors import BackendError, ModelError
 from ..limits import LIMITS, Limits
 from .onnxruntime import OnnxBackend, Provider
 
-#: Most faces of one call; ONNX Runtime's own memory grows with them.
-MAX_FACES = 8
+#: Most faces of one call, and most ages of each; ONNX Runtime's own memory grows with them.
+MAX_FACES, MAX_AGES = 8, 8
 PROVIDER = "CUDAExecutionProvider"
 
 
@@ -30,7 +30,7 @@ class OnnxGpuEngine:
     Raises BackendError: this ONNX Runtime has no CUDA, or it does not work here; or as ``OnnxBackend``.
     """
 
-    max_faces = MAX_FACES
+    max_faces, max_ages = MAX_FACES, MAX_AGES
     #: ONNX Runtime allocates while it runs, which a recorded graph must not.
     capturable = False
 

@@ -45,6 +45,7 @@ class TensorRTEngine:
         self._log = Log()
         self._logger = self._log.attach(trt)
         self._path, self.max_faces = path, facts.max_faces
+        self.max_ages = len(self.description.groups)  # as ``engine.build`` makes the profile
         self._runtime: Any = variant.make("Runtime", self._logger, self._log)
         self._engine: Any = self._runtime.deserialize_cuda_engine(data)
         if self._engine is None:
@@ -61,6 +62,7 @@ class TensorRTEngine:
 
     def bind(self, addresses: Mapping[str, int], faces: int, ages: int) -> TensorRTCall:
         """A call with a context of its own, as TensorRT asks of what is recorded. Raises BackendError."""
+        self.forget_errors()
         context: Any = self._engine.create_execution_context(self._how)
         if context is None:
             raise self.failed("made no context")
@@ -69,7 +71,8 @@ class TensorRTEngine:
             if not context.set_input_shape(name, self.description.shape(name, faces, ages)):
                 raise self.failed(f"does not take {faces} faces at {ages} ages")
         for name in self.dtypes:
-            context.set_tensor_address(name, addresses[name])
+            if not context.set_tensor_address(name, addresses[name]):
+                raise self.failed(f"does not take {name} at address {addresses[name]:#x}")
         return TensorRTCall(self, context, f"{faces} faces at {ages} ages")
 
     def close(self) -> None:
@@ -79,6 +82,10 @@ class TensorRTEngine:
                 write_files({self.cache: bytes(self._compiled.serialize())})
         self._how = self._compiled = self._engine = self._runtime = None
         self._memory.close()
+
+    def forget_errors(self) -> None:
+        """What fails next is not explained by what failed before."""
+        self._log.clear()
 
     def failed(self, what: str) -> BackendError:
         """The error of an engine that did something wrong."""
@@ -134,6 +141,7 @@ class TensorRTCall:
         return can is None or bool(can(stream))
 
     def enqueue(self, stream: int) -> None:
+        self._engine.forget_errors()
         if not self._context.execute_async_v3(stream):
             raise self._engine.failed(f"failed on {self._what}")
 

@@ -119,6 +119,10 @@ class Log:
 
         return Logger()
 
+    def clear(self) -> None:
+        """Forget what was reported, before something else is done."""
+        self.errors.clear()
+
     def last(self, otherwise: str) -> str:
         """The first line of the first error, which is the cause; later ones follow from it."""
         return self.errors[0].splitlines()[0] if self.errors else otherwise

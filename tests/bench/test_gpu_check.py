@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cuda_stand_in
 import pytest
@@ -12,6 +14,7 @@ from cuda_stand_in import needs_kernels
 
 pytest.importorskip("benchmarks.gpu_check", reason="needs a checkout")
 
+import lgin_edge._native
 from benchmarks import gpu_check, gpu_steps
 from benchmarks.gpu_check import Step
 
@@ -58,15 +61,41 @@ def test_no_gpu_ends_it_and_no_time_skips() -> None:
     assert "not done after 0 s" in row["detail"]
 
 
+def test_what_is_not_installed_or_did_not_compile_skips() -> None:
+    """A healthy card has not failed."""
+    lacks = replace(step("add(what='network')"), needs=("json", "no_such_module"), kernels=False)
+    build = SimpleNamespace(wait=lambda seconds: {"step": "build", "what": "build", "outcome": "failed"})
+    found = gpu_check.check({"network": lacks, "path": step("add(what='path')")}, 60, build)  # type: ignore[arg-type]
+    rows = [row for rows in found for row in rows]
+    assert [(row["step"], row["outcome"], row.get("skipped")) for row in rows] == [
+        ("network", "skipped", "needs no_such_module: ./bootstrap.sh test,train"),
+        ("build", "failed", None),
+        ("path", "skipped", "the kernels could not be compiled"),
+    ]
+
+
+def test_kernels_that_were_compiled_take_the_place_of_those_that_are_imported() -> None:
+    native = gpu_check.native_module()
+    assert native is not None
+    assert str(native) == lgin_edge._native.__file__
+    assert gpu_check.machine()["native"]["path"] == str(native)
+
+
 @needs_kernels
-@pytest.mark.parametrize(("name", "count"), [("card", 3), ("path", 14), ("paste-times", 16), ("path-times", 10)])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("card", 3), ("path", 21), ("paste-times", 24), ("path-times", 10), ("network", 5), ("frame", 10)],
+)
 def test_measurements_run(name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name in ("network", "frame"):
+        pytest.importorskip("torch", reason="needs PyTorch: ./bootstrap.sh test,train")
     runtime = cuda_stand_in.Runtime()
     cuda_stand_in.queue_launches(runtime, monkeypatch)
     (gpu_steps.STEPS | gpu_steps.kernel_steps())[name](gpu_steps.Step(tmp_path / "rows", True, runtime))
     rows = [json.loads(line) for line in (tmp_path / "rows").read_text().splitlines()]
     assert len(rows) == count
     assert not any(row.get("failed") for row in rows)
-    assert all(row["bytes_that_differ"] == 0 for row in rows if "bytes_that_differ" in row)
+    # A whole frame has a network in half precision, and a limit of its own.
+    assert name == "frame" or all(row["bytes_that_differ"] == 0 for row in rows if "bytes_that_differ" in row)
     assert all(row["graph"] for row in rows if row.get("frame_from") == "device" and "graph" in row)
     assert runtime.live == {}

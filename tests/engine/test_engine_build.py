@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import models
@@ -187,6 +188,20 @@ def test_full_tensorrt_without_a_gpu_says_what_is_missing(prepared: builder.Prep
         assert "Run lgin-edge build on the device itself, or use --runtime tensorrt-rtx" in str(error)  # noqa: PT017
     with pytest.raises(InputError, match="builds only for the GPU that is here"):
         builder.build(prepared, tmp_path / "b.plan", variant=full, targets=("sm86",))
+
+
+def test_an_engine_is_built_on_the_gpu_that_was_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By TensorRT it is made in another thread, whose device is the first one."""
+    current = threading.local()
+    cuda: Any = SimpleNamespace(activate=lambda: setattr(current, "device", 1))
+
+    def serialized(network: object, settings: object) -> bytes:
+        return b"%d" % getattr(current, "device", 0)
+
+    maker = SimpleNamespace(build_serialized_network=serialized)
+    trt = SimpleNamespace()
+    assert builder._run(trt, maker, None, SimpleNamespace(), lambda *_: None, cuda) == b"1"
+    assert builder._run(trt, maker, None, SimpleNamespace(), lambda *_: None, None) == b"0"
 
 
 @needs_rtx

@@ -149,6 +149,39 @@ def test_timeline_crowd_and_borders(gpu: Gpu, model: Path) -> None:
 
 
 @needs_kernels
+def test_more_ages_than_an_engine_takes(gpu: Gpu, model: Path) -> None:
+    """Are several calls; what fails in the last leaves all results as they were."""
+    gpu.engine.max_ages = 2  # type: ignore[misc]
+    where = faces((150.0, 120.0), (190.0, 150.0))
+    for _ in range(3):  # as calls, recorded, replayed
+        results = gpu.change(frame(), where, CODES)
+        for have, want in zip(results, expected(model, frame(), where, CODES, "rgb"), strict=True):
+            np.testing.assert_array_equal(have, want)
+    assert [rows for _, rows, _ in gpu.engine.seen] == [4, 4, 2, 2]  # each shape as a call, and while it is recorded
+    results = [frame() for _ in CODES]
+    gpu.runtime.fail("cudaGraphLaunch", 2)
+    with pytest.raises(BackendError, match="cudaGraphLaunch"):
+        gpu.path.change(frame(), PixelFormat.RGB, batch(where), CODES, results, stage)
+    for result in results:
+        np.testing.assert_array_equal(result, frame())
+
+
+def test_shapes_give_up_their_memory_where_it_is_short(gpu: Gpu) -> None:
+    one, several = faces((150.0, 120.0)), faces(*[(150.0, 120.0)] * 5)
+    gpu.change(frame(), one)
+    gpu.change(frame(), several)
+    assert len(gpu.path.entries) == 2
+    gpu.runtime.room = gpu.runtime.held()  # not a byte more
+    gpu.change(frame(), faces(*[(150.0, 120.0)] * 4))
+    assert len(gpu.path.entries) == 1
+    gpu.runtime.room = 1000
+    with pytest.raises(BackendError, match="cudaMalloc"):
+        gpu.change(frame(), one)
+    gpu.runtime.room = None
+    gpu.change(frame(), one)
+
+
+@needs_kernels
 def test_a_view_and_in_place(gpu: Gpu, model: Path) -> None:
     picture = frame()[::-1, ::2]  # negative and wide strides
     where = faces((80.0, 120.0))
@@ -378,7 +411,8 @@ def test_a_call_that_cannot_be_recorded_says_so_when_it_was_queued(
     for i in range(3):
         gpu.change(frame(), faces((150.0, 120.0)))
         gpu.engine.capturable = False  # type: ignore[misc]
-        assert gpu.path.record == (i == 0)
+        (entry,) = gpu.path.entries.values()
+        assert entry.record == (i == 0)
     assert "cudaStreamBeginCapture" not in gpu.runtime.names()
     gpu.path.close()
 
