@@ -123,7 +123,8 @@ class CenterFace:
         side = max(32, self._max_side // 32 * 32)
         # Of a strip no more than there is of it, so that time is in proportion to its pixels.
         view_h, view_w = (min(side, 32 * int(np.ceil(length * _TILE_SCALE / 32))) for length in (height, width))
-        span_y, span_x, overlap = view_h / _TILE_SCALE, view_w / _TILE_SCALE, _TILE_OVERLAP / _TILE_SCALE
+        span_y, span_x = view_h / _TILE_SCALE, view_w / _TILE_SCALE
+        overlap = min(_TILE_OVERLAP, side // 2) / _TILE_SCALE
         faces: list[Face] = []
         for y0 in _starts(height, span_y, overlap):
             for x0 in _starts(width, span_x, overlap):

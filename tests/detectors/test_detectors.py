@@ -216,6 +216,17 @@ def test_max_side_bounds_the_search(astronaut: Image8, monkeypatch: pytest.Monke
     assert shapes == [(1, 3, 608, 800), (1, 3, 480, 640)]  # not enlarged; then smaller, with a margin
 
 
+@pytest.mark.parametrize("max_side", [64, 96, 160, 224])
+def test_small_tiles_overlap_by_half(max_side: int, astronaut: Image8) -> None:
+    """However small the searched picture may be: faces below one tile's size are found."""
+    small = resized(astronaut, 300, 300)
+    frame = np.zeros((900, 1100, 3), np.uint8)
+    frame[500:800, 700:1000] = small
+    found = CenterFace(max_side=max_side, tiles=True)(frame)
+    assert len(found) <= 1
+    assert max_side < 160 or len(found) == 1
+
+
 def test_the_tiles_of_a_strip_are_as_low_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """What only looks like a panorama costs no more than its pixels."""
     looked_at = []
