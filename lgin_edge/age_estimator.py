@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from .errors import ClosedError, ModelError
 from .faces import Face
 from .files import is_file
 from .frames import Floats, Frame, PixelFormat
+from .inference.interfaces import Stage
 from .kernels import resample
 from .limits import LIMITS, Limits
 from .models import onnx_file
@@ -70,6 +70,7 @@ class AgeModel:
         self.description = about = read_description(file, AgeDescription.from_json, limits)
         check_template(path, about)
         self._dtype = check_interface(file, about.inputs, about.outputs)["face"]
+        self._batch, self._threads = limits.batch, threads
         self._session: Session | None = open_session(file, providers=providers, threads=threads)
 
     def run(
@@ -102,25 +103,16 @@ class AgeModel:
             for one in p
         ]
 
-    def estimate(
-        self,
-        frame: Frame,
-        pixel_format: PixelFormat,
-        faces: Sequence[Face],
-        *,
-        batch: int,  # faces of one call
-        threads: int,
-        stage: Callable[[str], AbstractContextManager[None]],
-    ) -> list[AgeEstimate]:
+    def estimate(self, frame: Frame, order: PixelFormat, faces: Sequence[Face], stage: Stage) -> list[AgeEstimate]:
         """Estimates of the faces of a frame. Raises: as ``run``."""
         side = self.description.face_size
         estimates: list[AgeEstimate] = []
-        for start in range(0, len(faces), batch):
-            part = faces[start : start + batch]
+        for start in range(0, len(faces), self._batch):
+            part = faces[start : start + self._batch]
             with stage("crop"):
                 views = np.empty((len(part), 3, side, side), np.float32)
                 for view, face in zip(views, part, strict=True):
-                    view[:] = resample(frame, face.affine, side, side, pixel_format=pixel_format, threads=threads)
+                    view[:] = resample(frame, face.affine, side, side, pixel_format=order, threads=self._threads)
             with stage("model"):
                 estimates += self.run(views)
         return estimates

@@ -340,8 +340,7 @@ class Transformer:
             )
         with self._call() as (_, stats):
             stats.faces = self._find(frame, order, stats) if given is None else given
-            batch, threads = self._limits.batch, self._threads
-            return model.estimate(frame, order, stats.faces, batch=batch, threads=threads, stage=stats.stage)
+            return model.estimate(frame, order, stats.faces, stats.stage)
 
     def close(self) -> None:
         """Free the models once no call is running; every later call raises ClosedError.

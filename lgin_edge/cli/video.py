@@ -184,23 +184,12 @@ def camera(
             recording = None if out is None else Recording(out, overwrite=overwrite, codec=codec, mark=mark)
             if recording is not None:
                 stack.callback(recording.close)
-            transformer = stack.enter_context(
-                Transformer(
-                    model, device=device, threads=threads, sha256=sha256, limits=options.limits_of(faces=max_faces)
-                )
-            )
-            stream = stack.enter_context(
-                Stream(
-                    int(source) if source.isdecimal() else source,
-                    transformer,
-                    group=group,
-                    years=years,
-                    color="bgr",
-                    size=asked,
-                    live=True,
-                )
-            )
-            _watch(stream, window, recording, seconds)
+            limits = options.limits_of(faces=max_faces)
+            transformer = Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits)
+            stack.enter_context(transformer)
+            camera_ = int(source) if source.isdecimal() else source
+            stream = Stream(camera_, transformer, group=group, years=years, color="bgr", size=asked, live=True)
+            _watch(stack.enter_context(stream), window, recording, seconds)
 
 
 def _tell(source: Path, target: Path, outcome: Outcome) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -70,14 +71,9 @@ class CenterFace:
         if list(file.outputs) != list(_CHANNELS) or list(file.inputs) != ["image"]:
             names = [name[:80] for name in (*file.inputs, *file.outputs)][:20]
             raise ModelError(f"{path}: not a CenterFace of training.detector: its inputs and outputs are {names}")
-        self._path = path
-        self._session = open_session(file, threads=threads)
-        self._tiles = tiles
-        self._max_faces = max_faces
-        self._max_side = max_side
-        self._threshold = threshold
-        self._refine = refine
-        self._threads = threads
+        self._path, self._session = path, open_session(file, threads=threads)
+        self._tiles, self._refine, self._threads = tiles, refine, threads
+        self._max_faces, self._max_side, self._threshold = max_faces, max_side, threshold
 
     def __call__(self, frame: Frame, color: Color = "rgb") -> list[Face]:
         """Faces of a frame, as ``Detector``.
@@ -90,12 +86,12 @@ class CenterFace:
         pixel_format.check("frame", frame)
         faces = self._search(frame, pixel_format, self._max_side, margin=0.0)
         if self._wants_tiles(pixel_format.size(frame), faces):
-            faces = _one_each(faces + self._search_tiles(frame, pixel_format))
+            faces = _without_repeats(faces + self._search_tiles(frame, pixel_format), _is_uncovered)
         if not faces:
             faces = self._search(frame, pixel_format, self._max_side // 2, margin=0.25)
         faces = sorted(faces, key=lambda face: face.size, reverse=True)[: self._max_faces]
         if self._refine and faces:
-            faces = _distinct([self._look_again(frame, pixel_format, face) for face in faces])
+            faces = _without_repeats([self._look_again(frame, pixel_format, face) for face in faces], _is_distinct)
         return sorted(faces, key=lambda face: face.size, reverse=True)
 
     def _wants_tiles(self, size: tuple[int, int], faces: list[Face]) -> bool:
@@ -160,9 +156,8 @@ class CenterFace:
         for _ in range(_MAX_LOOKS):
             affine = face.affine
             view = resample(frame, affine, _REFINE_SIZE, _REFINE_SIZE, pixel_format=pixel_format, threads=self._threads)
-            heatmaps, sizes, offsets, points = self._run(np.stack([view, view[..., ::-1]]))
-            plain = _central_landmarks(heatmaps[0], sizes[0], offsets[0], points[0])
-            mirrored = _central_landmarks(heatmaps[1], sizes[1], offsets[1], points[1])
+            both = zip(*self._run(np.stack([view, view[..., ::-1]])), strict=True)
+            plain, mirrored = (_central_landmarks(*outputs) for outputs in both)
             if plain is None or mirrored is None:
                 break
             canonical = (plain + (mirrored * (-1.0, 1.0) + (1.0, 0.0))[_MIRROR]) / 2 - _BIAS
@@ -286,13 +281,24 @@ def _starts(length: int, span: float, overlap: float) -> list[float]:
     return np.linspace(0.0, length - span, count).tolist()  # type: ignore[no-any-return]
 
 
-def _one_each(faces: list[Face]) -> list[Face]:
-    """The faces, the surest first, without those that another one covers."""
+def _without_repeats(faces: list[Face], is_new: Callable[[Face, list[Face]], bool]) -> list[Face]:
+    """The faces, the surest first, without those that are not new beside the surer ones."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: face.score, reverse=True):
-        if not kept or _overlap(face.box, np.array([other.box for other in kept])).max() <= _SAME_FACE:
+        if not kept or is_new(face, kept):
             kept.append(face)
     return kept
+
+
+def _is_uncovered(face: Face, kept: list[Face]) -> bool:
+    return bool(_overlap(face.box, np.array([other.box for other in kept])).max() <= _SAME_FACE)
+
+
+def _is_distinct(face: Face, kept: list[Face]) -> bool:
+    """Whether landmarks differ: parts of one large face that the first pass took for several end up as one."""
+    others = np.array([other.landmarks for other in kept])
+    apart = np.linalg.norm(face.landmarks - others, axis=2).mean(axis=1)
+    return bool((apart > 0.5 * np.linalg.norm(others[:, 1] - others[:, 0], axis=1)).all())
 
 
 def _central_landmarks(heatmap: Floats, size: Floats, offset: Floats, landmarks: Floats) -> Float64 | None:
@@ -315,17 +321,3 @@ def _moved(box: Float64, affine: Float64, change: Float64) -> Float64:
     half = (box[2:] - box[:2]) / 2 * np.linalg.norm(change[:, 0])
     middle = geometry.apply(affine, centre)
     return np.concatenate([middle - half, middle + half])
-
-
-def _distinct(faces: list[Face]) -> list[Face]:
-    """Faces whose landmarks differ: parts of one large face that the first pass took for several end up as one."""
-    kept: list[Face] = []
-    for face in sorted(faces, key=lambda face: face.score, reverse=True):
-        apart = [
-            np.linalg.norm(face.landmarks - other.landmarks, axis=1).mean()
-            > 0.5 * np.linalg.norm(other.landmarks[1] - other.landmarks[0])
-            for other in kept
-        ]
-        if all(apart):
-            kept.append(face)
-    return kept

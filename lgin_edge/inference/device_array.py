@@ -55,38 +55,21 @@ def device_frame(image: Any, color: Color | None, stream: int | None = None) -> 
     if stream is not None:
         stream = check_integer("stream", stream, 0, MAX_ADDRESS) or LEGACY_STREAM
     interface = getattr(image, "__cuda_array_interface__", None)
+    strides: tuple[int, ...] | None  # bytes
     if interface is not None:
         if interface["typestr"][1:] != "u1":  # of one byte's order, jetson-utils says "<"
             raise InputError(f"image: expected uint8 on the device, got {interface['typestr']}")
         address, read_only = interface["data"]
         if read_only:
             raise InputError("image: a frame on the device is changed in place, and this one is read-only")
-        shape, strides = tuple(interface["shape"]), interface.get("strides")
+        shape, strides, device, owner = tuple(interface["shape"]), interface.get("strides"), None, image
         if stream is None:
             stream = int(interface.get("stream") or _pytorch_stream(image) or LEGACY_STREAM)
-        return _checked(int(address), shape, strides, color, stream, None, image)
-    # A consumer that names a stream is promised that the producer's work is ordered before it.
-    stream = stream or LEGACY_STREAM
-    return _from_capsule(image.__dlpack__(stream=stream), color, stream)
-
-
-def _pytorch_stream(image: Any) -> int:
-    """The stream that PyTorch works on, which its interface does not name; 0 for its default one, and for other arrays."""
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(image, torch.Tensor):
-        return 0
-    return int(torch.cuda.current_stream(image.device).cuda_stream)
-
-
-def _checked(
-    address: int,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...] | None,  # bytes
-    color: Color | None,
-    stream: int,
-    device: int | None,
-    owner: Any,
-) -> DeviceFrame:
+    else:
+        # A consumer that names a stream is promised that the producer's work is ordered before it.
+        stream = stream or LEGACY_STREAM
+        owner = image.__dlpack__(stream=stream)
+        address, shape, strides, device = _read_capsule(owner)
     pixel_format = PixelFormat.of(color, shape)
     pixel_format.check_shape("image", shape)
     height, width = pixel_format.size_of(shape)
@@ -98,7 +81,15 @@ def _checked(
             f"image: expected pixels side by side and rows one after another (strides {dense}, or a larger first), got "
             f"{strides}; make it contiguous"
         )
-    return DeviceFrame(address, strides[0], height, width, pixel_format, stream, device, owner)
+    return DeviceFrame(int(address), strides[0], height, width, pixel_format, stream, device, owner)
+
+
+def _pytorch_stream(image: Any) -> int:
+    """The stream that PyTorch works on, which its interface does not name; 0 for its default one, and for other arrays."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(image, torch.Tensor):
+        return 0
+    return int(torch.cuda.current_stream(image.device).cuda_stream)
 
 
 class _Tensor(ctypes.Structure):
@@ -118,8 +109,8 @@ class _Tensor(ctypes.Structure):
     )
 
 
-def _from_capsule(capsule: Any, color: Color | None, stream: int) -> DeviceFrame:
-    """The capsule stays ours and unconsumed: when it is dropped, its producer's destructor frees what it holds."""
+def _read_capsule(capsule: Any) -> tuple[int, tuple[int, ...], tuple[int, ...] | None, int]:
+    """Address, shape, strides and device. The capsule stays ours and unconsumed: its producer's destructor frees what it holds."""
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
     if '"dltensor"' not in repr(capsule):
@@ -131,5 +122,4 @@ def _from_capsule(capsule: Any, color: Color | None, stream: int) -> DeviceFrame
         raise InputError(f"image: expected uint8, got DLPack type {tensor.code} of {tensor.bits} bits")
     shape = tuple(tensor.shape[i] for i in range(tensor.ndim))
     strides = tuple(tensor.strides[i] for i in range(tensor.ndim)) if tensor.strides else None
-    address = int(tensor.data or 0) + int(tensor.byte_offset)
-    return _checked(address, shape, strides, color, stream, int(tensor.device_id), capsule)
+    return int(tensor.data or 0) + int(tensor.byte_offset), shape, strides, int(tensor.device_id)

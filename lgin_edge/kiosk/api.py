@@ -62,39 +62,34 @@ class ApiError(HTTPException):
         self.code = code
 
 
-def _refusal(description: str) -> dict[str, Any]:
-    return {"model": Problems, "description": description}
-
-
 _TYPES = tuple(f"image/{kind.lower()}" for kind in UPLOADS)
 _PICTURE = {"schema": {"type": "string", "format": "binary"}}
-_BODY = {
-    "requestBody": {"required": True, "content": dict.fromkeys((*_TYPES, "application/octet-stream"), _PICTURE)},
-}
+_BODY = {"requestBody": {"required": True, "content": dict.fromkeys((*_TYPES, "application/octet-stream"), _PICTURE)}}
 _REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: _refusal("An age that is missing or out of range; or no request of HTTP."),
-    403: _refusal("A browser's request from another page."),
-    408: _refusal("The picture did not come in time."),
-    413: _refusal("Too many bytes."),
-    415: _refusal(
-        "Not a JPEG, PNG or WebP that can be read, one of too many pixels, one that takes too long to decode, or a form."
-    ),
-    421: _refusal("A name that this kiosk does not go by."),
-    422: _refusal("No face in the picture."),
-    429: _refusal("Too many requests; Retry-After says when to try again."),
-    503: _refusal("Too many are waiting, or their pixels are too many; Retry-After says when to try again."),
+    status: {"model": Problems, "description": description}
+    for status, description in {
+        400: "An age that is missing or out of range; or no request of HTTP.",
+        403: "A browser's request from another page.",
+        408: "The picture did not come in time.",
+        413: "Too many bytes.",
+        415: "Not a JPEG, PNG or WebP that can be read, one of too many pixels, one that takes too long to decode, or a form.",
+        421: "A name that this kiosk does not go by.",
+        422: "No face in the picture.",
+        429: "Too many requests; Retry-After says when to try again.",
+        503: "Too many are waiting, or their pixels are too many; Retry-After says when to try again.",
+    }.items()
 }
 
 
-def _changed(description: str, types: Iterable[str] = _TYPES) -> dict[int | str, dict[str, Any]]:
-    """The answers of a path that gives a picture, of one of these media types."""
+def _giving(path: str, summary: str, description: str, types: Iterable[str] = _TYPES) -> Callable[[Any], Any]:
+    """A path that is sent a picture and gives one, of one of these media types."""
     headers = {
         "Lgin-Faces": {"schema": {"type": "integer"}, "description": "How many faces were changed."},
         "Lgin-Years": {"schema": {"type": "string"}, "description": "The age that was used; of several, with commas."},
     }
-    return {
-        200: {"description": description, "content": dict.fromkeys(types, _PICTURE), "headers": headers}
-    } | _REFUSALS
+    given = {"description": description, "content": dict.fromkeys(types, _PICTURE), "headers": headers}
+    responses = {200: given} | _REFUSALS
+    return router.post(path, response_class=Response, summary=summary, openapi_extra=_BODY, responses=responses)
 
 
 Years = Annotated[float | None, Query(description="The age in years, 0 to 130. Give this or group.")]
@@ -102,12 +97,8 @@ Mark = Annotated[bool, Query(description="Write 'changed by AI' into its corner;
 Group = Annotated[float | None, Query(description="Or an age group, 0 the youngest; 3.5 is between two.")]
 
 
-@router.post(
-    "/v1/age",
-    response_class=Response,
-    summary="A picture with every face in it at another age",
-    openapi_extra=_BODY,
-    responses=_changed("The picture, upright, in the format in which it came."),
+@_giving(
+    "/v1/age", "A picture with every face in it at another age", "The picture, upright, in the format in which it came."
 )
 async def age(request: Request, years: Years = None, group: Group = None, mark: Mark = False) -> Response:
     """The body is the picture's file. The EXIF orientation is applied; a colour profile is kept, other metadata is not; it says that the picture was
@@ -128,12 +119,10 @@ async def age(request: Request, years: Years = None, group: Group = None, mark: 
             return await _image(kiosk, result, picture.format, source, len(faces), [used], mark)
 
 
-@router.post(
+@_giving(
     "/v1/timeline",
-    response_class=Response,
-    summary="A labelled strip: every face as it is, and at every age group",
-    openapi_extra=_BODY,
-    responses=_changed("The strip, one row a face, in the format in which the picture came."),
+    "A labelled strip: every face as it is, and at every age group",
+    "The strip, one row a face, in the format in which the picture came.",
 )
 async def timeline(request: Request, mark: Mark = False) -> Response:
     """The body is the picture's file."""
@@ -146,12 +135,11 @@ async def timeline(request: Request, mark: Mark = False) -> Response:
         return await _image(kiosk, strip, picture.format, None, len(faces), years, mark)
 
 
-@router.post(
+@_giving(
     "/v1/animation",
-    response_class=Response,
-    summary="A clip in which every face grows older, or younger",
-    openapi_extra=_BODY,
-    responses=_changed("The clip, no longer than 5 MB; ``Lgin-Years`` are its first and last age.", CLIPS.values()),
+    "A clip in which every face grows older, or younger",
+    "The clip, no longer than 5 MB; ``Lgin-Years`` are its first and last age.",
+    CLIPS.values(),
 )
 async def animation(
     request: Request,
@@ -206,12 +194,11 @@ async def estimate(request: Request) -> Estimates:
             kiosk, picture, lambda faces: kiosk.transformer.estimate_age(picture.image, faces=faces)
         )
         pairs = zip(faces, found, strict=True)
-        return Estimates(
-            faces=[
-                Estimate(box=face.box.tolist(), years=one.years, group=one.group, label=one.label)
-                for face, one in pairs
-            ]
+        told = (
+            {"box": face.box.tolist(), "years": one.years, "group": one.group, "label": one.label}
+            for face, one in pairs
         )
+        return Estimates(faces=[Estimate(**one) for one in told])
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from PIL import Image
@@ -74,11 +75,9 @@ class Session:
                     metrics.visitors.set(kiosk.places.taken)
                     await self._serve()
             except Full as full:
-                places = kiosk.places
+                code, whose = Close.FULL, f"{kiosk.places.total} places"
                 if full.of_address:
-                    code, whose = Close.ADDRESS_FULL, f"{places.per_address} places of your address"
-                else:
-                    code, whose = Close.FULL, f"{places.total} places"
+                    code, whose = Close.ADDRESS_FULL, f"{kiosk.places.per_address} places of your address"
                 raise Refused(code, f"all {whose} are taken; try again soon") from None
             finally:
                 metrics.visitors.set(kiosk.places.taken)
@@ -215,27 +214,19 @@ class Session:
         faces = processed.faces
         changed = time.monotonic()
         jpeg = await kiosk.in_thread(lambda: live_jpeg(processed.image))
-        for stage, seconds in (
-            ("decode", decoded - began),
-            ("turn", changed - decoded),
-            ("encode", time.monotonic() - changed),
-        ):
-            metrics.seconds.labels(stage).observe(seconds)
+        times = pairwise((began, decoded, changed, time.monotonic()))
+        for stage, (start, end) in zip(("decode", "turn", "encode"), times, strict=True):
+            metrics.seconds.labels(stage).observe(end - start)
         metrics.frames.inc()
         metrics.faces.inc(sum(one.strength > 0 for one in faces))
         self._last = shot = Shot(frame, processed.image, largest_first(faces))
-        head = {
-            "type": "frame",
-            "number": number,
-            "width": frame.shape[1],
-            "height": frame.shape[0],
-            "faces": [
-                {"id": one.id, "box": [round(x, 1) for x in one.face.box.tolist()], "strength": round(one.strength, 3)}
-                for one in faces
-            ],
-            "full": shot.is_full,
-            "years": pipeline.years,
-        }
+        height, width = frame.shape[:2]
+        seen = [
+            {"id": one.id, "box": [round(x, 1) for x in one.face.box.tolist()], "strength": round(one.strength, 3)}
+            for one in faces
+        ]
+        head = {"type": "frame", "number": number, "width": width, "height": height, "faces": seen}
+        head |= {"full": shot.is_full, "years": pipeline.years}
         await self._socket.send_bytes(protocol.packed(head, jpeg))
 
     async def _answer(self, pipeline: Pipeline, message: protocol.Wish, data: bytes) -> None:

@@ -85,21 +85,13 @@ class Reader:
             self._left -= 1
             if self._left < 0:
                 raise ValueError(f"more than {MAX_FIELDS} fields")
-            key = data[at]
-            if key < 0x80:
-                at += 1
-            else:
-                key, at = varint(data, at)
+            key, at = varint(data, at)
             number, wire = key >> 3, key & 7
             if not number or key >> _KEY_BITS:
                 raise ValueError(f"a field with the number {number}")
             size = 0
             if wire == 0 or wire == 2:
-                size = data[at]
-                if size < 0x80:
-                    at += 1
-                else:
-                    size, at = varint(data, at)
+                size, at = varint(data, at)
             elif wire == 1 or wire == 5:
                 size = 8 if wire == 1 else 4
             else:
