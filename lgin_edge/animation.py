@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import provenance
+from .arguments import check_integer, check_real
 from .errors import ImageError, InputError, shown
 from .faces import Face
 from .files import exists, write_files
@@ -107,8 +108,9 @@ def animate(
     from PIL import Image
 
     for name, value, least in (("seconds", seconds, 0.1), ("fps", fps, 1)):
-        if not isinstance(value, (int, float)) or not least <= value <= 60:
+        if not least <= check_real(name, value) <= 60:
             raise InputError(f"{name}: expected {least:g} to 60, got {shown(value)}")
+    side = None if side is None else check_integer("side", side, 1, 65536, "of pixels ")
     if isinstance(image, np.ndarray):
         PixelFormat.of(None, image.shape).check("image", image)
     picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image

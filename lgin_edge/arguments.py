@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ def check_integer(name: str, value: Any, low: int, high: int, unit: str = "") ->
 
 def check_real(name: str, value: Any) -> float:
     try:
-        if not isinstance(value, np.timedelta64) and isinstance(value, (int, float, np.integer, np.floating)):
+        if not isinstance(value, np.timedelta64) and isinstance(value, (numbers.Real, np.integer, np.floating)):
             return float(value)
     except OverflowError:  # more than any float
         pass

@@ -17,6 +17,7 @@ import typer
 from .cli import options
 from .cli.options import EXIT_CODES, Command, exit_on_error, print_whole, stdout
 from .errors import InputError
+from .files import exists, write_files
 
 if TYPE_CHECKING:
     from .transformer import Transformer
@@ -44,6 +45,7 @@ def bench(
     json_: Annotated[
         Path | None, typer.Option("--json", help="Write machine, rows and all samples to this file.", metavar="FILE")
     ] = None,
+    overwrite: options.OverwriteOption = False,
 ) -> None:
     """How many 720p frames with one face this machine changes per second, and where their time goes.
 
@@ -64,6 +66,8 @@ def bench(
 
         if json_ is not None and not json_.resolve().parent.is_dir():
             raise InputError(f"--json {json_}: there is no folder {json_.resolve().parent}")
+        if json_ is not None and exists(json_) and not overwrite:
+            raise InputError(f"--json {json_} exists; --overwrite replaces it")
         machine = {
             "system": platform.platform(),
             "machine": platform.machine(),
@@ -78,7 +82,7 @@ def bench(
             }
             rows = measure({name or "bundled model": one for name, one in opened.items()}, seconds)
         if json_ is not None:
-            json_.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+            write_files({json_: (json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n").encode()})
         show(rows, machine["cores"] if threads is None else threads)
 
 

@@ -21,7 +21,7 @@ from .arguments import check_integer
 from .call_stats import CallStats
 from .detectors import Detector
 from .detectors.centerface import CenterFace
-from .errors import AgeRangeWarning, BackendError, ClosedError, InputError, not_copied
+from .errors import AgeRangeWarning, BackendError, ClosedError, InputError, not_copied, shown
 from .faces import Face
 from .files import is_file
 from .frames import Color, Frame, PixelFormat
@@ -66,7 +66,7 @@ class Transformer:
 
     Args:
         model: an ``.onnx`` model file, or an engine that ``lgin-edge build`` made of one; the bundled model when not given, and
-            "int8" for its twin in 8 bits: on a CPU about 1.1 times as fast, for pictures that differ by about 50 dB. An
+            "int8" for its twin in 8 bits: smaller, and on some CPUs faster, for pictures that differ by about 50 dB. An
             engine is native code: load only one that you built or trust. It is refused unless its SHA-256 is the one in the
             file beside it.
         device: where frames are changed: "cpu", or a GPU by its number, "cuda" or "cuda:1". When not given, the CPU for
@@ -97,6 +97,10 @@ class Transformer:
         limits: Limits = LIMITS,
     ) -> None:
         self._origin = ForkGuard("this Transformer")
+        if detector is not None and not callable(detector):
+            raise InputError(f"detector: expected a function or detectors.YuNet(...), got {shown(detector)}")
+        if isinstance(providers, str):
+            raise InputError(f"providers: expected names in a list, got {providers!r}")
         self._threads = usable_cores() if threads is None else check_integer("threads", threads, 1, 1024)
         path = model_path(model)
         self._path: CpuFramePath | GpuFramePath | None = open_path(
@@ -166,7 +170,7 @@ class Transformer:
         out: Frame | None = None,
         stream: int | None = None,
     ) -> Any:
-        """The picture with its faces at another age. Bytes outside the face squares stay as they are.
+        """The picture with its faces at another age. Bytes outside the views of the faces (``description.face_box``) stay as they are.
 
         Args:
             image: a path, a list of pictures, or one: uint8 array, [H, W, 3] RGB by default, or a Pillow image. Modes L, LA,
@@ -182,7 +186,7 @@ class Transformer:
             landmarks: or their landmarks, [5, 2] or [N, 5, 2] (x, y) in pixels, ordered as
                 ``geometry.LANDMARK_NAMES``: no face is searched.
             strength: how much of the change is made, 0 (none) to 1; one number, or one for each face: to fade faces in and
-                out. It mixes pictures; an age in between is ``group`` or ``years``.
+                out. It weakens the edits; an age in between is ``group`` or ``years``.
             color: channel order of an array: "rgb", "bgr", "rgba", "bgra" or "nv12" ([H * 3/2, W]). By default "rgb" for
                 three channels, "rgba" for four. Alpha is kept.
             out: for arrays: where the result goes, of the same shape; ``out=image`` changes the picture in place.
@@ -215,9 +219,9 @@ class Transformer:
         if isinstance(years, (list, tuple, range)) or np.ndim(several):
             if group is not None or out is not None or not len(several):
                 raise InputError("years: a list of one or more ages goes with neither group= nor out=")
-            codes = np.stack([self._code(None, one) for one in several])
+            codes = np.stack([code_of(self._description, None, one) for one in several])
             return self._change(image, codes, given, strength, color, None)
-        code = self._code(group, years)
+        code = code_of(self._description, group, years)
         if on_device:
             if out is not None:
                 raise InputError("out: a frame on the device is changed in place; copy it first to keep it")
@@ -285,7 +289,7 @@ class Transformer:
         about = self._description
         ends = [about.groups[0].center if start is None else start, about.groups[-1].center if end is None else end]
         for one in ends:
-            self._code(None, one)  # warns of one that the model does not reach
+            code_of(self._description, None, one)  # warns of one that the model does not reach
         first, last = map(about.used_years, ends)
         return animate(self, picture_of(image, self._limits), first, last, seconds, fps, side, given_faces(faces, None))
 
@@ -398,20 +402,6 @@ class Transformer:
             if kind is None:  # otherwise what went wrong first is raised
                 raise
 
-    def _code(self, group: float | None, years: Any) -> NDArray[np.float32]:
-        """The code of an age, [K]. Warns of one that the model does not reach."""
-        about = self._description
-        years = years.item() if isinstance(years, np.ndarray) and not years.ndim else years
-        code = about.age_code(group=group, years=years)
-        if years is not None and (used := about.used_years(years)) != years:
-            warnings.warn(
-                f"years: {years:g} was asked for, and {about.model} reaches from {about.groups[0].center:g} to "
-                f"{about.groups[-1].center:g}: {used:g} is used",
-                AgeRangeWarning,
-                stacklevel=3,
-            )
-        return code
-
     @contextmanager
     def _call(self) -> Iterator[tuple[CpuFramePath | GpuFramePath, CallStats]]:
         """A call of this thread, timed: the frame path, and what becomes ``last_call``."""
@@ -445,3 +435,17 @@ class Transformer:
             if len(changing):
                 path.change(source, order, changing, codes, results, stats.stage)
         return [cast(ImageT, restore(result)) for result in results]
+
+
+def code_of(about: Description, group: float | None, years: Any) -> NDArray[np.float32]:
+    """The code of an age, [K]. Warns of one that the model does not reach. Raises InputError."""
+    years = years.item() if isinstance(years, np.ndarray) and not years.ndim else years
+    code = about.age_code(group=group, years=years)
+    if years is not None and (used := about.used_years(years)) != years:
+        warnings.warn(
+            f"years: {years:g} was asked for, and {about.model} reaches from {about.groups[0].center:g} to "
+            f"{about.groups[-1].center:g}: {used:g} is used",
+            AgeRangeWarning,
+            stacklevel=3,
+        )
+    return code

@@ -86,6 +86,9 @@ def test_wrong_arguments(tiny: Transformer, astronaut: Image8) -> None:
     for arguments, message in (
         ({"seconds": 0}, "seconds: expected 0.1 to 60"),
         ({"fps": 100}, "fps: expected 1 to 60"),
+        ({"fps": "fast"}, "fps: expected a number"),
+        ({"side": -5}, "side: expected a whole number of pixels from 1"),
+        ({"side": 1.5}, "side: expected a whole number"),
         ({"end": 140}, "0 to 130"),
     ):
         with pytest.raises(InputError, match=message):

@@ -342,7 +342,7 @@ def main(
     classifier: Annotated[
         Path | None, typer.Option(help="Write C too, the age model of estimate_age, to this .onnx.", show_default=False)
     ] = None,
-    name: Annotated[str, typer.Option(help="Name and version that the files carry.")] = "lgin-edge-1.15",
+    name: Annotated[str, typer.Option(help="Name and version that the files carry.")] = "lgin-edge-1.16",
     start: Annotated[
         Path | None,
         typer.Option(

@@ -41,6 +41,8 @@ def check_estimated(inputs: Sequence[Path]) -> None:
 
 def check_animated(source: Path) -> None:
     """As ``check_pictures``, for ``lgin-edge animate``."""
+    if not source.name:
+        raise InputError(f"expected a picture, got the folder {str(source)!r}")
     advice = f"save a frame first. The film at an age: {_command('video', source)} {_SOME_AGE}"
     _check_picture(source, _SOME_AGE, f", and clips are made of one picture: {advice}")
 
@@ -59,6 +61,8 @@ def check_film(films: Sequence[Path], group: float | None, years: str | None) ->
 
     age = _age(group, years)
     film = films[0]
+    if not film.name:
+        raise InputError(f"expected a film, got the folder {str(film)!r}")
     if _ADDRESS.match(str(film)) and not exists(film):
         raise InputError(
             f"{_address(film)}: an address. To record it: lgin-edge camera {shlex.quote(_address(film))} -o FILE.mp4 {age.partition(':')[0]}"

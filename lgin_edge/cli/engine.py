@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import BackendError, ImageError, InputError
+from ..files import exists
 from .options import exit_on_error, stderr, stdout
 
 
@@ -42,13 +43,16 @@ def build(
     ] = None,
     timing_cache: Annotated[
         Path | None,
-        typer.Option(help="A file that makes the next build quicker; read if there, then written.", metavar="FILE"),
+        typer.Option(
+            help="A file, NAME.cache, that makes the next build quicker; read if there, then written over.",
+            metavar="FILE",
+        ),
     ] = None,
     save_onnx: Annotated[
         Path | None,
         typer.Option(help="Write the FP16 model too, as .onnx: for --device cuda or other tools.", metavar="FILE"),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an engine that exists.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Build a TensorRT engine of a model, in FP16.
 
@@ -63,6 +67,15 @@ def build(
     """
     with exit_on_error():
         _check_output(out, overwrite)
+        if save_onnx is not None:
+            if save_onnx.suffix.lower() != ".onnx":
+                raise InputError(f"--save-onnx {save_onnx}: a model file ends in .onnx")
+            if model is not None and exists(save_onnx) and exists(model) and save_onnx.samefile(model):
+                raise InputError(f"--save-onnx {save_onnx}: is the model that is built")
+            if exists(save_onnx) and not overwrite:
+                raise InputError(f"--save-onnx {save_onnx} exists; --overwrite replaces it")
+        if timing_cache is not None and timing_cache.suffix.lower() != ".cache":
+            raise InputError(f"--timing-cache {timing_cache}: its name ends in .cache, because it is written over")
         from ..models import tensorrt_variants
         from ..transformer import model_path
 

@@ -148,7 +148,7 @@ def kiosk(
             metavar="FOLDER",
         ),
     ] = None,
-    keep_days: Annotated[float, typer.Option(min=0.01, help="For how long.", metavar="DAYS")] = 7.0,
+    keep_days: Annotated[float, typer.Option(min=0.01, max=3650, help="For how long.", metavar="DAYS")] = 7.0,
     keep_mb: Annotated[
         float, typer.Option(min=1, help="Of so many megabytes in all; of more, the oldest go.", metavar="N")
     ] = 4000.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,8 +44,8 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="An .onnx model file, or an engine of lgin-edge build; int8 for the bundled model in 8 bits, which is faster on a "
-        "CPU. Default: the bundled model.",
+        help="An .onnx model file, or an engine of lgin-edge build; int8 for the bundled model in 8 bits, which is faster on "
+        "some CPUs. Default: the bundled model.",
         metavar="FILE",
     ),
 ]
@@ -65,7 +66,7 @@ MaxFacesOption = Annotated[
     int, typer.Option(min=1, help="Most faces of one picture; of more, the largest are taken.", metavar="N")
 ]
 MaxMegapixelsOption = Annotated[
-    float, typer.Option(min=0.001, help="Largest picture that is read, millions of pixels.", metavar="N")
+    float, typer.Option(min=0.001, max=1e6, help="Largest picture that is read, millions of pixels.", metavar="N")
 ]
 TilesOption = Annotated[
     bool | None,
@@ -79,7 +80,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Say it as JSON, for pr
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 MaxMbOption = Annotated[
-    float, typer.Option(min=0.001, help="Largest file of a picture that is read, megabytes.", metavar="N")
+    float, typer.Option(min=0.001, max=1e6, help="Largest file of a picture that is read, megabytes.", metavar="N")
 ]
 MarkOption = Annotated[
     bool, typer.Option("--mark", help="Write 'changed by AI' into its corner. The metadata says so anyhow.")
@@ -177,9 +178,17 @@ def exit_on_error() -> Iterator[None]:
         code = BAD_MODEL if isinstance(error, (ModelError, BackendError)) else BAD_INPUT
         raise typer.Exit(WRONG_USAGE if isinstance(error, InputError) else code) from error
     except OSError as error:
+        if error.filename is None and error.errno == errno.ENOSPC:
+            stderr.print("error: stdout: no space left for what is printed")
+            raise typer.Exit(BAD_INPUT) from error
         if error.filename is None:
             raise
         stderr.print(f"error: {error.filename}: {error.strerror or error}")
+        raise typer.Exit(BAD_INPUT) from error
+    except RuntimeError as error:  # of pathlib, before Python 3.13
+        if "Symlink loop" not in str(error):
+            raise
+        stderr.print(f"error: {error}")
         raise typer.Exit(BAD_INPUT) from error
     except MemoryError as error:
         stderr.print(f"error: not enough memory: {str(error) or 'reduce the picture first'}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -331,6 +333,23 @@ def _read(path: Path, *, limits: Limits) -> Picture:
     return images.decode(data, "stdin", limits=limits)
 
 
+@contextmanager
+def whole_stdout(out: Any) -> Iterator[Any]:
+    """Standard output that takes all that is written, or raises ImageError. Unbuffered, it is a file that may take a part of it."""
+    whole = io.BufferedWriter(out) if isinstance(out, io.RawIOBase) else out
+    try:
+        yield whole
+        whole.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ImageError(f"stdout: cannot be written: {error.strerror or error}") from error
+    finally:
+        if whole is not out:
+            with suppress(OSError, ValueError):
+                whole.detach()
+
+
 def _through(
     transformer: Transformer, source: Path, group: float | None, years: float | None, mark: bool, limits: Limits
 ) -> None:
@@ -350,5 +369,5 @@ def _through(
         raise typer.Exit(options.NO_FACE)
     original = None if group is years is None else picture
     kind = picture.format if original is not None and picture.format in images.WRITABLE.values() else "PNG"
-    sys.stdout.buffer.write(images.encode(result, kind, original))
-    sys.stdout.buffer.flush()
+    with whole_stdout(sys.stdout.buffer) as whole:
+        whole.write(images.encode(result, kind, original))

@@ -212,7 +212,7 @@ async def _admitted(request: Request) -> AsyncIterator[Kiosk]:
             raise ApiError(
                 429,
                 "too_often",
-                f"more than {kiosk.settings.requests_per_minute:g} requests a minute; try again in {wait:.1f} s",
+                f"more than {kiosk.settings.requests_per_minute:g} requests a minute, or too many at once; try again in {wait:.1f} s",
                 {"Retry-After": str(int(wait) + 1)},
             )
         if request.headers.get("content-type", "").lower().startswith("multipart/"):

@@ -93,7 +93,7 @@ class Gallery:
         self._drop(self._over())
 
     def _over(self) -> Iterator[str]:
-        oldest = time.strftime(_TIME, time.gmtime(time.time() - self.seconds))
+        oldest = time.strftime(_TIME, time.gmtime(max(0.0, time.time() - self.seconds)))
         left = self._max_bytes
         for name in self.names():
             with contextlib.suppress(FileNotFoundError):  # deleted just now

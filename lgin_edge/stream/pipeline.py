@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._process import ForkGuard, native_call
+from ..arguments import check_real
 from ..errors import ClosedError, InputError
 from ..faces import Face
 from ..frames import Color, Frame, PixelFormat
 from ..tracking.scene_cut import SceneCutDetector
 from ..tracking.tracker import TrackedFace, Tracker
-from ..transformer import Transformer
+from ..transformer import Transformer, code_of
 from .async_detector import AsyncDetector
 from .buffer_pool import BufferPool
 
@@ -130,10 +131,10 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         Args:
             frame: uint8 in the order ``color``, [H, W, 3 or 4] or NV12 [H * 3/2, W]. It is only read; what is needed of it
                 later is copied.
-            time: of the frame, seconds from anywhere; rising.
+            time: of the frame, seconds from anywhere; rising. Where it falls, as of a clock that begins again, faces are looked for.
 
         Raises:
-            InputError: the frame has the wrong type, shape or dtype.
+            InputError: the frame has the wrong type, shape or dtype; a time that is no finite number.
             BackendError: the run time failed.
             ClosedError: this, or the transformer, was closed.
         """
@@ -141,11 +142,16 @@ class Pipeline(AbstractContextManager["Pipeline"]):
             raise ClosedError("this stream was closed; make a new one")
         self._origin.check()
         self._format.check("frame", frame)
+        time = check_real("time", time)
+        if not math.isfinite(time):
+            raise InputError(f"time: expected seconds, got {time}")
         with native_call():  # OpenCV too
             return self._change(frame, time)
 
     def _change(self, frame: Frame, time: float) -> ProcessedFrame:
         dt = 0.0 if self._time is None else max(0.0, time - self._time)
+        if self._time is not None and time < self._time:
+            self._asked_time = -math.inf
         self._time = time
         self._follow(frame, time, dt)
         faces = self.faces = tuple(self._tracker.fade(dt))
@@ -216,7 +222,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
 
     def _to_position(self, group: float | None, years: float | None) -> float:
         """An age as a position among the groups, 0 to K - 1. Raises InputError."""
-        code = self._transformer.description.age_code(group=group, years=years)
+        code = code_of(self._transformer.description, group, years)
         return float(code @ np.arange(len(code)))
 
     def _aim(self, position: float) -> None:

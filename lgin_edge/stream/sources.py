@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+
 from .._process import native_call
 from ..errors import BackendError, InputError, StreamError
 from ..files import exists, is_file
@@ -33,7 +35,7 @@ class Frames(Protocol):
     def close(self) -> None: ...
 
 
-def open_source(source: Source, color: Color, size: tuple[int, int] | None = None) -> Frames:
+def open_source(source: Source, color: Color, size: tuple[int, int] | None = None, *, copied: bool = False) -> Frames:
     """Open a source.
 
     Args:
@@ -41,6 +43,7 @@ def open_source(source: Source, color: Color, size: tuple[int, int] | None = Non
             recognised by its " ! "; or an iterable of frames.
         color: channel order of the frames; what OpenCV reads is brought to it, frames of an iterable must have it.
         size: width and height to ask a camera for; it may give others.
+        copied: of frames of an iterable, as ``IterableFrames``.
 
     Raises:
         InputError: no source, a colour that OpenCV does not give, or a size for a source that has its own.
@@ -64,20 +67,24 @@ def open_source(source: Source, color: Color, size: tuple[int, int] | None = Non
             "source: expected the number of a camera, a file, an address, a GStreamer pipeline or an iterable of frames, "
             f"got {type(source).__name__}"
         )
-    return IterableFrames(source)
+    return IterableFrames(source, copied=copied)
 
 
 class IterableFrames:
-    """Frames from Python. The iterator is closed with the stream if it can be, as generators can."""
+    """Frames from Python. The iterator is closed with the stream if it can be, as generators can.
+
+    Args:
+        copied: a frame is copied before the next one is asked for: a camera's library may write that into the same array.
+    """
 
     live = False
 
-    def __init__(self, source: Iterable[Frame]) -> None:
-        self._iterator = iter(source)
+    def __init__(self, source: Iterable[Frame], *, copied: bool = False) -> None:
+        self._iterator, self._copied = iter(source), copied
 
     def __iter__(self) -> Iterator[tuple[Frame, float | None]]:
         for frame in self._iterator:
-            yield frame, None
+            yield frame.copy() if self._copied and isinstance(frame, np.ndarray) else frame, None
 
     def close(self) -> None:
         close = getattr(self._iterator, "close", None)

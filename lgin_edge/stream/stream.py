@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from ..arguments import check_real
 from ..errors import InputError
 from ..faces import Face
 from ..frames import Color, Frame
@@ -81,9 +82,9 @@ class Stream(Iterator[Frame], AbstractContextManager["Stream"]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         for name, value in (("fps", fps), ("timeout", timeout)):
-            if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+            if not 0 < check_real(name, value) < float("inf"):
                 raise InputError(f"{name}: expected a number above 0, got {value!r}")
-        frames = open_source(source, color, size)
+        frames = open_source(source, color, size, copied=bool(live))  # others than the newest are kept meanwhile
         self.live = frames.live if live is None else bool(live)
         try:
             self._pipeline = Pipeline(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import sys
 from pathlib import Path
@@ -15,9 +17,9 @@ from support.command_line import Run, files, pixels
 from typer.testing import CliRunner
 
 import lgin_edge
-from lgin_edge import images, jobs
+from lgin_edge import ImageError, images, jobs
 from lgin_edge.cli import app as cli
-from lgin_edge.cli import options
+from lgin_edge.cli import options, pictures
 
 Image8 = npt.NDArray[np.uint8]
 
@@ -311,3 +313,34 @@ def test_a_folder_leaves_nothing_out_unsaid(run: Run, album: Path, portrait: Pat
     assert files(tmp_path / "out") == ["a.jpg"]
     assert "b.NEF: .NEF is not read, left out" in result.stderr
     assert "c.MOV: a film, left out" in result.stderr
+
+
+class Pipe(io.RawIOBase):
+    """An unbuffered standard output, which takes some of what it is given, until it is full."""
+
+    def __init__(self, room: int) -> None:
+        self.taken, self._room = bytearray(), room
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if len(self.taken) >= self._room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        part = bytes(data)[:1000]
+        self.taken += part
+        return len(part)
+
+
+def test_an_unbuffered_stdout_gets_all_of_a_picture() -> None:
+    """PYTHONUNBUFFERED is common in containers."""
+    data = bytes(range(256)) * 40
+    pipe = Pipe(len(data))
+    with pictures.whole_stdout(pipe) as out:
+        out.write(data)
+    assert bytes(pipe.taken) == data
+    with (
+        pytest.raises(ImageError, match="stdout: cannot be written: No space left"),
+        pictures.whole_stdout(Pipe(3000)) as out,
+    ):
+        out.write(data)

@@ -190,6 +190,23 @@ def test_full_tensorrt_without_a_gpu_says_what_is_missing(prepared: builder.Prep
         builder.build(prepared, tmp_path / "b.plan", variant=full, targets=("sm86",))
 
 
+def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
+    model, other, picture = tmp_path / "my.onnx", tmp_path / "half.onnx", tmp_path / "me.jpg"
+    for path in (model, other, picture):
+        path.write_bytes(b"mine")
+    for options_, words in (
+        (("--save-onnx", model), "is the model that is built"),
+        (("--save-onnx", model, "--overwrite"), "is the model that is built"),
+        (("--save-onnx", other), "exists; --overwrite replaces it"),
+        (("--save-onnx", picture, "--overwrite"), r"a model file ends in .onnx"),
+        (("--timing-cache", picture), "its name ends in .cache"),
+    ):
+        done = run("build", model, "-o", tmp_path / "engine.plan", *options_)
+        assert done.exit_code == 2
+        assert words in done.output
+    assert {path.read_bytes() for path in (model, other, picture)} == {b"mine"}
+
+
 def test_an_engine_is_built_on_the_gpu_that_was_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """By TensorRT it is made in another thread, whose device is the first one."""
     current = threading.local()

@@ -89,6 +89,13 @@ def test_for_its_time_and_size(
     gallery.delete(token)
 
 
+def test_a_time_longer_than_there_are_years_keeps_all(tmp_path: Path) -> None:
+    gallery = Gallery(tmp_path, 86400 * 500_000, 1e9, PASSWORD)
+    for token in ("a" * 22, "b" * 22):
+        gallery.add(token, "jpg", b"a picture")
+    assert len(gallery.names()) == 2
+
+
 def test_wrong_settings(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="12 characters or more, got 5"):
         Gallery(tmp_path, 60, 1e9, "short")

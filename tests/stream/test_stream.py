@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from support.films import (
 )
 from support.streams import DT, change, inside, nobody, numbered
 
-from lgin_edge import ClosedError, Face, InputError, Transformer, geometry
+from lgin_edge import AgeRangeWarning, ClosedError, Face, InputError, Transformer, geometry
 from lgin_edge.kernels import resample
 from lgin_edge.stream import Pipeline, Stats, Stream
 from lgin_edge.stream.buffer_pool import BufferPool
@@ -129,6 +130,52 @@ def test_a_source_may_give_the_same_array_again_and_again(tiny: Transformer, wal
     ):
         for one, other in zip(shared, apart, strict=True):
             assert np.array_equal(one, other)
+
+
+def test_a_live_source_may_write_its_next_frame_into_the_same_array(tiny: Transformer) -> None:
+    """As the libraries of cameras do."""
+    buffer = np.zeros((64, 96, 3), np.uint8)
+
+    def frames() -> Iterator[Image8]:
+        for i in range(200):
+            buffer[:] = i
+            yield buffer
+            time.sleep(0.001)
+
+    with Stream(frames(), tiny, group=4, detector=nobody, live=True) as stream:
+        for out in stream:
+            assert out.min() == out.max()
+            assert stream.original is not None
+            assert stream.original[0, 0, 0] == out[0, 0, 0]
+
+
+def test_a_clock_that_begins_again_looks_for_faces(tiny: Transformer, walk: list[Shot]) -> None:
+    asked: list[float] = []
+
+    def detector(frame: Image8, color: str) -> list[Face]:
+        asked.append(1.0)
+        return []
+
+    with Pipeline(tiny, group=4, detector=detector, inline=True) as pipeline:
+        for i in range(12):
+            pipeline(walk[0].frame, 1000 + i / 30)
+        before = len(asked)
+        for i in range(12):
+            pipeline(walk[0].frame, i / 30)
+        assert len(asked) >= before + 2
+        for wrong in (float("nan"), float("inf"), None, "0", 10**400):
+            with pytest.raises(InputError, match="time: expected"):
+                pipeline(walk[0].frame, wrong)  # type: ignore[arg-type]
+
+
+def test_an_age_that_the_model_does_not_reach_is_said(tiny: Transformer, walk: list[Shot]) -> None:
+    with pytest.warns(AgeRangeWarning, match="years: 129 was asked for"):
+        pipeline = Pipeline(tiny, years=129)
+    with pipeline:
+        used = pipeline.years
+        with pytest.warns(AgeRangeWarning):
+            pipeline.years = 128
+        assert pipeline.years == used
 
 
 def test_an_age_that_is_set_is_reached_smoothly(tiny: Transformer, walk: list[Shot]) -> None:
@@ -280,6 +327,7 @@ def test_the_state_of_a_stream(tiny: Transformer, walk: list[Shot]) -> None:
         ({"group": 1, "fps": 0}, "fps"),
         ({"group": 1, "fps": "fast"}, "fps"),
         ({"group": 1, "timeout": -1}, "timeout"),
+        ({"group": 1, "timeout": Fraction(-1, 3)}, "timeout: expected a number above 0"),
         ({"group": 1, "detect_every": -1}, "detect_every"),
         ({"group": 1, "ease": 1e9}, "ease"),
         ({"group": 1, "size": (640, 480)}, "size"),
