@@ -253,26 +253,35 @@ def read_answers(path: Path, key: Json) -> list[tuple[Json, Json]]:
 
 
 def rate(answers: Sequence[tuple[Json, float]], seed: int = 0) -> Json:
-    """Mean of values with its 95 % interval over people (percentile bootstrap; all answers about a person move together)."""
-    people: dict[str, list[float]] = defaultdict(list)
+    """Mean of values with its 95 % interval over people and viewers.
+
+    Both are drawn anew, each by itself (the pigeonhole bootstrap of Owen 2007): all answers about a person move together, and all of a
+    viewer. Viewers differ more than people do; of one viewer the interval says nothing of others.
+    """
+    people = {name: i for i, name in enumerate(dict.fromkeys(trial["person"] for trial, _ in answers))}
+    viewers = {name: i for i, name in enumerate(dict.fromkeys(trial.get("viewer", "") for trial, _ in answers))}
+    sums = np.zeros((2, len(people), len(viewers)))  # of values, and how many they are
     for trial, value in answers:
-        people[trial["person"]].append(value)
-    sums = np.array([[sum(values), len(values)] for values in people.values()], np.float64)
-    drawn = np.random.default_rng(seed).integers(0, len(sums), (ROUNDS, len(sums)))
-    total = sums[drawn].sum(1)
+        sums[:, people[trial["person"]], viewers[trial.get("viewer", "")]] += value, 1
+    random = np.random.default_rng(seed)
+    drawn = (random.multinomial(n, np.full(n, 1 / n), ROUNDS) for n in sums.shape[1:])
+    total = np.einsum("rp,spv,rv->rs", next(drawn), sums, next(drawn))
+    total = total[total[:, 1] > 0]
     low, high = np.quantile(total[:, 0] / total[:, 1], (0.025, 0.975))
-    mean = sums[:, 0].sum() / sums[:, 1].sum()
     return {
-        "rate": round(float(mean), 3),
+        "rate": round(float(sums[0].sum() / sums[1].sum()), 3),
         "low": round(float(low), 3),
         "high": round(float(high), 3),
-        "people": len(sums),
-        "answers": int(sums[:, 1].sum()),
+        "people": len(people),
+        "answers": int(sums[1].sum()),
     }
 
 
 def score(key: Json, viewers: dict[str, list[tuple[Json, Json]]]) -> Json:
     """What the viewers' answers say: rates at which the first source wins (half where it is the same), or is taken for real; by slice and by viewer."""
+    viewers = {
+        name: [({**trial, "viewer": name}, answer) for trial, answer in given] for name, given in viewers.items()
+    }
     answers = [one for given in viewers.values() for one in given]
     wanted = ("pair",) if key["kind"] == "pairs" else ("aged", "real")
 
@@ -397,7 +406,7 @@ def score_command(
     out: Annotated[Path, typer.Argument(help="Folder with key.json.")],
     answers: Annotated[list[Path], typer.Argument(help="A file of answers for each viewer, .csv or .json.")],
 ) -> None:
-    """What the answers say, as JSON: rates of the first source with 95 % intervals over people."""
+    """What the answers say, as JSON: rates of the first source with 95 % intervals over people and viewers."""
     with exit_on_error("blind", KeyError):
         key = json.loads((out / "key.json").read_text())
         viewers = {path.stem: read_answers(path, key) for path in answers}
