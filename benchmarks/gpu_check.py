@@ -2,7 +2,7 @@
 
 Named steps, the most telling first, each in a process of its own with a time limit; the JSON is written anew after each, so that a
 machine that is taken away leaves what was found. A step that fails or runs out of time does not stop the others. ``--build``
-compiles the kernels for this machine's GPU first, beside steps that do not need them, and puts them into this checkout.
+compiles the kernels for this machine's GPU first, beside steps that do not need them; they take the place of those that are imported here.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections import Counter
@@ -190,6 +191,12 @@ def native_module() -> Path | None:
     return Path(found.origin) if found is not None and found.origin is not None else None
 
 
+def native_facts() -> dict[str, str] | None:
+    """Where that module lies, and its hash."""
+    native = native_module()
+    return None if native is None else {"path": str(native), "sha256": hashlib.sha256(native.read_bytes()).hexdigest()}
+
+
 class Build:
     """The kernels for one architecture, compiled in the background by CMake and Ninja with pybind11 of this Python.
 
@@ -232,7 +239,9 @@ class Build:
             output = self.process.communicate()[0]
         row = {"step": "build", "what": "build", "seconds": round(time.monotonic() - self.start, 1)}
         if self.process.returncode == 0:
-            (made,) = (self.folder / "installed" / "lgin_edge").glob("_native*")
+            (made,) = (self.folder / "installed" / "lgin_edge").glob(
+                f"_native*{sysconfig.get_config_var('EXT_SUFFIX')}"
+            )
             there = native_module() or ROOT / "lgin_edge" / made.name
             there.unlink(missing_ok=True)  # not written over: another process may run it
             shutil.copy(made, there)
@@ -248,15 +257,12 @@ class Build:
 def machine() -> dict[str, Any]:
     """What the figures belong to."""
     installed = {one.metadata["Name"]: one.version for one in metadata.distributions()}
-    native = native_module()
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     return {
         "platform": platform.platform(),
         "python": platform.python_version(),
         "commit": commit.strip() or None,
-        "native": None
-        if native is None
-        else {"path": str(native), "sha256": hashlib.sha256(native.read_bytes()).hexdigest()},
+        "native": native_facts(),
         "packages": {package: installed[package] for package in PACKAGES if package in installed},
         "cpus": os.cpu_count(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -323,6 +329,8 @@ def main(
     table = Table("step", "what", "outcome", "detail")
     for rows in check({name: known[name] for name in names}, seconds, building, step_seconds):
         report["rows"] += rows
+        if rows[0]["step"] == "build":
+            report["machine"]["native"] = native_facts()
         out.write_text(json.dumps(report, indent=1) + "\n")
         for row in rows:
             print(json.dumps(row)[:400], flush=True)

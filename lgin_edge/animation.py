@@ -107,8 +107,9 @@ def animate(
     """The clip that ``Transformer.animate`` makes. Raises InputError."""
     from PIL import Image
 
+    seconds, fps = check_real("seconds", seconds), check_real("fps", fps)
     for name, value, least in (("seconds", seconds, 0.1), ("fps", fps, 1)):
-        if not least <= check_real(name, value) <= 60:
+        if not least <= value <= 60:
             raise InputError(f"{name}: expected {least:g} to 60, got {shown(value)}")
     side = None if side is None else check_integer("side", side, 1, 65536, "of pixels ")
     if isinstance(image, np.ndarray):

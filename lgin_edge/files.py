@@ -68,7 +68,15 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     """
     with ExitStack() as stack:
         for path in reversed(list(contents)):  # the first to be left takes its name first
-            stack.enter_context(atomic_write(path)).write_bytes(contents[path])
+            _write(stack.enter_context(atomic_write(path)), contents[path], path)
+
+
+def _write(partial: Path, data: bytes, path: Path) -> None:
+    try:
+        partial.write_bytes(data)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk names no file
+        raise
 
 
 #: Whether there is such a file, or such a file or folder. For a name that none can have, too, they say no; ``Path``'s raise.

@@ -437,8 +437,8 @@ class Transformer:
         return [cast(ImageT, restore(result)) for result in results]
 
 
-def code_of(about: Description, group: float | None, years: Any) -> NDArray[np.float32]:
-    """The code of an age, [K]. Warns of one that the model does not reach. Raises InputError."""
+def code_of(about: Description, group: float | None, years: Any, stacklevel: int = 3) -> NDArray[np.float32]:
+    """The code of an age, [K]. Warns of one that the model does not reach, by default whoever called our caller. Raises InputError."""
     years = years.item() if isinstance(years, np.ndarray) and not years.ndim else years
     code = about.age_code(group=group, years=years)
     if years is not None and (used := about.used_years(years)) != years:
@@ -446,6 +446,6 @@ def code_of(about: Description, group: float | None, years: Any) -> NDArray[np.f
             f"years: {years:g} was asked for, and {about.model} reaches from {about.groups[0].center:g} to "
             f"{about.groups[-1].center:g}: {used:g} is used",
             AgeRangeWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
     return code

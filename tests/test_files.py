@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lgin_edge.batch.journal import JsonLines
-from lgin_edge.files import atomic_write, partial_path
+from lgin_edge.files import atomic_write, partial_path, write_files
 
 
 def test_a_file_is_replaced_where_permissions_cannot_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,3 +50,13 @@ def test_a_name_in_another_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     name = partial_path(tmp_path / "é.jpg").name
     assert name.isascii()
     assert (name.startswith("."), name.endswith(".tmp")) == (True, True)
+
+
+def test_a_full_disk_is_said_to_be_that_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        write_files({tmp_path / "mine.json": b"{}"})
+    assert raised.value.filename == str(tmp_path / "mine.json")

@@ -256,7 +256,7 @@ def rate(answers: Sequence[tuple[Json, float]], seed: int = 0) -> Json:
     """Mean of values with its 95 % interval over people and viewers.
 
     Both are drawn anew, each by itself (the pigeonhole bootstrap of Owen 2007): all answers about a person move together, and all of a
-    viewer. Viewers differ more than people do; of one viewer the interval says nothing of others.
+    viewer. Viewers differ more than people do: of few of them the interval is too narrow, and of one it says nothing of others.
     """
     people = {name: i for i, name in enumerate(dict.fromkeys(trial["person"] for trial, _ in answers))}
     viewers = {name: i for i, name in enumerate(dict.fromkeys(trial.get("viewer", "") for trial, _ in answers))}

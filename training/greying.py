@@ -6,7 +6,8 @@ over black hair, which shows no strands, is a veil. Both are mended here, by the
 - *Hairline*: beside skin, how much of a pixel is hair follows from its colour, which lies between the hair's and the skin's nearby (the
   compositing equation of Levin et al. 2008's matting): what is skin loses the grey that spreads over it.
 - *Brows* keep most of their darkness and some of their colour, which is the skin's between their hairs; red ones lose what skin has not.
-- *Beards* keep most of their darkness and some of their colour, too: light that is laid over them is a smoke.
+- *Beards* keep half of their darkness and some of their colour: light that is laid over them is a smoke. They are told by their place alone, so
+  hair that hangs beside a chin counts as one.
 - *Contrast*: light that is added takes contrast from dark hair, which looks like a veil; its own strands get up to 1.7 times as strong.
 - *Strands*: where hair gets lighter, white hairs lie along the hair that is there. Their texture is noise, streaked in
   ``DIRECTIONS`` directions; the structure tensor (Bigün & Granlund 1987) of the picture chooses among them. Hair without one direction, tight curls,

@@ -66,18 +66,21 @@ def build(
     engine runs on the version that built it, and it is native code: share the .onnx, and build on the device.
     """
     with exit_on_error():
+        from ..transformer import model_path
+
         _check_output(out, overwrite)
         if save_onnx is not None:
             if save_onnx.suffix.lower() != ".onnx":
                 raise InputError(f"--save-onnx {save_onnx}: a model file ends in .onnx")
-            if model is not None and exists(save_onnx) and exists(model) and save_onnx.samefile(model):
+            if exists(save_onnx) and exists(model_path(model)) and save_onnx.samefile(model_path(model)):
                 raise InputError(f"--save-onnx {save_onnx}: is the model that is built")
             if exists(save_onnx) and not overwrite:
                 raise InputError(f"--save-onnx {save_onnx} exists; --overwrite replaces it")
         if timing_cache is not None and timing_cache.suffix.lower() != ".cache":
             raise InputError(f"--timing-cache {timing_cache}: its name ends in .cache, because it is written over")
+        if timing_cache is not None and timing_cache.name == f"{out.name}.cache":
+            raise InputError(f"--timing-cache {timing_cache}: of this name TensorRT-RTX keeps what the engine compiles")
         from ..models import tensorrt_variants
-        from ..transformer import model_path
 
         chosen = tensorrt_variants.choose(runtime)
         try:

@@ -369,5 +369,6 @@ def _through(
         raise typer.Exit(options.NO_FACE)
     original = None if group is years is None else picture
     kind = picture.format if original is not None and picture.format in images.WRITABLE.values() else "PNG"
+    data = images.encode(result, kind, original)
     with whole_stdout(sys.stdout.buffer) as whole:
-        whole.write(images.encode(result, kind, original))
+        whole.write(data)

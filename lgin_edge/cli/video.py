@@ -187,6 +187,7 @@ def camera(
             limits = options.limits_of(faces=max_faces)
             transformer = Transformer(model, device=device, threads=threads, sha256=sha256, limits=limits)
             stack.enter_context(transformer)
+            years = None if years is None else options.reached(transformer, years)
             camera_ = int(source) if source.isdecimal() else source
             stream = Stream(camera_, transformer, group=group, years=years, color="bgr", size=asked, live=True)
             _watch(stack.enter_context(stream), window, recording, seconds)

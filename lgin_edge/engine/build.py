@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,40 +110,40 @@ def build(
     log = Log()
     logger = log.attach(trt)
     cuda = None if variant.cross else _gpu(variant, targets, device)
-    if cuda is not None:
-        cuda.activate()  # TensorRT builds for, and on, the GPU of the calling thread
-    builder = variant.make("Builder", logger, log)
-    settings = builder.create_builder_config()
-    names = _targets(trt, settings, variant, targets) if cuda is None else (f"sm{cuda.capability}",)
-    facts = EngineFacts(variant.name, variant.version(), names, max_faces)
-    description = replace(prepared.description, engine=facts)
-    network = builder.create_network(
-        sum(1 << int(f) for f in tensorrt_variants.flags(trt.NetworkDefinitionCreationFlag, variant.network_flags))
-    )
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse(prepared.model.SerializeToString()):
-        reasons = "; ".join(parser.get_error(i).desc().strip() for i in range(parser.num_errors))
-        raise BackendError(
-            f"{variant.name} {facts.version} cannot read the model: {reasons or log.last('no reason given')}"
+    # TensorRT builds for, and on, the GPU of the calling thread.
+    with nullcontext() if cuda is None else cuda.current():
+        builder = variant.make("Builder", logger, log)
+        settings = builder.create_builder_config()
+        names = _targets(trt, settings, variant, targets) if cuda is None else (f"sm{cuda.capability}",)
+        facts = EngineFacts(variant.name, variant.version(), names, max_faces)
+        description = replace(prepared.description, engine=facts)
+        network = builder.create_network(
+            sum(1 << int(f) for f in tensorrt_variants.flags(trt.NetworkDefinitionCreationFlag, variant.network_flags))
         )
-    network.name = description.to_json()
-    settings.add_optimization_profile(_profile(builder, description, max_faces))
-    for flag in tensorrt_variants.flags(trt.BuilderFlag, variant.builder_flags):
-        settings.set_flag(flag)
-    # Branches on streams of their own keep their activations at the same time: 150 MB instead of 99 for four faces (RTX 1.7).
-    settings.max_aux_streams = 0
-    if workspace is not None:
-        settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace << 20)
-    cache = _read_cache(settings, timing_cache)
-    start = time.perf_counter()
-    data = _run(trt, builder, network, settings, progress, cuda)
-    if data is None:
-        raise BackendError(f"{variant.name} {facts.version} built no engine: {log.last('it does not say why')}")
-    seconds = time.perf_counter() - start
-    digest = engine_file.write(output, data, description)
-    if cache is not None and timing_cache is not None:
-        write_files({timing_cache: bytes(cache.serialize())})
-    return Built(description, digest, len(data), seconds)
+        parser = trt.OnnxParser(network, logger)
+        if not parser.parse(prepared.model.SerializeToString()):
+            reasons = "; ".join(parser.get_error(i).desc().strip() for i in range(parser.num_errors))
+            raise BackendError(
+                f"{variant.name} {facts.version} cannot read the model: {reasons or log.last('no reason given')}"
+            )
+        network.name = description.to_json()
+        settings.add_optimization_profile(_profile(builder, description, max_faces))
+        for flag in tensorrt_variants.flags(trt.BuilderFlag, variant.builder_flags):
+            settings.set_flag(flag)
+        # Branches on streams of their own keep their activations at the same time: 150 MB instead of 99 for four faces (RTX 1.7).
+        settings.max_aux_streams = 0
+        if workspace is not None:
+            settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace << 20)
+        cache = _read_cache(settings, timing_cache)
+        start = time.perf_counter()
+        data = _run(trt, builder, network, settings, progress, cuda)
+        if data is None:
+            raise BackendError(f"{variant.name} {facts.version} built no engine: {log.last('it does not say why')}")
+        seconds = time.perf_counter() - start
+        digest = engine_file.write(output, data, description)
+        if cache is not None and timing_cache is not None:
+            write_files({timing_cache: bytes(cache.serialize())})
+        return Built(description, digest, len(data), seconds)
 
 
 def _targets(trt: Any, settings: Any, variant: Variant, targets: Sequence[str]) -> tuple[str, ...]:

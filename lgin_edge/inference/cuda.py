@@ -46,6 +46,10 @@ def parse_device(device: int | str) -> int | None:
     return int(match[1] or 0)
 
 
+class OutOfMemory(BackendError):
+    """Memory of the device, or pinned memory, could not be had."""
+
+
 class Cuda:
     """One device and the calls that are made on it.
 
@@ -87,7 +91,8 @@ class Cuda:
         if int(error) != 0:
             _, text = self.runtime.cudaGetErrorString(error)
             text = text.decode() if isinstance(text, bytes) else text
-            raise BackendError(f"CUDA: {name} failed with error {int(error)}, {text}")
+            kind = OutOfMemory if name in ("cudaMalloc", "cudaHostAlloc") else BackendError
+            raise kind(f"CUDA: {name} failed with error {int(error)}, {text}")
         return results[0] if len(results) == 1 else results or None
 
     def activate(self) -> None:

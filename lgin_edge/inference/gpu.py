@@ -23,7 +23,7 @@ from ..errors import BackendError, ClosedError, InputError
 from ..faces import FaceBatch
 from ..frames import Frame, PixelFormat, Rectangle
 from ..kernels import FacePlan
-from .cuda import Cuda, Stream
+from .cuda import Cuda, OutOfMemory, Stream
 from .device_array import DeviceFrame
 from .graph_cache import FrameMemory, GraphCacheEntry, GraphKey, Parameters
 from .interfaces import Engine, Stage, not_finite
@@ -197,7 +197,7 @@ class GpuFramePath:
         """
         try:
             return self._found_or_made(key, size, copies)
-        except BackendError:
+        except OutOfMemory:
             self._finish()
             while self.entries:
                 self.entries.popitem()[1].close()

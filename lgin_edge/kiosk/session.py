@@ -107,7 +107,7 @@ class Session:
         self._kiosk.metrics.sessions.inc()
         self._kiosk.tell("visit", language=self._language)
         await self._socket.send_json({"type": "started"})
-        pipeline = Pipeline(self._kiosk.transformer, years=start.years)
+        pipeline = Pipeline(self._kiosk.transformer, years=self._reached(start.years))
         tasks = [asyncio.create_task(self._read(pipeline)), asyncio.create_task(self._work(pipeline))]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -159,7 +159,7 @@ class Session:
                     self._kiosk.metrics.dropped.inc()
                 self._newest = number, data, time.monotonic()
             elif isinstance(message, protocol.Age):
-                pipeline.years = message.years
+                pipeline.years = self._reached(message.years)
             elif isinstance(message, protocol.Forget):
                 await self._kiosk.delete(message.token)
             elif isinstance(message, protocol.Start):
@@ -174,6 +174,10 @@ class Session:
                 await self._ask(message)
             if self._newest or self._asked:
                 self._something.set()
+
+    def _reached(self, years: float) -> float:
+        """The age that the model reaches; visitors are not warned of another one, which the page shows."""
+        return self._kiosk.transformer.description.used_years(years)
 
     def _check_size(self, data: bytes) -> None:
         most = self._kiosk.settings.frames.image_bytes

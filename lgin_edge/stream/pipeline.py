@@ -63,7 +63,8 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         detector: finds the faces; that of the transformer when not given.
         inline: detect without a thread of its own.
 
-    Raises InputError: an argument out of range; ClosedError: the transformer was closed.
+    Raises InputError: an argument out of range; ClosedError: the transformer was closed. Warns as ``Transformer.age`` of an age that the model
+    does not reach.
     """
 
     def __init__(
@@ -222,7 +223,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
 
     def _to_position(self, group: float | None, years: float | None) -> float:
         """An age as a position among the groups, 0 to K - 1. Raises InputError."""
-        code = code_of(self._transformer.description, group, years)
+        code = code_of(self._transformer.description, group, years, stacklevel=4)
         return float(code @ np.arange(len(code)))
 
     def _aim(self, position: float) -> None:

@@ -81,8 +81,9 @@ class Stream(Iterator[Frame], AbstractContextManager["Stream"]):
         timeout: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        fps, timeout = check_real("fps", fps), check_real("timeout", timeout)
         for name, value in (("fps", fps), ("timeout", timeout)):
-            if not 0 < check_real(name, value) < float("inf"):
+            if not 0 < value < float("inf"):
                 raise InputError(f"{name}: expected a number above 0, got {value!r}")
         frames = open_source(source, color, size, copied=bool(live))  # others than the newest are kept meanwhile
         self.live = frames.live if live is None else bool(live)

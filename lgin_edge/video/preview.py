@@ -63,7 +63,8 @@ class Window:
             return False
         if key in (ord("+"), ord("="), ord("-")):
             step = -_STEP if key == ord("-") else _STEP
-            stream.years = min(130.0, max(0.0, stream.years + step))
+            first, *_, last = stream.groups
+            stream.years = min(last.center, max(first.center, stream.years + step))
         elif key == ord("o"):
             self._original = not self._original
         elif ord("0") <= key <= ord("9"):

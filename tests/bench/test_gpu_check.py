@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -74,11 +76,26 @@ def test_what_is_not_installed_or_did_not_compile_skips() -> None:
     ]
 
 
-def test_kernels_that_were_compiled_take_the_place_of_those_that_are_imported() -> None:
+def test_kernels_that_were_compiled_take_the_place_of_those_that_are_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     native = gpu_check.native_module()
     assert native is not None
     assert str(native) == lgin_edge._native.__file__
     assert gpu_check.machine()["native"]["path"] == str(native)
+    installed, imported = tmp_path / "installed" / "lgin_edge", tmp_path / native.name
+    installed.mkdir(parents=True)
+    (installed / native.name).write_bytes(b"new")
+    (installed / "_native.cpython-27-other.so").write_bytes(b"of another Python")
+    imported.write_bytes(b"old")
+    monkeypatch.setattr(gpu_check, "native_module", lambda: imported)
+    build = object.__new__(gpu_check.Build)
+    build.start, build.folder = 0.0, tmp_path
+    build.process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE, text=True)
+    row = build.wait(20)
+    assert (row["outcome"], row["module"]) == ("passed", str(imported))
+    assert imported.read_bytes() == b"new"
+    assert gpu_check.native_facts() == {"path": str(imported), "sha256": hashlib.sha256(b"new").hexdigest()}
 
 
 @needs_kernels

@@ -6,6 +6,8 @@ import hashlib
 import re
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -200,11 +202,14 @@ def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
         (("--save-onnx", other), "exists; --overwrite replaces it"),
         (("--save-onnx", picture, "--overwrite"), r"a model file ends in .onnx"),
         (("--timing-cache", picture), "its name ends in .cache"),
+        (("--timing-cache", tmp_path / "engine.plan.cache"), "TensorRT-RTX keeps what the engine compiles"),
     ):
         done = run("build", model, "-o", tmp_path / "engine.plan", *options_)
         assert done.exit_code == 2
         assert words in done.output
     assert {path.read_bytes() for path in (model, other, picture)} == {b"mine"}
+    done = run("build", "-o", tmp_path / "engine.plan", "--save-onnx", transformer.WEIGHTS, "--overwrite")
+    assert (done.exit_code, "is the model that is built" in done.output) == (2, True)
 
 
 def test_an_engine_is_built_on_the_gpu_that_was_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,6 +224,25 @@ def test_an_engine_is_built_on_the_gpu_that_was_named(monkeypatch: pytest.Monkey
     trt = SimpleNamespace()
     assert builder._run(trt, maker, None, SimpleNamespace(), lambda *_: None, cuda) == b"1"
     assert builder._run(trt, maker, None, SimpleNamespace(), lambda *_: None, None) == b"0"
+    devices = [0]
+
+    @contextmanager
+    def here() -> Iterator[None]:
+        devices.append(1)
+        yield
+        devices.append(0)
+
+    def make(self: object, kind: str, *_: object) -> None:
+        assert devices[-1] == 1
+        raise BackendError("seen")
+
+    full = replace(RTX, name="tensorrt", cross=False)
+    monkeypatch.setattr(tensorrt_variants.Variant, "load", lambda self: SimpleNamespace())
+    monkeypatch.setattr(tensorrt_variants.Log, "attach", lambda *_: None)
+    monkeypatch.setattr(tensorrt_variants.Variant, "make", make)
+    monkeypatch.setattr(builder, "_gpu", lambda *_: SimpleNamespace(current=here, capability=86))
+    with pytest.raises(BackendError, match="seen"):
+        builder.build(SimpleNamespace(), Path("a.plan"), variant=full, device=1)  # type: ignore[arg-type]
 
 
 @needs_rtx

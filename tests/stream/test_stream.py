@@ -168,6 +168,14 @@ def test_a_clock_that_begins_again_looks_for_faces(tiny: Transformer, walk: list
                 pipeline(walk[0].frame, wrong)  # type: ignore[arg-type]
 
 
+def test_fractions_are_numbers(tiny: Transformer) -> None:
+    """PyAV gives such rates."""
+    with Stream(
+        numbered(3), tiny, group=4, detector=nobody, fps=Fraction(30000, 1001), timeout=Fraction(5, 2), live=True
+    ) as stream:  # type: ignore[arg-type]
+        assert len(list(stream)) >= 1
+
+
 def test_an_age_that_the_model_does_not_reach_is_said(tiny: Transformer, walk: list[Shot]) -> None:
     with pytest.warns(AgeRangeWarning, match="years: 129 was asked for"):
         pipeline = Pipeline(tiny, years=129)

@@ -189,7 +189,7 @@ def test_a_blurred_picture_shows_no_single_hairs(
         (slice(165, 180), slice(10, 50), 0.6, 1.0, 0.8),  # hair beside a jaw
     ],
 )
-def test_brows_and_beards_keep_most_of_their_darkness_and_some_of_their_colour(
+def test_brows_and_beards_keep_some_of_their_darkness_and_colour(
     monkeypatch: pytest.MonkeyPatch, rows: slice, columns: slice, grey: float, of_light: float, of_grey: float
 ) -> None:
     """Holes in skin that grey: between their hairs skin shows, and light over them is a smudge."""
