@@ -65,8 +65,8 @@ def camera(monkeypatch: pytest.MonkeyPatch, astronaut: Image8) -> None:
     """Camera 0: ten frames of the astronaut."""
     real = stream.open_source
 
-    def open_source(source: Any, *args: Any) -> sources.Frames:
-        return sources.IterableFrames([astronaut] * 10) if source == 0 else real(source, *args)
+    def open_source(source: Any, *args: Any, **named: Any) -> sources.Frames:
+        return sources.IterableFrames([astronaut] * 10) if source == 0 else real(source, *args, **named)
 
     monkeypatch.setattr(stream, "open_source", open_source)
 
