@@ -1,9 +1,10 @@
-"""What a caller gives to ``Transformer``, as the frame path takes it: pictures, faces, strengths."""
+"""What a caller gives to ``Transformer``, as the frame path takes it: pictures, faces, strengths, ages."""
 
 from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy.typing as npt
 
 from . import geometry
 from .arguments import floats
-from .errors import ImageError, InputError, raised_by_caller, shown
+from .errors import AgeRangeWarning, ImageError, InputError, raised_by_caller, shown
 from .faces import Face, FaceBatch
 from .frames import Color, Frame, PixelFormat, check_result
 from .limits import Limits
+from .models.description import Description
 
 
 def picture_of(image: Any, limits: Limits) -> Any:
@@ -117,3 +119,17 @@ def targets(image: Any, frame: Frame, out: Frame | None, count: int) -> tuple[Fr
         frame = frame.copy() if np.may_share_memory(out, frame) else frame
         np.copyto(out, frame)
     return frame, [out]
+
+
+def code_of(about: Description, group: float | None, years: Any, stacklevel: int = 3) -> npt.NDArray[np.float32]:
+    """The code of an age, [K]. Warns of one that the model does not reach, by default whoever called our caller. Raises InputError."""
+    years = years.item() if isinstance(years, np.ndarray) and not years.ndim else years
+    code = about.age_code(group=group, years=years)
+    if years is not None and (used := about.used_years(years)) != years:
+        warnings.warn(
+            f"years: {years:g} was asked for, and {about.model} reaches from {about.groups[0].center:g} to "
+            f"{about.groups[-1].center:g}: {used:g} is used",
+            AgeRangeWarning,
+            stacklevel=stacklevel,
+        )
+    return code

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,14 +20,14 @@ from .arguments import check_integer
 from .call_stats import CallStats
 from .detectors import Detector
 from .detectors.centerface import CenterFace
-from .errors import AgeRangeWarning, BackendError, ClosedError, InputError, not_copied, shown
+from .errors import BackendError, ClosedError, InputError, not_copied, shown
 from .faces import Face
 from .files import is_file
 from .frames import Color, Frame, PixelFormat
 from .inference.cpu import CpuFramePath
 from .inference.device_array import device_frame, is_on_device
 from .inference.loader import open_path
-from .inputs import given_faces, picture_of, placed, targets, to_frame
+from .inputs import code_of, given_faces, picture_of, placed, targets, to_frame
 from .limits import LIMITS, Limits
 from .models.description import AgeGroup, Description, check_template
 
@@ -435,17 +434,3 @@ class Transformer:
             if len(changing):
                 path.change(source, order, changing, codes, results, stats.stage)
         return [cast(ImageT, restore(result)) for result in results]
-
-
-def code_of(about: Description, group: float | None, years: Any, stacklevel: int = 3) -> NDArray[np.float32]:
-    """The code of an age, [K]. Warns of one that the model does not reach, by default whoever called our caller. Raises InputError."""
-    years = years.item() if isinstance(years, np.ndarray) and not years.ndim else years
-    code = about.age_code(group=group, years=years)
-    if years is not None and (used := about.used_years(years)) != years:
-        warnings.warn(
-            f"years: {years:g} was asked for, and {about.model} reaches from {about.groups[0].center:g} to "
-            f"{about.groups[-1].center:g}: {used:g} is used",
-            AgeRangeWarning,
-            stacklevel=stacklevel,
-        )
-    return code

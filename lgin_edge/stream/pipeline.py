@@ -15,9 +15,10 @@ from ..arguments import check_real
 from ..errors import ClosedError, InputError
 from ..faces import Face
 from ..frames import Color, Frame, PixelFormat
+from ..inputs import code_of
 from ..tracking.scene_cut import SceneCutDetector
 from ..tracking.tracker import TrackedFace, Tracker
-from ..transformer import Transformer, code_of
+from ..transformer import Transformer
 from .async_detector import AsyncDetector
 from .buffer_pool import BufferPool
 
